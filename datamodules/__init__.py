@@ -1,0 +1,1 @@
+"""Readers: what is on a disk becomes a scene store, and a scene store becomes batches."""

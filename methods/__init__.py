@@ -1,0 +1,1 @@
+"""Published methods for incomplete multimodal segmentation, one folder each, and the parts they share."""
