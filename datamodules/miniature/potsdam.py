@@ -1,0 +1,253 @@
+"""The ISPRS Potsdam layout around painted scenes: names, folders, bands, georeference and defects of the real archive.
+
+Source of every name and rule: dataset dossier, sections 2, 3.1-3.5 and 11.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from datamodules.miniature.scene import CAR, Scene, paint_scene
+from datamodules.miniature.sensors import photograph, surface_model
+
+POTSDAM_TILES: tuple[str, ...] = tuple(
+    f"{row}_{column}"
+    for row, columns in {
+        2: range(10, 15), 3: range(10, 15), 4: range(10, 16), 5: range(10, 16), 6: range(7, 16), 7: range(7, 14)
+    }.items()
+    for column in columns
+)  # fmt: skip
+PARTICIPANT_TILES = frozenset(
+    "2_10 2_11 2_12 3_10 3_11 3_12 4_10 4_11 4_12 5_10 5_11 5_12 "
+    "6_7 6_8 6_9 6_10 6_11 6_12 7_7 7_8 7_9 7_10 7_11 7_12".split()
+)
+POTSDAM_QUIRKS: dict[str, str] = {
+    "blend_4_12": "labels of 4_12 are 0.83 label + 0.17 image",
+    "car_colour_6_7": "most cars of label 6_7 are (252, 255, 0)",
+    "narrow_3_13": "DSM and nDSM of 3_13 lack their last column",
+    "empty_ownapproach": "every ownapproach nDSM is all zero",
+    "unpadded_dsm": "DSM and nDSM names without leading zeros",
+    "capital_tfw": "world files end in .TFW",
+    "flat_folders": "one folder level instead of two equal ones",
+    "labels_in_root": "both 38-label archives unpacked into the root itself",
+    "only_rgbir": "no RGB and no IRRG folder",
+    "both_label_sets": "the 24 participant labels (full and eroded) beside the 38",
+    "no_crs": "TOP files without CRS and transform inside",
+}
+GSD = 0.25  # metres; five times the real one, so that streets and houses fit into a small tile
+PALETTE = np.array(
+    [[255, 255, 255], [0, 0, 255], [0, 255, 255], [0, 255, 0], [255, 255, 0], [255, 0, 0], [0, 0, 0]], np.uint8
+)
+BOUNDARY = 6  # row of PALETTE; black in eroded labels
+EROSION_RADIUS = 3  # px
+WEST, NORTH = 366976.5, 5809761.0  # upper left corner of tile 2_10, UTM zone 33N
+
+
+def write_potsdam(
+    root: Path,
+    *,
+    size: int = 256,
+    seed: int = 0,
+    tiles: Sequence[str] | None = None,
+    quirks: Collection[str] = (),
+    progress: bool = False,
+) -> None:
+    """Write painted scenes under `root` as an unpacked copy of the ISPRS Potsdam archive.
+
+    Args:
+        root: folder that receives `2_Ortho_RGB/2_Ortho_RGB/...` and its siblings; created when absent.
+        size: tile side in pixels of 0.25 m.
+        seed: another seed is another town. A tile depends on (seed, tile, size) alone.
+        tiles: ids such as "2_10"; all 38 when None.
+        quirks: names from `POTSDAM_QUIRKS`, each a defect or a habit seen on real disks.
+        progress: show a progress bar.
+
+    Raises:
+        ValueError: for an unknown tile or quirk, or a size below 32.
+    """
+    unknown = sorted(set(quirks) - POTSDAM_QUIRKS.keys())
+    if unknown:
+        raise ValueError(f"unknown quirk {', '.join(unknown)}; valid: {', '.join(POTSDAM_QUIRKS)}")
+    wanted = list(POTSDAM_TILES if tiles is None else tiles)
+    for tile in wanted:
+        _check(size, tile)
+    if progress:
+        from tqdm import tqdm
+
+        wanted = tqdm(wanted, desc="miniature", unit="tile")
+    for tile in wanted:
+        _write_tile(Path(root), tile, size, seed, frozenset(quirks))
+
+
+def potsdam_truth(size: int, seed: int, tile: str) -> NDArray[np.uint8]:
+    """Return the true class ids (H x W uint8, ISPRS order: 0 impervious surface ... 5 clutter) of one tile.
+
+    Raises:
+        ValueError: for an unknown tile or a size below 32.
+    """
+    return potsdam_scene(size, seed, tile).label
+
+
+def potsdam_scene(size: int, seed: int, tile: str) -> Scene:
+    """Paint the scene behind one tile: what is really there, before any sensor has seen it."""
+    _check(size, tile)
+    return paint_scene(size, GSD, _generator(seed, tile, size, 0))
+
+
+def _check(size: int, tile: str) -> None:
+    if tile not in POTSDAM_TILES:
+        raise ValueError(f"unknown Potsdam tile {tile!r}; valid: {', '.join(POTSDAM_TILES)}")
+    if size < 32:
+        raise ValueError(f"size {size} is too small: a tile needs at least 32 pixels")
+
+
+def _generator(seed: int, tile: str, size: int, stage: int) -> np.random.Generator:
+    row, column = map(int, tile.split("_"))
+    return np.random.default_rng([seed, row, column, size, stage])
+
+
+def _corner(tile: str, size: int) -> tuple[float, float]:
+    """Return easting and northing (m) of the tile's upper left corner; neighbours in the grid touch."""
+    row, column = map(int, tile.split("_"))
+    return WEST + (column - 10) * size * GSD, NORTH - (row - 2) * size * GSD
+
+
+def _terrain(tile: str, size: int) -> NDArray[np.float64]:
+    """Return ground heights (H x W, m): about 35 m, slopes of 1-2 %, continuous over the whole grid."""
+    west, north = _corner(tile, size)
+    east = (west - WEST + (np.arange(size) + 0.5) * GSD)[None, :]
+    south = (NORTH - north + (np.arange(size) + 0.5) * GSD)[:, None]
+    return 35.0 + 1.6 * np.sin(east / 150 + 0.7) + 1.2 * np.sin(south / 120) + 0.4 * np.sin((east + 2 * south) / 90)
+
+
+def _write_tile(root: Path, tile: str, size: int, seed: int, quirks: frozenset[str]) -> None:
+    scene = potsdam_scene(size, seed, tile)
+    rgbn = photograph(scene, _generator(seed, tile, size, 1))
+    relief = surface_model(scene, _generator(seed, tile, size, 2))
+    dsm = (_terrain(tile, size) + relief).astype(np.float32)
+    corner = _corner(tile, size)
+    suffix = ".TFW" if "capital_tfw" in quirks else ".tfw"
+
+    def folder(name: str) -> Path:
+        return root / name if "flat_folders" in quirks else root / name / name
+
+    tops = {"4_Ortho_RGBIR": ("RGBIR", rgbn)}
+    if "only_rgbir" not in quirks:
+        tops |= {"2_Ortho_RGB": ("RGB", rgbn[:3]), "3_Ortho_IRRG": ("IRRG", rgbn[[3, 0, 1]])}
+    for name, (kind, bands) in tops.items():
+        path = folder(name) / f"top_potsdam_{tile}_{kind}.tif"
+        _write_raster(path, bands, None if "no_crs" in quirks else corner, packbits=kind == "RGBIR")
+        _write_world_file(path.with_suffix(suffix), corner)
+
+    width = size - 1 if "narrow_3_13" in quirks and tile == "3_13" else size
+    row, column = tile.split("_")
+    name = tile if "unpadded_dsm" in quirks else f"{int(row):02}_{int(column):02}"
+    path = folder("1_DSM") / f"dsm_potsdam_{name}.tif"
+    _write_raster(path, dsm[None, :, :width], None)
+    _write_world_file(path.with_suffix(suffix), corner)
+    counts = np.clip(np.rint(10 * scene.height), 0, 255).astype(np.uint8)[None, :, :width]
+    for approach in ("lastools", "ownapproach"):
+        path = folder("1_DSM_normalisation") / f"dsm_potsdam_{name}_normalized_{approach}.jpg"
+        _write_jpeg(path, counts * 0 if approach == "ownapproach" and "empty_ownapproach" in quirks else counts)
+    _write_labels(root, tile, scene.label, rgbn[:3], corner, suffix, quirks)
+
+
+def _write_labels(
+    root: Path,
+    tile: str,
+    label: NDArray[np.uint8],
+    rgb: NDArray[np.uint8],
+    corner: tuple[float, float],
+    suffix: str,
+    quirks: frozenset[str],
+) -> None:
+    """Write full and eroded palette labels of one tile into the complete and, when asked, the participants' set."""
+    full = np.moveaxis(PALETTE[label], -1, 0).copy()
+    eroded = np.moveaxis(PALETTE[erode(label)], -1, 0).copy()
+    if "car_colour_6_7" in quirks and tile == "6_7":
+        cars = np.flatnonzero(label == CAR)
+        full[0].flat[np.delete(cars, np.s_[::37])] = 252  # the real file keeps 2.7 % of its car pixels pure
+    if "blend_4_12" in quirks and tile == "4_12":
+        full, eroded = (np.rint(0.83 * image + 0.17 * rgb).astype(np.uint8) for image in (full, eroded))
+    complete = ("", "") if "labels_in_root" in quirks else ("5_Labels_all", "5_Labels_all_noBoundary")
+    sets = [(complete, False)]
+    if "both_label_sets" in quirks and tile in PARTICIPANT_TILES:
+        sets.append((("5_Labels_for_participants", "5_Labels_for_participants_no_Boundary"), True))
+    for folders, with_world_file in sets:
+        for name, end, image in zip(folders, ("label", "label_noBoundary"), (full, eroded), strict=True):
+            path = root / name / f"top_potsdam_{tile}_{end}.tif"
+            _write_raster(path, image, None)
+            if with_world_file:
+                _write_world_file(path.with_suffix(suffix), corner)
+
+
+def erode(label: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Set to `BOUNDARY` every pixel of `label` (H x W) within 3 px (disc) of a pixel of another class (dossier 2)."""
+    from scipy import ndimage
+
+    out = label.copy()
+    for value in np.unique(label):
+        inside = label == value
+        if not inside.all():
+            out[inside & (ndimage.distance_transform_edt(inside) <= EROSION_RADIUS)] = BOUNDARY
+    return out
+
+
+def _write_raster(
+    path: Path, bands: NDArray[np.generic], corner: tuple[float, float] | None, *, packbits: bool = False
+) -> None:
+    """Write C x H x W `bands` as GeoTIFF; with `corner` (easting, northing in m) CRS and transform go inside.
+
+    GDAL tags the fourth band of an 8-bit image as alpha. That stays: it is one of the states a reader must bear.
+    """
+    import rasterio
+    from rasterio.transform import from_origin
+
+    count, height, width = bands.shape
+    profile: dict[str, object] = {"compress": "packbits"} if packbits else {}
+    if corner is not None:
+        profile |= {"crs": "EPSG:32633", "transform": from_origin(*corner, GSD, GSD)}
+        if height >= 608:
+            profile |= {"tiled": True, "blockxsize": 608, "blockysize": 608}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        _quiet(),
+        rasterio.open(
+            path, "w", driver="GTiff", count=count, height=height, width=width, dtype=bands.dtype, **profile
+        ) as file,
+    ):
+        file.write(bands)
+
+
+def _write_jpeg(path: Path, bands: NDArray[np.uint8]) -> None:
+    import rasterio
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    count, height, width = bands.shape
+    with (
+        _quiet(),
+        rasterio.open(
+            path, "w", driver="JPEG", quality=90, count=count, height=height, width=width, dtype="uint8"
+        ) as file,
+    ):
+        file.write(bands)
+
+
+def _write_world_file(path: Path, corner: tuple[float, float]) -> None:
+    """Write pixel size, no rotation, and the centre of the upper left pixel, one number a line."""
+    west, north = corner
+    lines = (GSD, 0.0, 0.0, -GSD, west + GSD / 2, north - GSD / 2)
+    path.write_text("".join(f"{value:.12g}\n" for value in lines), encoding="ascii")
+
+
+def _quiet():
+    """Return a context in which rasterio does not warn of the georeference that the layout leaves out on purpose."""
+    import warnings
+
+    from rasterio.errors import NotGeoreferencedWarning
+
+    return warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning)
