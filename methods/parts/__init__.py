@@ -1,0 +1,1 @@
+"""Building blocks that several methods share: encoders, heads, losses, optimisers."""

@@ -1,0 +1,73 @@
+"""The optimiser recipe shared by the methods: AdamW, linear warm-up, polynomial decay, no decay on 1-D parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import LambdaLR
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """AdamW with warm-up and polynomial decay; the defaults are SGMA's (dossier section 9) and CMNeXt's where it is silent.
+
+    Attributes:
+        lr: peak learning rate.
+        weight_decay: decoupled weight decay of parameters with two or more dimensions.
+        betas: AdamW's averaging coefficients (two numbers).
+        eps: AdamW's denominator offset.
+        no_decay_1d: leave biases, norms and other parameters of at most one dimension undecayed.
+        poly_power: exponent of the decay from the peak to zero at the last step.
+        warmup_epochs: longest warm-up, in epochs.
+        warmup_share: longest warm-up as a share of all steps; the shorter of the two limits holds.
+        warmup_start: share of the peak at which warm-up begins.
+    """
+
+    lr: float = 6e-5
+    weight_decay: float = 1e-2
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    no_decay_1d: bool = True
+    poly_power: float = 0.9
+    warmup_epochs: float = 10.0
+    warmup_share: float = 0.05
+    warmup_start: float = 0.1
+
+
+def parameter_groups(parameters: Iterable[nn.Parameter], weight_decay: float, no_decay_1d: bool = True) -> list[dict]:
+    """Split trainable parameters into a decayed and an undecayed group (empty groups are left out)."""
+    trainable = [p for p in parameters if p.requires_grad]
+    plain = [p for p in trainable if no_decay_1d and p.ndim <= 1]
+    decayed = [p for p in trainable if not (no_decay_1d and p.ndim <= 1)]
+    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    return [group for group in groups if group["params"]]
+
+
+def warmup_steps(recipe: Recipe, total_steps: int, steps_per_epoch: float) -> int:
+    """Length of the warm-up: the shorter of `warmup_epochs` epochs and `warmup_share` of all steps, rounded down."""
+    return int(min(recipe.warmup_epochs * steps_per_epoch, recipe.warmup_share * total_steps))
+
+
+def warmup_poly(step: int, total_steps: int, warmup: int, start: float, power: float) -> float:
+    """Factor of the peak learning rate at `step` (from 0): linear from `start` to 1, then polynomial to 0 at `total_steps`."""
+    if step < warmup:
+        return start + (1.0 - start) * step / warmup
+    return max(0.0, 1.0 - (step - warmup) / max(1, total_steps - warmup)) ** power
+
+
+def build(
+    parameters: Iterable[nn.Parameter], recipe: Recipe, total_steps: int, steps_per_epoch: float
+) -> tuple[torch.optim.Optimizer, LambdaLR]:
+    """AdamW over `parameters` and its per-step schedule."""
+    groups = parameter_groups(parameters, recipe.weight_decay, recipe.no_decay_1d)
+    optimizer = AdamW(groups, lr=recipe.lr, betas=(recipe.betas[0], recipe.betas[1]), eps=recipe.eps)
+    warmup = warmup_steps(recipe, total_steps, steps_per_epoch)
+
+    def factor(step: int) -> float:
+        return warmup_poly(step, total_steps, warmup, recipe.warmup_start, recipe.poly_power)
+
+    return optimizer, LambdaLR(optimizer, factor)
