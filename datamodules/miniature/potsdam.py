@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.miniature.scene import CAR, Scene, paint_scene
+from datamodules.miniature.canvas import CAR
+from datamodules.miniature.scene import Scene, paint_scene
 from datamodules.miniature.sensors import photograph, surface_model
 
 POTSDAM_TILES: tuple[str, ...] = tuple(
@@ -149,7 +150,7 @@ def _write_tile(root: Path, tile: str, size: int, seed: int, quirks: frozenset[s
     path = folder("1_DSM") / f"dsm_potsdam_{name}.tif"
     _write_raster(path, dsm[None, :, :width], None)
     _write_world_file(path.with_suffix(suffix), corner)
-    counts = np.clip(np.rint(10 * scene.height), 0, 255).astype(np.uint8)[None, :, :width]
+    counts = np.clip(np.rint(10 * relief), 0, 255).astype(np.uint8)[None, :, :width]
     for approach in ("lastools", "ownapproach"):
         path = folder("1_DSM_normalisation") / f"dsm_potsdam_{name}_normalized_{approach}.jpg"
         _write_jpeg(path, counts * 0 if approach == "ownapproach" and "empty_ownapproach" in quirks else counts)

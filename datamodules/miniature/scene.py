@@ -1,4 +1,4 @@
-"""Paints what is on the ground: classes, heights and reflectances of a German suburb seen from above."""
+"""Paints what is on the ground: classes, heights and materials of a German suburb seen from above."""
 
 from __future__ import annotations
 
@@ -7,39 +7,93 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-IMPERVIOUS, BUILDING, LOW_VEGETATION, TREE, CAR, CLUTTER = range(6)
+from datamodules.miniature.blocks import Block, paint_block
+from datamodules.miniature.canvas import IMPERVIOUS, LOW_VEGETATION, Canvas
+from datamodules.miniature.objects import car, shrubs, tree
+
+STREETS = ("asphalt", "asphalt", "asphalt", "asphalt", "paving", "brick")
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A square of ground. `label` H x W uint8, `height` H x W float32 (m above ground), `reflectance` 4 x H x W (counts)."""
+    """A square of ground as it really is.
+
+    `label` H x W uint8 (ISPRS ids), `height` H x W float32 (m above ground), `material` H x W uint8 (index into
+    `MATERIALS`), `reflectance` 4 x H x W float32 (counts in even light: red, green, blue, near infrared).
+    """
 
     gsd: float
     label: NDArray[np.uint8]
     height: NDArray[np.float32]
+    material: NDArray[np.uint8]
     reflectance: NDArray[np.float32]
 
 
 def paint_scene(size: int, gsd: float, rng: np.random.Generator) -> Scene:
-    """Paint one scene of `size` x `size` pixels of `gsd` metres."""
-    label = np.full((size, size), LOW_VEGETATION, np.uint8)
-    height = np.zeros((size, size), np.float32)
-    colours = np.array(
-        [[100, 106, 104, 84], [100, 106, 104, 84], [78, 92, 62, 128], [70, 84, 58, 126], [150, 150, 155, 100],
-         [70, 120, 130, 40]], np.float32)  # fmt: skip
-    metres = (np.arange(size) + 0.5) * gsd
-    y, x = metres[:, None], metres[None, :]
+    """Paint one scene of `size` x `size` pixels of `gsd` metres: streets, then blocks, then parked cars, then trees."""
+    canvas = Canvas(size, gsd, float(rng.uniform(-0.6, 0.6)), rng)
+    reach = canvas.reach
+    columns, rows = _intervals(canvas, 36, 48), _intervals(canvas, 42, 64)
+    canvas.slab(0, 0, 2 * reach, 2 * reach, IMPERVIOUS, "asphalt")
+    _carriageways(canvas, columns, rows)
+    trees: list[tuple[float, float, float, float]] = []
+    for left, right in columns:
+        for near, far in rows:
+            trees += _footway(canvas, Block(left, right, near, far))
+            block = Block(left, right, near, far).shrunk(canvas.rng.uniform(1.4, 2.4))
+            trees += paint_block(canvas, block)
+    _parked_cars(canvas, columns, rows)
+    for u, v, radius, top in trees:
+        tree(canvas, u, v, radius, top)
+    return Scene(gsd, canvas.label, canvas.height, canvas.material, canvas.reflectance)
 
-    def box(kind: int, top: float, w: float, h: float) -> None:
-        u, v = rng.uniform(0, size * gsd, 2)
-        mask = (abs(x - u) < w / 2) & (abs(y - v) < h / 2)
-        label[mask], height[mask] = kind, top
 
-    area = (size * gsd / 64) ** 2
-    box(IMPERVIOUS, 0, 10, 1e9)
-    box(IMPERVIOUS, 0, 1e9, 8)
-    for kind, number, w, h in ((BUILDING, 9, 14, 10), (CLUTTER, 3, 6, 5), (TREE, 16, 6, 6), (CAR, 14, 4.5, 1.8)):
-        for _ in range(max(1, round(number * area))):
-            top = {BUILDING: rng.uniform(3, 15), TREE: rng.uniform(3, 10), CAR: 1.5, CLUTTER: 0}[kind]
-            box(kind, float(top), w, h)
-    return Scene(gsd, label, height, np.moveaxis(colours[label], -1, 0))
+def _intervals(canvas: Canvas, shortest: float, longest: float) -> list[tuple[float, float]]:
+    """Cut the frame's width into blocks (start, end in m) with carriageways of 5.2-7 m between them."""
+    intervals = []
+    position = -canvas.reach - canvas.rng.uniform(0, longest)
+    while position < canvas.reach:
+        length = canvas.rng.uniform(shortest, longest)
+        intervals.append((position, position + length))
+        position += length + canvas.rng.uniform(5.2, 7.0)
+    return intervals
+
+
+def _carriageways(canvas: Canvas, columns: list[tuple[float, float]], rows: list[tuple[float, float]]) -> None:
+    """Give each street its own surface; crossings keep the surface of the street painted last."""
+    reach = canvas.reach
+    for (_, start), (end, _) in zip(columns, columns[1:], strict=False):
+        canvas.slab((start + end) / 2, 0, end - start, 2 * reach, IMPERVIOUS, str(canvas.rng.choice(STREETS)))
+    for (_, start), (end, _) in zip(rows, rows[1:], strict=False):
+        canvas.slab(0, (start + end) / 2, 2 * reach, end - start, IMPERVIOUS, str(canvas.rng.choice(STREETS)))
+
+
+def _footway(canvas: Canvas, block: Block) -> list[tuple[float, float, float, float]]:
+    """Pave the rim of a block, sometimes with a green strip at the kerb, and plant street trees; return the trees."""
+    rng = canvas.rng
+    canvas.slab(*block.centre, block.width, block.depth, IMPERVIOUS, str(rng.choice(["paving", "paving", "brick", "asphalt"])))
+    if canvas.chance(0.3):
+        canvas.slab(block.right - 0.8, block.centre[1], 1.6, block.depth - 4, LOW_VEGETATION, "meadow")
+    trees = []
+    for side in (block.left, block.right):
+        if canvas.chance(0.45):
+            spacing, top = rng.uniform(7, 12), rng.uniform(5, 10)
+            for v in np.arange(block.near + 4, block.far - 4, spacing):
+                trees.append((side + rng.normal(0, 0.4), float(v), rng.uniform(1.8, 3.2), top * rng.uniform(0.8, 1.2)))
+    if canvas.chance(0.2):
+        shrubs(canvas, block.left + 0.7, block.centre[1], 1.2, block.depth / 2, rng.uniform(0.5, 1.2))
+    return trees
+
+
+def _parked_cars(canvas: Canvas, columns: list[tuple[float, float]], rows: list[tuple[float, float]]) -> None:
+    """Park cars along both kerbs of every street, and drive a few along it."""
+    reach = canvas.reach
+    for intervals, turn in ((columns, np.pi / 2), (rows, 0.0)):
+        for (_, start), (end, _) in zip(intervals, intervals[1:], strict=False):
+            density = canvas.rng.uniform(0.1, 0.55)
+            for kerb in (start + 1.15, end - 1.15):
+                for along in np.arange(-reach, reach, 5.8):
+                    if canvas.chance(density):
+                        place = (kerb + canvas.rng.normal(0, 0.08), along + canvas.rng.normal(0, 0.3))
+                        u, v = place if turn else place[::-1]
+                        car(canvas, u, v, turn + canvas.rng.normal(0, 0.03))

@@ -1,0 +1,148 @@
+"""The ground a scene is painted on: materials, and a canvas addressed in metres in a turned street frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+IMPERVIOUS, BUILDING, LOW_VEGETATION, TREE, CAR, CLUTTER = range(6)  # ISPRS ids (dataset dossier, section 2)
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a surface looks like: mean counts (red, green, blue, near infrared) and how they vary.
+
+    `spread` is the relative standard deviation of brightness between objects, `chroma` that of each band on its own
+    (counts), `grain` the relative contrast of texture inside an object at pixel scale, `mottle` that at about 1.5 m.
+    """
+
+    name: str
+    counts: tuple[float, float, float, float]
+    spread: float = 0.10
+    chroma: float = 3.0
+    grain: float = 0.04
+    mottle: float = 0.04
+
+
+# Roofs and roads, roofs and paving, and lawns and crowns share materials or means on purpose: what is alike in one
+# sensor has to be told apart by another (mean counts near the published class means, dataset dossier, section 9).
+MATERIALS = (
+    Material("asphalt", (101, 106, 104, 86), 0.14, 4.0, 0.04, 0.04),
+    Material("paving", (129, 130, 124, 108), 0.12, 4.0, 0.05, 0.05),
+    Material("brick", (146, 104, 90, 122), 0.12, 5.0, 0.05, 0.05),
+    Material("bitumen", (101, 106, 104, 86), 0.14, 4.0, 0.04, 0.04),
+    Material("gravel", (129, 130, 124, 108), 0.12, 4.0, 0.05, 0.05),
+    Material("tile", (146, 104, 90, 122), 0.12, 5.0, 0.05, 0.05),
+    Material("metal", (172, 178, 178, 150), 0.08, 4.0, 0.02, 0.02),
+    Material("lawn", (82, 95, 66, 134), 0.12, 4.0, 0.05, 0.08),
+    Material("dry_lawn", (122, 116, 92, 122), 0.10, 5.0, 0.06, 0.08),
+    Material("meadow", (78, 88, 61, 128), 0.13, 4.0, 0.14, 0.14),
+    Material("foliage", (79, 90, 62, 130), 0.14, 5.0, 0.10, 0.10),
+    Material("turf", (80, 97, 68, 72), 0.10, 4.0, 0.03, 0.03),
+    Material("soil", (140, 126, 102, 128), 0.10, 5.0, 0.07, 0.10),
+    Material("water", (56, 74, 72, 34), 0.12, 5.0, 0.03, 0.05),
+    Material("pool", (92, 148, 152, 48), 0.10, 6.0, 0.04, 0.04),
+    Material("lacquer", (120, 122, 126, 104), 0.05, 3.0, 0.02, 0.0),
+    Material("glass", (58, 64, 70, 56), 0.10, 2.0, 0.02, 0.0),
+    Material("junk", (118, 110, 100, 104), 0.20, 14.0, 0.18, 0.16),
+)
+INDEX = {material.name: number for number, material in enumerate(MATERIALS)}
+
+
+@dataclass
+class Canvas:
+    """Rasters being painted. Positions u, v are metres from the centre of the scene in a frame turned by `angle` (rad)."""
+
+    size: int
+    gsd: float
+    angle: float
+    rng: np.random.Generator
+    label: NDArray[np.uint8] = field(init=False)
+    height: NDArray[np.float32] = field(init=False)
+    material: NDArray[np.uint8] = field(init=False)
+    reflectance: NDArray[np.float32] = field(init=False)
+
+    def __post_init__(self) -> None:
+        shape = (self.size, self.size)
+        self.label = np.zeros(shape, np.uint8)
+        self.height = np.zeros(shape, np.float32)
+        self.material = np.zeros(shape, np.uint8)
+        self.reflectance = np.zeros((4, *shape), np.float32)
+
+    @property
+    def reach(self) -> float:
+        """Half the diagonal in metres: beyond it, nothing can be seen."""
+        return self.size * self.gsd * np.sqrt(0.5)
+
+    def chance(self, probability: float) -> bool:
+        """Draw true with the given probability."""
+        return bool(self.rng.random() < probability)
+
+    def tint(self, material: str) -> NDArray[np.float32]:
+        """Draw the counts (4) of one object made of `material`."""
+        made = MATERIALS[INDEX[material]]
+        brightness = np.exp(self.rng.normal(0, made.spread))
+        return (np.array(made.counts) * brightness + self.rng.normal(0, made.chroma, 4)).astype(np.float32)
+
+    def patch(self, u: float, v: float, w: float, h: float, turn: float = 0.0) -> Patch | None:
+        """Return the part of the canvas under a w x h metre rectangle around (u, v), or None when it is outside."""
+        cos, sin = np.cos(self.angle), np.sin(self.angle)
+        half = self.size * self.gsd / 2
+        x, y = half + u * cos - v * sin, half + u * sin + v * cos
+        cos, sin = np.cos(self.angle + turn), np.sin(self.angle + turn)
+        box_x, box_y = (abs(w * cos) + abs(h * sin)) / 2, (abs(w * sin) + abs(h * cos)) / 2
+        left, right = (int(np.clip(edge / self.gsd, 0, self.size)) for edge in (x - box_x, x + box_x + self.gsd))
+        top, bottom = (int(np.clip(edge / self.gsd, 0, self.size)) for edge in (y - box_y, y + box_y + self.gsd))
+        if left >= right or top >= bottom:
+            return None
+        dx = ((np.arange(left, right) + 0.5) * self.gsd - x)[None, :]
+        dy = ((np.arange(top, bottom) + 0.5) * self.gsd - y)[:, None]
+        p, q = dx * cos + dy * sin, dy * cos - dx * sin
+        return Patch(
+            (slice(top, bottom), slice(left, right)), p, q, (abs(p) < w / 2) & (abs(q) < h / 2)
+        )
+
+    def fill(
+        self,
+        at: tuple[slice, slice],
+        mask: NDArray[np.bool_],
+        kind: int,
+        material: str,
+        height: NDArray[np.floating] | float = 0.0,
+        tint: NDArray[np.float32] | None = None,
+    ) -> None:
+        """Set class, material, height (m) and counts where `mask` is true inside the window `at`."""
+        counts = self.tint(material) if tint is None else tint
+        self.label[at][mask] = kind
+        self.material[at][mask] = INDEX[material]
+        self.height[at][mask] = height[mask] if isinstance(height, np.ndarray) else height
+        self.reflectance[(slice(None), *at)][:, mask] = counts[:, None]
+
+    def slab(
+        self,
+        u: float,
+        v: float,
+        w: float,
+        h: float,
+        kind: int,
+        material: str,
+        height: float = 0.0,
+        turn: float = 0.0,
+        tint: NDArray[np.float32] | None = None,
+    ) -> None:
+        """Paint a flat w x h metre rectangle around (u, v)."""
+        patch = self.patch(u, v, w, h, turn)
+        if patch is not None:
+            self.fill(patch.at, patch.inside, kind, material, height, tint)
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A window `at` of the canvas with local metres `p` (along the width) and `q`, and the rectangle `inside`."""
+
+    at: tuple[slice, slice]
+    p: NDArray[np.float64]
+    q: NDArray[np.float64]
+    inside: NDArray[np.bool_]
