@@ -1,8 +1,8 @@
 """The scene store: one uniform form on disk for every dataset, written by `importer`, read by everything else.
 
-A store is a folder. `dataset.json` is written last, so its presence means that the import is whole. `scenes.csv` has one
-row per scene, `statistics.json` one entry per raster, `rasters/` the files that are not referenced where the user keeps
-them. Nothing here imports torch or rasterio, because commands that only look at tables use this module too.
+A store is a folder. `dataset.json` is written last, so its presence means that the import is whole. `scenes.csv` has
+one row per scene, `statistics.json` one entry per raster, `rasters/` the files that are not referenced where the user
+keeps them. Nothing here imports torch or rasterio, because commands that only look at tables use this module too.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from usererror import UserError
 FORMAT = 1
 IGNORE = 255
 SPLIT_VALUES = ("train", "val", "test", "unused")
-DATASET_FILE, SCENES_FILE, STATISTICS_FILE, JOURNAL_FILE = "dataset.json", "scenes.csv", "statistics.json", "import.jsonl"
+DATASET_FILE, SCENES_FILE, STATISTICS_FILE = "dataset.json", "scenes.csv", "statistics.json"
+JOURNAL_FILE = "import.jsonl"
 
 
 @dataclass(frozen=True)
@@ -234,4 +235,5 @@ def _why_not_open(root: Path) -> str:
             source = json.loads(stream.readline()).get("source")
     except (ValueError, AttributeError, OSError):
         source = None
-    return f"The import of {root.name!r} in {root} was not finished: resume it with `{import_command(root.name, source)}`."
+    resume = import_command(root.name, source)
+    return f"The import of {root.name!r} in {root} was not finished: resume it with `{resume}`."

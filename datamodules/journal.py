@@ -1,0 +1,104 @@
+"""The import journal: one line per finished raster, so that an import that was stopped can go on where it was."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import IO, Any
+
+from datamodules.plans import RasterJob
+from datamodules.sources import SourceFile
+from datamodules.store import JOURNAL_FILE
+
+FLUSH_S = 0.5  # at most so much finished work is done twice after a power failure; a killed process loses nothing
+Size = tuple[int, int] | None
+
+
+class Journal:
+    """Lines of JSON in `root`/import.jsonl: a header naming the source, then one record per finished raster.
+
+    A record counts as long as its source file, the way it is read and the size of its scene are the same, and the file
+    it describes still has the recorded number of bytes.
+    """
+
+    def __init__(self, root: Path, header: dict[str, Any], forget: bool = False) -> None:
+        """Open the journal of the store `root`; with `forget`, without what earlier imports did."""
+        self.path = root / JOURNAL_FILE
+        self._records = {} if forget else {(r["scene"], r["raster"]): r for r in read_records(self.path)}
+        self._stream: IO[str] | None = None
+        self._header = header
+        self._flushed = 0.0
+
+    def __enter__(self) -> Journal:
+        """Start a journal with the records that are known already."""
+        temporary = self.path.with_name(self.path.name + ".part")
+        with temporary.open("w", encoding="utf-8") as stream:
+            for line in (self._header, *self._records.values()):
+                stream.write(json.dumps(line) + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(self.path)
+        self._stream = self.path.open("a", encoding="utf-8")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Flush and close."""
+        if self._stream is not None:
+            self._stream.flush()
+            os.fsync(self._stream.fileno())
+            self._stream.close()
+
+    def finished(self, scene: str, raster: str, job: RasterJob, size: Size) -> dict[str, Any] | None:
+        """Return the result recorded for a job, or None if it has to be done (again)."""
+        record = self._records.get((scene, raster))
+        if record is None or record["key"] != key(job, size):
+            return None
+        path = Path(record["result"]["path"])
+        if not path.is_file() or path.stat().st_size != record["result"]["bytes"]:
+            return None
+        return record["result"]
+
+    def add(self, scene: str, raster: str, job: RasterJob, size: Size, result: dict[str, Any]) -> None:
+        """Record a finished raster."""
+        assert self._stream is not None
+        sources = [file for file in (job.source, job.fallback) if file is not None]
+        files = {file.origin: (str(file.path), file.member is None, file.stamp) for file in sources}
+        record = {"scene": scene, "raster": raster, "key": key(job, size), "files": files, "result": result}
+        self._records[scene, raster] = record
+        self._stream.write(json.dumps(record) + "\n")
+        self._stream.flush()
+        if time.monotonic() - self._flushed > FLUSH_S:
+            os.fsync(self._stream.fileno())
+            self._flushed = time.monotonic()
+
+    @staticmethod
+    def changed_files(root: Path) -> list[str]:
+        """Return unpacked source files that exist and are no longer what they were when they were imported."""
+        changed = {}
+        for record in read_records(root / JOURNAL_FILE):
+            for origin, (path, unpacked, stamp) in record["files"].items():
+                if unpacked and Path(path).is_file():
+                    changed[origin] = SourceFile.on_disk(Path(path), "").stamp != stamp
+        return [origin for origin, differs in changed.items() if differs]
+
+
+def key(job: RasterJob, size: Size) -> str:
+    """Return text that is equal when a job would give the same pixels again."""
+    return f"{job.source.origin}|{job.source.stamp}|{job.recipe()}|{size}"
+
+
+def read_records(path: Path) -> list[dict[str, Any]]:
+    """Return the records of a journal; a last line that was cut short, and whatever is no record, is left out."""
+    if not path.is_file():
+        return []
+    records = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(record, dict) and {"scene", "raster", "key", "files", "result"} <= record.keys():
+            records.append(record)
+    return records

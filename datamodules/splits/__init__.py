@@ -1,0 +1,1 @@
+"""Published split lists and class tables, as data files of the package."""
