@@ -63,7 +63,7 @@ class AnyModalitySegmenter(L.LightningModule):
         self.recipe = optimizer if isinstance(optimizer, Recipe) else Recipe(**optimizer)
         self.save_hyperparameters(ignore=["optimizer"])
         plain = {**asdict(self.recipe), "betas": list(self.recipe.betas)}
-        self.save_hyperparameters({"optimizer": plain}, logger=True)
+        self.save_hyperparameters({"optimizer": plain})
         if not modalities:
             raise UserError("A method needs at least one modality; the data configuration names none.")
         unknown = sorted(set(loss_weights or {}) - set(self.default_loss_weights))

@@ -37,6 +37,10 @@ class Recipe:
     warmup_share: float = 0.05
     warmup_start: float = 0.1
 
+    def __post_init__(self) -> None:
+        # checkpoints and YAML hold a list
+        object.__setattr__(self, "betas", tuple(self.betas))
+
 
 def parameter_groups(parameters: Iterable[nn.Parameter], weight_decay: float, no_decay_1d: bool = True) -> list[dict]:
     """Split trainable parameters into a decayed and an undecayed group (empty groups are left out)."""

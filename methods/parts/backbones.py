@@ -1,0 +1,205 @@
+"""Encoders: timm feature pyramids at strides 4, 8, 16, 32, and one encoder shared by all modalities.
+
+Weights load by timm's names, from a file, from the local cache, or from the hub when it answers.
+"""
+
+from __future__ import annotations
+
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from usererror import UserError
+
+STRIDES = (4, 8, 16, 32)
+REDUCED = (64, 128, 320, 512)
+
+
+def pad_to_multiple(image: Tensor, multiple: int = STRIDES[-1]) -> Tensor:
+    """Replicate the lower and right edge of B x C x H x W until both sides are multiples of `multiple`."""
+    bottom, right = (-image.shape[-2]) % multiple, (-image.shape[-1]) % multiple
+    return F.pad(image, (0, right, 0, bottom), mode="replicate") if bottom or right else image
+
+
+def to_three_channels(image: Tensor) -> Tensor:
+    """B x C x H x W -> B x 3 x H x W by adaptive averaging along the channels, without parameters.
+
+    One channel is replicated (dossier section 10), two become (a, (a + b) / 2, b), three stay, more are averaged in
+    three overlapping groups of neighbours.
+    """
+    channels = image.shape[1]
+    if channels == 3:
+        return image
+    if channels == 1:
+        return image.expand(-1, 3, -1, -1)
+    bounds = [(i * channels // 3, -(-(i + 1) * channels // 3)) for i in range(3)]
+    return torch.stack([image[:, start:stop].mean(1) for start, stop in bounds], 1)
+
+
+def _endpoint_answers(endpoint: str, timeout: float = 3.0) -> bool:
+    """Whether an HTTP server answers at all; one attempt."""
+    try:
+        with urllib.request.urlopen(urllib.request.Request(endpoint, method="HEAD"), timeout=timeout):
+            return True
+    except urllib.error.HTTPError:
+        return True
+    except (OSError, ValueError):
+        return False
+
+
+def _cached_weights(config: Mapping[str, object]) -> Path | None:
+    """The weight file of a timm configuration in the hub's or torch's local cache, if it is there."""
+    from huggingface_hub import try_to_load_from_cache
+
+    repository, _, revision = str(config.get("hf_hub_id") or "").partition("@")
+    if repository:
+        for name in ("model.safetensors", "pytorch_model.bin"):
+            found = try_to_load_from_cache(repository, name, revision=revision or None)
+            if isinstance(found, str):
+                return Path(found)
+    url = str(config.get("url") or "")
+    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
+    return path if url and path.is_file() else None
+
+
+def locate_weights(name: str, path: str | None = None) -> Path | None:
+    """Where the ImageNet weights of backbone `name` come from.
+
+    Args:
+        name: timm model name.
+        path: a file the user names; it wins.
+
+    Returns:
+        A local file, or None when they have to be, and can be, downloaded.
+
+    Raises:
+        UserError: the named file does not exist, or the weights are not cached and the hub does not answer.
+    """
+    import timm
+    from huggingface_hub import constants
+
+    if path is not None:
+        file = Path(path).expanduser()
+        if not file.is_file():
+            raise UserError(f"pretrained_path: there is no weight file {file}.")
+        return file
+    config = timm.get_pretrained_cfg(name)
+    if config is None:
+        raise UserError(f"timm has no pretrained weights for {name}; set pretrained: false or give pretrained_path.")
+    file = _cached_weights(config.to_dict())
+    if file is None and (constants.HF_HUB_OFFLINE or not _endpoint_answers(constants.ENDPOINT)):
+        raise UserError(
+            f"The ImageNet weights of {name} ({config.hf_hub_id}) are not in the local cache "
+            f"({constants.HF_HUB_CACHE}) and the hub cannot be reached. Run once with a connection or copy that cache "
+            "here, name a weight file with pretrained_path, or train from scratch with pretrained: false."
+        )
+    return file
+
+
+def _create(name: str, pretrained: bool, file: Path | None) -> nn.Module:
+    import timm
+
+    overlay = {"file": str(file)} if file else None
+    return timm.create_model(
+        name, pretrained=pretrained, pretrained_cfg_overlay=overlay, features_only=True, out_indices=(-4, -3, -2, -1)
+    )
+
+
+def create_pyramid(name: str, pretrained: bool = False, pretrained_path: str | None = None) -> nn.Module:
+    """A timm feature extractor B x 3 x H x W -> four maps at strides 4, 8, 16, 32.
+
+    Args:
+        name: timm model name, such as `pvt_v2_b0`, `pvt_v2_b2`, `resnet50`.
+        pretrained: start from ImageNet weights.
+        pretrained_path: weight file to use instead of the cache; only read when `pretrained`.
+
+    Raises:
+        UserError: unknown backbone, one without these strides, or weights that cannot be had or do not fit.
+    """
+    import timm
+
+    if not timm.is_model(name):
+        raise UserError(f"timm knows no backbone {name}; tried and known here: pvt_v2_b0, pvt_v2_b2, resnet50.")
+    file = locate_weights(name, pretrained_path) if pretrained else None
+    state = torch.get_rng_state()
+    try:
+        model = _create(name, False, None)
+    except (RuntimeError, IndexError, AssertionError, AttributeError) as error:
+        raise UserError(f"{name} cannot serve as a feature pyramid: {error}") from error
+    if tuple(model.feature_info.reduction()) != STRIDES:
+        raise UserError(f"{name} has maps at strides {model.feature_info.reduction()}, not {list(STRIDES)}.")
+    if not pretrained:
+        return model
+    source = file or "the hub"
+    torch.set_rng_state(state)
+    try:
+        loaded = _create(name, True, file)
+    except Exception as error:
+        raise UserError(f"The weights of {name} from {source} could not be loaded: {error}") from error
+    # features_only loads leniently; a matrix equal to its random twin was not in the file
+    pairs = zip(model.named_parameters(), loaded.parameters(), strict=True)
+    missing = [key for (key, random), value in pairs if random.ndim > 1 and torch.equal(random, value)]
+    if missing:
+        raise UserError(f"The weights of {name} from {source} lack {len(missing)} tensors, the first: {missing[0]}.")
+    return loaded
+
+
+class SharedEncoder(nn.Module):
+    """One encoder for every modality (SGMA eq. 2): dict of images -> dict of four-map pyramids.
+
+    Modalities of equal size are packed along the batch into one call. With BatchNorm (ResNet) the training statistics
+    are then those of the packed batch; in eval mode the modalities do not touch each other.
+
+    Args:
+        name: timm backbone.
+        pretrained: start from ImageNet weights.
+        pretrained_path: weight file to use instead of the cache.
+        reduce_to: widths of bias-free 1x1 convolutions after the pyramid; None for the native widths; `auto` for
+            (64, 128, 320, 512), the widths of PVT-v2-b2, where the native ones are wider (ResNet-50), else none.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        pretrained: bool = False,
+        pretrained_path: str | None = None,
+        reduce_to: Sequence[int] | str | None = None,
+    ) -> None:
+        super().__init__()
+        self.pyramid = create_pyramid(name, pretrained, pretrained_path)
+        native = self.pyramid.feature_info.channels()
+        if reduce_to == "auto":
+            reduce_to = REDUCED if native[-1] > REDUCED[-1] else None
+        if isinstance(reduce_to, str):
+            raise UserError(f"The reduction is a list of widths, auto or null; got {reduce_to!r}.")
+        self.channels = tuple(native if reduce_to is None else reduce_to)
+        if len(self.channels) != len(native):
+            raise UserError(f"The reduction of {name} needs {len(native)} widths, one per scale; got {self.channels}.")
+        self.reduction: nn.ModuleList | None = None
+        if reduce_to is not None:
+            pairs = zip(native, self.channels, strict=True)
+            self.reduction = nn.ModuleList(nn.Conv2d(wide, narrow, 1, bias=False) for wide, narrow in pairs)
+
+    def pyramid_of(self, image: Tensor) -> list[Tensor]:
+        """B x 3 x H x W, sides multiples of 32 -> four maps B x C_i x H/s_i x W/s_i."""
+        maps = self.pyramid(image)
+        if self.reduction is not None:
+            maps = [layer(feature) for layer, feature in zip(self.reduction, maps, strict=True)]
+        return list(maps)
+
+    def forward(self, images: Mapping[str, Tensor]) -> dict[str, list[Tensor]]:
+        """{modality: B x C x H x W} -> {modality: [B x C_i x H_i x W_i] * 4}.
+
+        Sides that are no multiples of 32 are padded; four times the sides of the first map is the padded size.
+        """
+        inputs = {m: pad_to_multiple(to_three_channels(image)) for m, image in images.items()}
+        if len({tuple(image.shape) for image in inputs.values()}) > 1:
+            return {m: self.pyramid_of(image) for m, image in inputs.items()}
+        packed = self.pyramid_of(torch.cat(list(inputs.values())))
+        parts = [feature.chunk(len(inputs)) for feature in packed]
+        return {m: [part[i] for part in parts] for i, m in enumerate(inputs)}

@@ -1,0 +1,114 @@
+"""Segmentation heads, and the step from logits at stride 4 to logits at the image's size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from methods.parts.backbones import STRIDES
+from methods.parts.folding import FoldCache
+from usererror import UserError
+
+
+def upsample(features: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bilinear, corners not aligned: B x C x h x w -> B x C x H x W."""
+    if tuple(features.shape[-2:]) == tuple(size):
+        return features
+    return F.interpolate(features, size=tuple(size), mode="bilinear", align_corners=False)
+
+
+def to_image_size(logits: Tensor, size: tuple[int, int], stride: int = STRIDES[0]) -> Tensor:
+    """Logits of a padded image at `stride` -> logits B x K x H x W of the image itself.
+
+    Upsamples to the padded size, then crops the padding (below and right), so the pixel grid stays where it was.
+
+    Raises:
+        ValueError: `size` is not the size of an image that was padded to this map.
+    """
+    padded = (logits.shape[-2] * stride, logits.shape[-1] * stride)
+    if any(not 0 <= have - want < STRIDES[-1] for have, want in zip(padded, size, strict=True)):
+        raise ValueError(f"logits of a {padded} image cannot be cropped to {tuple(size)}")
+    return upsample(logits, padded)[..., : size[0], : size[1]]
+
+
+class ChannelNorm(nn.LayerNorm):
+    """LayerNorm over the channels of B x C x H x W."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Normalise each pixel's channels."""
+        return super().forward(features.movedim(1, -1)).movedim(-1, 1)
+
+
+_NORMS = {"bn": nn.BatchNorm2d, "syncbn": nn.SyncBatchNorm, "ln": ChannelNorm}
+
+
+class AllMLPHead(nn.Module):
+    """The SegFormer head (Xie et al. 2021, section 3.2): per scale C_i -> E, upsampling to stride 4, fusion, classes.
+
+    The fusion convolution (4E -> E on the concatenated maps, no bias) is linear and acts on channels, bilinear
+    upsampling is linear and acts on pixels, so they commute: each quarter of the fusion is applied at its own scale and the
+    results are upsampled and added. In eval mode its product with the projection and the BatchNorm is one
+    C_i -> E convolution per scale, made once (`FoldCache`). Both equal the textbook order to rounding.
+
+    Args:
+        in_channels: widths C_i, finest scale first.
+        num_classes: K.
+        width: E.
+        norm: `bn`, `syncbn` or `ln` (over channels, no batch statistics).
+        dropout: share of feature channels dropped in training.
+    """
+
+    def __init__(
+        self, in_channels: Sequence[int], num_classes: int, width: int = 256, norm: str = "bn", dropout: float = 0.1
+    ) -> None:
+        super().__init__()
+        if norm not in _NORMS:
+            raise UserError(f"head norm {norm!r} is none of {', '.join(_NORMS)}.")
+        self.projections = nn.ModuleList(nn.Conv2d(channels, width, 1) for channels in in_channels)
+        self.fusion = nn.Conv2d(width * len(in_channels), width, 1, bias=False)
+        self.norm = _NORMS[norm](width)
+        self.dropout = nn.Dropout2d(dropout)
+        self.classifier = nn.Conv2d(width, num_classes, 1)
+        self._fold = FoldCache()
+
+    def train(self, mode: bool = True) -> AllMLPHead:
+        """Switch mode; a new eval phase folds anew."""
+        self._fold.clear()
+        return super().train(mode)
+
+    def _folded(self) -> tuple[list[Tensor], Tensor]:
+        """Per scale the E x C_i x 1 x 1 kernel of fusion times projection (times BatchNorm), and the summed bias."""
+        quarters = self.fusion.weight.chunk(len(self.projections), dim=1)
+        kernels, bias = [], torch.zeros_like(self.fusion.weight[:, 0, 0, 0])
+        for quarter, projection in zip(quarters, self.projections, strict=True):
+            matrix = quarter.flatten(1)
+            kernels.append((matrix @ projection.weight.flatten(1))[..., None, None])
+            bias = bias + matrix @ projection.bias
+        if isinstance(self.norm, nn.BatchNorm2d | nn.SyncBatchNorm):
+            scale = self.norm.weight * torch.rsqrt(self.norm.running_var + self.norm.eps)
+            kernels = [kernel * scale[:, None, None, None] for kernel in kernels]
+            bias = (bias - self.norm.running_mean) * scale + self.norm.bias
+        return kernels, bias
+
+    def _fuse_folded(self, maps: Sequence[Tensor]) -> Tensor:
+        sources = [*self.projections.parameters(), self.fusion.weight, *self.norm.parameters(), *self.norm.buffers()]
+        kernels, bias = self._fold.get(sources, self._folded)
+        size = maps[0].shape[-2:]
+        total = F.conv2d(maps[0], kernels[0], bias)
+        for feature, kernel in zip(maps[1:], kernels[1:], strict=True):
+            total = total + upsample(F.conv2d(feature, kernel), size)
+        return total if isinstance(self.norm, nn.BatchNorm2d | nn.SyncBatchNorm) else self.norm(total)
+
+    def _fuse(self, maps: Sequence[Tensor]) -> Tensor:
+        quarters = self.fusion.weight.chunk(len(self.projections), dim=1)
+        size = maps[0].shape[-2:]
+        parts = zip(maps, self.projections, quarters, strict=True)
+        return self.norm(sum(upsample(F.conv2d(proj(feature), quarter), size) for feature, proj, quarter in parts))
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        """[B x C_i x H_i x W_i], finest first -> logits B x K x H_1 x W_1."""
+        fused = self._fuse(maps) if self.training else self._fuse_folded(maps)
+        return self.classifier(self.dropout(F.relu(fused)))

@@ -1,0 +1,1 @@
+"""SGMA: semantic-guided modality-aware segmentation (arXiv 2603.02505)."""

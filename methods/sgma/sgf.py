@@ -1,0 +1,271 @@
+"""Semantic-guided fusion (SGF) at one scale: MP, CSF, prototypes, SP, RP (paper section III-C, eqs. 3-10).
+
+Maps stay channel-first throughout: a projection is a 1x1 convolution and a head is a slice of channels. What depends
+on one modality alone is computed in `SGFScale.project`, what depends on the set of modalities in `SGFScale.fuse`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from methods.parts.folding import FoldCache
+from usererror import UserError
+
+ProtoNorm = Literal["mean", "none", "softmax"]
+MPMode = Literal["parallel", "sequential"]
+
+# elements of the slot logits held at once; beyond that the slots are taken in turns
+SLOT_BUDGET = 1 << 25
+
+
+class Tokens(NamedTuple):
+    """All of one modality that SGF needs at one scale, independent of which other modalities are there."""
+
+    features: Tensor  # f_m, B x C x H x W: output of MP
+    part: Tensor  # B x K x C float32: this modality's share of the prototypes
+    mass: Tensor  # B x K float32: log-sum-exp of c_m over the pixels, weighs the parts of softmax prototypes
+    sp_key: Tensor  # B x C x H x W
+    sp_value: Tensor
+    rp_key: Tensor
+    rp_value: Tensor
+
+
+class ModalityProjector(nn.Module):
+    """MP (section III-C): depthwise convolutions of several kernel sizes, then a pointwise one; no norm, no activation.
+
+    In parallel the depthwise convolutions are summed; being linear they are merged into one kernel in eval mode.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        kernels: Sequence[int] = (3, 7, 11),
+        mode: MPMode = "parallel",
+        depthwise_bias: bool = False,
+        pointwise_bias: bool = True,
+    ) -> None:
+        super().__init__()
+        if mode not in ("parallel", "sequential"):
+            raise UserError(f"mp_mode {mode!r} is neither parallel nor sequential.")
+        if not kernels or any(kernel < 1 or kernel % 2 == 0 for kernel in kernels):
+            raise UserError(f"The kernels of MP must be odd and positive; got {list(kernels)}.")
+        self.mode = mode
+        self.depthwise = nn.ModuleList(
+            nn.Conv2d(channels, channels, kernel, padding=kernel // 2, groups=channels, bias=depthwise_bias)
+            for kernel in kernels
+        )
+        self.pointwise = nn.Conv2d(channels, channels, 1, bias=pointwise_bias)
+        self._fold = FoldCache()
+
+    def train(self, mode: bool = True) -> ModalityProjector:
+        """Switch mode; a new eval phase merges the kernels anew."""
+        self._fold.clear()
+        return super().train(mode)
+
+    def _merged(self) -> tuple[Tensor, Tensor | None]:
+        largest = max(layer.kernel_size[0] for layer in self.depthwise)
+        margins = [(largest - layer.kernel_size[0]) // 2 for layer in self.depthwise]
+        kernel = sum(F.pad(layer.weight, (m,) * 4) for layer, m in zip(self.depthwise, margins, strict=True))
+        biases = [layer.bias for layer in self.depthwise if layer.bias is not None]
+        return kernel, sum(biases) if biases else None
+
+    def forward(self, features: Tensor) -> Tensor:
+        """F_m -> f_m, both B x C x H x W."""
+        if self.mode == "sequential":
+            for layer in self.depthwise:
+                features = layer(features)
+        elif self.training:
+            features = sum(layer(features) for layer in self.depthwise)
+        else:
+            kernel, bias = self._fold.get(list(self.depthwise.parameters()), self._merged)
+            features = F.conv2d(features, kernel, bias, padding=kernel.shape[-1] // 2, groups=features.shape[1])
+        return self.pointwise(features)
+
+
+class TokenAttention(nn.Module):
+    """Multi-head attention whose keys and values are the M modality vectors of one pixel; the pixel is a batch index.
+
+    The four projections are C x C, without biases by default (the paper's parameter count), Xavier-uniform.
+    """
+
+    def __init__(self, channels: int, heads: int, bias: bool = False) -> None:
+        super().__init__()
+        if channels % heads:
+            raise UserError(f"{heads} attention heads do not divide {channels} channels; set sp_heads and rp_heads to divide.")
+        self.heads = heads
+        self.scale = (channels // heads) ** -0.5
+        self.query, self.key, self.value, self.out = (nn.Conv2d(channels, channels, 1, bias=bias) for _ in range(4))
+        for layer in (self.query, self.key, self.value, self.out):
+            nn.init.xavier_uniform_(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+    def split(self, maps: Tensor) -> Tensor:
+        """B x C x H x W -> B x heads x d x N."""
+        return maps.flatten(2).unflatten(1, (self.heads, -1))
+
+    def mix(self, weights: Tensor, values: Sequence[Tensor]) -> Tensor:
+        """Weights M x B x heads x N and M value maps B x C x H x W -> the projected weighted sum B x C x H x W."""
+        mixed = sum(w.unsqueeze(2).to(v.dtype) * self.split(v) for w, v in zip(weights, values, strict=True))
+        return self.out(mixed.flatten(1, 2).unflatten(2, values[0].shape[-2:]))
+
+
+def modality_softmax(logits: Tensor, present: Tensor | None) -> Tensor:
+    """Softmax over the first axis (modalities) in float32; `present` M x B bool masks those a sample lacks."""
+    if present is not None:
+        absent = ~present.reshape(present.shape + (1,) * (logits.ndim - 2))
+        logits = logits.masked_fill(absent, float("-inf"))
+    return logits.float().softmax(0)
+
+
+def summed_slot_weights(queries: Tensor, keys: Sequence[Tensor], present: Tensor | None) -> Tensor:
+    """Sum over slots of the attention weights: queries B x h x k x d, M keys B x h x d x N -> M x B x h x N."""
+    logits = torch.stack([queries @ key for key in keys])
+    return modality_softmax(logits, present).sum(3)
+
+
+class SpatialPerceptron(TokenAttention):
+    """SP (eqs. 4-7): the K prototypes query the modality vectors of every pixel; the K results are averaged.
+
+    Only the mean over slots of the attention weights matters for that average (values and output projection are
+    linear), so the K queries are projected once per sample and never repeated over pixels (dossier section 4).
+    Prototypes, queries and logits are float32: unnormalised prototypes come close to float16's limit.
+    """
+
+    def mean_weights(self, prototypes: Tensor, keys: Sequence[Tensor], present: Tensor | None) -> Tensor:
+        """Prototypes B x K x C and M key maps B x C x H x W -> weights M x B x heads x N, mean over the slots."""
+        slots = prototypes.shape[1]
+        with torch.autocast(prototypes.device.type, enabled=False):
+            bias = None if self.query.bias is None else self.query.bias.float()
+            queries = F.linear(prototypes.float(), self.query.weight.flatten(1).float(), bias) * self.scale
+            queries = queries.unflatten(2, (self.heads, -1)).transpose(1, 2)
+            split = [self.split(key).float() for key in keys]
+            per_slot = len(split) * split[0].shape[0] * self.heads * split[0].shape[-1]
+            turns = queries.split(max(1, SLOT_BUDGET // per_slot), dim=2)
+            if len(turns) == 1 or not torch.is_grad_enabled():
+                parts = (summed_slot_weights(turn, split, present) for turn in turns)
+            else:
+                parts = (
+                    checkpoint(summed_slot_weights, turn, split, present, use_reentrant=False, preserve_rng_state=False)
+                    for turn in turns
+                )
+            return sum(parts) / slots
+
+    def forward(
+        self, prototypes: Tensor, keys: Sequence[Tensor], values: Sequence[Tensor], present: Tensor | None = None
+    ) -> Tensor:
+        """The semantic-guided feature g, B x C x H x W."""
+        return self.mix(self.mean_weights(prototypes, keys, present), values)
+
+
+class RobustnessPerceptron(TokenAttention):
+    """RP (eqs. 8-10): the semantic-guided feature queries the same modality vectors; its weights are the robustness."""
+
+    def forward(
+        self, guide: Tensor, keys: Sequence[Tensor], values: Sequence[Tensor], present: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """g B x C x H x W -> fused feature B x C x H x W, robustness maps M x B x H x W (float32, mean over heads)."""
+        with torch.autocast(guide.device.type, enabled=False):
+            queries = self.split(F.conv2d(guide.float(), self.query.weight.float(), self.query.bias)) * self.scale
+            logits = torch.stack([(queries * self.split(key).float()).sum(2) for key in keys])
+            weights = modality_softmax(logits, present)
+        return self.mix(weights, values), weights.mean(2).unflatten(2, guide.shape[-2:])
+
+
+class SGFScale(nn.Module):
+    """SGF of one scale.
+
+    Args:
+        channels: width C of the encoder at this scale.
+        slots: number K of prototypes, that of the classes.
+        modalities: names; each has its own MP, everything else is shared.
+        sp_heads: heads of SP.
+        rp_heads: heads of RP.
+        kernels: depthwise kernel sizes of MP.
+        proto_norm: `none` = eq. 3 as written; `mean` = divided by the number of vectors; `softmax` = weighted mean.
+        mp_mode: depthwise convolutions in parallel (summed) or one after the other.
+        attn_bias: biases in the attention projections.
+        depthwise_bias: biases in MP's depthwise convolutions.
+        pointwise_bias: biases in MP's pointwise convolution.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        slots: int,
+        modalities: Sequence[str],
+        sp_heads: int = 8,
+        rp_heads: int = 4,
+        kernels: Sequence[int] = (3, 7, 11),
+        proto_norm: ProtoNorm = "mean",
+        mp_mode: MPMode = "parallel",
+        attn_bias: bool = False,
+        depthwise_bias: bool = False,
+        pointwise_bias: bool = True,
+    ) -> None:
+        super().__init__()
+        if proto_norm not in ("mean", "none", "softmax"):
+            raise UserError(f"proto_norm {proto_norm!r} is none of mean, none, softmax.")
+        self.proto_norm = proto_norm
+        self.projectors = nn.ModuleDict(
+            {m: ModalityProjector(channels, kernels, mp_mode, depthwise_bias, pointwise_bias) for m in modalities}
+        )
+        self.semantic_filter = nn.Conv2d(channels, slots, 1)
+        self.sp = SpatialPerceptron(channels, sp_heads, attn_bias)
+        self.rp = RobustnessPerceptron(channels, rp_heads, attn_bias)
+
+    def project(self, modality: str, features: Tensor) -> Tokens:
+        """MP, CSF, the modality's share of the prototypes, keys and values: F_m B x C x H x W -> `Tokens`."""
+        f = self.projectors[modality](features)
+        scores = self.semantic_filter(f).flatten(2)
+        with torch.autocast(f.device.type, enabled=False):
+            scores, vectors = scores.float(), f.flatten(2).float()
+            mass = scores.logsumexp(2)
+            if self.proto_norm == "softmax":
+                scores = scores.softmax(2)
+            part = scores @ vectors.transpose(1, 2)
+        return Tokens(f, part, mass, self.sp.key(f), self.sp.value(f), self.rp.key(f), self.rp.value(f))
+
+    def prototypes(self, tokens: Sequence[Tokens], present: Tensor | None = None) -> Tensor:
+        """Eq. 3 as the sum of the modalities' parts: B x K x C, float32."""
+        parts = torch.stack([token.part for token in tokens])
+        if self.proto_norm == "softmax":
+            share = modality_softmax(torch.stack([token.mass for token in tokens]), present)
+            return (share.unsqueeze(3) * parts).sum(0)
+        if present is not None:
+            parts = parts * present[:, :, None, None]
+        total = parts.sum(0)
+        if self.proto_norm == "none":
+            return total
+        pixels = tokens[0].features.shape[-2] * tokens[0].features.shape[-1]
+        count = len(tokens) if present is None else present.sum(0)[:, None, None]
+        return total / (count * pixels)
+
+    def fuse(self, tokens: Sequence[Tokens], present: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Fuse the modalities of a set.
+
+        Args:
+            tokens: one per modality of the set.
+            present: M x B bool, which samples have which of them (at least one each); None = all.
+
+        Returns:
+            f_SGF B x C x H x W, and the robustness maps M x B x H x W, which sum to 1 over the modalities.
+        """
+        if len(tokens) == 1 and not self.training:
+            # the softmax over one token is 1: neither the prototypes nor SP can matter
+            value = tokens[0].rp_value
+            return self.rp.out(value), torch.ones_like(value[:, 0], dtype=torch.float32)[None]
+        prototypes = self.prototypes(tokens, present)
+        guide = self.sp(prototypes, [t.sp_key for t in tokens], [t.sp_value for t in tokens], present)
+        return self.rp(guide, [t.rp_key for t in tokens], [t.rp_value for t in tokens], present)
+
+    def single(self, tokens: Sequence[Tokens], index: Tensor) -> Tensor:
+        """SGF of one drawn modality per sample (index B): W_o W_v f of RP, B x C x H x W (dossier 3.7)."""
+        values = torch.stack([token.rp_value for token in tokens])
+        return self.rp.out(values[index, torch.arange(len(index), device=index.device)])
