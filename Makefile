@@ -1,0 +1,80 @@
+# `make help` lists everything. Plain `=`: the environment does not set these, the command line does.
+METHOD    = sgma
+DATA      = miniature
+PROTOCOL  = standard
+SEED      = 0
+BACKBONE  =
+RUNS      = results/runs
+STORE     = data/stores
+LOGGER    = csv
+SOURCE    =
+TILES     =
+FORCE     =
+INCOMPLETE =
+VERIFY    =
+CHECKPOINT =
+RUN       =
+ARGS      =
+
+PYTHON    = python3
+VENV      = .venv
+STAMP     = $(VENV)/.installed
+IMSS      = $(VENV)/bin/python -m benchmark
+
+.DEFAULT_GOAL := help
+.PHONY: help install bench evaluate data leaderboard speed picture publish test lint lock clean
+
+help: ## list targets, methods and datasets
+	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "Variables of bench: METHOD DATA PROTOCOL SEED BACKBONE RUNS STORE LOGGER FORCE=1 ARGS=\"--trainer.max_epochs 2\""
+	@$(PYTHON) -m benchmark list --store "$(STORE)"
+
+install: $(STAMP) ## create .venv with the locked dependencies
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; name it with PYTHON=/path/to/python3.11"; exit 2; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv
+	VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv pip install --require-hashes -r requirements.lock
+	VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $(STAMP)
+
+bench: $(STAMP) ## train METHOD on DATA, score every modality subset, write the leaderboard
+	$(IMSS) bench --method "$(METHOD)" --data "$(DATA)" --protocol "$(PROTOCOL)" --seed "$(SEED)" \
+	  --backbone "$(BACKBONE)" --runs "$(RUNS)" --store "$(STORE)" --logger "$(LOGGER)" $(if $(FORCE),--force) $(ARGS)
+
+evaluate: $(STAMP) ## score CHECKPOINT on every modality subset
+	$(IMSS) evaluate --checkpoint "$(CHECKPOINT)" --runs "$(RUNS)" --store "$(STORE)" $(ARGS)
+
+data: $(STAMP) ## import DATA from SOURCE (what you downloaded); VERIFY=1 checks an imported store
+	$(IMSS) data "$(DATA)" --source "$(SOURCE)" --store "$(STORE)" --tiles "$(TILES)" \
+	  $(if $(INCOMPLETE),--allow-incomplete) $(if $(FORCE),--force) $(if $(VERIFY),--verify) $(ARGS)
+
+leaderboard: $(STAMP) ## rebuild results/leaderboards from run records
+	$(IMSS) leaderboard --runs "$(RUNS)" $(ARGS)
+
+speed: $(STAMP) ## measure the suite itself: evaluation, reading, waiting, counting
+	$(IMSS) speed $(ARGS)
+
+picture: $(STAMP) ## draw a scene of RUN with the prediction of every subset
+	$(IMSS) picture --run "$(RUN)" $(ARGS)
+
+publish: $(STAMP) ## copy the slim record of RUN to results/records
+	$(IMSS) publish --run "$(RUN)" $(ARGS)
+
+test: $(STAMP) ## run the whole test suite
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+lint: $(STAMP) ## ruff and mypy
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+lock: $(STAMP) ## resolve the dependencies again (names, versions, hashes; no index address)
+	$(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 --extra dev \
+	  pyproject.toml -o requirements.lock
+
+clean: ## remove .venv and caches; data and results stay
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build *.egg-info

@@ -1,0 +1,130 @@
+"""The command line: a thin front that imports what a subcommand needs only when it runs."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from benchmark import names
+from usererror import UserError
+
+EPILOG = "Everything after the options of `bench` and `evaluate` that this program does not know is handed to the "
+EPILOG += "configuration, e.g. --trainer.max_epochs 2 --model.optimizer.lr 1e-4."
+
+
+def _add_cell_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--method", default="sgma", help="method or variant: %(default)s, ... (see `imss list`)")
+    parser.add_argument("--data", default="miniature", help="dataset or imported store (default %(default)s)")
+    parser.add_argument("--protocol", default="standard", help="named evaluation protocol (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of everything (default %(default)s)")
+    parser.add_argument("--backbone", default="", help=f"{', '.join(names.BACKBONES)}; empty: the method's own")
+    parser.add_argument("--logger", default="csv", choices=names.LOGGERS, help="besides CSV (default %(default)s)")
+
+
+def _add_places(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--runs", default=names.DEFAULT_RUNS, help="directory of runs (default %(default)s)")
+    parser.add_argument("--store", default=names.DEFAULT_STORE, help="directory of scene stores (default %(default)s)")
+
+
+def _bench(parser: argparse.ArgumentParser) -> None:
+    _add_cell_options(parser)
+    _add_places(parser)
+    parser.add_argument("--force", action="store_true", help="run a finished cell again; the old record is set aside")
+
+
+def _evaluate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--checkpoint", required=True, help="a checkpoint that `bench` wrote")
+    parser.add_argument("--method", default="", help="fail unless the checkpoint is of this method")
+    parser.add_argument("--data", default="", help="another dataset than the one trained on")
+    parser.add_argument("--protocol", default="", help="another protocol than the one trained with")
+    parser.add_argument("--out", default="", help="directory of the record (default: beside the run)")
+    _add_places(parser)
+
+
+def _data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", help="dataset to import, or a new name for a folder with a scenes.csv")
+    parser.add_argument("--source", default="", help="what you downloaded: a folder (searched recursively) or a zip")
+    parser.add_argument("--store", default=names.DEFAULT_STORE, help="directory of scene stores (default %(default)s)")
+    parser.add_argument("--tiles", default="", help="import only these scenes, comma separated")
+    parser.add_argument("--allow-incomplete", action="store_true", help="accept missing files; the store says so")
+    parser.add_argument("--force", action="store_true", help="import again what is already complete")
+    parser.add_argument("--verify", action="store_true", help="compare every stored file with its checksum")
+    parser.add_argument("--workers", type=int, default=0, help="processes (default: as many as cores, at most 4)")
+
+
+def _leaderboard(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", default="", help="one dataset (default: all that have records)")
+    parser.add_argument("--runs", default=names.DEFAULT_RUNS, help="directory of runs (default %(default)s)")
+    parser.add_argument("--out", default="results/leaderboards", help="directory to write (default %(default)s)")
+
+
+def _speed(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--only", default="", help="comma separated parts: subsets, store, step, memory")
+    parser.add_argument("--rounds", type=int, default=5, help="interleaved repetitions; minimums count")
+
+
+def _picture(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--run", required=True, help="a run directory that `bench` wrote")
+    parser.add_argument("--out", default="", help="PNG file (default: prediction.png in the run)")
+    parser.add_argument("--scene", default="", help="scene id (default: the first test scene)")
+
+
+def _publish(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--run", required=True, help="a run directory that `bench` wrote")
+
+
+def _list(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--store", default=names.DEFAULT_STORE, help="directory of scene stores (default %(default)s)")
+
+
+# name -> (help, options, module with `run(arguments, overrides)`); the one place for subcommands
+COMMANDS = {
+    "bench": ("train a method, score every modality subset, write the leaderboard", _bench, "benchmark.bench"),
+    "evaluate": ("score a checkpoint on every modality subset", _evaluate, "benchmark.evaluate"),
+    "data": ("import a dataset into the scene store, or verify it", _data, "benchmark.data"),
+    "leaderboard": ("rebuild the leaderboards from run records", _leaderboard, "benchmark.boards"),
+    "speed": ("measure the suite itself; prints ratios", _speed, "benchmark.speed"),
+    "picture": ("draw a scene, its modalities, label and the prediction of every subset", _picture, "benchmark.picture"),
+    "publish": ("copy a run's slim record to results/records", _publish, "benchmark.publish"),
+    "list": ("list methods, datasets, protocols and backbones", _list, "benchmark.listing"),
+}
+PASS_ON = ("bench", "evaluate")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The argument parser of all subcommands."""
+    parser = argparse.ArgumentParser(
+        prog="imss", description="Benchmark of incomplete multimodal semantic segmentation.", epilog=EPILOG
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, (text, add_options, _) in COMMANDS.items():
+        add_options(commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + "."))
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a subcommand; a user's mistake is one line on stderr and exit status 2, an interruption 130."""
+    parser = build_parser()
+    arguments, overrides = parser.parse_known_args(argv)
+    if overrides and arguments.command not in PASS_ON:
+        parser.error(f"unrecognized arguments: {' '.join(overrides)}")
+    try:
+        importlib.import_module(COMMANDS[arguments.command][2]).run(arguments, overrides)
+    except UserError as error:
+        print(f"imss: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("imss: interrupted; the same command continues where it stopped.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def cli() -> None:
+    """Console script."""
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    cli()

@@ -1,0 +1,81 @@
+"""`imss leaderboard`: from run records to results/leaderboards, and to the terminal."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmark.leaderboard import leaderboard, shown, write_leaderboard
+from benchmark.names import ROOT
+from benchmark.records import Record, find_records
+from usererror import UserError
+
+PUBLISHED = ROOT / "results" / "records"
+
+
+def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
+    """Rebuild the leaderboard of one dataset, or of all that have records."""
+    runs, out = Path(arguments.runs).expanduser(), Path(arguments.out).expanduser()
+    by_data = records_by_data(runs)
+    if arguments.data and arguments.data not in by_data:
+        have = ", ".join(sorted(by_data)) or "none at all"
+        raise UserError(f"No run record of {arguments.data!r} below {runs}; there are records of: {have}.")
+    if not by_data:
+        raise UserError(f"No run record below {runs}; make one with: make bench")
+    for data in [arguments.data] if arguments.data else sorted(by_data):
+        rebuild(data, by_data[data], out)
+
+
+def records_by_data(runs: Path) -> dict[str, list[Record]]:
+    """Records of RUNS together with the published ones, by dataset; what was left out is printed."""
+    records, remarks = find_records([root for root in (runs, PUBLISHED) if root.exists()])
+    for remark in remarks:
+        print(f"Left out: {remark}")
+    by_data: dict[str, list[Record]] = {}
+    for record in records:
+        by_data.setdefault(record.manifest["data"], []).append(record)
+    return by_data
+
+
+def one_fingerprint(data: str, records: Sequence[Record]) -> list[Record]:
+    """The records of the newest fingerprint: scores on different pixels are not comparable."""
+    newest = max(records, key=lambda record: record.manifest["created"]).manifest["fingerprint"]
+    kept = [record for record in records if record.manifest["fingerprint"] == newest]
+    if len(kept) < len(records):
+        print(f"Left out: {len(records) - len(kept)} records of {data} with another fingerprint than {newest[:12]}.")
+    return kept
+
+
+def rebuild(data: str, records: Sequence[Record], out: Path) -> None:
+    """Write the three files of a dataset and print the table."""
+    kept = one_fingerprint(data, records)
+    paths = write_leaderboard(out, data, kept)
+    print_table(data, kept)
+    print("Leaderboard: " + ", ".join(str(path) for path in paths))
+
+
+def show(runs: Path, data: str, out: Path | None = None) -> None:
+    """Rebuild and print one dataset's leaderboard after a run.
+
+    Runs kept elsewhere than in the default place write their leaderboards beside them, not over the project's.
+    """
+    default = runs.resolve() == (Path.cwd() / "results" / "runs").resolve()
+    target = out or (Path("results/leaderboards") if default else runs.parent / "leaderboards")
+    rebuild(data, records_by_data(runs)[data], target)
+
+
+def print_table(data: str, records: Sequence[Record]) -> None:
+    """The shown leaderboard as a terminal table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    display = shown(leaderboard(records))
+    table = Table(title=f"{data}: mIoU in per cent")
+    for name in display.columns:
+        table.add_column(name, justify="left" if name in ("method", "backbone", "protocol") else "right", no_wrap=True)
+    for row in display.itertuples(index=False):
+        table.add_row(*map(str, row))
+    console = Console()
+    console.width = max(console.width, 160)
+    console.print(table)

@@ -1,0 +1,196 @@
+"""LightningCLI for one cell: base + data + protocol + method + overrides -> model, datamodule, trainer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import yaml
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+
+from benchmark.cell import Cell, git_state, identity, run_directory
+from benchmark.evaluation import MissingModalityEvaluation
+from benchmark.names import CONFIGS
+from datamodules.base import SceneDataModule
+from methods.base import AnyModalitySegmenter
+from usererror import UserError
+
+LAST, BEST = "last", "best"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for, checked by name.
+
+    Args:
+        overrides: words for the configuration, as typed.
+    """
+
+    method: str
+    data: str
+    protocol: str
+    seed: int
+    backbone: str
+    runs: Path
+    store: Path
+    logger: str = "csv"
+    overrides: Sequence[str] = field(default_factory=tuple)
+
+
+def config_files(method: str, data: str, protocol: str) -> list[Path]:
+    """Files in the order in which they are merged (DESIGN, section 10); a variant stands on its method's file."""
+    own = CONFIGS / "data" / f"{data}.yaml"
+    data_file = own if own.exists() else CONFIGS / "folder.yaml"
+    scale = _read(data_file)["cell"]["scale"]
+    family = _read(CONFIGS / "method" / f"{method}.yaml")["cell"]["method"]
+    stems = [family] if family == method else [family, method]
+    refined = [f"{stem}.{suffix}" for suffix in (scale, data) for stem in stems]
+    files = [CONFIGS / "base.yaml", data_file, CONFIGS / "protocol" / f"{protocol}.yaml"]
+    files += [CONFIGS / "method" / f"{stem}.yaml" for stem in stems]
+    return files + [path for stem in refined if (path := CONFIGS / "method" / f"{stem}.yaml").exists()]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return content if isinstance(content, dict) else {}
+
+
+def config_words(request: Request) -> list[str]:
+    """The command line that LightningCLI parses."""
+    words = []
+    for path in config_files(request.method, request.data, request.protocol):
+        words += ["--config", str(path)]
+    words += ["--seed_everything", str(request.seed)]
+    words += ["--data.init_args.name", request.data, "--data.init_args.store", str(request.store)]
+    if request.backbone:
+        words += ["--model.init_args.backbone", request.backbone]
+    return words + list(request.overrides)
+
+
+class BenchCLI(LightningCLI):
+    """Instantiates a cell; `run_dir`, `identity`, `group` and `resolved` describe it."""
+
+    def __init__(self, request: Request, run_dir: Path | None = None) -> None:
+        self.request, self._fixed_run_dir = request, run_dir
+        super().__init__(
+            AnyModalitySegmenter,
+            SceneDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            save_config_callback=None,
+            auto_configure_optimizers=False,
+            run=False,
+            args=config_words(request),
+            parser_kwargs={"prog": "imss bench", "exit_on_error": False},
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Names, evaluation and the links between data, seed and model."""
+        parser.add_class_arguments(Cell, "cell")
+        parser.add_lightning_class_args(MissingModalityEvaluation, "evaluation")
+        for part in ("model", "data"):
+            parser.link_arguments("seed_everything", f"{part}.init_args.seed")
+        parser.link_arguments("data.channels", "model.init_args.modalities", apply_on="instantiate")
+        parser.link_arguments("data.num_classes", "model.init_args.num_classes", apply_on="instantiate")
+        parser.link_arguments("data.ignore_index", "model.init_args.ignore_index", apply_on="instantiate")
+
+    def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
+        """Name the cell, then build the trainer with its directory, loggers and checkpoints."""
+        self.cell: Cell = self.config_init.cell
+        if self.cell.selection == BEST and not self.datamodule.has_validation:
+            self.cell.selection = self.config.cell.selection = LAST
+        self.resolved: dict[str, Any] = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
+        self.identity, self.group = identity(self.resolved, self.datamodule.store.fingerprint)
+        model_args = self.resolved["model"]["init_args"]
+        self.backbone = str(model_args.get("backbone", "none"))
+        request = self.request
+        self.run_dir = self._fixed_run_dir or run_directory(
+            request.runs, request.data, self.cell.variant, self.backbone, self.seed, self.identity
+        )
+        loggers = self._loggers()
+        return super().instantiate_trainer(
+            default_root_dir=str(self.run_dir),
+            logger=loggers,
+            callbacks=[*(self.config_init.trainer.callbacks or []), *self._callbacks()],
+            **kwargs,
+        )
+
+    @property
+    def seed(self) -> int:
+        """The seed that was resolved."""
+        return int(self.config.seed_everything)
+
+    def _callbacks(self) -> list[L.Callback]:
+        directory = str(self.run_dir / "checkpoints")
+        common: dict[str, Any] = {
+            "dirpath": directory,
+            "enable_version_counter": False,
+            # a slash in a metric name would make a folder
+            "auto_insert_metric_name": False,
+        }
+        # unmonitored and every epoch: a monitored one with `save_last` can leave `last` at epoch 0
+        callbacks: list[L.Callback] = [
+            ModelCheckpoint(filename=LAST, every_n_epochs=1, save_on_train_epoch_end=True, **common),
+            TQDMProgressBar(refresh_rate=5),
+        ]
+        if self.cell.selection == BEST:
+            monitor = ModelCheckpoint(
+                filename=BEST, monitor="val/average_miou", mode="max", save_on_train_epoch_end=False, **common
+            )
+            callbacks.append(monitor)
+        return [*callbacks, LearningRateMonitor(logging_interval="step")]
+
+    def _loggers(self) -> list[Logger]:
+        loggers: list[Logger] = [CSVLogger(str(self.run_dir), name="", version="logs")]
+        if self.request.logger == "wandb":
+            loggers.append(self._wandb())
+        return loggers
+
+    def _wandb(self) -> WandbLogger:
+        import wandb
+
+        (self.run_dir / "wandb").mkdir(parents=True, exist_ok=True)
+        offline = wandb.api.api_key is None and os.environ.get("WANDB_MODE") != "online"
+        return WandbLogger(
+            project=os.environ.get("WANDB_PROJECT", "imss-bench"),
+            name=f"{self.request.data}/{self.cell.variant}/{self.backbone}/seed{self.seed}",
+            group=f"{self.request.data}/{self.cell.variant}/{self.backbone}",
+            id=self.identity,
+            resume="allow",
+            save_dir=str(self.run_dir),
+            offline=offline,
+            config={
+                "method": self.cell.method,
+                "variant": self.cell.variant,
+                "data": self.request.data,
+                "backbone": self.backbone,
+                "seed": self.seed,
+                "protocol": self.cell.protocol,
+                "fingerprint": self.datamodule.store.fingerprint,
+                "identity": self.identity,
+                "git": git_state(),
+                "config": self.resolved,
+            },
+        )
+
+
+def build(request: Request, run_dir: Path | None = None) -> BenchCLI:
+    """Parse and instantiate a cell.
+
+    Raises:
+        UserError: the configuration or an override does not parse; the parser's own message is kept.
+    """
+    import jsonargparse
+
+    try:
+        return BenchCLI(request, run_dir)
+    except (jsonargparse.ArgumentError, SystemExit) as error:
+        text = str(error.args[1] if len(error.args) > 1 else error)
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        raise UserError(f"The configuration does not parse: {' '.join(lines[:3])}") from error

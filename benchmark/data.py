@@ -1,0 +1,118 @@
+"""`imss data`: import or verify a dataset; miniatures are generated and imported on first use."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from usererror import UserError
+
+
+def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
+    """Import SOURCE under a name, or verify what was imported."""
+    from datamodules.importer import import_dataset
+    from datamodules.store import SceneStore
+
+    store = Path(arguments.store).expanduser()
+    if arguments.verify:
+        verify(SceneStore.open(store / arguments.name))
+        return
+    if arguments.name in GENERATED and not arguments.source:
+        ensure_store(arguments.name, store, force=arguments.force)
+        print(f"Complete: {store / arguments.name}")
+        return
+    if not arguments.source:
+        raise UserError(missing_data(arguments.name, "SOURCE is missing."))
+    imported = import_dataset(
+        arguments.name,
+        Path(arguments.source).expanduser(),
+        store,
+        allow_incomplete=arguments.allow_incomplete,
+        force=arguments.force,
+        tiles=[tile for tile in arguments.tiles.split(",") if tile] or None,
+        workers=arguments.workers or None,
+    )
+    print(f"Complete: {imported.root}, {len(imported.scenes)} scenes, fingerprint {imported.fingerprint[:12]}")
+
+
+def verify(store: object) -> None:
+    """Compare every file of a store with its checksum; a UserError names what does not match."""
+    from datamodules.store import SceneStore
+
+    assert isinstance(store, SceneStore)
+    problems = store.verify()
+    if problems:
+        more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
+        raise UserError(
+            f"{store.root} is damaged: {'; '.join(problems[:5])}{more}. Import it again: "
+            f"make data DATA={store.name} SOURCE=... FORCE=1"
+        )
+    print(f"Verified: every file of {store.root} matches its checksum.")
+
+
+def ensure_store(name: str, store: Path, force: bool = False) -> None:
+    """Make sure that a complete store exists: miniatures are made, anything else is explained.
+
+    Raises:
+        UserError: no such store; says what to request, where to put it and the command that imports it.
+    """
+    from datamodules.store import DATASET_FILE, JOURNAL_FILE, SceneStore
+
+    root = store / name
+    if (root / DATASET_FILE).exists() and not force:
+        SceneStore.open(root)
+    elif name in GENERATED:
+        adapter, write = GENERATED[name]
+        source = _generate(name, write, store, force)
+        from datamodules.importer import import_dataset
+
+        import_dataset(adapter, source, store, name=name, force=force)
+    elif (root / JOURNAL_FILE).exists():
+        SceneStore.open(root)  # explains how to go on with the half import
+    else:
+        raise UserError(missing_data(name, f"There is no data for {name!r} in {store}."))
+
+
+def _generate(name: str, write: Callable[[Path], None], store: Path, force: bool) -> Path:
+    """Write the generated source files under a temporary name, then rename; small rasters stay referenced there."""
+    source = store / ".generated" / name
+    if source.exists() and not force:
+        return source
+    part = source.with_name(f"{name}.part")
+    for old in (part, source):
+        shutil.rmtree(old, ignore_errors=True)
+    part.parent.mkdir(parents=True, exist_ok=True)
+    print(f"Generating {name} in {source}")
+    write(part)
+    os.replace(part, source)
+    return source
+
+
+def _write_miniature(root: Path) -> None:
+    from datamodules.miniature import write_potsdam
+
+    write_potsdam(root, size=256, seed=0, progress=True)
+
+
+# name of the store -> (adapter that imports it, generator of its source files)
+GENERATED: dict[str, tuple[str, Callable[[Path], None]]] = {"miniature": ("potsdam", _write_miniature)}
+
+
+def missing_data(name: str, problem: str) -> str:
+    """One message: what is wrong, how to obtain the data, how to import it."""
+    from datamodules.importer import ADAPTERS, load_adapter
+
+    if name in ADAPTERS:
+        return (
+            f"{problem} {load_adapter(name).obtain} Then run: make data DATA={name} SOURCE=<folder or zip that you downloaded>"
+        )
+    valid = ", ".join(sorted({*ADAPTERS, *GENERATED} - {"folder"}))
+    return (
+        f"{problem} {name!r} is no known dataset ({valid}); for rasters of your own run: "
+        f"make data DATA={name} SOURCE=<folder with scenes.csv and classes.csv>"
+    )
+
+

@@ -1,0 +1,144 @@
+"""Average, Top-1 and Last-1 of every method on a dataset, from run records."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmark.records import Record
+
+SUMMARIES = ("Average", "Top-1", "Last-1")
+
+
+def leaderboard(records: Sequence[Record]) -> pd.DataFrame:
+    """One row per method, backbone, protocol and overrides; scores in per cent, seeds as mean and std (ddof 1).
+
+    Every score is computed per seed first. The subsets beside Top-1 and Last-1 are those of the mean row. Sorted by
+    Average, best first. Records must belong to one dataset fingerprint.
+    """
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        groups.setdefault(record.manifest["group"], []).append(record)
+    rows = [_row(members) for members in groups.values()]
+    table = pd.DataFrame(rows)
+    return table.sort_values("Average", ascending=False, kind="stable").reset_index(drop=True) if rows else table
+
+
+def _row(members: Sequence[Record]) -> dict[str, Any]:
+    first = members[0].manifest
+    seeds = [record.scores() for record in sorted(members, key=lambda record: record.manifest["seed"])]
+    subsets = members[0].subsets
+    miou = np.array([[100 * seed[name].miou for name in subsets] for seed in seeds])
+    f1 = np.array([[100 * seed[name].mf1 for name in subsets] for seed in seeds])
+    mean = miou.mean(0)
+    row: dict[str, Any] = {
+        "method": first["variant"],
+        "backbone": first["backbone"],
+        "protocol": first["protocol"]["name"],
+        "overrides": " ".join(first.get("overrides", [])),
+        "seeds": len(seeds),
+    }
+    for name, values in zip(SUMMARIES, (miou.mean(1), miou.max(1), miou.min(1)), strict=True):
+        row[name], row[f"{name} std"] = float(values.mean()), _std(values)
+    row["Top-1 subset"], row["Last-1 subset"] = subsets[int(mean.argmax())], subsets[int(mean.argmin())]
+    for number, name in enumerate(subsets):
+        row[f"mIoU {name}"], row[f"mIoU {name} std"] = float(mean[number]), _std(miou[:, number])
+    for number, name in enumerate(subsets):
+        row[f"mF1 {name}"], row[f"mF1 {name} std"] = float(f1[:, number].mean()), _std(f1[:, number])
+    oa = [100 * seed[subsets[-1]].oa for seed in seeds]
+    oa_all = [100 * seed[subsets[-1]].oa_all for seed in seeds]
+    row["OA full"], row["OA all labels full"] = float(np.mean(oa)), float(np.mean(oa_all))
+    row["K"] = members[0].counts.shape[-1]
+    classes = {entry.classes for seed in seeds for entry in seed.values()}
+    row["classes"] = f"{max(classes)} of {len(seeds[0][subsets[0]].iou)}"
+    row["scored scenes"] = int(members[0].scored[:, 0].min())
+    row["selection"] = first["protocol"].get("selected", first["protocol"].get("selection", ""))
+    return row
+
+
+def _std(values: np.ndarray) -> float:
+    return float(values.std(ddof=1)) if len(values) > 1 else float("nan")
+
+
+def shown(table: pd.DataFrame) -> pd.DataFrame:
+    """The table as people read it: `mean +- std` in one cell where there are several seeds."""
+    if table.empty:
+        return table
+
+    def cell(row: Mapping[str, Any], column: str) -> str:
+        std = row[f"{column} std"]
+        return f"{row[column]:.2f}" if np.isnan(std) else f"{row[column]:.2f} +- {std:.2f}"
+
+    scores = [column for column in table if column.startswith("mIoU ") and not column.endswith(" std")]
+    result = pd.DataFrame({"method": table["method"], "backbone": table["backbone"]})
+    for name in SUMMARIES:
+        result[name] = [cell(row, name) for _, row in table.iterrows()]
+        if name != "Average":
+            result[name] += " (" + table[f"{name} subset"] + ")"
+    for column in scores:
+        result[column.removeprefix("mIoU ")] = [cell(row, column) for _, row in table.iterrows()]
+    result["n"] = table["seeds"]
+    result["protocol"] = table["protocol"] + ", " + table["selection"]
+    if (table["overrides"] != "").any():
+        result["overrides"] = table["overrides"]
+    return result
+
+
+def footnote(table: pd.DataFrame, records: Sequence[Record]) -> str:
+    """What the numbers mean, in one paragraph."""
+    manifest = records[0].manifest
+    outputs = ", ".join(str(value) for value in sorted(set(table["K"])))
+    classes = " / ".join(sorted(set(table["classes"])))
+    regions = manifest["convention"]["regions"]
+    return (
+        f"mIoU in per cent over {classes} classes (K = {outputs} outputs, absent classes: "
+        f"{manifest['convention']['absent']}), {'eroded' if regions else 'full'} labels, "
+        f"{int(table['scored scenes'].min())} test scenes, fingerprint {manifest['fingerprint'][:12]}; "
+        "mean +- std over n seeds; best and worst subset in brackets."
+    )
+
+
+def write_leaderboard(directory: Path, data: str, records: Sequence[Record]) -> list[Path]:
+    """Write `<data>.csv` (every column), `.md` and `.tex` (the shown table); return the paths."""
+    table = leaderboard(records)
+    display, note = shown(table), footnote(table, records)
+    directory.mkdir(parents=True, exist_ok=True)
+    contents = {
+        "csv": table.to_csv(index=False, float_format="%.4f", lineterminator="\n"),
+        "md": f"{markdown(display)}\n\n{note}\n",
+        "tex": latex(display, note),
+    }
+    paths = []
+    for suffix, text in contents.items():
+        path = directory / f"{data}.{suffix}"
+        temporary = path.with_name(path.name + ".part")
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+        paths.append(path)
+    return paths
+
+
+def markdown(display: pd.DataFrame) -> str:
+    """A GitHub table, first columns left and numbers right aligned."""
+    head = "| " + " | ".join(display.columns) + " |"
+    rule = "|" + "|".join("---" if name in ("method", "backbone", "protocol") else "---:" for name in display) + "|"
+    rows = ["| " + " | ".join(str(value) for value in row) + " |" for row in display.itertuples(index=False)]
+    return "\n".join([head, rule, *rows])
+
+
+def latex(display: pd.DataFrame, note: str) -> str:
+    """A booktabs tabular that compiles inside a plain article with `\\usepackage{booktabs}`."""
+
+    def escape(text: object) -> str:
+        return str(text).replace("_", r"\_").replace("%", r"\%").replace("&", r"\&").replace("+-", r"$\pm$")
+
+    lines = [r"% needs \usepackage{booktabs}", r"\begin{tabular}{ll" + "r" * (len(display.columns) - 2) + "}", r"\toprule"]
+    lines += [" & ".join(escape(name) for name in display.columns) + r" \\", r"\midrule"]
+    lines += [" & ".join(escape(value) for value in row) + r" \\" for row in display.itertuples(index=False)]
+    lines += [r"\bottomrule", r"\end{tabular}", "", r"\smallskip\noindent\footnotesize " + escape(note), ""]
+    return "\n".join(lines)

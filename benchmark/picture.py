@@ -1,0 +1,132 @@
+"""`imss picture`: one scene, its modalities, its label, and what a run predicts from every subset."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmark.bench import checked_request, load_weights, select
+from benchmark.evaluate import trained_request
+from benchmark.subsets import modality_subsets, subset_name
+from usererror import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+    from benchmark.cli import BenchCLI
+    from datamodules.store import Scene
+
+LARGEST = 1024  # pixels a side that are drawn; larger scenes show their upper left corner
+Array = npt.NDArray[Any]
+
+
+def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
+    """Load the run's selected checkpoint and draw."""
+    run_dir = Path(arguments.run).expanduser()
+    trained = trained_request(run_dir / "checkpoints" / "last.ckpt")
+    trained["runs"] = str(run_dir)
+    request = checked_request(argparse.Namespace(**trained), trained["overrides"])
+    from benchmark.cli import build
+
+    cli = build(request, run_dir=run_dir)
+    load_weights(cli, select(cli)[0])
+    scenes = {scene.id: scene for scene in cli.datamodule.splits["test"]}
+    if arguments.scene and arguments.scene not in scenes:
+        raise UserError(f"{arguments.scene!r} is no test scene; there are: {', '.join(scenes)}.")
+    scene = scenes[arguments.scene] if arguments.scene else next(iter(scenes.values()))
+    out = Path(arguments.out).expanduser() if arguments.out else run_dir / "prediction.png"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    draw(cli, scene, out)
+    print(f"Picture: {out}")
+
+
+def predictions(cli: BenchCLI, scene: Scene) -> tuple[dict[str, Array], Array]:
+    """({subset: predicted label ids H x W}, true label ids H x W) of at most `LARGEST` px a side."""
+    import torch
+
+    from datamodules.samples import EvaluationWindows, collate
+    from datamodules.store import Scene as SceneType
+
+    data = cli.datamodule
+    height, width = min(scene.height, LARGEST), min(scene.width, LARGEST)
+    corner = SceneType(scene.id, height, width, scene.splits, scene.attributes, scene.paths)
+    windows = EvaluationWindows([corner], data.layers, data.train_label, None, data.window, data.stride)
+    names = [name for name in data.modalities if data.rasters[name] in scene.paths]
+    subsets = modality_subsets(names)
+    sums = torch.zeros(len(subsets), data.num_classes, height, width)
+    truth = np.full((height, width), 255, np.uint8)
+    cli.model.eval()
+    with torch.inference_mode():
+        for index in range(len(windows)):
+            batch = collate([windows[0, index]], names)
+            row, col, rows, cols = batch["window"][0].tolist()
+            here: tuple[slice, slice] = (slice(row, row + rows), slice(col, col + cols))
+            truth[here] = batch["mask"][0, :rows, :cols].numpy()
+            encoded = cli.model.encode(batch["image"])
+            for number, subset in enumerate(subsets):
+                logits = cli.model.decode({name: encoded[name] for name in subset}, batch["mask"].shape[-2:])
+                sums[(number, slice(None), *here)] += logits[0, :, :rows, :cols]
+    ids = np.asarray(data.outputs, np.uint8)[_argmax(sums)]
+    return {subset_name(subset, data.letters): ids[number] for number, subset in enumerate(subsets)}, truth
+
+
+def _argmax(sums: torch.Tensor) -> Array:
+    return sums.argmax(1).numpy()
+
+
+def modality_picture(cli: BenchCLI, scene: Scene, name: str, height: int, width: int) -> Array:
+    """H x W (x 3) values in [0, 1]: three optical bands as colours, anything else as grey between its 2nd and 98th percentile."""
+    from datamodules.reader import RasterReader
+    from datamodules.windows import Window
+
+    pixels = RasterReader().read(scene.paths[cli.datamodule.rasters[name]], Window(0, 0, height, width))
+    if len(pixels) == 3 and pixels.dtype == np.uint8:
+        return pixels.transpose(1, 2, 0) / 255
+    low, high = np.nanpercentile(pixels[0], (2, 98))
+    return np.clip((pixels[0].astype(float) - low) / max(high - low, 1e-6), 0, 1)
+
+
+def draw(cli: BenchCLI, scene: Scene, out: Path) -> None:
+    """Write the PNG: modalities and label in the first row, the subsets below, pixels without label black."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+    from matplotlib.patches import Patch
+
+    predicted, truth = predictions(cli, scene)
+    data = cli.datamodule
+    colours = np.zeros((256, 3), np.uint8)
+    for entry in data.store.classes:
+        colours[entry.id] = entry.color
+    panels: list[tuple[str, Array]] = [
+        (f"{modality.letter}  {name}", modality_picture(cli, scene, name, *truth.shape))
+        for name, modality in data.modalities.items()
+        if data.rasters[name] in scene.paths
+    ]
+    panels.append(("label", colours[truth]))
+    valid = np.isin(truth, data.outputs)
+    for name, ids in predicted.items():
+        right = (ids == truth)[valid].mean() if valid.any() else float("nan")
+        panels.append((f"{name}: {100 * right:.0f} % right", colours[ids]))
+    columns = len(data.modalities) + 1
+    rows = -(-len(panels) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(2.4 * columns, 2.65 * rows + 0.35), squeeze=False)
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, (title, picture) in zip(axes.flat, panels, strict=False):
+        axis.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        axis.set_title(title, fontsize=9)
+    handles = [
+        Patch(facecolor=np.array(entry.color) / 255, edgecolor="grey", label=entry.name) for entry in data.store.classes
+    ]
+    figure.legend(handles=handles, ncol=min(6, len(handles)), loc="lower center", fontsize=8, frameon=False)
+    figure.suptitle(f"{cli.cell.variant}, {cli.request.data}, scene {scene.id}", fontsize=10)
+    figure.tight_layout(rect=(0, 0.35 / figure.get_figheight(), 1, 1))
+    figure.savefig(out, dpi=110)
+    plt.close(figure)

@@ -1,0 +1,141 @@
+"""Run records: what a finished cell leaves behind, and how tables find it again.
+
+A record is a directory with `manifest.json` (written last: a record without it is no record), `summary.npz` (pooled
+counts, all that tables read) and `scenes.npz` (counts per scene and block, for intervals). A slim record lacks the last.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import zipfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmark.metrics import Convention, Counts, Scores
+from benchmark.result import ALL, EvaluationResult, region_scores
+from usererror import UserError
+
+FORMAT = 1
+MANIFEST, SUMMARY, SCENES = "manifest.json", "summary.npz", "scenes.npz"
+REQUIRED = ("identity", "group", "method", "data", "backbone", "seed", "protocol", "fingerprint", "convention", "created")
+
+
+@dataclass(frozen=True)
+class Record:
+    """A record read back.
+
+    Attributes:
+        path: its directory.
+        manifest: see `benchmark.cell.manifest`.
+        subsets, conditions, regions, labels: names of the axes of `counts` (its last axis are network outputs).
+        counts: int64 subsets x conditions x regions x labels x outputs.
+        scored: scored scenes, subsets x conditions.
+    """
+
+    path: Path
+    manifest: Mapping[str, Any]
+    subsets: tuple[str, ...]
+    conditions: tuple[str, ...]
+    regions: tuple[str, ...]
+    labels: tuple[str, ...]
+    counts: Counts
+    scored: Counts
+
+    @property
+    def convention(self) -> Convention:
+        """The convention that the record's protocol names."""
+        entry = self.manifest["convention"]
+        return Convention(tuple(entry["outputs"]), tuple(entry["averaged"]), tuple(entry["ignored"]), entry["absent"])
+
+    def scores(self, condition: str = ALL) -> dict[str, Scores]:
+        """Scores per subset under the record's own convention and label kind."""
+        counts = self.counts[:, self.conditions.index(condition)]
+        return region_scores(self.subsets, self.regions, counts, self.convention, self.manifest["convention"]["regions"])
+
+
+def write_record(path: Path, manifest: Mapping[str, Any], result: EvaluationResult) -> None:
+    """Write a whole record; whatever interrupts it leaves no manifest behind."""
+    path.mkdir(parents=True, exist_ok=True)
+    (path / MANIFEST).unlink(missing_ok=True)
+    conditions, counts, scored = result.pooled()
+    names = {key: np.array(getattr(result, key), dtype=str) for key in ("subsets", "regions", "labels")}
+    _write_npz(path / SUMMARY, {**names, "conditions": np.array(conditions), "counts": counts, "scored": scored})
+    scenes = {f"counts_{number}": counts.astype(np.uint32) for number, counts in enumerate(result.counts)}
+    _write_npz(path / SCENES, {**names, "scenes": np.array(result.scenes), "scored": result.scored, **scenes})
+    write_json(path / MANIFEST, {"format": FORMAT, **manifest})
+
+
+def read_record(path: Path) -> Record:
+    """Read manifest and summary.
+
+    Raises:
+        UserError: not a record, damaged, or written by another format; names the file and the remedy.
+    """
+    try:
+        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        with np.load(path / SUMMARY, allow_pickle=False) as summary:
+            axes = {key: tuple(str(name) for name in summary[key]) for key in ("subsets", "conditions", "regions", "labels")}
+            counts, scored = summary["counts"], summary["scored"]
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is no run record: {Path(error.filename).name} is missing.") from error
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
+        raise UserError(f"The run record {path} is damaged ({error}); run its cell again with FORCE=1.") from error
+    missing = [key for key in REQUIRED if key not in manifest]
+    shape = tuple(len(axes[key]) for key in ("subsets", "conditions", "regions", "labels"))
+    if manifest.get("format") != FORMAT or missing or counts.shape[:-1] != shape or scored.shape != shape[:2]:
+        reason = f"lacks {', '.join(missing)}" if missing else "is of another format or its parts do not fit"
+        raise UserError(f"The run record {path} {reason}; run its cell again with FORCE=1.")
+    return Record(path, manifest, counts=counts.astype(np.int64), scored=scored, **axes)
+
+
+def find_records(roots: Iterable[Path]) -> tuple[list[Record], list[str]]:
+    """All records below the roots, one per cell, and a line for each that was left out.
+
+    The newest record of an identity counts; the others are named. Damaged ones are named too.
+    """
+    newest: dict[str, Record] = {}
+    remarks = []
+    for root in roots:
+        for manifest in sorted(root.rglob(MANIFEST)):
+            if any(part == "evaluations" or part.startswith("old-") for part in manifest.relative_to(root).parts):
+                continue  # set aside, or scored under another protocol than the cell was trained with
+            try:
+                record = read_record(manifest.parent)
+            except UserError as error:
+                remarks.append(str(error))
+                continue
+            identity = record.manifest["identity"]
+            other = newest.get(identity)
+            if other is not None and not np.array_equal(other.counts, record.counts):
+                older = min(other, record, key=lambda entry: entry.manifest["created"])
+                remarks.append(f"Two records of one cell differ: the older one, {older.path}, is left out.")
+            if other is None or record.manifest["created"] > other.manifest["created"]:
+                newest[identity] = record
+    return list(newest.values()), remarks
+
+
+def publish_record(source: Path, target: Path) -> None:
+    """Copy manifest and summary, which is all that committed tables need."""
+    target.mkdir(parents=True, exist_ok=True)
+    for name in (SUMMARY, MANIFEST):
+        shutil.copyfile(source / name, target / name)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write UTF-8 JSON under a temporary name, then rename."""
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def _write_npz(path: Path, arrays: Mapping[str, Any]) -> None:
+    temporary = path.with_name(path.name + ".part")
+    with temporary.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+    os.replace(temporary, path)

@@ -1,0 +1,255 @@
+"""`imss speed`: measures the suite itself and prints ratios.
+
+Variants that are compared run in turn within one process, and the minimum over the rounds counts: on a shared machine
+medians of ratios wander by a factor of ten (DESIGN, section 10, program 7).
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchmark.subsets import modality_subsets
+from usererror import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+    from methods.base import AnyModalitySegmenter
+
+Encoded = Mapping[str, Any]
+
+
+def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
+    """Run the chosen parts."""
+    parts = {"subsets": subsets, "store": store, "step": step, "memory": memory}
+    chosen = [name for name in arguments.only.split(",") if name] or list(parts)
+    unknown = sorted(set(chosen) - set(parts))
+    if unknown:
+        raise UserError(f"speed has no part {', '.join(unknown)}; valid are: {', '.join(parts)}.")
+    import torch
+
+    print(f"{torch.get_num_threads()} threads, torch {torch.__version__}, minimum of {arguments.rounds} rounds")
+    for name in chosen:
+        print(f"\n{name}")
+        parts[name](arguments.rounds)
+
+
+def interleaved(variants: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Minimum seconds of each variant, after one uncounted run of each, in turn."""
+    best = dict.fromkeys(variants, float("inf"))
+    for number in range(rounds + 1):
+        for name, action in variants.items():
+            started = time.perf_counter()
+            action()
+            if number:
+                best[name] = min(best[name], time.perf_counter() - started)
+    return best
+
+
+def subsets(rounds: int) -> None:
+    """All-subset evaluation against one full pass and against the loop over subsets; the metric update's share."""
+    for modalities, classes, limit in ((3, 5, 1.5), (4, 25, 2.5)):
+        _subsets(modalities, classes, limit, rounds)
+
+
+def _subsets(modalities: int, classes: int, limit: float, rounds: int) -> None:
+    import torch
+
+    from methods.sgma.module import SGMA
+
+    side = 512
+    names = [f"m{number}" for number in range(modalities)]
+    model = SGMA(dict.fromkeys(names, 3), classes, backbone="pvt_v2_b2", pretrained=False).eval()
+    images = {name: torch.randn(1, 3, side, side) for name in names}
+    mask, spent = torch.randint(0, classes, (1, side, side)), {"count": 0.0}
+    everything = modality_subsets(names)
+
+    def scored(encoded: Encoded, chosen: Sequence[tuple[str, ...]]) -> None:
+        counter = _counter(side, side, len(chosen), classes)
+        counter.prepare([(0, 0, side, side)], [mask[0]], [torch.zeros_like(mask[0])])
+        for number, subset in enumerate(chosen):
+            logits = model.decode({name: encoded[name] for name in subset}, (side, side))
+            counter.add(number, (0, 0, side, side), logits[0])
+
+    def loop() -> None:
+        for subset in everything:
+            scored(model.encode({name: images[name] for name in subset}), [subset])
+
+    def update() -> None:
+        counter = _counter(side, side, len(everything), classes)
+        counter.prepare([(0, 0, side, side)], [mask[0]], [torch.zeros_like(mask[0])])
+        prediction = mask[0]
+        for number in range(len(everything)):
+            counter.count_labels(number, (0, 0, side, side), prediction)
+
+    with torch.inference_mode():
+        seconds = interleaved(
+            {
+                "full pass": lambda: scored(model.encode(images), everything[-1:]),
+                "all subsets": lambda: scored(model.encode(images), everything),
+                "loop": loop,
+                "metric update": update,
+            },
+            rounds,
+        )
+    spent["count"] = seconds["metric update"]
+    macs = _gmac_ratio(model, images, everything, side)
+    full, every = seconds["full pass"], seconds["all subsets"]
+    print(
+        f"  {modalities} modalities, {classes} classes, {len(everything)} subsets, PVT-v2-b2, {side} px: "
+        f"full pass {full:.2f} s; all subsets cost {every / full:.2f} full passes (limit {limit}; GMAC ratio {macs:.2f}); "
+        f"the loop costs {seconds['loop'] / every:.2f} times as much; "
+        f"masked bincount {100 * spent['count'] / every:.2f} % of evaluation (limit 2 %)"
+    )
+
+
+def _counter(height: int, width: int, subset_count: int, classes: int) -> Any:
+    from benchmark.counting import SceneCounter
+
+    return SceneCounter(height, width, [(0, 0, height, width)], subset_count, 1, classes, classes)
+
+
+def _gmac_ratio(
+    model: AnyModalitySegmenter, images: Mapping[str, torch.Tensor], everything: Sequence[Sequence[str]], side: int
+) -> float:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    def flops(chosen: Sequence[Sequence[str]]) -> int:
+        # gradients stay enabled: without them fused attention counts as 0 (DESIGN, section 8)
+        with FlopCounterMode(display=False) as counter:
+            encoded = model.encode(images)
+            for subset in chosen:
+                model.decode({name: encoded[name] for name in subset}, (side, side))
+        return counter.get_total_flops()
+
+    return flops(everything) / flops(everything[-1:])
+
+
+def store(rounds: int) -> None:
+    """Crops of four rasters from the store, from a NumPy memory map, and by reading whole tiles."""
+    import rasterio
+
+    from datamodules.reader import RasterReader
+    from datamodules.windows import Window, random_window
+
+    side, crop, crops = 6000, 512, 64
+    layers = {"rgb": (3, "uint8"), "nir": (1, "uint8"), "dsm": (1, "float32"), "label": (1, "uint8")}
+    with tempfile.TemporaryDirectory() as folder:
+        maps, paths = {}, {}
+        for name, (bands, dtype) in layers.items():
+            pixels = np.random.default_rng(0).integers(0, 255, (bands, side, side), np.uint8).astype(dtype)
+            paths[name] = Path(folder) / f"{name}.tif"
+            profile = dict(driver="GTiff", width=side, height=side, count=bands, dtype=dtype, tiled=True)
+            with rasterio.open(paths[name], "w", blockxsize=256, blockysize=256, **profile) as file:
+                file.write(pixels)
+            np.save(Path(folder) / name, pixels)
+            maps[name] = np.load(Path(folder) / f"{name}.npy", mmap_mode="r")
+        del pixels
+        rng = np.random.default_rng(1)
+        places = [random_window(rng, side, side, crop) for _ in range(crops)]
+        reader, whole = RasterReader(), Window(0, 0, side, side)
+
+        def from_store() -> None:
+            for place in places:
+                for path in paths.values():
+                    reader.read(path, place)
+
+        def from_map() -> None:
+            for row, col, height, width in places:
+                for pixels in maps.values():
+                    np.array(pixels[:, row : row + height, col : col + width])
+
+        def from_tiles() -> None:
+            for path in paths.values():
+                RasterReader().read(path, whole)
+
+        seconds = interleaved({"store": from_store, "map": from_map, "tiles": from_tiles}, rounds)
+    each, mapped = seconds["store"] / crops, seconds["map"] / crops
+    print(
+        f"  {crop} px crop of four rasters of a {side} px scene: store {1000 * each:.2f} ms (limit 1.5 ms), "
+        f"{1 / each:.0f} crops/s; {each / mapped:.2f} times a memory map (limit 2.5); "
+        f"reading whole tiles takes {seconds['tiles'] / each:.0f} times as long"
+    )
+
+
+def step(rounds: int) -> None:
+    """Share of a training step that is spent waiting for data, on the miniature."""
+    import torch
+
+    from benchmark.data import ensure_store
+    from benchmark.names import DEFAULT_STORE
+    from datamodules.base import SceneDataModule
+    from methods.sgma.module import SGMA
+
+    ensure_store("miniature", Path(DEFAULT_STORE))
+    data = SceneDataModule("miniature", DEFAULT_STORE, ["rgb", "dsm", "nir"], window=128, batch_size=8)
+    model = SGMA(data.channels, data.num_classes, backbone="pvt_v2_b0", pretrained=False)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+    waited = worked = 0.0
+    steps = 0
+    loader = data.train_dataloader()
+    for epoch in range(rounds):
+        loader.batch_sampler.set_epoch(epoch)  # type: ignore[union-attr]
+        batches = iter(loader)
+        next(batches)  # the first batch of an epoch has no step to hide behind
+        while True:
+            started = time.perf_counter()
+            batch = next(batches, None)
+            if batch is None:
+                break
+            arrived = time.perf_counter()
+            optimizer.zero_grad()
+            model.weighted_sum(model.training_losses(batch)).backward()
+            optimizer.step()
+            waited, worked, steps = waited + arrived - started, worked + time.perf_counter() - arrived, steps + 1
+    print(
+        f"  SGMA, PVT-v2-b0, 128 px, batch 8: {steps} steps of {1000 * (waited + worked) / steps:.0f} ms, "
+        f"{100 * waited / (waited + worked):.2f} % of it waiting for data (limit 5 %)"
+    )
+
+
+def memory(rounds: int) -> None:
+    """Peak memory of evaluating a strip of a 6000 px wide scene with half-overlapping windows."""
+    import torch
+
+    from benchmark.counting import SceneCounter
+    from datamodules.windows import covering_windows
+    from methods.sgma.module import SGMA
+
+    height, width, side, stride, together, classes = 1536, 6000, 512, 256, 4, 6
+    names = ["rgb", "dsm", "nir"]
+    model = SGMA({"rgb": 3, "dsm": 1, "nir": 1}, classes, backbone="pvt_v2_b0", pretrained=False).eval()
+    everything = modality_subsets(names)
+    places: list[tuple[int, int, int, int]] = [tuple(place) for place in covering_windows(height, width, side, stride)]
+    counter = SceneCounter(height, width, places, len(everything), 1, classes, classes)
+    peaks: dict[int, float] = {}
+    with torch.inference_mode():
+        for start in range(0, len(places), together):
+            batch = places[start : start + together]
+            images = {name: torch.randn(len(batch), model.modalities[name], side, side) for name in names}
+            masks = torch.randint(0, classes, (len(batch), side, side))
+            counter.prepare(batch, list(masks), list(torch.zeros_like(masks)))
+            encoded = model.encode(images)
+            for number, subset in enumerate(everything):
+                logits = model.decode({name: encoded[name] for name in subset}, (side, side))
+                for position, place in enumerate(batch):
+                    counter.add(number, place, logits[position])
+            counter.done(batch)
+            peaks[batch[-1][0]] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
+            if sys.stderr.isatty():
+                print(f"\r  {start + len(batch)} of {len(places)} windows", end="", file=sys.stderr)
+    rows = ", ".join(f"{peak:.2f} GB at row {row}" for row, peak in peaks.items())
+    print(
+        f"\r  3 modalities, {classes} classes, {len(everything)} subsets, PVT-v2-b0, window batch {together}: peak {rows} "
+        "(limit 3 GB). Held are the rows a later window can touch, so the peak stops growing after the second band of "
+        "windows and does not depend on the height of the scene; it grows with its width."
+    )
