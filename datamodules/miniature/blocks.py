@@ -10,7 +10,7 @@ from datamodules.miniature.canvas import CLUTTER, IMPERVIOUS, LOW_VEGETATION, Ca
 from datamodules.miniature.objects import basin, car, container, heap, house, pick, shrubs
 
 LAWNS = (("lawn", 0.5), ("dry_lawn", 0.27), ("meadow", 0.23))
-YARDS = (("paving", 0.45), ("asphalt", 0.3), ("brick", 0.25))
+YARDS = (("paving", 0.45), ("asphalt", 0.25), ("brick", 0.14), ("mossy", 0.09), ("turf", 0.07))
 Crown = tuple[float, float, float, float]  # u, v, radius, top: metres
 
 
@@ -50,7 +50,7 @@ class Block:
 
 def paint_block(canvas: Canvas, block: Block) -> list[Crown]:
     """Fill `block` with one kind of settlement; return the crowns to be painted when everything else stands."""
-    kinds = ((_gardens, 0.42), (_courtyard, 0.24), (_slabs, 0.16), (_trade, 0.12), (_park, 0.06))
+    kinds = ((_gardens, 0.44), (_courtyard, 0.18), (_slabs, 0.16), (_trade, 0.10), (_park, 0.07), (_site, 0.05))
     return pick(canvas, kinds)(canvas, block)
 
 
@@ -82,15 +82,15 @@ def _clutter(canvas: Canvas, u: float, v: float) -> None:
     rng, what = canvas.rng, canvas.rng.random()
     turn = float(rng.choice([0, np.pi / 2]) + rng.normal(0, 0.1))
     if what < 0.25:
-        basin(canvas, u, v, rng.uniform(5, 9), rng.uniform(3, 4.5), "pool", turn)
+        basin(canvas, u, v, rng.uniform(6, 10), rng.uniform(4, 5.5), "pool", turn)
     elif what < 0.45:
-        basin(canvas, u, v, rng.uniform(4, 8), rng.uniform(3, 6), "water", turn)
+        basin(canvas, u, v, rng.uniform(6, 10), rng.uniform(5, 8), "water", turn)
     elif what < 0.65:
-        heap(canvas, u, v, rng.uniform(1.2, 2.6))
+        heap(canvas, u, v, rng.uniform(1.8, 3.5))
     elif what < 0.85:
         container(canvas, u, v, turn)
     else:
-        canvas.slab(u, v, rng.uniform(4, 9), rng.uniform(3, 6), CLUTTER, "soil", 0.0, turn)
+        canvas.slab(u, v, rng.uniform(6, 11), rng.uniform(5, 8), CLUTTER, "soil", 0.0, turn)
 
 
 def _gardens(canvas: Canvas, block: Block) -> list[Crown]:
@@ -127,11 +127,11 @@ def _parcel(canvas: Canvas, parcel: Block, street: int) -> list[Crown]:
     for v in (parcel.near, parcel.far):
         if canvas.chance(0.5):
             shrubs(canvas, parcel.centre[0], v, parcel.width, rng.uniform(0.8, 1.4), rng.uniform(0.7, 1.6))
-    if canvas.chance(0.45):
-        shrubs(canvas, inwards(rng.uniform(17, 20)), parcel.centre[1], rng.uniform(1.5, 4), rng.uniform(2, 6), rng.uniform(0.4, 1.3))
-    if canvas.chance(0.4):
+    for _ in range(int(rng.integers(0, 4))):
+        shrubs(canvas, inwards(rng.uniform(1, 22)), rng.uniform(parcel.near, parcel.far), *rng.uniform(1.4, 5, 2), rng.uniform(0.4, 1.7))
+    if canvas.chance(0.7):
         _clutter(canvas, inwards(rng.uniform(setback + depth + 3, max(setback + depth + 4, parcel.width - 2))), rng.uniform(parcel.near + 3, parcel.far - 3))
-    return _crowns(canvas, parcel, 0.75)
+    return _crowns(canvas, parcel, 1.3)
 
 
 def _courtyard(canvas: Canvas, block: Block) -> list[Crown]:
@@ -159,7 +159,7 @@ def _courtyard(canvas: Canvas, block: Block) -> list[Crown]:
     for _ in range(3):
         _clutter(canvas, rng.uniform(court.left + 2, court.right - 2), rng.uniform(court.near + 2, court.far - 2))
     shrubs(canvas, *green.centre, green.width * 0.6, rng.uniform(1, 2.5), rng.uniform(0.5, 1.4))
-    return _crowns(canvas, green, 1.1)
+    return _crowns(canvas, green, 1.8)
 
 
 def _slabs(canvas: Canvas, block: Block) -> list[Crown]:
@@ -175,7 +175,7 @@ def _slabs(canvas: Canvas, block: Block) -> list[Crown]:
             _parking(canvas, rest.left + 1, rest.left + 1 + rest.width * rng.uniform(0.4, 0.7), rest.near + 3.5)
         shrubs(canvas, piece.centre[0], v + 7.2, piece.width * 0.5, 1.3, rng.uniform(0.5, 1.3))
         _clutter(canvas, rng.uniform(rest.left + 3, rest.right - 3), rest.far - 2.5)
-        crowns += _crowns(canvas, rest, 1.5)
+        crowns += _crowns(canvas, rest, 2.0)
     return crowns
 
 
@@ -214,4 +214,22 @@ def _park(canvas: Canvas, block: Block) -> list[Crown]:
     basin(canvas, u + rng.uniform(-9, 9), block.near + 12, rng.uniform(10, 16), rng.uniform(8, 12), "water", rng.uniform(0, 3))
     house(canvas, block.left + 8, v, 9, 7, 1, pitched=True)
     canvas.slab(block.right - 6, v, 8, 8, CLUTTER, "soil")
-    return _crowns(canvas, Block(block.left, block.right, block.near, block.far - 18), 1.3)
+    return _crowns(canvas, Block(block.left, block.right, block.near, block.far - 18), 1.7)
+
+
+def _site(canvas: Canvas, block: Block) -> list[Crown]:
+    """A building site: bare soil with heaps, containers and a half-built house."""
+    rng = canvas.rng
+    canvas.slab(*block.centre, block.width, block.depth, CLUTTER, "soil")
+    u, v = block.centre
+    house(canvas, u, v, rng.uniform(16, 22), rng.uniform(14, 20), int(rng.integers(1, 4)), pitched=False)
+    for _ in range(7):
+        at = rng.uniform(block.left + 4, block.right - 4), rng.uniform(block.near + 4, block.far - 4)
+        if canvas.chance(0.6):
+            heap(canvas, *at, rng.uniform(2, 4))
+        else:
+            container(canvas, *at, float(rng.choice([0, np.pi / 2])))
+    _yard(canvas, block.left + 3, v, 6, block.depth)
+    green = Block(block.right - 12, block.right, block.near, block.far)
+    _lawn(canvas, green)
+    return _crowns(canvas, green, 1.5)

@@ -29,17 +29,18 @@ class Material:
 # Roofs and roads, roofs and paving, and lawns and crowns share materials or means on purpose: what is alike in one
 # sensor has to be told apart by another (mean counts near the published class means, dataset dossier, section 9).
 MATERIALS = (
-    Material("asphalt", (101, 106, 104, 86), 0.14, 4.0, 0.04, 0.04),
-    Material("paving", (129, 130, 124, 108), 0.12, 4.0, 0.05, 0.05),
-    Material("brick", (146, 104, 90, 122), 0.12, 5.0, 0.05, 0.05),
-    Material("bitumen", (101, 106, 104, 86), 0.14, 4.0, 0.04, 0.04),
-    Material("gravel", (129, 130, 124, 108), 0.12, 4.0, 0.05, 0.05),
-    Material("tile", (146, 104, 90, 122), 0.12, 5.0, 0.05, 0.05),
+    Material("asphalt", (103, 107, 104, 82), 0.11, 3.5, 0.04, 0.04),
+    Material("paving", (131, 131, 125, 100), 0.10, 3.5, 0.05, 0.05),
+    Material("brick", (138, 108, 97, 106), 0.12, 5.0, 0.05, 0.05),
+    Material("mossy", (94, 104, 86, 84), 0.12, 4.0, 0.06, 0.06),
+    Material("bitumen", (99, 105, 104, 82), 0.11, 3.5, 0.04, 0.04),
+    Material("gravel", (133, 133, 127, 102), 0.10, 3.5, 0.05, 0.05),
+    Material("tile", (152, 101, 84, 112), 0.12, 5.0, 0.05, 0.05),
     Material("metal", (172, 178, 178, 150), 0.08, 4.0, 0.02, 0.02),
-    Material("lawn", (82, 95, 66, 134), 0.12, 4.0, 0.05, 0.08),
-    Material("dry_lawn", (122, 116, 92, 122), 0.10, 5.0, 0.06, 0.08),
-    Material("meadow", (78, 88, 61, 128), 0.13, 4.0, 0.14, 0.14),
-    Material("foliage", (79, 90, 62, 130), 0.14, 5.0, 0.10, 0.10),
+    Material("lawn", (82, 95, 66, 150), 0.12, 4.0, 0.05, 0.08),
+    Material("dry_lawn", (122, 116, 92, 134), 0.10, 5.0, 0.06, 0.08),
+    Material("meadow", (78, 88, 61, 144), 0.13, 4.0, 0.14, 0.14),
+    Material("foliage", (76, 89, 60, 148), 0.14, 5.0, 0.10, 0.10),
     Material("turf", (80, 97, 68, 72), 0.10, 4.0, 0.03, 0.03),
     Material("soil", (140, 126, 102, 128), 0.10, 5.0, 0.07, 0.10),
     Material("water", (56, 74, 72, 34), 0.12, 5.0, 0.03, 0.05),
@@ -113,7 +114,9 @@ class Canvas:
         height: NDArray[np.floating] | float = 0.0,
         tint: NDArray[np.float32] | None = None,
     ) -> None:
-        """Set class, material, height (m) and counts where `mask` is true inside the window `at`."""
+        """Set class, material, height (m) and counts where `mask` is true inside `at`; only crowns may cover a roof."""
+        if kind not in (BUILDING, TREE):
+            mask = mask & (self.label[at] != BUILDING)
         counts = self.tint(material) if tint is None else tint
         self.label[at][mask] = kind
         self.material[at][mask] = INDEX[material]

@@ -7,7 +7,7 @@ import numpy as np
 from datamodules.miniature.canvas import BUILDING, CAR, CLUTTER, LOW_VEGETATION, TREE, Canvas
 
 FLAT_ROOFS = (("bitumen", 0.55), ("gravel", 0.30), ("metal", 0.08), ("lawn", 0.07))
-PITCHED_ROOFS = (("tile", 0.42), ("bitumen", 0.48), ("metal", 0.02), ("gravel", 0.08))
+PITCHED_ROOFS = (("tile", 0.55), ("bitumen", 0.38), ("metal", 0.02), ("gravel", 0.05))
 LACQUERS = (
     ((196, 198, 198, 158), 0.26), ((150, 154, 158, 128), 0.22), ((92, 96, 102, 88), 0.16), ((46, 48, 52, 44), 0.16),
     ((128, 52, 48, 112), 0.09), ((58, 76, 118, 78), 0.11),

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from datamodules.miniature.blocks import Block, paint_block
 from datamodules.miniature.canvas import IMPERVIOUS, LOW_VEGETATION, Canvas
-from datamodules.miniature.objects import car, shrubs, tree
+from datamodules.miniature.objects import car, pick, shrubs, tree
 
-STREETS = ("asphalt", "asphalt", "asphalt", "asphalt", "paving", "brick")
+STREETS = (("asphalt", 0.7), ("paving", 0.2), ("brick", 0.1))
+FOOTWAYS = (("paving", 0.6), ("asphalt", 0.2), ("mossy", 0.1), ("brick", 0.1))
 
 
 @dataclass(frozen=True)
@@ -63,15 +64,15 @@ def _carriageways(canvas: Canvas, columns: list[tuple[float, float]], rows: list
     """Give each street its own surface; crossings keep the surface of the street painted last."""
     reach = canvas.reach
     for (_, start), (end, _) in zip(columns, columns[1:], strict=False):
-        canvas.slab((start + end) / 2, 0, end - start, 2 * reach, IMPERVIOUS, str(canvas.rng.choice(STREETS)))
+        canvas.slab((start + end) / 2, 0, end - start, 2 * reach, IMPERVIOUS, str(pick(canvas, STREETS)))
     for (_, start), (end, _) in zip(rows, rows[1:], strict=False):
-        canvas.slab(0, (start + end) / 2, 2 * reach, end - start, IMPERVIOUS, str(canvas.rng.choice(STREETS)))
+        canvas.slab(0, (start + end) / 2, 2 * reach, end - start, IMPERVIOUS, str(pick(canvas, STREETS)))
 
 
 def _footway(canvas: Canvas, block: Block) -> list[tuple[float, float, float, float]]:
     """Pave the rim of a block, sometimes with a green strip at the kerb, and plant street trees; return the trees."""
     rng = canvas.rng
-    canvas.slab(*block.centre, block.width, block.depth, IMPERVIOUS, str(rng.choice(["paving", "paving", "brick", "asphalt"])))
+    canvas.slab(*block.centre, block.width, block.depth, IMPERVIOUS, str(pick(canvas, FOOTWAYS)))
     if canvas.chance(0.3):
         canvas.slab(block.right - 0.8, block.centre[1], 1.6, block.depth - 4, LOW_VEGETATION, "meadow")
     trees = []
@@ -90,7 +91,7 @@ def _parked_cars(canvas: Canvas, columns: list[tuple[float, float]], rows: list[
     reach = canvas.reach
     for intervals, turn in ((columns, np.pi / 2), (rows, 0.0)):
         for (_, start), (end, _) in zip(intervals, intervals[1:], strict=False):
-            density = canvas.rng.uniform(0.1, 0.55)
+            density = canvas.rng.uniform(0.08, 0.4)
             for kerb in (start + 1.15, end - 1.15):
                 for along in np.arange(-reach, reach, 5.8):
                     if canvas.chance(density):

@@ -24,9 +24,9 @@ class Light:
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Light:
         """Draw the light of one tile: sun in the south-east to south-west, 35-55 degrees high."""
-        brightness = np.exp(rng.normal(0, 0.10))
-        gain = brightness * np.exp(rng.normal(0, [0.03, 0.02, 0.04, 0.08]))
-        haze = rng.uniform(0, 14) * np.array([0.7, 0.9, 1.2, 0.2])
+        brightness = np.exp(rng.normal(0, 0.06))
+        gain = brightness * np.exp(rng.normal(0, [0.02, 0.015, 0.03, 0.04]))
+        haze = rng.uniform(0, 10) * np.array([0.7, 0.9, 1.2, 0.2])
         return cls(np.radians(rng.uniform(130, 230)), np.radians(rng.uniform(35, 55)), gain, haze)
 
 
@@ -91,13 +91,13 @@ def surface_model(scene: Scene, rng: np.random.Generator) -> NDArray[np.float32]
     """Return measured heights above ground (H x W float32, m): matched images blur edges, lose cars, and add noise."""
     height = scene.height.astype(float)
     pieces, number = ndimage.label(scene.label == CAR)
-    kept = np.concatenate([[1.0], np.clip(rng.normal(0.45, 0.35, number), 0, 1)])  # what moves between images fades
-    height = ndimage.gaussian_filter(height * kept[pieces], 0.8)
+    kept = np.concatenate([[1.0], np.clip(rng.normal(0.6, 0.3, number), 0, 1)])  # what moves between images fades
+    height = ndimage.gaussian_filter(height * kept[pieces], 1.1)
 
     def noise(sigma: float) -> NDArray[np.float64]:
         field = ndimage.gaussian_filter(rng.normal(0, 1, height.shape), sigma)
         return field / max(float(field.std()), 1e-9)
 
-    rough = np.where(scene.label == TREE, 0.35, np.where(scene.label == LOW_VEGETATION, 0.10, 0.06))
+    rough = np.where(scene.label == TREE, 0.30, np.where(scene.label == LOW_VEGETATION, 0.10, 0.06))
     height += 0.06 * noise(0.4) + rough * noise(1.0) + 0.14 * noise(3.0)
     return height.astype(np.float32)
