@@ -8,8 +8,7 @@ scenes.csv, one row per scene:
 classes.csv, one row per class:
     id, name, r, g, b       id as in the label rasters; 255 (and any negative label value) means ignore
     clutter                 optional, 1 for a class that is often left out of training and averages
-about.json, optional:
-    title, licence, citation, gsd_m, nadir, and modalities: {name: {letter, kind, unit}}
+about.json, optional: see `about`
 
 An empty cell of a raster column says that the scene lacks this modality: an error, unless gaps are allowed.
 """
@@ -18,17 +17,18 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
+from string import ascii_uppercase
 from typing import Any
 
 import numpy as np
 
+from datamodules.about import read_about
 from datamodules.plans import Adapter, ImportOptions, ImportPlan, Missing, RasterJob, ScenePlan, share_out
 from datamodules.sources import SourceFile, SourceIndex
 from datamodules.store import IGNORE, SPLIT_VALUES, Modality, SceneClass
@@ -69,17 +69,17 @@ def plan_folder(index: SourceIndex, options: ImportOptions) -> ImportPlan:
     """Return the import plan of a folder with scenes.csv and classes.csv; raises UserError, see the module."""
     table = _read_table(index)
     classes, ids = _read_classes(index, table.file.folder)
-    about = _read_about(index, table.file.folder)
+    about = read_about(index, table.file.folder)
     rows = _selected(table, options)
     files, missing = _find_files(index, table, rows)
     modalities = _modalities(table, files, about)
-    stored = {m.name: m for m in modalities}
+    form = {m.name: m for m in modalities}
     scenes = []
     for row in rows:
         have = files[row["id"]]
         if "label" not in have or not any(m in have for m in table.modalities):
             continue
-        jobs = {raster: _job(raster, file, stored, ids) for raster, file in have.items()}
+        jobs = {raster: _job(raster, file, form, ids) for raster, file in have.items()}
         splits = {column: row[source] for column, source in table.splits.items()}
         attributes = {name: row[column] for name, column in (table.conditions | table.attributes).items()}
         reference = next(m for m in table.modalities if m in have)
@@ -89,7 +89,7 @@ def plan_folder(index: SourceIndex, options: ImportOptions) -> ImportPlan:
         licence=about.get("licence", "not stated"),
         citation=about.get("citation", ""),
         classes=classes,
-        modalities=modalities,
+        modalities=[replace(m, dtype=_stored(m.dtype)) for m in modalities],
         labels=table.labels,
         splits=list(table.splits),
         scenes=scenes,
@@ -216,21 +216,6 @@ def _read_classes(index: SourceIndex, folder: str) -> tuple[list[SceneClass], tu
     return [SceneClass(i, found[v].name, found[v].color, found[v].clutter) for i, v in enumerate(ids)], ids
 
 
-def _read_about(index: SourceIndex, folder: str) -> dict[str, Any]:
-    file = _one(index, "about.json", folder)
-    if file is None:
-        return {}
-    known = {"title": str, "licence": str, "citation": str, "gsd_m": (int, float), "nadir": bool, "modalities": dict}
-    try:
-        about = json.loads(file.read_bytes())
-    except ValueError as error:
-        raise UserError(f"{file.origin} is not valid JSON ({error}).") from error
-    wrong = [k for k, v in about.items() if not isinstance(v, known.get(k, ()))] if isinstance(about, dict) else ["it"]
-    if wrong:
-        raise UserError(f"{file.origin}: {wrong[0]!r} is unknown or of the wrong type; known are {', '.join(known)}.")
-    return about
-
-
 def _find_files(
     index: SourceIndex, table: Table, rows: list[dict[str, str]]
 ) -> tuple[dict[str, dict[str, SourceFile]], list[Missing]]:
@@ -259,40 +244,58 @@ def _resolve(index: SourceIndex, table: SourceFile, cell: str) -> SourceFile | N
 
 
 def _modalities(table: Table, files: dict[str, dict[str, SourceFile]], about: dict[str, Any]) -> list[Modality]:
-    from datamodules.rasterfile import peek
-
-    taken: set[str] = set()
+    taken = {KNOWN[name][0] for name in table.modalities if name in KNOWN}
+    taken |= {fields["letter"] for fields in about.get("modalities", {}).values() if "letter" in fields}
     modalities = []
     for name in table.modalities:
-        found = [(file, *peek(file)) for have in files.values() if (file := have.get(name)) is not None]
-        if not found:
-            raise UserError(f"{table.file.origin}: no file of the column {name!r} exists.")
-        first, channels, dtype = found[0]
-        for file, other, other_dtype in found:
-            if other != channels:
-                raise UserError(
-                    f"{file.origin} has {other} band(s), but {first.origin} has {channels}: {name} must have the same "
-                    "bands in all scenes."
-                )
-            dtype = dtype if other_dtype == dtype else "float32"
+        channels, dtype = _same_form(table, name, [have[name] for have in files.values() if name in have])
         letter, kind, unit = KNOWN.get(name, ("", "other", "counts"))
         given = about.get("modalities", {}).get(name, {})
         letter, kind, unit = given.get("letter", letter), given.get("kind", kind), given.get("unit", unit)
         if kind not in KINDS:
             raise UserError(f"about.json: kind {kind!r} of {name} is unknown; known are {', '.join(KINDS)}.")
-        if not letter or (letter in taken and name not in KNOWN):
-            letter = next(c for c in name.upper() + "ABCDEFGHIJKLMNOPQRSTUVWXYZ" if c.isalpha() and c not in taken)
-        taken.add(letter)
-        modalities.append(Modality(name, letter, channels, dtype if dtype in STORED else "float32", unit, kind))
+        if not letter:
+            letter = next(c for c in name.upper() + ascii_uppercase if c in ascii_uppercase and c not in taken)
+            taken.add(letter)
+        elif len(letter) != 1 or letter not in ascii_uppercase:
+            raise UserError(f"about.json: the letter of {name} is {letter!r}, not one capital letter.")
+        modalities.append(Modality(name, letter, channels, dtype, unit, kind))
     return modalities
 
 
-def _job(raster: str, file: SourceFile, stored: dict[str, Modality], ids: tuple[int, ...]) -> RasterJob:
+def _same_form(table: Table, name: str, files: list[SourceFile]) -> tuple[int, str]:
+    """Return bands and data type of a column; they must be one in all scenes, a scaling cannot be guessed.
+
+    Of packed files only the first is looked into here; the others are checked when they are read.
+    """
+    from datamodules.rasterfile import peek
+
+    if not files:
+        raise UserError(f"{table.file.origin}: none of the files of the column {name!r} exists: check the paths.")
+    form = peek(files[0])
+    for file in files[1:]:
+        if file.member is None and (other := peek(file)) != form:
+            raise UserError(
+                f"{file.origin} has {other[0]} band(s) of {other[1]}, but {files[0].origin} has {form[0]} of {form[1]}: "
+                f"{name} must be alike in all scenes."
+            )
+    if form[1].startswith("complex"):
+        raise UserError(f"{files[0].origin} holds complex numbers: give amplitudes or decibels instead.")
+    return form
+
+
+def _job(raster: str, file: SourceFile, form: dict[str, Modality], ids: tuple[int, ...]) -> RasterJob:
     if raster in LABELS:
         types = ("uint8", "uint16", "int16", "int32", "uint32", "int8", "int64", "uint64")
         return RasterJob(file, (1,), "uint8", "label", (1,), types, partial(decode_ids, ids=ids))
-    modality = stored[raster]
-    return RasterJob(file, tuple(range(1, modality.channels + 1)), modality.dtype, modality.kind, stay=True)
+    modality = form[raster]
+    bands = tuple(range(1, modality.channels + 1))
+    stored = _stored(modality.dtype)
+    return RasterJob(file, bands, stored, modality.kind, (modality.channels,), (modality.dtype,), stay=True)
+
+
+def _stored(dtype: str) -> str:
+    return dtype if dtype in STORED else "float32"
 
 
 def decode_ids(values: np.ndarray, ids: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:

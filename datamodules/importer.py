@@ -11,6 +11,7 @@ import importlib
 import io
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 ADAPTERS = {"potsdam": "datamodules.potsdam", "folder": "datamodules.folder"}
+LOCK_FILE = "import.lock"
 
 
 def load_adapter(name: str) -> Adapter:
@@ -84,11 +86,16 @@ def import_dataset(
     """
     source = Path(source).expanduser().absolute()
     if isinstance(adapter, str):
-        if adapter not in ADAPTERS and (source / "scenes.csv").is_file():
+        if adapter not in ADAPTERS and ((source / "scenes.csv").is_file() or source.is_file()):
             name = name or adapter
             adapter = "folder"
         adapter = load_adapter(adapter)
-    root = Path(store_root).expanduser().absolute() / (name or adapter.name)
+    name = name or adapter.name
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
+        raise UserError(f"{name!r} is no usable name for a dataset: letters, digits, `_`, `-` and `.` only.")
+    root = Path(store_root).expanduser().absolute() / name
+    if not source.exists() and not (root / DATASET_FILE).is_file():
+        raise UserError(f"SOURCE {source} does not exist. {adapter.obtain}")
     say = _console(console)
     options = ImportOptions(tuple(tiles) if tiles is not None else None, allow_incomplete)
     root.mkdir(parents=True, exist_ok=True)
@@ -104,7 +111,8 @@ def import_dataset(
             raise UserError(f"The disk is full ({error}): make room and run the same command again.") from error
         raise
     finally:
-        if root.is_dir() and not any(root.iterdir()):
+        if [path.name for path in root.iterdir()] == [LOCK_FILE]:  # nothing was imported: leave nothing behind
+            (root / LOCK_FILE).unlink()
             root.rmdir()
 
 
@@ -113,7 +121,7 @@ def _import(
 ) -> SceneStore:
     scratch = root / "scratch"
     try:
-        index = _index(adapter, source, scratch, root)
+        index = SourceIndex(source, scratch, exclude=root)
         plan = adapter.plan(index, options)
         plan.warnings[:0] = index.warnings
         for line in plan.inventory:
@@ -135,18 +143,7 @@ def _import(
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _index(adapter: Adapter, source: Path, scratch: Path, root: Path) -> SourceIndex:
-    try:
-        return SourceIndex(source, scratch, exclude=root)
-    except UserError as error:
-        if source.exists():
-            raise
-        raise UserError(f"{error} {adapter.obtain}") from error
-
-
-def _complete(
-    root: Path, adapter: Adapter, source: Path, options: ImportOptions, say: Console
-) -> SceneStore | None:  # fmt: skip
+def _complete(root: Path, adapter: Adapter, source: Path, options: ImportOptions, say: Console) -> SceneStore | None:
     """Return the store if it is whole and was made from this source as it is now, by this adapter, for these scenes."""
     if not (root / DATASET_FILE).is_file():
         return None
@@ -259,8 +256,7 @@ def _one_at_a_time(root: Path, say: Console) -> Iterator[None]:
     except ImportError:  # no such locks on this system
         yield
         return
-    lock = root.parent / f".{root.name}.lock"
-    with lock.open("w") as stream:
+    with (root / LOCK_FILE).open("w") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

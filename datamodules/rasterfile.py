@@ -1,4 +1,4 @@
-"""Opening a raster file: is it an image, and is it whole? Asked first, since decoders fill what is missing with grey."""
+"""Opening a raster file: is it an image, and is it whole? Asked first: decoders fill what is missing with grey."""
 
 from __future__ import annotations
 

@@ -48,6 +48,16 @@ def process(
             label with more than 0.1 % unknown values; the disk is full.
     """
     shown = job.source.origin
+    try:
+        return _process(job, path, target, size, reference, classes)
+    except (ArithmeticError, AttributeError, IndexError, MemoryError, TypeError, ValueError) as error:
+        raise UserError(f"{shown} cannot be imported ({type(error).__name__}: {one_line(error)}).") from error
+
+
+def _process(
+    job: RasterJob, path: Path, target: Path, size: tuple[int, int] | None, reference: str, classes: list[SceneClass]
+) -> dict[str, Any]:
+    shown = job.source.origin
     check_intact(path, shown)
     with open_raw(path, shown) as dataset:
         _check_bands(dataset, job, shown)

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 HEIGHT_FLOOR_M = -100.0  # below it a height is "no data", whatever the nodata tag says (dossier 3.3)
-PERCENTILE_PIXELS = 4_000_000  # float percentiles come from a regular grid of about so many pixels at most
+PERCENTILE_PIXELS = (
+    4_000_000  # percentiles of other types than uint8 come from a regular grid of about so many pixels at most
+)
 
 
 class PixelHash:
@@ -55,7 +57,7 @@ class RasterStatistics:
 
     A pixel is valid when all its channels are finite and, for heights, above -100 m. Mean and deviation are accumulated
     in float64, block by block (Chan, Golub and LeVeque 1979); percentiles are the smallest value with at least that
-    share of the pixels at or below it, exact for integers up to 16 bits and for rasters up to `PERCENTILE_PIXELS`.
+    share of the pixels at or below it, exact for uint8 and for rasters of up to `PERCENTILE_PIXELS`.
     """
 
     def __init__(self, channels: int, dtype: str, height: int, width: int, is_height: bool) -> None:
@@ -121,8 +123,10 @@ class RasterStatistics:
 
 
 def histogram_uint8(values: np.ndarray) -> np.ndarray:
-    """Return how often each of 0..255 occurs; counts two bytes at a time, which halves the work."""
+    """Return how often each of 0..255 occurs; counts two bytes at a time where that halves the work."""
     flat = np.ascontiguousarray(values).reshape(-1)
+    if flat.size < 1 << 20:
+        return np.bincount(flat, minlength=256)
     even = flat.size & ~1
     pairs = np.bincount(flat[:even].view(np.uint16), minlength=65536).reshape(256, 256)
     counts = pairs.sum(axis=0) + pairs.sum(axis=1)
