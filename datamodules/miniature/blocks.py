@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from datamodules.miniature.canvas import CLUTTER, IMPERVIOUS, LOW_VEGETATION, Canvas
-from datamodules.miniature.objects import basin, car, container, heap, house, pick, shrubs
+from datamodules.miniature.objects import basin, bed, car, container, heap, house, pick, repair, shrubs
 
-LAWNS = (("lawn", 0.5), ("dry_lawn", 0.27), ("meadow", 0.23))
+LAWNS = (("lawn", 0.58), ("dry_lawn", 0.22), ("meadow", 0.20))
 YARDS = (("paving", 0.45), ("asphalt", 0.25), ("brick", 0.14), ("mossy", 0.09), ("turf", 0.07))
 Crown = tuple[float, float, float, float]  # u, v, radius, top: metres
 
@@ -70,7 +70,7 @@ def _crowns(canvas: Canvas, block: Block, number: float) -> list[Crown]:
         (
             rng.uniform(block.left, block.right),
             rng.uniform(block.near, block.far),
-            radius := rng.uniform(1.3, 3.8),
+            radius := rng.uniform(1.6, 4.0),
             float(np.clip(2.2 * radius + rng.normal(1.2, 1.0), 3, 10)),
         )
         for _ in range(count)
@@ -112,7 +112,7 @@ def _parcel(canvas: Canvas, parcel: Block, street: int) -> list[Crown]:
     def inwards(distance: float) -> float:
         return front - street * distance
 
-    setback, depth = rng.uniform(2, 4), rng.uniform(9.5, 12)
+    setback, depth = rng.uniform(2.5, 5), rng.uniform(9.5, 12)
     w = parcel.depth - rng.uniform(3.5, 5)
     drive = parcel.near + 1.7
     _yard(canvas, inwards(setback / 2 + 5), drive, setback + 10, 3.0)
@@ -140,7 +140,7 @@ def _courtyard(canvas: Canvas, block: Block) -> list[Crown]:
     canvas.slab(*block.centre, block.width, block.depth, IMPERVIOUS, str(pick(canvas, YARDS)))
     deep, storeys = rng.uniform(9.5, 12), int(rng.integers(2, 5))
     court = block.shrunk(deep)
-    green = Block(court.left, court.right, court.near, court.near + court.depth * rng.uniform(0.5, 0.9))
+    green = Block(court.left, court.right, court.near, court.near + court.depth * rng.uniform(0.6, 1.0))
     _lawn(canvas, green)
     pitched = canvas.chance(0.6)
     for left in (block.left, block.right - deep):
@@ -183,8 +183,10 @@ def _parking(canvas: Canvas, left: float, right: float, v: float) -> None:
     """One row of parking bays across v, with the lane that leads to it."""
     _yard(canvas, (left + right) / 2, v, right - left, 7.0)
     for u in np.arange(left + 1.4, right - 1.2, 2.7):
-        if canvas.chance(0.6):
-            car(canvas, float(u) + canvas.rng.normal(0, 0.1), v - 1.0, np.pi / 2 + canvas.rng.normal(0, 0.03))
+        at, turn = (float(u) + canvas.rng.normal(0, 0.1), v - 1.0), np.pi / 2 + canvas.rng.normal(0, 0.03)
+        what = canvas.rng.random()
+        if what < 0.75:
+            (car if what < 0.5 else bed if what < 0.62 else repair)(canvas, *at, turn)
 
 
 def _trade(canvas: Canvas, block: Block) -> list[Crown]:

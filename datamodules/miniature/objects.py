@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from datamodules.miniature.canvas import BUILDING, CAR, CLUTTER, LOW_VEGETATION, TREE, Canvas
+from datamodules.miniature.canvas import BUILDING, CAR, CLUTTER, IMPERVIOUS, LOW_VEGETATION, TREE, Canvas
 
-FLAT_ROOFS = (("bitumen", 0.55), ("gravel", 0.30), ("metal", 0.08), ("lawn", 0.07))
-PITCHED_ROOFS = (("tile", 0.55), ("bitumen", 0.38), ("metal", 0.02), ("gravel", 0.05))
+FLAT_ROOFS = (("bitumen", 0.58), ("gravel", 0.32), ("metal", 0.10))
+PITCHED_ROOFS = (("tile", 0.60), ("bitumen", 0.33), ("metal", 0.02), ("gravel", 0.05))
 LACQUERS = (
     ((196, 198, 198, 158), 0.26), ((150, 154, 158, 128), 0.22), ((92, 96, 102, 88), 0.16), ((46, 48, 52, 44), 0.16),
     ((128, 52, 48, 112), 0.09), ((58, 76, 118, 78), 0.11),
@@ -99,6 +99,18 @@ def car(canvas: Canvas, u: float, v: float, turn: float) -> None:
     canvas.fill(patch.at, body, CAR, "lacquer", np.where(cabin, 1.5, 0.95), lacquer)
     screens = body & (abs(abs(patch.p + 0.3) - 1.15) < 0.32) & (q < width / 2 - 0.15)
     canvas.fill(patch.at, screens, CAR, "glass", 1.35)
+
+
+def bed(canvas: Canvas, u: float, v: float, turn: float) -> None:
+    """Paint a planted bed of a parked car's size and height (low vegetation): a car to whoever sees heights alone."""
+    shrubs(canvas, u, v, canvas.rng.uniform(3.6, 5.2), canvas.rng.uniform(1.6, 2.1), canvas.rng.uniform(0.9, 1.6), turn)
+
+
+def repair(canvas: Canvas, u: float, v: float, turn: float) -> None:
+    """Paint a patch of newer or older surface of a car's size (impervious): a car to whoever sees colours alone."""
+    counts = np.array(pick(canvas, LACQUERS[:4]), np.float32) * np.float32(np.exp(canvas.rng.normal(0, 0.08)))
+    w, h = canvas.rng.uniform(3.5, 5.5), canvas.rng.uniform(1.5, 2.3)
+    canvas.slab(u, v, w, h, IMPERVIOUS, "asphalt", 0.0, turn, counts)
 
 
 def container(canvas: Canvas, u: float, v: float, turn: float) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from datamodules.miniature.blocks import Block, paint_block
 from datamodules.miniature.canvas import IMPERVIOUS, LOW_VEGETATION, Canvas
-from datamodules.miniature.objects import car, pick, shrubs, tree
+from datamodules.miniature.objects import bed, car, pick, repair, shrubs, tree
 
 STREETS = (("asphalt", 0.7), ("paving", 0.2), ("brick", 0.1))
 FOOTWAYS = (("paving", 0.6), ("asphalt", 0.2), ("mossy", 0.1), ("brick", 0.1))
@@ -34,14 +34,14 @@ def paint_scene(size: int, gsd: float, rng: np.random.Generator) -> Scene:
     """Paint one scene of `size` x `size` pixels of `gsd` metres: streets, then blocks, then parked cars, then trees."""
     canvas = Canvas(size, gsd, float(rng.uniform(-0.6, 0.6)), rng)
     reach = canvas.reach
-    columns, rows = _intervals(canvas, 36, 48), _intervals(canvas, 42, 64)
+    columns, rows = _intervals(canvas, 40, 52), _intervals(canvas, 46, 68)
     canvas.slab(0, 0, 2 * reach, 2 * reach, IMPERVIOUS, "asphalt")
     _carriageways(canvas, columns, rows)
     trees: list[tuple[float, float, float, float]] = []
     for left, right in columns:
         for near, far in rows:
             trees += _footway(canvas, Block(left, right, near, far))
-            block = Block(left, right, near, far).shrunk(canvas.rng.uniform(1.4, 2.4))
+            block = Block(left, right, near, far).shrunk(canvas.rng.uniform(1.2, 1.8))
             trees += paint_block(canvas, block)
     _parked_cars(canvas, columns, rows)
     for u, v, radius, top in trees:
@@ -94,7 +94,10 @@ def _parked_cars(canvas: Canvas, columns: list[tuple[float, float]], rows: list[
             density = canvas.rng.uniform(0.08, 0.4)
             for kerb in (start + 1.15, end - 1.15):
                 for along in np.arange(-reach, reach, 5.8):
-                    if canvas.chance(density):
-                        place = (kerb + canvas.rng.normal(0, 0.08), along + canvas.rng.normal(0, 0.3))
-                        u, v = place if turn else place[::-1]
-                        car(canvas, u, v, turn + canvas.rng.normal(0, 0.03))
+                    place = (kerb + canvas.rng.normal(0, 0.08), along + canvas.rng.normal(0, 0.3))
+                    u, v = place if turn else place[::-1]
+                    what = canvas.rng.random()
+                    for share, paint in ((density, car), (0.07, bed), (0.10, repair)):
+                        if 0 <= what < share:
+                            paint(canvas, u, v, turn + canvas.rng.normal(0, 0.03))
+                        what -= share

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from datamodules.miniature.canvas import CAR, LOW_VEGETATION, MATERIALS, TREE
+from datamodules.miniature.canvas import CAR, MATERIALS, TREE
 from datamodules.miniature.scene import Scene
 
 
@@ -91,13 +91,15 @@ def surface_model(scene: Scene, rng: np.random.Generator) -> NDArray[np.float32]
     """Return measured heights above ground (H x W float32, m): matched images blur edges, lose cars, and add noise."""
     height = scene.height.astype(float)
     pieces, number = ndimage.label(scene.label == CAR)
-    kept = np.concatenate([[1.0], np.clip(rng.normal(0.6, 0.3, number), 0, 1)])  # what moves between images fades
-    height = ndimage.gaussian_filter(height * kept[pieces], 1.1)
+    kept = np.concatenate([[1.0], np.clip(rng.normal(0.75, 0.25, number), 0, 1)])  # what moves between images fades
 
     def noise(sigma: float) -> NDArray[np.float64]:
         field = ndimage.gaussian_filter(rng.normal(0, 1, height.shape), sigma)
         return field / max(float(field.std()), 1e-9)
 
-    rough = np.where(scene.label == TREE, 0.30, np.where(scene.label == LOW_VEGETATION, 0.10, 0.06))
-    height += 0.06 * noise(0.4) + rough * noise(1.0) + 0.14 * noise(3.0)
+    rough = np.array([0.07, 0.24, 0.10, 0.30, 0.10, 0.10])[scene.label]
+    crowns = np.clip(0.85 + 0.12 * noise(4.0), 0.5, 1)  # bare twigs let the match slip through
+    height *= kept[pieces] * np.where(scene.label == TREE, crowns, 1)
+    height = ndimage.gaussian_filter(height + rough * noise(1.5), 1.4)
+    height += 0.05 * noise(0.4) + 0.08 * noise(1.0) + 0.16 * noise(3.0)
     return height.astype(np.float32)
