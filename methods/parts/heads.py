@@ -42,6 +42,7 @@ class ChannelNorm(nn.LayerNorm):
         return super().forward(features.movedim(1, -1)).movedim(-1, 1)
 
 
+_BATCH_NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm)
 _NORMS = {"bn": nn.BatchNorm2d, "syncbn": nn.SyncBatchNorm, "ln": ChannelNorm}
 
 
@@ -51,7 +52,7 @@ class AllMLPHead(nn.Module):
     The fusion convolution (4E -> E on the concatenated maps, no bias) is linear and acts on channels, bilinear
     upsampling is linear and acts on pixels, so they commute: each quarter of the fusion is applied at its own scale and the
     results are upsampled and added. In eval mode its product with the projection and the BatchNorm is one
-    C_i -> E convolution per scale, made once (`FoldCache`). Both equal the textbook order to rounding.
+    C_i -> E matrix per scale, made once (`FoldCache`). Both equal the textbook order to rounding.
 
     Args:
         in_channels: widths C_i, finest scale first.
@@ -80,35 +81,42 @@ class AllMLPHead(nn.Module):
         return super().train(mode)
 
     def _folded(self) -> tuple[list[Tensor], Tensor]:
-        """Per scale the E x C_i x 1 x 1 kernel of fusion times projection (times BatchNorm), and the summed bias."""
+        """Per scale the E x C_i matrix of fusion times projection (times BatchNorm), and the summed bias."""
         quarters = self.fusion.weight.chunk(len(self.projections), dim=1)
         kernels, bias = [], torch.zeros_like(self.fusion.weight[:, 0, 0, 0])
         for quarter, projection in zip(quarters, self.projections, strict=True):
             matrix = quarter.flatten(1)
-            kernels.append((matrix @ projection.weight.flatten(1))[..., None, None])
+            kernels.append(matrix @ projection.weight.flatten(1))
             bias = bias + matrix @ projection.bias
-        if isinstance(self.norm, nn.BatchNorm2d | nn.SyncBatchNorm):
+        if isinstance(self.norm, _BATCH_NORMS):
             scale = self.norm.weight * torch.rsqrt(self.norm.running_var + self.norm.eps)
-            kernels = [kernel * scale[:, None, None, None] for kernel in kernels]
+            kernels = [kernel * scale[:, None] for kernel in kernels]
             bias = (bias - self.norm.running_mean) * scale + self.norm.bias
         return kernels, bias
 
-    def _fuse_folded(self, maps: Sequence[Tensor]) -> Tensor:
+    def _logits_folded(self, maps: Sequence[Tensor]) -> Tensor:
+        """The eval path, in channels-last order: there upsampling and an argmax over classes are several times faster."""
         sources = [*self.projections.parameters(), self.fusion.weight, *self.norm.parameters(), *self.norm.buffers()]
         kernels, bias = self._fold.get(sources, self._folded)
-        size = maps[0].shape[-2:]
-        total = F.conv2d(maps[0], kernels[0], bias)
-        for feature, kernel in zip(maps[1:], kernels[1:], strict=True):
-            total = total + upsample(F.conv2d(feature, kernel), size)
-        return total if isinstance(self.norm, nn.BatchNorm2d | nn.SyncBatchNorm) else self.norm(total)
+        total: Tensor | None = None
+        for feature, kernel in zip(maps, kernels, strict=True):
+            rows = feature.flatten(2).transpose(1, 2) @ kernel.t().to(feature.dtype)
+            part = rows.unflatten(1, feature.shape[-2:]).permute(0, 3, 1, 2)
+            total = part if total is None else total.add_(upsample(part, maps[0].shape[-2:]))
+        total = total.add_(bias[:, None, None])
+        if not isinstance(self.norm, _BATCH_NORMS):
+            total = self.norm(total)
+        classes = F.linear(F.relu(total).permute(0, 2, 3, 1), self.classifier.weight.flatten(1), self.classifier.bias)
+        return classes.permute(0, 3, 1, 2)
 
-    def _fuse(self, maps: Sequence[Tensor]) -> Tensor:
+    def _logits(self, maps: Sequence[Tensor]) -> Tensor:
+        """The training path: projection, its quarter of the fusion, upsampling, sum, norm, dropout, classes."""
         quarters = self.fusion.weight.chunk(len(self.projections), dim=1)
         size = maps[0].shape[-2:]
         parts = zip(maps, self.projections, quarters, strict=True)
-        return self.norm(sum(upsample(F.conv2d(proj(feature), quarter), size) for feature, proj, quarter in parts))
+        fused = sum(upsample(F.conv2d(proj(feature), quarter), size) for feature, proj, quarter in parts)
+        return self.classifier(self.dropout(F.relu(self.norm(fused))))
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """[B x C_i x H_i x W_i], finest first -> logits B x K x H_1 x W_1."""
-        fused = self._fuse(maps) if self.training else self._fuse_folded(maps)
-        return self.classifier(self.dropout(F.relu(fused)))
+        return self._logits(maps) if self.training else self._logits_folded(maps)

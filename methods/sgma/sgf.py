@@ -20,8 +20,10 @@ from usererror import UserError
 ProtoNorm = Literal["mean", "none", "softmax"]
 MPMode = Literal["parallel", "sequential"]
 
-# elements of the slot logits held at once; beyond that the slots are taken in turns
-SLOT_BUDGET = 1 << 25
+# elements of the slot logits held at once, beyond which the pixels are taken in turns: with gradients (recomputed in
+# the backward pass) to bound memory, without to stay in the processor's cache
+TRAINING_BUDGET = 1 << 26
+INFERENCE_BUDGET = 1 << 21
 
 
 class Tokens(NamedTuple):
@@ -124,10 +126,10 @@ def modality_softmax(logits: Tensor, present: Tensor | None) -> Tensor:
     return logits.float().softmax(0)
 
 
-def summed_slot_weights(queries: Tensor, keys: Sequence[Tensor], present: Tensor | None) -> Tensor:
-    """Sum over slots of the attention weights: queries B x h x k x d, M keys B x h x d x N -> M x B x h x N."""
+def mean_slot_weights(queries: Tensor, keys: Sequence[Tensor], present: Tensor | None) -> Tensor:
+    """Mean over slots of the attention weights: queries B x h x K x d, M keys B x h x d x N -> M x B x h x N."""
     logits = torch.stack([queries @ key for key in keys])
-    return modality_softmax(logits, present).sum(3)
+    return modality_softmax(logits, present).mean(3)
 
 
 class SpatialPerceptron(TokenAttention):
@@ -140,22 +142,21 @@ class SpatialPerceptron(TokenAttention):
 
     def mean_weights(self, prototypes: Tensor, keys: Sequence[Tensor], present: Tensor | None) -> Tensor:
         """Prototypes B x K x C and M key maps B x C x H x W -> weights M x B x heads x N, mean over the slots."""
-        slots = prototypes.shape[1]
+        grad = torch.is_grad_enabled()
         with torch.autocast(prototypes.device.type, enabled=False):
             bias = None if self.query.bias is None else self.query.bias.float()
             queries = F.linear(prototypes.float(), self.query.weight.flatten(1).float(), bias) * self.scale
             queries = queries.unflatten(2, (self.heads, -1)).transpose(1, 2)
             split = [self.split(key).float() for key in keys]
-            per_slot = len(split) * split[0].shape[0] * self.heads * split[0].shape[-1]
-            turns = queries.split(max(1, SLOT_BUDGET // per_slot), dim=2)
-            if len(turns) == 1 or not torch.is_grad_enabled():
-                parts = (summed_slot_weights(turn, split, present) for turn in turns)
+            per_pixel = len(split) * queries.shape[0] * self.heads * queries.shape[2]
+            pixels = max(1, (TRAINING_BUDGET if grad else INFERENCE_BUDGET) // per_pixel)
+            turns = zip(*(key.split(pixels, dim=3) for key in split), strict=True)
+            if split[0].shape[3] <= pixels or not grad:
+                parts = [mean_slot_weights(queries, turn, present) for turn in turns]
             else:
-                parts = (
-                    checkpoint(summed_slot_weights, turn, split, present, use_reentrant=False, preserve_rng_state=False)
-                    for turn in turns
-                )
-            return sum(parts) / slots
+                options = {"use_reentrant": False, "preserve_rng_state": False}
+                parts = [checkpoint(mean_slot_weights, queries, turn, present, **options) for turn in turns]
+            return torch.cat(parts, 3)
 
     def forward(
         self, prototypes: Tensor, keys: Sequence[Tensor], values: Sequence[Tensor], present: Tensor | None = None
