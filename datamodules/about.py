@@ -14,7 +14,14 @@ from typing import Any
 from datamodules.sources import SourceIndex
 from usererror import UserError
 
-KEYS = {"title": str, "licence": str, "citation": str, "gsd_m": (int, float), "nadir": bool, "modalities": dict}
+KEYS: dict[str, Any] = {
+    "title": str,
+    "licence": str,
+    "citation": str,
+    "gsd_m": (int, float),
+    "nadir": bool,
+    "modalities": dict,
+}
 MODALITY_KEYS = ("letter", "kind", "unit")
 
 

@@ -14,11 +14,11 @@ NAMED = 12  # missing files that are named in the error
 def check_plan(plan: ImportPlan, source: Path, options: ImportOptions, adapter: Adapter) -> None:
     """Raise UserError for a plan with missing files (unless allowed), unused modalities, double ids or no scenes."""
     if plan.missing and not options.allow_incomplete:
-        names = [m.expected for m in plan.missing]
+        names = list(dict.fromkeys(m.expected for m in plan.missing))
         shown = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
         raise UserError(
             f"{len(names)} needed file(s) of {plan.title} are missing below {source}: {shown}. Add them, or go on "
-            f"without (allow_incomplete). {adapter.obtain}"
+            f"without them: INCOMPLETE=1 (--allow-incomplete). {adapter.obtain}"
         )
     if not plan.scenes:
         raise UserError(f"No scene of {plan.title} below {source} has both a modality and a label. {adapter.obtain}")

@@ -276,8 +276,8 @@ def _same_form(table: Table, name: str, files: list[SourceFile]) -> tuple[int, s
     for file in files[1:]:
         if file.member is None and (other := peek(file)) != form:
             raise UserError(
-                f"{file.origin} has {other[0]} band(s) of {other[1]}, but {files[0].origin} has {form[0]} of {form[1]}: "
-                f"{name} must be alike in all scenes."
+                f"{file.origin} has {other[0]} band(s) of {other[1]}, but {files[0].origin} has {form[0]} of "
+                f"{form[1]}: {name} must be alike in all scenes."
             )
     if form[1].startswith("complex"):
         raise UserError(f"{files[0].origin} holds complex numbers: give amplitudes or decibels instead.")
@@ -330,8 +330,7 @@ ADAPTER = Adapter(
     title="a folder of your own rasters",
     obtain=(
         "A folder of your own needs scenes.csv (columns id, split, label and one per modality, with raster paths "
-        "relative to the file; split is train, val, test or unused) and classes.csv (columns id, name, r, g, b); then "
-        "`make data DATA=<new name> SOURCE=<folder>`."
+        "relative to the file; split is train, val, test or unused) and classes.csv (columns id, name, r, g, b)."
     ),
     plan=plan_folder,
 )

@@ -33,9 +33,7 @@ MODALITIES = (
     Modality("ndsm", "D", 1, "float32", "m", "height_normalised"),
 )
 EXPECTED = {  # raster: name of the file it needs, for the list of missing ones
-    "rgb": "top_potsdam_{0}_{1}_RGBIR.tif (or _RGB.tif)",
-    "nir": "top_potsdam_{0}_{1}_RGBIR.tif (or _IRRG.tif)",
-    "irrg": "top_potsdam_{0}_{1}_IRRG.tif (or _RGBIR.tif)",
+    **dict.fromkeys(("rgb", "nir", "irrg"), "top_potsdam_{0}_{1}_RGBIR.tif (or _RGB.tif and _IRRG.tif)"),
     "dsm": "dsm_potsdam_{0:0>2}_{1:0>2}.tif",
     "ndsm": "dsm_potsdam_{0:0>2}_{1:0>2}_normalized_lastools.jpg",
     "label": "top_potsdam_{0}_{1}_label.tif",
@@ -70,7 +68,8 @@ def plan_potsdam(index: SourceIndex, options: ImportOptions) -> ImportPlan:
     have = Counter(raster for rasters in jobs.values() for raster in rasters)
     height = "ndsm" if have["ndsm"] > have["dsm"] else "dsm"
     label = "label_eroded" if have["label_eroded"] > have["label"] else "label"
-    required = ("rgb", "nir", height, label)
+    # whatever some tiles have, all should have: a gap is said, not skipped
+    required = tuple(raster for raster in EXPECTED if have[raster] or raster in ("rgb", "nir", height, label))
     missing = [
         Missing(tile, raster, EXPECTED[raster].format(*tile.split("_")))
         for tile in tiles
@@ -99,7 +98,7 @@ def plan_potsdam(index: SourceIndex, options: ImportOptions) -> ImportPlan:
         gsd_default=GSD_M,
         missing=missing,
     )
-    plan.warnings = _gaps(scenes, used - set(required), have) + _strangers(index, splits)
+    plan.warnings = _strangers(index, splits)
     plan.inventory = _inventory(index, tiles, jobs, required, splits)
     return plan
 
@@ -190,15 +189,6 @@ def _gsd(index: SourceIndex) -> float | None:
     return None
 
 
-def _gaps(scenes: list[ScenePlan], optional: set[str], have: Counter[str]) -> list[str]:
-    lines = []
-    for raster in sorted(optional):
-        lacking = [scene.id for scene in scenes if raster not in scene.jobs]
-        if lacking:
-            lines.append(f"{raster} exists for {have[raster]} tiles only; without it: {', '.join(lacking)}")
-    return lines
-
-
 def _strangers(index: SourceIndex, splits: dict[str, dict[str, str]]) -> list[str]:
     found = [pair for pattern in (TOP, LABEL, DSM, NDSM) for pair in index.matches(pattern)]
     return [f"{file.rel} is of no tile of the benchmark: ignored" for file, m in found if _tile(m) not in splits]
@@ -232,8 +222,7 @@ ADAPTER = Adapter(
     obtain=(
         "To obtain it: ISPRS, 2D Semantic Labeling Contest - Potsdam (isprs.org, Benchmarks, UrbanSemLab); the page "
         "gives a share link and its password. Needed from Potsdam.zip: 4_Ortho_RGBIR, 1_DSM, 5_Labels_all; useful: "
-        "5_Labels_all_noBoundary, 1_DSM_normalisation. Packed or unpacked, in any folder; then "
-        "`make data DATA=potsdam SOURCE=<that folder or zip>`."
+        "5_Labels_all_noBoundary, 1_DSM_normalisation. Packed or unpacked, in any folder."
     ),
     plan=plan_potsdam,
 )

@@ -51,7 +51,7 @@ def check_intact(path: Path, shown: str) -> None:
     """Raise UserError when the file is empty or cut short; `shown` is its name for the user.
 
     TIFF: every block must lie inside the file; PNG, JPEG: the end marker must be there; BMP: the size in its header.
-    Damage inside compressed data is left to the decoder, which reports it.
+    Damage inside the data is left to the decoder, which notices part of it (TIFF keeps no checksums).
     """
     driver = _driver(path, shown)
     size = path.stat().st_size

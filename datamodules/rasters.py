@@ -260,7 +260,7 @@ def _write(
             row = 0
             for block in _chain(first, blocks):
                 dataset.write(block, window=Window(0, row, width, block.shape[1]))
-                checks.append(zlib.crc32(np.ascontiguousarray(block)))
+                checks.append(zlib.crc32(np.ascontiguousarray(block).data))
                 row += block.shape[1]
         if not _reads_back(temporary, checks):
             raise _write_failed(target, "what was written does not read back")

@@ -26,7 +26,7 @@ class PixelHash:
     def update(self, block: np.ndarray) -> None:
         """Add the next rows, C x h x w."""
         for digest, channel in zip(self._channels, block, strict=True):
-            digest.update(np.ascontiguousarray(channel, dtype=self._dtype))
+            digest.update(np.ascontiguousarray(channel, dtype=self._dtype).data)
         self._rows += block.shape[1]
         self._width = block.shape[2]
 
