@@ -78,7 +78,7 @@ def shrubs(canvas: Canvas, u: float, v: float, w: float, h: float, top: float, t
     if patch is None:
         return
     bumps = np.sin(3.1 * patch.p + phases[0]) + np.sin(2.3 * patch.q + 1.1 * patch.p + phases[1])
-    edge = 0.18 * (np.sin(2.7 * patch.p + phases[2]) + np.sin(3.3 * patch.q + phases[3]))
+    edge = min(0.18, 0.06 * min(w, h)) * (np.sin(2.7 * patch.p + phases[2]) + np.sin(3.3 * patch.q + phases[3]))
     mask = patch.inside & (abs(patch.p) < w / 2 + edge - 0.2) & (abs(patch.q) < h / 2 + edge - 0.1)
     canvas.fill(patch.at, mask, LOW_VEGETATION, "foliage", top * (1 + 0.2 * bumps), tint)
 

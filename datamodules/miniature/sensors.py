@@ -97,9 +97,11 @@ def surface_model(scene: Scene, rng: np.random.Generator) -> NDArray[np.float32]
         field = ndimage.gaussian_filter(rng.normal(0, 1, height.shape), sigma)
         return field / max(float(field.std()), 1e-9)
 
-    rough = np.array([0.07, 0.24, 0.10, 0.30, 0.10, 0.10])[scene.label]
+    rough = np.array([0.07, 0.32, 0.10, 0.32, 0.10, 0.10])[scene.label]
     crowns = np.clip(0.85 + 0.12 * noise(4.0), 0.5, 1)  # bare twigs let the match slip through
     height *= kept[pieces] * np.where(scene.label == TREE, crowns, 1)
-    height = ndimage.gaussian_filter(height + rough * noise(1.5), 1.4)
-    height += 0.05 * noise(0.4) + 0.08 * noise(1.0) + 0.16 * noise(3.0)
+    height = ndimage.gaussian_filter(height + rough * noise(1.5), 1.8)
+    lost = np.clip(2 * noise(6.0) - 2.8, 0, 1)  # here matching failed, and the gap is filled from around it
+    height += lost * (ndimage.gaussian_filter(height, 8.0) - height)
+    height += 0.05 * noise(0.4) + 0.08 * noise(1.0) + 0.15 * noise(3.0) + 0.2 * noise(8.0)
     return height.astype(np.float32)
