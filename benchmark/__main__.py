@@ -86,7 +86,11 @@ COMMANDS = {
     "data": ("import a dataset into the scene store, or verify it", _data, "benchmark.data"),
     "leaderboard": ("rebuild the leaderboards from run records", _leaderboard, "benchmark.boards"),
     "speed": ("measure the suite itself; prints ratios", _speed, "benchmark.speed"),
-    "picture": ("draw a scene, its modalities, label and the prediction of every subset", _picture, "benchmark.picture"),
+    "picture": (
+        "draw a scene, its modalities, label and the prediction of every subset",
+        _picture,
+        "benchmark.picture",
+    ),
     "publish": ("copy a run's slim record to results/records", _publish, "benchmark.publish"),
     "list": ("list methods, datasets, protocols and backbones", _list, "benchmark.listing"),
 }

@@ -81,6 +81,13 @@ def _run_cell(cli: BenchCLI, record: Path) -> None:
     if cli.trainer.is_global_zero:
         cli.run_dir.mkdir(parents=True, exist_ok=True)
         write_json(cli.run_dir / "config.json", {"request": _plain(cli.request), "resolved": cli.resolved})
+    data, device = cli.datamodule, cli.trainer.strategy.root_device
+    print(
+        f"{cli.cell.variant} on {cli.request.data}, {cli.backbone}, seed {cli.seed}, protocol {cli.cell.protocol}, "
+        f"{device}: {len(data.splits['train'])} training, {len(data.splits.get('val', []))} validation, "
+        f"{len(data.splits['test'])} test scenes, "
+        f"{2 ** len(data.modalities) - 1} subsets of {'+'.join(data.letters.values())}"
+    )
     started = time.monotonic()
     last = cli.run_dir / "checkpoints" / "last.ckpt"
     if last.exists():
@@ -143,9 +150,7 @@ def load_weights(cli: BenchCLI, checkpoint: Path) -> None:
         ) from error
 
 
-def manifest(
-    cli: BenchCLI, checkpoint: Path, selected: str, steps: int, durations: dict[str, float]
-) -> dict[str, Any]:
+def manifest(cli: BenchCLI, checkpoint: Path, selected: str, steps: int, durations: dict[str, float]) -> dict[str, Any]:
     """Everything a reader of the numbers may ask about the run; no paths outside the run directory."""
     from benchmark.cell import git_state, package_versions
     from benchmark.evaluation import convention_of, scored_regions
@@ -189,7 +194,9 @@ def manifest(
         "classes": [entry.name for entry in data.store.classes],
         "fingerprint": data.store.fingerprint,
         "incomplete": data.store.info.get("incomplete", False),
-        "checkpoint": str(checkpoint.relative_to(cli.run_dir)) if checkpoint.is_relative_to(cli.run_dir) else checkpoint.name,
+        "checkpoint": str(checkpoint.relative_to(cli.run_dir))
+        if checkpoint.is_relative_to(cli.run_dir)
+        else checkpoint.name,
         "steps": steps,
         "durations": durations,
         "device": device_name,

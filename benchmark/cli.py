@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
+import logging
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -105,7 +108,7 @@ class BenchCLI(LightningCLI):
         self.cell: Cell = self.config_init.cell
         if self.cell.selection == BEST and not self.datamodule.has_validation:
             self.cell.selection = self.config.cell.selection = LAST
-        self.resolved: dict[str, Any] = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
+        self.resolved: dict[str, Any] = yaml.safe_load(self.parser.dump(self.config))
         self.identity, self.group = identity(self.resolved, self.datamodule.store.fingerprint)
         model_args = self.resolved["model"]["init_args"]
         self.backbone = str(model_args.get("backbone", "none"))
@@ -114,6 +117,8 @@ class BenchCLI(LightningCLI):
             request.runs, request.data, self.cell.variant, self.backbone, self.seed, self.identity
         )
         loggers = self._loggers()
+        if not self.datamodule.has_validation:
+            kwargs["limit_val_batches"] = 0
         return super().instantiate_trainer(
             default_root_dir=str(self.run_dir),
             logger=loggers,
@@ -137,8 +142,9 @@ class BenchCLI(LightningCLI):
         # unmonitored and every epoch: a monitored one with `save_last` can leave `last` at epoch 0
         callbacks: list[L.Callback] = [
             ModelCheckpoint(filename=LAST, every_n_epochs=1, save_on_train_epoch_end=True, **common),
-            TQDMProgressBar(refresh_rate=5),
         ]
+        if self.config.trainer.enable_progress_bar is not False:
+            callbacks.append(TQDMProgressBar(refresh_rate=5))
         if self.cell.selection == BEST:
             monitor = ModelCheckpoint(
                 filename=BEST, monitor="val/average_miou", mode="max", save_on_train_epoch_end=False, **common
@@ -180,17 +186,50 @@ class BenchCLI(LightningCLI):
         )
 
 
+def quieten() -> None:
+    """Silence what a user of this program can do nothing about; its own messages say what matters."""
+    for text in (
+        "LightningCLI's args parameter",  # the subcommand's own words are not LightningCLI's
+        "`isinstance(treespec, LeafSpec)`",
+        "The number of training batches",
+        "The '.*_dataloader' does not have many workers",
+        "Checkpoint directory .* exists and is not empty",  # continuing is the point
+        "You're resuming from a checkpoint that ended before the epoch ended",
+    ):
+        warnings.filterwarnings("ignore", message=f".*{text}")
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    os.environ.setdefault("WANDB_SILENT", "true")
+
+
 def build(request: Request, run_dir: Path | None = None) -> BenchCLI:
     """Parse and instantiate a cell.
 
     Raises:
         UserError: the configuration or an override does not parse; the parser's own message is kept.
     """
-    import jsonargparse
-
+    quieten()
     try:
         return BenchCLI(request, run_dir)
-    except (jsonargparse.ArgumentError, SystemExit) as error:
-        text = str(error.args[1] if len(error.args) > 1 else error)
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
-        raise UserError(f"The configuration does not parse: {' '.join(lines[:3])}") from error
+    except (Exception, SystemExit) as error:
+        if (mistake := mistake_behind(error)) is not None:
+            raise mistake from error
+        raise
+
+
+def mistake_behind(error: BaseException) -> UserError | None:
+    """The user's mistake that an exception of the parser stands for; None if it is something else.
+
+    jsonargparse wraps what is raised during instantiation into its own errors, and words parse errors as trees in
+    which only a few lines say what is wrong.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, UserError):
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    if not isinstance(error, argparse.ArgumentError):
+        return None
+    noise = ("Does not validate", "Subtypes:", "Errors:", "- Expected a <class 'NoneType'>", "Given value type:")
+    lines = [line.strip() for line in str(error).splitlines()]
+    kept = [line for line in lines if not line.startswith((*noise, "Given value: NestedArg"))]
+    return UserError(f"The configuration does not parse: {' '.join(kept)}")

@@ -106,13 +106,10 @@ def missing_data(name: str, problem: str) -> str:
     from datamodules.importer import ADAPTERS, load_adapter
 
     if name in ADAPTERS:
-        return (
-            f"{problem} {load_adapter(name).obtain} Then run: make data DATA={name} SOURCE=<folder or zip that you downloaded>"
-        )
+        command = f"make data DATA={name} SOURCE=<folder or zip that you downloaded>"
+        return f"{problem} {load_adapter(name).obtain} Then run: {command}"
     valid = ", ".join(sorted({*ADAPTERS, *GENERATED} - {"folder"}))
     return (
         f"{problem} {name!r} is no known dataset ({valid}); for rasters of your own run: "
         f"make data DATA={name} SOURCE=<folder with scenes.csv and classes.csv>"
     )
-
-

@@ -54,7 +54,8 @@ def trained_request(checkpoint: Path) -> dict[str, Any]:
         request = json.loads(path.read_text(encoding="utf-8"))["request"]
     except (OSError, json.JSONDecodeError, KeyError) as error:
         raise UserError(
-            f"{checkpoint} does not lie in a run directory: {path} cannot be read. Keep checkpoints where bench wrote them."
+            f"{checkpoint} does not lie in a run directory: {path} cannot be read. "
+            "Keep checkpoints where bench wrote them."
         ) from error
     return dict(request)
 

@@ -72,10 +72,10 @@ class MissingModalityEvaluation(L.Callback):
         self._score_batch(trainer, pl_module, outputs, batch)
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: D102
-        self._finish(trainer)
+        self._finish(trainer, pl_module)
 
     def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: D102
-        self._finish(trainer)
+        self._finish(trainer, pl_module)
 
     # ---- the work --------------------------------------------------------------------------------------------------
 
@@ -131,16 +131,16 @@ class MissingModalityEvaluation(L.Callback):
             if self._pass.counters[number].done([places[p] for p in positions]):
                 self._pass.finished[number] = self._pass.counters.pop(number).result()
 
-    def _finish(self, trainer: L.Trainer) -> None:
+    def _finish(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         assert self._pass is not None
         current, data = self._pass, datamodule_of(trainer)
         self.result = self._gather(trainer, data, current)
         self._pass = None
         scores = self.result.scores(convention_of(data, self.absent), scored_regions(data))
         for name, value in headline(scores).items():
-            self.log(f"{current.part}/{name}_miou", value, prog_bar=name == "average")
+            pl_module.log(f"{current.part}/{name}_miou", value, prog_bar=name == "average")
         for name, entry in scores.items():
-            self.log(f"{current.part}/miou/{name}", entry.miou)
+            pl_module.log(f"{current.part}/miou/{name}", entry.miou)
 
     def _gather(self, trainer: L.Trainer, data: SceneDataModule, current: _Pass) -> EvaluationResult:
         """Sum the ranks' counts; a rank holds zeros for scenes it did not see."""

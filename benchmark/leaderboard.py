@@ -70,18 +70,20 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
     if table.empty:
         return table
 
-    def cell(row: Mapping[str, Any], column: str) -> str:
+    def cell(row: Mapping[Any, Any], column: str) -> str:
         std = row[f"{column} std"]
         return f"{row[column]:.2f}" if np.isnan(std) else f"{row[column]:.2f} +- {std:.2f}"
 
-    scores = [column for column in table if column.startswith("mIoU ") and not column.endswith(" std")]
+    names = [str(column) for column in table.columns]
+    scores = [name for name in names if name.startswith("mIoU ") and not name.endswith(" std")]
+    rows = table.to_dict("records")
     result = pd.DataFrame({"method": table["method"], "backbone": table["backbone"]})
     for name in SUMMARIES:
-        result[name] = [cell(row, name) for _, row in table.iterrows()]
+        result[name] = [cell(row, name) for row in rows]
         if name != "Average":
             result[name] += " (" + table[f"{name} subset"] + ")"
     for column in scores:
-        result[column.removeprefix("mIoU ")] = [cell(row, column) for _, row in table.iterrows()]
+        result[column.removeprefix("mIoU ")] = [cell(row, column) for row in rows]
     result["n"] = table["seeds"]
     result["protocol"] = table["protocol"] + ", " + table["selection"]
     if (table["overrides"] != "").any():
@@ -137,7 +139,11 @@ def latex(display: pd.DataFrame, note: str) -> str:
     def escape(text: object) -> str:
         return str(text).replace("_", r"\_").replace("%", r"\%").replace("&", r"\&").replace("+-", r"$\pm$")
 
-    lines = [r"% needs \usepackage{booktabs}", r"\begin{tabular}{ll" + "r" * (len(display.columns) - 2) + "}", r"\toprule"]
+    lines = [
+        r"% needs \usepackage{booktabs}",
+        r"\begin{tabular}{ll" + "r" * (len(display.columns) - 2) + "}",
+        r"\toprule",
+    ]
     lines += [" & ".join(escape(name) for name in display.columns) + r" \\", r"\midrule"]
     lines += [" & ".join(escape(value) for value in row) + r" \\" for row in display.itertuples(index=False)]
     lines += [r"\bottomrule", r"\end{tabular}", "", r"\smallskip\noindent\footnotesize " + escape(note), ""]

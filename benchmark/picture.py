@@ -80,7 +80,7 @@ def _argmax(sums: torch.Tensor) -> Array:
 
 
 def modality_picture(cli: BenchCLI, scene: Scene, name: str, height: int, width: int) -> Array:
-    """H x W (x 3) values in [0, 1]: three optical bands as colours, anything else as grey between its 2nd and 98th percentile."""
+    """H x W (x 3) values in [0, 1]: optical bands as colours, others as grey from 2nd to 98th percentile."""
     from datamodules.reader import RasterReader
     from datamodules.windows import Window
 
@@ -123,7 +123,12 @@ def draw(cli: BenchCLI, scene: Scene, out: Path) -> None:
         axis.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         axis.set_title(title, fontsize=9)
     handles = [
-        Patch(facecolor=np.array(entry.color) / 255, edgecolor="grey", label=entry.name) for entry in data.store.classes
+        Patch(
+            facecolor=(entry.color[0] / 255, entry.color[1] / 255, entry.color[2] / 255),
+            edgecolor="grey",
+            label=entry.name,
+        )
+        for entry in data.store.classes
     ]
     figure.legend(handles=handles, ncol=min(6, len(handles)), loc="lower center", fontsize=8, frameon=False)
     figure.suptitle(f"{cli.cell.variant}, {cli.request.data}, scene {scene.id}", fontsize=10)

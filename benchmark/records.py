@@ -1,7 +1,8 @@
 """Run records: what a finished cell leaves behind, and how tables find it again.
 
 A record is a directory with `manifest.json` (written last: a record without it is no record), `summary.npz` (pooled
-counts, all that tables read) and `scenes.npz` (counts per scene and block, for intervals). A slim record lacks the last.
+counts, all that tables read) and `scenes.npz` (counts per scene and block, for intervals). A slim record
+lacks the last.
 """
 
 from __future__ import annotations
@@ -23,7 +24,18 @@ from usererror import UserError
 
 FORMAT = 1
 MANIFEST, SUMMARY, SCENES = "manifest.json", "summary.npz", "scenes.npz"
-REQUIRED = ("identity", "group", "method", "data", "backbone", "seed", "protocol", "fingerprint", "convention", "created")
+REQUIRED = (
+    "identity",
+    "group",
+    "method",
+    "data",
+    "backbone",
+    "seed",
+    "protocol",
+    "fingerprint",
+    "convention",
+    "created",
+)
 
 
 @dataclass(frozen=True)
@@ -56,7 +68,9 @@ class Record:
     def scores(self, condition: str = ALL) -> dict[str, Scores]:
         """Scores per subset under the record's own convention and label kind."""
         counts = self.counts[:, self.conditions.index(condition)]
-        return region_scores(self.subsets, self.regions, counts, self.convention, self.manifest["convention"]["regions"])
+        return region_scores(
+            self.subsets, self.regions, counts, self.convention, self.manifest["convention"]["regions"]
+        )
 
 
 def write_record(path: Path, manifest: Mapping[str, Any], result: EvaluationResult) -> None:
@@ -80,7 +94,9 @@ def read_record(path: Path) -> Record:
     try:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
         with np.load(path / SUMMARY, allow_pickle=False) as summary:
-            axes = {key: tuple(str(name) for name in summary[key]) for key in ("subsets", "conditions", "regions", "labels")}
+            axes = {
+                key: tuple(str(name) for name in summary[key]) for key in ("subsets", "conditions", "regions", "labels")
+            }
             counts, scored = summary["counts"], summary["scored"]
     except FileNotFoundError as error:
         raise UserError(f"{path} is no run record: {Path(error.filename).name} is missing.") from error

@@ -36,7 +36,7 @@ class EvaluationResult:
     scored: np.ndarray
 
     def pooled(self) -> tuple[tuple[str, ...], Counts, np.ndarray]:
-        """(conditions, int64 subsets x conditions x regions x labels x outputs, scored scenes per subset, condition)."""
+        """(conditions, int64 subsets x conditions x regions x labels x outputs, scored scenes subsets x conditions)."""
         names = [ALL] + sorted({name for scene in self.scenes for name in self.conditions.get(scene, ())})
         sums = [counts.sum(1) for counts in self.counts]
         pooled = np.zeros((len(self.subsets), len(names), *sums[0].shape[1:]), np.int64)
@@ -62,9 +62,7 @@ def region_scores(
 ) -> dict[str, Scores]:
     """Scores per subset from int64 subsets x regions x labels x outputs, over the named regions."""
     chosen = [list(all_regions).index(region) for region in (regions or all_regions)]
-    return {
-        name: score(matrix, convention) for name, matrix in zip(subsets, counts[:, chosen].sum(1), strict=True)
-    }
+    return {name: score(matrix, convention) for name, matrix in zip(subsets, counts[:, chosen].sum(1), strict=True)}
 
 
 def headline(scores: Mapping[str, Scores]) -> dict[str, float]:

@@ -106,7 +106,8 @@ def _subsets(modalities: int, classes: int, limit: float, rounds: int) -> None:
     full, every = seconds["full pass"], seconds["all subsets"]
     print(
         f"  {modalities} modalities, {classes} classes, {len(everything)} subsets, PVT-v2-b2, {side} px: "
-        f"full pass {full:.2f} s; all subsets cost {every / full:.2f} full passes (limit {limit}; GMAC ratio {macs:.2f}); "
+        f"full pass {full:.2f} s; all subsets cost {every / full:.2f} full passes "
+        f"(limit {limit}; GMAC ratio {macs:.2f}); "
         f"the loop costs {seconds['loop'] / every:.2f} times as much; "
         f"masked bincount {100 * spent['count'] / every:.2f} % of evaluation (limit 2 %)"
     )
@@ -229,7 +230,7 @@ def memory(rounds: int) -> None:
     names = ["rgb", "dsm", "nir"]
     model = SGMA({"rgb": 3, "dsm": 1, "nir": 1}, classes, backbone="pvt_v2_b0", pretrained=False).eval()
     everything = modality_subsets(names)
-    places: list[tuple[int, int, int, int]] = [tuple(place) for place in covering_windows(height, width, side, stride)]
+    places = [(w.row, w.col, w.height, w.width) for w in covering_windows(height, width, side, stride)]
     counter = SceneCounter(height, width, places, len(everything), 1, classes, classes)
     peaks: dict[int, float] = {}
     with torch.inference_mode():
@@ -249,7 +250,8 @@ def memory(rounds: int) -> None:
                 print(f"\r  {start + len(batch)} of {len(places)} windows", end="", file=sys.stderr)
     rows = ", ".join(f"{peak:.2f} GB at row {row}" for row, peak in peaks.items())
     print(
-        f"\r  3 modalities, {classes} classes, {len(everything)} subsets, PVT-v2-b0, window batch {together}: peak {rows} "
+        f"\r  3 modalities, {classes} classes, {len(everything)} subsets, PVT-v2-b0, window batch {together}: "
+        f"peak {rows} "
         "(limit 3 GB). Held are the rows a later window can touch, so the peak stops growing after the second band of "
         "windows and does not depend on the height of the scene; it grows with its width."
     )

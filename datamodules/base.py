@@ -1,4 +1,4 @@
-"""One datamodule over any scene store: windows, augmentation, loaders; the owner of classes, modalities, ignore index."""
+"""One datamodule over any scene store; it owns classes, modalities, ignore index, windows and loaders."""
 
 from __future__ import annotations
 
@@ -84,6 +84,8 @@ class SceneDataModule(L.LightningDataModule):
         self.name, self.split_column, self.seed = name, split, seed
         self.train_label, self.score_label, self.clutter = train_label, score_label, clutter
         self.window, self.stride = window, stride or max(1, window // 2)
+        if not 1 <= self.stride <= window:
+            raise UserError(f"stride {self.stride} must lie between 1 and the window of {window} px.")
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size or batch_size
         self.scale_jitter, self.colour_jitter = (float(scale_jitter[0]), float(scale_jitter[1])), colour_jitter
         self.nadir = bool(self.store.info.get("nadir", False)) if nadir is None else nadir
@@ -169,9 +171,9 @@ class SceneDataModule(L.LightningDataModule):
         patterns = [available_layers(dataset.scene(index), self.layers) for index in range(len(dataset))]
         return self._loader(dataset, TrainingBatches(patterns, self.batch_size, self.seed, rank, world_size))
 
-    def val_dataloader(self) -> DataLoader[dict[str, Any]] | list[Any]:
-        """Covering windows of the validation scenes; nothing when the split has none."""
-        return self._evaluation_loader("val") if self.has_validation else []
+    def val_dataloader(self) -> DataLoader[dict[str, Any]]:
+        """Covering windows of the validation scenes."""
+        return self._evaluation_loader("val")
 
     def test_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Covering windows of the test scenes."""
@@ -182,9 +184,7 @@ class SceneDataModule(L.LightningDataModule):
         rank, world_size = self._place()
         share = share_scenes([scene.height * scene.width for scene in dataset.scenes], world_size)[rank]
         patterns = [available_layers(dataset.scene(index), self.layers) for index in range(len(dataset))]
-        return self._loader(
-            dataset, EvaluationBatches(patterns, dataset.scene_of_index, share, self.eval_batch_size)
-        )
+        return self._loader(dataset, EvaluationBatches(patterns, dataset.scene_of_index, share, self.eval_batch_size))
 
     def _loader(
         self, dataset: Dataset[dict[str, Any]], batches: TrainingBatches | EvaluationBatches
@@ -225,14 +225,14 @@ class SceneDataModule(L.LightningDataModule):
         layers = []
         for name, raster in self.rasters.items():
             modality = self.store.modalities[raster]
-            every = {
-                scene: columns[raster] for scene, columns in self.store.statistics.items() if raster in columns
-            }
+            every = {scene: columns[raster] for scene, columns in self.store.statistics.items() if raster in columns}
             training = {scene.id: every[scene.id] for scene in self.splits["train"] if scene.id in every}
             if not training:
                 raise UserError(f"{self.name}: no training scene has {name!r}; leave it out with --data.modalities.")
             normalizer = fit_normalizer(modality, rules.get(name, default_rule(modality)), training, every)
-            top = float(np.iinfo(modality.dtype).max) if modality.kind == "optical" and "int" in modality.dtype else None
+            top = (
+                float(np.iinfo(modality.dtype).max) if modality.kind == "optical" and "int" in modality.dtype else None
+            )
             layers.append(Layer(name, raster, normalizer, top))
         return layers
 

@@ -21,7 +21,7 @@ Rule = str | Mapping[str, Sequence[float]]
 
 
 def default_rule(modality: Modality) -> str:
-    """The project's choice per kind: ImageNet for three optical bands, heights lowered, training statistics otherwise."""
+    """ImageNet for three optical bands, heights lowered, training statistics otherwise."""
     if modality.kind == "optical" and modality.channels == 3 and modality.dtype == "uint8":
         return "imagenet"
     return "lowered" if modality.kind in HEIGHTS else "standard"

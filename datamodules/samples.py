@@ -178,7 +178,6 @@ class EvaluationWindows(Dataset[dict[str, Any]]):
             ),
         }
 
-
     def _read(self, layer: Layer, scene: Scene, place: Window) -> np.ndarray:
         pixels = self.reader.read(scene.paths[layer.raster], place)
         return layer.normalizer.scale(layer.normalizer.clean(pixels, scene.id), scene.id)

@@ -1,0 +1,104 @@
+"""The leaderboard against hand-computed means and the papers' definitions."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmark.boards import one_fingerprint
+from benchmark.leaderboard import footnote, latex, leaderboard, markdown, shown, write_leaderboard
+from benchmark.records import Record
+
+
+def record(miou: dict[str, float], seed: int = 0, group: str = "g", **changes: object) -> Record:
+    """A two-class record whose matrices have (almost) the given mIoU in per cent, by symmetric errors."""
+    counts = np.zeros((len(miou), 1, 1, 2, 2), np.int64)
+    for number, value in enumerate(miou.values()):
+        share = value / 100
+        hits = round(2e8 * share / (1 + share))  # symmetric: IoU = h / (2n - h)
+        counts[number, 0, 0] = [[hits, 10**8 - hits], [10**8 - hits, hits]]
+    manifest = {
+        "identity": f"{group}{seed}",
+        "group": group,
+        "variant": group,
+        "data": "toy",
+        "backbone": "pvt_v2_b0",
+        "seed": seed,
+        "overrides": [],
+        "protocol": {"name": "standard", "selection": "best", "selected": "best"},
+        "fingerprint": "f" * 64,
+        "created": f"2026-01-0{seed + 1}",
+        "convention": {"outputs": [0, 1], "averaged": [0, 1], "ignored": [], "absent": "exclude", "regions": None},
+        **changes,
+    }
+    scored = np.full((len(miou), 1), 3)
+    return Record(Path("."), manifest, tuple(miou), ("all",), ("interior",), ("a", "b"), counts, scored)
+
+
+def test_published_row_of_sgma_is_summarised_as_printed() -> None:
+    # SGMA, Table I, PVT-v2-b2
+    row = {"R": 83.51, "D": 57.05, "N": 76.06, "R+D": 86.62, "R+N": 84.25, "D+N": 82.56, "R+D+N": 86.84}
+    table = leaderboard([record(row)])
+    assert table.loc[0, "Average"] == pytest.approx(79.55, abs=0.011)
+    assert (table.loc[0, "Top-1 subset"], table.loc[0, "Last-1 subset"]) == ("R+D+N", "D")
+    assert table.loc[0, "Top-1"] == pytest.approx(86.84, abs=0.01)
+    assert table.loc[0, "Last-1"] == pytest.approx(57.05, abs=0.01)
+
+
+def test_seeds_are_scored_first_and_averaged_after() -> None:
+    seeds = [{"R": 50.0, "D": 20.0, "R+D": 60.0}, {"R": 70.0, "D": 40.0, "R+D": 55.0}]
+    table = leaderboard([record(row, seed) for seed, row in enumerate(seeds)])
+    averages = [np.mean(list(row.values())) for row in seeds]
+    assert table.loc[0, "seeds"] == 2
+    assert table.loc[0, "Average"] == pytest.approx(np.mean(averages), abs=0.01)
+    assert table.loc[0, "Average std"] == pytest.approx(np.std(averages, ddof=1), abs=0.01)
+    # Top-1 is the mean of 60 and 70, but the subset named is the best of the mean row: R 60, R+D 57.5
+    assert table.loc[0, "Top-1"] == pytest.approx(65, abs=0.01)
+    assert table.loc[0, "Top-1 subset"] == "R"
+    assert shown(table).loc[0, "R"] == "60.00 +- 14.14"
+
+
+def test_best_average_comes_first() -> None:
+    records = [record({"R": 30.0}, group="weak"), record({"R": 60.0}, group="strong")]
+    assert leaderboard(records)["method"].tolist() == ["strong", "weak"]
+
+
+def test_records_of_another_fingerprint_are_left_out_and_named(capsys: pytest.CaptureFixture[str]) -> None:
+    records = [record({"R": 30.0}), record({"R": 60.0}, seed=1, fingerprint="e" * 64)]
+    assert [entry.manifest["seed"] for entry in one_fingerprint("toy", records)] == [1]
+    assert "another fingerprint" in capsys.readouterr().out
+
+
+def test_files_say_the_same(tmp_path: Path) -> None:
+    records = [
+        record({"R": 30.0, "D": 20.0, "R+D": 44.0}, group="m_1"),
+        record({"R": 5.0, "D": 2.0, "R+D": 9.0}, group="n"),
+    ]
+    csv, md, tex = write_leaderboard(tmp_path, "toy", records)
+    read = pd.read_csv(csv)
+    assert read["method"].tolist() == ["m_1", "n"]
+    assert read["mIoU R+D"].tolist() == pytest.approx([44, 9], abs=0.01)
+    lines = md.read_text().splitlines()
+    assert lines[2].startswith("| m_1 | pvt_v2_b0 | 31.33 | 44.00 (R+D) | 20.00 (D) |")
+    assert "over 2 of 2 classes" in lines[-1] and "3 test scenes" in lines[-1]
+    text = tex.read_text()
+    assert r"m\_1 & pvt\_v2\_b0 & 31.33" in text
+    assert text.count(r"\\") == 3 and text.count("{") == text.count("}")
+
+
+def test_table_formats_agree_in_shape() -> None:
+    display = shown(leaderboard([record({"R": 30.0})]))
+    assert markdown(display).count("\n") == 2
+    assert latex(display, footnote(leaderboard([record({"R": 30.0})]), [record({"R": 30.0})])).count("&") == 2 * (
+        len(display.columns) - 1
+    )
+
+
+def test_tables_need_no_torch() -> None:
+    code = "import sys, benchmark.boards, benchmark.publish; sys.exit(bool({'torch', 'lightning'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).resolve().parents[2]).returncode == 0

@@ -1,0 +1,122 @@
+"""Records: written whole or not at all, read back as written, damaged ones named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmark.metrics import Convention
+from benchmark.records import MANIFEST, SUMMARY, find_records, publish_record, read_record, write_record
+from benchmark.result import EvaluationResult
+from usererror import UserError
+
+LABELS = ("ground", "building", "clutter")
+
+
+def result(seed: int = 0) -> EvaluationResult:
+    rng = np.random.default_rng(seed)
+    counts = [rng.integers(0, 1000, (3, blocks, 2, 3, 2)) for blocks in (1, 4)]
+    return EvaluationResult(
+        subsets=("R", "D", "R+D"),
+        scenes=("a", "b"),
+        conditions={"b": ["weather=night"]},
+        regions=("interior", "band"),
+        labels=LABELS,
+        counts=counts,
+        scored=np.ones((3, 2), bool),
+    )
+
+
+def manifest(**changes: object) -> dict[str, object]:
+    base: dict[str, object] = {
+        "identity": "i0",
+        "group": "g0",
+        "method": "sgma",
+        "variant": "sgma",
+        "data": "toy",
+        "backbone": "pvt_v2_b0",
+        "seed": 0,
+        "protocol": {"name": "standard", "selection": "best", "selected": "best"},
+        "fingerprint": "f" * 64,
+        "convention": {"outputs": [0, 1], "averaged": [0, 1], "ignored": [2], "absent": "exclude", "regions": None},
+        "created": "2026-01-01T00:00:00+00:00",
+    }
+    return {**base, **changes}
+
+
+def test_what_is_read_is_what_was_counted(tmp_path: Path) -> None:
+    write_record(tmp_path / "r", manifest(), result())
+    record = read_record(tmp_path / "r")
+    expected = [sum(counts.sum(1)[subset] for counts in result().counts) for subset in range(3)]
+    assert record.conditions == ("all", "weather=night")
+    assert np.array_equal(record.counts[:, 0], expected)
+    assert np.array_equal(record.counts[:, 1], result().counts[1].sum(1))
+    assert record.scored.tolist() == [[2, 1]] * 3
+    with np.load(tmp_path / "r" / "scenes.npz") as scenes:
+        assert scenes["counts_1"].dtype == np.uint32
+        assert np.array_equal(scenes["counts_1"], result().counts[1])
+
+
+def test_eroded_scores_are_a_reread_of_the_interior(tmp_path: Path) -> None:
+    convention = manifest()["convention"]
+    write_record(tmp_path / "r", manifest(convention={**convention, "regions": ["interior"]}), result())  # type: ignore
+    own = result().scores(Convention((0, 1), (0, 1), (2,)), ["interior"])
+    assert read_record(tmp_path / "r").scores() == own
+    assert own != result().scores(Convention((0, 1), (0, 1), (2,)))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: (path / MANIFEST).write_text("{ not json"),
+        lambda path: (path / SUMMARY).write_bytes((path / SUMMARY).read_bytes()[:200]),
+        lambda path: (path / SUMMARY).unlink(),
+        lambda path: (path / MANIFEST).write_text(json.dumps({"format": 99})),
+    ],
+)
+def test_damaged_records_are_named_and_left_out(tmp_path: Path, damage: object) -> None:
+    write_record(tmp_path / "good", manifest(), result())
+    write_record(tmp_path / "bad", manifest(identity="i1"), result())
+    damage(tmp_path / "bad")  # type: ignore[operator]
+    records, remarks = find_records([tmp_path])
+    assert [record.manifest["identity"] for record in records] == ["i0"]
+    assert len(remarks) == 1 and "bad" in remarks[0]
+    with pytest.raises(UserError, match="bad"):
+        read_record(tmp_path / "bad")
+
+
+def test_an_interrupted_write_leaves_no_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_record(tmp_path / "r", manifest(), result())
+
+    def fail(*args: object, **kwargs: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(np, "savez_compressed", fail)
+    with pytest.raises(OSError, match="No space"):
+        write_record(tmp_path / "r", manifest(), result(1))
+    assert find_records([tmp_path])[0] == []
+
+
+def test_two_records_of_one_cell_are_never_mixed(tmp_path: Path) -> None:
+    write_record(tmp_path / "old", manifest(), result(0))
+    write_record(tmp_path / "new", manifest(created="2026-02-01T00:00:00+00:00"), result(1))
+    records, remarks = find_records([tmp_path])
+    assert [record.path.name for record in records] == ["new"]
+    assert len(remarks) == 1 and "old" in remarks[0]
+
+
+def test_a_published_copy_scores_the_same_and_is_small(tmp_path: Path) -> None:
+    write_record(tmp_path / "r", manifest(), result())
+    publish_record(tmp_path / "r", tmp_path / "published")
+    assert read_record(tmp_path / "published").scores() == read_record(tmp_path / "r").scores()
+    assert sorted(path.name for path in (tmp_path / "published").iterdir()) == [MANIFEST, SUMMARY]
+    assert find_records([tmp_path])[1] == [], "an identical copy is no conflict"
+
+
+def test_runs_set_aside_and_evaluations_under_other_protocols_are_not_read(tmp_path: Path) -> None:
+    write_record(tmp_path / "old-20260101T000000-x" / "record", manifest(identity="a"), result())
+    write_record(tmp_path / "run" / "evaluations" / "best" / "record", manifest(identity="b"), result())
+    assert find_records([tmp_path]) == ([], [])

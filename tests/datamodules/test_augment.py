@@ -1,0 +1,48 @@
+"""Augmentation: the same geometry for every modality and the label; colours change on optical modalities only."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from datamodules.augment import Geometry, draw_geometry, jitter_colour
+
+
+def test_image_and_label_move_together() -> None:
+    ids = torch.arange(6)[torch.randint(0, 6, (8, 8), generator=torch.Generator().manual_seed(0))].to(torch.uint8)
+    seen = set()
+    for seed in range(60):
+        geometry = draw_geometry(np.random.default_rng(seed), 8, (1.0, 1.0), nadir=True)
+        moved = geometry.label(ids)
+        assert torch.equal(geometry.image(ids[None].float())[0].to(torch.uint8), moved)
+        assert torch.equal(moved.flatten().sort().values, ids.flatten().sort().values)
+        seen.add(tuple(moved.flatten().tolist()))
+    assert len(seen) == 8, "quarter turns and mirror images of a square are eight"
+
+
+def test_a_camera_that_looks_ahead_is_only_mirrored() -> None:
+    draws = [draw_geometry(np.random.default_rng(seed), 8, (0.5, 2.0), nadir=False) for seed in range(50)]
+    assert {draw.turns for draw in draws} == {0} and {draw.mirror_rows for draw in draws} == {False}
+    assert {draw.mirror_columns for draw in draws} == {True, False}
+
+
+def test_scale_jitter_reads_between_half_and_twice_the_window() -> None:
+    sides = [draw_geometry(np.random.default_rng(seed), 100, (0.5, 2.0), True).side for seed in range(300)]
+    assert 50 <= min(sides) < 55 and 180 < max(sides) <= 200
+
+
+def test_resizing_keeps_constants_and_classes() -> None:
+    geometry = Geometry(side=20, window=8, turns=0, mirror_columns=False, mirror_rows=False)
+    assert torch.allclose(geometry.image(torch.full((3, 20, 20), 7.0)), torch.full((3, 8, 8), 7.0))
+    labels = geometry.label(torch.tensor([0, 255], dtype=torch.uint8).repeat(20, 10))
+    assert labels.shape == (8, 8) and set(labels.unique().tolist()) <= {0, 255}
+
+
+def test_colour_jitter_leaves_heights_alone_and_stays_in_range() -> None:
+    images = {"rgb": torch.rand(3, 5, 5) * 255, "dsm": torch.rand(1, 5, 5)}
+    jittered = jitter_colour(np.random.default_rng(0), images, {"rgb": 255.0}, 0.5)
+    assert jittered["dsm"] is images["dsm"]
+    assert not torch.equal(jittered["rgb"], images["rgb"])
+    assert 0 <= jittered["rgb"].min() and jittered["rgb"].max() <= 255
+    unchanged = jitter_colour(np.random.default_rng(0), images, {"rgb": 255.0}, 0.0)
+    assert torch.equal(unchanged["rgb"], images["rgb"])
