@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from methods.parts.backbones import SharedEncoder
 from methods.parts.heads import AllMLPHead, to_image_size
+from methods.parts.precision import at_least_float32
 from methods.sgma.sgf import SGFScale
 from usererror import UserError
 
@@ -25,7 +26,7 @@ def invert_robustness(robustness: Tensor, present: Tensor | None = None) -> Tens
 
     r is kept above 1e-6; a modality that a sample lacks (`present` M x B false) gets 0.
     """
-    inverse = robustness.float().clamp(min=ROBUSTNESS_FLOOR).reciprocal()
+    inverse = at_least_float32(robustness).clamp(min=ROBUSTNESS_FLOOR).reciprocal()
     if present is not None:
         inverse = inverse * present[:, :, None, None]
     return inverse / inverse.sum(0)

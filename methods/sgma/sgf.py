@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from methods.parts.folding import FoldCache
+from methods.parts.precision import at_least_float32
 from usererror import UserError
 
 ProtoNorm = Literal["mean", "none", "softmax"]
@@ -108,6 +109,12 @@ class TokenAttention(nn.Module):
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
 
+    def queries(self, vectors: Tensor) -> Tensor:
+        """W_q times 1/sqrt(d): B x C x H x W -> B x heads x d x N, in at least float32 (call it outside autocast)."""
+        bias = None if self.query.bias is None else at_least_float32(self.query.bias)
+        projected = F.conv2d(at_least_float32(vectors), at_least_float32(self.query.weight), bias)
+        return self.split(projected * self.scale)
+
     def split(self, maps: Tensor) -> Tensor:
         """B x C x H x W -> B x heads x d x N."""
         return maps.flatten(2).unflatten(1, (self.heads, -1))
@@ -123,7 +130,7 @@ def modality_softmax(logits: Tensor, present: Tensor | None) -> Tensor:
     if present is not None:
         absent = ~present.reshape(present.shape + (1,) * (logits.ndim - 2))
         logits = logits.masked_fill(absent, float("-inf"))
-    return logits.float().softmax(0)
+    return at_least_float32(logits).softmax(0)
 
 
 def mean_slot_weights(queries: Tensor, keys: Sequence[Tensor], present: Tensor | None) -> Tensor:
@@ -144,10 +151,8 @@ class SpatialPerceptron(TokenAttention):
         """Prototypes B x K x C and M key maps B x C x H x W -> weights M x B x heads x N, mean over the slots."""
         grad = torch.is_grad_enabled()
         with torch.autocast(prototypes.device.type, enabled=False):
-            bias = None if self.query.bias is None else self.query.bias.float()
-            queries = F.linear(prototypes.float(), self.query.weight.flatten(1).float(), bias) * self.scale
-            queries = queries.unflatten(2, (self.heads, -1)).transpose(1, 2)
-            split = [self.split(key).float() for key in keys]
+            queries = self.queries(prototypes.transpose(1, 2).unsqueeze(3)).transpose(2, 3)
+            split = [self.split(at_least_float32(key)) for key in keys]
             per_pixel = len(split) * queries.shape[0] * self.heads * queries.shape[2]
             pixels = max(1, (TRAINING_BUDGET if grad else INFERENCE_BUDGET) // per_pixel)
             turns = zip(*(key.split(pixels, dim=3) for key in split), strict=True)
@@ -173,8 +178,8 @@ class RobustnessPerceptron(TokenAttention):
     ) -> tuple[Tensor, Tensor]:
         """g B x C x H x W -> fused feature B x C x H x W, robustness maps M x B x H x W (float32, mean over heads)."""
         with torch.autocast(guide.device.type, enabled=False):
-            queries = self.split(F.conv2d(guide.float(), self.query.weight.float(), self.query.bias)) * self.scale
-            logits = torch.stack([(queries * self.split(key).float()).sum(2) for key in keys])
+            queries = self.queries(guide)
+            logits = torch.stack([(queries * self.split(at_least_float32(key))).sum(2) for key in keys])
             weights = modality_softmax(logits, present)
         return self.mix(weights, values), weights.mean(2).unflatten(2, guide.shape[-2:])
 
@@ -226,7 +231,7 @@ class SGFScale(nn.Module):
         f = self.projectors[modality](features)
         scores = self.semantic_filter(f).flatten(2)
         with torch.autocast(f.device.type, enabled=False):
-            scores, vectors = scores.float(), f.flatten(2).float()
+            scores, vectors = at_least_float32(scores), at_least_float32(f).flatten(2)
             mass = scores.logsumexp(2)
             if self.proto_norm == "softmax":
                 scores = scores.softmax(2)

@@ -1,0 +1,198 @@
+"""What every method must do, for two, three and four modalities and every subset of them.
+
+A method's own test is three lines:
+
+    class TestSGMA(MethodContract):
+        method = SGMA
+        options = {"backbone": "pvt_v2_b0", "pretrained": False}
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from itertools import combinations
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from torch import Tensor
+
+from methods.base import AnyModalitySegmenter
+
+CHANNELS = {"rgb": 3, "dsm": 1, "sar": 2, "event": 5}
+CLASSES = 4
+SIZE = (40, 72)  # not multiples of 32
+TOLERANCE = {"rtol": 1e-4, "atol": 1e-5}
+
+
+def subsets(names: list[str]) -> Iterator[tuple[str, ...]]:
+    for count in range(1, len(names) + 1):
+        yield from combinations(names, count)
+
+
+def images(modalities: dict[str, int], batch: int = 2, size: tuple[int, int] = SIZE, seed: int = 0) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return {m: torch.randn(batch, c, *size, generator=generator) for m, c in modalities.items()}
+
+
+def training_batch(modalities: dict[str, int], batch: int = 2, seed: int = 0) -> dict[str, Any]:
+    generator = torch.Generator().manual_seed(seed)
+    mask = torch.randint(0, CLASSES, (batch, *SIZE), generator=generator)
+    mask[:, :5] = 255
+    present = {m: torch.ones(batch, dtype=torch.bool) for m in modalities}
+    return {"image": images(modalities, batch, seed=seed), "mask": mask, "available": present}
+
+
+class MethodContract:
+    """Subclass it with `method` and `options`; small widths keep it fast."""
+
+    method: ClassVar[type[AnyModalitySegmenter]]
+    options: ClassVar[dict[str, Any]] = {}
+    # parameters whose gradient may be zero although they are connected, with the reason beside the entry
+    silent: ClassVar[tuple[str, ...]] = ()
+    # per-sample masks (`network.fuse(encoded, present)`); a method that never masks samples says no
+    masks: ClassVar[bool] = True
+
+    @pytest.fixture(scope="class", params=[2, 3, 4], ids=["two", "three", "four"])
+    @classmethod
+    def modalities(cls, request: pytest.FixtureRequest) -> dict[str, int]:
+        return dict(list(CHANNELS.items())[: request.param])
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def settled(cls, modalities: dict[str, int]) -> AnyModalitySegmenter:
+        """In eval mode after one training pass, so that batch statistics are not their initial values; leave it so."""
+        module = cls.make(modalities)
+        with torch.no_grad():
+            module.train().training_losses(training_batch(modalities))
+        return module.eval()
+
+    @classmethod
+    def make(cls, modalities: dict[str, int], seed: int = 0, **options: Any) -> AnyModalitySegmenter:
+        torch.manual_seed(seed)
+        return cls.method(modalities=modalities, num_classes=CLASSES, **{**cls.options, **options})
+
+    def test_every_subset_cached_equals_direct(self, modalities, settled):
+        module, given = settled, images(modalities)
+        with torch.inference_mode():
+            encoded = module.encode(given)
+            assert set(encoded) == set(modalities)
+            for subset in subsets(list(modalities)):
+                logits = module.decode({m: encoded[m] for m in subset}, SIZE)
+                assert logits.shape == (2, CLASSES, *SIZE) and logits.isfinite().all()
+                torch.testing.assert_close(logits, module({m: given[m] for m in subset}), **TOLERANCE)
+
+    def test_sizes_and_single_samples(self, modalities, settled):
+        module = settled
+        for size in ((64, 64), (33, 95), (20, 20)):
+            with torch.inference_mode():
+                assert module(images(modalities, 1, size)).shape == (1, CLASSES, *size)
+
+    def test_missing_pixels_have_no_influence(self, modalities, settled):
+        module, given, other = settled, images(modalities), images(modalities, seed=1)
+        with torch.inference_mode():
+            encoded = module.encode(given)
+            for kept in modalities:
+                mixed = module.encode({m: (given if m == kept else other)[m] for m in modalities})
+                logits = [module.decode({kept: entries[kept]}, SIZE) for entries in (encoded, mixed)]
+                torch.testing.assert_close(logits[0], logits[1], **TOLERANCE)
+
+    def test_masked_equals_absent(self, modalities, settled):
+        if not self.masks:
+            pytest.skip("the method does not mask samples")
+        module, given = settled, images(modalities)
+        with torch.inference_mode():
+            encoded = module.encode(given)
+            for subset in subsets(list(modalities)):
+                # the first sample lacks what is not in the subset, the second has all
+                present = {m: torch.tensor([m in subset, True]) for m in modalities}
+                masked = module.network.fuse(encoded, present)[0]
+                absent = module.network.fuse({m: encoded[m] for m in subset})[0]
+                torch.testing.assert_close(masked[0], absent[0], **TOLERANCE)
+                torch.testing.assert_close(masked[1], module.network.fuse(encoded)[0][1], **TOLERANCE)
+
+    def test_order_of_the_dictionary_is_irrelevant(self, modalities, settled):
+        module, given = settled, images(modalities)
+        with torch.inference_mode():
+            turned = module({m: given[m] for m in reversed(list(modalities))})
+            torch.testing.assert_close(turned, module(given), **TOLERANCE)
+
+    def test_samples_are_independent_in_eval(self, modalities, settled):
+        module, given = settled, images(modalities)
+        with torch.inference_mode():
+            both = module(given)
+            alone = torch.cat([module({m: image[i : i + 1] for m, image in given.items()}) for i in range(2)])
+            torch.testing.assert_close(both, alone, **TOLERANCE)
+
+    def test_eval_draws_nothing(self, modalities, settled):
+        module, given = settled, images(modalities)
+        before = torch.get_rng_state()
+        with torch.inference_mode():
+            first, second = module(given), module(given)
+        assert torch.equal(first, second)
+        assert torch.equal(before, torch.get_rng_state())
+
+    def test_gradient_reaches_every_parameter(self, modalities):
+        module = self.make(modalities).train()
+        for seed in range(3):
+            torch.manual_seed(seed)
+            module.weighted_sum(module.training_losses(training_batch(modalities, seed=seed))).backward()
+        missed = [n for n, p in module.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
+        assert missed == []
+        zero = [n for n, p in module.named_parameters() if not p.grad.any() and not n.endswith(self.silent or ("\0",))]
+        assert zero == []
+
+    def test_losses_are_named_finite_and_repeatable(self, modalities):
+        module, batch = self.make(modalities).train(), training_batch(modalities)
+        results = []
+        for _ in range(2):
+            torch.manual_seed(3)
+            results.append(module.training_losses(batch))
+        assert results[0] and set(results[0]) <= set(module.default_loss_weights)
+        for name, term in results[0].items():
+            assert term.ndim == 0 and term.isfinite()
+            assert torch.equal(term, results[1][name])
+
+    def test_a_batch_without_labels_is_finite(self, modalities):
+        module, batch = self.make(modalities).train(), training_batch(modalities)
+        batch["mask"].fill_(255)
+        loss = module.weighted_sum(module.training_losses(batch))
+        loss.backward()
+        assert loss.isfinite()
+
+    def test_same_seed_same_network(self, modalities):
+        first, second = (self.make(modalities).state_dict() for _ in range(2))
+        assert all(torch.equal(first[name], second[name]) for name in first)
+
+    def test_loaded_weights_take_effect_at_once(self, modalities, settled):
+        one, two, given = settled, self.make(modalities, seed=1).eval(), images(modalities)
+        with torch.inference_mode():
+            expected = one(given)
+            assert not torch.allclose(two(given), expected, atol=1e-3)
+            two.load_state_dict(one.state_dict())
+            torch.testing.assert_close(two(given), expected, rtol=0, atol=0)
+
+    def test_eval_with_gradients_equals_eval_without(self, modalities, settled):
+        module, given = settled, images(modalities)
+        with torch.inference_mode():
+            expected = module(given)
+        logits = module(given)
+        assert logits.requires_grad
+        torch.testing.assert_close(logits.detach(), expected, **TOLERANCE)
+
+    def test_half_precision_is_finite(self, modalities):
+        module = self.make(modalities).train()
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = module.weighted_sum(module.training_losses(training_batch(modalities)))
+        loss.backward()
+        assert all(p.grad.isfinite().all() for p in module.parameters() if p.grad is not None)
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+            for subset in subsets(list(modalities)):
+                assert module.eval()(images({m: modalities[m] for m in subset})).isfinite().all()
+
+    def test_hyperparameters_are_plain(self, modalities):
+        buffer = io.BytesIO()
+        torch.save(dict(self.make(modalities).hparams), buffer)
+        buffer.seek(0)
+        assert torch.load(buffer, weights_only=True)["modalities"] == modalities
