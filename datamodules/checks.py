@@ -33,19 +33,21 @@ def check_plan(plan: ImportPlan, source: Path, options: ImportOptions, adapter: 
 def usable_splits(plan: ImportPlan, options: ImportOptions) -> None:
     """Take split columns without train or test scenes out of the plan, if the user chose scenes or allowed gaps.
 
-    Raises UserError when a split is empty and nobody asked for less, or when no column remains.
+    Raises UserError when a part is empty that should not be and nobody asked for less, or when no column remains.
     """
     chosen = options.tiles is not None or options.allow_incomplete
-    usable = []
-    for column in plan.splits:
+    usable = {}
+    for column, parts in plan.splits.items():
         values = {scene.splits[column] for scene in plan.scenes}
-        empty = [part for part in ("train", "test") if part not in values]
-        if not empty:
-            usable.append(column)
-        elif chosen:
-            plan.warnings.append(f"{column} is left out: no scene imported is in its {' and '.join(empty)} part")
-        else:
+        empty = [part for part in parts if part not in values]
+        if empty and not chosen:
             raise UserError(f"The {empty[0]} part of {column} is empty: no scene of {plan.title} is in it.")
+        if {"train", "test"} <= values:
+            usable[column] = parts
+        else:
+            plan.warnings.append(f"{column} is left out: no scene imported is in its {' and '.join(empty)} part")
+        if empty == ["val"]:
+            plan.warnings.append(f"{column} has no val scenes among those imported")
     if not usable:
         raise UserError(f"No split of {plan.title} has both train and test scenes here: import more scenes.")
     plan.splits = usable

@@ -30,8 +30,9 @@ import numpy as np
 
 from datamodules.about import read_about
 from datamodules.plans import Adapter, ImportOptions, ImportPlan, Missing, RasterJob, ScenePlan, share_out
+from datamodules.rasterfile import peek, sizes
 from datamodules.sources import SourceFile, SourceIndex
-from datamodules.store import IGNORE, SPLIT_VALUES, Modality, SceneClass
+from datamodules.store import IGNORE, PARTS, SPLIT_VALUES, Modality, SceneClass
 from usererror import UserError
 
 KNOWN = {  # name: letter, kind, unit
@@ -91,7 +92,10 @@ def plan_folder(index: SourceIndex, options: ImportOptions) -> ImportPlan:
         classes=classes,
         modalities=[replace(m, dtype=_stored(m.dtype)) for m in modalities],
         labels=table.labels,
-        splits=list(table.splits),
+        splits={
+            column: tuple(part for part in PARTS if part in {row[source] for row in table.rows} | {"train", "test"})
+            for column, source in table.splits.items()
+        },
         scenes=scenes,
         gsd_m=about.get("gsd_m"),
         nadir=about.get("nadir", True),
@@ -268,8 +272,6 @@ def _same_form(table: Table, name: str, files: list[SourceFile]) -> tuple[int, s
 
     Of packed files only the first is looked into here; the others are checked when they are read.
     """
-    from datamodules.rasterfile import peek
-
     if not files:
         raise UserError(f"{table.file.origin}: none of the files of the column {name!r} exists: check the paths.")
     form = peek(files[0])
@@ -319,6 +321,8 @@ def _inventory(
     for raster in rasters:
         found = [have[raster] for have in files.values() if raster in have]
         lines.append(f"  {raster}: {len(found)} files, {sum(f.size for f in found) / 1e6:.1f} MB")
+    first = table.modalities[0]
+    lines.append("  sizes: " + sizes([have[first] for have in files.values() if first in have]))
     for column, source in table.splits.items():
         counts = Counter(row[source] for row in rows)
         lines.append(f"  {column}: " + share_out({value: counts[value] for value in SPLIT_VALUES}))

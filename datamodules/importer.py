@@ -10,7 +10,6 @@ import csv
 import importlib
 import io
 import json
-import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
 
 ADAPTERS = {"potsdam": "datamodules.potsdam", "folder": "datamodules.folder"}
 LOCK_FILE = "import.lock"
+SHOWN = 10  # warnings that are printed; all are in dataset.json
 
 
 def load_adapter(name: str) -> Adapter:
@@ -98,20 +98,18 @@ def import_dataset(
         raise UserError(f"SOURCE {source} does not exist. {adapter.obtain}")
     say = _console(console)
     options = ImportOptions(tuple(tiles) if tiles is not None else None, allow_incomplete)
-    root.mkdir(parents=True, exist_ok=True)
     try:
+        root.mkdir(parents=True, exist_ok=True)
         with _one_at_a_time(root, say):
             if not force and (store := _complete(root, adapter, source, options, say)) is not None:
                 return store
             return _import(adapter, source, root, options, force, workers, say)
     except OSError as error:
-        from datamodules.rasters import FULL_DISK
-
-        if error.errno in FULL_DISK:
-            raise UserError(f"The disk is full ({error}): make room and run the same command again.") from error
-        raise
+        text = f"The import of {name} into {root} failed ({error}): mend this (room on the disk, permissions)"
+        raise UserError(f"{text} and run the same command again; it goes on where it stopped.") from error
     finally:
-        if [path.name for path in root.iterdir()] == [LOCK_FILE]:  # nothing was imported: leave nothing behind
+        # nothing was imported: leave nothing behind
+        if root.is_dir() and [path.name for path in root.iterdir()] == [LOCK_FILE]:
             (root / LOCK_FILE).unlink()
             root.rmdir()
 
@@ -121,23 +119,24 @@ def _import(
 ) -> SceneStore:
     scratch = root / "scratch"
     try:
-        index = SourceIndex(source, scratch, exclude=root)
+        index = SourceIndex(source, scratch, root, lambda text: _print(say, text))
         plan = adapter.plan(index, options)
         plan.warnings[:0] = index.warnings
         for line in plan.inventory:
-            say.print(line, highlight=False, markup=False)
+            _print(say, line)
         check_plan(plan, source, options, adapter)
         usable_splits(plan, options)
         (root / DATASET_FILE).unlink(missing_ok=True)
-        header = {"format": FORMAT, "adapter": adapter.name, "source": str(source)}
+        header = {"format": FORMAT, "adapter": adapter.name, "source": str(source), "archives": index.archives}
         with Journal(root, header, forget=force) as journal:
             results = run_jobs(plan, journal, scratch, root, workers, say)
         info = _finish(adapter, source, root, plan, results, options)
-        for line in info["warnings"]:
-            say.print(f"warning: {line}", highlight=False, markup=False)
+        for line in info["warnings"][:SHOWN]:
+            _print(say, f"warning: {line}")
+        if len(info["warnings"]) > SHOWN:
+            _print(say, f"warning: {len(info['warnings']) - SHOWN} more are listed in {root / DATASET_FILE}")
         store = SceneStore.open(root)
-        summary = f"{store.name}: {len(store.scenes)} scenes in {root}, fingerprint {store.fingerprint[:12]}"
-        say.print(summary, highlight=False, markup=False)
+        _print(say, f"{store.name}: {len(store.scenes)} scenes in {root}, fingerprint {store.fingerprint[:12]}")
         return store
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -150,20 +149,16 @@ def _complete(root: Path, adapter: Adapter, source: Path, options: ImportOptions
     store = SceneStore.open(root)
     wanted = list(options.tiles) if options.tiles is not None else None
     if store.info["adapter"] != adapter.name or store.info["tiles"] != wanted:
-        say.print(f"{store.name} was imported with other settings: importing what differs", highlight=False)
+        _print(say, f"{store.name} was imported with other settings: importing what differs")
         return None
     if store.info["incomplete"] and not options.allow_incomplete:
-        say.print(f"{store.name} was imported incomplete: looking for what was missing", highlight=False)
+        _print(say, f"{store.name} was imported incomplete: looking for what was missing")
         return None
     if store.info["source"] == str(source) and (changed := Journal.changed_files(root)):
-        say.print(f"{changed[0]} has changed since the import: importing what differs", highlight=False, markup=False)
+        _print(say, f"{changed[0]} has changed since the import: importing what differs")
         return None
-    say.print(
-        f"{store.name} is complete ({len(store.scenes)} scenes in {root}); nothing to do. "
-        f"To import again: {import_command(store.name, str(source))} FORCE=1",
-        highlight=False,
-        markup=False,
-    )
+    again = f"{import_command(store.name, str(source))} FORCE=1"
+    _print(say, f"{store.name} is complete ({len(store.scenes)} scenes in {root}); to import it again: {again}")
     return store
 
 
@@ -189,7 +184,7 @@ def _finish(
             for m in plan.modalities
         },
         "labels": plan.labels,
-        "splits": plan.splits,
+        "splits": list(plan.splits),
         "attributes": plan.attributes,
         "conditions": plan.conditions,
         "adapter": adapter.name,
@@ -260,7 +255,7 @@ def _one_at_a_time(root: Path, say: Console) -> Iterator[None]:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            say.print(f"another import of {root.name} is running: waiting for it", highlight=False)
+            _print(say, f"another import of {root.name} is running: waiting for it")
             with suppress(OSError):  # a file system without locks
                 fcntl.flock(stream, fcntl.LOCK_EX)
         yield
@@ -271,4 +266,9 @@ def _console(console: Console | None) -> Console:
         return console
     from rich.console import Console
 
-    return Console(stderr=not os.isatty(1))
+    return Console()
+
+
+def _print(say: Console, text: str) -> None:
+    """Print a line as it is: file names are not to be wrapped, coloured or taken for markup."""
+    say.print(text, highlight=False, markup=False, soft_wrap=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
@@ -64,7 +65,7 @@ class Journal:
         """Record a finished raster."""
         assert self._stream is not None
         sources = [file for file in (job.source, job.fallback) if file is not None]
-        files = {file.origin: (str(file.path), file.member is None, file.stamp) for file in sources}
+        files = {str(file.path): file.stamp for file in sources if file.member is None}
         record = {"scene": scene, "raster": raster, "key": key(job, size), "files": files, "result": result}
         self._records[scene, raster] = record
         self._stream.write(json.dumps(record) + "\n")
@@ -75,18 +76,28 @@ class Journal:
 
     @staticmethod
     def changed_files(root: Path) -> list[str]:
-        """Return unpacked source files that exist and are no longer what they were when they were imported."""
-        changed = {}
+        """Return source files and archives that exist and are no longer what they were when they were imported."""
+        stamps = dict(read_header(root / JOURNAL_FILE).get("archives", {}))
         for record in read_records(root / JOURNAL_FILE):
-            for origin, (path, unpacked, stamp) in record["files"].items():
-                if unpacked and Path(path).is_file():
-                    changed[origin] = SourceFile.on_disk(Path(path), "").stamp != stamp
-        return [origin for origin, differs in changed.items() if differs]
+            stamps.update(record["files"])
+        present = [(path, stamp) for path, stamp in stamps.items() if Path(path).is_file()]
+        return [path for path, stamp in present if SourceFile.on_disk(Path(path), "").stamp != stamp]
 
 
 def key(job: RasterJob, size: Size) -> str:
-    """Return text that is equal when a job would give the same pixels again."""
-    return f"{job.source.origin}|{job.source.stamp}|{job.recipe()}|{size}"
+    """Return text that is equal when a job would give the same pixels again (hashed: a recipe may be long)."""
+    text = f"{job.source.origin}|{job.source.stamp}|{job.recipe()}|{size}"
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """Return the first line of a journal: format, adapter, source, archives; {} when there is none."""
+    try:
+        with path.open(encoding="utf-8", errors="replace") as stream:
+            header = json.loads(stream.readline())
+    except (ValueError, OSError):
+        return {}
+    return header if isinstance(header, dict) else {}
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:

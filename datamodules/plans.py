@@ -86,7 +86,7 @@ class ImportPlan:
         classes: ids contiguous from 0.
         modalities: in the dataset's own order.
         labels: label columns, the first being the one every scene has.
-        splits: split columns.
+        splits: split columns, each with the parts (train, val, test) it is meant to have.
         scenes: those with at least one modality and a label.
         gsd_m: pixel side in metres; None takes it from the rasters where their coordinates are metric.
         gsd_default: used when the rasters do not tell either.
@@ -104,7 +104,7 @@ class ImportPlan:
     classes: list[SceneClass]
     modalities: list[Modality]
     labels: list[str]
-    splits: list[str]
+    splits: dict[str, tuple[str, ...]]
     scenes: list[ScenePlan]
     gsd_m: float | None = None
     gsd_default: float | None = None

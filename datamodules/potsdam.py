@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from datamodules.about import read_about
 from datamodules.isprs import SPLITS, decimetres, decode_label, isprs_classes
 from datamodules.plans import Adapter, ImportOptions, ImportPlan, Missing, RasterJob, ScenePlan, share_out
+from datamodules.rasterfile import sizes
 from datamodules.sources import SourceFile, SourceIndex
-from datamodules.store import SPLIT_VALUES, Modality
+from datamodules.store import PARTS, SPLIT_VALUES, Modality
 from usererror import UserError
 
 TILE = r"_0?(\d{1,2})_0?(\d{1,2})"  # optical files and labels write 2_10, heights 02_10; people rename: accept both
@@ -92,7 +93,7 @@ def plan_potsdam(index: SourceIndex, options: ImportOptions) -> ImportPlan:
         classes=isprs_classes(),
         modalities=[m for m in MODALITIES if m.name in used],
         labels=[name for name in dict.fromkeys((label, "label", "label_eroded")) if name in used],
-        splits=list(splits[tiles[0]]),
+        splits={column: _parts(splits, column) for column in splits[tiles[0]]},
         scenes=scenes,
         gsd_m=_gsd(index),
         gsd_default=GSD_M,
@@ -110,6 +111,10 @@ def _split_table() -> dict[str, dict[str, str]]:
             row["tile"]: {column: value for column, value in row.items() if column.startswith("split_")}
             for row in csv.DictReader(stream)
         }
+
+
+def _parts(splits: dict[str, dict[str, str]], column: str) -> tuple[str, ...]:
+    return tuple(part for part in PARTS if any(row[column] == part for row in splits.values()))
 
 
 def _tile(match: re.Match[str]) -> str:
@@ -203,6 +208,7 @@ def _inventory(
     for raster in EXPECTED:
         files = {job.source.origin: job.source.size for t in tiles if (job := jobs[t].get(raster))}
         lines.append(f"  {raster}: {len(files)} files, {sum(files.values()) / 1e6:.1f} MB")
+    lines.append("  sizes: " + sizes([job.source for t in tiles if (job := jobs[t].get("rgb"))]))
     for tile in tiles:
         if lacking := [raster for raster in required if raster not in jobs[tile]]:
             lines.append(f"  {tile} lacks {', '.join(lacking)}")

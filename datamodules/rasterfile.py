@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -74,6 +75,21 @@ def peek(file: SourceFile) -> tuple[int, str]:
     """Return the number of bands and the data type that holds them all from the header of a raster, packed or not."""
     with tempfile.TemporaryDirectory() as scratch, open_raw(file.extract(Path(scratch)), file.origin) as dataset:
         return dataset.count, str(np.result_type(*dataset.dtypes))
+
+
+def sizes(files: list[SourceFile]) -> str:
+    """Return the sizes in pixels of unpacked rasters for an inventory: `38 of 6000 x 6000`; looks into 50 at most."""
+    unpacked = [file for file in files if file.member is None]
+    if not unpacked:
+        return "seen when they are unpacked"
+    seen: Counter[str] = Counter()
+    for file in unpacked[:: -(-len(unpacked) // 50)]:
+        try:
+            with open_raw(file.path, file.origin) as dataset:
+                seen[f"{dataset.height} x {dataset.width}"] += 1
+        except UserError:  # told when the file is imported
+            seen["unreadable"] += 1
+    return ", ".join(f"{n} of {size}" for size, n in seen.most_common(5)) + (", ..." if len(seen) > 5 else "")
 
 
 def one_line(error: BaseException) -> str:

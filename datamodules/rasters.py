@@ -50,7 +50,7 @@ def process(
     shown = job.source.origin
     try:
         return _process(job, path, target, size, reference, classes)
-    except (ArithmeticError, AttributeError, IndexError, MemoryError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, IndexError, MemoryError, OSError, TypeError, ValueError) as error:
         raise UserError(f"{shown} cannot be imported ({type(error).__name__}: {one_line(error)}).") from error
 
 

@@ -79,15 +79,20 @@ class SourceIndex:
     """All files below `source` (a folder or one zip file), zips inside zips included.
 
     Inner zips are extracted into `scratch` (their members are then read from there); the caller removes it. Symbolic
-    links are followed, each folder once. `exclude` is a folder that is not looked into (the store itself).
+    links are followed, each folder once. `exclude` is a folder that is not looked into (the store itself); `say` is
+    told what takes long. Afterwards `archives` holds the stamp of every zip file on the disk.
 
     Raises:
         UserError: the source is absent, empty, neither a folder nor a zip file; an archive is damaged, has a password,
             or has a member whose path leads outside of the folder it would be unpacked to.
     """
 
-    def __init__(self, source: Path, scratch: Path, exclude: Path | None = None) -> None:
+    def __init__(
+        self, source: Path, scratch: Path, exclude: Path | None = None, say: Callable[[str], None] = lambda text: None
+    ) -> None:
         """Index `source`; see the class."""
+        self.say = say
+        self.archives: dict[str, str] = {}
         self.root = Path(source).expanduser().absolute()
         self.scratch = scratch
         self.warnings: list[str] = []
@@ -96,6 +101,7 @@ class SourceIndex:
         if self.root.is_dir():
             self.files = list(self._walk(exclude.absolute() if exclude else None))
         elif zipfile.is_zipfile(self.root):
+            self.archives[str(self.root)] = SourceFile.on_disk(self.root, "").stamp
             self.files = list(self._archive(self.root, "", str(self.root)))
         else:
             raise UserError(f"SOURCE {self.root} is neither a folder nor a whole zip file: unpack it first.")
@@ -140,7 +146,7 @@ class SourceIndex:
 
     def _walk(self, exclude: Path | None) -> Iterator[SourceFile]:
         seen: set[tuple[int, int]] = set()
-        for folder, subfolders, names in os.walk(self.root, followlinks=True):
+        for folder, subfolders, names in os.walk(self.root, onerror=_unreadable, followlinks=True):
             status = os.stat(folder)
             if (status.st_dev, status.st_ino) in seen or (exclude is not None and Path(folder) == exclude):
                 subfolders.clear()
@@ -153,6 +159,7 @@ class SourceIndex:
                     continue
                 rel = path.relative_to(self.root).as_posix()
                 if name.lower().endswith(".zip"):
+                    self.archives[str(path)] = SourceFile.on_disk(path, "").stamp
                     yield from self._archive(path, rel + "/", str(path))
                 else:
                     yield SourceFile.on_disk(path, rel)
@@ -168,12 +175,17 @@ class SourceIndex:
                 if info.filename.lower().endswith(".zip"):
                     inner = self.scratch / f"{info.CRC:08x}-{info.file_size}-{PurePosixPath(info.filename).name}"
                     if not inner.exists():  # a killed import leaves it behind, whole because renamed last
+                        self.say(f"unpacking {shown} ({info.file_size / 1e6:.0f} MB)")
                         _inflate(archive, info, inner, shown)
                     yield from self._archive(inner, rel + "/", shown)
                 else:
                     stamp = f"{info.file_size}:{info.CRC:08x}"
                     sidecars = _sidecars(info.filename, names)
                     yield SourceFile(path, rel, shown, info.file_size, stamp, info.filename, sidecars)
+
+
+def _unreadable(error: OSError) -> None:
+    raise UserError(f"{error.filename} cannot be looked into ({error.strerror}): mend its permissions or take it away.")
 
 
 def _sidecars(name: str, names: set[str]) -> tuple[str, ...]:

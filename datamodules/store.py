@@ -20,7 +20,8 @@ from usererror import UserError
 
 FORMAT = 1
 IGNORE = 255
-SPLIT_VALUES = ("train", "val", "test", "unused")
+PARTS = ("train", "val", "test")
+SPLIT_VALUES = (*PARTS, "unused")
 DATASET_FILE, SCENES_FILE, STATISTICS_FILE = "dataset.json", "scenes.csv", "statistics.json"
 JOURNAL_FILE = "import.jsonl"
 
@@ -147,7 +148,7 @@ class SceneStore:
             raise UserError(
                 f"The dataset {self.name} has no split {column!r}; it has: {', '.join(self.info['splits'])}."
             )
-        return {part: [s for s in self.scenes if s.splits[column] == part] for part in ("train", "val", "test")}
+        return {part: [s for s in self.scenes if s.splits[column] == part] for part in PARTS}
 
     def verify(self) -> list[str]:
         """Compare every raster file with its recorded checksum; return the problems found, empty when all is whole."""
@@ -233,7 +234,7 @@ def _why_not_open(root: Path) -> str:
     try:
         with journal.open(encoding="utf-8") as stream:
             source = json.loads(stream.readline()).get("source")
-    except (ValueError, AttributeError, OSError):
+    except (ValueError, AttributeError, OSError):  # not even its first line was finished
         source = None
     resume = import_command(root.name, source)
     return f"The import of {root.name!r} in {root} was not finished: resume it with `{resume}`."
