@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from methods.parts.precision import no_autocast
+
 
 class FoldCache:
     """Holds tensors derived from weights (merged kernels, folded norms) between calls in eval mode.
@@ -28,13 +30,13 @@ class FoldCache:
 
     def get(self, sources: Sequence[Tensor], make: Callable[[], Any]) -> Any:
         """`make()`, or what it returned when the `sources` were last as they are now; always made in full precision."""
-        device = sources[0].device.type
+        device = sources[0].device
         if torch.is_grad_enabled() or any(source.is_inference() for source in sources):
-            with torch.autocast(device, enabled=False):
+            with no_autocast(device):
                 return make()
         key = tuple((source.data_ptr(), source._version, source.dtype) for source in sources)
         if key != self._key:
-            with torch.inference_mode(False), torch.no_grad(), torch.autocast(device, enabled=False):
+            with torch.inference_mode(False), torch.no_grad(), no_autocast(device):
                 self._value = make()
             self._key = key
         return self._value

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from methods.parts.folding import FoldCache
-from methods.parts.precision import at_least_float32
+from methods.parts.precision import at_least_float32, no_autocast
 from usererror import UserError
 
 ProtoNorm = Literal["mean", "none", "softmax"]
@@ -150,7 +150,7 @@ class SpatialPerceptron(TokenAttention):
     def mean_weights(self, prototypes: Tensor, keys: Sequence[Tensor], present: Tensor | None) -> Tensor:
         """Prototypes B x K x C and M key maps B x C x H x W -> weights M x B x heads x N, mean over the slots."""
         grad = torch.is_grad_enabled()
-        with torch.autocast(prototypes.device.type, enabled=False):
+        with no_autocast(prototypes.device):
             queries = self.queries(prototypes.transpose(1, 2).unsqueeze(3)).transpose(2, 3)
             split = [self.split(at_least_float32(key)) for key in keys]
             per_pixel = len(split) * queries.shape[0] * self.heads * queries.shape[2]
@@ -177,7 +177,7 @@ class RobustnessPerceptron(TokenAttention):
         self, guide: Tensor, keys: Sequence[Tensor], values: Sequence[Tensor], present: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """g B x C x H x W -> fused feature B x C x H x W, robustness maps M x B x H x W (float32, mean over heads)."""
-        with torch.autocast(guide.device.type, enabled=False):
+        with no_autocast(guide.device):
             queries = self.queries(guide)
             logits = torch.stack([(queries * self.split(at_least_float32(key))).sum(2) for key in keys])
             weights = modality_softmax(logits, present)
@@ -230,7 +230,7 @@ class SGFScale(nn.Module):
         """MP, CSF, the modality's share of the prototypes, keys and values: F_m B x C x H x W -> `Tokens`."""
         f = self.projectors[modality](features)
         scores = self.semantic_filter(f).flatten(2)
-        with torch.autocast(f.device.type, enabled=False):
+        with no_autocast(f.device):
             scores, vectors = at_least_float32(scores), at_least_float32(f).flatten(2)
             mass = scores.logsumexp(2)
             if self.proto_norm == "softmax":
