@@ -112,8 +112,13 @@ def _csv(file: SourceFile, needed: Iterable[str]) -> list[dict[str, str]]:
         text = file.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"{file.origin} is not UTF-8 text: save it as CSV in UTF-8.") from error
-    reader = csv.DictReader(io.StringIO(text), skipinitialspace=True)
-    names = reader.fieldnames or []
+    try:
+        table = list(csv.reader(io.StringIO(text, newline=None), skipinitialspace=True)) or [[]]
+    except csv.Error as error:
+        raise UserError(f"{file.origin} is no CSV table ({error}).") from error
+    if any("\n" in cell for row in table for cell in row):
+        raise UserError(f"{file.origin}: a cell holds a line break: is a quotation mark not closed?")
+    names = [name.strip() for name in table[0]]
     lacking = [column for column in needed if column not in names]
     if lacking:
         have = ", ".join(names) or "nothing"
@@ -121,12 +126,12 @@ def _csv(file: SourceFile, needed: Iterable[str]) -> list[dict[str, str]]:
     if repeated := [name for name, n in Counter(names).items() if n > 1]:
         raise UserError(f"{file.origin} has the column {repeated[0]!r} more than once.")
     rows = []
-    for number, row in enumerate(reader, start=2):
-        if None in row or None in row.values():
-            raise UserError(f"{file.origin}, line {number}: the number of cells differs from the header's.")
-        cells = {key: value.strip() for key, value in row.items()}
-        if any(cells.values()):
-            rows.append(cells)
+    for number, cells in enumerate(table[1:], start=2):
+        if not any(cell.strip() for cell in cells):
+            continue
+        if len(cells) != len(names):
+            raise UserError(f"{file.origin}, line {number}: {len(cells)} cells, but the header has {len(names)}.")
+        rows.append({name: cell.strip() for name, cell in zip(names, cells, strict=True)})
     if not rows:
         raise UserError(f"{file.origin} has no rows below its header.")
     return rows

@@ -186,7 +186,8 @@ def test_missing_files_and_empty_cells(tmp_path, source):
         ("rgb,dsm", "rgb,rgb", "column 'rgb' more than once"),
         ("s1,val", "../s1,val", "'../s1' is no usable id"),
         ("rgb/s1.tif", "rgb/s1.las", "scene s1: rgb is 'rgb/s1.las', which is no raster path"),
-        ("s1,val,", "s1,val,,", "line 3: the number of cells differs"),
+        ("s1,val,", "s1,val,,", "line 3: 6 cells, but the header has 5"),
+        ("s1,val", 's1,"val', "quotation mark not closed"),
         ("rgb/s", "colour/s", r"none of the files of the column 'rgb' exists"),
     ],
 )
