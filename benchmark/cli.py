@@ -162,7 +162,7 @@ class BenchCLI(LightningCLI):
         import wandb
 
         (self.run_dir / "wandb").mkdir(parents=True, exist_ok=True)
-        offline = wandb.api.api_key is None and os.environ.get("WANDB_MODE") != "online"
+        mode = os.environ.get("WANDB_MODE") or ("online" if wandb.login(prompt=False) else "offline")
         return WandbLogger(
             project=os.environ.get("WANDB_PROJECT", "imss-bench"),
             name=f"{self.request.data}/{self.cell.variant}/{self.backbone}/seed{self.seed}",
@@ -170,7 +170,7 @@ class BenchCLI(LightningCLI):
             id=self.identity,
             resume="allow",
             save_dir=str(self.run_dir),
-            offline=offline,
+            mode=mode,
             config={
                 "method": self.cell.method,
                 "variant": self.cell.variant,
