@@ -16,7 +16,6 @@ import pytest
 from datamodules import rasters
 from datamodules.importer import ADAPTERS, import_dataset, load_adapter
 from datamodules.sources import SourceIndex
-from datamodules.statistics import PixelHash, RasterStatistics
 from datamodules.store import SceneStore
 from usererror import UserError
 
@@ -79,36 +78,6 @@ def test_statistics_are_those_of_the_pixels(tmp_path, write_folder):
                 np.testing.assert_allclose(found[key], value, rtol=1e-9, err_msg=f"{scene} {raster} {key}")
         counts = store.statistics[scene]["label"]["counts"]
         assert counts == {str(i): int((layers["label"] == i).sum()) for i in (0, 1, 2, 255)}
-
-
-@pytest.mark.parametrize("is_height", [True, False])
-def test_statistics_leave_out_what_is_no_height(is_height):
-    values = np.random.default_rng(0).normal(30, 4, (1, 64, 48)).astype(np.float32)
-    values[0, 3, 5:9] = [np.nan, np.inf, -9999, -3.4e38]
-    valid = np.isfinite(values) & ((values > -100) | (not is_height))
-    statistics = RasterStatistics(1, "float32", 64, 48, is_height)
-    for row in range(0, 64, 10):
-        statistics.update(values[:, row : row + 10])
-    found = statistics.result()
-    assert found["count"] == valid.sum()
-    assert found["min"] == [values[valid].min()]
-    if is_height:
-        np.testing.assert_allclose(found["mean"], values[valid].astype(np.float64).mean(), rtol=1e-12)
-        np.testing.assert_allclose(found["std"], values[valid].astype(np.float64).std(), rtol=1e-9)
-
-
-def test_pixel_hash_knows_values_shape_and_type_but_not_blocks():
-    values = np.arange(2 * 30 * 7, dtype=np.uint16).reshape(2, 30, 7)
-
-    def digest(array, step=30):
-        hash_ = PixelHash(len(array), str(array.dtype))
-        for row in range(0, array.shape[1], step):
-            hash_.update(array[:, row : row + step])
-        return hash_.hexdigest()
-
-    assert digest(values) == digest(values, 7) == digest(np.asfortranarray(values), 1)
-    others = [values + np.uint16(1), values.astype(np.int16), values.reshape(2, 7, 30), values[:, ::-1], values[::-1]]
-    assert len({digest(other) for other in [values, *others]}) == 6
 
 
 def test_blocks_of_rows_do_not_show(tmp_path, write_folder, write_raster, pixels, monkeypatch):
