@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from benchmark.records import write_json
 from usererror import UserError
 
 
@@ -70,6 +71,7 @@ def ensure_store(name: str, store: Path, force: bool = False) -> None:
         from datamodules.importer import import_dataset
 
         import_dataset(adapter, source, store, name=name, force=force)
+        shutil.rmtree(source)  # the store holds copies; what was generated can be generated again
     elif (root / JOURNAL_FILE).exists():
         SceneStore.open(root)  # explains how to go on with the half import
     else:
@@ -77,7 +79,7 @@ def ensure_store(name: str, store: Path, force: bool = False) -> None:
 
 
 def _generate(name: str, write: Callable[[Path], None], store: Path, force: bool) -> Path:
-    """Write the generated source files under a temporary name, then rename; small rasters stay referenced there."""
+    """Write the generated source files under a temporary name, then rename; a half-made set is never imported."""
     source = store / ".generated" / name
     if source.exists() and not force:
         return source
@@ -95,6 +97,14 @@ def _write_miniature(root: Path) -> None:
     from datamodules.miniature import write_potsdam
 
     write_potsdam(root, size=256, seed=0, progress=True)
+    write_json(
+        root / "about.json",
+        {
+            "title": "Miniature: procedural scenes in the layout of ISPRS Potsdam",
+            "licence": "Apache-2.0, as the program that draws it; it holds no pixel of a real dataset",
+            "citation": "",
+        },
+    )
 
 
 # name of the store -> (adapter that imports it, generator of its source files)
