@@ -19,7 +19,7 @@ _WORD = (1 << 64) - 1
 
 
 def mix_seed(*values: int) -> int:
-    """One 64-bit seed from several integers: per value, add it to the state and apply splitmix64's step (Steele et al. 2014)."""
+    """One 64-bit seed from several integers: per value, add it to the state and apply splitmix64 (Steele et al. 2014)."""
     state = 0
     for value in values:
         state = (state + value + 0x9E3779B97F4A7C15) & _WORD
@@ -80,7 +80,7 @@ class AnyModalitySegmenter(L.LightningModule):
 
     @abstractmethod
     def decode(self, encoded: Mapping[str, Any], size: tuple[int, int]) -> Tensor:
-        """Any non-empty subset of `encode`'s result -> logits (before softmax) B x K x H x W, (H, W) = `size` of the images."""
+        """Any non-empty subset of `encode`'s result -> logits (before softmax) B x K x H x W; `size` = (H, W) of the images."""
 
     @abstractmethod
     def training_losses(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -16,8 +16,8 @@ class FoldCache:
 
     A fold is remade when any source tensor was written to or replaced: the key is each source's address and version
     counter, so `load_state_dict`, an optimiser step and a move to another device all count. With gradients enabled
-    nothing is kept, and the fold stays part of the graph. Kept tensors are ordinary ones even when they are first asked for
-    under inference mode, so that a later call with gradients may use them.
+    nothing is kept, and the fold stays part of the graph. Kept tensors are ordinary ones even when they are first
+    asked for under inference mode, so that code outside of it may use them.
     """
 
     def __init__(self) -> None:

@@ -50,9 +50,9 @@ class AllMLPHead(nn.Module):
     """The SegFormer head (Xie et al. 2021, section 3.2): per scale C_i -> E, upsampling to stride 4, fusion, classes.
 
     The fusion convolution (4E -> E on the concatenated maps, no bias) is linear and acts on channels, bilinear
-    upsampling is linear and acts on pixels, so they commute: each quarter of the fusion is applied at its own scale and the
-    results are upsampled and added. In eval mode its product with the projection and the BatchNorm is one
-    C_i -> E matrix per scale, made once (`FoldCache`). Both equal the textbook order to rounding.
+    upsampling is linear and acts on pixels, so they commute: each quarter of the fusion is applied at its own scale and
+    the results are upsampled and added. In eval mode its product with the projection and the BatchNorm is one C_i -> E
+    matrix per scale, made once (`FoldCache`). Both equal the textbook order to rounding.
 
     Args:
         in_channels: widths C_i, finest scale first.
@@ -95,7 +95,7 @@ class AllMLPHead(nn.Module):
         return kernels, bias
 
     def _logits_folded(self, maps: Sequence[Tensor]) -> Tensor:
-        """The eval path, in channels-last order: there upsampling and an argmax over classes are several times faster."""
+        """The eval path, channels last: upsampling and an argmax over classes are then several times faster."""
         sources = [*self.projections.parameters(), self.fusion.weight, *self.norm.parameters(), *self.norm.buffers()]
         kernels, bias = self._fold.get(sources, self._folded)
         total: Tensor | None = None

@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 @dataclass(frozen=True)
 class Recipe:
-    """AdamW with warm-up and polynomial decay; the defaults are SGMA's (dossier section 9) and CMNeXt's where it is silent.
+    """AdamW with warm-up and polynomial decay; defaults are SGMA's (dossier section 9), CMNeXt's where it is silent.
 
     Attributes:
         lr: peak learning rate.
@@ -57,7 +57,7 @@ def warmup_steps(recipe: Recipe, total_steps: int, steps_per_epoch: float) -> in
 
 
 def warmup_poly(step: int, total_steps: int, warmup: int, start: float, power: float) -> float:
-    """Factor of the peak learning rate at `step` (from 0): linear from `start` to 1, then polynomial to 0 at `total_steps`."""
+    """Share of the peak rate at `step` (from 0): linear from `start` to 1, then polynomial to 0 at `total_steps`."""
     if step < warmup:
         return start + (1.0 - start) * step / warmup
     return max(0.0, 1.0 - (step - warmup) / max(1, total_steps - warmup)) ** power

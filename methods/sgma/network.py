@@ -168,7 +168,7 @@ class SGMANetwork(nn.Module):
 
         Returns:
             Logits of the full set, logits of the drawn modalities (None without MAS or with one modality), both
-            B x K x H x W, and extras: those of `fuse`, `sampling` (s per scale, M x B) and `draws` (index per scale, B).
+            B x K x H x W, and extras: those of `fuse`, `sampling` (s per scale, M x B), `draws` (index per scale, B).
         """
         size = next(iter(images.values())).shape[-2:]
         encoded = self.encode(images)
@@ -179,9 +179,7 @@ class SGMANetwork(nn.Module):
         if not self.mas or len(names) == 1:
             return to_image_size(self.head(maps), size), None, extras
         extras["sampling"], extras["draws"] = self._draw(robustness, mask)
-        singles = [
-            scale.single([encoded[m][i] for m in names], extras["draws"][i]) for i, scale in enumerate(self.sgf)
-        ]
+        singles = [scale.single([encoded[m][i] for m in names], extras["draws"][i]) for i, scale in enumerate(self.sgf)]
         if self.packed_head:
             full, single = self.head([torch.cat(pair) for pair in zip(maps, singles, strict=True)]).chunk(2)
         else:

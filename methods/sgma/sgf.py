@@ -100,7 +100,9 @@ class TokenAttention(nn.Module):
     def __init__(self, channels: int, heads: int, bias: bool = False) -> None:
         super().__init__()
         if channels % heads:
-            raise UserError(f"{heads} attention heads do not divide {channels} channels; set sp_heads and rp_heads to divide.")
+            raise UserError(
+                f"{heads} attention heads do not divide {channels} channels: choose sp_heads and rp_heads that do."
+            )
         self.heads = heads
         self.scale = (channels // heads) ** -0.5
         self.query, self.key, self.value, self.out = (nn.Conv2d(channels, channels, 1, bias=bias) for _ in range(4))

@@ -31,7 +31,9 @@ def subsets(names: list[str]) -> Iterator[tuple[str, ...]]:
         yield from combinations(names, count)
 
 
-def images(modalities: dict[str, int], batch: int = 2, size: tuple[int, int] = SIZE, seed: int = 0) -> dict[str, Tensor]:
+def images(
+    modalities: dict[str, int], batch: int = 2, size: tuple[int, int] = SIZE, seed: int = 0
+) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     return {m: torch.randn(batch, c, *size, generator=generator) for m, c in modalities.items()}
 

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from methods.base import AnyModalitySegmenter, mix_seed
 from methods.parts.losses import cross_entropy
-from methods.parts.optim import Recipe
+from methods.parts.optim import Recipe, build
 from usererror import UserError
 
 MODALITIES = {"rgb": 3, "dsm": 1}
@@ -100,8 +100,6 @@ class Adversarial(Toy):
         return [p for group in optimizer.param_groups for p in group["params"]]
 
     def configure_optimizers(self):
-        from methods.parts.optim import build
-
         pairs = [build(part.parameters(), self.recipe, *self.schedule_length()) for part in (self.network, self.critic)]
         return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
 
@@ -166,19 +164,12 @@ def test_every_step_is_a_function_of_seed_and_step(tmp_path):
 def test_micro_batches_of_one_step_draw_differently(tmp_path):
     seen = []
 
-    class Watch(L.Callback):
-        def on_train_batch_start(self, trainer, module, batch, batch_idx):
-            pass
-
-        def on_before_zero_grad(self, trainer, module, optimizer):
-            pass
-
     class Peek(Toy):
         def training_losses(self, batch):
             seen.append((self.global_step, torch.initial_seed()))
             return super().training_losses(batch)
 
-    trainer(tmp_path, accumulate_grad_batches=2, callbacks=[Watch()]).fit(fresh(Peek, seed=3), ToyData())
+    trainer(tmp_path, accumulate_grad_batches=2).fit(fresh(Peek, seed=3), ToyData())
     assert [step for step, _ in seen] == [0, 0, 1, 1, 2, 2, 3, 3]
     assert [seed for _, seed in seen] == [mix_seed(3, i // 2, i % 2, 0) for i in range(8)]
 
@@ -273,14 +264,10 @@ def test_hyperparameters_are_plain_and_restore(tmp_path):
 
 def test_the_command_line_merges_and_links(tmp_path):
     files = {
-        "a.yaml": "model:\n  class_path: tests_base.CliToy\n  init_args:\n    width: 6\n    optimizer:\n      lr: 0.5\n"
-        "      weight_decay: 0.3\n    loss_weights: {ce: 3}\n",
+        "a.yaml": f"model:\n  class_path: {CliToy.__module__}.CliToy\n  init_args:\n    width: 6\n"
+        "    optimizer:\n      lr: 0.5\n      weight_decay: 0.3\n    loss_weights: {ce: 3}\n",
         "b.yaml": "model:\n  init_args:\n    optimizer:\n      lr: 0.25\n",
     }
-    import sys
-
-    sys.modules["tests_base"] = sys.modules[__name__]
-    CliToy.__module__ = "tests_base"
     for name, text in files.items():
         (tmp_path / name).write_text(text)
 

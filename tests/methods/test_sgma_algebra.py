@@ -281,7 +281,9 @@ def test_unnormalised_prototypes_survive_half_precision():
     assert prototypes.abs().max() > 65_504
     assert fused.isfinite().all() and robustness.isfinite().all()
     # float16 storage of the tokens, as on a GPU
-    halves = [token._replace(**{k: getattr(token, k).half() for k in ("sp_key", "sp_value")}) for token in tokens(part, given)]
+    halves = [
+        token._replace(**{k: getattr(token, k).half() for k in ("sp_key", "sp_value")}) for token in tokens(part, given)
+    ]
     weights = part.sp.mean_weights(part.prototypes(halves), [t.sp_key for t in halves], None)
     assert weights.dtype == torch.float32 and weights.isfinite().all()
 
