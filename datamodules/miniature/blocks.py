@@ -125,8 +125,8 @@ def _parcel(canvas: Canvas, parcel: Block, street: int) -> list[Crown]:
     if canvas.chance(0.6):
         car(canvas, inwards(setback + 2.5), drive, rng.normal(0, 0.04))
     for v in (parcel.near, parcel.far):
-        if canvas.chance(0.5):
-            shrubs(canvas, parcel.centre[0], v, parcel.width, rng.uniform(0.8, 1.4), rng.uniform(0.7, 1.6))
+        if canvas.chance(0.4):
+            shrubs(canvas, parcel.centre[0], v, parcel.width, rng.uniform(1.2, 1.8), rng.uniform(0.7, 1.6))
     for _ in range(int(rng.integers(0, 4))):
         shrubs(canvas, inwards(rng.uniform(1, 22)), rng.uniform(parcel.near, parcel.far), *rng.uniform(1.4, 5, 2), rng.uniform(0.4, 1.7))
     if canvas.chance(0.7):
@@ -185,8 +185,8 @@ def _parking(canvas: Canvas, left: float, right: float, v: float) -> None:
     for u in np.arange(left + 1.4, right - 1.2, 2.7):
         at, turn = (float(u) + canvas.rng.normal(0, 0.1), v - 1.0), np.pi / 2 + canvas.rng.normal(0, 0.03)
         what = canvas.rng.random()
-        if what < 0.75:
-            (car if what < 0.5 else bed if what < 0.62 else repair)(canvas, *at, turn)
+        if what < 0.72:
+            (car if what < 0.6 else bed if what < 0.67 else repair)(canvas, *at, turn)
 
 
 def _trade(canvas: Canvas, block: Block) -> list[Crown]:

@@ -9,8 +9,8 @@ from datamodules.miniature.canvas import BUILDING, CAR, CLUTTER, IMPERVIOUS, LOW
 FLAT_ROOFS = (("bitumen", 0.58), ("gravel", 0.32), ("metal", 0.10))
 PITCHED_ROOFS = (("tile", 0.60), ("bitumen", 0.33), ("metal", 0.02), ("gravel", 0.05))
 LACQUERS = (
-    ((196, 198, 198, 158), 0.26), ((150, 154, 158, 128), 0.22), ((92, 96, 102, 88), 0.16), ((46, 48, 52, 44), 0.16),
-    ((128, 52, 48, 112), 0.09), ((58, 76, 118, 78), 0.11),
+    ((226, 228, 230, 180), 0.34), ((184, 188, 194, 150), 0.20), ((62, 66, 78, 62), 0.06), ((34, 36, 42, 36), 0.14),
+    ((158, 40, 38, 124), 0.13), ((40, 66, 146, 80), 0.13),
 )  # fmt: skip
 
 
@@ -86,7 +86,7 @@ def shrubs(canvas: Canvas, u: float, v: float, w: float, h: float, top: float, t
 def car(canvas: Canvas, u: float, v: float, turn: float) -> None:
     """Paint a car of about 4.5 x 1.8 m along its heading `turn`, with bonnet, cabin and dark screens; 1.5 m high."""
     rng = canvas.rng
-    length, width = rng.normal(4.5, 0.25), rng.normal(1.85, 0.06)
+    length, width = rng.normal(4.6, 0.2), rng.normal(1.95, 0.06)
     lacquer = np.array(pick(canvas, LACQUERS), np.float32) * np.float32(np.exp(rng.normal(0, 0.08)))
     turn = turn + (np.pi if canvas.chance(0.5) else 0.0)
     patch = canvas.patch(u, v, length, width, turn)

@@ -97,7 +97,7 @@ def _parked_cars(canvas: Canvas, columns: list[tuple[float, float]], rows: list[
                     place = (kerb + canvas.rng.normal(0, 0.08), along + canvas.rng.normal(0, 0.3))
                     u, v = place if turn else place[::-1]
                     what = canvas.rng.random()
-                    for share, paint in ((density, car), (0.07, bed), (0.10, repair)):
+                    for share, paint in ((density, car), (0.05, bed), (0.04, repair)):
                         if 0 <= what < share:
                             paint(canvas, u, v, turn + canvas.rng.normal(0, 0.03))
                         what -= share
