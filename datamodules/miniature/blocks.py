@@ -70,8 +70,8 @@ def _crowns(canvas: Canvas, block: Block, number: float) -> list[Crown]:
         (
             rng.uniform(block.left, block.right),
             rng.uniform(block.near, block.far),
-            radius := rng.uniform(1.6, 4.0),
-            float(np.clip(2.2 * radius + rng.normal(1.2, 1.0), 3, 10)),
+            radius := rng.uniform(2.2, 4.5),
+            float(np.clip(2.0 * radius + rng.normal(0.8, 1.0), 3.5, 10)),
         )
         for _ in range(count)
     ]
@@ -125,13 +125,13 @@ def _parcel(canvas: Canvas, parcel: Block, street: int) -> list[Crown]:
     if canvas.chance(0.6):
         car(canvas, inwards(setback + 2.5), drive, rng.normal(0, 0.04))
     for v in (parcel.near, parcel.far):
-        if canvas.chance(0.4):
-            shrubs(canvas, parcel.centre[0], v, parcel.width, rng.uniform(1.2, 1.8), rng.uniform(0.7, 1.6))
-    for _ in range(int(rng.integers(0, 4))):
-        shrubs(canvas, inwards(rng.uniform(1, 22)), rng.uniform(parcel.near, parcel.far), *rng.uniform(1.4, 5, 2), rng.uniform(0.4, 1.7))
+        if canvas.chance(0.3):
+            shrubs(canvas, parcel.centre[0], v, parcel.width, rng.uniform(1.5, 2.2), rng.uniform(0.7, 1.6))
+    for _ in range(int(rng.integers(0, 3))):
+        shrubs(canvas, inwards(rng.uniform(1, 22)), rng.uniform(parcel.near, parcel.far), *rng.uniform(2.2, 5.5, 2), rng.uniform(0.4, 1.5))
     if canvas.chance(0.7):
         _clutter(canvas, inwards(rng.uniform(setback + depth + 3, max(setback + depth + 4, parcel.width - 2))), rng.uniform(parcel.near + 3, parcel.far - 3))
-    return _crowns(canvas, parcel, 1.3)
+    return _crowns(canvas, parcel, 1.0)
 
 
 def _courtyard(canvas: Canvas, block: Block) -> list[Crown]:
@@ -159,7 +159,7 @@ def _courtyard(canvas: Canvas, block: Block) -> list[Crown]:
     for _ in range(3):
         _clutter(canvas, rng.uniform(court.left + 2, court.right - 2), rng.uniform(court.near + 2, court.far - 2))
     shrubs(canvas, *green.centre, green.width * 0.6, rng.uniform(1, 2.5), rng.uniform(0.5, 1.4))
-    return _crowns(canvas, green, 1.8)
+    return _crowns(canvas, green, 1.3)
 
 
 def _slabs(canvas: Canvas, block: Block) -> list[Crown]:
@@ -175,7 +175,7 @@ def _slabs(canvas: Canvas, block: Block) -> list[Crown]:
             _parking(canvas, rest.left + 1, rest.left + 1 + rest.width * rng.uniform(0.4, 0.7), rest.near + 3.5)
         shrubs(canvas, piece.centre[0], v + 7.2, piece.width * 0.5, 1.3, rng.uniform(0.5, 1.3))
         _clutter(canvas, rng.uniform(rest.left + 3, rest.right - 3), rest.far - 2.5)
-        crowns += _crowns(canvas, rest, 2.0)
+        crowns += _crowns(canvas, rest, 1.5)
     return crowns
 
 
@@ -216,7 +216,7 @@ def _park(canvas: Canvas, block: Block) -> list[Crown]:
     basin(canvas, u + rng.uniform(-9, 9), block.near + 12, rng.uniform(10, 16), rng.uniform(8, 12), "water", rng.uniform(0, 3))
     house(canvas, block.left + 8, v, 9, 7, 1, pitched=True)
     canvas.slab(block.right - 6, v, 8, 8, CLUTTER, "soil")
-    return _crowns(canvas, Block(block.left, block.right, block.near, block.far - 18), 1.7)
+    return _crowns(canvas, Block(block.left, block.right, block.near, block.far - 18), 1.3)
 
 
 def _site(canvas: Canvas, block: Block) -> list[Crown]:

@@ -95,6 +95,8 @@ def car(canvas: Canvas, u: float, v: float, turn: float) -> None:
     p, q = abs(patch.p), abs(patch.q)
     corner = (np.clip(p - length / 2 + 0.5, 0, None) ** 2 + np.clip(q - width / 2 + 0.5, 0, None) ** 2) < 0.25
     body = patch.inside & corner
+    if (canvas.label[patch.at][body] == CAR).any():
+        return  # the place is taken
     cabin = abs(patch.p + 0.3) < 1.35
     canvas.fill(patch.at, body, CAR, "lacquer", np.where(cabin, 1.5, 0.95), lacquer)
     screens = body & (abs(abs(patch.p + 0.3) - 1.15) < 0.32) & (q < width / 2 - 0.15)

@@ -5,7 +5,7 @@ Source of every name and rule: dataset dossier, sections 2, 3.1-3.5 and 11.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -77,10 +77,12 @@ def write_potsdam(
     for tile in wanted:
         _check(size, tile)
     if progress:
-        from tqdm import tqdm
+        from rich.progress import track
 
-        wanted = tqdm(wanted, desc="miniature", unit="tile")
-    for tile in wanted:
+        steps: Iterable[str] = track(wanted, description="miniature")
+    else:
+        steps = wanted
+    for tile in steps:
         _write_tile(Path(root), tile, size, seed, frozenset(quirks))
 
 

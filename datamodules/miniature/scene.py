@@ -73,16 +73,16 @@ def _footway(canvas: Canvas, block: Block) -> list[tuple[float, float, float, fl
     """Pave the rim of a block, sometimes with a green strip at the kerb, and plant street trees; return the trees."""
     rng = canvas.rng
     canvas.slab(*block.centre, block.width, block.depth, IMPERVIOUS, str(pick(canvas, FOOTWAYS)))
-    if canvas.chance(0.3):
-        canvas.slab(block.right - 0.8, block.centre[1], 1.6, block.depth - 4, LOW_VEGETATION, "meadow")
+    if canvas.chance(0.2):
+        canvas.slab(block.right - 1.2, block.centre[1], 2.4, block.depth - 4, LOW_VEGETATION, "meadow")
     trees = []
     for side in (block.left, block.right):
         if canvas.chance(0.45):
             spacing, top = rng.uniform(7, 12), rng.uniform(5, 10)
             for v in np.arange(block.near + 4, block.far - 4, spacing):
-                trees.append((side + rng.normal(0, 0.4), float(v), rng.uniform(1.8, 3.2), top * rng.uniform(0.8, 1.2)))
-    if canvas.chance(0.2):
-        shrubs(canvas, block.left + 0.7, block.centre[1], 1.2, block.depth / 2, rng.uniform(0.5, 1.2))
+                trees.append((side + rng.normal(0, 0.4), float(v), rng.uniform(2.2, 3.6), top * rng.uniform(0.8, 1.2)))
+    if canvas.chance(0.1):
+        shrubs(canvas, block.left + 0.9, block.centre[1], 1.6, block.depth / 2, rng.uniform(0.5, 1.2))
     return trees
 
 
@@ -91,13 +91,13 @@ def _parked_cars(canvas: Canvas, columns: list[tuple[float, float]], rows: list[
     reach = canvas.reach
     for intervals, turn in ((columns, np.pi / 2), (rows, 0.0)):
         for (_, start), (end, _) in zip(intervals, intervals[1:], strict=False):
-            density = canvas.rng.uniform(0.08, 0.4)
+            density = canvas.rng.uniform(0.08, 0.45)
             for kerb in (start + 1.15, end - 1.15):
                 for along in np.arange(-reach, reach, 5.8):
                     place = (kerb + canvas.rng.normal(0, 0.08), along + canvas.rng.normal(0, 0.3))
                     u, v = place if turn else place[::-1]
                     what = canvas.rng.random()
-                    for share, paint in ((density, car), (0.05, bed), (0.04, repair)):
+                    for share, paint in ((density, car), (0.04, bed), (0.04, repair)):
                         if 0 <= what < share:
                             paint(canvas, u, v, turn + canvas.rng.normal(0, 0.03))
                         what -= share

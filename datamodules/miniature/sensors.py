@@ -23,11 +23,11 @@ class Light:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Light:
-        """Draw the light of one tile: sun in the south-east to south-west, 35-55 degrees high."""
-        brightness = np.exp(rng.normal(0, 0.06))
+        """Draw the light of one tile: sun in the south-east to south-west, 40-58 degrees high."""
+        brightness = 1.12 * np.exp(rng.normal(0, 0.05))
         gain = brightness * np.exp(rng.normal(0, [0.02, 0.015, 0.03, 0.04]))
         haze = rng.uniform(0, 10) * np.array([0.7, 0.9, 1.2, 0.2])
-        return cls(np.radians(rng.uniform(130, 230)), np.radians(rng.uniform(35, 55)), gain, haze)
+        return cls(np.radians(rng.uniform(130, 230)), np.radians(rng.uniform(40, 58)), gain, haze)
 
 
 def photograph(scene: Scene, rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -39,7 +39,7 @@ def photograph(scene: Scene, rng: np.random.Generator) -> NDArray[np.uint8]:
     image = surface * (sky + (1 - sky) * sunlit)
     image = ndimage.gaussian_filter(image, (0, 0.55, 0.55))
     image = image * light.gain[:, None, None] + light.haze[:, None, None]
-    image += rng.normal(0, 1, image.shape) * np.array([2.5, 2.5, 2.8, 3.5])[:, None, None]
+    image += rng.normal(0, 1, image.shape) * np.array([2.2, 2.2, 2.4, 3.0])[:, None, None]
     return np.clip(np.rint(image), 0, 255).astype(np.uint8)
 
 
@@ -100,8 +100,8 @@ def surface_model(scene: Scene, rng: np.random.Generator) -> NDArray[np.float32]
     rough = np.array([0.07, 0.32, 0.10, 0.32, 0.10, 0.10])[scene.label]
     crowns = np.clip(0.85 + 0.12 * noise(4.0), 0.5, 1)  # bare twigs let the match slip through
     height *= kept[pieces] * np.where(scene.label == TREE, crowns, 1)
-    height = ndimage.gaussian_filter(height + rough * noise(1.5), 1.5)
-    lost = np.clip(2 * noise(6.0) - 2.8, 0, 1)  # here matching failed, and the gap is filled from around it
+    height = ndimage.gaussian_filter(height + rough * noise(1.5), 1.2)
+    lost = np.clip(2 * noise(6.0) - 3.0, 0, 1)  # here matching failed, and the gap is filled from around it
     height += lost * (ndimage.gaussian_filter(height, 8.0) - height)
-    height += 0.05 * noise(0.4) + 0.08 * noise(1.0) + 0.14 * noise(3.0) + 0.2 * noise(8.0)
+    height += 0.05 * noise(0.4) + 0.08 * noise(1.0) + 0.12 * noise(3.0) + 0.12 * noise(8.0)
     return height.astype(np.float32)
