@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict
 from math import ceil, isfinite
@@ -19,7 +18,7 @@ _WORD = (1 << 64) - 1
 
 
 def mix_seed(*values: int) -> int:
-    """One 64-bit seed from several integers: per value, add it to the state and apply splitmix64 (Steele et al. 2014)."""
+    """One 64-bit seed from several integers: add each to the state and apply splitmix64 (Steele et al. 2014)."""
     state = 0
     for value in values:
         state = (state + value + 0x9E3779B97F4A7C15) & _WORD
@@ -74,17 +73,17 @@ class AnyModalitySegmenter(L.LightningModule):
         self.num_classes, self.ignore_index, self.seed = num_classes, ignore_index, seed
         self.loss_weights = {**self.default_loss_weights, **(loss_weights or {})}
 
-    @abstractmethod
     def encode(self, images: Mapping[str, Tensor]) -> dict[str, Any]:
         """{modality: B x C x H x W} -> {modality: anything}; each entry depends on its own modality only."""
+        raise NotImplementedError
 
-    @abstractmethod
     def decode(self, encoded: Mapping[str, Any], size: tuple[int, int]) -> Tensor:
-        """Any non-empty subset of `encode`'s result -> logits (before softmax) B x K x H x W; `size` = (H, W) of the images."""
+        """Any non-empty subset of `encode`'s result -> logits before softmax, B x K x H x W for images of `size`."""
+        raise NotImplementedError
 
-    @abstractmethod
     def training_losses(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Named, unweighted scalar loss terms of a batch; the names are keys of `default_loss_weights`."""
+        raise NotImplementedError
 
     def forward(self, images: Mapping[str, Tensor]) -> Tensor:
         """Logits B x K x H x W from any non-empty subset of the modalities."""

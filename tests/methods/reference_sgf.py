@@ -33,7 +33,7 @@ def attention(block: TokenAttention, query: Tensor, tokens: Tensor) -> tuple[Ten
 
 
 def literal_sgf(scale: SGFScale, features: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """Eqs. 3-10: {modality: B x C x H x W} -> f_SGF B x C x H x W, robustness M x B x H x W; proto_norm none or mean."""
+    """Eqs. 3-10: {modality: B x C x H x W} -> f_SGF B x C x H x W, robustness M x B x H x W; not softmax prototypes."""
     f = [project(scale.projectors[m], feature) for m, feature in features.items()]
     batch, channels, height, width = f[0].shape
     compact = torch.cat([scale.semantic_filter(x).flatten(2) for x in f], 2)
