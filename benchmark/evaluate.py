@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         store=arguments.store,
     )
     same = (wanted.data, wanted.protocol, list(overrides)) == (trained["data"], trained["protocol"], [])
-    request = checked_request(wanted, [*trained["overrides"], *overrides])
+    request = checked_request(wanted, [*trained["overrides"], *without_pretrained(trained), *overrides])
     from benchmark.cli import build
 
     run_dir = checkpoint.resolve().parent.parent
@@ -51,13 +51,19 @@ def trained_request(checkpoint: Path) -> dict[str, Any]:
     """
     path = checkpoint.resolve().parent.parent / "config.json"
     try:
-        request = json.loads(path.read_text(encoding="utf-8"))["request"]
+        content = json.loads(path.read_text(encoding="utf-8"))
+        request, model = content["request"], content["resolved"]["model"]["init_args"]
     except (OSError, json.JSONDecodeError, KeyError) as error:
         raise UserError(
             f"{checkpoint} does not lie in a run directory: {path} cannot be read. "
             "Keep checkpoints where bench wrote them."
         ) from error
-    return dict(request)
+    return {**request, "model": model}
+
+
+def without_pretrained(trained: dict[str, Any]) -> list[str]:
+    """Words that keep a network from looking for pretrained weights which the checkpoint replaces anyway."""
+    return ["--model.init_args.pretrained", "false"] if trained["model"].get("pretrained") else []
 
 
 def print_scores(cli: Any, result: Any) -> None:
