@@ -97,7 +97,10 @@ def _gardens(canvas: Canvas, block: Block) -> list[Crown]:
     """Two rows of parcels back to back, each with a house, a drive, a lawn, hedges and trees."""
     u = block.centre[0]
     crowns = []
-    for half, street in ((Block(block.left, u, block.near, block.far), -1), (Block(u, block.right, block.near, block.far), 1)):
+    for half, street in (
+        (Block(block.left, u, block.near, block.far), -1),
+        (Block(u, block.right, block.near, block.far), 1),
+    ):
         for parcel in half.cut(canvas.rng.uniform(14, 18)):
             crowns += _parcel(canvas, parcel, street)
     return crowns
@@ -128,9 +131,19 @@ def _parcel(canvas: Canvas, parcel: Block, street: int) -> list[Crown]:
         if canvas.chance(0.3):
             shrubs(canvas, parcel.centre[0], v, parcel.width, rng.uniform(1.5, 2.2), rng.uniform(0.7, 1.6))
     for _ in range(int(rng.integers(0, 3))):
-        shrubs(canvas, inwards(rng.uniform(1, 22)), rng.uniform(parcel.near, parcel.far), *rng.uniform(2.2, 5.5, 2), rng.uniform(0.4, 1.5))
+        shrubs(
+            canvas,
+            inwards(rng.uniform(1, 22)),
+            rng.uniform(parcel.near, parcel.far),
+            *rng.uniform(2.2, 5.5, 2),
+            rng.uniform(0.4, 1.5),
+        )
     if canvas.chance(0.7):
-        _clutter(canvas, inwards(rng.uniform(setback + depth + 3, max(setback + depth + 4, parcel.width - 2))), rng.uniform(parcel.near + 3, parcel.far - 3))
+        _clutter(
+            canvas,
+            inwards(rng.uniform(setback + depth + 3, max(setback + depth + 4, parcel.width - 2))),
+            rng.uniform(parcel.near + 3, parcel.far - 3),
+        )
     return _crowns(canvas, parcel, 1.0)
 
 
@@ -146,7 +159,14 @@ def _courtyard(canvas: Canvas, block: Block) -> list[Crown]:
     for left in (block.left, block.right - deep):
         for piece in Block(left, left + deep, block.near, block.far).cut(rng.uniform(12, 18)):
             if canvas.chance(0.88):
-                house(canvas, *piece.centre, deep, piece.depth, max(1, storeys + int(rng.integers(-1, 2))), pitched=pitched)
+                house(
+                    canvas,
+                    *piece.centre,
+                    deep,
+                    piece.depth,
+                    max(1, storeys + int(rng.integers(-1, 2))),
+                    pitched=pitched,
+                )
     for v in (block.near + deep / 2, block.far - deep / 2):
         for u in np.arange(court.left, court.right - 6, 14):
             if canvas.chance(0.75):
@@ -169,7 +189,15 @@ def _slabs(canvas: Canvas, block: Block) -> list[Crown]:
     crowns = []
     for piece in block.cut(rng.uniform(22, 28)):
         v = piece.near + 6.5
-        house(canvas, piece.centre[0], v, piece.width - rng.uniform(2, 6), rng.uniform(10, 12.5), int(rng.integers(3, 5)), pitched=canvas.chance(0.25))
+        house(
+            canvas,
+            piece.centre[0],
+            v,
+            piece.width - rng.uniform(2, 6),
+            rng.uniform(10, 12.5),
+            int(rng.integers(3, 5)),
+            pitched=canvas.chance(0.25),
+        )
         rest = Block(piece.left, piece.right, v + 7.5, piece.far)
         if canvas.chance(0.5) and rest.depth > 5:
             _parking(canvas, rest.left + 1, rest.left + 1 + rest.width * rng.uniform(0.4, 0.7), rest.near + 3.5)
@@ -194,7 +222,15 @@ def _trade(canvas: Canvas, block: Block) -> list[Crown]:
     rng = canvas.rng
     _yard(canvas, *block.centre, block.width, block.depth)
     hall = block.depth * rng.uniform(0.42, 0.58)
-    house(canvas, block.centre[0], block.near + hall / 2 + 1, block.width - 5, hall, int(rng.integers(1, 3)), pitched=False)
+    house(
+        canvas,
+        block.centre[0],
+        block.near + hall / 2 + 1,
+        block.width - 5,
+        hall,
+        int(rng.integers(1, 3)),
+        pitched=False,
+    )
     for v in (block.near + hall + 7, block.near + hall + 17):
         if v < block.far - 4:
             _parking(canvas, block.left + 3, block.right - 9, v)
@@ -213,7 +249,15 @@ def _park(canvas: Canvas, block: Block) -> list[Crown]:
     u, v = block.centre
     _yard(canvas, u + rng.uniform(-8, 8), v, 2.5, block.depth)
     canvas.slab(u, block.far - 11, rng.uniform(18, 26), 14, IMPERVIOUS, "turf")
-    basin(canvas, u + rng.uniform(-9, 9), block.near + 12, rng.uniform(10, 16), rng.uniform(8, 12), "water", rng.uniform(0, 3))
+    basin(
+        canvas,
+        u + rng.uniform(-9, 9),
+        block.near + 12,
+        rng.uniform(10, 16),
+        rng.uniform(8, 12),
+        "water",
+        rng.uniform(0, 3),
+    )
     house(canvas, block.left + 8, v, 9, 7, 1, pitched=True)
     canvas.slab(block.right - 6, v, 8, 8, CLUTTER, "soil")
     return _crowns(canvas, Block(block.left, block.right, block.near, block.far - 18), 1.3)

@@ -54,7 +54,7 @@ INDEX = {material.name: number for number, material in enumerate(MATERIALS)}
 
 @dataclass
 class Canvas:
-    """Rasters being painted. Positions u, v are metres from the centre of the scene in a frame turned by `angle` (rad)."""
+    """Rasters being painted. Positions u, v are metres from the scene's centre in a frame turned by `angle` (rad)."""
 
     size: int
     gsd: float
@@ -101,9 +101,7 @@ class Canvas:
         dx = ((np.arange(left, right) + 0.5) * self.gsd - x)[None, :]
         dy = ((np.arange(top, bottom) + 0.5) * self.gsd - y)[:, None]
         p, q = dx * cos + dy * sin, dy * cos - dx * sin
-        return Patch(
-            (slice(top, bottom), slice(left, right)), p, q, (abs(p) < w / 2) & (abs(q) < h / 2)
-        )
+        return Patch((slice(top, bottom), slice(left, right)), p, q, (abs(p) < w / 2) & (abs(q) < h / 2))
 
     def fill(
         self,

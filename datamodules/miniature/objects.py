@@ -1,4 +1,4 @@
-"""The things a suburb consists of, each painted by one function: houses, trees, hedges, cars, and what counts as clutter."""
+"""What a suburb consists of, each painted by one function: houses, trees, hedges, cars, and what counts as clutter."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ def pick(canvas: Canvas, table: tuple[tuple[object, float], ...]) -> object:
     return table[int(canvas.rng.choice(len(table), p=weights / weights.sum()))][0]
 
 
-def house(canvas: Canvas, u: float, v: float, w: float, h: float, storeys: int, *, pitched: bool, turn: float = 0.0) -> None:
-    """Paint a building of w x h metres: eaves at 2.9 m a storey, a flat roof or a gable or hip along the longer side."""
+def house(
+    canvas: Canvas, u: float, v: float, w: float, h: float, storeys: int, *, pitched: bool, turn: float = 0.0
+) -> None:
+    """Paint a building of w x h metres: eaves at 2.9 m a storey, roof flat or a gable or hip along the longer side."""
     rng = canvas.rng
     patch = canvas.patch(u, v, w, h, turn)
     eaves = 2.9 * storeys + rng.uniform(0.1, 0.6)
@@ -117,7 +119,12 @@ def repair(canvas: Canvas, u: float, v: float, turn: float) -> None:
 
 def container(canvas: Canvas, u: float, v: float, turn: float) -> None:
     """Paint a skip or shipping container, 2-2.6 m high, in any lacquer (clutter)."""
-    colours = (((64, 84, 116, 84), 1.0), ((132, 78, 58, 108), 1.0), ((84, 104, 80, 78), 1.0), ((150, 150, 146, 120), 1.0))
+    colours = (
+        ((64, 84, 116, 84), 1.0),
+        ((132, 78, 58, 108), 1.0),
+        ((84, 104, 80, 78), 1.0),
+        ((150, 150, 146, 120), 1.0),
+    )
     counts = np.array(pick(canvas, colours), np.float32)
     length = canvas.rng.choice([3.4, 6.1])
     canvas.slab(u, v, length, 2.4, CLUTTER, "lacquer", canvas.rng.uniform(1.5, 2.6), turn, counts)
@@ -131,7 +138,9 @@ def heap(canvas: Canvas, u: float, v: float, radius: float) -> None:
     if patch is None:
         return
     theta = np.arctan2(patch.q, patch.p)
-    r = np.hypot(patch.p, patch.q) / (radius * (1 + 0.15 * np.sin(2 * theta + phases[0]) + 0.08 * np.sin(5 * theta + phases[1])))
+    r = np.hypot(patch.p, patch.q) / (
+        radius * (1 + 0.15 * np.sin(2 * theta + phases[0]) + 0.08 * np.sin(5 * theta + phases[1]))
+    )
     canvas.fill(patch.at, r < 1, CLUTTER, "junk", top * np.sqrt(np.clip(1 - r, 0, 1)), tint)
 
 

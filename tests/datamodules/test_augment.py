@@ -43,6 +43,6 @@ def test_colour_jitter_leaves_heights_alone_and_stays_in_range() -> None:
     jittered = jitter_colour(np.random.default_rng(0), images, {"rgb": 255.0}, 0.5)
     assert jittered["dsm"] is images["dsm"]
     assert not torch.equal(jittered["rgb"], images["rgb"])
-    assert 0 <= jittered["rgb"].min() and jittered["rgb"].max() <= 255
+    assert jittered["rgb"].min() >= 0 and jittered["rgb"].max() <= 255
     unchanged = jitter_colour(np.random.default_rng(0), images, {"rgb": 255.0}, 0.0)
     assert torch.equal(unchanged["rgb"], images["rgb"])
