@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import sys
 from collections.abc import Sequence
@@ -117,7 +118,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         importlib.import_module(COMMANDS[arguments.command][2]).run(arguments, overrides)
     except UserError as error:
-        print(f"imss: {error}", file=sys.stderr)
+        # a reading process hands its error over with a traceback in front
+        print(f"imss: {str(error).rsplit('UserError: ', 1)[-1].strip()}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        print(f"imss: the disk is full ({error}); make room, the same command continues.", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("imss: interrupted; the same command continues where it stopped.", file=sys.stderr)

@@ -154,7 +154,8 @@ class BenchCLI(LightningCLI):
         return [*callbacks, LearningRateMonitor(logging_interval="step")]
 
     def _loggers(self) -> list[Logger]:
-        loggers: list[Logger] = [CSVLogger(str(self.run_dir), name="", version="logs")]
+        # a new version per attempt: continuing in an old one would delete what was logged before the interruption
+        loggers: list[Logger] = [CSVLogger(str(self.run_dir), name="logs")]
         if self.request.logger == "wandb":
             loggers.append(self._wandb())
         return loggers

@@ -62,7 +62,7 @@ def test_a_cell_leaves_record_leaderboard_and_manifest(finished: Path) -> None:
     assert len(set(totals.tolist())) == 1, "every subset is scored on the same pixels"
     for suffix in ("csv", "md", "tex"):
         assert (finished.parent / "leaderboards" / f"tiny.{suffix}").exists()
-    text = (run / "logs" / "metrics.csv").read_text().splitlines()[0]
+    text = (run / "logs" / "version_0" / "metrics.csv").read_text().splitlines()[0]
     assert {"val/average_miou", "val/top1_miou", "val/last1_miou", "val/miou/R+D"} <= set(text.split(","))
 
 
@@ -98,7 +98,9 @@ def test_an_interrupted_cell_continues_to_the_same_weights(
             assert stop.code not in (0, None)
     cut = only_run(tmp_path / "cut")
     assert not (cut / "record").exists()
+    logged = (cut / "logs" / "version_0" / "metrics.csv").read_bytes()
     assert bench(tiny_stores, tmp_path / "cut", *epochs) == 0
+    assert (cut / "logs" / "version_0" / "metrics.csv").read_bytes() == logged, "nothing logged is lost"
     states = [weights(only_run(tmp_path / name)) for name in ("whole", "cut")]
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
     counts = [read_record(only_run(tmp_path / name) / "record").counts for name in ("whole", "cut")]
@@ -206,3 +208,18 @@ def test_without_validation_scenes_the_last_weights_count_and_the_table_says_so(
     assert bench(tmp_path / "stores", tmp_path / "runs", "--trainer.max_steps", "1", data="noval") == 0
     assert read_record(only_run(tmp_path / "runs") / "record").manifest["protocol"]["selected"] == "last"
     assert "standard, last" in (tmp_path / "leaderboards" / "noval.md").read_text()
+
+
+def test_a_raster_cut_short_after_the_import_is_one_line(
+    tiny_source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from datamodules.importer import import_dataset
+
+    store = import_dataset("cut", tiny_source, tmp_path / "stores")
+    victim = next(scene for scene in store.scenes if scene.splits["split_standard"] == "train").paths["label"]
+    victim.write_bytes(victim.read_bytes()[:400])
+    # a reading process of its own, as users have it: its error arrives with a traceback in front
+    words = ("--trainer.max_steps", "1", "--data.num_workers", "1")
+    assert bench(tmp_path / "stores", tmp_path / "runs", *words, data="cut") == 2
+    message = one_line(capsys)
+    assert victim.name in message and "--verify" in message
