@@ -50,7 +50,7 @@ class Block:
 
 def paint_block(canvas: Canvas, block: Block) -> list[Crown]:
     """Fill `block` with one kind of settlement; return the crowns to be painted when everything else stands."""
-    kinds = ((_gardens, 0.40), (_courtyard, 0.19), (_slabs, 0.17), (_trade, 0.11), (_park, 0.08), (_site, 0.05))
+    kinds = ((_gardens, 0.44), (_courtyard, 0.18), (_slabs, 0.16), (_trade, 0.10), (_park, 0.07), (_site, 0.05))
     return pick(canvas, kinds)(canvas, block)
 
 
@@ -70,8 +70,8 @@ def _crowns(canvas: Canvas, block: Block, number: float) -> list[Crown]:
         (
             rng.uniform(block.left, block.right),
             rng.uniform(block.near, block.far),
-            radius := rng.uniform(2.8, 5.0),
-            float(np.clip(1.7 * radius + rng.normal(0.8, 1.0), 3.5, 10)),
+            radius := rng.uniform(2.2, 4.5),
+            float(np.clip(2.0 * radius + rng.normal(0.8, 1.0), 3.5, 10)),
         )
         for _ in range(count)
     ]
@@ -101,7 +101,7 @@ def _gardens(canvas: Canvas, block: Block) -> list[Crown]:
         (Block(block.left, u, block.near, block.far), -1),
         (Block(u, block.right, block.near, block.far), 1),
     ):
-        for parcel in half.cut(canvas.rng.uniform(17, 22)):
+        for parcel in half.cut(canvas.rng.uniform(14, 18)):
             crowns += _parcel(canvas, parcel, street)
     return crowns
 
@@ -115,26 +115,27 @@ def _parcel(canvas: Canvas, parcel: Block, street: int) -> list[Crown]:
     def inwards(distance: float) -> float:
         return front - street * distance
 
-    setback, depth = rng.uniform(3, 6), rng.uniform(10.5, 13)
-    drive, w = parcel.near + 2.3, parcel.depth - 4.2 - rng.uniform(2, 3)
-    _yard(canvas, inwards(setback / 2 + 3), drive, setback + 6, 3.8)
-    if canvas.chance(0.35):
-        _yard(canvas, inwards(setback + depth + 2), parcel.centre[1] + 1, 4.0, rng.uniform(5, 8))
-    middle = parcel.near + 4.2 + w / 2
+    setback, depth = rng.uniform(2.5, 5), rng.uniform(9.5, 12)
+    w = parcel.depth - rng.uniform(3.5, 5)
+    drive = parcel.near + 1.7
+    _yard(canvas, inwards(setback / 2 + 5), drive, setback + 10, 3.0)
+    if canvas.chance(0.5):
+        _yard(canvas, inwards(setback + depth + 1.5), parcel.centre[1] + 1, 3.0, rng.uniform(4, 7))
+    middle = parcel.far - 0.8 - w / 2
     house(canvas, inwards(setback + depth / 2), middle, depth, w, int(rng.integers(1, 4)), pitched=canvas.chance(0.7))
     if canvas.chance(0.55):
-        house(canvas, inwards(setback + 9), drive, 6.5, 3.8, 1, pitched=False)
-    if canvas.chance(0.7):
-        car(canvas, inwards(setback + 2.0), drive, rng.normal(0, 0.04))
+        house(canvas, inwards(setback + 9), drive, 6.0, 3.2, 1, pitched=False)
+    if canvas.chance(0.6):
+        car(canvas, inwards(setback + 2.5), drive, rng.normal(0, 0.04))
     for v in (parcel.near, parcel.far):
-        if canvas.chance(0.2):
-            shrubs(canvas, parcel.centre[0], v, parcel.width, rng.uniform(2.0, 2.6), rng.uniform(0.7, 1.6))
-    for _ in range(int(rng.integers(0, 2))):
+        if canvas.chance(0.3):
+            shrubs(canvas, parcel.centre[0], v, parcel.width, rng.uniform(1.5, 2.2), rng.uniform(0.7, 1.6))
+    for _ in range(int(rng.integers(0, 3))):
         shrubs(
             canvas,
             inwards(rng.uniform(1, 22)),
             rng.uniform(parcel.near, parcel.far),
-            *rng.uniform(3, 6, 2),
+            *rng.uniform(2.2, 5.5, 2),
             rng.uniform(0.4, 1.5),
         )
     if canvas.chance(0.7):
@@ -143,7 +144,7 @@ def _parcel(canvas: Canvas, parcel: Block, street: int) -> list[Crown]:
             inwards(rng.uniform(setback + depth + 3, max(setback + depth + 4, parcel.width - 2))),
             rng.uniform(parcel.near + 3, parcel.far - 3),
         )
-    return _crowns(canvas, parcel, 0.62)
+    return _crowns(canvas, parcel, 1.0)
 
 
 def _courtyard(canvas: Canvas, block: Block) -> list[Crown]:
@@ -177,8 +178,8 @@ def _courtyard(canvas: Canvas, block: Block) -> list[Crown]:
             car(canvas, float(u), rest.far - 2.8, np.pi / 2)
     for _ in range(3):
         _clutter(canvas, rng.uniform(court.left + 2, court.right - 2), rng.uniform(court.near + 2, court.far - 2))
-    shrubs(canvas, *green.centre, green.width * 0.6, rng.uniform(2, 3), rng.uniform(0.5, 1.4))
-    return _crowns(canvas, green, 0.8)
+    shrubs(canvas, *green.centre, green.width * 0.6, rng.uniform(1, 2.5), rng.uniform(0.5, 1.4))
+    return _crowns(canvas, green, 1.3)
 
 
 def _slabs(canvas: Canvas, block: Block) -> list[Crown]:
@@ -200,9 +201,9 @@ def _slabs(canvas: Canvas, block: Block) -> list[Crown]:
         rest = Block(piece.left, piece.right, v + 7.5, piece.far)
         if canvas.chance(0.5) and rest.depth > 5:
             _parking(canvas, rest.left + 1, rest.left + 1 + rest.width * rng.uniform(0.4, 0.7), rest.near + 3.5)
-        shrubs(canvas, piece.centre[0], v + 7.8, piece.width * 0.5, 2.4, rng.uniform(0.5, 1.3))
+        shrubs(canvas, piece.centre[0], v + 7.2, piece.width * 0.5, 1.3, rng.uniform(0.5, 1.3))
         _clutter(canvas, rng.uniform(rest.left + 3, rest.right - 3), rest.far - 2.5)
-        crowns += _crowns(canvas, rest, 0.9)
+        crowns += _crowns(canvas, rest, 1.5)
     return crowns
 
 
@@ -237,7 +238,7 @@ def _trade(canvas: Canvas, block: Block) -> list[Crown]:
         _clutter(canvas, block.right - 5, float(v))
     green = Block(block.left, block.right, block.far - 4, block.far)
     _lawn(canvas, green)
-    return _crowns(canvas, green, 1.2)
+    return _crowns(canvas, green, 2.0)
 
 
 def _park(canvas: Canvas, block: Block) -> list[Crown]:
@@ -259,7 +260,7 @@ def _park(canvas: Canvas, block: Block) -> list[Crown]:
     )
     house(canvas, block.left + 8, v, 9, 7, 1, pitched=True)
     canvas.slab(block.right - 6, v, 8, 8, CLUTTER, "soil")
-    return _crowns(canvas, Block(block.left, block.right, block.near, block.far - 18), 0.8)
+    return _crowns(canvas, Block(block.left, block.right, block.near, block.far - 18), 1.3)
 
 
 def _site(canvas: Canvas, block: Block) -> list[Crown]:
@@ -277,4 +278,4 @@ def _site(canvas: Canvas, block: Block) -> list[Crown]:
     _yard(canvas, block.left + 3, v, 6, block.depth)
     green = Block(block.right - 12, block.right, block.near, block.far)
     _lawn(canvas, green)
-    return _crowns(canvas, green, 0.8)
+    return _crowns(canvas, green, 1.5)

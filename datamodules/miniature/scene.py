@@ -34,7 +34,7 @@ def paint_scene(size: int, gsd: float, rng: np.random.Generator) -> Scene:
     """Paint one scene of `size` x `size` pixels of `gsd` metres: streets, then blocks, then parked cars, then trees."""
     canvas = Canvas(size, gsd, float(rng.uniform(-0.6, 0.6)), rng)
     reach = canvas.reach
-    columns, rows = _intervals(canvas, 44, 56), _intervals(canvas, 50, 72)
+    columns, rows = _intervals(canvas, 40, 52), _intervals(canvas, 46, 68)
     canvas.slab(0, 0, 2 * reach, 2 * reach, IMPERVIOUS, "asphalt")
     _carriageways(canvas, columns, rows)
     trees: list[tuple[float, float, float, float]] = []
@@ -78,9 +78,9 @@ def _footway(canvas: Canvas, block: Block) -> list[tuple[float, float, float, fl
     trees = []
     for side in (block.left, block.right):
         if canvas.chance(0.45):
-            spacing, top = rng.uniform(9, 14), rng.uniform(5, 10)
+            spacing, top = rng.uniform(7, 12), rng.uniform(5, 10)
             for v in np.arange(block.near + 4, block.far - 4, spacing):
-                trees.append((side + rng.normal(0, 0.4), float(v), rng.uniform(2.6, 3.8), top * rng.uniform(0.8, 1.2)))
+                trees.append((side + rng.normal(0, 0.4), float(v), rng.uniform(2.2, 3.6), top * rng.uniform(0.8, 1.2)))
     if canvas.chance(0.1):
         shrubs(canvas, block.left + 0.9, block.centre[1], 1.6, block.depth / 2, rng.uniform(0.5, 1.2))
     return trees

@@ -23,11 +23,11 @@ class Light:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Light:
-        """Draw the light of one tile: sun in the south-east to south-west, 44-60 degrees high."""
+        """Draw the light of one tile: sun in the south-east to south-west, 40-58 degrees high."""
         brightness = 1.12 * np.exp(rng.normal(0, 0.05))
         gain = brightness * np.exp(rng.normal(0, [0.02, 0.015, 0.03, 0.04]))
         haze = rng.uniform(0, 10) * np.array([0.7, 0.9, 1.2, 0.2])
-        return cls(np.radians(rng.uniform(130, 230)), np.radians(rng.uniform(44, 60)), gain, haze)
+        return cls(np.radians(rng.uniform(130, 230)), np.radians(rng.uniform(40, 58)), gain, haze)
 
 
 def photograph(scene: Scene, rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -35,7 +35,7 @@ def photograph(scene: Scene, rng: np.random.Generator) -> NDArray[np.uint8]:
     light = Light.draw(rng)
     surface = scene.reflectance * _texture(scene, rng)
     sunlit = (1 - shadows(scene, light)) * _slant(scene, light)
-    sky = np.array([0.52, 0.56, 0.62, 0.46])[:, None, None]  # the sky lights shadows, and blue most of all
+    sky = np.array([0.42, 0.46, 0.53, 0.36])[:, None, None]  # the sky lights shadows, and blue most of all
     image = surface * (sky + (1 - sky) * sunlit)
     image = ndimage.gaussian_filter(image, (0, 0.55, 0.55))
     image = image * light.gain[:, None, None] + light.haze[:, None, None]
@@ -91,13 +91,13 @@ def surface_model(scene: Scene, rng: np.random.Generator) -> NDArray[np.float32]
     """Return measured heights above ground (H x W float32, m): matched images blur edges, lose cars, and add noise."""
     height = scene.height.astype(float)
     pieces, number = ndimage.label(scene.label == CAR)
-    kept = np.concatenate([[1.0], np.clip(rng.normal(0.85, 0.2, number), 0, 1)])  # what moves between images fades
+    kept = np.concatenate([[1.0], np.clip(rng.normal(0.95, 0.15, number), 0, 1)])  # what moves between images fades
 
     def noise(sigma: float) -> NDArray[np.float64]:
         field = ndimage.gaussian_filter(rng.normal(0, 1, height.shape), sigma)
         return field / max(float(field.std()), 1e-9)
 
-    rough = np.array([0.07, 0.40, 0.10, 0.40, 0.10, 0.10])[scene.label]
+    rough = np.array([0.07, 0.32, 0.10, 0.32, 0.10, 0.10])[scene.label]
     crowns = np.clip(0.85 + 0.12 * noise(4.0), 0.5, 1)  # bare twigs let the match slip through
     height *= kept[pieces] * np.where(scene.label == TREE, crowns, 1)
     height = ndimage.gaussian_filter(height + rough * noise(1.5), 1.2)
