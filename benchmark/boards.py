@@ -66,16 +66,17 @@ def show(runs: Path, data: str, out: Path | None = None) -> None:
 
 
 def print_table(data: str, records: Sequence[Record]) -> None:
-    """The shown leaderboard as a terminal table."""
+    """The shown leaderboard as a terminal table, to one decimal; the files have two."""
     from rich.console import Console
     from rich.table import Table
 
-    display = shown(leaderboard(records))
+    display = shown(leaderboard(records), decimals=1, sign="\u00b1")
     table = Table(title=f"{data}: mIoU in per cent")
     for name in display.columns:
         table.add_column(name, justify="left" if name in ("method", "backbone", "protocol") else "right", no_wrap=True)
     for row in display.itertuples(index=False):
         table.add_row(*map(str, row))
     console = Console()
-    console.width = max(console.width, 160)
+    # a narrow terminal wraps lines; nothing is cut off
+    console.width = max(console.width, Console(width=1000).measure(table).maximum)
     console.print(table)

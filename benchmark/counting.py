@@ -124,17 +124,22 @@ class SceneCounter:
         self.counts[subset] += torch.bincount(index.flatten(), minlength=self.bins + 1)[1:]
 
     def _flush(self, row: int) -> None:
-        """Count all held rows above `row` and let go of them."""
+        """Count all held rows above `row`, and move the others to the top of the buffer, one subset at a time."""
         final = min(row - self.top, self.base.shape[0])
         if final <= 0:
             return
         for subset in self.seen:
             self._count(subset, self.base[:final], self.sums[subset, :, :final].argmax(0))
-        self.sums = self.sums[:, :, final:].clone()
-        self.base = self.base[final:].clone()
+        kept = self.base.shape[0] - final
+        for sums in self.sums:
+            sums[:, :kept] = sums[:, final:].clone()
+            sums[:, kept:] = 0
+        self.base[:kept] = self.base[final:].clone()
+        self.base[kept:] = -1
         self.top += final
 
     def _grow(self, rows: int) -> None:
+        """Make room for `rows` rows; happens at the first window, and where a batch spans several bands."""
         missing = rows - self.base.shape[0]
         if missing <= 0:
             return

@@ -65,14 +65,15 @@ def _std(values: np.ndarray) -> float:
     return float(values.std(ddof=1)) if len(values) > 1 else float("nan")
 
 
-def shown(table: pd.DataFrame) -> pd.DataFrame:
+def shown(table: pd.DataFrame, decimals: int = 2, sign: str = " +- ") -> pd.DataFrame:
     """The table as people read it: `mean +- std` in one cell where there are several seeds."""
     if table.empty:
         return table
 
     def cell(row: Mapping[Any, Any], column: str) -> str:
         std = row[f"{column} std"]
-        return f"{row[column]:.2f}" if np.isnan(std) else f"{row[column]:.2f} +- {std:.2f}"
+        mean = f"{row[column]:.{decimals}f}"
+        return mean if np.isnan(std) else f"{mean}{sign}{std:.{decimals}f}"
 
     names = [str(column) for column in table.columns]
     scores = [name for name in names if name.startswith("mIoU ") and not name.endswith(" std")]

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import argparse
 import resource
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmark.names import ROOT
 from benchmark.subsets import modality_subsets
 from usererror import UserError
 
@@ -219,7 +222,13 @@ def step(rounds: int) -> None:
 
 
 def memory(rounds: int) -> None:
-    """Peak memory of evaluating a strip of a 6000 px wide scene with half-overlapping windows."""
+    """Peak memory of evaluating a strip of a 6000 px wide scene with half-overlapping windows, in a fresh process."""
+    words = [sys.executable, "-c", "from benchmark.speed import memory_here; memory_here()"]
+    subprocess.run(words, check=True, cwd=ROOT)
+
+
+def memory_here() -> None:
+    """The work of `memory`; the peak is that of the whole process."""
     import torch
 
     from benchmark.counting import SceneCounter
@@ -234,8 +243,9 @@ def memory(rounds: int) -> None:
     counter = SceneCounter(height, width, places, len(everything), 1, classes, classes)
     peaks: dict[int, float] = {}
     with torch.inference_mode():
-        for start in range(0, len(places), together):
-            batch = places[start : start + together]
+        rows = [list(row) for _, row in groupby(places, key=lambda place: place[0])]
+        # as the evaluation loader does, a batch stays within one row of windows
+        for batch in (row[start : start + together] for row in rows for start in range(0, len(row), together)):
             images = {name: torch.randn(len(batch), model.modalities[name], side, side) for name in names}
             masks = torch.randint(0, classes, (len(batch), side, side))
             counter.prepare(batch, list(masks), list(torch.zeros_like(masks)))
@@ -245,13 +255,11 @@ def memory(rounds: int) -> None:
                 for position, place in enumerate(batch):
                     counter.add(number, place, logits[position])
             counter.done(batch)
-            peaks[batch[-1][0]] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
-            if sys.stderr.isatty():
-                print(f"\r  {start + len(batch)} of {len(places)} windows", end="", file=sys.stderr)
-    rows = ", ".join(f"{peak:.2f} GB at row {row}" for row, peak in peaks.items())
+            peaks[batch[-1][0]] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    found = ", ".join(f"{peak:.2f} GB at row {row}" for row, peak in peaks.items())
     print(
-        f"\r  3 modalities, {classes} classes, {len(everything)} subsets, PVT-v2-b0, window batch {together}: "
-        f"peak {rows} "
+        f"  3 modalities, {classes} classes, {len(everything)} subsets, PVT-v2-b0, window batch {together}: "
+        f"peak {found} "
         "(limit 3 GB). Held are the rows a later window can touch, so the peak stops growing after the second band of "
         "windows and does not depend on the height of the scene; it grows with its width."
     )

@@ -183,7 +183,10 @@ class SceneDataModule(L.LightningDataModule):
         dataset = self.evaluation_windows(part)
         rank, world_size = self._place()
         share = share_scenes([scene.height * scene.width for scene in dataset.scenes], world_size)[rank]
-        patterns = [available_layers(dataset.scene(index), self.layers) for index in range(len(dataset))]
+        patterns = [
+            (available_layers(dataset.scene(index), self.layers), dataset.band(index, self.eval_batch_size))
+            for index in range(len(dataset))
+        ]
         return self._loader(dataset, EvaluationBatches(patterns, dataset.scene_of_index, share, self.eval_batch_size))
 
     def _loader(

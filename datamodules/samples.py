@@ -15,7 +15,7 @@ from datamodules.augment import draw_geometry, jitter_colour
 from datamodules.normalize import Normalizer
 from datamodules.reader import RasterReader
 from datamodules.store import Scene
-from datamodules.windows import Window, covering_windows, random_window
+from datamodules.windows import Window, covering_starts, covering_windows, random_window
 
 IGNORE = 255
 INTERIOR, BAND = 0, 1
@@ -177,6 +177,16 @@ class EvaluationWindows(Dataset[dict[str, Any]]):
                 )
             ),
         }
+
+    def band(self, index: int, batch_size: int) -> tuple[int, int] | None:
+        """(scene number, row) where a row of windows fills a batch, else None.
+
+        A batch that stays within one row of windows lets the evaluation hold no more rows of a wide scene than a
+        window has; in narrow scenes there is little to hold.
+        """
+        number = self.scene_of_index[index]
+        columns = len(covering_starts(self.scenes[number].width, self.window, self.stride))
+        return (number, self.places[index].row) if columns >= batch_size else None
 
     def _read(self, layer: Layer, scene: Scene, place: Window) -> np.ndarray:
         pixels = self.reader.read(scene.paths[layer.raster], place)

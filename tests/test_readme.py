@@ -69,6 +69,19 @@ def test_data_that_is_not_there_is_explained(tmp_path: Path) -> None:
     assert "make data DATA=potsdam SOURCE=" in done.stderr
 
 
+def test_leaderboards_in_the_documents_are_those_of_the_records(tmp_path: Path) -> None:
+    done = make("make leaderboard", f"RUNS={tmp_path}/none", f"ARGS=--out {tmp_path}")
+    assert done.returncode == 0, done.stderr
+    for data, documents in {
+        "miniature": ["README.md", "methods/sgma/README.md"],
+        "ign": ["docs/real_scenes.md"],
+    }.items():
+        rebuilt = (tmp_path / f"{data}.md").read_text()
+        assert rebuilt == (ROOT / "results" / "leaderboards" / f"{data}.md").read_text()
+        for document in documents:
+            assert rebuilt.split("\n\n")[0] in (ROOT / document).read_text(), document
+
+
 def test_help_lists_targets_methods_and_datasets() -> None:
     done = make("make help", f"PYTHON={sys.executable}")
     assert done.returncode == 0

@@ -174,3 +174,13 @@ def test_settings_that_do_not_fit_name_what_would(
 def test_no_store_says_how_to_import_one(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="make data DATA=mine SOURCE="):
         module(tmp_path)
+
+
+def test_a_batch_stays_within_one_row_of_windows_where_a_row_fills_it(
+    store: tuple[Path, dict[str, dict[str, np.ndarray]]],
+) -> None:
+    # 50 px wide, window 16, stride 8: six windows a row; four fit a batch, eight do not fill one
+    rows = [batch["window"][:, 0].unique().tolist() for batch in module(store[0], eval_batch_size=4).test_dataloader()]
+    assert all(len(row) == 1 for row in rows) and sorted({row[0] for row in rows}) == [0, 8, 16, 24]
+    mixed = [batch["window"][:, 0].unique().tolist() for batch in module(store[0], eval_batch_size=8).test_dataloader()]
+    assert any(len(row) > 1 for row in mixed)
