@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         store=arguments.store,
     )
     same = (wanted.data, wanted.protocol, list(overrides)) == (trained["data"], trained["protocol"], [])
-    request = checked_request(wanted, [*trained["overrides"], *without_pretrained(trained), *overrides])
+    request = checked_request(wanted, [*trained["overrides"], *model_words(trained), *overrides])
     from benchmark.cli import build
 
     run_dir = checkpoint.resolve().parent.parent
@@ -61,9 +61,13 @@ def trained_request(checkpoint: Path) -> dict[str, Any]:
     return {**request, "model": model}
 
 
-def without_pretrained(trained: dict[str, Any]) -> list[str]:
-    """Words that keep a network from looking for pretrained weights which the checkpoint replaces anyway."""
-    return ["--model.init_args.pretrained", "false"] if trained["model"].get("pretrained") else []
+def model_words(trained: dict[str, Any]) -> list[str]:
+    """Words that rebuild the network as it was trained, whatever the configs of other data would make of it.
+
+    Pretrained weights are not looked for, since the checkpoint replaces them.
+    """
+    arguments = {key: False if key == "pretrained" else value for key, value in trained["model"].items()}
+    return [f"--model.init_args.{key}={json.dumps(value)}" for key, value in arguments.items()]
 
 
 def print_scores(cli: Any, result: Any) -> None:

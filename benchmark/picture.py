@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmark.bench import checked_request, load_weights, select
-from benchmark.evaluate import trained_request, without_pretrained
+from benchmark.evaluate import trained_request, model_words
 from benchmark.subsets import modality_subsets, subset_name
 from usererror import UserError
 
@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     run_dir = Path(arguments.run).expanduser()
     trained = trained_request(run_dir / "checkpoints" / "last.ckpt")
     trained["runs"] = str(run_dir)
-    request = checked_request(argparse.Namespace(**trained), [*trained["overrides"], *without_pretrained(trained)])
+    request = checked_request(argparse.Namespace(**trained), [*trained["overrides"], *model_words(trained)])
     from benchmark.cli import build
 
     cli = build(request, run_dir=run_dir)

@@ -14,6 +14,7 @@ from benchmark import names
 from benchmark.__main__ import COMMANDS, main
 from benchmark.cell import identity
 from benchmark.cli import BenchCLI, Request, config_files
+from benchmark.evaluate import model_words
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -138,3 +139,10 @@ def test_options_of_other_commands_are_not_swallowed(capsys: pytest.CaptureFixtu
     with pytest.raises(SystemExit):
         main(["leaderboard", "--runz", "x"])
     assert "unrecognized arguments: --runz" in capsys.readouterr().err
+
+
+def test_evaluation_on_other_data_keeps_the_trained_network() -> None:
+    trained = parse("sgma", "miniature", "standard", 0, "--model.proto_norm", "none")["model"]["init_args"]
+    paper = {**trained, "pretrained": True}
+    rebuilt = parse("sgma", "potsdam", "standard", 0, *model_words({"model": paper}))["model"]["init_args"]
+    assert rebuilt == trained, "potsdam's own scale would take another backbone; pretrained weights are not looked for"
