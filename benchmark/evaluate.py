@@ -67,7 +67,9 @@ def model_words(trained: dict[str, Any]) -> list[str]:
     Pretrained weights are not looked for, since the checkpoint replaces them.
     """
     arguments = {key: False if key == "pretrained" else value for key, value in trained["model"].items()}
-    return [f"--model.init_args.{key}={json.dumps(value)}" for key, value in arguments.items()]
+    # a quoted string is not taken for a Literal by the parser
+    texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in arguments.items()}
+    return [f"--model.init_args.{key}={text}" for key, text in texts.items()]
 
 
 def print_scores(cli: Any, result: Any) -> None:

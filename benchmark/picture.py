@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmark.bench import checked_request, load_weights, select
-from benchmark.evaluate import trained_request, model_words
+from benchmark.evaluate import model_words, trained_request
 from benchmark.subsets import modality_subsets, subset_name
 from usererror import UserError
 
