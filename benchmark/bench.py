@@ -209,7 +209,7 @@ def manifest(cli: BenchCLI, checkpoint: Path, selected: str, steps: int, duratio
 
 
 def _model_hparams(cli: BenchCLI) -> dict[str, Any]:
-    # after linking, the parsed configuration still holds the unlinked values (DESIGN, section 10, program 2)
+    # after linking, the parsed configuration still holds the unlinked values
     return json.loads(json.dumps(dict(cli.model.hparams), default=str))
 
 

@@ -48,7 +48,7 @@ class Request:
 
 
 def config_files(method: str, data: str, protocol: str) -> list[Path]:
-    """Files in the order in which they are merged (DESIGN, section 10); a variant stands on its method's file."""
+    """Files in the order in which they are merged; a variant stands on its method's file."""
     own = CONFIGS / "data" / f"{data}.yaml"
     data_file = own if own.exists() else CONFIGS / "folder.yaml"
     scale = _read(data_file)["cell"]["scale"]

@@ -34,7 +34,7 @@ class _Pass:
 
 
 class MissingModalityEvaluation(L.Callback):
-    """Scores every non-empty subset of the modalities in validate and test (DESIGN sections 5 and 6).
+    """Scores every non-empty subset of the modalities in validate and test.
 
     `validation_step` and `test_step` return `{"encoded": ...}`; this callback decodes each subset inside the precision
     plugin's context, stitches overlapping windows and keeps int64 counts per subset and scene. In distributed runs each

@@ -26,7 +26,7 @@ class Convention:
         averaged: label ids that enter mIoU and mF1.
         ignored: label ids whose pixels are left out of IoU, F1 and `oa` (clutter under `clutter: ignore`).
         absent: what a class without evidence counts: `exclude` drops classes without a true pixel, `union` those with
-            neither true nor predicted pixels, `zero` keeps all and counts 0/0 as 0 (DESIGN, section 10, protocol).
+            neither true nor predicted pixels, `zero` keeps all and counts 0/0 as 0.
     """
 
     outputs: tuple[int, ...]

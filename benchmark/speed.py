@@ -1,7 +1,7 @@
 """`imss speed`: measures the suite itself and prints ratios.
 
 Variants that are compared run in turn within one process, and the minimum over the rounds counts: on a shared machine
-medians of ratios wander by a factor of ten (DESIGN, section 10, program 7).
+medians of ratios wander by a factor of ten.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def _gmac_ratio(
     from torch.utils.flop_counter import FlopCounterMode
 
     def flops(chosen: Sequence[Sequence[str]]) -> int:
-        # gradients stay enabled: without them fused attention counts as 0 (DESIGN, section 8)
+        # gradients stay enabled: without them fused attention counts as 0
         with FlopCounterMode(display=False) as counter:
             encoded = model.encode(images)
             for subset in chosen:

@@ -28,7 +28,7 @@ from usererror import UserError
 
 
 class SceneDataModule(L.LightningDataModule):
-    """Batches of windows from a scene store (batch format: DESIGN section 4).
+    """Batches of windows from a scene store; the batch format is that of `samples.collate`.
 
     Args:
         name: dataset name, the folder below `store`.

@@ -1,4 +1,4 @@
-"""Which window comes when, on which process: batching belongs to the datamodule (DESIGN, contract 4).
+"""Which window comes when, on which process: batching belongs to the datamodule.
 
 Both classes yield batches of keys `(epoch, index)` in which every sample has the same modalities available.
 """

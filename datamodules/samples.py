@@ -67,7 +67,7 @@ class TrainingWindows(Dataset[dict[str, Any]]):
         self.window, self.scale_jitter, self.colour_jitter = window, scale_jitter, colour_jitter
         self.nadir, self.seed = nadir, seed
         self.reader = RasterReader()
-        # an epoch is the number of non-overlapping windows (DESIGN, data 8), and each scene gets its own share of them
+        # an epoch is the number of non-overlapping windows, and each scene gets its own share of them
         self.scene_of_index = [
             number
             for number, scene in enumerate(scenes)

@@ -63,7 +63,7 @@ def test_paper_scale_is_the_published_recipe_and_small_scale_is_ours() -> None:
     assert (optimizer["warmup_epochs"], paper["trainer"]["max_epochs"]) == (10, 200)
     assert model["loss_weights"] == {"sgf": 2.0, "mas": 1.0}
     assert paper["data"]["init_args"]["window"] == 512
-    # DESIGN, section 10, config order
+    # the small scale of docs/architecture.md and configs/method
     assert small["model"]["init_args"]["backbone"] == "pvt_v2_b0" and not small["model"]["init_args"]["pretrained"]
     assert small["model"]["init_args"]["optimizer"]["lr"] == 5e-4
     assert small["trainer"]["max_steps"] == 300 and small["trainer"]["val_check_interval"] == 60

@@ -291,7 +291,7 @@ def test_tiles_by_either_spelling_and_unknown_ones(plain, load):
 
 
 def test_splits_are_the_published_ones():
-    """Dossier 3.1, 3.4 and DESIGN data 4, retyped here from the text."""
+    """Dossier 3.1 and 3.4 and the standard split, retyped here from the text."""
     with (SPLITS / "potsdam.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     part = {
