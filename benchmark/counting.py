@@ -8,7 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-IGNORE = 255
+from datamodules.store import IGNORE
+
 Stitching = Literal["logits", "probabilities"]
 Place = tuple[int, int, int, int]  # row, col, height, width inside the scene
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark.counting import Place, SceneCounter, Stitching
+from benchmark.counting import Place, SceneCounter, Stitching, block_grid
 from benchmark.metrics import Absent, Convention
 from benchmark.result import BAND, INTERIOR, EvaluationResult, headline
 from benchmark.subsets import modality_subsets, subset_name
@@ -150,7 +150,7 @@ class MissingModalityEvaluation(L.Callback):
         for number, scene in enumerate(current.windows.scenes):
             mine = current.finished.get(number)
             if mine is None:
-                blocks = SceneCounter(scene.height, scene.width, [], 0, 0, 0, 0, self.block).blocks
+                blocks = block_grid(scene.height, scene.width, self.block)
                 mine = torch.zeros(
                     len(subsets), blocks[0] * blocks[1], len(regions), len(data.store.classes), data.num_classes
                 ).long()

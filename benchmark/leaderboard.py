@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from benchmark.records import Record
+from datamodules.store import write_text_whole
 
 SUMMARIES = ("Average", "Top-1", "Last-1")
 
@@ -94,16 +94,22 @@ def shown(table: pd.DataFrame, decimals: int = 2, sign: str = " +- ") -> pd.Data
 
 def footnote(table: pd.DataFrame, records: Sequence[Record]) -> str:
     """What the numbers mean, in one paragraph."""
-    manifest = records[0].manifest
+    conventions = {record.manifest["protocol"]["name"]: record.manifest["convention"] for record in records}
+    named = len(conventions) > 1  # one table may hold rows of several protocols, each with conventions of its own
+    absent = _per_protocol({name: entry["absent"] for name, entry in conventions.items()}, named)
+    labels = {name: "eroded" if entry["regions"] else "full" for name, entry in conventions.items()}
     outputs = ", ".join(str(value) for value in sorted(set(table["K"])))
     classes = " / ".join(sorted(set(table["classes"])))
-    regions = manifest["convention"]["regions"]
     return (
         f"mIoU in per cent over {classes} classes (K = {outputs} outputs, absent classes: "
-        f"{manifest['convention']['absent']}), {'eroded' if regions else 'full'} labels, "
-        f"{int(table['scored scenes'].min())} test scenes, fingerprint {manifest['fingerprint'][:12]}; "
+        f"{absent}), {_per_protocol(labels, named)} labels, "
+        f"{int(table['scored scenes'].min())} test scenes, fingerprint {records[0].manifest['fingerprint'][:12]}; "
         "mean +- std over n seeds; best and worst subset in brackets."
     )
+
+
+def _per_protocol(values: Mapping[str, str], named: bool) -> str:
+    return ", ".join(f"{value} ({name})" if named else value for name, value in sorted(values.items()))
 
 
 def write_leaderboard(directory: Path, data: str, records: Sequence[Record]) -> list[Path]:
@@ -119,9 +125,7 @@ def write_leaderboard(directory: Path, data: str, records: Sequence[Record]) -> 
     paths = []
     for suffix, text in contents.items():
         path = directory / f"{data}.{suffix}"
-        temporary = path.with_name(path.name + ".part")
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
+        write_text_whole(path, text)
         paths.append(path)
     return paths
 

@@ -20,6 +20,7 @@ import numpy as np
 
 from benchmark.metrics import Convention, Counts, Scores
 from benchmark.result import ALL, EvaluationResult, region_scores
+from datamodules.store import write_text_whole
 from usererror import UserError
 
 FORMAT = 1
@@ -44,7 +45,7 @@ class Record:
 
     Attributes:
         path: its directory.
-        manifest: see `benchmark.cell.manifest`.
+        manifest: see `benchmark.bench.manifest`.
         subsets, conditions, regions, labels: names of the axes of `counts` (its last axis are network outputs).
         counts: int64 subsets x conditions x regions x labels x outputs.
         scored: scored scenes, subsets x conditions.
@@ -145,9 +146,7 @@ def publish_record(source: Path, target: Path) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """Write UTF-8 JSON under a temporary name, then rename."""
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    write_text_whole(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def _write_npz(path: Path, arrays: Mapping[str, Any]) -> None:

@@ -16,14 +16,13 @@ from torch.utils.data import DataLoader, Dataset
 from datamodules.normalize import Rule, default_rule, fit_normalizer
 from datamodules.samplers import EvaluationBatches, TrainingBatches, share_scenes
 from datamodules.samples import (
-    IGNORE,
     EvaluationWindows,
     Layer,
     TrainingWindows,
     available_layers,
     collate,
 )
-from datamodules.store import Modality, Scene, SceneStore
+from datamodules.store import IGNORE, Modality, Scene, SceneStore
 from usererror import UserError
 
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from datamodules.statistics import HEIGHT_FLOOR_M
 from datamodules.store import Modality
 from usererror import UserError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-LOWEST_HEIGHT = -100.0  # metres; below this a height is no measurement (datasets dossier 3.3)
 RULES = ("imagenet", "standard", "lowered", "unit")
 HEIGHTS = ("height_absolute", "height_normalised")
 
@@ -50,7 +50,7 @@ class Normalizer:
         if np.issubdtype(pixels.dtype, np.floating):
             invalid = ~np.isfinite(values)
             if self.is_height:
-                invalid |= values < LOWEST_HEIGHT
+                invalid |= values < HEIGHT_FLOOR_M
             if invalid.any():
                 values[invalid] = self.fill[scene]
         return values

@@ -14,10 +14,9 @@ from torch.utils.data import Dataset
 from datamodules.augment import draw_geometry, jitter_colour
 from datamodules.normalize import Normalizer
 from datamodules.reader import RasterReader
-from datamodules.store import Scene
+from datamodules.store import IGNORE, Scene
 from datamodules.windows import Window, covering_starts, covering_windows, random_window
 
-IGNORE = 255
 INTERIOR, BAND = 0, 1
 
 

@@ -102,3 +102,13 @@ def test_table_formats_agree_in_shape() -> None:
 def test_tables_need_no_torch() -> None:
     code = "import sys, benchmark.boards, benchmark.publish; sys.exit(bool({'torch', 'lightning'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).resolve().parents[2]).returncode == 0
+
+
+def test_rows_of_two_protocols_keep_their_own_conventions_in_the_note() -> None:
+    convention = {"outputs": [0, 1], "averaged": [0, 1], "ignored": [], "absent": "zero", "regions": ["interior"]}
+    protocol = {"name": "other", "selection": "last", "selected": "last"}
+    records = [record({"R": 30.0}), record({"R": 40.0}, group="h", protocol=protocol, convention=convention)]
+    note = footnote(leaderboard(records), records)
+    assert (
+        "absent classes: zero (other), exclude (standard)" in note and "eroded (other), full (standard) labels" in note
+    )
