@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.miniature.canvas import CAR
+from datamodules.miniature.files import write_raster
+from datamodules.miniature.isprs import erode, paint_label
 from datamodules.miniature.scene import Scene, paint_scene
 from datamodules.miniature.sensors import photograph, surface_model
 
@@ -64,11 +66,6 @@ POTSDAM_QUIRKS: dict[str, str] = {
     "no_crs": "TOP files without CRS and transform inside",
 }
 GSD = 0.25  # metres; five times the real one, so that streets and houses fit into a small tile
-PALETTE = np.array(
-    [[255, 255, 255], [0, 0, 255], [0, 255, 255], [0, 255, 0], [255, 255, 0], [255, 0, 0], [0, 0, 0]], np.uint8
-)
-BOUNDARY = 6  # row of PALETTE; black in eroded labels
-EROSION_RADIUS = 3  # px
 WEST, NORTH = 366976.5, 5809761.0  # upper left corner of tile 2_10, UTM zone 33N
 
 
@@ -167,19 +164,20 @@ def _write_tile(root: Path, tile: str, size: int, seed: int, quirks: frozenset[s
         tops |= {"2_Ortho_RGB": ("RGB", rgbn[:3]), "3_Ortho_IRRG": ("IRRG", rgbn[[3, 0, 1]])}
     for name, (kind, bands) in tops.items():
         path = folder(name) / f"top_potsdam_{tile}_{kind}.tif"
-        _write_raster(path, bands, None if "no_crs" in quirks else corner, packbits=kind == "RGBIR")
+        _write_top(path, bands, None if "no_crs" in quirks else corner, kind == "RGBIR")
         _write_world_file(path.with_suffix(suffix), corner)
 
     width = size - 1 if "narrow_3_13" in quirks and tile == "3_13" else size
     row, column = tile.split("_")
     name = tile if "unpadded_dsm" in quirks else f"{int(row):02}_{int(column):02}"
     path = folder("1_DSM") / f"dsm_potsdam_{name}.tif"
-    _write_raster(path, dsm[None, :, :width], None)
+    write_raster(path, dsm[None, :, :width])
     _write_world_file(path.with_suffix(suffix), corner)
     counts = np.clip(np.rint(10 * relief), 0, 255).astype(np.uint8)[None, :, :width]
     for approach in ("lastools", "ownapproach"):
         path = folder("1_DSM_normalisation") / f"dsm_potsdam_{name}_normalized_{approach}.jpg"
-        _write_jpeg(path, counts * 0 if approach == "ownapproach" and "empty_ownapproach" in quirks else counts)
+        image = counts * 0 if approach == "ownapproach" and "empty_ownapproach" in quirks else counts
+        write_raster(path, image, "JPEG", quality=90)
     _write_labels(root, tile, scene.label, rgbn[:3], corner, suffix, quirks)
 
 
@@ -193,8 +191,7 @@ def _write_labels(
     quirks: frozenset[str],
 ) -> None:
     """Write full and eroded palette labels of one tile into the complete and, when asked, the participants' set."""
-    full = np.moveaxis(PALETTE[label], -1, 0).copy()
-    eroded = np.moveaxis(PALETTE[erode(label)], -1, 0).copy()
+    full, eroded = paint_label(label), paint_label(erode(label))
     if "car_colour_6_7" in quirks and tile == "6_7":
         cars = np.flatnonzero(label == CAR)
         full[0].flat[np.delete(cars, np.s_[::37])] = 252  # the real file keeps 2.7 % of its car pixels pure
@@ -207,61 +204,21 @@ def _write_labels(
     for folders, with_world_file in sets:
         for name, end, image in zip(folders, ("label", "label_noBoundary"), (full, eroded), strict=True):
             path = root / name / f"top_potsdam_{tile}_{end}.tif"
-            _write_raster(path, image, None)
+            write_raster(path, image)
             if with_world_file:
                 _write_world_file(path.with_suffix(suffix), corner)
 
 
-def erode(label: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Set to `BOUNDARY` every pixel of `label` (H x W) within 3 px (disc) of a pixel of another class (dossier 2)."""
-    from scipy import ndimage
-
-    out = label.copy()
-    for value in np.unique(label):
-        inside = label == value
-        if not inside.all():
-            out[inside & (ndimage.distance_transform_edt(inside) <= EROSION_RADIUS)] = BOUNDARY
-    return out
-
-
-def _write_raster(
-    path: Path, bands: NDArray[np.generic], corner: tuple[float, float] | None, *, packbits: bool = False
-) -> None:
-    """Write C x H x W `bands` as GeoTIFF; with `corner` (easting, northing in m) CRS and transform go inside.
-
-    GDAL tags the fourth band of an 8-bit image as alpha. That stays: it is one of the states a reader must bear.
-    """
-    import rasterio
+def _write_top(path: Path, bands: NDArray[np.uint8], corner: tuple[float, float] | None, packbits: bool) -> None:
+    """Write an optical raster (C x H x W); with `corner` (easting, northing in m) CRS and transform go inside."""
     from rasterio.transform import from_origin
 
-    count, height, width = bands.shape
     profile: dict[str, object] = {"compress": "packbits"} if packbits else {}
     if corner is not None:
         profile |= {"crs": "EPSG:32633", "transform": from_origin(*corner, GSD, GSD)}
-        if height >= 608:
+        if bands.shape[1] >= 608:
             profile |= {"tiled": True, "blockxsize": 608, "blockysize": 608}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with (
-        _quiet(),
-        rasterio.open(
-            path, "w", driver="GTiff", count=count, height=height, width=width, dtype=bands.dtype, **profile
-        ) as file,
-    ):
-        file.write(bands)
-
-
-def _write_jpeg(path: Path, bands: NDArray[np.uint8]) -> None:
-    import rasterio
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    count, height, width = bands.shape
-    with (
-        _quiet(),
-        rasterio.open(
-            path, "w", driver="JPEG", quality=90, count=count, height=height, width=width, dtype="uint8"
-        ) as file,
-    ):
-        file.write(bands)
+    write_raster(path, bands, **profile)
 
 
 def _write_world_file(path: Path, corner: tuple[float, float]) -> None:
@@ -269,12 +226,3 @@ def _write_world_file(path: Path, corner: tuple[float, float]) -> None:
     west, north = corner
     lines = (GSD, 0.0, 0.0, -GSD, west + GSD / 2, north - GSD / 2)
     path.write_text("".join(f"{value:.12g}\n" for value in lines), encoding="ascii")
-
-
-def _quiet():
-    """Return a context in which rasterio does not warn of the georeference that the layout leaves out on purpose."""
-    import warnings
-
-    from rasterio.errors import NotGeoreferencedWarning
-
-    return warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning)
