@@ -6,18 +6,16 @@ of IRRG), `irrg`, `dsm`, `ndsm` (metres), `label`, `label_eroded`. Every file is
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from datamodules.about import read_about
-from datamodules.isprs import SPLITS, decimetres, decode_label, isprs_classes
-from datamodules.plans import Adapter, ImportOptions, ImportPlan, Missing, RasterJob, ScenePlan, share_out
-from datamodules.rasterfile import sizes
+from datamodules.isprs import decimetres, decode_label, inventory, isprs_classes, parts, split_table
+from datamodules.plans import Adapter, ImportOptions, ImportPlan, Missing, RasterJob, ScenePlan
 from datamodules.sources import SourceFile, SourceIndex
-from datamodules.store import PARTS, SPLIT_VALUES, Modality
+from datamodules.store import Modality
 from usererror import UserError
 
 TILE = r"_0?(\d{1,2})_0?(\d{1,2})"  # optical files and labels write 2_10, heights 02_10; people rename: accept both
@@ -56,7 +54,7 @@ class Found:
 
 def plan_potsdam(index: SourceIndex, options: ImportOptions) -> ImportPlan:
     """Return the import plan of a source; raises UserError when it has no Potsdam files, or for unknown tiles."""
-    splits = _split_table()
+    splits = split_table("potsdam.csv")
     about = read_about(index)
     found = _find(index)
     if not found.files:
@@ -93,28 +91,15 @@ def plan_potsdam(index: SourceIndex, options: ImportOptions) -> ImportPlan:
         classes=isprs_classes(),
         modalities=[m for m in MODALITIES if m.name in used],
         labels=[name for name in dict.fromkeys((label, "label", "label_eroded")) if name in used],
-        splits={column: _parts(splits, column) for column in splits[tiles[0]]},
+        splits={column: parts(splits, column) for column in splits[tiles[0]]},
         scenes=scenes,
         gsd_m=_gsd(index),
         gsd_default=GSD_M,
         missing=missing,
     )
     plan.warnings = _strangers(index, splits)
-    plan.inventory = _inventory(index, tiles, jobs, required, splits)
+    plan.inventory = inventory("ISPRS Potsdam", index, jobs, required, splits, "rgb")
     return plan
-
-
-def _split_table() -> dict[str, dict[str, str]]:
-    """Return {tile: {split column: value}} of the 38 tiles."""
-    with (SPLITS / "potsdam.csv").open(encoding="utf-8", newline="") as stream:
-        return {
-            row["tile"]: {column: value for column, value in row.items() if column.startswith("split_")}
-            for row in csv.DictReader(stream)
-        }
-
-
-def _parts(splits: dict[str, dict[str, str]], column: str) -> tuple[str, ...]:
-    return tuple(part for part in PARTS if any(row[column] == part for row in splits.values()))
 
 
 def _tile(match: re.Match[str]) -> str:
@@ -197,29 +182,6 @@ def _gsd(index: SourceIndex) -> float | None:
 def _strangers(index: SourceIndex, splits: dict[str, dict[str, str]]) -> list[str]:
     found = [pair for pattern in (TOP, LABEL, DSM, NDSM) for pair in index.matches(pattern)]
     return [f"{file.rel} is of no tile of the benchmark: ignored" for file, m in found if _tile(m) not in splits]
-
-
-def _inventory(
-    index: SourceIndex, tiles: list[str], jobs: dict[str, dict[str, RasterJob]], required: tuple[str, ...],
-    splits: dict[str, dict[str, str]],
-) -> list[str]:  # fmt: skip
-    whole = [tile for tile in tiles if all(raster in jobs[tile] for raster in required)]
-    lines = [f"ISPRS Potsdam in {index.root}: {len(whole)} of {len(tiles)} tiles have {', '.join(required)}"]
-    for raster in EXPECTED:
-        files = {job.source.origin: job.source.size for t in tiles if (job := jobs[t].get(raster))}
-        lines.append(f"  {raster}: {len(files)} files, {sum(files.values()) / 1e6:.1f} MB")
-    lines.append("  sizes: " + sizes([job.source for t in tiles if (job := jobs[t].get("rgb"))]))
-    for tile in tiles:
-        if lacking := [raster for raster in required if raster not in jobs[tile]]:
-            lines.append(f"  {tile} lacks {', '.join(lacking)}")
-    for column in ("split_standard", "split_official"):
-        counts = Counter(splits[tile][column] for tile in whole)
-        expected = Counter(row[column] for row in splits.values())
-        lines.append(
-            f"  {column}: {share_out({v: counts[v] for v in SPLIT_VALUES}) or 'none'} "
-            f"(whole benchmark: {share_out({v: expected[v] for v in SPLIT_VALUES})})"
-        )
-    return lines
 
 
 ADAPTER = Adapter(
