@@ -235,7 +235,7 @@ class SceneDataModule(L.LightningDataModule):
             top = (
                 float(np.iinfo(modality.dtype).max) if modality.kind == "optical" and "int" in modality.dtype else None
             )
-            layers.append(Layer(name, raster, normalizer, top))
+            layers.append(Layer(name, raster, modality.channels, normalizer, top))
         return layers
 
     def _warn_small(self, scenes: Sequence[Scene]) -> None:

@@ -46,7 +46,7 @@ KNOWN = {  # name: letter, kind, unit
     "event": ("E", "event", "counts"),
     "lidar": ("L", "lidar", "counts"),
 }
-KINDS = ("optical", "height_absolute", "height_normalised", "sar", "depth", "event", "lidar", "other")
+KINDS = ("optical", "height_absolute", "height_normalised", "sar", "sar_linear", "depth", "event", "lidar", "other")
 LABELS = ("label", "label_eroded")
 RASTER_SUFFIX = re.compile(r".*\.(tiff?|png|jpe?g|bmp|jp2)$", re.IGNORECASE)
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*$")

@@ -39,7 +39,7 @@ from usererror import UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
-ADAPTERS = {"potsdam": "datamodules.potsdam", "folder": "datamodules.folder"}
+ADAPTERS = {"potsdam": "datamodules.potsdam", "vaihingen": "datamodules.vaihingen", "folder": "datamodules.folder"}
 LOCK_FILE = "import.lock"
 SHOWN = 10  # warnings that are printed; all are in dataset.json
 
@@ -185,6 +185,7 @@ def _finish(
         },
         "labels": plan.labels,
         "splits": list(plan.splits),
+        "split_notes": {column: note for column, note in plan.split_notes.items() if column in plan.splits},
         "attributes": plan.attributes,
         "conditions": plan.conditions,
         "adapter": adapter.name,

@@ -64,8 +64,7 @@ class Journal:
     def add(self, scene: str, raster: str, job: RasterJob, size: Size, result: dict[str, Any]) -> None:
         """Record a finished raster."""
         assert self._stream is not None
-        sources = [file for file in (job.source, job.fallback) if file is not None]
-        files = {str(file.path): file.stamp for file in sources if file.member is None}
+        files = {str(file.path): file.stamp for file in (job.source, *job.others()) if file.member is None}
         record = {"scene": scene, "raster": raster, "key": key(job, size), "files": files, "result": result}
         self._records[scene, raster] = record
         self._stream.write(json.dumps(record) + "\n")

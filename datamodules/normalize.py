@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from datamodules.decibels import SAR_LINEAR, decibels
 from datamodules.statistics import HEIGHT_FLOOR_M
 from datamodules.store import Modality
 from usererror import UserError
@@ -29,34 +30,35 @@ def default_rule(modality: Modality) -> str:
 
 @dataclass(frozen=True)
 class Normalizer:
-    """`(x - offset(scene) - mean) / std` per channel, in stored units.
+    """`(x - offset(scene) - mean) / std` per channel, in stored units, linear radar backscatter first in decibels.
 
     Attributes:
         mean, std: float32 C x 1 x 1.
         offsets: value subtracted first, per scene (the scene's 5th percentile under the rule `lowered`), else empty.
-        is_height: invalid heights (not finite, or below -100 m) take the scene's 5th percentile.
-        fill: that percentile, per scene.
+        kind: of the modality; a height below -100 m is as invalid as a value that is not finite.
+        fill: the scene's 5th percentile per channel, which invalid pixels take.
     """
 
     mean: np.ndarray
     std: np.ndarray
     offsets: Mapping[str, float]
-    is_height: bool
-    fill: Mapping[str, float]
+    kind: str
+    fill: Mapping[str, Sequence[float]]
 
     def clean(self, pixels: np.ndarray, scene: str) -> np.ndarray:
-        """float32 C x H x W in stored units, without invalid values (do this before any interpolation)."""
-        values = pixels.astype(np.float32)
+        """float32 C x H x W in stored units or decibels, without invalid values (do this before any interpolation)."""
+        values = decibels(pixels) if self.kind == SAR_LINEAR else pixels.astype(np.float32)
         if np.issubdtype(pixels.dtype, np.floating):
             invalid = ~np.isfinite(values)
-            if self.is_height:
+            if self.kind in HEIGHTS:
                 invalid |= values < HEIGHT_FLOOR_M
             if invalid.any():
-                values[invalid] = self.fill[scene]
+                for channel, wrong, fill in zip(values, invalid, self.fill[scene], strict=True):
+                    channel[wrong] = fill
         return values
 
     def scale(self, values: np.ndarray, scene: str) -> np.ndarray:
-        """float32 C x H x W as the network takes it, from clean values in stored units."""
+        """float32 C x H x W as the network takes it, from clean values."""
         return (values - self.offsets.get(scene, 0.0) - self.mean) / self.std
 
 
@@ -77,9 +79,8 @@ def fit_normalizer(
     Raises:
         UserError: unknown rule, or a rule that does not fit the modality.
     """
-    is_height = modality.kind in HEIGHTS
-    fill = {scene: float(stats["p05"][0]) for scene, stats in every.items()}
-    offsets = fill if rule == "lowered" else {}
+    fill = {scene: stats["p05"] for scene, stats in every.items()}
+    offsets = {scene: float(low[0]) for scene, low in fill.items()} if rule == "lowered" else {}
     if isinstance(rule, Mapping):
         mean, std = _fixed(modality, rule)
     elif rule == "imagenet":
@@ -94,7 +95,7 @@ def fit_normalizer(
         raise UserError(f"normalization of {modality.name}: unknown rule {rule!r}; choose one of {', '.join(RULES)}.")
     shape = (-1, 1, 1)
     return Normalizer(
-        mean.reshape(shape).astype(np.float32), std.reshape(shape).astype(np.float32), offsets, is_height, fill
+        mean.reshape(shape).astype(np.float32), std.reshape(shape).astype(np.float32), offsets, modality.kind, fill
     )
 
 

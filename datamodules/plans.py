@@ -30,7 +30,8 @@ class RasterJob:
             `functools.partial` of one, applied to blocks of rows unless `whole`. None keeps the values.
         whole: `decode` needs the whole raster at once, because it changes its size or looks at neighbours.
         fallback: file to use where `source` turns out to hold a single value.
-        stay: a small unpacked file that needs no change may be referenced where it is.
+        beside: further files that the pixels depend on (annotations); a change in one means reading again.
+        stay: a small unpacked file whose first bands are the wanted ones may be referenced where it is.
     """
 
     source: SourceFile
@@ -42,6 +43,7 @@ class RasterJob:
     decode: Decode | None = None
     whole: bool = False
     fallback: SourceFile | None = None
+    beside: tuple[SourceFile, ...] = ()
     stay: bool = False
 
     def recipe(self) -> str:
@@ -49,8 +51,12 @@ class RasterJob:
         decode = getattr(self.decode, "func", self.decode)
         arguments = [getattr(self.decode, "args", ()), getattr(self.decode, "keywords", {})]
         name = f"{decode.__module__}.{decode.__qualname__}{arguments}" if decode else ""
-        fallback = f"{self.fallback.origin}:{self.fallback.stamp}" if self.fallback else ""
-        return f"{self.bands} {self.dtype} {self.kind} {name} {fallback}"
+        others = " ".join(f"{file.origin}:{file.stamp}" for file in self.others())
+        return f"{self.bands} {self.dtype} {self.kind} {name} {others}"
+
+    def others(self) -> tuple[SourceFile, ...]:
+        """Return the files besides `source` that may decide the pixels."""
+        return (*((self.fallback,) if self.fallback else ()), *self.beside)
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,7 @@ class ImportPlan:
         labels: label columns, the first being the one every scene has.
         splits: split columns, each with the parts (train, val, test) it is meant to have.
         scenes: those with at least one modality and a label.
+        split_notes: {split column: what a reader of its numbers has to know}, e.g. that its parts share ground.
         gsd_m: pixel side in metres; None takes it from the rasters where their coordinates are metric.
         gsd_default: used when the rasters do not tell either.
         nadir: seen from straight above, so that quarter turns make sense.
@@ -106,6 +113,7 @@ class ImportPlan:
     labels: list[str]
     splits: dict[str, tuple[str, ...]]
     scenes: list[ScenePlan]
+    split_notes: dict[str, str] = field(default_factory=dict)
     gsd_m: float | None = None
     gsd_default: float | None = None
     nadir: bool = True

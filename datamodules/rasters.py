@@ -106,7 +106,7 @@ class _Sink:
             channels, dtype = len(block), self.job.dtype
             self.hash = PixelHash(channels, dtype)
             if not self.is_label:
-                self.stats = RasterStatistics(channels, dtype, *self.size, self.job.kind.startswith("height"))
+                self.stats = RasterStatistics(channels, dtype, *self.size, self.job.kind)
         self.hash.update(block)
         if self.is_label:
             self.counts.update(block)
@@ -172,7 +172,7 @@ def _may_stay(dataset: Any, job: RasterJob, height: int, width: int) -> bool:
         and job.source.member is None
         and job.decode is None
         and job.kind != "label"
-        and job.bands == tuple(range(1, dataset.count + 1))
+        and job.bands == tuple(range(1, len(job.bands) + 1))  # further ones are not read
         and set(dataset.dtypes) == {job.dtype}
         and (dataset.height, dataset.width) == (height, width)
         and max(height, width) <= STAY_SIDE

@@ -45,8 +45,10 @@ class RasterReader:
             self._handles.popitem(last=False)[1].close()
         return handle
 
-    def read(self, path: Path, window: Window) -> np.ndarray:
-        """Raw bands C x height x width; the part of the window beyond the raster repeats the raster's edge.
+    def read(self, path: Path, window: Window, channels: int | None = None) -> np.ndarray:
+        """The first `channels` bands (None: all), raw, C x height x width.
+
+        The part of the window beyond the raster repeats the raster's edge.
 
         Raises:
             UserError: the file cannot be opened or its pixels cannot be read.
@@ -54,10 +56,11 @@ class RasterReader:
         from rasterio.errors import RasterioIOError
 
         handle = self._open(path)
+        bands = None if channels is None else list(range(1, channels + 1))
         row_end = min(window.row + window.height, handle.height)
         col_end = min(window.col + window.width, handle.width)
         try:
-            pixels = handle.read(window=((window.row, row_end), (window.col, col_end)))
+            pixels = handle.read(bands, window=((window.row, row_end), (window.col, col_end)))
         except RasterioIOError as error:
             raise UserError(f"Cannot read {path}: {error}. Run the data command with --verify.") from error
         return pad_edge(pixels, window.height, window.width)

@@ -22,10 +22,11 @@ INTERIOR, BAND = 0, 1
 
 @dataclass(frozen=True)
 class Layer:
-    """A modality as the network sees it: its name, the raster column it is read from, and its normalisation."""
+    """A modality as the network sees it: name, raster column it is read from, number of bands, normalisation."""
 
     name: str
     raster: str
+    channels: int
     normalizer: Normalizer
     optical_top: float | None  # largest storable value where colour jitter applies
 
@@ -90,7 +91,7 @@ class TrainingWindows(Dataset[dict[str, Any]]):
         present = [layer for layer in self.layers if layer.raster in scene.paths]
         images = {
             layer.name: torch.from_numpy(
-                layer.normalizer.clean(self.reader.read(scene.paths[layer.raster], place), scene.id)
+                layer.normalizer.clean(self.reader.read(scene.paths[layer.raster], place, layer.channels), scene.id)
             )
             for layer in present
         }
@@ -188,13 +189,13 @@ class EvaluationWindows(Dataset[dict[str, Any]]):
         return (number, self.places[index].row) if columns >= batch_size else None
 
     def _read(self, layer: Layer, scene: Scene, place: Window) -> np.ndarray:
-        pixels = self.reader.read(scene.paths[layer.raster], place)
+        pixels = self.reader.read(scene.paths[layer.raster], place, layer.channels)
         return layer.normalizer.scale(layer.normalizer.clean(pixels, scene.id), scene.id)
 
 
 def read_label(reader: RasterReader, scene: Scene, column: str, place: Window) -> np.ndarray:
     """uint8 height x width of stored ids; 255 beyond the scene."""
-    ids = reader.read(scene.paths[column], place)[0]
+    ids = reader.read(scene.paths[column], place, 1)[0]
     ids[scene.height - place.row :] = IGNORE
     ids[:, scene.width - place.col :] = IGNORE
     return ids

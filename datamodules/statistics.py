@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from datamodules.decibels import SAR_LINEAR, decibels
+
 HEIGHT_FLOOR_M = -100.0  # below it a height is "no data", whatever the nodata tag says (dossier 3.3)
 PERCENTILE_PIXELS = (
     4_000_000  # percentiles of other types than uint8 come from a regular grid of about so many pixels at most
@@ -55,15 +57,16 @@ class LabelCounts:
 class RasterStatistics:
     """Count, mean, standard deviation (population), minimum, maximum, 5th and 95th percentile per channel.
 
-    A pixel is valid when all its channels are finite and, for heights, above -100 m. Mean and deviation are accumulated
-    in float64, block by block (Chan, Golub and LeVeque 1979); percentiles are the smallest value with at least that
-    share of the pixels at or below it, exact for uint8 and for rasters of up to `PERCENTILE_PIXELS`.
+    A pixel is valid when all its channels are finite and, for heights, above -100 m. Linear radar backscatter is
+    measured in decibels, as networks are given it. Mean and deviation are accumulated in float64, block by block (Chan,
+    Golub and LeVeque 1979); percentiles are the smallest value with at least that share of the pixels at or below it,
+    exact for uint8 and for rasters of up to `PERCENTILE_PIXELS`.
     """
 
-    def __init__(self, channels: int, dtype: str, height: int, width: int, is_height: bool) -> None:
-        """Start with no pixels of a raster of the given size."""
-        self._channels, self._is_height = channels, is_height
-        kind = np.dtype(dtype)
+    def __init__(self, channels: int, dtype: str, height: int, width: int, kind: str) -> None:
+        """Start with no pixels of a raster of the given size; `kind` is that of its modality."""
+        self._channels, self._is_height = channels, kind.startswith("height")
+        self._measure = decibels if kind == SAR_LINEAR else None
         self._step = max(1, math.ceil(math.sqrt(height * width / PERCENTILE_PIXELS)))
         self._row = self.count = 0
         self._mean = np.zeros(channels)
@@ -71,7 +74,7 @@ class RasterStatistics:
         self._min = np.full(channels, np.inf)
         self._max = np.full(channels, -np.inf)
         self._sample: list[list[np.ndarray]] = [[] for _ in range(channels)]
-        self._histogram = np.zeros((channels, 256), np.int64) if kind == np.uint8 else None
+        self._histogram = np.zeros((channels, 256), np.int64) if np.dtype(dtype) == np.uint8 else None
 
     def update(self, block: np.ndarray) -> None:
         """Add the next rows, C x h x w."""
@@ -80,6 +83,8 @@ class RasterStatistics:
                 histogram += histogram_uint8(channel)
             self.count += block.shape[1] * block.shape[2]
             return
+        if self._measure is not None:
+            block = self._measure(block)
         valid = np.isfinite(block).all(axis=0)
         if self._is_height:
             valid &= (block > HEIGHT_FLOOR_M).all(axis=0)

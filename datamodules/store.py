@@ -30,8 +30,9 @@ JOURNAL_FILE = "import.jsonl"
 class Modality:
     """One raster layer of a dataset.
 
-    `kind` is one of optical, height_absolute, height_normalised, sar, depth, event, lidar, other; `letter` stands for
-    the modality in the names of subsets; `unit` is the unit of the stored values (counts, m, dB).
+    `kind` is one of optical, height_absolute, height_normalised, sar (decibels), sar_linear, depth, event, lidar,
+    other; `letter` stands for the modality in the names of subsets; `unit` is that of the stored values (counts, m,
+    dB, linear).
     """
 
     name: str

@@ -56,6 +56,16 @@ def test_invalid_heights_become_the_low_ground(scenes: dict[str, np.ndarray]) ->
     assert np.array_equal(cleaned[0, 1:], pixels[0, 1:])
 
 
+def test_backscatter_is_normalised_in_decibels_and_gaps_take_their_own_channel() -> None:
+    """The published recipe for DFC2023: mean -7.945 dB, deviation 2.777 dB, after clipping to [-25, 0] dB."""
+    sar = Modality("sar", "S", 2, "float32", "linear", "sar_linear")
+    pixels = np.array([[[0.1, 0.0, np.nan]], [[1.0, 9.0, np.nan]]], np.float32)
+    stats = {"a": {"count": 2, "mean": [-10.0, -10.0], "std": [1.0, 1.0], "p05": [-20.0, -12.0]}}
+    normalizer = fit_normalizer(sar, {"mean": [-7.945] * 2, "std": [2.777] * 2}, stats, stats)
+    expected = (np.array([[[-10.0, -25.0, -20.0]], [[0.0, 0.0, -12.0]]]) + 7.945) / 2.777
+    np.testing.assert_allclose(normalizer.scale(normalizer.clean(pixels, "a"), "a"), expected, atol=1e-4)
+
+
 def test_imagenet_rule_matches_its_definition() -> None:
     pixels = np.arange(3 * 4, dtype=np.uint8).reshape(3, 2, 2) * 20
     stats = {"a": statistics(pixels)}

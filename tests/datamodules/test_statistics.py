@@ -11,7 +11,7 @@ def test_statistics_leave_out_what_is_no_height(is_height):
     values = np.random.default_rng(0).normal(30, 4, (1, 64, 48)).astype(np.float32)
     values[0, 3, 5:9] = [np.nan, np.inf, -9999, -3.4e38]
     valid = np.isfinite(values) & ((values > -100) | (not is_height))
-    statistics = RasterStatistics(1, "float32", 64, 48, is_height)
+    statistics = RasterStatistics(1, "float32", 64, 48, "height_absolute" if is_height else "other")
     for row in range(0, 64, 10):
         statistics.update(values[:, row : row + 10])
     found = statistics.result()
@@ -20,6 +20,17 @@ def test_statistics_leave_out_what_is_no_height(is_height):
     if is_height:
         np.testing.assert_allclose(found["mean"], values[valid].astype(np.float64).mean(), rtol=1e-12)
         np.testing.assert_allclose(found["std"], values[valid].astype(np.float64).std(), rtol=1e-9)
+
+
+def test_linear_backscatter_is_measured_in_decibels():
+    """0.1 is -10 dB, nothing and negative ones are the lower end, 4 the upper one; what is no number does not count."""
+    values = np.array([[[0.1, 0.1, 0.0, -3.0, 4.0, np.nan]]], np.float32)
+    statistics = RasterStatistics(1, "float32", 1, 6, "sar_linear")
+    statistics.update(values)
+    found = statistics.result()
+    assert found["count"] == 5 and found["min"] == [-25.0] and found["max"] == [0.0]
+    np.testing.assert_allclose(found["mean"], [(-10 - 10 - 25 - 25 - 0) / 5], atol=1e-4)
+    assert values[0, 0, 4] == 4  # the raster itself stays as it is
 
 
 def test_pixel_hash_knows_values_shape_and_type_but_not_blocks():
@@ -48,7 +59,7 @@ def test_percentiles_of_large_rasters_come_from_a_grid(monkeypatch):
     """A ramp along the rows, so that a regular grid must find the percentiles to within its own spacing."""
     monkeypatch.setattr("datamodules.statistics.PERCENTILE_PIXELS", 10_000)
     ramp = np.repeat(np.arange(600, dtype=np.float32)[:, None], 500, axis=1)[None]
-    statistics = RasterStatistics(1, "float32", 600, 500, is_height=False)
+    statistics = RasterStatistics(1, "float32", 600, 500, "other")
     for row in range(0, 600, 256):
         statistics.update(ramp[:, row : row + 256])
     found = statistics.result()
