@@ -119,7 +119,7 @@ def vaihingen_truth(size: int, seed: int, tile: str) -> NDArray[np.uint8]:
 
 def vaihingen_shape(size: int, tile: str) -> tuple[int, int]:
     """Return height and width of a tile in pixels: the nominal sides, scaled so that 2557 become `size`."""
-    row = _table().get(tile) or {"nominal_side_a": NOMINAL, "nominal_side_b": 1887}
+    row = _table().get(tile) or {"nominal_side_a": str(NOMINAL), "nominal_side_b": "1887"}
     height, width = (max(32, round(int(row[f"nominal_side_{side}"]) * size / NOMINAL)) for side in "ab")
     return height, width
 
