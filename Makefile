@@ -14,6 +14,8 @@ INCOMPLETE =
 VERIFY    =
 CHECKPOINT =
 RUN       =
+SCENES    =
+OUT       =
 ARGS      =
 
 PYTHON    = python3
@@ -22,7 +24,7 @@ STAMP     = $(VENV)/.installed
 IMSS      = $(VENV)/bin/python -m benchmark
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench evaluate data leaderboard speed picture publish test lint lock clean
+.PHONY: help install bench evaluate data show leaderboard speed picture publish test lint lock clean
 
 help: ## list targets, methods and datasets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +53,9 @@ evaluate: $(STAMP) ## score CHECKPOINT on every modality subset
 data: $(STAMP) ## import DATA from SOURCE (what you downloaded); VERIFY=1 checks an imported store
 	$(IMSS) data "$(DATA)" --source "$(SOURCE)" --store "$(STORE)" --tiles "$(TILES)" \
 	  $(if $(INCOMPLETE),--allow-incomplete) $(if $(FORCE),--force) $(if $(VERIFY),--verify) $(ARGS)
+
+show: $(STAMP) ## draw imported DATA on one sheet: SCENES (names), OUT (PNG file)
+	$(IMSS) show "$(DATA)" --store "$(STORE)" --scenes "$(SCENES)" --out "$(OUT)" $(ARGS)
 
 leaderboard: $(STAMP) ## rebuild results/leaderboards from run records
 	$(IMSS) leaderboard --runs "$(RUNS)" $(ARGS)

@@ -55,6 +55,16 @@ def _data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, default=0, help="processes (default: as many as cores, at most 4)")
 
 
+def _show(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", help="imported dataset; miniatures are made on first use")
+    parser.add_argument("--store", default=names.DEFAULT_STORE, help="directory of scene stores (default %(default)s)")
+    parser.add_argument("--scenes", default="", help="scene ids, comma separated (default: a few from all parts)")
+    parser.add_argument("--rows", type=int, default=6, help="how many scenes (default %(default)s)")
+    parser.add_argument("--split", default="", help="split column (default: the dataset's first)")
+    parser.add_argument("--blend", type=float, default=0.45, help="label's part in the last column, 0: no such column")
+    parser.add_argument("--out", default="", help="PNG file (default: contact_sheet.png in the store)")
+
+
 def _leaderboard(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", default="", help="one dataset (default: all that have records)")
     parser.add_argument("--runs", default=names.DEFAULT_RUNS, help="directory of runs (default %(default)s)")
@@ -85,6 +95,7 @@ COMMANDS = {
     "bench": ("train a method, score every modality subset, write the leaderboard", _bench, "benchmark.bench"),
     "evaluate": ("score a checkpoint on every modality subset", _evaluate, "benchmark.evaluate"),
     "data": ("import a dataset into the scene store, or verify it", _data, "benchmark.data"),
+    "show": ("draw an imported dataset: scenes, rasters, labels, class shares, statistics", _show, "benchmark.show"),
     "leaderboard": ("rebuild the leaderboards from run records", _leaderboard, "benchmark.boards"),
     "speed": ("measure the suite itself; prints ratios", _speed, "benchmark.speed"),
     "picture": (

@@ -80,15 +80,14 @@ def _argmax(sums: torch.Tensor) -> Array:
 
 
 def modality_picture(cli: BenchCLI, scene: Scene, name: str, height: int, width: int) -> Array:
-    """H x W (x 3) values in [0, 1]: optical bands as colours, others as grey from 2nd to 98th percentile."""
+    """H x W (x 3) values in [0, 1], see `rendering.picture`."""
     from datamodules.reader import RasterReader
+    from datamodules.rendering import picture
     from datamodules.windows import Window
 
-    pixels = RasterReader().read(scene.paths[cli.datamodule.rasters[name]], Window(0, 0, height, width))
-    if len(pixels) == 3 and pixels.dtype == np.uint8:
-        return pixels.transpose(1, 2, 0) / 255
-    low, high = np.nanpercentile(pixels[0], (2, 98))
-    return np.clip((pixels[0].astype(float) - low) / max(high - low, 1e-6), 0, 1)
+    modality = cli.datamodule.modalities[name]
+    path = scene.paths[cli.datamodule.rasters[name]]
+    return picture(RasterReader().read(path, Window(0, 0, height, width), modality.channels), modality).image
 
 
 def draw(cli: BenchCLI, scene: Scene, out: Path) -> None:
