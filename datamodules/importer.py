@@ -39,7 +39,12 @@ from usererror import UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
-ADAPTERS = {"potsdam": "datamodules.potsdam", "vaihingen": "datamodules.vaihingen", "folder": "datamodules.folder"}
+ADAPTERS = {
+    "potsdam": "datamodules.potsdam",
+    "vaihingen": "datamodules.vaihingen",
+    "deliver": "datamodules.deliver",
+    "folder": "datamodules.folder",
+}
 LOCK_FILE = "import.lock"
 SHOWN = 10  # warnings that are printed; all are in dataset.json
 

@@ -32,6 +32,8 @@ class RasterJob:
         fallback: file to use where `source` turns out to hold a single value.
         beside: further files that the pixels depend on (annotations); a change in one means reading again.
         stay: a small unpacked file whose first bands are the wanted ones may be referenced where it is.
+        by_bands: {number of bands in the file: (bands, decode)} where a file with so many is to be read differently.
+        resize: bring the decoded raster to the scene's size by nearest neighbour, whatever its own is (with `whole`).
     """
 
     source: SourceFile
@@ -45,18 +47,28 @@ class RasterJob:
     fallback: SourceFile | None = None
     beside: tuple[SourceFile, ...] = ()
     stay: bool = False
+    by_bands: Mapping[int, tuple[tuple[int, ...], Decode | None]] = field(default_factory=dict)
+    resize: bool = False
 
     def recipe(self) -> str:
         """Text that changes when the job would give other pixels from the same file."""
-        decode = getattr(self.decode, "func", self.decode)
-        arguments = [getattr(self.decode, "args", ()), getattr(self.decode, "keywords", {})]
-        name = f"{decode.__module__}.{decode.__qualname__}{arguments}" if decode else ""
         others = " ".join(f"{file.origin}:{file.stamp}" for file in self.others())
-        return f"{self.bands} {self.dtype} {self.kind} {name} {others}"
+        text = f"{self.bands} {self.dtype} {self.kind} {_name(self.decode)} {others}"
+        for count, (bands, decode) in self.by_bands.items():
+            text += f" {count}: {bands} {_name(decode)}"
+        return text + (" resized" if self.resize else "")
 
     def others(self) -> tuple[SourceFile, ...]:
         """Return the files besides `source` that may decide the pixels."""
         return (*((self.fallback,) if self.fallback else ()), *self.beside)
+
+
+def _name(decode: Decode | None) -> str:
+    if decode is None:
+        return ""
+    function = getattr(decode, "func", decode)
+    arguments = [getattr(decode, "args", ()), getattr(decode, "keywords", {})]
+    return f"{function.__module__}.{function.__qualname__}{arguments}"
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,9 @@ def _process(
     shown = job.source.origin
     check_intact(path, shown)
     with open_raw(path, shown) as dataset:
+        if dataset.count in job.by_bands:
+            bands, decode = job.by_bands[dataset.count]
+            job = replace(job, bands=bands, decode=decode)
         _check_bands(dataset, job, shown)
         height, width = size or (dataset.height, dataset.width)
         if not job.whole:
@@ -187,6 +191,8 @@ def _blocks(dataset: Any, job: RasterJob, height: int, width: int, sink: _Sink, 
     if job.whole:
         raw = _read(dataset, job, Window(0, 0, dataset.width, dataset.height))
         block = _decode(raw, job, sink)
+        if job.resize:
+            block = _nearest(block, height, width)
         _check_size(block.shape[1:], (height, width), job.source.origin, reference)
         block = _fit(block, height, width)
         for row in range(0, height, ROWS):
@@ -222,6 +228,13 @@ def _decode(raw: np.ndarray, job: RasterJob, sink: _Sink) -> np.ndarray:
         sink.add_unknown(raw, unknown)
         return ids[None]
     return decoded.astype(job.dtype, copy=False)
+
+
+def _nearest(block: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Resize C x h x w by nearest neighbour: pixel i shows floor(i * old / new), the rule of common libraries."""
+    rows = np.arange(height) * block.shape[1] // height
+    columns = np.arange(width) * block.shape[2] // width
+    return block[:, rows[:, None], columns[None, :]]
 
 
 def _fit(block: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -12,6 +12,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
@@ -69,9 +70,9 @@ class SourceFile:
         if self.member is None:
             return self.path
         scratch.mkdir(parents=True, exist_ok=True)
-        with _open_zip(self.path, self.origin) as archive:
-            for member in (self.member, *self.sidecars):
-                _inflate(archive, archive.getinfo(member), scratch / PurePosixPath(member).name, self.origin)
+        archive = _kept_open(self.path, self.path.stat().st_mtime_ns)
+        for member in (self.member, *self.sidecars):
+            _inflate(archive, archive.getinfo(member), scratch / PurePosixPath(member).name, self.origin)
         return scratch / self.name
 
 
@@ -200,6 +201,17 @@ def _open_zip(path: Path, origin: str) -> zipfile.ZipFile:
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         text = f"{origin} is not a whole zip file ({error}): download it again or take it out of SOURCE."
         raise UserError(text) from error
+
+
+@lru_cache(maxsize=4)
+def _kept_open(path: Path, time: int) -> zipfile.ZipFile:
+    """Open an archive once per process: its list of 50,000 members takes longer to read than a picture of it."""
+    return _open_zip(path, str(path))
+
+
+def close_archives() -> None:
+    """Let go of the archives that `extract` keeps open."""
+    _kept_open.cache_clear()
 
 
 def _refuse_unsafe(info: zipfile.ZipInfo, origin: str) -> None:

@@ -11,11 +11,13 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from datamodules.journal import Journal
 from datamodules.plans import ImportPlan, RasterJob
+from datamodules.sources import close_archives
 from datamodules.store import SceneClass
 from usererror import UserError
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 SMALL_BYTES = 100_000_000  # below so many bytes of source, starting processes costs more than it saves
+AHEAD = 8  # groups of jobs per process that are handed over ahead of time
 NAMED = 5  # damaged files that are named in one error
 
 
@@ -134,6 +137,7 @@ class _Workers:
         return self
 
     def __exit__(self, *_: object) -> None:
+        close_archives()
         if self.pool is not None:
             self.pool.shutdown(cancel_futures=True)
 
@@ -143,10 +147,14 @@ class _Workers:
             for group in groups:
                 yield from _work(group, self.scratch, self.classes)
             return
-        waiting: set[Future[list[Outcome]]] = {
-            self.pool.submit(_work_all, group, self.scratch, self.classes) for group in groups
-        }
-        while waiting:
+        rest = iter(groups)
+        waiting: set[Future[list[Outcome]]] = set()
+        while True:
+            # a few at a time: waiting costs time in proportion to the number waited for, and there may be 40,000
+            for group in islice(rest, AHEAD * self.count - len(waiting)):
+                waiting.add(self.pool.submit(_work_all, group, self.scratch, self.classes))
+            if not waiting:
+                return
             done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
             for future in done:
                 try:
