@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 ADAPTERS = {
     "potsdam": "datamodules.potsdam",
     "vaihingen": "datamodules.vaihingen",
+    "dfc2023": "datamodules.dfc2023",
     "deliver": "datamodules.deliver",
     "folder": "datamodules.folder",
 }
