@@ -32,7 +32,7 @@ def read_about(index: SourceIndex, folder: str = ".") -> dict[str, Any]:
         return {}
     try:
         about = json.loads(file.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{file.origin} is not valid JSON ({error}).") from error
     if not isinstance(about, dict):
         raise UserError(f"{file.origin} must hold one JSON object.")

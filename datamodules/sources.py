@@ -11,6 +11,7 @@ import shutil
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -56,10 +57,10 @@ class SourceFile:
         return str(PurePosixPath(self.rel).parent)
 
     def read_bytes(self) -> bytes:
-        """Return the content of a small file."""
+        """Return the content of a small file; raises UserError when it is damaged inside its archive."""
         if self.member is None:
             return self.path.read_bytes()
-        with _open_zip(self.path, self.origin) as archive:
+        with _open_zip(self.path, self.origin) as archive, _undamaged(self.origin):
             return archive.read(self.member)
 
     def extract(self, scratch: Path) -> Path:
@@ -156,7 +157,8 @@ class SourceIndex:
             subfolders.sort()
             for name in sorted(names):
                 path = Path(folder) / name
-                if not path.is_file():  # a broken link, a socket
+                if not path.is_file():  # a broken link, most likely
+                    _refuse_pipe(path)
                     continue
                 rel = path.relative_to(self.root).as_posix()
                 if name.lower().endswith(".zip"):
@@ -183,6 +185,12 @@ class SourceIndex:
                     stamp = f"{info.file_size}:{info.CRC:08x}"
                     sidecars = _sidecars(info.filename, names)
                     yield SourceFile(path, rel, shown, info.file_size, stamp, info.filename, sidecars)
+
+
+def _refuse_pipe(path: Path) -> None:
+    """Refuse what waits for ever when it is opened: beside a raster, it may be opened without being asked for."""
+    if path.is_fifo():
+        raise UserError(f"{path} is a pipe and no file: take it out of SOURCE.")
 
 
 def _unreadable(error: OSError) -> None:
@@ -231,15 +239,18 @@ def _inflate(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path, orig
             f"Unpacking {origin} needs {info.file_size / 1e6:.0f} MB in {target.parent}; {free / 1e6:.0f} MB are free."
         )
     temporary = target.with_name(target.name + ".part")
-    try:
-        with archive.open(info) as stream, temporary.open("wb") as out:
-            shutil.copyfileobj(stream, out, 1 << 20)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError, _zlib_error()) as error:
-        raise UserError(f"{origin} is damaged inside its archive ({error}): download the archive again.") from error
+    with _undamaged(origin), archive.open(info) as stream, temporary.open("wb") as out:
+        shutil.copyfileobj(stream, out, 1 << 20)
     temporary.replace(target)
 
 
-def _zlib_error() -> type[Exception]:
+@contextmanager
+def _undamaged(origin: str) -> Iterator[None]:
+    """Tell what goes wrong while a member is inflated as damage of the file `origin`."""
     import zlib
 
-    return zlib.error
+    damage = (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError, zlib.error)
+    try:
+        yield
+    except damage as error:
+        raise UserError(f"{origin} is damaged inside its archive ({error}): download the archive again.") from error
