@@ -20,6 +20,7 @@ from typing import TypeVar
 from usererror import UserError
 
 Key = TypeVar("Key", bound=Hashable)
+UNUSABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # control characters, undecodable bytes
 WORLD_FILE_SUFFIXES = (".tfw", ".tifw", ".jgw", ".pgw", ".wld")
 
 
@@ -86,7 +87,7 @@ class SourceIndex:
 
     Raises:
         UserError: the source is absent, empty, neither a folder nor a zip file; an archive is damaged, has a password,
-            or has a member whose path leads outside of the folder it would be unpacked to.
+            or has a member whose path leads outside of the folder it would be unpacked to; a pipe lies among the files.
     """
 
     def __init__(
@@ -98,6 +99,8 @@ class SourceIndex:
         self.root = Path(source).expanduser().absolute()
         self.scratch = scratch
         self.warnings: list[str] = []
+        if UNUSABLE.search(str(self.root)):
+            raise UserError(f"SOURCE {str(self.root)!r} has a character in its name that is no text: rename it.")
         if not self.root.exists():
             raise UserError(f"SOURCE {self.root} does not exist.")
         if self.root.is_dir():
@@ -161,11 +164,20 @@ class SourceIndex:
                     _refuse_pipe(path)
                     continue
                 rel = path.relative_to(self.root).as_posix()
+                if not self._usable(rel):
+                    continue
                 if name.lower().endswith(".zip"):
                     self.archives[str(path)] = SourceFile.on_disk(path, "").stamp
                     yield from self._archive(path, rel + "/", str(path))
                 else:
                     yield SourceFile.on_disk(path, rel)
+
+    def _usable(self, rel: str) -> bool:
+        """Tell whether a path can be shown and written to a table; if not, say that it is ignored."""
+        if UNUSABLE.search(rel) is None:
+            return True
+        self.warnings.append(f"{rel!r} is ignored: its name holds a character that is no text; rename it if it matters")
+        return False
 
     def _archive(self, path: Path, prefix: str, origin: str) -> Iterator[SourceFile]:
         """Yield the members of a zip file; `prefix` and `origin` name the archive for paths and for the user."""
@@ -174,6 +186,8 @@ class SourceIndex:
             names = {info.filename for info in members}
             for info in members:
                 _refuse_unsafe(info, origin)
+                if not self._usable(prefix + info.filename):
+                    continue
                 rel, shown = prefix + info.filename, f"{origin}/{info.filename}"
                 if info.filename.lower().endswith(".zip"):
                     inner = self.scratch / f"{info.CRC:08x}-{info.file_size}-{PurePosixPath(info.filename).name}"
