@@ -97,7 +97,7 @@ def plan_dfc2023(index: SourceIndex, options: ImportOptions) -> ImportPlan:
     Raises UserError when it has no training tiles, when a tile asked for is unknown, and for a JSON that is damaged or
     lists other images than the contest's.
     """
-    table = _split_table()
+    table = split_table()
     about = read_about(index)
     stems = {stem.lower(): stem for stem in table}
     found = _Sorted(index, stems)
@@ -120,7 +120,7 @@ def plan_dfc2023(index: SourceIndex, options: ImportOptions) -> ImportPlan:
             f"Use the original file, or go on without them: INCOMPLETE=1 (--allow-incomplete)."
         )
     scenes = [
-        ScenePlan(tile, _splits(table[tile]), jobs[tile], _reference(jobs[tile]), _attributes(table[tile]))
+        ScenePlan(tile, splits_of(table[tile]), jobs[tile], _reference(jobs[tile]), _attributes(table[tile]))
         for tile in tiles
         if "label" in jobs[tile] and _reference(jobs[tile])
     ]
@@ -136,7 +136,7 @@ def plan_dfc2023(index: SourceIndex, options: ImportOptions) -> ImportPlan:
         classes=_classes(),
         modalities=[m for m in MODALITIES if m.name in used],
         labels=["label"],
-        splits={column: _parts(table, column) for column in _splits(table[tiles[0]])},
+        splits={column: _parts(table, column) for column in splits_of(table[tiles[0]])},
         scenes=scenes,
         gsd_default=GSD_M,
         attributes=["sensor", "city", "block"],
@@ -148,13 +148,14 @@ def plan_dfc2023(index: SourceIndex, options: ImportOptions) -> ImportPlan:
 
 
 @cache
-def _split_table() -> dict[str, dict[str, str]]:
+def split_table() -> dict[str, dict[str, str]]:
     """Return {stem: row} of the 1773 training tiles, in the order of their names."""
     with (SPLITS / "dfc2023.csv").open(encoding="utf-8", newline="") as stream:
         return {row["stem"]: row for row in csv.DictReader(stream)}
 
 
-def _splits(row: dict[str, str]) -> dict[str, str]:
+def splits_of(row: dict[str, str]) -> dict[str, str]:
+    """Return {split column: part} of a row of the split table."""
     columns = {column: value for column, value in row.items() if column.startswith("split_")}
     return {**columns, "split_sgma": row["split_random"]}
 
@@ -164,7 +165,7 @@ def _attributes(row: dict[str, str]) -> dict[str, str]:
 
 
 def _parts(table: dict[str, dict[str, str]], column: str) -> tuple[str, ...]:
-    return tuple(part for part in PARTS if any(_splits(row)[column] == part for row in table.values()))
+    return tuple(part for part in PARTS if any(splits_of(row)[column] == part for row in table.values()))
 
 
 def _classes() -> list[SceneClass]:
@@ -273,9 +274,9 @@ def _inventory(
     lines.append("  sizes: " + sizes([job.source for tile in tiles if (job := jobs[tile].get("rgb"))]))
     if found.ignored:
         lines.append("  ignored: " + ", ".join(f"{n} {what}" for what, n in found.ignored.items()))
-    for column in _splits(table[tiles[0]]):
-        counts = Counter(_splits(table[tile])[column] for tile in whole)
-        expected = Counter(_splits(row)[column] for row in table.values())
+    for column in splits_of(table[tiles[0]]):
+        counts = Counter(splits_of(table[tile])[column] for tile in whole)
+        expected = Counter(splits_of(row)[column] for row in table.values())
         lines.append(
             f"  {column}: {share_out({v: counts[v] for v in SPLIT_VALUES}) or 'none'} "
             f"(whole dataset: {share_out({v: expected[v] for v in SPLIT_VALUES})})"

@@ -10,7 +10,7 @@ import csv
 import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -119,10 +119,10 @@ def write_dfc2023(
         if "shuffled" in quirks:
             image["id"] = 5000 - 2 * number
         images.append(image)
-        tile = _Tile(stem, size, seed)
+        tile = _tile(stem, size, seed)
         _write_tile(layout, tile, odd_radar=number == 0 and "odd_radar" in quirks)
         draw = tile.town.generator(9, size, tile.number)
-        for record in records(tile.truth(), draw, packed="plain_codes" not in quirks):
+        for record in records(tile.truth, draw, packed="plain_codes" not in quirks):
             annotations.append({**record, "image_id": image["id"], "id": len(annotations)})
     if "shuffled" in quirks:
         images, annotations = images[::-1], annotations[::-3] + annotations[-2::-3] + annotations[-3::-3]
@@ -137,7 +137,7 @@ def dfc2023_truth(size: int, seed: int, stem: str) -> NDArray[np.uint8]:
         ValueError: for an unknown stem or a size below 32.
     """
     _check(size, stem)
-    return _Tile(stem, size, seed).truth().astype(np.uint8)
+    return _tile(stem, size, seed).truth.astype(np.uint8)
 
 
 def _check(size: int, stem: str) -> None:
@@ -180,10 +180,12 @@ class _Tile:
         inside = slice(self.margin, self.margin + self.window.size)
         return values[..., inside, inside]
 
+    @cached_property
     def truth(self) -> NDArray[np.bool_]:
         """Return where buildings are (H x W)."""
         return self.cut(self.scene.label) == BUILDING
 
+    @cached_property
     def rgb(self) -> NDArray[np.uint8]:
         """Return the optical picture (3 x H x W)."""
         counts = self.cut(photograph(self.scene, self.town, self.wide))
@@ -193,16 +195,23 @@ class _Tile:
             rgb[:, :half, :half] = 0
         return rgb
 
+    @cached_property
     def dsm(self) -> NDArray[np.float32]:
         """Return heights above ground (1 x H x W, m)."""
         return self.cut(heights(self.scene, self.unknown, self.town, self.wide))[None]
 
+    @cached_property
     def sar(self) -> NDArray[np.float32]:
         """Return the radar picture (1 x H x W, linear)."""
         look = self.town.generator(8)
         azimuth, incidence = np.radians(look.choice([80.0, 280.0])), np.radians(look.uniform(35, 45))
         speckle = np.stack([self.town.noise(self.wide, 10 + k) for k in range(2 * LOOKS)])
         return self.cut(backscatter(self.scene, float(azimuth), float(incidence), speckle))[None]
+
+
+@lru_cache(maxsize=12)
+def _tile(stem: str, size: int, seed: int) -> _Tile:
+    return _Tile(stem, size, seed)
 
 
 @dataclass(frozen=True)
@@ -242,10 +251,13 @@ class _Layout:
 
 
 def _write_tile(layout: _Layout, tile: _Tile, odd_radar: bool) -> None:
-    from rasterio.transform import from_origin
+    from rasterio import Affine
 
-    place = {"crs": f"EPSG:{tile.row['epsg']}", "transform": from_origin(*tile.corner, tile.gsd, tile.gsd)}
-    rgb, dsm, sar = tile.rgb(), tile.dsm(), tile.sar()
+    place = {
+        "crs": f"EPSG:{tile.row['epsg']}",
+        "transform": Affine(tile.gsd, 0, tile.corner[0], 0, -tile.gsd, tile.corner[1]),
+    }
+    rgb, dsm, sar = tile.rgb, tile.dsm, tile.sar.copy()
     if odd_radar:
         sar[0, :3, :5], sar[0, -2:, :7] = np.nan, -0.5
     write_raster(layout.raster("rgb", tile.stem), rgb, **place)
@@ -253,7 +265,7 @@ def _write_tile(layout: _Layout, tile: _Tile, odd_radar: bool) -> None:
     write_raster(layout.raster("sar", tile.stem), sar, **place)
     if "merged" in layout.quirks:
         merged = layout.raster("dsm", tile.stem).parents[1] / "merge" / f"{tile.stem}.tif"
-        write_raster(merged, np.concatenate([rgb, sar.astype(np.uint8)]), **place)
+        write_raster(merged, np.concatenate([rgb.astype(np.float32), sar]), **place)
         (merged.parents[1] / "dsmnpy").mkdir(exist_ok=True)
         np.save(merged.parents[1] / "dsmnpy" / f"{tile.stem}.npy", dsm)
 
