@@ -67,34 +67,32 @@ def chosen_scenes(store: SceneStore, split: str, rows: int) -> list[Scene]:
     """Up to `rows` scenes that show the dataset's range, the same ones at every call.
 
     Parts of the split take turns; within a part, those values of the conditions (weather) come first that have been
-    shown least, and scenes that lack a raster count as one more condition. Among equals the one farthest from all
-    chosen ones in the order of scenes.csv is taken, because neighbours look alike. Unused scenes come last.
+    shown least. One scene that lacks a raster is preferred, where there is one, and others like it avoided. Among
+    equals the one farthest from all chosen ones in the order of scenes.csv is taken, because neighbours look alike.
+    Unused scenes are left out, unless there are no others.
     """
     if not 1 <= rows <= MOST_ROWS:
         raise UserError(f"A contact sheet holds 1 to {MOST_ROWS} scenes, not {rows}.")
     columns = (*store.modalities, *store.labels)
     used = [scene for scene in store.scenes if scene.splits[split] != "unused"] or store.scenes
-    facts = [
-        [
-            *((condition, scene.attributes.get(condition, "")) for condition in store.info["conditions"]),
-            ("whole", str(all(column in scene.paths for column in columns))),
-        ]
-        for scene in used
-    ]
+    facts = [[(name, scene.attributes.get(name, "")) for name in store.info["conditions"]] for scene in used]
+    lacking = [any(column not in scene.paths for column in columns) for scene in used]
     seen: dict[tuple[str, str], int] = {}
     gaps = [len(used)] * len(used)  # to the nearest chosen scene
+    unwelcome = -1  # what a lacking raster counts: wanted once, then not again
     chosen: list[int] = []
     while len(chosen) < min(rows, len(used)):
         best = min(
             (index for index in range(len(used)) if gaps[index]),
             key=lambda index: (
                 seen.get(("part", used[index].splits[split]), 0),
-                sum(seen.get(fact, 0) for fact in facts[index]),
+                sum(seen.get(fact, 0) for fact in facts[index]) + unwelcome * lacking[index],
                 -gaps[index],
                 index,
             ),
         )
         chosen.append(best)
+        unwelcome = 1 if lacking[best] else unwelcome
         for fact in (("part", used[best].splits[split]), *facts[best]):
             seen[fact] = seen.get(fact, 0) + 1
         gaps = [min(gap, abs(index - best)) for index, gap in enumerate(gaps)]

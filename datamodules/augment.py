@@ -70,7 +70,9 @@ def jitter_colour(
             continue
         brightness, contrast, saturation = rng.uniform(1 - strength, 1 + strength, 3)
         pixels = images[name] * brightness
-        pixels = pixels.mean() + contrast * (pixels - pixels.mean())
+        # bands of a multispectral image differ a hundredfold: one mean for all would push the dark ones off their range
+        middle = pixels.mean() if len(pixels) <= 3 else pixels.mean((-2, -1), keepdim=True)
+        pixels = middle + contrast * (pixels - middle)
         if len(pixels) == 3:
             grey = pixels.mean(0, keepdim=True)
             pixels = grey + saturation * (pixels - grey)

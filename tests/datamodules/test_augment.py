@@ -46,3 +46,14 @@ def test_colour_jitter_leaves_heights_alone_and_stays_in_range() -> None:
     assert jittered["rgb"].min() >= 0 and jittered["rgb"].max() <= 255
     unchanged = jitter_colour(np.random.default_rng(0), images, {"rgb": 255.0}, 0.0)
     assert torch.equal(unchanged["rgb"], images["rgb"])
+
+
+def test_contrast_of_many_bands_changes_each_about_its_own_mean() -> None:
+    bands = torch.rand(13, 8, 8) + torch.logspace(0, 3, 13)[:, None, None]
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        brightness, contrast, _ = np.random.default_rng(seed).uniform(0.8, 1.2, 3)
+        jittered = jitter_colour(rng, {"optical": bands}, {"optical": 32767.0}, 0.2)["optical"]
+        torch.testing.assert_close(jittered.mean((1, 2)), brightness * bands.mean((1, 2)))
+        spread = brightness * contrast * bands.std((1, 2))
+        torch.testing.assert_close(jittered.std((1, 2)), spread, rtol=1e-3, atol=1e-3)
