@@ -5,6 +5,7 @@ Adapters look files up by regular expression on the base name, because these arc
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -182,7 +183,7 @@ class SourceIndex:
     def _archive(self, path: Path, prefix: str, origin: str) -> Iterator[SourceFile]:
         """Yield the members of a zip file; `prefix` and `origin` name the archive for paths and for the user."""
         with _open_zip(path, origin) as archive:
-            members = [info for info in archive.infolist() if not info.is_dir()]
+            members = [info for info in archive.infolist() if info.filename and not info.is_dir()]
             names = {info.filename for info in members}
             for info in members:
                 _refuse_unsafe(info, origin)
@@ -241,7 +242,7 @@ def _refuse_unsafe(info: zipfile.ZipInfo, origin: str) -> None:
     if name.startswith("/") or ".." in name.split("/") or re.match(r"[A-Za-z]:", name):
         raise UserError(f"{origin} holds a file whose path leads outside of the archive ({info.filename!r}): refused.")
     if info.flag_bits & 1:
-        raise UserError(f"{origin} is protected by a password ({info.filename}): unpack it first and name the folder.")
+        raise UserError(f"{origin} is protected by a password ({info.filename!r}): unpack it first and name the folder.")
 
 
 def _inflate(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path, origin: str) -> None:
@@ -261,10 +262,14 @@ def _inflate(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path, orig
 @contextmanager
 def _undamaged(origin: str) -> Iterator[None]:
     """Tell what goes wrong while a member is inflated as damage of the file `origin`."""
+    import lzma
+    import struct
     import zlib
 
-    damage = (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError, zlib.error)
+    damage = (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError, struct.error)
     try:
         yield
-    except damage as error:
+    except (*damage, lzma.LZMAError, zlib.error, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise  # a full disk, no permission; without such a number it is bz2 that cannot go on, or a wrong offset
         raise UserError(f"{origin} is damaged inside its archive ({error}): download the archive again.") from error
