@@ -27,7 +27,7 @@ DPI = 120
 LEFT, RIGHT, GAP = 1.45, 0.2, 0.12
 HEAD, NOTE, TITLES, BELOW = 0.75, 0.25, 0.42, 0.34  # the latter: room under a row for its colour bars
 CELL, NARROWEST, LARGEST_CELL = 2.1, 13.5, 2.9
-LINE = 0.19  # of the class shares and the table
+LINE, ROW_LINE = 0.19, 0.15  # of the class shares and the table; of the text beside a row
 TABLE = 6.3
 TABLE_ROWS = 26  # bands; the file has all
 
@@ -73,7 +73,11 @@ def compose(
     columns = [*store.modalities, *store.labels, *(["overlay"] if blend else [])]
     width = max(NARROWEST, LEFT + len(columns) * (CELL + GAP) + RIGHT)
     cell = min(LARGEST_CELL, (width - LEFT - RIGHT) / len(columns) - GAP)
-    heights = [cell * min(2.0, max(0.3, scene.height / scene.width)) for scene in scenes]
+    titles = [_row_title(scene, split, store.info["conditions"]) for scene in scenes]
+    heights = [
+        max(cell * min(2.0, scene.height / scene.width), ROW_LINE * len(lines) - BELOW / 2)
+        for scene, lines in zip(scenes, titles, strict=True)
+    ]
     panels = LINE * max(len(store.classes) + 1, min(TABLE_ROWS + 1, len(statistics)) + 2) + 0.75
     first = HEAD + TITLES + (NOTE if split in store.info.get("split_notes", {}) else 0)
     height = first + sum(heights) + BELOW * len(scenes) + panels
@@ -84,8 +88,10 @@ def compose(
 
     ignored = ignore_colour(store.classes)
     top = first
-    for scene, room in zip(scenes, heights, strict=True):
-        _row_title(figure, scene, split, store.info["conditions"], top)
+    for scene, lines, room in zip(scenes, titles, heights, strict=True):
+        for line, (text, weight) in enumerate(lines):
+            down = 1 - (top + ROW_LINE * line) / height
+            figure.text(0.15 / width, down, text, va="top", fontsize=8, fontweight=weight)
         pictures = _pictures(store, scene, int(cell * DPI), ignored, blend)
         for number, column in enumerate(columns):
             place = (LEFT + number * (cell + GAP), top, cell, room)
@@ -100,16 +106,18 @@ def compose(
     return figure
 
 
-def _row_title(figure: Figure, scene: Scene, split: str, conditions: Sequence[str], top: float) -> None:
-    id_ = [line for part in scene.id.split("/") for line in textwrap.wrap(part, 19)]
+def _row_title(scene: Scene, split: str, conditions: Sequence[str]) -> list[tuple[str, str]]:
+    """Lines of text and their weights."""
     facts = [scene.splits[split], f"{scene.height} x {scene.width} px"]
     facts += [f"{name}: {scene.attributes.get(name) or '-'}" for name in conditions]
-    width, height = figure.get_size_inches()
-    for line, text in enumerate((*id_, *facts)):
-        figure.text(
-            0.15 / width, 1 - (top + 0.15 * line) / height, text, va="top", fontsize=8,
-            fontweight="bold" if line < len(id_) else "normal",
-        )  # fmt: skip
+    id_ = [line for part in scene.id.split("/") for line in _wrapped(part, 17)]
+    return [*((line, "bold") for line in id_), *((line, "normal") for line in facts)]
+
+
+def _wrapped(text: str, room: int) -> list[str]:
+    """Break a name into lines, after `_` where there is one, so that numbers stay whole."""
+    spaced = text.replace("_", "_ ")
+    return [line.replace("_ ", "_") for line in textwrap.wrap(spaced, room, break_on_hyphens=False)]
 
 
 def _head(figure: Figure, store: SceneStore, split: str) -> None:

@@ -39,6 +39,8 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     if out.suffix.lower() != ".png":
         raise UserError(f"{out} is no name of a PNG file: let OUT end in .png.")
     shares = all_shares(store, split)
+    if not shares[store.labels[0]]:
+        raise UserError(f"No imported scene of {store.name} takes part in {split}: name another column with --split.")
     statistics = training_statistics(store, split)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
