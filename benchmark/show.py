@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import csv
+import difflib
 import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark import names
 from benchmark.data import ensure_store
 from usererror import UserError
 
@@ -61,7 +61,9 @@ def named_scenes(store: SceneStore, wanted: Sequence[str]) -> list[Scene]:
         raise UserError(f"A contact sheet holds at most {MOST_ROWS} scenes; {len(wanted)} are named.")
     for name in wanted:
         if name not in known:
-            names.check("scene", name, sorted(known)[:12], f" ({len(known)} scenes in {store.root / 'scenes.csv'})")
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}? All" if near else f"for example {store.scenes[0].id}; all"
+            raise UserError(f"{store.name} has no scene {name!r}; {hint} {len(known)} are in {store.root}/scenes.csv.")
     return [known[name] for name in wanted]
 
 

@@ -242,7 +242,7 @@ def test_scenes_are_chosen_over_parts_and_conditions(make_store: Callable[..., S
     ("words", "expected"),
     [
         (["nowhere"], ["nowhere", "make data DATA=nowhere"]),
-        (["tiny", "--scenes", "one,thre"], ["thre", "Did you mean three?"]),
+        (["tiny", "--scenes", "one,thre"], ["thre", "did you mean three?", "scenes.csv"]),
         (["tiny", "--split", "split_big"], ["split_big", "split_standard"]),
         (["tiny", "--rows", "0"], ["1 to 40", "not 0"]),
         (["tiny", "--blend", "3"], ["--blend is 3"]),
