@@ -190,7 +190,7 @@ def _wanted(options: ImportOptions, table: dict[str, dict[str, str]], stems: dic
 def _outlines(index: SourceIndex, file: SourceFile | None) -> dict[str, Outlines]:
     if file is None:
         return {}
-    index.say(f"reading {file.origin} ({file.size / 1e6:.0f} MB)")
+    index.say(f"reading {file.origin} ({file.size / 1e6:.1f} MB)")
     return read_outlines(file, index.scratch / "outlines")
 
 

@@ -22,6 +22,7 @@ from datamodules.sources import SourceFile
 from usererror import UserError
 
 CATEGORY = "building"
+LONGEST_SIDE = 1 << 14  # pixels; what is said to be larger is a mistake
 
 
 @dataclass(frozen=True)
@@ -205,7 +206,7 @@ def _pictures(images: list[Any], origin: str) -> dict[int, tuple[str, _Picture]]
         name = name.replace("\\", "/").rpartition("/")[2]
         if id_ in pictures or name in names:
             raise UserError(f"{where} ({name}, id {id_}): its name or id occurs before; they must be unique.")
-        if not all(0 < side <= 65536 for side in size):
+        if not all(0 < side <= LONGEST_SIDE for side in size):
             raise UserError(f"{where} ({name}): a size of {size[0]} x {size[1]} pixels cannot be.")
         names.add(name)
         pictures[id_] = name, _Picture(f"{origin}: {name}", size)
