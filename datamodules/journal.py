@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import time
+import zlib
 from pathlib import Path
 from typing import IO, Any
 
@@ -13,6 +14,7 @@ from datamodules.plans import RasterJob
 from datamodules.sources import SourceFile
 from datamodules.store import JOURNAL_FILE
 
+CHECK = ', "check": "'
 FLUSH_S = 0.5  # at most so much finished work is done twice after a power failure; a killed process loses nothing
 Size = tuple[int, int] | None
 
@@ -37,7 +39,7 @@ class Journal:
         temporary = self.path.with_name(self.path.name + ".part")
         with temporary.open("w", encoding="utf-8") as stream:
             for line in (self._header, *self._records.values()):
-                stream.write(json.dumps(line) + "\n")
+                stream.write(_write(line))
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(self.path)
@@ -67,7 +69,7 @@ class Journal:
         files = {str(file.path): file.stamp for file in (job.source, *job.others()) if file.member is None}
         record = {"scene": scene, "raster": raster, "key": key(job, size), "files": files, "result": result}
         self._records[scene, raster] = record
-        self._stream.write(json.dumps(record) + "\n")
+        self._stream.write(_write(record))
         self._stream.flush()
         if time.monotonic() - self._flushed > FLUSH_S:
             os.fsync(self._stream.fileno())
@@ -93,22 +95,27 @@ def read_header(path: Path) -> dict[str, Any]:
     """Return the first line of a journal: format, adapter, source, archives; {} when there is none."""
     try:
         with path.open(encoding="utf-8", errors="replace") as stream:
-            header = json.loads(stream.readline())
-    except (ValueError, OSError):
+            return _read(stream.readline()) or {}
+    except OSError:
         return {}
-    return header if isinstance(header, dict) else {}
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
-    """Return the records of a journal; a last line that was cut short, and whatever is no record, is left out."""
+    """Return the records of a journal; a line that is not as it was written (cut short, edited) is left out."""
     if not path.is_file():
         return []
-    records = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(record, dict) and {"scene", "raster", "key", "files", "result"} <= record.keys():
-            records.append(record)
-    return records
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    return [record for line in lines[1:] if (record := _read(line)) is not None]
+
+
+def _write(record: dict[str, Any]) -> str:
+    """Return a line of the journal: JSON whose last entry is a checksum of the rest."""
+    text = json.dumps(record)
+    return f'{text[:-1]}{CHECK}{zlib.crc32(text.encode()):08x}"}}\n'
+
+
+def _read(line: str) -> dict[str, Any] | None:
+    """Return what a line of the journal says, None unless it is as it was written."""
+    body, _, check = line.rstrip("\n").rpartition(CHECK)
+    text = body + "}"
+    return json.loads(text) if check == f'{zlib.crc32(text.encode()):08x}"}}' else None

@@ -114,13 +114,15 @@ class SceneStore:
             info = json.loads((root / DATASET_FILE).read_text(encoding="utf-8"))
             if info["format"] != FORMAT:
                 raise UserError(
-                    f"The store {root} has format {info['format']}, this version reads format {FORMAT}: "
+                    f"The store {root} has format {info['format']!r}, this version reads format {FORMAT}: "
                     f"import it again with `{import_command(root.name, info.get('source'))} FORCE=1`."
                 )
+            if lacking := [key for key in ("adapter", "source", "tiles", "incomplete", "warnings") if key not in info]:
+                raise KeyError(lacking[0])
             return cls(root, info, _read_scenes(root, info))
-        except (ValueError, KeyError, TypeError, IndexError, OSError) as error:
+        except (AttributeError, IndexError, KeyError, OSError, RecursionError, TypeError, ValueError) as error:
             raise UserError(
-                f"The store {root} is damaged ({type(error).__name__}: {error}): import it again with "
+                f"The store {root} is damaged ({type(error).__name__}: {str(error)!r}): import it again with "
                 f"`{import_command(root.name)} FORCE=1`."
             ) from error
 
@@ -134,7 +136,7 @@ class SceneStore:
         path = self.root / STATISTICS_FILE
         try:
             return json.loads(path.read_text(encoding="utf-8"))
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, RecursionError) as error:
             raise UserError(
                 f"{path} cannot be read ({error}): import again with "
                 f"`{import_command(self.name, self.info.get('source'))} FORCE=1`."
