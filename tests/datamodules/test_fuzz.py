@@ -245,7 +245,8 @@ def folder_called_zip(case: Case) -> None:
 def pack(case: Case, change: Callable[[zipfile.ZipFile], None] = lambda archive: None) -> Path:
     packed = case.root / "packed" / "all.zip"
     packed.parent.mkdir()
-    with warnings.catch_warnings(action="ignore"), zipfile.ZipFile(packed, "w") as archive:
+    method = case.rng.choice([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+    with warnings.catch_warnings(action="ignore"), zipfile.ZipFile(packed, "w", method) as archive:
         for path in sorted(case.source.rglob("*")):
             if path.is_file():
                 archive.write(path, path.relative_to(case.source))
@@ -442,7 +443,7 @@ CASES = [
     (dataset, harm, seed)
     for dataset in DATASETS
     for harm, number in [*((harm, OFTEN.get(harm, 1)) for harm in HARM), *([OWN[dataset]] if dataset in OWN else [])]
-    for seed in range(number)
+    for seed in range(2 * number)
 ]
 
 
@@ -573,3 +574,51 @@ def test_a_store_or_one_line(dataset, harm, seed, tiny, tmp_path, monkeypatch):
             assert SceneStore.open(store_root).fingerprint == store.fingerprint
             assert not (store_root / "scratch").exists()
     assert listing(tmp_path, store_root) == before
+
+
+def test_an_archive_with_a_member_that_has_no_name(tiny, tmp_path):
+    copy, ids = tiny("folder")
+    case = Case(tmp_path, "folder", ids, random.Random(0))
+    shutil.copytree(copy, case.source)
+    packed = pack(case, lambda archive: archive.writestr("nameless.txt", b""))
+    content = packed.read_bytes()
+    place = content.rfind(b"nameless.txt")  # in the list of contents, where 28 and 29 of an entry are the name's length
+    entry = content.rfind(b"PK\1\2", 0, place)
+    end = content.rfind(b"PK\5\6")
+    listed = bytearray(content[entry:place] + content[place + len(b"nameless.txt") : end])
+    listed[28:30] = b"\0\0"
+    tail = bytearray(content[end:])
+    tail[12:16] = struct.pack("<I", struct.unpack("<I", tail[12:16])[0] - len(b"nameless.txt"))
+    put(packed, content[:entry] + bytes(listed) + bytes(tail))
+    assert "" in zipfile.ZipFile(packed).namelist()
+    assert import_dataset("folder", packed, tmp_path / "stores", name="x").verify() == []
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_a_damaged_store_is_mended_or_said(seed, tiny, tmp_path):
+    """What an earlier import left behind is not trusted either, whether it had finished or not."""
+    rng = random.Random(seed)
+    copy, _ = tiny("folder")
+    with open(os.devnull, "w") as nowhere:
+        console = Console(file=nowhere)
+        store = import_dataset("folder", copy, tmp_path, name="x", console=console)
+        if unfinished := rng.random() < 0.5:
+            (store.root / "dataset.json").unlink()
+        file = store.root / rng.choice(["import.jsonl", *([] if unfinished else ["dataset.json"])])
+        lines = file.read_text().splitlines() if file.suffix == ".jsonl" else [file.read_text()]
+        i = rng.randrange(len(lines))
+        changed = [
+            json.dumps(change_one(json.loads(lines[i]), rng)), "[" * 200_000, lines[i][: rng.randrange(len(lines[i]))]
+        ]  # fmt: skip
+        lines[i] = rng.choice(changed)
+        file.write_text("\n".join(lines))
+        with limit(LIMIT_S):
+            try:
+                again = import_dataset("folder", copy, tmp_path, name="x", console=console)
+            except UserError as error:
+                assert not unfinished and str(error).isprintable() and "FORCE=1" in str(error)
+            else:
+                assert again.verify() == []
+                assert not unfinished or again.fingerprint == store.fingerprint
+        forced = import_dataset("folder", copy, tmp_path, name="x", force=True, console=console)
+    assert forced.fingerprint == store.fingerprint and forced.verify() == []
