@@ -1,0 +1,398 @@
+"""Ways to harm a source, each drawn from a seed: for the fuzz test of the importer."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import random
+import shutil
+import struct
+import warnings
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+RASTERS = (".tif", ".tiff", ".png", ".jpg", ".bmp")
+ODD = [
+    "new\nline.tif",
+    "[red]x[/red].tif",
+    "%s %d {0}.tif",
+    "tab\there.png",
+    "caf\u00e9 \u2603.tif",
+    "-r.tif",
+    "x" * 240,
+]
+
+
+@dataclass
+class Case:
+    """One source to be harmed: `names` are texts of which an error has to hold one (none: any file name will do)."""
+
+    root: Path
+    adapter: str
+    ids: list[str] | None
+    rng: random.Random
+    names: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.source = self.root / "source"
+
+    def files(self, *suffixes: str) -> list[Path]:
+        return sorted(p for p in self.source.rglob("*") if p.suffix.lower() in (suffixes or RASTERS) and p.is_file())
+
+    def pick(self, *suffixes: str) -> Path:
+        """Draw a file; an error has to name it, or the scene it belongs to."""
+        path = self.rng.choice(self.files(*suffixes))
+        self.names += [path.name, *(i for i in self.ids or () if i in str(path))]
+        return path
+
+
+def put(path: Path, content: bytes) -> None:
+    """Give `path` a content of its own: the copies are hard links."""
+    path.unlink(missing_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+def rewrite(path: Path, change: Callable[[np.ndarray], np.ndarray]) -> None:
+    import rasterio
+
+    with warnings.catch_warnings(action="ignore"):
+        with rasterio.open(path) as dataset:
+            values = change(dataset.read())
+        path.unlink()
+        count, height, width = values.shape
+        profile = {"driver": "GTiff", "count": count, "height": height, "width": width, "dtype": values.dtype}
+        with rasterio.open(path, "w", **profile) as dataset:
+            dataset.write(values)
+
+
+# ---- what is done to rasters
+
+
+def cut_short(case: Case) -> None:
+    path = case.pick()
+    content = path.read_bytes()
+    put(path, content[: case.rng.randrange(1, len(content))])
+
+
+def empty(case: Case) -> None:
+    put(case.pick(), b"")
+
+
+def noise(case: Case) -> None:
+    put(case.pick(), case.rng.randbytes(case.rng.choice([1, 7, 300, 5000])))
+
+
+def flipped_bytes(case: Case) -> None:
+    path = case.pick()
+    content = bytearray(path.read_bytes())
+    for _ in range(case.rng.choice([1, 3, 40])):  # the header more often than the rest
+        place = case.rng.randrange(len(content) if case.rng.random() < 0.5 else min(300, len(content)))
+        content[place] ^= case.rng.randrange(1, 256)
+    put(path, bytes(content))
+
+
+def other_type(case: Case) -> None:
+    dtype = case.rng.choice(["uint16", "int16", "int32", "float32", "float64", "complex64", "uint8"])
+    rewrite(case.pick(), lambda values: values.astype(dtype))
+
+
+def other_bands(case: Case) -> None:
+    count = case.rng.choice([1, 2, 5])
+    rewrite(case.pick(), lambda values: np.resize(values, (count, *values.shape[1:])))
+
+
+def other_size(case: Case) -> None:
+    cut = case.rng.choice([1, 2, 3, 20])
+    rewrite(case.pick(), lambda values: values[:, cut:, :] if case.rng.random() < 0.5 else values[:, :1, :1])
+
+
+def not_a_number(case: Case) -> None:
+    value = case.rng.choice([np.nan, np.inf, -np.inf, 3e38, -9999])
+    rewrite(case.pick(), lambda values: np.full(values.shape, value, np.float32))
+
+
+def swapped(case: Case) -> None:
+    one, other = case.pick(), case.pick()
+    contents = one.read_bytes(), other.read_bytes()
+    put(one, contents[1])
+    put(other, contents[0])
+
+
+def foreign_content(case: Case) -> None:
+    outside = case.root / "secret.tif"
+    put(outside, case.files()[0].read_bytes())
+    vrt = f'<VRTDataset rasterXSize="32" rasterYSize="32"><VRTRasterBand dataType="Byte" band="1"><SimpleSource>\
+<SourceFilename>{outside}</SourceFilename></SimpleSource></VRTRasterBand></VRTDataset>'
+    contents = [
+        b"<html>log in first</html>",
+        b"GIF89a" + b"\0" * 99,
+        vrt.encode(),
+        b"PK\5\6" + b"\0" * 18,
+        b"II*\0",
+        b"\0",
+    ]
+    put(case.pick(), case.rng.choice(contents))
+
+
+def huge_header(case: Case) -> None:
+    """A picture that says it is gigantic."""
+    sides = case.rng.choice([(2**31 - 1, 2**31 - 1), (60000, 60000), (1, 2**31 - 1), (0, 0)])
+    chunk = b"IHDR" + struct.pack(">IIBBBBB", *sides, 8, case.rng.choice([0, 2]), 0, 0, 0)
+    import zlib
+
+    png = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    tiff = struct.pack("<2sHIH", b"II", 42, 8, 4)
+    for tag, value in ((256, sides[0]), (257, sides[1]), (273, 8), (279, 4)):
+        tiff += struct.pack("<HHII", tag, 4, 1, value)
+    end = b"\0\0\0\0IEND\xaeB`\x82"
+    put(case.pick(), case.rng.choice([png + end, png, tiff + b"\0" * 8]))
+
+
+def sidecars(case: Case) -> None:
+    """Files that GDAL looks for beside a raster."""
+    path = case.pick()
+    for end in (".aux.xml", ".ovr", ".msk"):
+        put(path.with_name(path.name + end), case.rng.choice([b"", b"<PAMDataset>", case.rng.randbytes(99)]))
+    put(path.with_suffix(".tfw"), case.rng.choice([b"", b"nan\n" * 6, b"x", b"1e999\n" * 6, b"0\n" * 6, b"\xff\xfe"]))
+
+
+# ---- what is done to folders
+
+
+def removed(case: Case) -> None:
+    case.pick().unlink()
+
+
+def folder_for_a_file(case: Case) -> None:
+    path = case.pick()
+    path.unlink()
+    path.mkdir()
+    if case.rng.random() < 0.5:
+        (path / path.name).mkdir()
+
+
+def pipe_for_a_file(case: Case) -> None:
+    """Opening it would wait for ever."""
+    path = case.pick()
+    if case.rng.random() < 0.5:
+        path.unlink()
+        os.mkfifo(path)
+    else:
+        for beside in (path.with_suffix(".tfw"), path.with_name(path.name + ".aux.xml")):
+            beside.unlink(missing_ok=True)
+            os.mkfifo(beside)
+    case.names.append(path.stem)
+
+
+def link_loops(case: Case) -> None:
+    path = case.pick()
+    (path.parent / "round").symlink_to(case.source, target_is_directory=True)
+    (case.source / "up").symlink_to(case.rng.choice(["..", ".", "up", str(case.source.parent)]))
+    if case.rng.random() < 0.5:
+        path.unlink()
+        path.symlink_to(case.rng.choice([path.name, "nowhere.tif"]))
+
+
+def odd_names(case: Case) -> None:
+    for name in case.rng.sample(ODD, 3):
+        put(case.source / name, case.rng.randbytes(9))
+    put(Path(os.fsdecode(os.fsencode(case.source) + b"/\xff\xfe" + case.files()[0].name.encode())), b"x")
+
+
+def odd_folder(case: Case) -> None:
+    """The source itself has a strange name, and a damaged file."""
+    noise(case)
+    name = case.rng.choice(
+        [b"a\nb", b"\xff\xfe", b"[bold]", b"100% {0}", b"a b'c\"d", b"gt", b"label.zip", b"a\rb\x1b[31m"]
+    )
+    case.names.append("SOURCE")
+    target = Path(os.fsdecode(os.fsencode(case.root) + b"/" + name))
+    case.source = case.source.rename(target)
+
+
+def folder_called_zip(case: Case) -> None:
+    (case.source / "images.zip").mkdir()
+    put(case.source / "more.zip", case.rng.choice([b"", b"text", b"PK\3\4" + case.rng.randbytes(50)]))
+    case.names.append("more.zip")
+
+
+# ---- what is done to zip files
+
+
+def pack(case: Case, change: Callable[[zipfile.ZipFile], None] = lambda archive: None) -> Path:
+    packed = case.root / "packed" / "all.zip"
+    packed.parent.mkdir()
+    method = case.rng.choice([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+    with warnings.catch_warnings(action="ignore"), zipfile.ZipFile(packed, "w", method) as archive:
+        for path in sorted(case.source.rglob("*")):
+            if path.is_file():
+                archive.write(path, path.relative_to(case.source))
+        change(archive)
+    shutil.rmtree(case.source)
+    case.source = packed if case.rng.random() < 0.5 else packed.parent
+    return packed
+
+
+def zip_cut_short(case: Case) -> None:
+    packed = pack(case)
+    put(packed, packed.read_bytes()[: case.rng.randrange(packed.stat().st_size)])
+    case.names += ["all.zip", "packed"]
+
+
+def zip_flipped(case: Case) -> None:
+    packed = pack(case)
+    content = bytearray(packed.read_bytes())
+    for _ in range(case.rng.choice([1, 20, 300])):
+        content[case.rng.randrange(len(content))] ^= case.rng.randrange(1, 256)
+    put(packed, bytes(content))
+
+
+def zip_directory_flipped(case: Case) -> None:
+    """The list of contents at the end of the archive."""
+    packed = pack(case)
+    content = bytearray(packed.read_bytes())
+    start = content.find(b"PK\1\2")
+    for _ in range(case.rng.choice([1, 4, 20])):
+        content[case.rng.randrange(start, len(content))] ^= case.rng.randrange(1, 256)
+    put(packed, bytes(content))
+
+
+def zip_escape(case: Case) -> None:
+    name = case.rng.choice(
+        ["../evil.tif", "/tmp/evil.tif", "a/../../evil.tif", "..\\evil.tif", "C:\\evil.tif", "../../e.zip"]
+    )
+    pack(case, lambda archive: archive.writestr(name, b"evil"))
+    case.names.append("evil" if "evil" in name else "e.zip")
+
+
+def zip_link(case: Case) -> None:
+    """A member that is a symbolic link to a file outside, in the place of a raster."""
+    path = case.pick()
+    member = zipfile.ZipInfo(str(path.relative_to(case.source)))
+    member.external_attr, member.create_system = 0o120777 << 16, 3
+    path.unlink()
+    pack(case, lambda archive: archive.writestr(member, "/etc/hostname"))
+
+
+def zip_inside(case: Case) -> None:
+    inner = io.BytesIO()
+    with zipfile.ZipFile(inner, "w") as archive:
+        archive.writestr("readme.txt", b"x" * 200)
+    content = inner.getvalue()
+    damaged = [content[:-9], b"", b"text", content.replace(b"readme.txt", b"../../evil"), content[:40]]
+    pack(case, lambda archive: archive.writestr("inner.zip", case.rng.choice(damaged)))
+    case.names.append("inner.zip")
+
+
+def zip_odd_members(case: Case) -> None:
+    again = case.files()[0].relative_to(case.source).as_posix()
+    odd = [
+        "new\nline.tif",
+        "a//b.tif",
+        "./c.tif",
+        "nul\0x.tif",
+        "caf\u00e9.tif",
+        again,
+        again + "/below.tif",
+        "top",
+        "x" * 300,
+    ]
+
+    def change(archive: zipfile.ZipFile) -> None:
+        for name in case.rng.sample(odd, 3):
+            archive.writestr(name, b"odd")
+
+    pack(case, change)
+
+
+def zip_password(case: Case) -> None:
+    packed = pack(case)
+    content = bytearray(packed.read_bytes())
+    content[content.find(b"PK\1\2") + 8] |= 1
+    put(packed, bytes(content))
+
+
+# ---- what is done to text files
+
+NUMBERS: list[Any] = [-1, 0, True, 1e308, 10**30, float("nan"), float("inf")]
+VALUES: list[Any] = [*NUMBERS, None, [], {}, "x", "", "a\nb", [[]], {"a": 1}]
+CELLS = [
+    "",
+    "../../x",
+    "/etc/passwd",
+    "/dev/zero",
+    "nan",
+    '"',
+    "a\0b",
+    "\u2603",
+    "=1",
+    "-1",
+    "x" * 300,
+    "..",
+    "rgb",
+    "256",
+]
+
+
+def change_one(value: Any, rng: random.Random) -> Any:
+    """Take something out of a JSON value, or put something else there."""
+    if isinstance(value, dict | list) and value and rng.random() < 0.8:
+        keys = list(value) if isinstance(value, dict) else range(len(value))
+        key = rng.choice(keys)
+        if rng.random() < 0.3:
+            del value[key]
+        else:
+            value[key] = change_one(value[key], rng)
+        return value
+    return rng.choice(VALUES)
+
+
+def about_changed(case: Case) -> None:
+    about: dict[str, Any] = {"title": "t", "licence": "l", "citation": "c", "gsd_m": 0.5, "nadir": True}
+    about["modalities"] = {"rgb": {"letter": "T", "kind": "optical", "unit": "K"}}
+    text = json.dumps(change_one(about, case.rng)).encode()
+    texts = [text, text, text, b"[" * 200_000, b"", b"\xff", b'{"gsd_m": ' + b"9" * 6000 + b"}", b"\xef\xbb\xbf" + text]
+    put(case.source / "about.json", case.rng.choice(texts))
+    case.names.append("about.json")
+
+
+def json_changed(case: Case) -> None:
+    path = case.pick(".json")
+    text = path.read_bytes()
+    if case.rng.random() < 0.7:
+        text = json.dumps(change_one(json.loads(text), case.rng)).encode()
+    else:
+        text = case.rng.choice(
+            [text[: case.rng.randrange(len(text))], b"", b"[" * 200_000, b"\xff", b"null", b"[]", b"{}", b"7"]
+        )
+    put(path, text)
+
+
+def table_changed(case: Case) -> None:
+    path = case.pick(".csv")
+    lines = path.read_text().splitlines()
+    row = case.rng.randrange(len(lines))
+    cells = lines[row].split(",")
+    cells[case.rng.randrange(len(cells))] = case.rng.choice(CELLS)
+    lines[row] = ",".join(cells)
+    if case.rng.random() < 0.3:
+        lines.insert(row, case.rng.choice(lines))
+    text = "\n".join(lines).encode()
+    put(path, case.rng.choice([text, text, text, text, text[: len(text) // 2], b"\xff\xfe" + text, b"", b'"' * 9]))
+    case.names += ["scenes.csv", "classes.csv", "raster"]
+
+
+RASTER = (cut_short, empty, noise, flipped_bytes, other_type, other_bands, other_size, not_a_number, swapped)
+HARM = (
+    *RASTER, foreign_content, huge_header, sidecars, removed, folder_for_a_file, pipe_for_a_file, link_loops, odd_names,
+    odd_folder, folder_called_zip, zip_cut_short, zip_flipped, zip_directory_flipped, zip_escape, zip_link, zip_inside,
+    zip_odd_members, zip_password, about_changed,
+)  # fmt: skip
+OFTEN = {flipped_bytes: 4, zip_directory_flipped: 3, cut_short: 3, swapped: 3, about_changed: 3, zip_flipped: 2}
