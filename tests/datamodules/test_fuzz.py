@@ -163,7 +163,7 @@ def test_a_store_or_one_line(dataset, harm, seed, tiny, tmp_path, monkeypatch):
         except UserError as error:
             text = str(error)
             assert text.isprintable(), f"not one printable line: {text!r}"
-            assert any(name in text for name in case.names or [".zip", *RASTERS, ".csv"]), text
+            assert any(name in text for name in case.names or ["SOURCE", ".zip", *RASTERS, ".csv"]), text
             assert not (store_root / "dataset.json").exists()
             with pytest.raises(UserError):
                 SceneStore.open(store_root)
