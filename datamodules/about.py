@@ -9,6 +9,7 @@ All entries are optional. `gsd_m`, `nadir` and `modalities` are for folders of o
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 from datamodules.sources import SourceIndex
@@ -39,6 +40,9 @@ def read_about(index: SourceIndex, folder: str = ".") -> dict[str, Any]:
     for key, value in about.items():
         if not isinstance(value, KEYS.get(key, ())):
             raise UserError(f"{file.origin}: {key!r} is unknown or of the wrong type; known are {', '.join(KEYS)}.")
+    side = about.get("gsd_m", 1)
+    if isinstance(side, bool) or not 0 < side < math.inf:
+        raise UserError(f"{file.origin}: 'gsd_m' is {side!r}, not the side of a pixel in metres.")
     for name, fields in about.get("modalities", {}).items():
         if not isinstance(fields, dict) or not set(fields) <= set(MODALITY_KEYS):
             raise UserError(f"{file.origin}: {name!r} may only have {', '.join(MODALITY_KEYS)}.")

@@ -242,7 +242,8 @@ def _refuse_unsafe(info: zipfile.ZipInfo, origin: str) -> None:
     if name.startswith("/") or ".." in name.split("/") or re.match(r"[A-Za-z]:", name):
         raise UserError(f"{origin} holds a file whose path leads outside of the archive ({info.filename!r}): refused.")
     if info.flag_bits & 1:
-        raise UserError(f"{origin} is protected by a password ({info.filename!r}): unpack it first and name the folder.")
+        remedy = "unpack it first and name the folder"
+        raise UserError(f"{origin} is protected by a password ({info.filename!r}): {remedy}.")
 
 
 def _inflate(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path, origin: str) -> None:

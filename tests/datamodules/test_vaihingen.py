@@ -264,6 +264,13 @@ def test_pixel_side_from_about_json(copy, load):
     assert store.info["gsd_m"] == 0.25 and store.info["title"] == "painted"
 
 
+@pytest.mark.parametrize("side", ["0", "-0.09", "NaN", "Infinity", "true", '"9 cm"'])
+def test_a_pixel_side_that_is_none(side, copy, load):
+    (copy / "about.json").write_text(f'{{"gsd_m": {side}}}')
+    with pytest.raises(UserError, match=r"about\.json: 'gsd_m' is"):
+        load(copy)
+
+
 @pytest.mark.parametrize("spelling", ["area{}", "{}", "AREA{}", "Area0{}"])
 def test_tiles_by_any_spelling(spelling, plain, load):
     store = load(plain, tiles=[spelling.format(n) for n in (7, 3, 2)])
