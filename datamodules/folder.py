@@ -49,6 +49,7 @@ KNOWN = {  # name: letter, kind, unit
 KINDS = ("optical", "height_absolute", "height_normalised", "sar", "sar_linear", "depth", "event", "lidar", "other")
 LABELS = ("label", "label_eroded")
 RASTER_SUFFIX = re.compile(r".*\.(tiff?|png|jpe?g|bmp|jp2)$", re.IGNORECASE)
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029]")  # but tab and line ends
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*$")
 STORED = ("uint8", "uint16", "int16", "float32")  # any other type is stored as float32
 
@@ -112,6 +113,8 @@ def _csv(file: SourceFile, needed: Iterable[str]) -> list[dict[str, str]]:
         text = file.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"{file.origin} is not UTF-8 text: save it as CSV in UTF-8.") from error
+    if CONTROL.search(text):
+        raise UserError(f"{file.origin} holds characters that are no text: save it as CSV in UTF-8.")
     try:
         table = list(csv.reader(io.StringIO(text, newline=None), skipinitialspace=True)) or [[]]
     except csv.Error as error:

@@ -386,7 +386,7 @@ def table_changed(case: Case) -> None:
         lines.insert(row, case.rng.choice(lines))
     text = "\n".join(lines).encode()
     put(path, case.rng.choice([text, text, text, text, text[: len(text) // 2], b"\xff\xfe" + text, b"", b'"' * 9]))
-    case.names += ["scenes.csv", "classes.csv", "raster"]
+    case.names += ["scenes.csv", "classes.csv", "raster", "split_standard"]
 
 
 RASTER = (cut_short, empty, noise, flipped_bytes, other_type, other_bands, other_size, not_a_number, swapped)
