@@ -11,6 +11,7 @@ SOURCE    =
 TILES     =
 FORCE     =
 INCOMPLETE =
+COPY      =
 VERIFY    =
 CHECKPOINT =
 RUN       =
@@ -50,9 +51,9 @@ bench: $(STAMP) ## train METHOD on DATA, score every modality subset, write the 
 evaluate: $(STAMP) ## score CHECKPOINT on every modality subset
 	$(IMSS) evaluate --checkpoint "$(CHECKPOINT)" --runs "$(RUNS)" --store "$(STORE)" $(ARGS)
 
-data: $(STAMP) ## import DATA from SOURCE (what you downloaded); VERIFY=1 checks an imported store
+data: $(STAMP) ## import DATA from SOURCE (what you downloaded; COPY=1 leaves nothing there); VERIFY=1 checks
 	$(IMSS) data "$(DATA)" --source "$(SOURCE)" --store "$(STORE)" --tiles "$(TILES)" \
-	  $(if $(INCOMPLETE),--allow-incomplete) $(if $(FORCE),--force) $(if $(VERIFY),--verify) $(ARGS)
+	  $(if $(INCOMPLETE),--allow-incomplete) $(if $(COPY),--copy) $(if $(FORCE),--force) $(if $(VERIFY),--verify) $(ARGS)
 
 show: $(STAMP) ## draw imported DATA on one sheet: SCENES (names), OUT (PNG file)
 	$(IMSS) show "$(DATA)" --store "$(STORE)" --scenes "$(SCENES)" --out "$(OUT)" $(ARGS)

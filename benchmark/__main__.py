@@ -50,6 +50,7 @@ def _data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--store", default=names.DEFAULT_STORE, help="directory of scene stores (default %(default)s)")
     parser.add_argument("--tiles", default="", help="import only these scenes, comma separated")
     parser.add_argument("--allow-incomplete", action="store_true", help="accept missing files; the store says so")
+    parser.add_argument("--copy", action="store_true", help="copy small rasters too, instead of referencing them")
     parser.add_argument("--force", action="store_true", help="import again what is already complete")
     parser.add_argument("--verify", action="store_true", help="compare every stored file with its checksum")
     parser.add_argument("--workers", type=int, default=0, help="processes (default: as many as cores, at most 4)")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from benchmark.records import write_json
+from datamodules.miniature.catalogue import MINIATURES, Miniature
 from usererror import UserError
 
 
@@ -21,7 +21,7 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     if arguments.verify:
         verify(SceneStore.open(store / arguments.name))
         return
-    if arguments.name in GENERATED and not arguments.source:
+    if arguments.name in MINIATURES and not arguments.source:
         ensure_store(arguments.name, store, force=arguments.force)
         print(f"Complete: {store / arguments.name}")
         return
@@ -34,6 +34,7 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         allow_incomplete=arguments.allow_incomplete,
         force=arguments.force,
         tiles=[tile for tile in arguments.tiles.split(",") if tile] or None,
+        copy=arguments.copy,
         workers=arguments.workers or None,
     )
     print(f"Complete: {imported.root}, {len(imported.scenes)} scenes, fingerprint {imported.fingerprint[:12]}")
@@ -65,12 +66,12 @@ def ensure_store(name: str, store: Path, force: bool = False) -> None:
     root = store / name
     if (root / DATASET_FILE).exists() and not force:
         SceneStore.open(root)
-    elif name in GENERATED:
-        adapter, write = GENERATED[name]
-        source = _generate(name, write, store, force)
+    elif name in MINIATURES:
+        miniature = MINIATURES[name]
+        source = _generate(name, miniature, store, force)
         from datamodules.importer import import_dataset
 
-        import_dataset(adapter, source, store, name=name, force=force)
+        import_dataset(miniature.adapter, source, store, name=name, force=force, tiles=miniature.scenes(), copy=True)
         shutil.rmtree(source)  # the store holds copies; what was generated can be generated again
     elif (root / JOURNAL_FILE).exists():
         SceneStore.open(root)  # explains how to go on with the half import
@@ -78,7 +79,7 @@ def ensure_store(name: str, store: Path, force: bool = False) -> None:
         raise UserError(missing_data(name, f"There is no data for {name!r} in {store}."))
 
 
-def _generate(name: str, write: Callable[[Path], None], store: Path, force: bool) -> Path:
+def _generate(name: str, miniature: Miniature, store: Path, force: bool) -> Path:
     """Write the generated source files under a temporary name, then rename; a half-made set is never imported."""
     source = store / ".generated" / name
     if source.exists() and not force:
@@ -88,27 +89,9 @@ def _generate(name: str, write: Callable[[Path], None], store: Path, force: bool
         shutil.rmtree(old, ignore_errors=True)
     part.parent.mkdir(parents=True, exist_ok=True)
     print(f"Generating {name} in {source}")
-    write(part)
+    miniature.write(part, progress=True)
     os.replace(part, source)
     return source
-
-
-def _write_miniature(root: Path) -> None:
-    from datamodules.miniature import write_potsdam
-
-    write_potsdam(root, size=256, seed=0, progress=True)
-    write_json(
-        root / "about.json",
-        {
-            "title": "Miniature: procedural scenes in the layout of ISPRS Potsdam",
-            "licence": "Apache-2.0, as the program that draws it; it holds no pixel of a real dataset",
-            "citation": "",
-        },
-    )
-
-
-# name of the store -> (adapter that imports it, generator of its source files)
-GENERATED: dict[str, tuple[str, Callable[[Path], None]]] = {"miniature": ("potsdam", _write_miniature)}
 
 
 def missing_data(name: str, problem: str) -> str:
@@ -118,7 +101,7 @@ def missing_data(name: str, problem: str) -> str:
     if name in ADAPTERS:
         command = f"make data DATA={name} SOURCE=<folder or zip that you downloaded>"
         return f"{problem} {load_adapter(name).obtain} Then run: {command}"
-    valid = ", ".join(sorted({*ADAPTERS, *GENERATED} - {"folder"}))
+    valid = ", ".join(sorted({*ADAPTERS, *MINIATURES} - {"folder"}))
     return (
         f"{problem} {name!r} is no known dataset ({valid}); for rasters of your own run: "
         f"make data DATA={name} SOURCE=<folder with scenes.csv and classes.csv>"

@@ -14,6 +14,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +70,7 @@ def import_dataset(
     allow_incomplete: bool = False,
     force: bool = False,
     tiles: list[str] | None = None,
+    copy: bool = False,
     workers: int | None = None,
     console: Console | None = None,
 ) -> SceneStore:
@@ -83,6 +85,7 @@ def import_dataset(
         allow_incomplete: go on without files that are missing; the store says so.
         force: import again although the store is complete.
         tiles: only these scenes.
+        copy: bring small rasters into the store too, instead of referencing them where they are.
         workers: processes; by default as many as cores, at most 4. Small imports stay in this process.
         console: where the inventory and the progress go.
 
@@ -103,7 +106,7 @@ def import_dataset(
     if not source.exists() and not (root / DATASET_FILE).is_file():
         raise UserError(f"SOURCE {source} does not exist. {adapter.obtain}")
     say = _console(console)
-    options = ImportOptions(tuple(tiles) if tiles is not None else None, allow_incomplete)
+    options = ImportOptions(tuple(tiles) if tiles is not None else None, allow_incomplete, copy)
     try:
         root.mkdir(parents=True, exist_ok=True)
         with _one_at_a_time(root, say):
@@ -130,6 +133,8 @@ def _import(
         plan.warnings[:0] = index.warnings
         for line in plan.inventory:
             _print(say, line)
+        if options.copy:
+            _copy_everything(plan)
         check_plan(plan, source, options, adapter)
         usable_splits(plan, options)
         (root / DATASET_FILE).unlink(missing_ok=True)
@@ -148,13 +153,19 @@ def _import(
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+def _copy_everything(plan: ImportPlan) -> None:
+    for scene in plan.scenes:
+        scene.jobs.update({raster: replace(job, stay=False) for raster, job in scene.jobs.items()})
+
+
 def _complete(root: Path, adapter: Adapter, source: Path, options: ImportOptions, say: Console) -> SceneStore | None:
     """Return the store if it is whole and was made from this source as it is now, by this adapter, for these scenes."""
     if not (root / DATASET_FILE).is_file():
         return None
     store = SceneStore.open(root)
     wanted = list(options.tiles) if options.tiles is not None else None
-    if store.info["adapter"] != adapter.name or store.info["tiles"] != wanted:
+    outside = any(not path.is_relative_to(root) for scene in store.scenes for path in scene.paths.values())
+    if store.info["adapter"] != adapter.name or store.info["tiles"] != wanted or (options.copy and outside):
         _print(say, f"{store.name} was imported with other settings: importing what differs")
         return None
     if store.info["incomplete"] and not options.allow_incomplete:

@@ -51,9 +51,9 @@ class RasterJob:
     resize: bool = False
 
     def recipe(self) -> str:
-        """Text that changes when the job would give other pixels from the same file."""
+        """Text that changes when the job would give other pixels from the same file, or put them elsewhere."""
         others = " ".join(f"{file.origin}:{file.stamp}" for file in self.others())
-        text = f"{self.bands} {self.dtype} {self.kind} {_name(self.decode)} {others}"
+        text = f"{self.bands} {self.dtype} {self.kind} {self.stay} {_name(self.decode)} {others}"
         for count, (bands, decode) in self.by_bands.items():
             text += f" {count}: {bands} {_name(decode)}"
         return text + (" resized" if self.resize else "")
@@ -138,10 +138,14 @@ class ImportPlan:
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """What the user asked for: only these scenes (`tiles`), and whether missing files are allowed."""
+    """What the user asked for.
+
+    `tiles` names the only scenes wanted, `allow_incomplete` permits missing files, `copy` leaves no raster where it is.
+    """
 
     tiles: tuple[str, ...] | None = None
     allow_incomplete: bool = False
+    copy: bool = False
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,8 +66,18 @@ POTSDAM_QUIRKS: dict[str, str] = {
     "both_label_sets": "the 24 participant labels (full and eroded) beside the 38",
     "no_crs": "TOP files without CRS and transform inside",
 }
+SIZES: dict[str, dict[str, Any]] = {
+    "test": {"size": 64},
+    "demonstration": {"size": 256},
+    "real": {"size": 6000, "tiles": ("2_10", "2_13")},
+}
 GSD = 0.25  # metres; five times the real one, so that streets and houses fit into a small tile
 WEST, NORTH = 366976.5, 5809761.0  # upper left corner of tile 2_10, UTM zone 33N
+
+
+def potsdam_ids(size: int = 64, tiles: Sequence[str] | None = None) -> list[str]:
+    """Return the tiles that `write_potsdam` writes with these arguments."""
+    return list(POTSDAM_TILES if tiles is None else tiles)
 
 
 def write_potsdam(
@@ -94,7 +105,7 @@ def write_potsdam(
     unknown = sorted(set(quirks) - POTSDAM_QUIRKS.keys())
     if unknown:
         raise ValueError(f"unknown quirk {', '.join(unknown)}; valid: {', '.join(POTSDAM_QUIRKS)}")
-    wanted = list(POTSDAM_TILES if tiles is None else tiles)
+    wanted = potsdam_ids(size, tiles)
     for tile in wanted:
         _check(size, tile)
     if progress:

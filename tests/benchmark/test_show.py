@@ -88,7 +88,7 @@ def texts(figure: Figure) -> str:
 
 
 def test_the_miniature(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from datamodules.miniature import write_potsdam
+    from datamodules.miniature.potsdam import write_potsdam
 
     tiles = ["2_10", "2_11", "2_13"]
     write_potsdam(tmp_path / "source", size=96, tiles=tiles)

@@ -115,7 +115,7 @@ def test_modalities_can_be_chosen_and_ordered(store: tuple[Path, dict[str, dict[
 
 
 def test_clutter_is_ignored_in_training_and_kept_in_evaluation(tmp_path: Path) -> None:
-    from datamodules.miniature import write_potsdam
+    from datamodules.miniature.potsdam import write_potsdam
 
     tiles = ["2_10", "2_11", "2_12", "2_13", "5_11", "7_12"]
     write_potsdam(tmp_path / "source", size=64, tiles=tiles)

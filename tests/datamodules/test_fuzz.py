@@ -43,7 +43,7 @@ CASES = [
 def write_tiny(dataset: str, root: Path) -> list[str] | None:
     """Write the smallest copy that has training and test scenes; return the ids to import, None for all."""
     if dataset == "potsdam":
-        from datamodules.miniature import write_potsdam
+        from datamodules.miniature.potsdam import write_potsdam
 
         write_potsdam(root, size=32, tiles=["2_11", "2_13"], quirks=["only_rgbir"])
         return ["2_11", "2_13"]

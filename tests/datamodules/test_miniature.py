@@ -13,9 +13,15 @@ import pytest
 
 rasterio = pytest.importorskip("rasterio")
 
-from datamodules.miniature import POTSDAM_QUIRKS, POTSDAM_TILES, potsdam_truth, write_potsdam  # noqa: E402
 from datamodules.miniature.canvas import INDEX  # noqa: E402
-from datamodules.miniature.potsdam import erode, potsdam_scene  # noqa: E402
+from datamodules.miniature.potsdam import (  # noqa: E402
+    POTSDAM_QUIRKS,
+    POTSDAM_TILES,
+    erode,
+    potsdam_scene,
+    potsdam_truth,
+    write_potsdam,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 

@@ -13,7 +13,7 @@ import pytest
 
 from datamodules.importer import import_dataset
 from datamodules.isprs import SPLITS, decode_label, isprs_classes
-from datamodules.miniature import potsdam_truth, write_potsdam
+from datamodules.miniature.potsdam import potsdam_truth, write_potsdam
 from usererror import UserError
 
 SIZE = 64
