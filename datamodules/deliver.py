@@ -280,7 +280,7 @@ def _job(raster: str, file: SourceFile, case: str) -> RasterJob:
         return RasterJob(file, (1,), "uint8", "label", (3, 4), counts, decode_label)
     if raster == "depth_grey":
         return RasterJob(file, (1,), "uint8", kind, (1, 2, 3, 4), counts, stay=True, by_bands=GREY)
-    if raster == "depth":
+    if raster in ("rgb", "depth"):
         return RasterJob(file, three, "uint8", kind, (3, 4), counts, stay=True)
     if raster == "event" and case == "eventlowres":
         return RasterJob(

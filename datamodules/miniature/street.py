@@ -71,6 +71,11 @@ class Street:
         self.colour = np.zeros((3, *shape), np.float32)
         self.moving = np.zeros((2, *shape), np.float32)
 
+    @property
+    def sky(self) -> NDArray[np.bool_]:
+        """Where nothing stands in the way, whatever the label says."""
+        return np.isinf(self.depth)
+
     def pixel(self, x: float, y: float, z: float) -> tuple[float, float, float]:
         """Return column, row and depth of a point."""
         cos, sin = np.cos(self.turn), np.sin(self.turn)

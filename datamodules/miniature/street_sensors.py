@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from datamodules.miniature.street import BUILDING, SKY, TERRAIN, VEGETATION, WATER, Street
+from datamodules.miniature.street import BUILDING, TERRAIN, VEGETATION, WATER, Street
 
 Picture = NDArray[np.uint8]
 LOW_EVENTS = (512, 1042)  # side of low-resolution event images, and of the others (dossier 6.4)
@@ -48,16 +48,15 @@ def photograph(street: Street, weather: str, case: str, rng: np.random.Generator
     near = np.exp(-np.minimum(street.depth, 1e6) / air.sight)
     image = image * near + np.array(air.horizon)[:, None, None] * (1 - near)
     sky = _sky(street, air, rng)
-    hidden = street.label == SKY
+    hidden = street.sky
     image[:, hidden] = sky[:, hidden]
     if weather == "rain":
         image = _rain(image, rng)
     if case == "motionblur":
         length = max(3, round(street.size * float(rng.uniform(0.06, 0.10))))
         image = ndimage.uniform_filter1d(image, length, axis=int(rng.choice([1, 2], p=[0.25, 0.75])), mode="nearest")
-    gain = {"overexposure": float(rng.uniform(2.6, 4.0)), "underexposure": float(rng.uniform(0.07, 0.14))}.get(
-        case, 1.0
-    )
+    bright = min(8.0, float(rng.uniform(1.5, 2.2)) / air.horizon[1])  # so that the sky, and more, is white
+    gain = {"overexposure": bright, "underexposure": float(rng.uniform(0.07, 0.14))}.get(case, 1.0)
     counts = 255 * np.clip(gain * image, 0, 1.3) ** (1 / 1.6)
     counts += rng.normal(0, air.noise * (1.6 if case == "underexposure" else 1), counts.shape)
     return _counts(counts)
@@ -115,8 +114,8 @@ def _rain(image: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.fl
 def hha(street: Street, rng: np.random.Generator) -> Picture:
     """Return disparity, height above ground, and the angle of the surface to gravity, 3 x H x W."""
     angle = np.degrees(np.arccos(np.clip(street.normal[1], -1, 1)))
-    angle[street.label == SKY] = 180
-    above = np.where(street.label == SKY, 13, street.above)
+    angle[street.sky] = 180
+    above = np.where(street.sky, 13, street.above)
     # surfaces are estimated from neighbours, so angles mix at edges
     angle = ndimage.uniform_filter(angle, 3, mode="nearest") + rng.normal(0, 4, angle.shape)
     return _counts(np.stack([255 * 2.2 / np.maximum(street.depth, 2.2), above * 19 + 5, angle * 255 / 180]))
@@ -136,7 +135,7 @@ def events(street: Street, rng: np.random.Generator, low: bool = False) -> Pictu
     """
     side = street.size * LOW_EVENTS[0] // LOW_EVENTS[1] if low else street.size
     lit = (street.colour * (0.75 + 0.25 * street.normal[1] + 0.15 * street.normal[0])).mean(0)
-    lit = np.where(street.label == SKY, 0.85, lit)
+    lit = np.where(street.sky, 0.85, lit)
     brightness = np.log(ndimage.gaussian_filter(lit, 0.5) + 0.05)
     down, right = np.gradient(brightness)
     speed, turn = rng.choice([0.0, rng.uniform(0.25, 0.9)], p=[0.12, 0.88]), rng.normal(0, 0.008)

@@ -112,12 +112,12 @@ class _Scene:
                     x = self.far[i] + sign * (depth / 2 + self.draw(0, 2))
                     self.block(x, 0, z, depth, height, length, s.BUILDING, self.tint(FACADES), "windows")
                 z += length + self.draw(0.5, 8)
-        for x in np.arange(-150, 150, 22):
+        for across in np.arange(-150, 150, 22):
             if self.chance(0.75):
                 kind, colours = (s.BUILDING, FACADES) if self.chance(0.4) else (s.VEGETATION, ((0.2, 0.28, 0.13),))
                 pattern = "windows" if kind == s.BUILDING else ""
                 self.block(
-                    float(x),
+                    float(across),
                     0,
                     self.draw(115, 150),
                     self.draw(14, 24),
