@@ -88,6 +88,8 @@ def _run_cell(cli: BenchCLI, record: Path) -> None:
         f"{len(data.splits['test'])} test scenes, "
         f"{2 ** len(data.modalities) - 1} subsets of {'+'.join(data.letters.values())}"
     )
+    if data.split_note:
+        print(f"Note on {data.split_column}: {data.split_note}")
     started = time.monotonic()
     last = cli.run_dir / "checkpoints" / "last.ckpt"
     if last.exists():
@@ -180,6 +182,7 @@ def manifest(cli: BenchCLI, checkpoint: Path, selected: str, steps: int, duratio
             "selection": cli.cell.selection,
             "selected": selected,
             "split": data.split_column,
+            "split_note": data.split_note,
             "train_label": data.train_label,
             "score_label": data.score_label,
             "clutter": data.clutter,

@@ -6,7 +6,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmark.leaderboard import leaderboard, shown, write_leaderboard
+import pandas as pd
+
+from benchmark.leaderboard import TEXT_COLUMNS, condition_board, leaderboard, shown, write_leaderboard
 from benchmark.names import ROOT
 from benchmark.records import Record, find_records
 from usererror import UserError
@@ -51,7 +53,9 @@ def rebuild(data: str, records: Sequence[Record], out: Path) -> None:
     """Write the three files of a dataset and print the table."""
     kept = one_fingerprint(data, records)
     paths = write_leaderboard(out, data, kept)
-    print_table(data, kept)
+    print_table(f"{data}: mIoU in per cent", leaderboard(kept))
+    if not (conditions := condition_board(kept)).empty:
+        print_table(f"{data}, per condition of the test scenes: mIoU in per cent", conditions)
     print("Leaderboard: " + ", ".join(str(path) for path in paths))
 
 
@@ -65,15 +69,15 @@ def show(runs: Path, data: str, out: Path | None = None) -> None:
     rebuild(data, records_by_data(runs)[data], target)
 
 
-def print_table(data: str, records: Sequence[Record]) -> None:
-    """The shown leaderboard as a terminal table, to one decimal; the files have two."""
+def print_table(title: str, rows: pd.DataFrame) -> None:
+    """A leaderboard as a terminal table, to one decimal; the files have two."""
     from rich.console import Console
     from rich.table import Table
 
-    display = shown(leaderboard(records), decimals=1, sign="\u00b1")
-    table = Table(title=f"{data}: mIoU in per cent")
+    display = shown(rows, decimals=1, sign="\u00b1")
+    table = Table(title=title)
     for name in display.columns:
-        table.add_column(name, justify="left" if name in ("method", "backbone", "protocol") else "right", no_wrap=True)
+        table.add_column(name, justify="left" if name in TEXT_COLUMNS else "right", no_wrap=True)
     for row in display.itertuples(index=False):
         table.add_row(*map(str, row))
     console = Console()

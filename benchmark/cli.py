@@ -180,6 +180,7 @@ class BenchCLI(LightningCLI):
                 "backbone": self.backbone,
                 "seed": self.seed,
                 "protocol": self.cell.protocol,
+                "split_note": self.datamodule.split_note,
                 "fingerprint": self.datamodule.store.fingerprint,
                 "identity": self.identity,
                 "git": git_state(),

@@ -9,43 +9,70 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmark.metrics import summarise
 from benchmark.records import Record
+from benchmark.result import ALL
 from datamodules.store import write_text_whole
 
 SUMMARIES = ("Average", "Top-1", "Last-1")
+TEXT_COLUMNS = ("method", "backbone", "condition", "protocol")
+MARK = "*"  # beside the protocol of rows whose split has something to be known
 
 
 def leaderboard(records: Sequence[Record]) -> pd.DataFrame:
     """One row per method, backbone, protocol and overrides; scores in per cent, seeds as mean and std (ddof 1).
 
-    Every score is computed per seed first. The subsets beside Top-1 and Last-1 are those of the mean row. Sorted by
-    Average, best first. Records must belong to one dataset fingerprint.
+    Every score is computed per seed first. The subsets beside Top-1 and Last-1 are those of the mean row; a subset that
+    no test scene has all modalities of has no score and does not enter them. Sorted by Average, best first. Records
+    must belong to one dataset fingerprint.
     """
-    groups: dict[str, list[Record]] = {}
-    for record in records:
-        groups.setdefault(record.manifest["group"], []).append(record)
-    rows = [_row(members) for members in groups.values()]
+    rows = [_row(members, ALL) for members in _groups(records)]
     table = pd.DataFrame(rows)
     return table.sort_values("Average", ascending=False, kind="stable").reset_index(drop=True) if rows else table
 
 
-def _row(members: Sequence[Record]) -> dict[str, Any]:
+def condition_board(records: Sequence[Record]) -> pd.DataFrame:
+    """The same rows once per condition of the test scenes (`weather=night`), in the order of `leaderboard`.
+
+    Empty when the dataset has no conditions. A class that no test scene of a condition shows is left out there, so the
+    column `classes` belongs to the numbers.
+    """
+    rows = [
+        _row(members, condition)
+        for members in sorted(_groups(records), key=lambda members: -_row(members, ALL)["Average"])
+        for condition in members[0].conditions
+    ]
+    table = pd.DataFrame(rows)
+    return table if rows and (table["condition"] != ALL).any() else pd.DataFrame()
+
+
+def _groups(records: Sequence[Record]) -> list[list[Record]]:
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        groups.setdefault(record.manifest["group"], []).append(record)
+    return list(groups.values())
+
+
+def _row(members: Sequence[Record], condition: str) -> dict[str, Any]:
     first = members[0].manifest
-    seeds = [record.scores() for record in sorted(members, key=lambda record: record.manifest["seed"])]
+    seeds = [record.scores(condition) for record in sorted(members, key=lambda record: record.manifest["seed"])]
     subsets = members[0].subsets
     miou = np.array([[100 * seed[name].miou for name in subsets] for seed in seeds])
     f1 = np.array([[100 * seed[name].mf1 for name in subsets] for seed in seeds])
     mean = miou.mean(0)
+    scored = [subset for subset, value in enumerate(mean) if not np.isnan(value)]
     row: dict[str, Any] = {
+        "condition": condition,
         "method": first["variant"],
         "backbone": first["backbone"],
         "protocol": first["protocol"]["name"],
         "overrides": " ".join(first.get("overrides", [])),
         "seeds": len(seeds),
     }
-    for name, values in zip(SUMMARIES, (miou.mean(1), miou.max(1), miou.min(1)), strict=True):
+    for name, values in zip(SUMMARIES, np.array([summarise(seed) for seed in miou]).T, strict=True):
         row[name], row[f"{name} std"] = float(values.mean()), _std(values)
-    row["Top-1 subset"], row["Last-1 subset"] = subsets[int(mean.argmax())], subsets[int(mean.argmin())]
+    row["Top-1 subset"] = subsets[max(scored, key=lambda subset: mean[subset])] if scored else ""
+    row["Last-1 subset"] = subsets[min(scored, key=lambda subset: mean[subset])] if scored else ""
     for number, name in enumerate(subsets):
         row[f"mIoU {name}"], row[f"mIoU {name} std"] = float(mean[number]), _std(miou[:, number])
     for number, name in enumerate(subsets):
@@ -54,9 +81,12 @@ def _row(members: Sequence[Record]) -> dict[str, Any]:
     oa_all = [100 * seed[subsets[-1]].oa_all for seed in seeds]
     row["OA full"], row["OA all labels full"] = float(np.mean(oa)), float(np.mean(oa_all))
     row["K"] = members[0].counts.shape[-1]
-    classes = {entry.classes for seed in seeds for entry in seed.values()}
-    row["classes"] = f"{max(classes)} of {len(seeds[0][subsets[0]].iou)}"
-    row["scored scenes"] = int(members[0].scored[:, 0].min())
+    convention = members[0].convention
+    classes = {seed[subsets[i]].classes for seed in seeds for i in scored} or {0}
+    row["classes"] = f"{' to '.join(map(str, sorted({min(classes), max(classes)})))} of {len(convention.averaged)}"
+    counts = members[0].scored[:, members[0].conditions.index(condition)]
+    row |= {f"scenes {name}": int(number) for name, number in zip(subsets, counts, strict=True)}
+    row["split note"] = first["protocol"].get("split_note", "")
     row["selection"] = first["protocol"].get("selected", first["protocol"].get("selection", ""))
     return row
 
@@ -72,6 +102,8 @@ def shown(table: pd.DataFrame, decimals: int = 2, sign: str = " +- ") -> pd.Data
 
     def cell(row: Mapping[Any, Any], column: str) -> str:
         std = row[f"{column} std"]
+        if np.isnan(row[column]):
+            return "-"
         mean = f"{row[column]:.{decimals}f}"
         return mean if np.isnan(std) else f"{mean}{sign}{std:.{decimals}f}"
 
@@ -79,6 +111,10 @@ def shown(table: pd.DataFrame, decimals: int = 2, sign: str = " +- ") -> pd.Data
     scores = [name for name in names if name.startswith("mIoU ") and not name.endswith(" std")]
     rows = table.to_dict("records")
     result = pd.DataFrame({"method": table["method"], "backbone": table["backbone"]})
+    if (table["condition"] != ALL).any():
+        result["condition"] = table["condition"]
+        result["scenes"] = table[_scene_columns(table)].max(axis=1)
+        result["classes"] = table["classes"]
     for name in SUMMARIES:
         result[name] = [cell(row, name) for row in rows]
         if name != "Average":
@@ -86,7 +122,7 @@ def shown(table: pd.DataFrame, decimals: int = 2, sign: str = " +- ") -> pd.Data
     for column in scores:
         result[column.removeprefix("mIoU ")] = [cell(row, column) for row in rows]
     result["n"] = table["seeds"]
-    result["protocol"] = table["protocol"] + ", " + table["selection"]
+    result["protocol"] = table["protocol"] + np.where(table["split note"] != "", MARK, "") + ", " + table["selection"]
     if (table["overrides"] != "").any():
         result["overrides"] = table["overrides"]
     return result
@@ -103,9 +139,33 @@ def footnote(table: pd.DataFrame, records: Sequence[Record]) -> str:
     return (
         f"mIoU in per cent over {classes} classes (K = {outputs} outputs, absent classes: "
         f"{absent}), {_per_protocol(labels, named)} labels, "
-        f"{int(table['scored scenes'].min())} test scenes, fingerprint {records[0].manifest['fingerprint'][:12]}; "
-        "mean +- std over n seeds; best and worst subset in brackets."
+        f"{_scored_scenes(table)}, fingerprint {records[0].manifest['fingerprint'][:12]}; "
+        "mean +- std over n seeds; best and worst subset in brackets." + _split_notes(table)
     )
+
+
+def _scene_columns(table: pd.DataFrame) -> list[str]:
+    return [str(name) for name in table.columns if str(name).startswith("scenes ")]
+
+
+def _scored_scenes(table: pd.DataFrame) -> str:
+    """How many test scenes the scores come from; per subset where scenes really lack modalities."""
+    whole = table[table["condition"] == ALL]
+    counts = {name.removeprefix("scenes "): int(whole[name].min()) for name in _scene_columns(table)}
+    most = max(counts.values())
+    fewer = [f"{name} {number}" for name, number in counts.items() if number < most]
+    if not fewer:
+        return f"{most} test scenes"
+    return (
+        f"{most} test scenes, but fewer for subsets whose modalities some scenes lack ({', '.join(fewer)}; "
+        "a dash where there are none, which then is left out of the summaries)"
+    )
+
+
+def _split_notes(table: pd.DataFrame) -> str:
+    rows = table[table["split note"] != ""]
+    notes = dict(zip(rows["protocol"], rows["split note"], strict=True))
+    return "".join(f" {MARK} {name}: {note}" for name, note in sorted(notes.items()))
 
 
 def _per_protocol(values: Mapping[str, str], named: bool) -> str:
@@ -113,27 +173,33 @@ def _per_protocol(values: Mapping[str, str], named: bool) -> str:
 
 
 def write_leaderboard(directory: Path, data: str, records: Sequence[Record]) -> list[Path]:
-    """Write `<data>.csv` (every column), `.md` and `.tex` (the shown table); return the paths."""
-    table = leaderboard(records)
-    display, note = shown(table), footnote(table, records)
+    """Write `<data>.csv` (every column), `.md` and `.tex` (the shown table); return the paths.
+
+    A dataset whose test scenes have conditions gets a second set, `<data>.conditions.*`, with a row for each.
+    """
+    tables = {data: leaderboard(records)}
+    if not (conditions := condition_board(records)).empty:
+        tables[f"{data}.conditions"] = conditions
     directory.mkdir(parents=True, exist_ok=True)
-    contents = {
-        "csv": table.to_csv(index=False, float_format="%.4f", lineterminator="\n"),
-        "md": f"{markdown(display)}\n\n{note}\n",
-        "tex": latex(display, note),
-    }
     paths = []
-    for suffix, text in contents.items():
-        path = directory / f"{data}.{suffix}"
-        write_text_whole(path, text)
-        paths.append(path)
+    for stem, table in tables.items():
+        display, note = shown(table), footnote(table, records)
+        contents = {
+            "csv": table.to_csv(index=False, float_format="%.4f", lineterminator="\n"),
+            "md": f"{markdown(display)}\n\n{note}\n",
+            "tex": latex(display, note),
+        }
+        for suffix, text in contents.items():
+            path = directory / f"{stem}.{suffix}"
+            write_text_whole(path, text)
+            paths.append(path)
     return paths
 
 
 def markdown(display: pd.DataFrame) -> str:
     """A GitHub table, first columns left and numbers right aligned."""
     head = "| " + " | ".join(display.columns) + " |"
-    rule = "|" + "|".join("---" if name in ("method", "backbone", "protocol") else "---:" for name in display) + "|"
+    rule = "|" + "|".join("---" if name in TEXT_COLUMNS else "---:" for name in display) + "|"
     rows = ["| " + " | ".join(str(value) for value in row) + " |" for row in display.itertuples(index=False)]
     return "\n".join([head, rule, *rows])
 
@@ -146,7 +212,7 @@ def latex(display: pd.DataFrame, note: str) -> str:
 
     lines = [
         r"% needs \usepackage{booktabs}",
-        r"\begin{tabular}{ll" + "r" * (len(display.columns) - 2) + "}",
+        r"\begin{tabular}{" + "".join("l" if name in TEXT_COLUMNS else "r" for name in display) + "}",
         r"\toprule",
     ]
     lines += [" & ".join(escape(name) for name in display.columns) + r" \\", r"\midrule"]

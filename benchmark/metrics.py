@@ -88,8 +88,12 @@ def score(matrix: Counts, convention: Convention) -> Scores:
 
 
 def summarise(values: Sequence[float]) -> tuple[float, float, float]:
-    """Average, Top-1 and Last-1 of the scores of all subsets (SGMA, section IV)."""
-    return float(np.mean(values)), float(np.max(values)), float(np.min(values))
+    """Average, Top-1 and Last-1 of the scores of all subsets (SGMA, section IV).
+
+    A subset that no scene has all modalities of has no score (nan) and does not count; tables name it.
+    """
+    scored = [value for value in values if not np.isnan(value)] or [float("nan")]
+    return float(np.mean(scored)), float(np.max(scored)), float(np.min(scored))
 
 
 def _ratio(numerator: npt.ArrayLike, denominator: npt.ArrayLike) -> npt.NDArray[np.float64]:

@@ -139,6 +139,11 @@ class SceneDataModule(L.LightningDataModule):
         return table
 
     @property
+    def split_note(self) -> str:
+        """What a reader of numbers on this split has to know (that its parts share ground, say); mostly nothing."""
+        return str(self.store.info.get("split_notes", {}).get(self.split_column, ""))
+
+    @property
     def has_validation(self) -> bool:
         """Whether the split declares validation scenes."""
         return bool(self.splits.get("val"))

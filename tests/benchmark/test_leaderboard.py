@@ -11,7 +11,15 @@ import pandas as pd
 import pytest
 
 from benchmark.boards import one_fingerprint
-from benchmark.leaderboard import footnote, latex, leaderboard, markdown, shown, write_leaderboard
+from benchmark.leaderboard import (
+    condition_board,
+    footnote,
+    latex,
+    leaderboard,
+    markdown,
+    shown,
+    write_leaderboard,
+)
 from benchmark.records import Record
 
 
@@ -112,3 +120,53 @@ def test_rows_of_two_protocols_keep_their_own_conventions_in_the_note() -> None:
     assert (
         "absent classes: zero (other), exclude (standard)" in note and "eroded (other), full (standard) labels" in note
     )
+
+
+def with_conditions(rows: dict[str, dict[str, float]], scenes: dict[str, list[int]]) -> Record:
+    """A record whose first condition is `all`; `rows` is {condition: {subset: mIoU}}, `scenes` the scored ones."""
+    parts = [record(row) for row in rows.values()]
+    counts = np.concatenate([part.counts for part in parts], axis=1)
+    scored = np.array(list(scenes.values())).T
+    counts[scored == 0] = 0
+    base = parts[0]
+    return Record(base.path, base.manifest, base.subsets, tuple(rows), base.regions, base.labels, counts, scored)
+
+
+def test_conditions_have_rows_of_their_own(tmp_path: Path) -> None:
+    rows = {"all": {"R": 40.0, "D": 30.0}, "weather=fog": {"R": 20.0, "D": 35.0}, "weather=sun": {"R": 60.0, "D": 28.0}}
+    entry = with_conditions(rows, {"all": [5, 5], "weather=fog": [2, 2], "weather=sun": [3, 3]})
+    board = condition_board([entry])
+    assert board["condition"].tolist() == list(rows)
+    assert board["Average"].tolist() == pytest.approx([35, 27.5, 44], abs=0.01)
+    assert board["Top-1 subset"].tolist() == ["R", "D", "R"], "fog hurts R and spares D"
+    display = shown(board)
+    assert display["scenes"].tolist() == [5, 2, 3]
+    assert leaderboard([entry])["Average"].tolist() == pytest.approx([35], abs=0.01), "the leaderboard is over all"
+    paths = write_leaderboard(tmp_path, "toy", [entry])
+    assert [path.name for path in paths[3:]] == [f"toy.conditions.{suffix}" for suffix in ("csv", "md", "tex")]
+    assert "| weather=fog | 2 |" in paths[4].read_text()
+    assert condition_board([record({"R": 30.0})]).empty
+
+
+def test_subsets_are_scored_on_the_scenes_that_have_them() -> None:
+    """Four scenes, one without D, none with N: N and all with it have no score and enter no summary."""
+    row = {"R": 60.0, "D": 40.0, "N": 0.0, "R+D": 50.0, "R+N": 0.0, "D+N": 0.0, "R+D+N": 0.0}
+    entry = with_conditions({"all": row}, {"all": [4, 3, 0, 3, 0, 0, 0]})
+    table = leaderboard([entry])
+    assert table.loc[0, "Average"] == pytest.approx(50, abs=0.01)
+    assert (table.loc[0, "Top-1 subset"], table.loc[0, "Last-1 subset"]) == ("R", "D")
+    display = shown(table)
+    assert display.loc[0, "N"] == display.loc[0, "R+D+N"] == "-"
+    note = footnote(table, [entry])
+    assert "4 test scenes, but fewer for subsets" in note
+    assert "D 3, N 0, R+D 3, R+N 0, D+N 0, R+D+N 0" in note
+    assert table.loc[0, "scenes D"] == 3 and table.loc[0, "classes"] == "2 of 2"
+
+
+def test_a_leaking_split_is_marked_beside_its_numbers() -> None:
+    protocol = {"name": "sgma", "selection": "last", "selected": "last", "split_note": "81 % is shared"}
+    records = [record({"R": 30.0}), record({"R": 90.0}, group="h", protocol=protocol)]
+    table = leaderboard(records)
+    assert shown(table)["protocol"].tolist() == ["sgma*, last", "standard, best"]
+    assert footnote(table, records).endswith("* sgma: 81 % is shared")
+    assert r"81 \% is shared" in latex(shown(table), footnote(table, records))
