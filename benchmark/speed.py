@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmark import speed_data
 from benchmark.names import ROOT
 from benchmark.subsets import modality_subsets
 from usererror import UserError
@@ -33,7 +34,10 @@ Encoded = Mapping[str, Any]
 
 def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     """Run the chosen parts."""
-    parts = {"subsets": subsets, "store": store, "step": step, "memory": memory}
+    parts = {
+        "subsets": subsets, "store": store, "import": speed_data.imports, "frame": speed_data.frame, "step": step,
+        "memory": memory,
+    }  # fmt: skip
     chosen = [name for name in arguments.only.split(",") if name] or list(parts)
     unknown = sorted(set(chosen) - set(parts))
     if unknown:
@@ -221,31 +225,52 @@ def step(rounds: int) -> None:
 
 
 def memory(rounds: int) -> None:
-    """Peak memory of evaluating a strip of a 6000 px wide scene with half-overlapping windows, in a fresh process."""
-    words = [sys.executable, "-c", "from benchmark.speed import memory_here; memory_here()"]
-    subprocess.run(words, check=True, cwd=ROOT)
+    """Peak memory of evaluating a wide scene and a DELIVER frame, each in a fresh process."""
+    for what in ("wide", "frame"):
+        words = [sys.executable, "-c", f"from benchmark.speed import memory_here; memory_here({what!r})"]
+        subprocess.run(words, check=True, cwd=ROOT)
 
 
-def memory_here() -> None:
+def memory_here(what: str) -> None:
     """The work of `memory`; the peak is that of the whole process."""
+    if what == "wide":  # a strip of a scene of 6000 px, half-overlapping windows
+        names, scene, side, stride, together, classes = ["rgb", "dsm", "nir"], (1536, 6000), 512, 256, 4, 6
+        remark = (
+            "Held are the rows a later window can touch, so the peak stops growing after the second band of windows "
+            "and does not depend on the height of the scene; it grows with its width."
+        )
+    else:
+        names, scene, side, stride, together = ["rgb", "depth", "event", "lidar"], (1042, 1042), 1056, 528, 1
+        classes, remark = 25, "The frame is one window."
+    peaks = _peaks(names, scene, side, stride, together, classes)
+    found = ", ".join(f"{peak:.2f} GB at row {row}" for row, peak in peaks.items())
+    print(
+        f"  {scene[0]} x {scene[1]} px, {len(names)} modalities, {classes} classes, {2 ** len(names) - 1} subsets, "
+        f"PVT-v2-b0, windows of {side} px, {together} at a time: peak {found} (limit 3 GB). {remark}"
+    )
+
+
+def _peaks(
+    names: list[str], scene: tuple[int, int], side: int, stride: int, together: int, classes: int
+) -> dict[int, float]:
+    """Peak memory in GB after each row of windows, by the row they start at."""
     import torch
 
     from benchmark.counting import SceneCounter
+    from benchmark.evaluation import inside
     from datamodules.windows import covering_windows
     from methods.sgma.module import SGMA
 
-    height, width, side, stride, together, classes = 1536, 6000, 512, 256, 4, 6
-    names = ["rgb", "dsm", "nir"]
-    model = SGMA({"rgb": 3, "dsm": 1, "nir": 1}, classes, backbone="pvt_v2_b0", pretrained=False).eval()
+    model = SGMA(dict.fromkeys(names, 3), classes, backbone="pvt_v2_b0", pretrained=False).eval()
     everything = modality_subsets(names)
-    places = [(w.row, w.col, w.height, w.width) for w in covering_windows(height, width, side, stride)]
-    counter = SceneCounter(height, width, places, len(everything), 1, classes, classes)
+    places = [inside(window, *scene) for window in covering_windows(*scene, side, stride)]
+    counter = SceneCounter(*scene, places, len(everything), 1, classes, classes)
     peaks: dict[int, float] = {}
     with torch.inference_mode():
         rows = [list(row) for _, row in groupby(places, key=lambda place: place[0])]
         # as the evaluation loader does, a batch stays within one row of windows
         for batch in (row[start : start + together] for row in rows for start in range(0, len(row), together)):
-            images = {name: torch.randn(len(batch), model.modalities[name], side, side) for name in names}
+            images = {name: torch.randn(len(batch), 3, side, side) for name in names}
             masks = torch.randint(0, classes, (len(batch), side, side))
             counter.prepare(batch, list(masks), list(torch.zeros_like(masks)))
             encoded = model.encode(images)
@@ -255,10 +280,4 @@ def memory_here() -> None:
                     counter.add(number, place, logits[position])
             counter.done(batch)
             peaks[batch[-1][0]] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
-    found = ", ".join(f"{peak:.2f} GB at row {row}" for row, peak in peaks.items())
-    print(
-        f"  3 modalities, {classes} classes, {len(everything)} subsets, PVT-v2-b0, window batch {together}: "
-        f"peak {found} "
-        "(limit 3 GB). Held are the rows a later window can touch, so the peak stops growing after the second band of "
-        "windows and does not depend on the height of the scene; it grows with its width."
-    )
+    return peaks
