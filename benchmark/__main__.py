@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import errno
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -129,10 +130,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"unrecognized arguments: {' '.join(overrides)}")
     try:
         importlib.import_module(COMMANDS[arguments.command][2]).run(arguments, overrides)
+        sys.stdout.flush()
     except UserError as error:
         # a reading process hands its error over with a traceback in front
         print(f"imss: {str(error).rsplit('UserError: ', 1)[-1].strip()}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # the reader of our output has gone, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the flush at exit would fail again
+        return 141
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise

@@ -6,6 +6,7 @@ by a protocol, or on the command line. Arguments that are not named here are tho
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from datamodules.base import SceneDataModule
@@ -15,6 +16,7 @@ Rules = dict[str, str | dict[str, list[float]]]
 POTSDAM = ["rgb", "dsm", "nir"]
 VAIHINGEN = ["irrg", "dsm"]
 DFC2023 = ["rgb", "dsm", "sar"]
+GREY_DEPTH = "depth_grey"
 DELIVER = ["rgb", "depth", "event", "lidar"]
 # published statistics of the training tiles: nDSM in metres, SAR in decibels clipped to [-25, 0] (dataset dossier, 9)
 DFC2023_RULES: Rules = {"dsm": {"mean": [5.016], "std": [7.613]}, "sar": {"mean": [-7.945], "std": [2.777]}}
@@ -63,6 +65,7 @@ class DeliverDataModule(SceneDataModule):
     """DELIVER: RGB, depth, events and LiDAR of a street, frame by frame.
 
     A frame of 1042 px is one window: 1056 is the next multiple of 32, and what lies beyond the frame has no label.
+    Depth is HHA; a copy without it gives grey depth, which warns and is written into the record (`rasters`).
     """
 
     def __init__(
@@ -74,3 +77,9 @@ class DeliverDataModule(SceneDataModule):
         **kwargs: Any,
     ) -> None:
         super().__init__(name=name, modalities=modalities, window=window, eval_batch_size=eval_batch_size, **kwargs)
+
+    def _resolve_rasters(self, modalities: list[str] | None, rasters: dict[str, str]) -> dict[str, str]:
+        if "depth" not in {**self.store.modalities, **rasters} and GREY_DEPTH in self.store.modalities:
+            warnings.warn(f"{self.name} has no HHA pictures: depth is the grey one ({GREY_DEPTH}).", stacklevel=2)
+            rasters = {**rasters, "depth": GREY_DEPTH}
+        return super()._resolve_rasters(modalities, rasters)

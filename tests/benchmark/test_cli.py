@@ -146,3 +146,10 @@ def test_evaluation_on_other_data_keeps_the_trained_network() -> None:
     paper = {**trained, "pretrained": True}
     rebuilt = parse("sgma", "potsdam", "standard", 0, *model_words({"model": paper}))["model"]["init_args"]
     assert rebuilt == trained, "potsdam's own scale would take another backbone; pretrained weights are not looked for"
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    late = "import sys, time; time.sleep(0.5); from benchmark.__main__ import main; sys.exit(main(['list']))"
+    line = f'{sys.executable} -c "{late}" | true; exit ${{PIPESTATUS[0]}}'
+    done = subprocess.run(["bash", "-c", line], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (141, "")
