@@ -80,13 +80,13 @@ def _without_none(content: Any) -> Any:
 
 
 def git_state() -> dict[str, Any]:
-    """Commit and whether the tree differs from it; empty outside a checkout."""
+    """Commit, and whether the tree differs from it (results apart); empty outside a checkout."""
 
     def git(*words: str) -> str:
         return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 
     try:
-        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--", ".", ":!results"))}
     except (OSError, subprocess.CalledProcessError):
         return {}
 

@@ -311,6 +311,9 @@ def _stored(dtype: str) -> str:
 def decode_ids(values: np.ndarray, ids: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Map label values 1 x h x w to their positions in `ids`, 255 and negative ones to 255; see `RasterJob.decode`."""
     values = values[0]
+    if values.dtype == np.uint8:  # a table: comparing a large raster with every class would cost the import a fifth
+        decoded, unknown = decode_ids(np.arange(256, dtype=np.int16)[None, None], ids)
+        return decoded[0][values], unknown[0][values]
     decoded = np.full(values.shape, IGNORE, np.uint8)
     known = (values == IGNORE) | (values < 0)
     for position, value in enumerate(ids):

@@ -59,6 +59,8 @@ def test_make_bench_and_what_follows_it(tmp_path: Path) -> None:
     assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
     checkpoint = make("make evaluate", *places, f"CHECKPOINT={run}/checkpoints/last.ckpt")
     assert checkpoint.returncode == 0 and "average" in checkpoint.stdout
+    shown = make("make show", "DATA=miniature", *places, f"OUT={tmp_path}/sheet.png")
+    assert shown.returncode == 0 and (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
     verified = make("make data", "DATA=miniature", "VERIFY=1", *places)
     assert verified.returncode == 0 and "Verified" in verified.stdout
 
@@ -75,6 +77,10 @@ def test_leaderboards_in_the_documents_are_those_of_the_records(tmp_path: Path) 
     for data, documents in {
         "miniature": ["README.md", "methods/sgma/README.md"],
         "ign": ["docs/real_scenes.md"],
+        "vaihingen_miniature": ["docs/datasets.md"],
+        "dfc2023_miniature": ["docs/datasets.md"],
+        "deliver_miniature": ["docs/datasets.md"],
+        "deliver_miniature.conditions": ["docs/datasets.md"],
     }.items():
         rebuilt = (tmp_path / f"{data}.md").read_text()
         assert rebuilt == (ROOT / "results" / "leaderboards" / f"{data}.md").read_text()
