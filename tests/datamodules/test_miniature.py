@@ -146,7 +146,7 @@ def test_a_tile_depends_on_seed_tile_and_size_alone(small: Path, tmp_path: Path)
 
 def test_another_process_paints_the_same(small: Path, tmp_path: Path) -> None:
     code = (
-        "import sys, pathlib, datamodules.miniature as m;"
+        "import sys, pathlib, datamodules.miniature.potsdam as m;"
         "m.write_potsdam(pathlib.Path(sys.argv[1]), size=64, tiles=['5_13'])"
     )
     repository = Path(__file__).parents[2]
