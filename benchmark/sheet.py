@@ -321,7 +321,8 @@ def _table_panel(figure: Figure, statistics: Statistics, top: float, left: float
         axis.text(place, 0, text, fontsize=7.5, color="0.35", ha="right" if place > 0.4 else "left", va="center")
     for line, row in enumerate(rows, start=1):
         name = row["raster"] if row["band"] == 1 else ""
-        cells = [_shorten(name, 1.15, 7.5), str(row["band"]) if row["raster"] in several else "", row["unit"]]
+        band = str(row["band"]) if row["raster"] in several else ""
+        cells = [_shorten(name, 1.15, 7.5), band, _shorten(row["unit"], 0.6, 7.5)]
         cells += ["-" if row[key] is None else number(row[key]) for key in KEYS]
         for place, text in zip(places, cells, strict=True):
             axis.text(place, line, text, fontsize=7.5, ha="right" if place > 0.4 else "left", va="center")
