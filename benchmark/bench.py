@@ -173,6 +173,7 @@ def manifest(cli: BenchCLI, checkpoint: Path, selected: str, steps: int, duratio
         "group": cli.group,
         "method": cli.cell.method,
         "variant": cli.cell.variant,
+        "control": cli.cell.control,
         "data": cli.request.data,
         "backbone": cli.backbone,
         "seed": cli.seed,

@@ -41,6 +41,7 @@ class Cell:
         protocol: named protocol.
         scale: `small` or `paper`; chooses `configs/method/<METHOD>.<scale>.yaml`.
         selection: `best` takes the checkpoint with the highest validation Average, `last` the final weights.
+        control: the row is no published method but what a plain network reaches; tables say so beside its name.
     """
 
     method: str
@@ -48,15 +49,18 @@ class Cell:
     protocol: str
     scale: Literal["small", "paper"] = "paper"
     selection: Literal["best", "last"] = "best"
+    control: bool = False
 
 
 def identity(config: Mapping[str, Any], fingerprint: str) -> tuple[str, str]:
     """(identity, group) of a resolved configuration: equal groups differ in the seed only.
 
-    Entries that are None are left out, so that a new optional setting of a library does not rename old cells.
+    Entries that are None are left out, so that a new optional setting of a library does not rename old cells, and so is
+    the mark `cell.control`, which changes no number.
     """
     content = json.loads(json.dumps(config, default=str))
     content.pop("config", None)
+    content["cell"].pop("control", None)
     content["trainer"] = {k: v for k, v in content["trainer"].items() if k not in IRRELEVANT_TRAINER}
     data = content["data"]["init_args"]
     content["data"]["init_args"] = {k: v for k, v in data.items() if k not in IRRELEVANT_DATA}

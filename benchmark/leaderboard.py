@@ -16,6 +16,7 @@ from datamodules.store import write_text_whole
 
 SUMMARIES = ("Average", "Top-1", "Last-1")
 TEXT_COLUMNS = ("method", "backbone", "condition", "protocol")
+CONTROL = " (control)"  # beside the name of a row that is no published method
 MARK = "*"  # beside the protocol of rows whose split has something to be known
 
 
@@ -88,6 +89,7 @@ def _row(members: Sequence[Record], condition: str) -> dict[str, Any]:
     row |= {f"scenes {name}": int(number) for name, number in zip(subsets, counts, strict=True)}
     row["split note"] = first["protocol"].get("split_note", "")
     row["selection"] = first["protocol"].get("selected", first["protocol"].get("selection", ""))
+    row["control"] = bool(first.get("control", False))
     return row
 
 
@@ -110,7 +112,8 @@ def shown(table: pd.DataFrame, decimals: int = 2, sign: str = " +- ") -> pd.Data
     names = [str(column) for column in table.columns]
     scores = [name for name in names if name.startswith("mIoU ") and not name.endswith(" std")]
     rows = table.to_dict("records")
-    result = pd.DataFrame({"method": table["method"], "backbone": table["backbone"]})
+    method = table["method"] + np.where(table["control"], CONTROL, "")
+    result = pd.DataFrame({"method": method, "backbone": table["backbone"]})
     if (table["condition"] != ALL).any():
         result["condition"] = table["condition"]
         result["scenes"] = table[_scene_columns(table)].max(axis=1)

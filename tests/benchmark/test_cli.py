@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -97,6 +98,25 @@ def test_identity_names_what_changes_a_number_and_nothing_else() -> None:
         identity(parse("sgma", "miniature", "standard", 0, "--evaluation.absent", "zero"), "f"),
     ]
     assert len({base[1], *(group for _, group in changed)}) == len(changed) + 1
+
+
+def test_the_mark_of_a_control_is_in_the_cell_and_not_in_its_identity() -> None:
+    marked = {method for method in names.methods() if parse(method, "miniature")["cell"]["control"]}
+    assert marked == {"control", "control_dropout", "muss_dropout"}
+    plain, mark = parse("sgma", "miniature"), parse("sgma", "miniature", "standard", 0, "--cell.control", "true")
+    assert mark["cell"]["control"] and identity(mark, "f") == identity(plain, "f")
+
+
+def test_identities_of_published_records_still_hold() -> None:
+    """A record carries the configuration it was made with, from before the mark too; its name must not change."""
+    manifests = [json.loads(path.read_text()) for path in sorted((ROOT / "results/records").rglob("manifest.json"))]
+    assert manifests
+    for manifest in manifests:
+        config, fingerprint = manifest["config"], manifest["fingerprint"]
+        unmarked = {**config, "cell": {k: v for k, v in config["cell"].items() if k != "control"}}
+        marked = {**config, "cell": {**config["cell"], "control": False}}
+        for version in (unmarked, marked):
+            assert identity(version, fingerprint) == (manifest["identity"], manifest["group"])
 
 
 def test_help_and_names_import_nothing_heavy() -> None:

@@ -163,6 +163,22 @@ def test_subsets_are_scored_on_the_scenes_that_have_them() -> None:
     assert table.loc[0, "scenes D"] == 3 and table.loc[0, "classes"] == "2 of 2"
 
 
+def test_controls_are_marked_and_older_records_are_none(tmp_path: Path) -> None:
+    records = [
+        record({"R": 50.0}, group="plain", control=True),
+        record({"R": 30.0}, group="rival", control=False),
+        record({"R": 10.0}, group="older"),
+    ]
+    table = leaderboard(records)
+    assert table["method"].tolist() == ["plain", "rival", "older"]
+    assert table["control"].tolist() == [True, False, False]
+    assert shown(table)["method"].tolist() == ["plain (control)", "rival", "older"]
+    csv, md, tex = write_leaderboard(tmp_path, "toy", records)
+    assert pd.read_csv(csv)["control"].tolist() == [True, False, False]
+    assert md.read_text().count("(control)") == tex.read_text().count("(control)") == 1
+    assert "| plain (control) | pvt_v2_b0 | 50.00 |" in md.read_text()
+
+
 def test_a_leaking_split_is_marked_beside_its_numbers() -> None:
     protocol = {"name": "sgma", "selection": "last", "selected": "last", "split_note": "81 % is shared"}
     records = [record({"R": 30.0}), record({"R": 90.0}, group="h", protocol=protocol)]

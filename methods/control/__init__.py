@@ -1,0 +1,1 @@
+"""The control: mean of the available features of a shared encoder."""

@@ -1,0 +1,91 @@
+"""Modality-specific experts (MSE): small residual networks, one per modality, told apart by a constant.
+
+MultiSenseSeg, IEEE TGRS 62, 2024, art. 4703724; dossier sections 2.1 (images) and 4.1 (features). Written from the
+dossier's equations.
+"""
+
+from __future__ import annotations
+
+from math import cos, radians
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+GROUP = 8  # channels of a group in the 3x3 convolution
+
+
+def phase_offsets(count: int) -> list[float]:
+    """p_m = cos(m floor(135 / M) degrees), m = 0..M-1; a lone modality has none, hence 0."""
+    return [cos(radians(m * (135 // count))) for m in range(count)] if count > 1 else [0.0]
+
+
+def offset(value: float, trained: bool) -> nn.Parameter | Tensor:
+    """p_m as a parameter, or as what becomes a buffer (the authors keep it in a list: neither trained nor saved)."""
+    return nn.Parameter(torch.tensor(value)) if trained else torch.tensor(value)
+
+
+class SqueezeExcitation(nn.Module):
+    """Scales channels by a gate of their global means: mean -> 1x1 to C / ratio -> ReLU6 -> 1x1 to C -> sigmoid."""
+
+    def __init__(self, channels: int, ratio: int = 8) -> None:
+        super().__init__()
+        self.squeeze = nn.Conv2d(channels, channels // ratio, 1)
+        self.excite = nn.Conv2d(channels // ratio, channels, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """B x C x H x W -> the same shape."""
+        mean = features.mean((2, 3), keepdim=True)
+        return features * torch.sigmoid(self.excite(F.relu6(self.squeeze(mean))))
+
+
+class FeatureExpert(nn.Module):
+    """u = W F + p; u = ReLU(1x1(BN(grouped 3x3(u)))); SE(u + F), for maps of C channels (dossier 4.1, `experts`).
+
+    Args:
+        channels: C.
+        phase: p of the modality.
+        trained: whether p is a parameter.
+    """
+
+    phase: Tensor
+
+    def __init__(self, channels: int, phase: float, trained: bool = False) -> None:
+        super().__init__()
+        half = channels // 2
+        self.reduce = nn.Conv2d(channels, half, 1, bias=False)
+        value = offset(phase, trained)
+        if trained:
+            self.phase = value
+        else:
+            self.register_buffer("phase", value)
+        self.spatial = nn.Conv2d(half, half, 3, padding=1, groups=max(1, half // GROUP), bias=False)
+        self.norm = nn.BatchNorm2d(half)
+        self.expand = nn.Conv2d(half, channels, 1)
+        self.gate = SqueezeExcitation(channels)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """B x C x h x w -> the same shape."""
+        inner = self.norm(self.spatial(self.reduce(features) + self.phase))
+        return self.gate(F.relu(self.expand(inner)) + features)
+
+
+class ImageExpert(nn.Module):
+    """ReLU(BN(3x3)) of the image to D channels, then a `FeatureExpert`, all at full resolution (dossier 2.1).
+
+    Args:
+        in_channels: channels of the modality's image.
+        phase: p of the modality.
+        channels: D.
+        trained: whether p is a parameter.
+    """
+
+    def __init__(self, in_channels: int, phase: float, channels: int = 32, trained: bool = False) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(in_channels, channels, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(channels)
+        self.expert = FeatureExpert(channels, phase, trained)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """B x c_m x H x W -> B x D x H x W."""
+        return self.expert(F.relu(self.norm(self.stem(image))))

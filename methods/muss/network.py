@@ -1,0 +1,247 @@
+"""MuSS by concatenation: shared encoder, one linear fusion per scale on concatenated features, all-MLP head.
+
+The reading of MultiSenseSeg (IEEE TGRS 62, 2024, art. 4703724) in SGMA's tables; dossier section 4.1. The first 1x1
+convolution acts on a concatenation, hence is a sum with one product per modality: encoding ends with the products.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from methods.muss.experts import FeatureExpert, phase_offsets
+from methods.parts.backbones import STRIDES, SharedEncoder
+from methods.parts.folding import FoldCache
+from methods.parts.heads import AllMLPHead, to_image_size
+from methods.parts.precision import at_least_float32
+
+Present = Mapping[str, Tensor]
+Missing = Literal["zero_feature", "zero_image", "mean_feature"]
+AUX_WIDTH, AUX_SCALE = 256, 2
+MEAN_MOMENTUM = 0.1
+
+
+class AuxHead(nn.Sequential):
+    """3x3 to 256, BN, ReLU, 1x1 to K on the map at stride 16; training only (dossier 2.4)."""
+
+    def __init__(self, channels: int, num_classes: int) -> None:
+        smooth = nn.Conv2d(channels, AUX_WIDTH, 3, padding=1, bias=False)
+        super().__init__(smooth, nn.BatchNorm2d(AUX_WIDTH), nn.ReLU(), nn.Conv2d(AUX_WIDTH, num_classes, 1))
+
+
+class ConcatFusion(nn.Module):
+    """G = 1x1(ReLU(BN(1x1(concat F_m : M C -> C))) : C -> C) at one scale; the order of the modalities is fixed.
+
+    Args:
+        modalities: names, in the order of the concatenation.
+        channels: C.
+        experts: put a `FeatureExpert` before the concatenation.
+        trained_phases: p_m of the experts as parameters.
+    """
+
+    def __init__(
+        self, modalities: Sequence[str], channels: int, experts: bool = False, trained_phases: bool = False
+    ) -> None:
+        super().__init__()
+        self.place = {m: index for index, m in enumerate(modalities)}
+        self.first = nn.Conv2d(channels * len(self.place), channels, 1, bias=False)
+        self.norm = nn.BatchNorm2d(channels)
+        self.second = nn.Conv2d(channels, channels, 1)
+        phases = phase_offsets(len(self.place)) if experts else []
+        pairs = zip(self.place, phases, strict=False)
+        self.experts = nn.ModuleDict({m: FeatureExpert(channels, phase, trained_phases) for m, phase in pairs})
+
+    def features(self, modality: str, features: Tensor) -> Tensor:
+        """What enters the concatenation, B x C x h x w."""
+        return self.experts[modality](features) if self.experts else features
+
+    def product(self, modality: str, features: Tensor) -> Tensor:
+        """The modality's part of the first convolution, B x C x h x w."""
+        channels = self.first.out_channels
+        start = self.place[modality] * channels
+        return F.conv2d(features, self.first.weight[:, start : start + channels])
+
+    def forward(self, products: Sequence[Tensor]) -> Tensor:
+        """Sum of the parts -> G."""
+        return self.second(F.relu(self.norm(sum(products))))
+
+
+class MuSSNetwork(nn.Module):
+    """MuSS by concatenation.
+
+    A missing modality is presented as `missing` says, since the fusion's weights are bound to positions:
+    `zero_feature`: its features are 0 (nothing is added); `zero_image`: the features of an image of zeros, kept between
+    calls in eval; `mean_feature`: each channel's running mean in training.
+
+    Args:
+        modalities: names, in the dataset's order.
+        num_classes: K.
+        backbone: timm model with maps at strides 4, 8, 16, 32.
+        pretrained: ImageNet weights for the encoder.
+        pretrained_path: weight file instead of the cache.
+        reduction: widths of 1x1 convolutions between encoder and fusion; `auto` only where it is wider than PVT.
+        missing: see above.
+        experts: modality-specific experts on the features.
+        trained_phases: constants of the experts as parameters.
+        aux: auxiliary head in training.
+        head_width: E of the all-MLP head.
+        head_norm: `bn`, `syncbn` or `ln`.
+        head_dropout: Dropout2d of the head.
+    """
+
+    def __init__(
+        self,
+        modalities: Sequence[str],
+        num_classes: int,
+        backbone: str = "pvt_v2_b2",
+        pretrained: bool = False,
+        pretrained_path: str | None = None,
+        reduction: Sequence[int] | str | None = "auto",
+        missing: Missing = "zero_feature",
+        experts: bool = False,
+        trained_phases: bool = False,
+        aux: bool = True,
+        head_width: int = 256,
+        head_norm: str = "bn",
+        head_dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.modalities, self.missing = tuple(modalities), missing
+        self.encoder = SharedEncoder(backbone, pretrained, pretrained_path, reduction)
+        widths = self.encoder.channels
+        self.fusion = nn.ModuleList(ConcatFusion(self.modalities, width, experts, trained_phases) for width in widths)
+        self.head = AllMLPHead(widths, num_classes, head_width, head_norm, head_dropout)
+        self.aux = AuxHead(widths[AUX_SCALE], num_classes) if aux else None
+        self._zeros, self._zeros_size = FoldCache(), (0, 0)
+        if missing == "mean_feature":
+            for scale, width in enumerate(widths):
+                self.register_buffer(f"mean_{scale}", torch.zeros(len(self.modalities), width))
+            self.register_buffer("seen", torch.zeros(len(self.modalities), dtype=torch.bool))
+
+    def names(self, given: Mapping[str, Any]) -> list[str]:
+        """The keys of `given` in configured order; ValueError when there is none, or one the network does not know."""
+        unknown = set(given) - set(self.modalities)
+        if unknown or not given:
+            raise ValueError(f"expected a non-empty subset of {self.modalities}, got {tuple(given)}")
+        return [m for m in self.modalities if m in given]
+
+    def encode(self, images: Mapping[str, Tensor]) -> dict[str, list[Tensor]]:
+        """{modality: B x C x H x W} -> {modality: its four parts of the first convolutions, B x C_i x H_i x W_i}."""
+        pyramids = self.encoder({m: images[m] for m in self.names(images)})
+        encoded = {}
+        for m, maps in pyramids.items():
+            features = [fusion.features(m, feature) for fusion, feature in zip(self.fusion, maps, strict=True)]
+            if self.training and self.missing == "mean_feature":
+                self._follow(m, features)
+            encoded[m] = self._products(m, features)
+        return encoded
+
+    def _products(self, modality: str, features: Sequence[Tensor]) -> list[Tensor]:
+        return [fusion.product(modality, feature) for fusion, feature in zip(self.fusion, features, strict=True)]
+
+    @torch.no_grad()
+    def _follow(self, modality: str, features: Sequence[Tensor]) -> None:
+        """Move the running means of a modality; its first batch sets them."""
+        place = self.modalities.index(modality)
+        share = torch.where(self.seen[place], MEAN_MOMENTUM, 1.0)
+        for scale, feature in enumerate(features):
+            mean = getattr(self, f"mean_{scale}")[place]
+            mean += share * (at_least_float32(feature).mean((0, 2, 3)) - mean)
+        self.seen[place] = True
+
+    @torch.no_grad()
+    def _features_of_zeros(self, height: int, width: int) -> dict[str, list[Tensor]]:
+        """Each modality's features of an image of zeros, 1 x C_i x H_i x W_i; only the last size is kept.
+
+        In eval mode and without gradients in training too: an encoder that has just been initialised sends zeros
+        through norm after norm, whose gradients there grow beyond all bounds.
+        """
+        if (height, width) != self._zeros_size:
+            self._zeros.clear()
+            self._zeros_size = (height, width)
+        parts = [self.encoder, *(fusion.experts for fusion in self.fusion)]
+        sources = [tensor for part in parts for tensor in (*part.parameters(), *part.buffers())]
+
+        def make() -> dict[str, list[Tensor]]:
+            training = self.training
+            for part in parts:
+                part.eval()
+            maps = self.encoder.pyramid_of(sources[0].new_zeros(1, 3, height, width))
+            pairs = list(zip(self.fusion, maps, strict=True))
+            features = {m: [fusion.features(m, x) for fusion, x in pairs] for m in self.modalities}
+            for part in parts:
+                part.train(training)
+            return features
+
+        return self._zeros.get(sources, make)
+
+    def _stand_ins(self, modality: str, like: Sequence[Tensor]) -> list[Tensor] | None:
+        """What a missing modality adds at the four scales, in shapes that broadcast; None for nothing."""
+        if self.missing == "zero_feature":
+            return None
+        if self.missing == "zero_image":
+            height, width = (side * STRIDES[0] for side in like[0].shape[-2:])
+            features = self._features_of_zeros(height, width)[modality]
+        else:
+            place = self.modalities.index(modality)
+            means = [getattr(self, f"mean_{scale}")[place].clone() for scale in range(len(self.fusion))]
+            features = [mean[None, :, None, None] for mean in means]
+        parts = zip(self._products(modality, features), like, strict=True)
+        return [part.to(other.dtype) for part, other in parts]
+
+    def fuse(
+        self, encoded: Mapping[str, Sequence[Tensor]], present: Present | None = None
+    ) -> tuple[Tensor, dict[str, Any]]:
+        """Logits of a subset.
+
+        Args:
+            encoded: entries of `encode` for any non-empty subset.
+            present: {modality: B bool}, which samples have it (finite values elsewhere are ignored); None = all.
+
+        Returns:
+            Logits B x K x H/4 x W/4 of the padded image, and extras: `features` (four fused maps), in training mode
+            also `aux` (logits B x K x H/16 x W/16), if there is such a head.
+        """
+        like = encoded[self.names(encoded)[0]]
+        per_modality = []
+        for m in self.modalities:
+            whole = m in encoded and present is None
+            stand_ins = None if whole else self._stand_ins(m, like)
+            if m not in encoded:
+                products = stand_ins
+            elif present is None:
+                products = encoded[m]
+            else:
+                mask = present[m][:, None, None, None]
+                others = stand_ins or [feature.new_zeros(()) for feature in encoded[m]]
+                products = [torch.where(mask, x, other) for x, other in zip(encoded[m], others, strict=True)]
+            if products is not None:
+                per_modality.append(products)
+        per_scale = zip(*per_modality, strict=True)
+        maps = [fusion(products) for fusion, products in zip(self.fusion, per_scale, strict=True)]
+        extras: dict[str, Any] = {"features": maps}
+        if self.training and self.aux is not None:
+            extras["aux"] = self.aux(maps[AUX_SCALE])
+        return self.head(maps), extras
+
+    def forward_train(self, images: Mapping[str, Tensor], present: Present) -> tuple[Tensor, Tensor | None]:
+        """Logits and auxiliary logits (None without that head), B x K x H x W; `present` as for `fuse`."""
+        return at_image_size(self.fuse(self.encode(images), present), images)
+
+    def forward(self, images: Mapping[str, Tensor], present: Present | None = None) -> Tensor:
+        """Logits B x K x H x W of any non-empty subset."""
+        size = next(iter(images.values())).shape[-2:]
+        return to_image_size(self.fuse(self.encode(images), present)[0], size)
+
+
+def at_image_size(
+    fused: tuple[Tensor, Mapping[str, Any]], images: Mapping[str, Tensor]
+) -> tuple[Tensor, Tensor | None]:
+    """Logits and auxiliary logits of `fuse`, both brought to the size of the images."""
+    size = next(iter(images.values())).shape[-2:]
+    logits, aux = fused[0], fused[1].get("aux")
+    return to_image_size(logits, size), None if aux is None else to_image_size(aux, size, STRIDES[AUX_SCALE])
