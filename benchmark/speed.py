@@ -128,17 +128,14 @@ def _counter(height: int, width: int, subset_count: int, classes: int) -> Any:
 def _gmac_ratio(
     model: AnyModalitySegmenter, images: Mapping[str, torch.Tensor], everything: Sequence[Sequence[str]], side: int
 ) -> float:
-    from torch.utils.flop_counter import FlopCounterMode
+    from benchmark.complexity import gmac
 
-    def flops(chosen: Sequence[Sequence[str]]) -> int:
-        # gradients stay enabled: without them fused attention counts as 0
-        with FlopCounterMode(display=False) as counter:
-            encoded = model.encode(images)
-            for subset in chosen:
-                model.decode({name: encoded[name] for name in subset}, (side, side))
-        return counter.get_total_flops()
+    def evaluate(chosen: Sequence[Sequence[str]]) -> None:
+        encoded = model.encode(images)
+        for subset in chosen:
+            model.decode({name: encoded[name] for name in subset}, (side, side))
 
-    return flops(everything) / flops(everything[-1:])
+    return gmac(lambda: evaluate(everything)) / gmac(lambda: evaluate(everything[-1:]))
 
 
 def store(rounds: int) -> None:
