@@ -1,8 +1,8 @@
-"""The M3L networks in plain torch: one stream per modality, linear fusion between them, learned tokens for what is absent.
+"""The M3L networks in plain torch: a stream per modality, linear fusion between them, learned tokens for absent ones.
 
 M3L: "Missing Modality Robustness in Semi-Supervised Multi-Modal Semantic Segmentation", WACV 2024, arXiv 2304.10756.
-Written from an analysis of the released code (harshm121/M3L, without a licence), of which nothing is copied. Changed: any
-number of modalities, PVT-v2 and ResNet encoders, fusion once per scale (`StageM3L`) or in every block (`BlockM3L`).
+Written from an analysis of the released code (harshm121/M3L, without a licence), of which nothing is copied. Changed:
+any number of modalities, PVT-v2 and ResNet encoders, fusion once per scale (`StageM3L`) or in every block (`BlockM3L`).
 """
 
 from __future__ import annotations
@@ -88,9 +88,9 @@ class M3LNetwork(nn.Module):
         raise NotImplementedError
 
     def mixtures(self, encoded: Mapping[str, Tensor], present: Present | None) -> Iterator[tuple[Tensor, list[int]]]:
-        """The fused streams before the head's ReLU, B x E x H/4 x W/4 (or 1 for B), each with the streams it stands for.
+        """The fused streams before the head's ReLU, B x E x H/4 x W/4, each with the streams that it stands for.
 
-        Together they stand for every configured modality's index once.
+        The streams are indices of configured modalities; together they cover each index once.
         """
         raise NotImplementedError
 
