@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from math import exp
+from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -206,6 +208,22 @@ def test_hard_pixels_by_brute_force():
     empty = hard_pixel_cross_entropy(logits.requires_grad_(), torch.full_like(mask, 255))
     empty.backward()
     assert empty.item() == 0 and logits.grad.isfinite().all()
+
+
+def test_shipped_configs_are_the_dossiers_defaults_and_variants():
+    """Dossier 5.7; the class's own defaults are those of the first file."""
+    folder = Path(__file__).resolve().parents[2] / "configs" / "method"
+    base = yaml.safe_load((folder / "m3l.yaml").read_text())["model"]["init_args"]
+    expected = {"fusion": "stage", "ratio": 0.8, "subsets": "one_missing", "backbone": "pvt_v2_b2", "pretrained": True}
+    assert {name: base[name] for name in expected} == expected
+    assert make().hparams["ratio"] == 0.8 and make().hparams["subsets"] == "one_missing"
+    assert (make().hparams["fusion"], make().hparams["ensemble"], make().hparams["criterion"]) == ("stage", "all", "ce")
+    assert M3L(THREE, CLASSES, backbone="pvt_v2_b0", pretrained=False).network.head.classifier.in_channels == 256
+    for name, options in VARIANTS.items():
+        content = yaml.safe_load((folder / f"{name}.yaml").read_text())
+        assert content["cell"] == {"method": "m3l", "variant": name}
+        if name != "m3l":
+            assert content["model"]["init_args"] == options
 
 
 def test_what_cannot_be_configured():
