@@ -94,7 +94,7 @@ class AllMLPHead(nn.Module):
             bias = (bias - self.norm.running_mean) * scale + self.norm.bias
         return kernels, bias
 
-    def _logits_folded(self, maps: Sequence[Tensor]) -> Tensor:
+    def _mixed_folded(self, maps: Sequence[Tensor]) -> Tensor:
         """The eval path, channels last: upsampling and an argmax over classes are then several times faster."""
         sources = [*self.projections.parameters(), self.fusion.weight, *self.norm.parameters(), *self.norm.buffers()]
         kernels, bias = self._fold.get(sources, self._folded)
@@ -103,20 +103,39 @@ class AllMLPHead(nn.Module):
             rows = feature.flatten(2).transpose(1, 2) @ kernel.t().to(feature.dtype)
             part = rows.unflatten(1, feature.shape[-2:]).permute(0, 3, 1, 2)
             total = part if total is None else total.add_(upsample(part, maps[0].shape[-2:]))
-        total = total.add_(bias[:, None, None])
-        if not isinstance(self.norm, _BATCH_NORMS):
-            total = self.norm(total)
-        classes = F.linear(F.relu(total).permute(0, 2, 3, 1), self.classifier.weight.flatten(1), self.classifier.bias)
-        return classes.permute(0, 3, 1, 2)
+        return total.add_(bias[:, None, None])
 
-    def _logits(self, maps: Sequence[Tensor]) -> Tensor:
-        """The training path: projection, its quarter of the fusion, upsampling, sum, norm, dropout, classes."""
+    def mix(self, maps: Sequence[Tensor]) -> Tensor:
+        """The affine part, all that comes before the ReLU: projections, upsampling, fusion, in eval also BatchNorm.
+
+        A mixture of several inputs' results with weights that sum to one is the result of the mixed inputs.
+
+        Args:
+            maps: [B x C_i x H_i x W_i], finest first.
+
+        Returns:
+            B x E x H_1 x W_1.
+        """
+        if not self.training:
+            return self._mixed_folded(maps)
         quarters = self.fusion.weight.chunk(len(self.projections), dim=1)
         size = maps[0].shape[-2:]
         parts = zip(maps, self.projections, quarters, strict=True)
-        fused = sum(upsample(F.conv2d(proj(feature), quarter), size) for feature, proj, quarter in parts)
-        return self.classifier(self.dropout(F.relu(self.norm(fused))))
+        return sum(upsample(F.conv2d(proj(feature), quarter), size) for feature, proj, quarter in parts)
+
+    def activate(self, mixed: Tensor) -> Tensor:
+        """What is left of the norm after `mix`, ReLU, dropout: B x E x H x W."""
+        if self.training or not isinstance(self.norm, _BATCH_NORMS):
+            mixed = self.norm(mixed)
+        return self.dropout(F.relu(mixed))
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Activated features B x E x H x W -> logits B x K x H x W; affine."""
+        if self.training:
+            return self.classifier(features)
+        classes = F.linear(features.permute(0, 2, 3, 1), self.classifier.weight.flatten(1), self.classifier.bias)
+        return classes.permute(0, 3, 1, 2)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """[B x C_i x H_i x W_i], finest first -> logits B x K x H_1 x W_1."""
-        return self._logits(maps) if self.training else self._logits_folded(maps)
+        return self.classify(self.activate(self.mix(maps)))

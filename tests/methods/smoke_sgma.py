@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from benchmark.metrics import Convention, score
 from benchmark.subsets import modality_subsets
+from methods.base import AnyModalitySegmenter
 from methods.parts.optim import parameter_groups, warmup_poly
 from methods.sgma.module import SGMA
 
@@ -44,12 +45,8 @@ class Task:
         return images, labels
 
 
-def main(variant: str, seed: int) -> None:
-    """Train 300 steps and print the mIoU of every subset on 32 held-out images."""
-    task = Task(seed)
-    torch.manual_seed(seed)
-    options = VARIANTS[variant]
-    model = SGMA(dict.fromkeys(SIGNAL, 3), CLASSES, backbone="pvt_v2_b0", pretrained=False, head_width=64, **options)  # type: ignore[arg-type]
+def train_and_score(model: AnyModalitySegmenter, task: Task) -> dict[str, float]:
+    """Train 300 steps; mIoU in per cent of every subset on 32 held-out images."""
     optimizer = torch.optim.AdamW(parameter_groups(model.parameters(), 1e-2), lr=5e-4)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warmup_poly(step, STEPS, 20, 0.1, 0.9))
     images, labels = task.batch(32)
@@ -69,8 +66,22 @@ def main(variant: str, seed: int) -> None:
             guess = model.decode({name: encoded[name] for name in subset}, (SIDE, SIDE)).argmax(1)
             counts = torch.bincount((labels * CLASSES + guess).flatten(), minlength=CLASSES**2)
             scores["+".join(subset)] = 100 * score(counts.reshape(CLASSES, CLASSES).numpy(), convention).miou
-    print(variant, seed, {name: round(value, 1) for name, value in scores.items()})
+    return scores
+
+
+def report(name: str, seed: int, scores: dict[str, float]) -> None:
+    """Print the subsets' scores and their mean."""
+    print(name, seed, {subset: round(value, 1) for subset, value in scores.items()})
     print(f"Average {sum(scores.values()) / len(scores):.1f}")
+
+
+def main(variant: str, seed: int) -> None:
+    """Train and report one row."""
+    task = Task(seed)
+    torch.manual_seed(seed)
+    options = VARIANTS[variant]
+    model = SGMA(dict.fromkeys(SIGNAL, 3), CLASSES, backbone="pvt_v2_b0", pretrained=False, head_width=64, **options)  # type: ignore[arg-type]
+    report(variant, seed, train_and_score(model, task))
 
 
 if __name__ == "__main__":

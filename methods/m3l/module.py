@@ -1,0 +1,160 @@
+"""M3L as a Lightning module: variants, masking rule, losses and recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import log
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from methods.base import AnyModalitySegmenter
+from methods.m3l.network import BlockM3L, StageM3L
+from methods.parts.heads import to_image_size
+from methods.parts.losses import cross_entropy
+from methods.parts.optim import Recipe
+from methods.parts.precision import at_least_float32
+from methods.parts.subsets import SubsetRule, SubsetScope, draw_subsets
+from usererror import UserError
+
+CONFIDENT = 0.7
+HARD_SHARE = 0.08
+_NETWORKS = {"stage": StageM3L, "block": BlockM3L}
+
+
+def hard_pixel_cross_entropy(logits: Tensor, mask: Tensor, ignore_index: int = 255) -> Tensor:
+    """Mean cross-entropy over hard pixels (OHEM, as in the released code; dossier 2.4).
+
+    Hard is a pixel whose true class has a probability of at most 0.7, or one of the hardest 8 % of the batch's pixels.
+
+    Args:
+        logits: B x K x H x W, before softmax.
+        mask: B x H x W int64, `ignore_index` where unlabelled.
+        ignore_index: label value to leave out.
+
+    Returns:
+        A scalar; exactly 0, with a graph to `logits`, when no pixel is valid.
+    """
+    rows = at_least_float32(logits).permute(0, 2, 3, 1).reshape(-1, logits.shape[1])
+    losses = F.cross_entropy(rows, mask.reshape(-1), ignore_index=ignore_index, reduction="none")
+    valid = mask.reshape(-1) != ignore_index
+    # -1 is below every loss: with few valid pixels the bound falls to it, and all of them count
+    ranked = losses.detach().masked_fill(~valid, -1.0)
+    least_hard = ranked.topk(max(1, int(HARD_SHARE * len(ranked)))).values[-1]
+    kept = valid & (ranked >= least_hard.clamp(max=-log(CONFIDENT)))
+    return torch.where(kept, losses, 0.0).sum() / kept.sum().clamp(min=1)
+
+
+_CRITERIA = {"ce": cross_entropy, "ohem": hard_pixel_cross_entropy}
+
+
+class M3L(AnyModalitySegmenter):
+    """M3L, supervised (the released code's path without a teacher).
+
+    Variants: `m3l` (fusion per scale, the authors' masking rule), `m3l_any_subset` (any non-empty subset is shown),
+    `m3l_block` (fusion in every block).
+
+    Loss terms, each with the weight 1: `streams`, the sum of the M streams' cross-entropies over M + 1, and `ensemble`,
+    that of their mean over M + 1. The mean is taken of detached predictions, so the second has no gradient (dossier
+    2.4): it keeps the scale of the released loss and shows in the log how the ensemble fares.
+
+    Args:
+        modalities: name -> channels, in the dataset's order.
+        num_classes: K.
+        ignore_index: label value without loss.
+        seed: see the base class.
+        loss_weights: see the base class.
+        optimizer: see the base class.
+        backbone: `pvt_v2_b2`, `resnet50`, `pvt_v2_b0` (small scale) or another timm pyramid.
+        pretrained: ImageNet weights.
+        pretrained_path: local weight file.
+        reduction: `auto`, null or four widths: 1x1 convolutions behind the encoder.
+        fusion: `stage` or `block`.
+        ratio: r, the share of its own that a stream keeps in a fusion.
+        subsets: what a training step shows; `one_missing` masks at most one modality.
+        subsets_per: a draw per sample or one per batch.
+        ensemble: average `all` streams or those of the `available` modalities.
+        criterion: `ce` or `ohem`.
+        head_width: width of the all-MLP head.
+        head_norm: `bn`, `syncbn` or `ln`.
+        head_dropout: Dropout2d in the head.
+
+    Raises:
+        UserError: an option that does not exist.
+    """
+
+    default_loss_weights: ClassVar[dict[str, float]] = {"streams": 1.0, "ensemble": 1.0}
+
+    def __init__(
+        self,
+        modalities: dict[str, int],
+        num_classes: int,
+        ignore_index: int = 255,
+        seed: int = 0,
+        loss_weights: dict[str, float] | None = None,
+        optimizer: Recipe = Recipe(),  # noqa: B008 - frozen, hence safe to share
+        backbone: str = "pvt_v2_b2",
+        pretrained: bool = True,
+        pretrained_path: str | None = None,
+        reduction: Literal["auto"] | list[int] | None = "auto",
+        fusion: Literal["stage", "block"] = "stage",
+        ratio: float = 0.8,
+        subsets: SubsetRule = "one_missing",
+        subsets_per: SubsetScope = "sample",
+        ensemble: Literal["all", "available"] = "all",
+        criterion: Literal["ce", "ohem"] = "ce",
+        head_width: int = 256,
+        head_norm: Literal["bn", "syncbn", "ln"] = "bn",
+        head_dropout: float = 0.1,
+    ) -> None:
+        super().__init__(modalities, num_classes, ignore_index, seed, loss_weights, optimizer)
+        if fusion not in _NETWORKS:
+            raise UserError(f"M3L's fusion {fusion!r} is neither stage nor block.")
+        if criterion not in _CRITERIA:
+            raise UserError(f"M3L's criterion {criterion!r} is neither ce nor ohem.")
+        self.subsets, self.subsets_per = subsets, subsets_per
+        self.criterion = _CRITERIA[criterion]
+        self.network = _NETWORKS[fusion](
+            list(self.modalities),
+            num_classes,
+            backbone=backbone,
+            pretrained=pretrained,
+            pretrained_path=pretrained_path,
+            reduction=reduction,
+            ratio=ratio,
+            ensemble=ensemble,
+            head_width=head_width,
+            head_norm=head_norm,
+            head_dropout=head_dropout,
+        )
+
+    def encode(self, images: Mapping[str, Tensor]) -> dict[str, Any]:
+        """`stage`: encoder, norms and the affine part of the head; `block`: the first embedding."""
+        return self.network.encode(images)
+
+    def decode(self, encoded: Mapping[str, Any], size: tuple[int, int]) -> Tensor:
+        """Mean of the streams, those of absent modalities filled with tokens: logits B x K x H x W."""
+        return to_image_size(self.network.fuse(encoded)[0], size)
+
+    def shown(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Which modalities this step shows of which sample, {modality: bool B}: a draw from what each sample has."""
+        images = batch["image"]
+        given = batch.get("available") or {}
+        everything = torch.ones(len(batch["mask"]), dtype=torch.bool, device=batch["mask"].device)
+        available = {m: given.get(m, everything) for m in self.network.names(images)}
+        return draw_subsets(self.subsets, available, self.subsets_per)
+
+    def training_losses(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Mean of the cross-entropies of M streams and of their ensemble, in two terms; masked streams count too."""
+        images, present = batch["image"], self.shown(batch)
+        ensemble, extras = self.network.fuse(self.network.encode(images, present), present)
+        size = batch["mask"].shape[-2:]
+        count = len(self.modalities) + 1
+        losses = [self._loss(to_image_size(stream, size), batch["mask"]) for stream in extras["streams"]]
+        detached = to_image_size(ensemble.detach(), size)
+        return {"streams": sum(losses) / count, "ensemble": self._loss(detached, batch["mask"]) / count}
+
+    def _loss(self, logits: Tensor, mask: Tensor) -> Tensor:
+        return self.criterion(logits, mask, self.ignore_index)

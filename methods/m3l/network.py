@@ -1,0 +1,242 @@
+"""The M3L networks in plain torch: a stream per modality, linear fusion between them, learned tokens for absent ones.
+
+M3L: "Missing Modality Robustness in Semi-Supervised Multi-Modal Semantic Segmentation", WACV 2024, arXiv 2304.10756.
+Written from an analysis of the released code (harshm121/M3L, without a licence), of which nothing is copied. Changed:
+any number of modalities, PVT-v2 and ResNet encoders, fusion once per scale (`StageM3L`) or in every block (`BlockM3L`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from methods.m3l.streams import StreamFusion, embed, interleave, stages, token_width
+from methods.parts.backbones import SharedEncoder, pad_to_multiple, to_three_channels
+from methods.parts.heads import AllMLPHead, ChannelNorm, to_image_size
+from usererror import UserError
+
+Present = Mapping[str, Tensor]
+Share = float | Tensor
+
+
+class M3LNetwork(nn.Module):
+    """What both variants share: every configured modality is a stream, the prediction is the mean of the streams.
+
+    An absent or masked modality's stream stays alive: learned tokens stand for its image.
+
+    Args:
+        modalities: names, in the dataset's order.
+        num_classes: K.
+        backbone: timm model with maps at strides 4, 8, 16, 32.
+        pretrained: ImageNet weights for the encoder.
+        pretrained_path: weight file instead of the cache.
+        reduction: widths of 1x1 convolutions behind the encoder; `auto` only where it is wider than PVT-v2-b2.
+        ratio: r, the share of its own that a stream keeps in a fusion.
+        ensemble: the prediction averages `all` streams as the released code does, or those of `available` modalities.
+        head_width: E of the all-MLP head that the streams share.
+        head_norm: `bn`, `syncbn` or `ln`.
+        head_dropout: Dropout2d of the head.
+
+    Raises:
+        UserError: unknown ensemble, a ratio outside 0..1, or a backbone that cannot serve.
+    """
+
+    def __init__(
+        self,
+        modalities: Sequence[str],
+        num_classes: int,
+        backbone: str = "pvt_v2_b2",
+        pretrained: bool = False,
+        pretrained_path: str | None = None,
+        reduction: Sequence[int] | str | None = "auto",
+        ratio: float = 0.8,
+        ensemble: Literal["all", "available"] = "all",
+        head_width: int = 256,
+        head_norm: str = "bn",
+        head_dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        if ensemble not in ("all", "available"):
+            raise UserError(f"ensemble {ensemble!r} is neither all nor available.")
+        self.modalities = tuple(modalities)
+        self.ensemble = ensemble
+        self.encoder = SharedEncoder(backbone, pretrained, pretrained_path, reduction)
+        self.fusion = StreamFusion(len(self.modalities), ratio)
+        self.head = AllMLPHead(self.encoder.channels, num_classes, head_width, head_norm, head_dropout)
+
+    def names(self, given: Mapping[str, Any]) -> list[str]:
+        """The keys of `given` in configured order; ValueError when there is none, or one the network does not know."""
+        unknown = set(given) - set(self.modalities)
+        if unknown or not given:
+            raise ValueError(f"expected a non-empty subset of {self.modalities}, got {tuple(given)}")
+        return [m for m in self.modalities if m in given]
+
+    def project(self, names: Sequence[str], packed: Tensor, counts: Sequence[int]) -> Sequence[Tensor]:
+        """The part of the network in which the modalities do not touch each other.
+
+        Args:
+            names: the modalities, in configured order.
+            packed: their images N x 3 x H x W, one modality after another, sides multiples of 32.
+            counts: how many of the N belong to each.
+
+        Returns:
+            One tensor counts[i] x ... per name.
+        """
+        raise NotImplementedError
+
+    def mixtures(self, encoded: Mapping[str, Tensor], present: Present | None) -> Iterator[tuple[Tensor, list[int]]]:
+        """The fused streams before the head's ReLU, B x E x H/4 x W/4, each with the streams that it stands for.
+
+        The streams are indices of configured modalities; together they cover each index once.
+        """
+        raise NotImplementedError
+
+    def encode(self, images: Mapping[str, Tensor], present: Present | None = None) -> dict[str, Tensor]:
+        """Everything that one modality alone determines.
+
+        Args:
+            images: {modality: B x C x H x W} for any non-empty subset, all of one size.
+            present: {modality: B bool}; the other samples are not looked at, not even by batch statistics, and their
+                rows of the result are zero. None = all.
+
+        Returns:
+            {modality: B x ...}; see the variants.
+        """
+        names = self.names(images)
+        rows = [to_three_channels(images[m]) for m in names]
+        if present is not None:
+            rows = [image[present[m]] for image, m in zip(rows, names, strict=True)]
+        parts = self.project(names, pad_to_multiple(torch.cat(rows)), [len(image) for image in rows])
+        if present is None:
+            return dict(zip(names, parts, strict=True))
+        entries = {}
+        for m, part in zip(names, parts, strict=True):
+            entries[m] = part.new_zeros(len(present[m]), *part.shape[1:])
+            entries[m][present[m]] = part
+        return entries
+
+    def _shares(self, encoded: Mapping[str, Tensor], present: Present | None) -> list[Share]:
+        """Share of each configured stream in the prediction: a number, or B x 1 x 1 x 1; they sum to one."""
+        if self.ensemble == "all":
+            return [1 / len(self.modalities)] * len(self.modalities)
+        if present is None:
+            return [(m in encoded) / len(encoded) for m in self.modalities]
+        count = torch.stack([present[m] for m in encoded]).sum(0)
+        return [(present[m] / count)[:, None, None, None] if m in encoded else 0.0 for m in self.modalities]
+
+    def streams(self, encoded: Mapping[str, Tensor], present: Present | None = None) -> Tensor:
+        """The prediction P_m of every configured modality's stream: logits M x B x K x H/4 x W/4.
+
+        One call of the head for all: with batch statistics they are joint.
+        """
+        batch = len(next(iter(encoded.values())))
+        mixed = {i: feature for feature, members in self.mixtures(encoded, present) for i in members}
+        packed = torch.cat([mixed[i].expand(batch, -1, -1, -1) for i in range(len(self.modalities))])
+        return self.head.classify(self.head.activate(packed)).unflatten(0, (len(self.modalities), batch))
+
+    def fuse(self, encoded: Mapping[str, Tensor], present: Present | None = None) -> tuple[Tensor, dict[str, Any]]:
+        """Logits of a subset: the mean of the streams' predictions.
+
+        The classifier is affine, so in eval it is applied once, to the mean of the activated streams.
+
+        Args:
+            encoded: entries of `encode` for any non-empty subset; the other configured modalities are absent.
+            present: {modality: B bool}, which samples have it (finite values elsewhere are ignored); None = all.
+
+        Returns:
+            Logits B x K x H/4 x W/4 of the padded image, and extras: in training `streams`, see there.
+        """
+        encoded = {m: encoded[m] for m in self.names(encoded)}
+        shares = self._shares(encoded, present)
+        if self.training:
+            streams = self.streams(encoded, present)
+            return sum(share * stream for share, stream in zip(shares, streams, strict=True)), {"streams": streams}
+        features: Tensor | None = None
+        for mixed, members in self.mixtures(encoded, present):
+            share = sum(shares[i] for i in members)
+            if isinstance(share, Tensor) or share:
+                part = self.head.activate(mixed) * share
+                features = part if features is None else features + part
+        return self.head.classify(features), {}
+
+    def forward(self, images: Mapping[str, Tensor], present: Present | None = None) -> Tensor:
+        """Logits B x K x H x W of any non-empty subset."""
+        size = next(iter(images.values())).shape[-2:]
+        return to_image_size(self.fuse(self.encode(images, present), present)[0], size)
+
+
+class StageM3L(M3LNetwork):
+    """Fusion once per scale, behind the encoder: dossier 5.2.
+
+    An entry of `encode` is the modality's normed maps Z_m sent through the affine part of the head: B x E x H/4 x W/4.
+    Fusion weights of a stream sum to one, so the head of a fused stream is the fusion of these entries (dossier 5.6):
+    exact with any set of modalities, in training too, where the batch statistics follow the fusion.
+    """
+
+    def __init__(self, modalities: Sequence[str], num_classes: int, **options: Any) -> None:
+        super().__init__(modalities, num_classes, **options)
+        widths = self.encoder.channels
+        self.norms = nn.ModuleDict({m: nn.ModuleList(ChannelNorm(width) for width in widths) for m in modalities})
+        self.tokens = nn.ParameterList(nn.Parameter(torch.randn(width)) for width in widths)
+
+    def project(self, names: Sequence[str], packed: Tensor, counts: Sequence[int]) -> Sequence[Tensor]:
+        """Encoder, the modality's own norms, and the affine part of the head."""
+        maps = self.encoder({"packed": packed})["packed"]
+        for i, feature in enumerate(maps):
+            parts = zip(names, feature.split(list(counts)), strict=True)
+            maps[i] = torch.cat([self.norms[m][i](part) for m, part in parts])
+        return self.head.mix(maps).split(list(counts))
+
+    def mixtures(self, encoded: Mapping[str, Tensor], present: Present | None) -> Iterator[tuple[Tensor, list[int]]]:
+        """Fusion of the entries; all absent modalities are one and the same stream of tokens."""
+        token = self.head.mix([value[None, :, None, None] for value in self.tokens])
+        entries = dict(encoded)
+        if present is not None:
+            entries = {m: torch.where(present[m][:, None, None, None], entry, token) for m, entry in encoded.items()}
+        absent = [i for i, m in enumerate(self.modalities) if m not in entries]
+        own, other = self.fusion.weights
+        common = other * (sum(entries.values()) + len(absent) * token)
+        for i, m in enumerate(self.modalities):
+            if m in entries:
+                yield torch.add(common, entries[m], alpha=own), [i]
+        if absent:
+            yield torch.add(common, token, alpha=own), absent
+
+
+class BlockM3L(M3LNetwork):
+    """Fusion in every block of the encoder, as in the released code: dossier 5.3.
+
+    An entry of `encode` is the modality's first patch embedding (PVT) or stem (ResNet); everything behind it depends on
+    the whole set, so each subset costs a pass of all M streams.
+    """
+
+    def __init__(self, modalities: Sequence[str], num_classes: int, **options: Any) -> None:
+        super().__init__(modalities, num_classes, **options)
+        interleave(self.encoder.pyramid, self.fusion)
+        self.token = nn.Parameter(torch.randn(token_width(self.encoder.pyramid)))
+
+    def project(self, names: Sequence[str], packed: Tensor, counts: Sequence[int]) -> Sequence[Tensor]:
+        """The first embedding: counts[i] x C x H/4 x W/4 per modality."""
+        indices = [self.modalities.index(m) for m in names]
+        return embed(self.encoder.pyramid, packed, indices, list(counts))
+
+    def mixtures(self, encoded: Mapping[str, Tensor], present: Present | None) -> Iterator[tuple[Tensor, list[int]]]:
+        """Encoder stages with fusion, M streams packed along the batch, and the affine part of the head."""
+        first = next(iter(encoded.values()))
+        token = self.token[:, None, None].to(first.dtype)
+        tokens = []
+        for m in self.modalities:
+            if m not in encoded:
+                tokens.append(token.expand_as(first))
+            elif present is None:
+                tokens.append(encoded[m])
+            else:
+                tokens.append(torch.where(present[m][:, None, None, None], encoded[m], token))
+        maps = stages(self.encoder.pyramid, torch.cat(tokens))
+        if self.encoder.reduction is not None:
+            maps = [layer(feature) for layer, feature in zip(self.encoder.reduction, maps, strict=True)]
+        for i, mixed in enumerate(self.head.mix(maps).chunk(len(self.modalities))):
+            yield mixed, [i]

@@ -1,0 +1,148 @@
+"""Linear fusion, and encoders rebuilt as parallel streams: own LayerNorms per modality, fusion in every block.
+
+The M streams travel packed along the batch, [stream 0, stream 1, ...] x B, through timm's own code. Only modules are
+exchanged: each LayerNorm for M copies of itself, each attention (PVT-v2) or last batch norm of a residual branch
+(ResNet) for itself followed by the fusion. Everything else is shared as it stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
+
+from usererror import UserError
+
+
+def fusion_weights(count: int, ratio: float) -> tuple[float, float]:
+    """Linear fusion of M streams: G_m = own * Z_m + other * sum of all Z_n (dossier 5.1).
+
+    A stream keeps the share r of its own; each of the others gives (1 - r) / (M - 1). A lone stream keeps everything.
+    For two streams this is the released rule; for more it is our extension, whose weights still sum to one.
+
+    Returns:
+        own = r - other, and other = (1 - r) / (M - 1).
+    """
+    other = (1 - ratio) / (count - 1) if count > 1 else 0.0
+    return (ratio if count > 1 else 1.0) - other, other
+
+
+class StreamFusion(nn.Module):
+    """Linear fusion of `count` streams packed along the batch; no parameters.
+
+    Raises:
+        UserError: the ratio is not within 0..1.
+    """
+
+    def __init__(self, count: int, ratio: float = 0.8) -> None:
+        super().__init__()
+        if not 0 <= ratio <= 1:
+            raise UserError(f"The ratio of M3L's linear fusion lies within 0 and 1; got {ratio}.")
+        self.count, self.ratio = count, ratio
+        self.weights = fusion_weights(count, ratio)
+
+    def forward(self, packed: Tensor) -> Tensor:
+        """(M B) x ... -> (M B) x ..."""
+        own, other = self.weights
+        streams = packed.unflatten(0, (self.count, -1))
+        return torch.add(other * streams.sum(0), streams, alpha=own).flatten(0, 1)
+
+
+class StreamNorm(nn.Module):
+    """A LayerNorm per stream; all start as copies of the given one, hence from its pretrained values."""
+
+    def __init__(self, norm: nn.LayerNorm, count: int) -> None:
+        super().__init__()
+        self.copies = nn.ModuleList(deepcopy(norm) for _ in range(count))
+
+    def forward(self, packed: Tensor) -> Tensor:
+        """(M B) x ... x C, each stream by its own copy."""
+        return torch.cat([copy(part) for copy, part in zip(self.copies, packed.chunk(len(self.copies)), strict=True)])
+
+
+class FusedAttention(nn.Module):
+    """A block's attention followed by linear fusion: keys and values never mix, the projected outputs do."""
+
+    def __init__(self, attention: nn.Module, fusion: StreamFusion) -> None:
+        super().__init__()
+        self.attention, self.fusion = attention, fusion
+
+    def forward(self, tokens: Tensor, feat_size: Sequence[int]) -> Tensor:
+        """(M B) x N x C -> (M B) x N x C."""
+        return self.fusion(self.attention(tokens, feat_size))
+
+
+def interleave(pyramid: nn.Module, fusion: StreamFusion) -> None:
+    """Rebuild a timm pyramid in place for `fusion.count` packed streams.
+
+    Raises:
+        UserError: it is neither a PVT-v2 nor a ResNet, the encoders for which a fusion in every block is defined.
+    """
+    from timm.models.pvt_v2 import Block
+    from timm.models.resnet import BasicBlock, Bottleneck
+
+    if "patch_embed" not in dict(pyramid.named_children()):
+        fused = 0
+        for block in pyramid.modules():
+            if isinstance(block, (BasicBlock, Bottleneck)):
+                last = "bn3" if isinstance(block, Bottleneck) else "bn2"
+                setattr(block, last, nn.Sequential(getattr(block, last), fusion))
+                fused += 1
+    else:
+        blocks = [block for block in pyramid.modules() if isinstance(block, Block)]
+        for block in blocks:
+            block.attn = FusedAttention(block.attn, fusion)
+        fused = len(blocks)
+        owners = [
+            (parent, name, child)
+            for parent in pyramid.modules()
+            for name, child in parent.named_children()
+            if isinstance(child, nn.LayerNorm)
+        ]
+        for parent, name, norm in owners:
+            setattr(parent, name, StreamNorm(norm, fusion.count))
+    if not fused:
+        raise UserError("M3L's fusion in every block is defined for PVT-v2 and ResNet backbones; use fusion: stage.")
+
+
+def token_width(pyramid: nn.ModuleDict) -> int:
+    """Channels of the first embedding, which the token of a missing modality replaces."""
+    if "patch_embed" in pyramid:
+        return pyramid["patch_embed"].proj.out_channels
+    return pyramid["bn1"].num_features
+
+
+def embed(pyramid: nn.ModuleDict, packed: Tensor, indices: Sequence[int], counts: Sequence[int]) -> list[Tensor]:
+    """The first embedding of a rebuilt pyramid: PVT's patch embedding with its norm, ResNet's stem with its pooling.
+
+    Args:
+        pyramid: after `interleave`.
+        packed: N x 3 x H x W, the modalities one after another.
+        indices: which stream each of them is.
+        counts: how many of the N belong to each.
+
+    Returns:
+        counts[i] x C x H/4 x W/4 per modality.
+    """
+    if "patch_embed" in pyramid:
+        layer = pyramid["patch_embed"]
+        parts = layer.proj(packed).permute(0, 2, 3, 1).split(list(counts))
+        normed = [layer.norm.copies[i](part) for i, part in zip(indices, parts, strict=True)]
+        return [part.permute(0, 3, 1, 2) for part in normed]
+    for name in ("conv1", "bn1", "act1", "maxpool"):
+        packed = pyramid[name](packed)
+    return list(packed.split(list(counts)))
+
+
+def stages(pyramid: nn.ModuleDict, embedded: Tensor) -> list[Tensor]:
+    """The four stages of a rebuilt pyramid: (M B) x C x H/4 x W/4 -> [(M B) x C_i x H_i x W_i] * 4."""
+    maps: list[Tensor] = []
+    # PVT's first stage takes channels last and returns channels first
+    state = embedded.permute(0, 2, 3, 1) if "patch_embed" in pyramid else embedded
+    for name, stage in pyramid.items():
+        if name.startswith(("stages_", "layer")):
+            state = stage(state)
+            maps.append(state)
+    return maps
