@@ -1,0 +1,95 @@
+"""IMLT's contrastive term between fusion tokens and modality streams (dossier 2.4, 4.3); used in training only."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from methods.imlt.fusion import TOKEN_STD
+from methods.parts.precision import at_least_float32
+from usererror import UserError
+
+Reduce = Literal["mean", "sum"]
+
+
+class AttentionPool(nn.Module):
+    """Tokens -> one vector per learned query: LN, multi-head attention without biases, a residual MLP C -> C -> C.
+
+    Everything but the queries is shared by the modalities and by the fusion stream.
+
+    Args:
+        channels: C.
+        modalities: number M of queries.
+        heads: number of heads.
+    """
+
+    def __init__(self, channels: int, modalities: int, heads: int = 8) -> None:
+        super().__init__()
+        if heads < 1 or channels % heads:
+            raise UserError(f"pool_heads {heads} does not divide the {channels} channels of the coarsest scale.")
+        self.heads = heads
+        self.queries = nn.Parameter(TOKEN_STD * torch.randn(modalities, channels))
+        self.norm = nn.LayerNorm(channels)
+        self.query = nn.Linear(channels, channels, bias=False)
+        self.key_value = nn.Linear(channels, 2 * channels, bias=False)
+        self.out = nn.Linear(channels, channels, bias=False)
+        self.mlp = nn.Sequential(nn.Linear(channels, channels), nn.GELU(), nn.Linear(channels, channels))
+        for weight in (self.query.weight, *self.key_value.weight.chunk(2), self.out.weight):
+            nn.init.xavier_uniform_(weight)
+
+    def forward(self, tokens: Tensor, modalities: list[int]) -> Tensor:
+        """Tokens B x P x C and n indices of queries -> B x n x C."""
+        keys, values = self.key_value(self.norm(tokens)).chunk(2, dim=-1)
+        # the whole parameter takes part whatever is picked, so every process of a distributed run has its gradient
+        queries = self.query(self.queries[modalities]).expand(len(tokens), -1, -1)
+        parts = [part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in (queries, keys, values)]
+        pooled = self.out(F.scaled_dot_product_attention(*parts).transpose(1, 2).flatten(2))
+        return pooled + self.mlp(pooled)
+
+
+def distillation(fused: Tensor, targets: Tensor, student: float = 0.1, teacher: float = 0.04) -> Tensor:
+    """Cross-entropy between feature distributions: -<softmax(g / teacher), log softmax(h / student)>, g detached.
+
+    Args:
+        fused: h, B x n x C, pooled fusion tokens; L2-normalised here.
+        targets: g, B x n x C, pooled modality tokens; L2-normalised here.
+        student: temperature of h.
+        teacher: temperature of g.
+
+    Returns:
+        B x n; ln C for flat distributions.
+    """
+    h, g = (F.normalize(at_least_float32(part), dim=-1) for part in (fused, targets.detach()))
+    return -((g / teacher).softmax(-1) * (h / student).log_softmax(-1)).sum(-1)
+
+
+def info_nce(fused: Tensor, targets: Tensor, present: Tensor, temperature: float = 0.1) -> Tensor:
+    """Symmetric InfoNCE over the batch, per modality among the samples that have it.
+
+    Args:
+        fused: h, B x n x C.
+        targets: g, B x n x C.
+        present: B x n bool.
+        temperature: of the cosine similarities.
+
+    Returns:
+        B x n; what samples without the modality hold is finite and means nothing.
+    """
+    h, g = (F.normalize(at_least_float32(part), dim=-1).transpose(0, 1) for part in (fused, targets))
+    similarities = h @ g.transpose(1, 2) / temperature
+    own = torch.eye(len(fused), dtype=torch.bool, device=fused.device)
+    # the diagonal stays, so that no row is empty
+    hidden = ~(present.t()[:, None] | own)
+    diagonal = similarities.diagonal(dim1=1, dim2=2)
+    both = (similarities, similarities.transpose(1, 2))
+    losses = [pairs.masked_fill(hidden, float("-inf")).logsumexp(2) - diagonal for pairs in both]
+    return (losses[0] + losses[1]).t() / 2
+
+
+def over_subsets(losses: Tensor, present: Tensor, reduce: Reduce) -> Tensor:
+    """B x n losses -> scalar: per sample the mean or sum over the modalities it has (B x n bool), then the mean."""
+    totals = losses.masked_fill(~present, 0).sum(1)
+    return (totals / present.sum(1) if reduce == "mean" else totals).mean()

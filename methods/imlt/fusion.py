@@ -1,0 +1,257 @@
+"""One fusion layer of IMLT at one scale: learned fusion tokens read the modality streams (Chen et al., TGRS 2024).
+
+Original: Y. Chen, M. Zhao, L. Bruzzone, "A Novel Approach to Incomplete Multimodal Learning for Remote Sensing Data
+Fusion", doi 10.1109/TGRS.2024.3387837. Under the paper's mask a modality token sees its own modality only, so a stream
+is a network of its own: here the shared encoder. What remains is the stream of fusion tokens, one layer per scale
+(dossier 4.1, 4.2). What depends on one modality alone is computed in `project`, what depends on the set in `fuse`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from methods.parts.folding import FoldCache
+from methods.parts.heads import upsample
+from methods.parts.precision import at_least_float32
+from usererror import UserError
+
+TOKEN_STD = 0.02
+
+
+class Stream(NamedTuple):
+    """All that the fusion tokens read of one modality at one scale, independent of which others are there."""
+
+    features: Tensor  # F_m, B x C x h x w
+    key: Tensor  # of z_m at every position, B x P x C with P = h w: modality attention
+    value: Tensor
+    pooled_key: Tensor  # of pooled z_m, B x heads x Q x C/heads: masked self-attention
+    pooled_value: Tensor
+
+
+class Start(NamedTuple):
+    """The fusion stream before it has seen a modality: it depends on weights and size only."""
+
+    tokens: Tensor  # x, 1 x P x C
+    query: Tensor  # of the modality attention, scaled, 1 x P x C
+    logit: Tensor | None  # of the token with itself, 1 x P x heads; None without own token
+    value: Tensor | None  # 1 x P x C
+
+
+def head_count(channels: int, wanted: int) -> int:
+    """The largest divisor of `channels` that is at most channels / wanted, at least 1 (64 wide: 1, 2, 5, 8)."""
+    return next(n for n in range(max(1, channels // wanted), 0, -1) if channels % n == 0)
+
+
+def sine_cosine(channels: int, height: int, width: int, like: Tensor) -> Tensor:
+    """Fixed 2-D positions, 1 x C x h x w: sine and cosine of row and column, wavelengths 2 pi to 10000 * 2 pi."""
+    frequencies = 10_000.0 ** -torch.linspace(0, 1, channels // 4 + 1, device=like.device, dtype=like.dtype)[:-1]
+    rows, columns = (
+        torch.arange(n, device=like.device, dtype=like.dtype)[None] * frequencies[:, None] for n in (height, width)
+    )
+    rows, columns = rows[:, :, None].expand(-1, -1, width), columns[:, None, :].expand(-1, height, -1)
+    return torch.cat([rows.sin(), rows.cos(), columns.sin(), columns.cos()])[None]
+
+
+def tokens_of(maps: Tensor) -> Tensor:
+    """B x C x h x w -> B x P x C."""
+    return maps.flatten(2).transpose(1, 2)
+
+
+class TokenAttention(nn.Module):
+    """Projections of pre-norm multi-head attention, without biases (as the authors'), Xavier-uniform.
+
+    Args:
+        channels: C.
+        heads: number of heads, a divisor of C.
+    """
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.scale = (channels // heads) ** -0.5
+        self.norm, self.norm_keys = nn.LayerNorm(channels), nn.LayerNorm(channels)
+        self.query = nn.Linear(channels, channels, bias=False)
+        self.key_value = nn.Linear(channels, 2 * channels, bias=False)
+        self.out = nn.Linear(channels, channels, bias=False)
+        for weight in (self.query.weight, *self.key_value.weight.chunk(2), self.out.weight):
+            nn.init.xavier_uniform_(weight)
+
+    def keys_values(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """KV LN'(tokens): B x P x C -> two of B x P x C."""
+        keys, values = self.key_value(self.norm_keys(tokens)).chunk(2, dim=-1)
+        return keys, values
+
+    def queries(self, tokens: Tensor) -> Tensor:
+        """Q LN(tokens): B x P x C -> B x P x C."""
+        return self.query(self.norm(tokens))
+
+    def split(self, tokens: Tensor) -> Tensor:
+        """B x P x C -> B x heads x P x C/heads."""
+        return tokens.unflatten(2, (self.heads, -1)).transpose(1, 2)
+
+
+class ModalityAttention(TokenAttention):
+    """At each position the fusion token attends to the modality tokens of that position and to itself (2.2 a)."""
+
+    def logits(self, query: Tensor, key: Tensor) -> Tensor:
+        """Scaled query and key, B x P x C each -> one logit per head, B x P x heads, at least float32."""
+        products = at_least_float32(query) * at_least_float32(key)
+        return products.unflatten(2, (self.heads, -1)).sum(3)
+
+    def forward(self, start: Start, streams: Sequence[Stream], present: Tensor | None) -> Tensor:
+        """The update of x, B x P x C; `present` M x B bool, None = all."""
+        logits = [self.logits(start.query, stream.key) for stream in streams]
+        if present is not None:
+            pairs = zip(logits, present, strict=True)
+            logits = [logit.masked_fill(~there[:, None, None], float("-inf")) for logit, there in pairs]
+        values = [stream.value for stream in streams]
+        if start.logit is not None and start.value is not None:
+            logits, values = [*logits, start.logit.expand_as(logits[0])], [*values, start.value]
+        weights = torch.stack(logits).softmax(0)
+        mixed = sum(
+            w.unsqueeze(3).to(v.dtype) * v.unflatten(2, (self.heads, -1)) for w, v in zip(weights, values, strict=True)
+        )
+        return self.out(mixed.flatten(2))
+
+
+class StreamAttention(TokenAttention):
+    """The fusion rows of the masked self-attention: they see every stream and the fusion stream itself (2.2 b)."""
+
+    def forward(self, tokens: Tensor, pooled: Tensor, streams: Sequence[Stream], present: Tensor | None) -> Tensor:
+        """The update of x, B x P x C; `pooled` = pool(x), B x Q x C."""
+        own_key, own_value = (self.split(part) for part in self.keys_values(pooled))
+        keys = torch.cat([*(stream.pooled_key for stream in streams), own_key], 2)
+        values = torch.cat([*(stream.pooled_value for stream in streams), own_value], 2)
+        mask = None
+        if present is not None:
+            there = torch.cat([present, torch.ones_like(present[:1])]).t()
+            mask = there.repeat_interleave(pooled.shape[1], dim=1)[:, None, None]
+        queries = self.split(self.queries(tokens)).to(keys.dtype)
+        mixed = F.scaled_dot_product_attention(queries, keys, values.to(keys.dtype), attn_mask=mask)
+        return self.out(mixed.transpose(1, 2).flatten(2))
+
+
+class GatedFeedForward(nn.Module):
+    """LN, Linear C -> 2i split into (u, g), u GELU(g), Linear i -> C; no biases, Xavier-uniform."""
+
+    def __init__(self, channels: int, inner: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(channels)
+        self.expand = nn.Linear(channels, 2 * inner, bias=False)
+        self.contract = nn.Linear(inner, channels, bias=False)
+        for weight in (*self.expand.weight.chunk(2), self.contract.weight):
+            nn.init.xavier_uniform_(weight)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """B x P x C -> the update, B x P x C."""
+        signal, gate = self.expand(self.norm(tokens)).chunk(2, dim=-1)
+        return self.contract(signal * F.gelu(gate))
+
+
+class FusionLayer(nn.Module):
+    """Fusion tokens of one scale: modality attention, stream attention, feed-forward (dossier 4.2).
+
+    Args:
+        channels: width C of the encoder at this scale, a multiple of four.
+        modalities: number M of modality vectors e_m.
+        head_channels: wanted width of an attention head.
+        token_grid: side of the learned grid of fusion tokens, resized bilinearly to the map.
+        key_grid: longest side of the average-pooled keys and values of the stream attention.
+        ff_mult: inner width of the feed-forward as a multiple of C, rounded down.
+        own_token: the fusion token is among its own keys in the modality attention.
+
+    Raises:
+        UserError: a width that is no multiple of four, a grid below 1, or a feed-forward without width.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        modalities: int,
+        head_channels: int = 64,
+        token_grid: int = 16,
+        key_grid: int = 16,
+        ff_mult: float = 1.0,
+        own_token: bool = True,
+    ) -> None:
+        super().__init__()
+        if channels % 4:
+            raise UserError(f"Sine-cosine positions need a width that is a multiple of 4; the encoder has {channels}.")
+        if min(head_channels, token_grid, key_grid) < 1:
+            raise UserError("head_channels, token_grid and key_grid must be at least 1.")
+        inner = int(channels * ff_mult)
+        if inner < 1:
+            raise UserError(f"ff_mult {ff_mult} leaves the feed-forward of {channels} channels without width.")
+        self.key_grid, self.own_token = key_grid, own_token
+        heads = head_count(channels, head_channels)
+        self.tokens = nn.Parameter(TOKEN_STD * torch.randn(1, channels, token_grid, token_grid))
+        self.vectors = nn.Parameter(torch.zeros(modalities, channels))
+        self.modality_attention = ModalityAttention(channels, heads)
+        self.stream_attention = StreamAttention(channels, heads)
+        self.feed_forward = GatedFeedForward(channels, inner)
+        self._fold, self._size = FoldCache(), (0, 0)
+
+    def train(self, mode: bool = True) -> FusionLayer:
+        """Switch mode; a new eval phase prepares the fusion stream anew."""
+        self._fold.clear()
+        return super().train(mode)
+
+    def pool(self, maps: Tensor) -> Tensor:
+        """B x C x h x w -> B x Q x C, averages over min(key_grid, h) x min(key_grid, w) cells."""
+        height, width = maps.shape[-2:]
+        rows, columns = min(self.key_grid, height), min(self.key_grid, width)
+        if height % rows or width % columns:
+            return tokens_of(F.adaptive_avg_pool2d(maps, (rows, columns)))
+        # the same averages; this one has a deterministic backward pass on CUDA
+        return tokens_of(F.avg_pool2d(maps, (height // rows, width // columns)))
+
+    def project(self, modality: int, features: Tensor) -> Stream:
+        """F_m B x C x h x w of the modality with that index -> keys and values of z_m = F_m + e_m."""
+        vector = self.vectors[modality]
+        key, value = self.modality_attention.keys_values(tokens_of(features) + vector)
+        # averages of F_m + e_m over positions are averages of F_m, plus e_m
+        pooled = self.stream_attention.keys_values(self.pool(features) + vector)
+        return Stream(features, key, value, *(self.stream_attention.split(part) for part in pooled))
+
+    def _start(self, height: int, width: int) -> Start:
+        grid = at_least_float32(self.tokens)
+        tokens = tokens_of(upsample(grid, (height, width)) + sine_cosine(grid.shape[1], height, width, grid))
+        attention = self.modality_attention
+        query = attention.queries(tokens) * attention.scale
+        if not self.own_token:
+            return Start(tokens, query, None, None)
+        key, value = attention.keys_values(tokens)
+        return Start(tokens, query, attention.logits(query, key), value)
+
+    def start(self, height: int, width: int) -> Start:
+        """x = Phi + PE for a map of h x w with its queries, keys and values; kept between calls without gradients."""
+        if (height, width) != self._size:
+            self._fold.clear()
+            self._size = (height, width)
+        attention = self.modality_attention
+        layers = (attention.norm, attention.norm_keys, attention.query, attention.key_value)
+        sources = [self.tokens, *(parameter for layer in layers for parameter in layer.parameters())]
+        return self._fold.get(sources, lambda: self._start(height, width))
+
+    def fuse(self, streams: Sequence[Stream], present: Tensor | None = None) -> Tensor:
+        """The fusion tokens after reading a set of streams.
+
+        Args:
+            streams: one per modality of the set.
+            present: M x B bool, which samples have which of them (at least one each); None = all.
+
+        Returns:
+            X, B x C x h x w.
+        """
+        height, width = streams[0].features.shape[-2:]
+        start = self.start(height, width)
+        x = start.tokens + self.modality_attention(start, streams, present)
+        pooled = self.pool(x.transpose(1, 2).unflatten(2, (height, width)))
+        x = x + self.stream_attention(x, pooled, streams, present)
+        x = x + self.feed_forward(x)
+        return x.transpose(1, 2).unflatten(2, (height, width))
