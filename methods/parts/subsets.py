@@ -1,0 +1,59 @@
+"""Which modalities a training step shows to the network: random non-empty subsets of what each sample really has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+SubsetRule = Literal["full", "one_missing", "any_subset", "size_uniform"]
+SubsetScope = Literal["sample", "batch"]
+
+
+def draw_subsets(rule: SubsetRule, available: Mapping[str, Tensor], per: SubsetScope = "sample") -> dict[str, Tensor]:
+    """A random non-empty subset of what each sample has, {modality: bool B}, from torch's global generator.
+
+    With m modalities at hand:
+
+    * `full`: all of them, without a draw and whatever `per` says;
+    * `one_missing`: all, or all but one; the m + 1 sets are equally likely, and a sample never loses its last modality;
+    * `any_subset`: uniform over the 2^m - 1 non-empty subsets;
+    * `size_uniform`: the size is uniform in 1..m, then every subset of that size is equally likely.
+
+    Args:
+        rule: one of the above.
+        available: {modality: bool B}, what each sample has.
+        per: a draw for each `sample`, or one for the `batch`, among the modalities that all of its samples have.
+
+    Raises:
+        ValueError: unknown rule or scope; a sample without any modality; with per="batch", no modality that all share.
+    """
+    if rule not in get_args(SubsetRule) or per not in get_args(SubsetScope):
+        raise ValueError(f"expected a rule of {get_args(SubsetRule)} per {get_args(SubsetScope)}; got {rule}, {per}")
+    have = torch.stack(list(available.values()))
+    together = per == "batch" and rule != "full"
+    common = have.all(1, keepdim=True) if together else have
+    if not common.any(0).all():
+        raise ValueError("the samples of the batch have no modality in common" if together else "an empty sample")
+    if rule == "full":
+        return dict(available)
+    kept = (common & _keep(rule, common)).expand_as(have)
+    return dict(zip(available, kept, strict=True))
+
+
+def _keep(rule: SubsetRule, have: Tensor) -> Tensor:
+    """What to keep of `have`, both M x B bool; entries that `have` lacks are without meaning."""
+    count = have.sum(0)
+    position = have.cumsum(0) - 1  # of each modality among those at hand
+    chance = torch.rand(have.shape[1], device=have.device)
+    if rule == "one_missing":
+        dropped = (chance * (count + 1)).long()  # `count` stands for none
+        return (position != dropped) | (count == 1)
+    if rule == "any_subset":
+        number = 1 + (chance * (2**count - 1)).long()  # its binary digits are the subset
+        return (number >> position.clamp(min=0)) & 1 == 1
+    size = 1 + (chance * count).long()
+    order = torch.rand(have.shape, device=have.device).masked_fill(~have, 2.0)
+    return order.argsort(0).argsort(0) < size
