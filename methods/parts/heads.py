@@ -94,20 +94,31 @@ class AllMLPHead(nn.Module):
             bias = (bias - self.norm.running_mean) * scale + self.norm.bias
         return kernels, bias
 
-    def _logits_folded(self, maps: Sequence[Tensor]) -> Tensor:
-        """The eval path, channels last: upsampling and an argmax over classes are then several times faster."""
+    def _fold_now(self) -> tuple[list[Tensor], Tensor]:
         sources = [*self.projections.parameters(), self.fusion.weight, *self.norm.parameters(), *self.norm.buffers()]
-        kernels, bias = self._fold.get(sources, self._folded)
+        return self._fold.get(sources, self._folded)
+
+    def linear_part(self, maps: Sequence[Tensor]) -> Tensor:
+        """All that comes before bias and ReLU in eval mode, [B x C_i x H_i x W_i] -> B x E x H_1 x W_1.
+
+        Linear in the maps: the mean over modalities of their linear parts is the linear part of their mean maps, so a
+        method that averages features computes it once per modality. `finish` does the rest. Channels last: upsampling
+        and an argmax over classes are then several times faster.
+        """
         total: Tensor | None = None
-        for feature, kernel in zip(maps, kernels, strict=True):
+        for feature, kernel in zip(maps, self._fold_now()[0], strict=True):
             rows = feature.flatten(2).transpose(1, 2) @ kernel.t().to(feature.dtype)
             part = rows.unflatten(1, feature.shape[-2:]).permute(0, 3, 1, 2)
             total = part if total is None else total.add_(upsample(part, maps[0].shape[-2:]))
-        total = total.add_(bias[:, None, None])
+        return total
+
+    def finish(self, total: Tensor) -> Tensor:
+        """Bias, norm, ReLU and classes after `linear_part`: B x E x H x W -> logits B x K x H x W."""
+        total = total + self._fold_now()[1][:, None, None]
         if not isinstance(self.norm, _BATCH_NORMS):
             total = self.norm(total)
-        classes = F.linear(F.relu(total).permute(0, 2, 3, 1), self.classifier.weight.flatten(1), self.classifier.bias)
-        return classes.permute(0, 3, 1, 2)
+        rows = F.relu(total, inplace=True).permute(0, 2, 3, 1)
+        return F.linear(rows, self.classifier.weight.flatten(1), self.classifier.bias).permute(0, 3, 1, 2)
 
     def _logits(self, maps: Sequence[Tensor]) -> Tensor:
         """The training path: projection, its quarter of the fusion, upsampling, sum, norm, dropout, classes."""
@@ -119,4 +130,4 @@ class AllMLPHead(nn.Module):
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """[B x C_i x H_i x W_i], finest first -> logits B x K x H_1 x W_1."""
-        return self._logits(maps) if self.training else self._logits_folded(maps)
+        return self._logits(maps) if self.training else self.finish(self.linear_part(maps))
