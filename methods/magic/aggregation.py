@@ -1,0 +1,137 @@
+"""MAGIC's multi-modal aggregation module (MAM) on maps of one size, and the two phi of its selection module (ASM).
+
+MAM: a depthwise convolution and average pools of three sizes give a sigmoid gate, shared by the modalities; then one
+small module phi per modality, whose results are averaged. On the head's logits phi is a scalar MLP, on features a 1x1
+convolution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from usererror import UserError
+
+PhiInit = Literal["identity", "pytorch"]
+PhiKind = Literal["scalar", "mixing"]
+
+# standard deviation of the noise on a phi that starts as the identity
+PHI_NOISE = 0.02
+
+
+class NeighbourhoodGate(nn.Module):
+    """f <- f + a f with a = sigmoid(Conv1x1(y + sum of Avg_k(y))), y = DWConv(f); B x C x H x W to the same shape.
+
+    Args:
+        channels: C.
+        kernel: side of the depthwise convolution, odd.
+        pools: sides k of the stride-1 average pools, odd; padding does not count in the averages.
+    """
+
+    def __init__(self, channels: int, kernel: int = 7, pools: Sequence[int] = (3, 7, 11)) -> None:
+        super().__init__()
+        if any(side < 1 or side % 2 == 0 for side in (kernel, *pools)):
+            raise UserError(f"Kernel and pools of MAM must be odd and positive; got {kernel} and {list(pools)}.")
+        self.pools = tuple(pools)
+        self.depthwise = nn.Conv2d(channels, channels, kernel, padding=kernel // 2, groups=channels)
+        self.pointwise = nn.Conv2d(channels, channels, 1)
+
+    def averages(self, maps: Tensor) -> list[Tensor]:
+        """The stride-1 averages of B x C x H x W over each pool, at the same size."""
+        return [F.avg_pool2d(maps, side, 1, side // 2, count_include_pad=False) for side in self.pools]
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """f_m -> gated f_m."""
+        context = self.depthwise(maps)
+        gate = self.pointwise(sum(self.averages(context), start=context)).sigmoid()
+        return maps + gate * maps
+
+
+class ScalarMLP(nn.Module):
+    """phi: one MLP 1 -> hidden -> 1 with ReLU, applied to every scalar of a map.
+
+    Args:
+        hidden: width, at least 2 for the identity.
+        init: `identity` starts as x = ReLU(x) - ReLU(-x) plus small noise on every parameter; `pytorch` as linear
+            layers do, where many such functions fall or bend, each modality's differently.
+    """
+
+    def __init__(self, hidden: int = 8, init: PhiInit = "identity") -> None:
+        super().__init__()
+        self.inner = nn.Linear(1, hidden)
+        self.outer = nn.Linear(hidden, 1)
+        if init == "identity":
+            if hidden < 2:
+                raise UserError(f"phi_init: identity needs phi_hidden of at least 2; got {hidden}.")
+            signs = torch.tensor([1.0, -1.0])
+            with torch.no_grad():
+                for parameter in self.parameters():
+                    parameter.normal_(0.0, PHI_NOISE)
+                self.inner.weight[:2, 0] += signs
+                self.outer.weight[0, :2] += signs
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """B x C x H x W -> B x C x H x W in channels-last memory, as the head's maps in eval mode are."""
+        scalars = maps.permute(0, 2, 3, 1).unsqueeze(4)
+        return self.outer(F.relu(self.inner(scalars))).squeeze(4).permute(0, 3, 1, 2)
+
+
+def mixing(channels: int, init: PhiInit) -> nn.Conv2d:
+    """phi on features: a 1x1 convolution C -> C, near the identity or as PyTorch starts it."""
+    layer = nn.Conv2d(channels, channels, 1)
+    if init == "identity":
+        with torch.no_grad():
+            for parameter in layer.parameters():
+                parameter.normal_(0.0, PHI_NOISE)
+            layer.weight[:, :, 0, 0] += torch.eye(channels)
+    return layer
+
+
+class Aggregation(nn.Module):
+    """MAM at one scale, and the two further phi of ASM.
+
+    Args:
+        channels: C of the maps: K for logits, the encoder's width for features.
+        modalities: names; each has its own phi, the gate is shared.
+        kind: phi as a `scalar` MLP or as a 1x1 convolution, `mixing` the channels.
+        kernel: depthwise kernel of the gate.
+        pools: average pools of the gate.
+        hidden: width of scalar phi.
+        init: `identity` or `pytorch`.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        modalities: Sequence[str],
+        kind: PhiKind = "scalar",
+        kernel: int = 7,
+        pools: Sequence[int] = (3, 7, 11),
+        hidden: int = 8,
+        init: PhiInit = "identity",
+    ) -> None:
+        super().__init__()
+        if init not in get_args(PhiInit):
+            raise UserError(f"phi_init {init!r} is none of {', '.join(get_args(PhiInit))}.")
+
+        def phi() -> nn.Module:
+            return ScalarMLP(hidden, init) if kind == "scalar" else mixing(channels, init)
+
+        self.gate = NeighbourhoodGate(channels, kernel, pools)
+        self.phi = nn.ModuleDict({m: phi() for m in modalities})
+        # trained through ASM only; one modality has nothing to select
+        self.salient = nn.ModuleDict({part: phi() for part in ("top", "last")} if len(modalities) > 1 else {})
+
+
+def mean_of_present(maps: Sequence[Tensor], present: Tensor | None) -> Tensor:
+    """The mean of M maps B x C x H x W over the modalities that each sample has (`present` M x B bool; None = all)."""
+    if len(maps) == 1:
+        return maps[0]
+    if present is None:
+        return sum(maps[1:], start=maps[0]) / len(maps)
+    kept = present.to(maps[0].dtype)[:, :, None, None, None]
+    return sum(part * one for part, one in zip(kept, maps, strict=True)) / kept.sum(0)

@@ -1,0 +1,79 @@
+"""MAGIC's targets for the selection branch and its consistency among the modalities that were not selected."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from methods.parts.precision import at_least_float32
+
+
+def filtered_targets(logits: Tensor, mask: Tensor, ignore_index: int = 255) -> Tensor:
+    """Y': the label where the main prediction (argmax of B x K x H x W) has it right, `ignore_index` elsewhere."""
+    return torch.where(logits.detach().argmax(1) == mask, mask, torch.full_like(mask, ignore_index))
+
+
+def divergence(first: Tensor, second: Tensor, dim: int) -> Tensor:
+    """sum over `dim` of p log(2p / (p + q)) + q log(2q / (p + q)) for log-probabilities: twice Jensen-Shannon.
+
+    Half precision is computed in float32; a probability that underflows to 0 contributes 0.
+    """
+    first, second = at_least_float32(first), at_least_float32(second)
+    middle = torch.logaddexp(first, second) - torch.log(first.new_tensor(2.0))
+    return (first.exp() * (first - middle) + second.exp() * (second - middle)).sum(dim)
+
+
+def _mean_where(values: Tensor, chosen: Tensor) -> Tensor:
+    """Mean of `values` over the entries `chosen`; 0 with a graph where there are none."""
+    return torch.where(chosen, values, 0.0).sum() / chosen.sum().clamp(min=1)
+
+
+def pair_consistency(log_probabilities: Tensor, rest: Tensor, dim: int = 1) -> Tensor:
+    """Mean `divergence` over every two rest modalities of each sample, over pairs, samples and what `dim` leaves.
+
+    Args:
+        log_probabilities: M x B x ..., normalised along `dim` of a sample batch B x ....
+        rest: M x B bool.
+
+    Returns:
+        A scalar; 0 when no sample has two of them.
+    """
+    pairs = list(combinations(range(len(rest)), 2))
+    values = [divergence(log_probabilities[i], log_probabilities[j], dim) for i, j in pairs]
+    values = torch.stack([value.reshape(len(value), -1).mean(1) for value in values])
+    return _mean_where(values, torch.stack([rest[i] & rest[j] for i, j in pairs]))
+
+
+def correlations(maps: Tensor, salient: Tensor) -> Tensor:
+    """log softmax over channels of the cosine over pixels: M x B x C x H x W, B x C x H x W -> M x B x C.
+
+    The paper takes logarithms of the correlations themselves, which can be negative; the softmax is our completion.
+    """
+    cosines = F.cosine_similarity(at_least_float32(maps).flatten(3), at_least_float32(salient).flatten(2)[None], dim=3)
+    return cosines.log_softmax(2)
+
+
+def correlation_consistency(maps: Tensor, salient: Tensor, rest: Tensor) -> Tensor:
+    """L_C: the rest modalities should correlate alike with the salient map, class by class.
+
+    Args:
+        maps: f_m, M x B x C x H x W.
+        salient: f_sa, B x C x H x W.
+        rest: M x B bool.
+    """
+    return pair_consistency(correlations(maps, salient), rest)
+
+
+def map_consistency(maps: Tensor, rest: Tensor) -> Tensor:
+    """Instead of L_C: the divergence between the rest maps' class distributions, mean over pixels."""
+    return pair_consistency(at_least_float32(maps).log_softmax(2), rest)
+
+
+def rest_to_salient(maps: Tensor, salient: Tensor, rest: Tensor) -> Tensor:
+    """Where a sample has one rest modality: the divergence between its map and the detached salient map, in pixels."""
+    target = at_least_float32(salient.detach()).log_softmax(1)
+    values = [divergence(one, target, 1).flatten(1).mean(1) for one in at_least_float32(maps).log_softmax(2)]
+    return _mean_where(torch.stack(values), rest & (rest.sum(0) == 1))

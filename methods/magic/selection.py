@@ -1,0 +1,59 @@
+"""MAGIC's selection module (ASM): per sample, which modality agrees most and which least with the fused map.
+
+Nothing here is differentiable or has parameters; gradients flow through the maps that are picked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from methods.parts.precision import at_least_float32, no_autocast
+
+
+class Selection(NamedTuple):
+    """The ranking of M modalities in each of B samples."""
+
+    scores: Tensor  # M x B float32, cosine similarity to the fused map, in [-1, 1]
+    top: Tensor  # B int64: the most similar ("robust") modality
+    last: Tensor  # B int64: the least similar ("fragile"), another than `top` wherever a sample has two
+    rest: Tensor  # M x B bool: present and neither of the two
+    pair: Tensor  # B bool: the sample has at least two modalities
+
+
+@torch.no_grad()
+def similarities(fused: Sequence[Tensor], maps: Sequence[Tensor]) -> Tensor:
+    """cos(vec f_se, vec f_m), the mean over scales; per scale f_se B x C x H x W and f_m M x B x C x H x W -> M x B."""
+    with no_autocast(fused[0].device):
+        pairs = zip(fused, maps, strict=True)
+        scores = [
+            F.cosine_similarity(at_least_float32(one).flatten(2), at_least_float32(se).flatten(1)[None], dim=2)
+            for se, one in pairs
+        ]
+        return torch.stack(scores).mean(0).clamp(-1.0, 1.0)
+
+
+def select(scores: Tensor, present: Tensor | None = None) -> Selection:
+    """Rank the modalities of each sample.
+
+    Args:
+        scores: M x B.
+        present: M x B bool, at least one per sample; None = all.
+    """
+    have = torch.ones_like(scores, dtype=torch.bool) if present is None else present
+    pair = have.sum(0) > 1
+    top = scores.masked_fill(~have, float("-inf")).argmax(0)
+    best = F.one_hot(top, len(scores)).bool().t()
+    # where all scores are equal argmin would find `top` again
+    last = torch.where(pair, scores.masked_fill(~have | best, float("inf")).argmin(0), top)
+    worst = F.one_hot(last, len(scores)).bool().t()
+    return Selection(scores, top, last, have & ~best & ~worst, pair)
+
+
+def pick(maps: Tensor, index: Tensor) -> Tensor:
+    """Each sample's own modality: M x B x C x H x W, B -> B x C x H x W."""
+    return maps[index, torch.arange(len(index), device=index.device)]
