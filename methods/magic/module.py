@@ -101,7 +101,7 @@ class MAGIC(AnyModalitySegmenter):
         )
 
     def encode(self, images: Mapping[str, Tensor]) -> dict[str, Any]:
-        """phi_m(f_m) of each modality, or the head's linear part of it where phi acts on features."""
+        """phi_m(f_m) of each modality, or the head's affine part of it where phi acts on features."""
         return self.network.encode(images)
 
     def decode(self, encoded: Mapping[str, Any], size: tuple[int, int]) -> Tensor:

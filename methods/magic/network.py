@@ -27,7 +27,7 @@ class Encoded(NamedTuple):
 
     maps: list[Tensor]  # gated f_m, read by ASM; empty in eval mode
     votes: list[Tensor]  # phi_m(f_m), whose mean over modalities is f_se; empty where `linear` takes their place
-    linear: Tensor | None  # B x E x H/4 x W/4: the head's linear part of the votes (features, eval mode)
+    linear: Tensor | None  # B x E x H/4 x W/4: the head's affine part of the votes (features, eval mode)
 
 
 class Branches(NamedTuple):
@@ -140,7 +140,7 @@ class MAGICNetwork(nn.Module):
 
         Returns:
             Logits B x K x H/4 x W/4 of the padded image, and extras: `modalities` (their order), `fused` (f_se per
-            scale; empty for features in eval mode, where only the head's linear part is averaged).
+            scale; empty for features in eval mode, where only the head's affine part is averaged).
         """
         names = self.names(encoded)
         mask, entries = self._presence(names, present), [encoded[m] for m in names]

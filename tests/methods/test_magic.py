@@ -51,7 +51,7 @@ def test_fused_map_is_the_mean_of_the_cached_votes(level):
             direct = network.fuse(network._encode({m: given[m] for m in subset}))
             for one, other in zip(by_hand, direct[1]["fused"], strict=True):
                 torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
-            # features: the cache holds the head's linear part instead of the votes, and the head has its say
+            # features: the cache holds the head's affine part instead of the votes, and the head has its say
             logits = by_hand[0] if level == "logits" else network.head(by_hand)
             cached = network.fuse({m: cache[m] for m in subset})[0]
             torch.testing.assert_close(cached, logits, rtol=1e-5, atol=1e-5)
