@@ -75,7 +75,7 @@ def test_leaderboards_in_the_documents_are_those_of_the_records(tmp_path: Path) 
     done = make("make leaderboard", f"RUNS={tmp_path}/none", f"ARGS=--out {tmp_path}")
     assert done.returncode == 0, done.stderr
     for data, documents in {
-        "miniature": ["README.md", "methods/sgma/README.md"],
+        "miniature": ["README.md", "docs/methods.md"],
         "ign": ["docs/real_scenes.md"],
         "vaihingen_miniature": ["docs/datasets.md"],
         "dfc2023_miniature": ["docs/datasets.md"],
@@ -86,6 +86,10 @@ def test_leaderboards_in_the_documents_are_those_of_the_records(tmp_path: Path) 
         assert rebuilt == (ROOT / "results" / "leaderboards" / f"{data}.md").read_text()
         for document in documents:
             assert rebuilt.split("\n\n")[0] in (ROOT / document).read_text(), document
+    rows = (ROOT / "results" / "leaderboards" / "miniature.md").read_text().splitlines()
+    for ledger in (ROOT / "methods").glob("*/README.md"):
+        own = [row for row in rows if row.startswith((f"| {ledger.parent.name} ", f"| {ledger.parent.name}_"))]
+        assert all(row in ledger.read_text() for row in own), ledger
 
 
 def test_help_lists_targets_methods_and_datasets() -> None:
