@@ -56,6 +56,7 @@ def test_a_cell_leaves_record_leaderboard_and_manifest(finished: Path) -> None:
         "pvt_v2_b0",
         0,
     )
+    assert manifest["control"] is False
     assert manifest["steps"] == 4 and manifest["protocol"]["selected"] == "best"
     assert manifest["model"]["modalities"] == {"rgb": 3, "dsm": 1, "nir": 1}, "linked values, not the parsed ones"
     totals = record.counts.sum((1, 2, 3, 4))

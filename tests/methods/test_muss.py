@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.data import DataLoader
 
 from benchmark.complexity import gmac, parameters
 from methods.muss.experts import phase_offsets
@@ -245,7 +246,7 @@ def test_weight_of_the_auxiliary_loss_falls_over_the_training():
     class Watched(MuSS):
         def weighted_sum(self, terms):
             total = super().weighted_sum(terms)
-            seen.append(float((total - terms["main"]) / terms["aux"]))
+            seen.append(((total - terms["main"]) / terms["aux"]).item())
             return total
 
     torch.manual_seed(0)
@@ -254,7 +255,8 @@ def test_weight_of_the_auxiliary_loss_falls_over_the_training():
         max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
         enable_model_summary=False,
     )  # fmt: skip
-    trainer.fit(watched, [training_batch(THREE, seed=seed) for seed in range(5)])
+    batches = [training_batch(THREE, seed=seed) for seed in range(5)]
+    trainer.fit(watched, DataLoader(batches, batch_size=None))
     assert seen == pytest.approx([0.5, 0.48, 0.46, 0.44, 0.42], abs=1e-3)
 
 

@@ -15,6 +15,7 @@ from methods.muss.experts import ImageExpert, phase_offsets
 from methods.muss.matching import AdaptiveMatching, reversed_softmax
 from methods.muss.module import MuSS
 from methods.parts.backbones import SharedEncoder
+from methods.parts.heads import AllMLPHead
 from tests.methods.contract import CHANNELS, CLASSES, SIZE, MethodContract, images, subsets, training_batch
 from usererror import UserError
 
@@ -145,6 +146,19 @@ def test_cost_of_the_front_end(channels, width, millions, cost):
     """Dossier 4.2 (e = 64) and the official table 2.6 (e = 96)."""
     count, macs = front(channels, width)
     assert (round(count / 1e6, 3), round(macs, 2)) == (millions, cost)
+
+
+def test_front_end_and_head_together():
+    """0.69 M and 18.97 GMAC with the head in the textbook's order, 4C projections and fusion at stride 4 (4.7)."""
+    count, macs = front([3, 3, 3])
+    with torch.device("meta"):
+        head = AllMLPHead((64, 128, 320, 512), 5)
+        maps = [torch.zeros(1, c, s, s) for c, s in zip((64, 128, 320, 512), (128, 64, 32, 16), strict=True)]
+        wide = torch.zeros(1, 1024, 128, 128)
+    projections = gmac(lambda: [project(x) for project, x in zip(head.projections, maps, strict=True)])
+    textbook = projections + gmac(lambda: head.classifier(head.fusion(wide)))
+    assert round((count + parameters(head)["total"]) / 1e6, 2) == 0.69
+    assert round(macs + textbook, 2) == 18.97
 
 
 def test_an_expert_has_about_3400_parameters():
