@@ -11,6 +11,7 @@ import lightning as L
 import torch
 from torch import Tensor
 
+from methods.parts.heads import to_image_size
 from methods.parts.optim import Recipe, build
 from usererror import UserError
 
@@ -31,9 +32,10 @@ def mix_seed(*values: int) -> int:
 class AnyModalitySegmenter(L.LightningModule):
     """A segmentation method that takes any non-empty subset of its modalities.
 
-    A subclass builds its network after `super().__init__`, implements `encode`, `decode` and `training_losses`, and
-    names its loss terms with their published weights in `default_loss_weights`. A missing modality is a missing key:
-    the configured names less the keys of `images` are what is absent.
+    A subclass builds `network` after `super().__init__`, implements `training_losses`, and names its loss terms with
+    their published weights in `default_loss_weights`. A missing modality is a missing key: the configured names less
+    the keys of `images` are what is absent. The network has `encode(images)` and `fuse(encoded, present) -> (logits at
+    its own stride, extras)`; a method without such a network overrides `encode` and `decode`.
 
     Args:
         modalities: name -> channels, in the dataset's order.
@@ -48,6 +50,7 @@ class AnyModalitySegmenter(L.LightningModule):
     """
 
     default_loss_weights: ClassVar[dict[str, float]] = {}
+    network: Any
 
     def __init__(
         self,
@@ -75,11 +78,11 @@ class AnyModalitySegmenter(L.LightningModule):
 
     def encode(self, images: Mapping[str, Tensor]) -> dict[str, Any]:
         """{modality: B x C x H x W} -> {modality: anything}; each entry depends on its own modality only."""
-        raise NotImplementedError
+        return self.network.encode(images)
 
     def decode(self, encoded: Mapping[str, Any], size: tuple[int, int]) -> Tensor:
         """Any non-empty subset of `encode`'s result -> logits before softmax, B x K x H x W for images of `size`."""
-        raise NotImplementedError
+        return to_image_size(self.network.fuse(encoded)[0], size)
 
     def training_losses(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Named, unweighted scalar loss terms of a batch; the names are keys of `default_loss_weights`."""

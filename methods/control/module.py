@@ -9,7 +9,6 @@ from torch import Tensor
 
 from methods.base import AnyModalitySegmenter
 from methods.control.network import ControlNetwork
-from methods.parts.heads import to_image_size
 from methods.parts.losses import cross_entropy
 from methods.parts.optim import Recipe
 from methods.parts.subsets import SubsetRule, SubsetScope, draw_subsets
@@ -69,14 +68,6 @@ class Control(AnyModalitySegmenter):
             head_norm=head_norm,
             head_dropout=head_dropout,
         )
-
-    def encode(self, images: Mapping[str, Tensor]) -> dict[str, Any]:
-        """The four maps of each modality."""
-        return self.network.encode(images)
-
-    def decode(self, encoded: Mapping[str, Any], size: tuple[int, int]) -> Tensor:
-        """Mean and head for the modalities in `encoded`: logits B x K x H x W."""
-        return to_image_size(self.network.fuse(encoded)[0], size)
 
     def training_losses(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Cross-entropy on the drawn subset of what each sample has."""

@@ -108,14 +108,6 @@ class IMLT(AnyModalitySegmenter):
             own_token=own_token,
         )
 
-    def encode(self, images: Mapping[str, Tensor]) -> dict[str, Any]:
-        """Encoder, keys and values of each modality's stream (dossier 4.6)."""
-        return self.network.encode(images)
-
-    def decode(self, encoded: Mapping[str, Any], size: tuple[int, int]) -> Tensor:
-        """Fusion tokens and head for the modalities in `encoded`: logits B x K x H x W."""
-        return to_image_size(self.network.fuse(encoded)[0], size)
-
     def training_losses(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Cross-entropy of a drawn subset per sample, and the contrastive term over the same subsets (dossier 4.3)."""
         mask = batch["mask"]

@@ -130,14 +130,6 @@ class M3L(AnyModalitySegmenter):
             head_dropout=head_dropout,
         )
 
-    def encode(self, images: Mapping[str, Tensor]) -> dict[str, Any]:
-        """`stage`: encoder, norms and the affine part of the head; `block`: the first embedding."""
-        return self.network.encode(images)
-
-    def decode(self, encoded: Mapping[str, Any], size: tuple[int, int]) -> Tensor:
-        """Mean of the streams, those of absent modalities filled with tokens: logits B x K x H x W."""
-        return to_image_size(self.network.fuse(encoded)[0], size)
-
     def shown(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Which modalities this step shows of which sample, {modality: bool B}: a draw from what each sample has."""
         images = batch["image"]

@@ -11,7 +11,6 @@ from torch import Tensor
 from methods.base import AnyModalitySegmenter
 from methods.magic.losses import correlation_consistency, filtered_targets, map_consistency, rest_to_salient
 from methods.magic.network import Branches, MAGICNetwork
-from methods.parts.heads import to_image_size
 from methods.parts.losses import cross_entropy
 from methods.parts.optim import Recipe
 from methods.parts.subsets import SubsetRule, draw_subsets
@@ -99,14 +98,6 @@ class MAGIC(AnyModalitySegmenter):
             head_norm=head_norm,
             head_dropout=head_dropout,
         )
-
-    def encode(self, images: Mapping[str, Tensor]) -> dict[str, Any]:
-        """phi_m(f_m) of each modality, or the head's affine part of it where phi acts on features."""
-        return self.network.encode(images)
-
-    def decode(self, encoded: Mapping[str, Any], size: tuple[int, int]) -> Tensor:
-        """The mean over the modalities in `encoded`: logits B x K x H x W."""
-        return to_image_size(self.network.fuse(encoded)[0], size)
 
     def training_losses(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """L_M, and L_S and L_C where the batch has more than one modality."""

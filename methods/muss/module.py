@@ -11,7 +11,6 @@ from torch import Tensor
 from methods.base import AnyModalitySegmenter
 from methods.muss.early import EarlyMuSSNetwork
 from methods.muss.network import Missing, MuSSNetwork
-from methods.parts.heads import to_image_size
 from methods.parts.losses import cross_entropy
 from methods.parts.optim import Recipe
 from methods.parts.subsets import SubsetRule, SubsetScope, draw_subsets
@@ -101,14 +100,6 @@ class MuSS(AnyModalitySegmenter):
             if gate:
                 raise UserError("The decode gate takes guidance at full resolution: set fusion: early.")
             self.network = MuSSNetwork(list(self.modalities), num_classes, missing=missing, experts=experts, **common)
-
-    def encode(self, images: Mapping[str, Tensor]) -> dict[str, Any]:
-        """Each modality's part of the first fusion convolutions; with early fusion its expert's output."""
-        return self.network.encode(images)
-
-    def decode(self, encoded: Mapping[str, Any], size: tuple[int, int]) -> Tensor:
-        """Fusion and head for the modalities in `encoded`: logits B x K x H x W."""
-        return to_image_size(self.network.fuse(encoded)[0], size)
 
     def training_losses(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Cross-entropy of the main and of the auxiliary logits."""

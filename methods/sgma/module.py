@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor
 
 from methods.base import AnyModalitySegmenter
-from methods.parts.heads import to_image_size
 from methods.parts.losses import cross_entropy
 from methods.parts.optim import Recipe
 from methods.sgma.network import SGMANetwork
@@ -104,14 +103,6 @@ class SGMA(AnyModalitySegmenter):
             depthwise_bias=depthwise_bias,
             pointwise_bias=pointwise_bias,
         )
-
-    def encode(self, images: Mapping[str, Tensor]) -> dict[str, Any]:
-        """Encoder, MP, CSF, keys, values and prototype parts of each modality (dossier 4.1)."""
-        return self.network.encode(images)
-
-    def decode(self, encoded: Mapping[str, Any], size: tuple[int, int]) -> Tensor:
-        """Prototypes, SP, RP and head for the modalities in `encoded`: logits B x K x H x W."""
-        return to_image_size(self.network.fuse(encoded)[0], size)
 
     def training_losses(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Eqs. 12 and 13: cross-entropy of the fused and of the single-modality branch."""

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 
-rasterio = pytest.importorskip("rasterio")
-
-from datamodules.miniature.canvas import INDEX  # noqa: E402
-from datamodules.miniature.potsdam import (  # noqa: E402
+from datamodules.miniature.canvas import INDEX
+from datamodules.miniature.potsdam import (
     POTSDAM_QUIRKS,
     POTSDAM_TILES,
     erode,
