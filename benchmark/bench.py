@@ -154,14 +154,14 @@ def load_weights(cli: BenchCLI, checkpoint: Path) -> None:
 
 def manifest(cli: BenchCLI, checkpoint: Path, selected: str, steps: int, durations: dict[str, float]) -> dict[str, Any]:
     """Everything a reader of the numbers may ask about the run; no paths outside the run directory."""
+    import torch
+
     from benchmark.cell import git_state, package_versions
     from benchmark.evaluation import convention_of, scored_regions
 
     data, evaluation = cli.datamodule, cli.config_init.evaluation
     device = cli.trainer.strategy.root_device
     if device.type == "cuda":
-        import torch
-
         device_name = torch.cuda.get_device_name(device)
     else:
         import platform
@@ -204,6 +204,8 @@ def manifest(cli: BenchCLI, checkpoint: Path, selected: str, steps: int, duratio
         "steps": steps,
         "durations": durations,
         "device": device_name,
+        # sums in another order: last digits of a CPU run depend on it
+        "threads": torch.get_num_threads(),
         "world_size": cli.trainer.world_size,
         "git": git_state(),
         "packages": package_versions(),
