@@ -74,7 +74,9 @@ def _leaderboard(parser: argparse.ArgumentParser) -> None:
 
 
 def _speed(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--only", default="", help="comma separated parts: subsets, store, import, frame, step, memory")
+    parser.add_argument(
+        "--only", default="", help="comma separated parts: subsets, methods, store, import, frame, step, memory"
+    )
     parser.add_argument("--rounds", type=int, default=5, help="interleaved repetitions; minimums count")
 
 

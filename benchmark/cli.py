@@ -189,6 +189,14 @@ class BenchCLI(LightningCLI):
         )
 
 
+class ParsedCell(BenchCLI):
+    """The configuration of a cell, without a store, a model or a trainer."""
+
+    def instantiate_classes(self) -> None:
+        """Keep what was parsed, as plain values, in `parsed`."""
+        self.parsed: dict[str, Any] = yaml.safe_load(self.parser.dump(self.config))
+
+
 def quieten() -> None:
     """Silence what a user of this program can do nothing about; its own messages say what matters."""
     for text in (
@@ -200,7 +208,8 @@ def quieten() -> None:
         "You're resuming from a checkpoint that ended before the epoch ended",
     ):
         warnings.filterwarnings("ignore", message=f".*{text}")
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    for logger in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed"):
+        logging.getLogger(logger).setLevel(logging.WARNING)
     os.environ.setdefault("WANDB_SILENT", "true")
 
 

@@ -12,31 +12,24 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmark import speed_data
+from benchmark import speed_data, speed_subsets
 from benchmark.names import ROOT
 from benchmark.subsets import modality_subsets
+from benchmark.timing import interleaved
 from usererror import UserError
-
-if TYPE_CHECKING:
-    import torch
-
-    from methods.base import AnyModalitySegmenter
-
-Encoded = Mapping[str, Any]
 
 
 def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     """Run the chosen parts."""
     parts = {
-        "subsets": subsets, "store": store, "import": speed_data.imports, "frame": speed_data.frame, "step": step,
-        "memory": memory,
+        "subsets": speed_subsets.sgma, "methods": speed_subsets.methods, "store": store, "import": speed_data.imports,
+        "frame": speed_data.frame, "step": step, "memory": memory,
     }  # fmt: skip
     chosen = [name for name in arguments.only.split(",") if name] or list(parts)
     unknown = sorted(set(chosen) - set(parts))
@@ -48,94 +41,6 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     for name in chosen:
         print(f"\n{name}")
         parts[name](arguments.rounds)
-
-
-def interleaved(variants: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Minimum seconds of each variant, after one uncounted run of each, in turn."""
-    best = dict.fromkeys(variants, float("inf"))
-    for number in range(rounds + 1):
-        for name, action in variants.items():
-            started = time.perf_counter()
-            action()
-            if number:
-                best[name] = min(best[name], time.perf_counter() - started)
-    return best
-
-
-def subsets(rounds: int) -> None:
-    """All-subset evaluation against one full pass and against the loop over subsets; the metric update's share."""
-    for modalities, classes, limit in ((3, 5, 1.5), (4, 25, 2.5)):
-        _subsets(modalities, classes, limit, rounds)
-
-
-def _subsets(modalities: int, classes: int, limit: float, rounds: int) -> None:
-    import torch
-
-    from methods.sgma.module import SGMA
-
-    side = 512
-    names = [f"m{number}" for number in range(modalities)]
-    model = SGMA(dict.fromkeys(names, 3), classes, backbone="pvt_v2_b2", pretrained=False).eval()
-    images = {name: torch.randn(1, 3, side, side) for name in names}
-    mask = torch.randint(0, classes, (1, side, side))
-    everything = modality_subsets(names)
-
-    def scored(encoded: Encoded, chosen: Sequence[tuple[str, ...]]) -> None:
-        counter = _counter(side, side, len(chosen), classes)
-        counter.prepare([(0, 0, side, side)], [mask[0]], [torch.zeros_like(mask[0])])
-        for number, subset in enumerate(chosen):
-            logits = model.decode({name: encoded[name] for name in subset}, (side, side))
-            counter.add(number, (0, 0, side, side), logits[0])
-
-    def loop() -> None:
-        for subset in everything:
-            scored(model.encode({name: images[name] for name in subset}), [subset])
-
-    def update() -> None:
-        counter = _counter(side, side, len(everything), classes)
-        counter.prepare([(0, 0, side, side)], [mask[0]], [torch.zeros_like(mask[0])])
-        prediction = mask[0]
-        for number in range(len(everything)):
-            counter.count_labels(number, (0, 0, side, side), prediction)
-
-    with torch.inference_mode():
-        seconds = interleaved(
-            {
-                "full pass": lambda: scored(model.encode(images), everything[-1:]),
-                "all subsets": lambda: scored(model.encode(images), everything),
-                "loop": loop,
-                "metric update": update,
-            },
-            rounds,
-        )
-    macs = _gmac_ratio(model, images, everything, side)
-    full, every = seconds["full pass"], seconds["all subsets"]
-    print(
-        f"  {modalities} modalities, {classes} classes, {len(everything)} subsets, PVT-v2-b2, {side} px: "
-        f"full pass {full:.2f} s; all subsets cost {every / full:.2f} full passes "
-        f"(limit {limit}; GMAC ratio {macs:.2f}); "
-        f"the loop costs {seconds['loop'] / every:.2f} times as much; "
-        f"masked bincount {100 * seconds['metric update'] / every:.2f} % of evaluation (limit 2 %)"
-    )
-
-
-def _counter(height: int, width: int, subset_count: int, classes: int) -> Any:
-    from benchmark.counting import SceneCounter
-
-    return SceneCounter(height, width, [(0, 0, height, width)], subset_count, 1, classes, classes)
-
-
-def _gmac_ratio(
-    model: AnyModalitySegmenter, images: Mapping[str, torch.Tensor], everything: Sequence[Sequence[str]], side: int
-) -> float:
-    from benchmark.complexity import gmac
-
-    def evaluate(chosen: Sequence[Sequence[str]]) -> None:
-        encoded = model.encode(images)
-        for subset in chosen:
-            model.decode({name: encoded[name] for name in subset}, (side, side))
-
-    return gmac(lambda: evaluate(everything)) / gmac(lambda: evaluate(everything[-1:]))
 
 
 def store(rounds: int) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmark.names import ROOT
+from benchmark.timing import interleaved
 
 SIDE = 6000
 LAYERS = {"rgb": (3, "uint8"), "nir": (1, "uint8"), "dsm": (1, "float32"), "label": (1, "uint8")}
@@ -101,7 +102,6 @@ def frame(rounds: int) -> None:
     from PIL import Image
     from rich.console import Console
 
-    from benchmark.speed import interleaved
     from datamodules.importer import import_dataset
     from datamodules.miniature.catalogue import MINIATURES
     from datamodules.reader import RasterReader

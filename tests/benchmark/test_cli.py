@@ -9,27 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from benchmark import names
 from benchmark.__main__ import COMMANDS, main
 from benchmark.cell import identity
-from benchmark.cli import BenchCLI, Request, config_files
+from benchmark.cli import ParsedCell, Request, config_files
 from benchmark.evaluate import model_words
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-class ParseOnly(BenchCLI):
-    """Parses a cell without a store, a model or a trainer."""
-
-    def instantiate_classes(self) -> None:
-        self.parsed: dict[str, Any] = yaml.safe_load(self.parser.dump(self.config))
-
-
 def parse(method: str, data: str, protocol: str = "standard", seed: int = 0, *overrides: str, **words: Any) -> Any:
     request = Request(method, data, protocol, seed, "", Path("runs"), Path("stores"), overrides=overrides, **words)
-    return ParseOnly(request).parsed
+    return ParsedCell(request).parsed
 
 
 @pytest.mark.parametrize("data", [*names.datasets(), "mine"])
@@ -78,7 +70,7 @@ def test_overrides_come_last_and_reach_inside_the_model() -> None:
 
 
 def test_one_seed_reaches_data_and_model() -> None:
-    config = ParseOnly(Request("sgma", "miniature", "standard", 3, "", Path("runs"), Path("stores"))).config
+    config = ParsedCell(Request("sgma", "miniature", "standard", 3, "", Path("runs"), Path("stores"))).config
     assert config.data.init_args.seed == config.model.init_args.seed == config.seed_everything == 3
 
 
