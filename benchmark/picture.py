@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,20 @@ Array = npt.NDArray[Any]
 def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     """Load the run's selected checkpoint and draw."""
     run_dir = Path(arguments.run).expanduser()
+    cli = load_run(run_dir)
+    scene = test_scenes(cli, [arguments.scene] if arguments.scene else [])[0]
+    out = Path(arguments.out).expanduser() if arguments.out else run_dir / "prediction.png"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    draw(cli, scene, out)
+    print(f"Picture: {out}")
+
+
+def load_run(run_dir: Path) -> BenchCLI:
+    """The cell of a run directory with the weights of its selected checkpoint, in eval mode.
+
+    Raises:
+        UserError: no such run, or its data or checkpoint is not there.
+    """
     trained = trained_request(run_dir / "checkpoints" / "last.ckpt")
     trained["runs"] = str(run_dir)
     request = checked_request(argparse.Namespace(**trained), [*trained["overrides"], *model_words(trained)])
@@ -35,37 +50,51 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
 
     cli = build(request, run_dir=run_dir)
     load_weights(cli, select(cli)[0])
+    cli.model.eval()
+    return cli
+
+
+def test_scenes(cli: BenchCLI, ids: Sequence[str]) -> list[Scene]:
+    """The named test scenes, or all of them; UserError for a name that is none."""
     scenes = {scene.id: scene for scene in cli.datamodule.splits["test"]}
-    if arguments.scene and arguments.scene not in scenes:
-        raise UserError(f"{arguments.scene!r} is no test scene; there are: {', '.join(scenes)}.")
-    scene = scenes[arguments.scene] if arguments.scene else next(iter(scenes.values()))
-    out = Path(arguments.out).expanduser() if arguments.out else run_dir / "prediction.png"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    draw(cli, scene, out)
-    print(f"Picture: {out}")
+    if unknown := [name for name in ids if name not in scenes]:
+        raise UserError(f"{unknown[0]!r} is no test scene; there are: {', '.join(scenes)}.")
+    return [scenes[name] for name in ids] if ids else list(scenes.values())
+
+
+def corner(scene: Scene) -> Scene:
+    """The upper left part of a scene, at most `LARGEST` px a side."""
+    return replace(scene, height=min(scene.height, LARGEST), width=min(scene.width, LARGEST))
+
+
+def present_modalities(cli: BenchCLI, scene: Scene) -> list[str]:
+    """Modalities that the scene has, in the dataset's order."""
+    return [name for name, raster in cli.datamodule.rasters.items() if raster in scene.paths]
+
+
+def windows_of(cli: BenchCLI, scene: Scene) -> Iterator[tuple[dict[str, Any], tuple[slice, slice]]]:
+    """(batch of one window, the rows and columns of the scene that it covers); pixels beyond them are padding."""
+    from datamodules.samples import EvaluationWindows, collate
+
+    data = cli.datamodule
+    windows = EvaluationWindows([scene], data.layers, data.train_label, None, data.window, data.stride)
+    for index in range(len(windows)):
+        batch = collate([windows[0, index]], present_modalities(cli, scene))
+        row, col, rows, cols = batch["window"][0].tolist()
+        yield batch, (slice(row, row + rows), slice(col, col + cols))
 
 
 def predictions(cli: BenchCLI, scene: Scene) -> tuple[dict[str, Array], Array]:
-    """({subset: predicted label ids H x W}, true label ids H x W) of at most `LARGEST` px a side."""
+    """({subset: predicted label ids H x W}, true label ids H x W) of a scene."""
     import torch
 
-    from datamodules.samples import EvaluationWindows, collate
-    from datamodules.store import Scene as SceneType
-
     data = cli.datamodule
-    height, width = min(scene.height, LARGEST), min(scene.width, LARGEST)
-    corner = SceneType(scene.id, height, width, scene.splits, scene.attributes, scene.paths)
-    windows = EvaluationWindows([corner], data.layers, data.train_label, None, data.window, data.stride)
-    names = [name for name in data.modalities if data.rasters[name] in scene.paths]
-    subsets = modality_subsets(names)
-    sums = torch.zeros(len(subsets), data.num_classes, height, width)
-    truth = np.full((height, width), 255, np.uint8)
-    cli.model.eval()
+    subsets = modality_subsets(present_modalities(cli, scene))
+    sums = torch.zeros(len(subsets), data.num_classes, scene.height, scene.width)
+    truth = np.full((scene.height, scene.width), 255, np.uint8)
     with torch.inference_mode():
-        for index in range(len(windows)):
-            batch = collate([windows[0, index]], names)
-            row, col, rows, cols = batch["window"][0].tolist()
-            here: tuple[slice, slice] = (slice(row, row + rows), slice(col, col + cols))
+        for batch, here in windows_of(cli, scene):
+            rows, cols = (part.stop - part.start for part in here)
             truth[here] = batch["mask"][0, :rows, :cols].numpy()
             encoded = cli.model.encode(batch["image"])
             for number, subset in enumerate(subsets):
@@ -98,6 +127,7 @@ def draw(cli: BenchCLI, scene: Scene, out: Path) -> None:
     import matplotlib.pyplot as plt
     from matplotlib.patches import Patch
 
+    scene = corner(scene)
     predicted, truth = predictions(cli, scene)
     data = cli.datamodule
     colours = np.zeros((256, 3), np.uint8)
@@ -105,8 +135,7 @@ def draw(cli: BenchCLI, scene: Scene, out: Path) -> None:
         colours[entry.id] = entry.color
     panels: list[tuple[str, Array]] = [
         (f"{modality.letter}  {name}", modality_picture(cli, scene, name, *truth.shape))
-        for name, modality in data.modalities.items()
-        if data.rasters[name] in scene.paths
+        for name, modality in ((name, data.modalities[name]) for name in present_modalities(cli, scene))
     ]
     panels.append(("label", colours[truth]))
     valid = np.isin(truth, data.outputs)
