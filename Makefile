@@ -25,7 +25,7 @@ STAMP     = $(VENV)/.installed
 IMSS      = $(VENV)/bin/python -m benchmark
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench evaluate data show leaderboard speed picture publish test lint lock clean
+.PHONY: help install bench evaluate data show leaderboard tables audit speed picture publish test lint lock clean
 
 help: ## list targets, methods and datasets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,12 @@ show: $(STAMP) ## draw imported DATA on one sheet: SCENES (names), OUT (PNG file
 
 leaderboard: $(STAMP) ## rebuild results/leaderboards from run records
 	$(IMSS) leaderboard --runs "$(RUNS)" $(ARGS)
+
+tables: $(STAMP) ## write the papers' tables, reported beside measured, to results/tables
+	$(IMSS) tables --runs "$(RUNS)" $(ARGS)
+
+audit: $(STAMP) ## recompute what the papers derive from their own numbers: results/audit.csv and .md
+	$(IMSS) audit $(ARGS)
 
 speed: $(STAMP) ## measure the suite itself: evaluation, reading, waiting, counting
 	$(IMSS) speed $(ARGS)

@@ -73,6 +73,15 @@ def _leaderboard(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", default="results/leaderboards", help="directory to write (default %(default)s)")
 
 
+def _tables(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--runs", default=names.DEFAULT_RUNS, help="directory of runs (default %(default)s)")
+    parser.add_argument("--out", default="results/tables", help="directory to write (default %(default)s)")
+
+
+def _audit(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", default="results", help="directory of audit.csv and audit.md (default %(default)s)")
+
+
 def _speed(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--only", default="", help="comma separated parts: subsets, methods, store, import, frame, step, memory"
@@ -101,6 +110,8 @@ COMMANDS = {
     "data": ("import a dataset into the scene store, or verify it", _data, "benchmark.data"),
     "show": ("draw an imported dataset: scenes, rasters, labels, class shares, statistics", _show, "benchmark.show"),
     "leaderboard": ("rebuild the leaderboards from run records", _leaderboard, "benchmark.boards"),
+    "tables": ("write the papers' tables with what run records give beside them", _tables, "benchmark.tables"),
+    "audit": ("recompute what papers derive from their own printed numbers", _audit, "benchmark.audit"),
     "speed": ("measure the suite itself; prints ratios", _speed, "benchmark.speed"),
     "picture": (
         "draw a scene, its modalities, label and the prediction of every subset",

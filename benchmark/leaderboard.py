@@ -133,17 +133,22 @@ def shown(table: pd.DataFrame, decimals: int = 2, sign: str = " +- ") -> pd.Data
 
 def footnote(table: pd.DataFrame, records: Sequence[Record]) -> str:
     """What the numbers mean, in one paragraph."""
-    conventions = {record.manifest["protocol"]["name"]: record.manifest["convention"] for record in records}
-    named = len(conventions) > 1  # one table may hold rows of several protocols, each with conventions of its own
-    absent = _per_protocol({name: entry["absent"] for name, entry in conventions.items()}, named)
-    labels = {name: "eroded" if entry["regions"] else "full" for name, entry in conventions.items()}
+    seeds = "mean +- std over n seeds; best and worst subset in brackets."
+    return f"mIoU in per cent {conventions(table, records)}; {seeds}{split_notes(table)}"
+
+
+def conventions(table: pd.DataFrame, records: Sequence[Record]) -> str:
+    """Classes, label kind, scenes and data behind the scores of these records, of one dataset."""
+    named_by = {record.manifest["protocol"]["name"]: record.manifest["convention"] for record in records}
+    named = len(named_by) > 1  # one table may hold rows of several protocols, each with conventions of its own
+    absent = _per_protocol({name: entry["absent"] for name, entry in named_by.items()}, named)
+    labels = {name: "eroded" if entry["regions"] else "full" for name, entry in named_by.items()}
     outputs = ", ".join(str(value) for value in sorted(set(table["K"])))
     classes = " / ".join(sorted(set(table["classes"])))
     return (
-        f"mIoU in per cent over {classes} classes (K = {outputs} outputs, absent classes: "
+        f"over {classes} classes (K = {outputs} outputs, absent classes: "
         f"{absent}), {_per_protocol(labels, named)} labels, "
-        f"{_scored_scenes(table)}, fingerprint {records[0].manifest['fingerprint'][:12]}; "
-        "mean +- std over n seeds; best and worst subset in brackets." + _split_notes(table)
+        f"{_scored_scenes(table)}, fingerprint {records[0].manifest['fingerprint'][:12]}"
     )
 
 
@@ -165,7 +170,8 @@ def _scored_scenes(table: pd.DataFrame) -> str:
     )
 
 
-def _split_notes(table: pd.DataFrame) -> str:
+def split_notes(table: pd.DataFrame) -> str:
+    """What is to be known of the splits of marked protocols, empty without any."""
     rows = table[table["split note"] != ""]
     notes = dict(zip(rows["protocol"], rows["split note"], strict=True))
     return "".join(f" {MARK} {name}: {note}" for name, note in sorted(notes.items()))
