@@ -15,7 +15,7 @@ from methods.parts.precision import at_least_float32
 from methods.parts.regions import segmentation_loss
 from methods.parts.subsets import SubsetRule, SubsetScope, draw_subsets
 from methods.shaspec.losses import Pairs, alignment, domain_classification
-from methods.shaspec.network import Missing, ShaSpecNetwork
+from methods.shaspec.network import PUBLISHED, Missing, ShaSpecNetwork
 from usererror import UserError
 
 
@@ -37,8 +37,8 @@ class ShaSpec(AnyModalitySegmenter):
         seed: see the base class.
         loss_weights: see the base class; the defaults of `dao` and `dco` are the paper's alpha and beta.
         optimizer: see the base class.
-        light: mmFormer's thin encoders and decoder instead of the published ones.
-        width: of the published encoder's stem, to which all other widths are proportional; 64 is published.
+        backbone: `resnet50_w64` is published; another even number scales all widths; `pyramid` is the light variant,
+            mmFormer's thin encoders and decoder.
         missing: `mean` of the available shared features, or that of the `first` available modality.
         pooling_norm: keep the norm that empties the ASPP's image-pooling view.
         pairs: of modalities in `dao`: the mean over `all`, or the sum over the `ring` of neighbours.
@@ -63,8 +63,7 @@ class ShaSpec(AnyModalitySegmenter):
         seed: int = 0,
         loss_weights: dict[str, float] | None = None,
         optimizer: Recipe = Recipe(),  # noqa: B008 - frozen, hence safe to share
-        light: bool = False,
-        width: int = 64,
+        backbone: str = PUBLISHED,
         missing: Missing = "mean",
         pooling_norm: bool = False,
         pairs: Pairs = "all",
@@ -82,7 +81,7 @@ class ShaSpec(AnyModalitySegmenter):
         self.pairs, self.blank_terms = pairs, blank_terms
         self.subsets, self.subsets_per = subsets, subsets_per
         self.warmup_share, self.progress = warmup_share, 0.0
-        self.network = ShaSpecNetwork(self.modalities, num_classes, light, width, missing, pooling_norm)
+        self.network = ShaSpecNetwork(self.modalities, num_classes, backbone, missing, pooling_norm)
 
     def decode(self, encoded: Mapping[str, Any], size: tuple[int, int]) -> Tensor:
         """Any non-empty subset of `encode`'s result -> logits before softmax, B x K x H x W for images of `size`."""

@@ -19,6 +19,8 @@ from methods.shaspec.layers import StandardisedConv
 from methods.shaspec.light import LightDecoder, LightEncoder
 from usererror import UserError
 
+PUBLISHED = "resnet50_w64"
+LIGHT = "pyramid"
 Missing = Literal["mean", "first"]
 Present = Mapping[str, Tensor]
 
@@ -39,49 +41,63 @@ def repeat_channels(image: Tensor, channels: int) -> Tensor:
     return image[:, torch.arange(channels, device=image.device) % image.shape[1]]
 
 
+def stem_width(backbone: str) -> int:
+    """The width of the encoders' stem, to which all others are proportional: w of `resnet50_w<w>`, 0 of `pyramid`.
+
+    Raises:
+        UserError: neither, or an odd width.
+    """
+    if backbone == LIGHT:
+        return 0
+    width = backbone.removeprefix("resnet50_w")
+    if width == backbone or not width.isdecimal() or int(width) == 0 or int(width) % 2:
+        raise UserError(
+            f"ShaSpec has no backbone {backbone!r}: it is {PUBLISHED} or another even width, such as resnet50_w16, or "
+            f"{LIGHT}, the thin encoders of mmFormer."
+        )
+    return int(width)
+
+
 class ShaSpecNetwork(nn.Module):
-    """Shared-specific network: the published structure, or `light` with mmFormer's encoders and decoder.
+    """Shared-specific network: the published structure, or the light one with mmFormer's encoders and decoder.
 
     Args:
         modalities: name -> channels, in the dataset's order.
         num_classes: K.
-        light: mmFormer's thin encoders and decoder; the next and the last option do not concern them.
-        width: of the published encoder's stem, to which all other widths are proportional; 64 is published.
+        backbone: see `stem_width`.
         missing: the feature of a missing modality is the `mean` of the available shared features (paper eq. 4) or that
             of the `first` available modality (as released, dossier S1).
-        pooling_norm: see `full.ASPP`.
+        pooling_norm: see `full.ASPP`; no concern of `pyramid`.
 
     Raises:
-        UserError: an option that does not exist, or an odd width.
+        UserError: an option that does not exist.
     """
 
     def __init__(
         self,
         modalities: Mapping[str, int],
         num_classes: int,
-        light: bool = False,
-        width: int = 64,
+        backbone: str = PUBLISHED,
         missing: Missing = "mean",
         pooling_norm: bool = False,
     ) -> None:
         super().__init__()
         if missing not in ("mean", "first"):
             raise UserError(f"ShaSpec's missing {missing!r} is neither mean nor first.")
-        if width < 2 or width % 2:
-            raise UserError(f"ShaSpec's width is an even number; got {width}.")
+        width = stem_width(backbone)
         self.modalities, self.missing = tuple(modalities), missing
         self.channels = max(modalities.values())
-        count, inner = len(self.modalities), WIDTHS[-1] if light else 4 * width
+        count, inner = len(self.modalities), 4 * width if width else WIDTHS[-1]
         encoders = [
-            LightEncoder(c) if light else ResidualEncoder(c, width, pooling_norm)
+            ResidualEncoder(c, width, pooling_norm) if width else LightEncoder(c)
             for c in (self.channels, *modalities.values())
         ]
         self.shared, self.specific = encoders[0], nn.ModuleList(encoders[1:])
         # the "linear projection" of eq. 2 is a 3x3 convolution in the code (dossier S6)
         self.fusion = (
-            nn.Conv2d(2 * inner, inner, 3, padding=1, bias=False) if light else StandardisedConv(2 * inner, inner, 3)
+            StandardisedConv(2 * inner, inner, 3) if width else nn.Conv2d(2 * inner, inner, 3, padding=1, bias=False)
         )
-        self.decoder = LightDecoder(count, num_classes) if light else SkipDecoder(count, num_classes, width)
+        self.decoder = SkipDecoder(count, num_classes, width) if width else LightDecoder(count, num_classes)
         self.classifier = nn.Linear(inner, count)
 
     def names(self, given: Mapping[str, Any]) -> list[str]:

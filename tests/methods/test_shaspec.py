@@ -16,7 +16,7 @@ from usererror import UserError
 TWO = dict(list(CHANNELS.items())[:2])
 THREE = dict(list(CHANNELS.items())[:3])
 # a draw per sample shows every modality within the contract's few steps
-SMALL = {"width": 4, "subsets_per": "sample"}
+SMALL = {"backbone": "resnet50_w4", "subsets_per": "sample"}
 CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "method"
 
 
@@ -46,12 +46,12 @@ class TestAsReleased(InstanceNormContract):
 
 class TestLight(InstanceNormContract):
     method = ShaSpec
-    options = {"light": True, "subsets_per": "sample"}
+    options = {"backbone": "pyramid", "subsets_per": "sample"}
 
 
 def make(modalities: dict[str, int] = TWO, **options) -> ShaSpec:
     torch.manual_seed(0)
-    return ShaSpec(modalities, CLASSES, **{"width": 4, **options})
+    return ShaSpec(modalities, CLASSES, **{"backbone": "resnet50_w4", **options})
 
 
 def test_the_pooling_view_is_dead_as_released():
@@ -127,7 +127,9 @@ def test_warm_up_shows_everything():
     assert make(THREE).warmup_share == 0
 
 
-@pytest.mark.parametrize("options", [{}, {"as_released": True}, {"light": True}], ids=["full", "released", "light"])
+@pytest.mark.parametrize(
+    "options", [{}, {"as_released": True}, {"backbone": "pyramid"}], ids=["full", "released", "light"]
+)
 def test_training_with_modalities_that_are_really_missing(options):
     module, batch = make(THREE, subsets_per="sample", **options).train(), training_batch(THREE)
     batch["image"].pop("dsm")
@@ -156,19 +158,23 @@ def test_shipped_configs():
     assert {name: make().hparams[name] for name in ("missing", "subsets", "subsets_per", "as_released")} == {
         name: options[name] for name in ("missing", "subsets", "subsets_per", "as_released")
     }
-    assert options["width"] == 64
-    small = yaml.safe_load((CONFIGS / "shaspec.small.yaml").read_text())
-    assert small["cell"]["variant"] == f"shaspec_w{small['model']['init_args']['width']}"
+    assert options["backbone"] == "resnet50_w64"
+    small = yaml.safe_load((CONFIGS / "shaspec.small.yaml").read_text())["model"]["init_args"]
+    assert make(backbone=small["backbone"]).network.shared.stem[0].out_channels == 16
     light = yaml.safe_load((CONFIGS / "shaspec_light.yaml").read_text())
     assert light["cell"] == {"method": "shaspec", "variant": "shaspec_light"}
-    assert light["model"]["init_args"] == {"light": True}
+    assert light["model"]["init_args"] == {"backbone": "pyramid"}
+    # shaspec.small comes before it and names another
+    small = yaml.safe_load((CONFIGS / "shaspec_light.small.yaml").read_text())["model"]["init_args"]
+    assert small["backbone"] == "pyramid"
 
 
 def test_what_cannot_be_configured():
     for options, word in (
         ({"missing": "zero"}, "neither mean nor first"),
         ({"pairs": "some"}, "neither all nor ring"),
-        ({"width": 5}, "an even number"),
+        ({"backbone": "resnet50_w5"}, "no backbone"),
+        ({"backbone": "pvt_v2_b0"}, "no backbone"),
     ):
         with pytest.raises(UserError, match=word):
             make(**options)

@@ -20,7 +20,7 @@ from tests.methods.contract import CHANNELS, CLASSES, SIZE, images, subsets, tra
 THREE = dict(list(CHANNELS.items())[:3])
 TWO = dict(list(CHANNELS.items())[:2])
 LARGE = (64, 96)
-KINDS = {"full": {"width": 4}, "light": {"light": True}}
+KINDS = {"full": {"backbone": "resnet50_w4"}, "light": {"backbone": "pyramid"}}
 
 
 def network(modalities=THREE, seed: int = 0, **options) -> ShaSpecNetwork:
@@ -82,7 +82,7 @@ def test_full_equals_its_equations(missing):
 
 
 def test_light_equals_its_equations():
-    built, given = network(light=True).double(), {m: x.double() for m, x in images(THREE, 1, LARGE).items()}
+    built, given = network(backbone="pyramid").double(), {m: x.double() for m, x in images(THREE, 1, LARGE).items()}
     with torch.inference_mode():
         encoded = built.encode(given)
         for subset in subsets(list(THREE)):
@@ -105,7 +105,7 @@ def test_light_equals_its_equations():
 
 def test_light_zeros_are_an_image_of_zeros():
     """Why a missing modality adds nothing to `light`: its features of a constant image are constant."""
-    built = network(light=True).double()
+    built = network(backbone="pyramid").double()
     maps = built.shared(torch.zeros(1, built.channels, *LARGE, dtype=torch.float64)).maps
     assert all((features - features[..., :1, :1]).abs().max() < 1e-9 for features in maps)
     assert all(part.abs().max() < 1e-6 for part in built.decoder.skips(1, [m - m + m[..., :1, :1] for m in maps]))

@@ -71,7 +71,7 @@ def test_parameters_of_the_released_network_in_three_dimensions():
 
 def test_parameters_of_light():
     """Part I's closed form of encoder and decoder without auxiliary heads, ShaSpec's fusion and classifier."""
-    counts = parameters(network(light=True))
+    counts = parameters(network(backbone="pyramid"))
     assert counts["total"] == 2_234_479
     assert counts["shared"] == 491_496 + 72 * 3 and counts["specific"] == 2 * 491_496 + 72 * 4
     assert (counts["fusion"], counts["classifier"]) == (256 * 128 * 9, 258)
@@ -83,7 +83,7 @@ def test_parameters_of_light_by_modalities(count):
     gray = dict(list(GRAY.items())[:count])
     decoder = 201_640 + 9 * 5 + 21_824 * (count + 10) + 744
     expected = (count + 1) * (491_496 + 72) + 294_912 + 129 * count + decoder
-    assert parameters(network(gray, light=True))["total"] == expected
+    assert parameters(network(gray, backbone="pyramid"))["total"] == expected
 
 
 def test_shapes():
