@@ -78,8 +78,8 @@ class DGFM(nn.Module):
     """Difference-guided fusion (eq. 12-16): a convex combination of the streams per pixel and channel.
 
     For two streams the gate is a sigmoid G, F = G x_1 + (1 - G) x_2. For M it is a softmax over M logits, the last of
-    which is 0, from all reduced maps and all pairwise differences: for M = 2 the same function with the same parameters.
-    The last convolution starts at zero, hence F as the mean, and for one step everything before it has no gradient.
+    which is 0, from all reduced maps and all pairwise differences: for M = 2 the same function and parameters. The
+    last convolution starts at zero, hence F as the mean, and for one step everything before it has no gradient.
 
     Args:
         streams: M.

@@ -122,9 +122,7 @@ class MoBaNet(AnyModalitySegmenter):
         """Cross-entropy of the fused logits, and of the auxiliary heads where these are wrong."""
         mask = batch["mask"]
         if len(mask) < 2:
-            raise UserError(
-                "MoBaNet's decoder has batch statistics over one pooled pixel: the batch size is at least 2."
-            )
+            raise UserError("MoBaNet's decoder has batch statistics over one pooled pixel; use batches of at least 2.")
         images = {m: self.network.pad(batch["image"][m]) for m in self.network.names(batch["image"])}
         present = draw_subsets(self.subsets, {m: batch["available"][m] for m in images}, self.subsets_per)
         if self.mcrm:

@@ -1,4 +1,4 @@
-"""The MoBaNet network in plain torch: token streams through one frozen ViT, prompts between them, gated fusion, UPerNet.
+"""The MoBaNet network in plain torch: streams through one frozen ViT, prompts between them, gated fusion, UPerNet.
 
 Parameter-Efficient Modality-Balanced Symmetric Fusion for Multimodal Remote Sensing Semantic Segmentation,
 arXiv 2603.17705v1. Written from an analysis of the paper and of the released code (sauryeo/MoBaNet, without a licence

@@ -1,4 +1,4 @@
-"""MoBaNet for two streams as the equations read: token sequences, plain attention, a sigmoid gate, named weights only."""
+"""MoBaNet for two streams as the equations read: token sequences, plain attention, a sigmoid gate, named weights."""
 
 from __future__ import annotations
 
