@@ -151,18 +151,12 @@ class FrozenViT(nn.Module):
         self.hash = digest(model)
         self.source: dict[str, Any] = {"pretrained": True} if pretrained else {"pretrained": False, "seed": seed}
         freeze(model)
-        self.model = model.eval()
+        self.model = model
 
     @property
     def taps(self) -> tuple[int, ...]:
         """Index of the last block of each stage."""
         return tuple(self.depth * (stage + 1) // STAGES - 1 for stage in range(STAGES))
-
-    def train(self, mode: bool = True) -> FrozenViT:
-        """The frozen part stays in eval mode."""
-        super().train(mode)
-        self.model.eval()
-        return self
 
     def trainable_patch_embedding(self) -> nn.Conv2d:
         """A trainable copy of the frozen patch embedding, with its own storage."""

@@ -1,4 +1,4 @@
-"""Whole cells of a method whose checkpoints hold only what was trained: run, resume, evaluate, and be told what differs."""
+"""Whole cells of a method whose checkpoints hold only what was trained: run, resume, evaluate, errors."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ def test_evaluating_fetches_the_frozen_weights(
     words = ["evaluate", "--checkpoint", str(run / "checkpoints" / "last.ckpt"), "--store", str(tiny_stores)]
     assert main([*words, "--out", str(tmp_path / "same")]) == 0
     evaluated, recorded = read_record(tmp_path / "same" / "record"), read_record(run / "record")
-    if recorded.manifest["protocol"]["selected"] == "last":
-        assert np.array_equal(evaluated.counts, recorded.counts)
+    assert recorded.manifest["protocol"]["selected"] == "last"
+    assert np.array_equal(evaluated.counts, recorded.counts)
 
     capsys.readouterr()
     assert main([*words, "--model.backbone", "samvit_tiny_patch8", "--out", str(tmp_path / "other")]) == 2

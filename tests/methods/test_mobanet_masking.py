@@ -40,14 +40,14 @@ def test_a_masked_sample_loses_one_rectangle_of_one_modality(modalities):
 def test_rectangles_have_the_published_sizes():
     """Check 15, at the training size; both sides, areas and aspects reach their ends, places reach the edges."""
     torch.manual_seed(0)
-    inside = rectangles(4000, (266, 266), CPU)
+    inside = rectangles(1000, (266, 266), CPU)
     tall, wide = inside.any(2).sum(1).double(), inside.any(1).sum(1).double()
     assert torch.equal(inside.sum((1, 2)).double(), tall * wide)
     area, aspect = tall * wide / 266**2, wide / tall
     assert 0.099 <= area.min() < 0.102 and 0.298 < area.max() <= 0.302
-    assert area.mean().item() == pytest.approx(0.2, abs=0.004)
+    assert area.mean().item() == pytest.approx(0.2, abs=0.008)
     assert 0.49 <= aspect.min() < 0.51 and 1.97 < aspect.max() <= 2.03
-    assert aspect.mean().item() == pytest.approx(1.25, abs=0.03)
+    assert aspect.mean().item() == pytest.approx(1.25, abs=0.06)
     assert tall.min() >= 59 and tall.max() <= 206 and wide.min() >= 59 and wide.max() <= 206
     for sides in (inside.any(2), inside.any(1)):
         first = sides.int().argmax(1)
@@ -56,7 +56,7 @@ def test_rectangles_have_the_published_sizes():
 
 def test_rectangles_are_spread_over_all_positions():
     torch.manual_seed(0)
-    inside = rectangles(20_000, (20, 20), CPU)
+    inside = rectangles(10_000, (20, 20), CPU)
     tall = inside.any(2).sum(1)
     top = inside.any(2).int().argmax(1)
     for side in tall.unique().tolist():
@@ -160,9 +160,8 @@ def test_auxiliary_loss_by_hand(monkeypatch):
     heads = {m: torch.randn(2, 4, size[0] // 8, size[1] // 8, requires_grad=True) for m in TWO}
     monkeypatch.setattr(module.network, "fuse", lambda encoded, present: (logits, {"heads": heads}))
     terms = module.training_losses(batch)
-    large = {
-        m: torch.nn.functional.interpolate(x, size, mode="bilinear") for m, x in {**heads, "fused": logits}.items()
-    }
+    maps = {**heads, "fused": logits}
+    large = {m: torch.nn.functional.interpolate(x, size, mode="bilinear") for m, x in maps.items()}
     wrong = (large["fused"].argmax(1) != batch["mask"]) & (batch["mask"] != 255)
     rows = [large[m].log_softmax(1).movedim(1, -1)[wrong].gather(1, batch["mask"][wrong][:, None]) for m in TWO]
     torch.testing.assert_close(terms["hard"], -sum(row.mean() for row in rows))

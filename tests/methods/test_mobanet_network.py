@@ -9,6 +9,7 @@ import torch
 import yaml
 from torch import Tensor, nn
 
+from methods.mobanet.backbone import FrozenViT
 from methods.mobanet.module import MoBaNet, epoch_cosine
 from methods.parts.optim import parameter_groups
 from tests.methods import reference_mobanet as reference
@@ -253,9 +254,11 @@ def test_configs_name_the_variants(variant):
     assert {**defaults, **own} == {**defaults, **VARIANTS[variant]}
 
 
-def test_frozen_modules_stay_in_eval_mode():
-    module = make().train()
-    assert not any(part.training for part in module.network.backbone.model.modules())
-    assert module.network.head.training
-    dropouts = [m for m in module.network.backbone.modules() if isinstance(m, nn.Dropout)]
-    assert all(not dropout.training for dropout in dropouts)
+@pytest.mark.parametrize("backbone", ["vit_tiny_patch8", "vit_small_patch14_dinov2", "samvit_base_patch16"])
+def test_nothing_frozen_drops_anything(backbone):
+    """Train and eval mode are the same to it (dossier 5, trap c)."""
+    with torch.device("meta"):
+        modules = list(FrozenViT(backbone).modules())
+    assert all(module.p == 0.0 for module in modules if isinstance(module, nn.Dropout))
+    kinds = {type(module).__name__ for module in modules}
+    assert not kinds & {"DropPath", "PatchDropout", "BatchNorm2d"} and "Dropout" in kinds
