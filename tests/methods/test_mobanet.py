@@ -1,42 +1,13 @@
-"""MoBaNet and its variants fulfil the contract, with prompts, with adapters, on both families of backbones."""
+"""MoBaNet in full fulfils the contract."""
 
 from __future__ import annotations
 
 from methods.mobanet.module import MoBaNet
 from tests.methods.contract import MethodContract
-from tests.methods.mobanet_tiny import BASE, GATE, TINY, VARIANTS
+from tests.methods.mobanet_tiny import GATE, TINY
 
 
 class TestMoBaNet(MethodContract):
     method = MoBaNet
     options = TINY
     silent = GATE
-
-
-class TestMoBaNetBase(MethodContract):
-    method = MoBaNet
-    options = {**TINY, **BASE}
-
-
-class TestMoBaNetCPIA(MethodContract):
-    method = MoBaNet
-    options = {**TINY, **VARIANTS["mobanet_cpia"]}
-
-
-class TestMoBaNetNoMCRM(MethodContract):
-    method = MoBaNet
-    options = {**TINY, **VARIANTS["mobanet_no_mcrm"]}
-    silent = GATE
-
-
-class TestMoBaNetSAMAdapters(MethodContract):
-    method = MoBaNet
-    options = {"backbone": "samvit_tiny_patch8", "pretrained": False, "cpia": "paper_eq9"}
-    # the adapter's up-projection starts at zero, too, and its bottleneck and the whole prompt lie before it
-    silent = (
-        *GATE,
-        *(f"cpia.{i}.{part}.{p}" for i in range(4) for part in ("mix", "up") for p in ("weight", "bias")),
-        *(f"cpia.{i}.{part}.{j}" for i in range(4) for part in ("gamma", "beta") for j in range(4)),
-        *(f"cpia.{i}.down.{j}.{p}" for i in range(4) for j in range(4) for p in ("weight", "bias")),
-        *(f"adapters.{j}.{part}.{p}" for j in range(4) for part in ("down", "prompt") for p in ("weight", "bias")),
-    )
