@@ -181,6 +181,12 @@ class GEMMNet(AnyModalitySegmenter):
 
     # ---- training --------------------------------------------------------------------------------------------------
 
+    def available(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """What each sample really has, {modality of the batch: bool B}."""
+        given = batch.get("available") or {}
+        everything = torch.ones(len(batch["mask"]), dtype=torch.bool, device=batch["mask"].device)
+        return {m: given.get(m, everything) for m in self.network.names(batch["image"])}
+
     def painted(self, batch: Mapping[str, Any]) -> tuple[dict[str, Encoded], list[Pair]]:
         """Draw what the batch shows, run every generator, and read the real and painted images.
 
@@ -191,21 +197,20 @@ class GEMMNet(AnyModalitySegmenter):
             An entry of the network's `features` for each modality, painted where it is not shown; and for each
             generator with a target what its losses need.
         """
-        network, given = self.network, batch.get("available") or {}
-        images = {m: network.scaled(batch["image"][m]) for m in network.names(batch["image"])}
-        everything = torch.ones(len(batch["mask"]), dtype=torch.bool, device=batch["mask"].device)
-        available = {m: given.get(m, everything) for m in images}
+        network, available = self.network, self.available(batch)
+        images = {m: network.scaled(batch["image"][m]) for m in available}
         shown = draw_subsets(self.subsets, available, self.subsets_per)
+        nobody = torch.zeros_like(next(iter(shown.values())))
         entries, pairs = {}, []
         for m in self.modalities:
             seen = _sources(m, shown, available)
-            rows = torch.stack([everything & False, *seen.values()]).any(0)
-            visible = shown.get(m, ~everything)
+            rows = torch.stack([nobody, *seen.values()]).any(0)
+            visible = shown.get(m, nobody)
             image = torch.where(visible[:, None, None, None], images[m], 0.0) if m in images else None
             if rows.any():
                 source = network.source(m, images, seen)[rows]
                 fake = network.generators[m](source)
-                wanted = rows & available.get(m, ~everything)
+                wanted = rows & available.get(m, nobody)
                 if self.rec_when == "missing":
                     wanted = wanted & ~visible
                 if wanted.any():

@@ -172,7 +172,7 @@ class GEMMNetwork(nn.Module):
         images = {m: encoded[m].image for m in self.names(encoded)}
         some = next(iter(images.values()))
         seen = present or {m: some.new_ones(len(some), dtype=torch.bool) for m in images}
-        missing = [m for m in self.channels if m not in images or not seen[m].all()]
+        missing = [m for m in self.channels if m not in images or (present is not None and not present[m].all())]
         return {m: self.generators[m](self.source(m, images, seen)) for m in missing}
 
     # ---- the trunk -------------------------------------------------------------------------------------------------
