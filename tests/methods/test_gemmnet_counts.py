@@ -48,7 +48,7 @@ def discriminator(channels: int) -> int:
 
 
 def fused_decoder(count: int, heads: int) -> int:
-    """`heads`: 253 K with the released heads (124 fewer channels' worth without z, see below), 9 K without any."""
+    """`heads`: parameters of all heads, 9 K for the main one alone, 253 K with the released auxiliary ones."""
     return 201_640 + heads + 21_824 * (count + 10) + 744
 
 
@@ -108,6 +108,16 @@ def test_dossier_totals_for_more_modalities(channels, total):
     planes = number - 1 if number > 2 else 0
     found = count(make({f"m{i}": c for i, c in enumerate(channels)}, as_released=True))
     assert found == total + 512 * planes * number
+
+
+def test_our_totals_for_more_modalities():
+    """The dossier's totals for the release, in our terms: planes in generators and conditions, thinner scale heads."""
+    for channels, released in (([3, 1, 1], 20_948_606), ([3, 1, 1, 3], 27_688_898)):
+        number, total = len(channels), sum(channels)
+        planes, heads = number - 1, 5 * (128 + 64 + 32 + 16 - 8 - 16 - 32 - 64)
+        conditions = sum((total - c + planes) - c for c in channels)
+        expected = released + 512 * planes * number + 1_024 * conditions - heads
+        assert count(make({f"m{i}": c for i, c in enumerate(channels)})) == expected
 
 
 @pytest.mark.parametrize(("number", "trunk"), [(2, 3_951_030), (3, 5_449_894), (4, 7_014_294)])
