@@ -89,8 +89,9 @@ def expected_score(game: Floats, p: float | Floats, conditional: bool = True) ->
     one modality alone, each as likely. An array of p adds a last axis.
 
     This is mIoU^E_EMM of Liao et al., Benchmarking Multi-modal Semantic Segmentation under Sensor Failures, CVPR
-    Workshops 2025 (their mIoU^Avg_EMM is Average here). That its condition is ours is inferred: the printed values at
-    p = 0.05, 0.1 and 0.2 solved for the score of the full set give the published ones under this reading only.
+    Workshops 2025 (their mIoU^Avg_EMM is Average here). That their condition is ours is inferred: CMNeXt's printed
+    values at p = 0.05, 0.1 and 0.2, solved for its score of the full set, give the published one under this reading
+    only.
     """
     count, chance = players(game), np.asarray(p, float)
     value = _at(numerator(game), chance) / polynomial.polyval(chance, np.ones(count))

@@ -87,7 +87,7 @@ def named_rows(rows: Sequence[Row], wanted: Sequence[str]) -> list[Row]:
         if len(fits) > 1:
             several = ", ".join(f"{row.group[:8]} ({row.label}, {_protocol(row)})" for row in fits)
             raise UserError(f"{word!r} stands for several rows; name one by its group: {several}.")
-        chosen += fits
+        chosen += [row for row in fits if row.group not in {entry.group for entry in chosen}]
     if len(chosen) < 2:
         raise UserError("One method cannot be compared; name at least two, as in --methods a,b.")
     if len(apart := sections(chosen)) > 1:

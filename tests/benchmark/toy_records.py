@@ -80,6 +80,14 @@ def toy_record(
     return read_record(path)
 
 
+def toy_folder(root: Path, methods: int, seeds: int, **sizes: Any) -> None:
+    """A folder of runs: `methods` x `seeds` records, the later methods the better ones."""
+    for number in range(methods):
+        for seed in range(seeds):
+            skill = 0.5 + 0.4 * number / methods
+            toy_record(root, f"method{number:02d}", seed, toy_result(skill, 100 * number + seed, **sizes))
+
+
 def hash_of(name: str) -> int:
     """A number that is the same in every process."""
     return sum(ord(letter) * 31**place for place, letter in enumerate(name)) % 10**6
