@@ -105,12 +105,11 @@ def numerator(game: Floats) -> Floats:
     it p = 1 is no exception. The denominator is the same for all games and positive.
     """
     count = players(game)
-    result = np.zeros((*game.shape[:-1], count))
-    for mask in range(1, 2**count):
-        size = mask.bit_count()
-        basis = polynomial.polymul(polynomial.polypow([1, -1], size - 1), [0] * (count - size) + [1])
-        result += game[..., mask, None] * basis
-    return result
+    sizes = range(1, count + 1)
+    basis = [polynomial.polymul(polynomial.polypow([1, -1], size - 1), [0] * (count - size) + [1]) for size in sizes]
+    members = [[mask for mask in range(2**count) if mask.bit_count() == size] for size in sizes]
+    sums = np.stack([game[..., same].sum(-1) for same in members], -1)
+    return np.asarray(sums @ np.array(basis))
 
 
 def _at(coefficients: Floats, p: Floats) -> Floats:

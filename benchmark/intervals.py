@@ -28,6 +28,7 @@ from usererror import UserError
 
 FEWEST_SCENES = 10  # below this, blocks of the scenes are drawn: few scenes give few different draws
 CHUNK = 2**23  # entries of the largest array of resampled sums, 64 MiB
+PRINTED = 50  # pairs that a terminal has room for
 SCENES, BLOCKS = "scenes", "blocks"
 
 
@@ -64,12 +65,25 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
                 print(f"Nothing to compare under {data}, {title}: fewer than two methods have counts per scene.")
                 continue
             tables.append(lines.assign(protocol=title))
-            shown = display(lines[lines["measure"].isin(SUMMARIES)])
-            print_display(f"{data}, {title}: differences, {how_drawn(lines)}", shown)
+            print_summary(f"{data}, {title}", lines)
         if tables:
             # a comparison of some leaves that of all as it is
             paths = write_intervals(out, ".".join([data, *wanted]), data, tables)
             print("Intervals: " + ", ".join(str(path) for path in paths))
+        elif wanted:
+            raise UserError(
+                f"{' and '.join(wanted)} cannot be compared: counts per scene are needed of two; run again."
+            )
+
+
+def print_summary(title: str, lines: pd.DataFrame) -> None:
+    """The summaries of few pairs; of many, how many of them cannot be told apart."""
+    pairs = lines[lines["measure"] == SUMMARIES[0]]
+    if len(pairs) <= PRINTED:
+        print_display(f"{title}: differences, {how_drawn(lines)}", display(lines[lines["measure"].isin(SUMMARIES)]))
+    else:
+        alike = (~pairs["separable"]).sum()
+        print(f"{title}: {alike} of {len(pairs)} pairs are not separable in {SUMMARIES[0]}, {how_drawn(lines)}.")
 
 
 def named_rows(rows: Sequence[Row], wanted: Sequence[str]) -> list[Row]:
@@ -78,7 +92,7 @@ def named_rows(rows: Sequence[Row], wanted: Sequence[str]) -> list[Row]:
     Raises:
         UserError: a word fits no row or several, or the rows may not be compared.
     """
-    chosen = []
+    chosen: list[Row] = []
     for word in wanted:
         fits = [row for row in rows if row.method == word] or [row for row in rows if row.group.startswith(word)]
         if not fits:
@@ -165,6 +179,8 @@ def resampled(record: Record, units: Units, weights: Counts) -> Floats:
 def bounds(values: Floats, level: float) -> Floats:
     """Bounds of the middle `level` per cent of each column, 2 x columns; draws without a score (nan) do not count."""
     tail = (100 - level) / 2
+    if not np.isnan(values).any():
+        return np.asarray(np.percentile(values, [tail, 100 - tail], axis=0))
     columns = [column[~np.isnan(column)] for column in values.T]
     return np.array(
         [np.percentile(column, [tail, 100 - tail]) if len(column) else [np.nan, np.nan] for column in columns]

@@ -248,7 +248,8 @@ def note(empty: Empty) -> str:
     """What the numbers of a Shapley table mean."""
     return (
         "Shapley value of each modality in points of mIoU: the mean, over all orders of arrival, of what it adds. "
-        f"The empty set scores {EMPTY_NAMES[empty]}; the values sum to the score of the full set less that. "
+        f"The empty set scores {EMPTY_NAMES[empty]}; the values sum to the score of the full set less that, and it "
+        "enters the interactions too. "
         "A x B: Shapley interaction index (Grabisch and Roubens), positive where two sensors add more together than "
         "apart. Mean +- std over n seeds."
     )

@@ -208,6 +208,13 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch
     assert "95 % intervals over 12 scenes, paired bootstrap percentiles of 100 draws from seed 0" in text
     assert main([*words, "--methods", "method02,method03"]) == 0
     assert len(pd.read_csv(tmp_path / "out" / "toy.method02.method03.csv")) == 11
-    for option, value in (("--samples", "10"), ("--level", "100"), ("--methods", "method00,nosuch")):
+    (runs / "method03" / "0" / "record" / "scenes.npz").unlink()
+    (runs / "method03" / "1" / "record" / "scenes.npz").unlink()
+    for option, value in (
+        ("--methods", "method02,method03"),
+        ("--samples", "10"),
+        ("--level", "100"),
+        ("--methods", "method00,nosuch"),
+    ):
         assert main([*words, option, value]) == 2
         assert capsys.readouterr().err.count("\n") == 1

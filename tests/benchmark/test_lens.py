@@ -113,6 +113,7 @@ def test_dashes_have_their_reason(tmp_path: Path) -> None:
     assert {"clutter in", "eroded label", "scene mean"} <= set(plain.loc[plain["value"].isna(), "convention"])
     assert any("no clutter class (all methods)" in sentence for sentence in reasons(plain))
     assert any("no eroded label (all methods)" in sentence for sentence in reasons(plain))
+    assert shown(plain, "Average")["full label"].tolist() == ["40.00 (1)", "same"]
     assert shown(plain, "Average")["clutter out"].tolist() == ["-", "-"]
 
 
