@@ -17,6 +17,7 @@ CHECKPOINT =
 RUN       =
 SCENES    =
 OUT       =
+METHODS   =
 ARGS      =
 
 PYTHON    = python3
@@ -25,7 +26,8 @@ STAMP     = $(VENV)/.installed
 IMSS      = $(VENV)/bin/python -m benchmark
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench evaluate data show leaderboard tables audit speed picture publish test lint lock clean
+.PHONY: help install bench evaluate data show leaderboard tables audit worth compare lens speed picture publish test lint \
+  lock clean
 
 help: ## list targets, methods and datasets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +68,15 @@ tables: $(STAMP) ## write the papers' tables, reported beside measured, to resul
 
 audit: $(STAMP) ## recompute what the papers derive from their own numbers: results/audit.csv and .md
 	$(IMSS) audit $(ARGS)
+
+worth: $(STAMP) ## what each sensor is worth on DATA, and what is left when sensors fail
+	$(IMSS) worth --data "$(DATA)" --runs "$(RUNS)" $(ARGS)
+
+compare: $(STAMP) ## intervals of the differences between METHODS (a,b,...; default all) on DATA
+	$(IMSS) compare --data "$(DATA)" --runs "$(RUNS)" --methods "$(METHODS)" $(ARGS)
+
+lens: $(STAMP) ## the leaderboard of DATA under each convention; marks where the ranking changes
+	$(IMSS) lens --data "$(DATA)" --runs "$(RUNS)" $(ARGS)
 
 speed: $(STAMP) ## measure the suite itself: evaluation, reading, waiting, counting
 	$(IMSS) speed $(ARGS)

@@ -15,7 +15,7 @@ from benchmark.result import ALL
 from datamodules.store import write_text_whole
 
 SUMMARIES = ("Average", "Top-1", "Last-1")
-TEXT_COLUMNS = ("method", "backbone", "condition", "protocol")
+TEXT_COLUMNS = ("method", "backbone", "condition", "protocol", "class", "first", "second", "measure", "verdict")
 CONTROL = " (control)"  # beside the name of a row that is no published method
 MARK = "*"  # beside the protocol of rows whose split has something to be known
 
@@ -27,7 +27,7 @@ def leaderboard(records: Sequence[Record]) -> pd.DataFrame:
     no test scene has all modalities of has no score and does not enter them. Sorted by Average, best first. Records
     must belong to one dataset fingerprint.
     """
-    rows = [_row(members, ALL) for members in _groups(records)]
+    rows = [_row(members, ALL) for members in groups(records)]
     table = pd.DataFrame(rows)
     return table.sort_values("Average", ascending=False, kind="stable").reset_index(drop=True) if rows else table
 
@@ -40,18 +40,19 @@ def condition_board(records: Sequence[Record]) -> pd.DataFrame:
     """
     rows = [
         _row(members, condition)
-        for members in sorted(_groups(records), key=lambda members: -_row(members, ALL)["Average"])
+        for members in sorted(groups(records), key=lambda members: -_row(members, ALL)["Average"])
         for condition in members[0].conditions
     ]
     table = pd.DataFrame(rows)
     return table if rows and (table["condition"] != ALL).any() else pd.DataFrame()
 
 
-def _groups(records: Sequence[Record]) -> list[list[Record]]:
-    groups: dict[str, list[Record]] = {}
+def groups(records: Sequence[Record]) -> list[list[Record]]:
+    """Records that differ in the seed only, together."""
+    together: dict[str, list[Record]] = {}
     for record in records:
-        groups.setdefault(record.manifest["group"], []).append(record)
-    return list(groups.values())
+        together.setdefault(record.manifest["group"], []).append(record)
+    return list(together.values())
 
 
 def _row(members: Sequence[Record], condition: str) -> dict[str, Any]:
@@ -71,13 +72,13 @@ def _row(members: Sequence[Record], condition: str) -> dict[str, Any]:
         "seeds": len(seeds),
     }
     for name, values in zip(SUMMARIES, np.array([summarise(seed) for seed in miou]).T, strict=True):
-        row[name], row[f"{name} std"] = float(values.mean()), _std(values)
+        row[name], row[f"{name} std"] = float(values.mean()), deviation(values)
     row["Top-1 subset"] = subsets[max(scored, key=lambda subset: mean[subset])] if scored else ""
     row["Last-1 subset"] = subsets[min(scored, key=lambda subset: mean[subset])] if scored else ""
     for number, name in enumerate(subsets):
-        row[f"mIoU {name}"], row[f"mIoU {name} std"] = float(mean[number]), _std(miou[:, number])
+        row[f"mIoU {name}"], row[f"mIoU {name} std"] = float(mean[number]), deviation(miou[:, number])
     for number, name in enumerate(subsets):
-        row[f"mF1 {name}"], row[f"mF1 {name} std"] = float(f1[:, number].mean()), _std(f1[:, number])
+        row[f"mF1 {name}"], row[f"mF1 {name} std"] = float(f1[:, number].mean()), deviation(f1[:, number])
     oa = [100 * seed[subsets[-1]].oa for seed in seeds]
     oa_all = [100 * seed[subsets[-1]].oa_all for seed in seeds]
     row["OA full"], row["OA all labels full"] = float(np.mean(oa)), float(np.mean(oa_all))
@@ -93,7 +94,8 @@ def _row(members: Sequence[Record], condition: str) -> dict[str, Any]:
     return row
 
 
-def _std(values: np.ndarray) -> float:
+def deviation(values: np.ndarray) -> float:
+    """Standard deviation over seeds (ddof 1); nan of a single one."""
     return float(values.std(ddof=1)) if len(values) > 1 else float("nan")
 
 
