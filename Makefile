@@ -26,7 +26,7 @@ STAMP     = $(VENV)/.installed
 IMSS      = $(VENV)/bin/python -m benchmark
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench evaluate data show leaderboard tables audit worth compare lens speed picture publish test lint \
+.PHONY: help install bench evaluate data show leaderboard tables audit worth compare lens speed picture synthesised publish test lint \
   lock clean
 
 help: ## list targets, methods and datasets
@@ -83,6 +83,9 @@ speed: $(STAMP) ## measure the suite itself: evaluation, reading, waiting, count
 
 picture: $(STAMP) ## draw a scene of RUN with the prediction of every subset
 	$(IMSS) picture --run "$(RUN)" $(ARGS)
+
+synthesised: $(STAMP) ## draw what RUN paints of missing modalities beside the true ones: SCENES, OUT (a folder)
+	$(IMSS) synthesised --run "$(RUN)" --scenes "$(SCENES)" --out "$(OUT)" $(ARGS)
 
 publish: $(STAMP) ## copy the slim record of RUN to results/records
 	$(IMSS) publish --run "$(RUN)" $(ARGS)

@@ -121,6 +121,12 @@ def _picture(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scene", default="", help="scene id (default: the first test scene)")
 
 
+def _synthesised(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--run", required=True, help="a run directory that `bench` wrote")
+    parser.add_argument("--scenes", default="", help="ids, comma separated (default: all test scenes)")
+    parser.add_argument("--out", default="", help="directory to write (default: synthesised in the run)")
+
+
 def _publish(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run", required=True, help="a run directory that `bench` wrote")
 
@@ -146,6 +152,11 @@ COMMANDS = {
         "draw a scene, its modalities, label and the prediction of every subset",
         _picture,
         "benchmark.picture",
+    ),
+    "synthesised": (
+        "draw what a method paints of missing modalities beside the true ones, with L1 and PSNR",
+        _synthesised,
+        "benchmark.synthesised",
     ),
     "publish": ("copy a run's slim record to results/records", _publish, "benchmark.publish"),
     "list": ("list methods, datasets, protocols and backbones", _list, "benchmark.listing"),

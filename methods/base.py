@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from math import ceil, isfinite
+from math import ceil, inf, isfinite
 from typing import Any, ClassVar
 
 import lightning as L
@@ -51,6 +51,8 @@ class AnyModalitySegmenter(L.LightningModule):
 
     default_loss_weights: ClassVar[dict[str, float]] = {}
     network: Any
+    # largest absolute z-score that `synthesise` can return
+    synthesis_reach: float = inf
 
     def __init__(
         self,
@@ -92,7 +94,8 @@ class AnyModalitySegmenter(L.LightningModule):
             size: H x W of the images.
 
         Returns:
-            {missing modality: B x C x H x W}, z-scores like the images, made from `encoded` alone.
+            {missing modality: B x C x H x W}, z-scores like the images, within +-`synthesis_reach`, made from `encoded`
+            alone.
         """
         return {}
 

@@ -145,7 +145,7 @@ class GEMMNet(AnyModalitySegmenter):
         if as_released:
             chosen = RELEASED
         self.adversarial, self.update, self.rec_when = rec == "cgan", chosen["update"], chosen["rec_when"]
-        self.discriminator_lr, self.input_range = discriminator_lr, input_range
+        self.discriminator_lr, self.synthesis_reach = discriminator_lr, input_range
         self.subsets, self.subsets_per = subsets, subsets_per
         self.automatic_optimization = not (self.adversarial and self.update == "alternating_adam")
         self.network = GEMMNetwork(
@@ -175,9 +175,9 @@ class GEMMNet(AnyModalitySegmenter):
         return to_image_size(self.network.fuse(encoded)[0], size, stride=1)
 
     def synthesise(self, encoded: Mapping[str, Encoded], size: tuple[int, int]) -> dict[str, Tensor]:
-        """See the base class; compare with true z-scores clamped to +-`input_range`, all that the network can see."""
+        """See the base class; true pictures are clamped to the same reach before anything looks at them."""
         painted = self.network.synthesise(encoded)
-        return {m: at_least_float32(x)[..., : size[0], : size[1]] * self.input_range for m, x in painted.items()}
+        return {m: at_least_float32(x)[..., : size[0], : size[1]] * self.synthesis_reach for m, x in painted.items()}
 
     # ---- training --------------------------------------------------------------------------------------------------
 
