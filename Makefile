@@ -17,6 +17,7 @@ CHECKPOINT =
 RUN       =
 SCENES    =
 OUT       =
+METHODS   =
 ARGS      =
 
 PYTHON    = python3
@@ -25,7 +26,8 @@ STAMP     = $(VENV)/.installed
 IMSS      = $(VENV)/bin/python -m benchmark
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench evaluate data show leaderboard speed picture publish test lint lock clean
+.PHONY: help install bench evaluate data show leaderboard tables audit worth compare lens speed picture synthesised publish test lint \
+  lock clean
 
 help: ## list targets, methods and datasets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,11 +63,29 @@ show: $(STAMP) ## draw imported DATA on one sheet: SCENES (names), OUT (PNG file
 leaderboard: $(STAMP) ## rebuild results/leaderboards from run records
 	$(IMSS) leaderboard --runs "$(RUNS)" $(ARGS)
 
+tables: $(STAMP) ## write the papers' tables, reported beside measured, to results/tables
+	$(IMSS) tables --runs "$(RUNS)" $(ARGS)
+
+audit: $(STAMP) ## recompute what the papers derive from their own numbers: results/audit.csv and .md
+	$(IMSS) audit $(ARGS)
+
+worth: $(STAMP) ## what each sensor is worth on DATA, and what is left when sensors fail
+	$(IMSS) worth --data "$(DATA)" --runs "$(RUNS)" $(ARGS)
+
+compare: $(STAMP) ## intervals of the differences between METHODS (a,b,...; default all) on DATA
+	$(IMSS) compare --data "$(DATA)" --runs "$(RUNS)" --methods "$(METHODS)" $(ARGS)
+
+lens: $(STAMP) ## the leaderboard of DATA under each convention; marks where the ranking changes
+	$(IMSS) lens --data "$(DATA)" --runs "$(RUNS)" $(ARGS)
+
 speed: $(STAMP) ## measure the suite itself: evaluation, reading, waiting, counting
 	$(IMSS) speed $(ARGS)
 
 picture: $(STAMP) ## draw a scene of RUN with the prediction of every subset
 	$(IMSS) picture --run "$(RUN)" $(ARGS)
+
+synthesised: $(STAMP) ## draw what RUN paints of missing modalities beside the true ones: SCENES, OUT (a folder)
+	$(IMSS) synthesised --run "$(RUN)" --scenes "$(SCENES)" --out "$(OUT)" $(ARGS)
 
 publish: $(STAMP) ## copy the slim record of RUN to results/records
 	$(IMSS) publish --run "$(RUN)" $(ARGS)

@@ -67,10 +67,45 @@ def _show(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", default="", help="PNG file (default: contact_sheet.png in the store)")
 
 
-def _leaderboard(parser: argparse.ArgumentParser) -> None:
+def _add_table_options(parser: argparse.ArgumentParser, out: str) -> None:
     parser.add_argument("--data", default="", help="one dataset (default: all that have records)")
     parser.add_argument("--runs", default=names.DEFAULT_RUNS, help="directory of runs (default %(default)s)")
-    parser.add_argument("--out", default="results/leaderboards", help="directory to write (default %(default)s)")
+    parser.add_argument("--out", default=out, help="directory to write (default %(default)s)")
+
+
+def _leaderboard(parser: argparse.ArgumentParser) -> None:
+    _add_table_options(parser, "results/leaderboards")
+
+
+def _worth(parser: argparse.ArgumentParser) -> None:
+    _add_table_options(parser, "results/worth")
+    parser.add_argument(
+        "--empty",
+        default="zero",
+        choices=("zero", "majority"),
+        help="what no sensor at all scores: 0, or what calling every pixel the most frequent class does",
+    )
+
+
+def _lens(parser: argparse.ArgumentParser) -> None:
+    _add_table_options(parser, "results/lens")
+
+
+def _compare(parser: argparse.ArgumentParser) -> None:
+    _add_table_options(parser, "results/intervals")
+    parser.add_argument("--methods", default="", help="comma separated, variants or groups of records (default: all)")
+    parser.add_argument("--samples", type=int, default=2000, help="draws of the test scenes (default %(default)s)")
+    parser.add_argument("--level", type=float, default=95.0, help="of the interval, per cent (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the resampling (default %(default)s)")
+
+
+def _tables(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--runs", default=names.DEFAULT_RUNS, help="directory of runs (default %(default)s)")
+    parser.add_argument("--out", default="results/tables", help="directory to write (default %(default)s)")
+
+
+def _audit(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", default="results", help="directory of audit.csv and audit.md (default %(default)s)")
 
 
 def _speed(parser: argparse.ArgumentParser) -> None:
@@ -84,6 +119,12 @@ def _picture(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run", required=True, help="a run directory that `bench` wrote")
     parser.add_argument("--out", default="", help="PNG file (default: prediction.png in the run)")
     parser.add_argument("--scene", default="", help="scene id (default: the first test scene)")
+
+
+def _synthesised(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--run", required=True, help="a run directory that `bench` wrote")
+    parser.add_argument("--scenes", default="", help="ids, comma separated (default: all test scenes)")
+    parser.add_argument("--out", default="", help="directory to write (default: synthesised in the run)")
 
 
 def _publish(parser: argparse.ArgumentParser) -> None:
@@ -101,11 +142,21 @@ COMMANDS = {
     "data": ("import a dataset into the scene store, or verify it", _data, "benchmark.data"),
     "show": ("draw an imported dataset: scenes, rasters, labels, class shares, statistics", _show, "benchmark.show"),
     "leaderboard": ("rebuild the leaderboards from run records", _leaderboard, "benchmark.boards"),
+    "tables": ("write the papers' tables with what run records give beside them", _tables, "benchmark.tables"),
+    "audit": ("recompute what papers derive from their own printed numbers", _audit, "benchmark.audit"),
+    "worth": ("what each sensor is worth, and what is left when sensors fail", _worth, "benchmark.worth"),
+    "compare": ("intervals of the differences between methods, over test scenes", _compare, "benchmark.intervals"),
+    "lens": ("one leaderboard under each named convention, and where the ranking changes", _lens, "benchmark.lens"),
     "speed": ("measure the suite itself; prints ratios", _speed, "benchmark.speed"),
     "picture": (
         "draw a scene, its modalities, label and the prediction of every subset",
         _picture,
         "benchmark.picture",
+    ),
+    "synthesised": (
+        "draw what a method paints of missing modalities beside the true ones, with L1 and PSNR",
+        _synthesised,
+        "benchmark.synthesised",
     ),
     "publish": ("copy a run's slim record to results/records", _publish, "benchmark.publish"),
     "list": ("list methods, datasets, protocols and backbones", _list, "benchmark.listing"),

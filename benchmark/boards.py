@@ -18,15 +18,24 @@ PUBLISHED = ROOT / "results" / "records"
 
 def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     """Rebuild the leaderboard of one dataset, or of all that have records."""
-    runs, out = Path(arguments.runs).expanduser(), Path(arguments.out).expanduser()
+    out = Path(arguments.out).expanduser()
+    for data, records in chosen_records(Path(arguments.runs).expanduser(), arguments.data).items():
+        rebuild(data, records, out)
+
+
+def chosen_records(runs: Path, data: str) -> dict[str, list[Record]]:
+    """Records by dataset: of the named one, or of all that have records if `data` is empty.
+
+    Raises:
+        UserError: there are none.
+    """
     by_data = records_by_data(runs)
-    if arguments.data and arguments.data not in by_data:
+    if data and data not in by_data:
         have = ", ".join(sorted(by_data)) or "none at all"
-        raise UserError(f"No run record of {arguments.data!r} below {runs}; there are records of: {have}.")
+        raise UserError(f"No run record of {data!r} below {runs}; there are records of: {have}.")
     if not by_data:
         raise UserError(f"No run record below {runs}; make one with: make bench")
-    for data in [arguments.data] if arguments.data else sorted(by_data):
-        rebuild(data, by_data[data], out)
+    return {name: by_data[name] for name in ([data] if data else sorted(by_data))}
 
 
 def records_by_data(runs: Path) -> dict[str, list[Record]]:
@@ -71,10 +80,14 @@ def show(runs: Path, data: str, out: Path | None = None) -> None:
 
 def print_table(title: str, rows: pd.DataFrame) -> None:
     """A leaderboard as a terminal table, to one decimal; the files have two."""
+    print_display(title, shown(rows, decimals=1, sign="\u00b1"))
+
+
+def print_display(title: str, display: pd.DataFrame) -> None:
+    """A table of texts on the terminal, first columns left and numbers right aligned."""
     from rich.console import Console
     from rich.table import Table
 
-    display = shown(rows, decimals=1, sign="\u00b1")
     table = Table(title=title)
     for name in display.columns:
         table.add_column(name, justify="left" if name in TEXT_COLUMNS else "right", no_wrap=True)

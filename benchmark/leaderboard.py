@@ -15,7 +15,7 @@ from benchmark.result import ALL
 from datamodules.store import write_text_whole
 
 SUMMARIES = ("Average", "Top-1", "Last-1")
-TEXT_COLUMNS = ("method", "backbone", "condition", "protocol")
+TEXT_COLUMNS = ("method", "backbone", "condition", "protocol", "class", "first", "second", "measure", "verdict")
 CONTROL = " (control)"  # beside the name of a row that is no published method
 MARK = "*"  # beside the protocol of rows whose split has something to be known
 
@@ -27,7 +27,7 @@ def leaderboard(records: Sequence[Record]) -> pd.DataFrame:
     no test scene has all modalities of has no score and does not enter them. Sorted by Average, best first. Records
     must belong to one dataset fingerprint.
     """
-    rows = [_row(members, ALL) for members in _groups(records)]
+    rows = [_row(members, ALL) for members in groups(records)]
     table = pd.DataFrame(rows)
     return table.sort_values("Average", ascending=False, kind="stable").reset_index(drop=True) if rows else table
 
@@ -40,18 +40,19 @@ def condition_board(records: Sequence[Record]) -> pd.DataFrame:
     """
     rows = [
         _row(members, condition)
-        for members in sorted(_groups(records), key=lambda members: -_row(members, ALL)["Average"])
+        for members in sorted(groups(records), key=lambda members: -_row(members, ALL)["Average"])
         for condition in members[0].conditions
     ]
     table = pd.DataFrame(rows)
     return table if rows and (table["condition"] != ALL).any() else pd.DataFrame()
 
 
-def _groups(records: Sequence[Record]) -> list[list[Record]]:
-    groups: dict[str, list[Record]] = {}
+def groups(records: Sequence[Record]) -> list[list[Record]]:
+    """Records that differ in the seed only, together."""
+    together: dict[str, list[Record]] = {}
     for record in records:
-        groups.setdefault(record.manifest["group"], []).append(record)
-    return list(groups.values())
+        together.setdefault(record.manifest["group"], []).append(record)
+    return list(together.values())
 
 
 def _row(members: Sequence[Record], condition: str) -> dict[str, Any]:
@@ -71,13 +72,13 @@ def _row(members: Sequence[Record], condition: str) -> dict[str, Any]:
         "seeds": len(seeds),
     }
     for name, values in zip(SUMMARIES, np.array([summarise(seed) for seed in miou]).T, strict=True):
-        row[name], row[f"{name} std"] = float(values.mean()), _std(values)
+        row[name], row[f"{name} std"] = float(values.mean()), deviation(values)
     row["Top-1 subset"] = subsets[max(scored, key=lambda subset: mean[subset])] if scored else ""
     row["Last-1 subset"] = subsets[min(scored, key=lambda subset: mean[subset])] if scored else ""
     for number, name in enumerate(subsets):
-        row[f"mIoU {name}"], row[f"mIoU {name} std"] = float(mean[number]), _std(miou[:, number])
+        row[f"mIoU {name}"], row[f"mIoU {name} std"] = float(mean[number]), deviation(miou[:, number])
     for number, name in enumerate(subsets):
-        row[f"mF1 {name}"], row[f"mF1 {name} std"] = float(f1[:, number].mean()), _std(f1[:, number])
+        row[f"mF1 {name}"], row[f"mF1 {name} std"] = float(f1[:, number].mean()), deviation(f1[:, number])
     oa = [100 * seed[subsets[-1]].oa for seed in seeds]
     oa_all = [100 * seed[subsets[-1]].oa_all for seed in seeds]
     row["OA full"], row["OA all labels full"] = float(np.mean(oa)), float(np.mean(oa_all))
@@ -93,7 +94,8 @@ def _row(members: Sequence[Record], condition: str) -> dict[str, Any]:
     return row
 
 
-def _std(values: np.ndarray) -> float:
+def deviation(values: np.ndarray) -> float:
+    """Standard deviation over seeds (ddof 1); nan of a single one."""
     return float(values.std(ddof=1)) if len(values) > 1 else float("nan")
 
 
@@ -133,17 +135,22 @@ def shown(table: pd.DataFrame, decimals: int = 2, sign: str = " +- ") -> pd.Data
 
 def footnote(table: pd.DataFrame, records: Sequence[Record]) -> str:
     """What the numbers mean, in one paragraph."""
-    conventions = {record.manifest["protocol"]["name"]: record.manifest["convention"] for record in records}
-    named = len(conventions) > 1  # one table may hold rows of several protocols, each with conventions of its own
-    absent = _per_protocol({name: entry["absent"] for name, entry in conventions.items()}, named)
-    labels = {name: "eroded" if entry["regions"] else "full" for name, entry in conventions.items()}
+    seeds = "mean +- std over n seeds; best and worst subset in brackets."
+    return f"mIoU in per cent {conventions(table, records)}; {seeds}{split_notes(table)}"
+
+
+def conventions(table: pd.DataFrame, records: Sequence[Record]) -> str:
+    """Classes, label kind, scenes and data behind the scores of these records, of one dataset."""
+    named_by = {record.manifest["protocol"]["name"]: record.manifest["convention"] for record in records}
+    named = len(named_by) > 1  # one table may hold rows of several protocols, each with conventions of its own
+    absent = _per_protocol({name: entry["absent"] for name, entry in named_by.items()}, named)
+    labels = {name: "eroded" if entry["regions"] else "full" for name, entry in named_by.items()}
     outputs = ", ".join(str(value) for value in sorted(set(table["K"])))
     classes = " / ".join(sorted(set(table["classes"])))
     return (
-        f"mIoU in per cent over {classes} classes (K = {outputs} outputs, absent classes: "
+        f"over {classes} classes (K = {outputs} outputs, absent classes: "
         f"{absent}), {_per_protocol(labels, named)} labels, "
-        f"{_scored_scenes(table)}, fingerprint {records[0].manifest['fingerprint'][:12]}; "
-        "mean +- std over n seeds; best and worst subset in brackets." + _split_notes(table)
+        f"{_scored_scenes(table)}, fingerprint {records[0].manifest['fingerprint'][:12]}"
     )
 
 
@@ -165,7 +172,8 @@ def _scored_scenes(table: pd.DataFrame) -> str:
     )
 
 
-def _split_notes(table: pd.DataFrame) -> str:
+def split_notes(table: pd.DataFrame) -> str:
+    """What is to be known of the splits of marked protocols, empty without any."""
     rows = table[table["split note"] != ""]
     notes = dict(zip(rows["protocol"], rows["split note"], strict=True))
     return "".join(f" {MARK} {name}: {note}" for name, note in sorted(notes.items()))

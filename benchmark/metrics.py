@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 Absent = Literal["exclude", "zero", "union"]
 Counts = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -59,23 +60,11 @@ class Scores:
 def score(matrix: Counts, convention: Convention) -> Scores:
     """Score one labels x outputs matrix."""
     matrix = np.asarray(matrix, np.int64)
+    sums = class_sums(matrix, convention)
+    iou, f1, used = class_scores(sums, convention.absent)
     column = {label: j for j, label in enumerate(convention.outputs)}
     kept = [label for label in range(len(matrix)) if label not in convention.ignored]
-    predicted = matrix[kept].sum(0)
-    true = matrix.sum(1)
     hits = np.array([matrix[label, column[label]] if label in column else 0 for label in range(len(matrix))])
-    tp = hits[list(convention.averaged)]
-    truth = true[list(convention.averaged)]
-    guessed = np.array([predicted[column[label]] if label in column else 0 for label in convention.averaged])
-    iou = _ratio(tp, truth + guessed - tp)
-    f1 = _ratio(2 * tp, truth + guessed)
-    if convention.absent == "exclude":
-        used = truth > 0
-    elif convention.absent == "union":
-        used = truth + guessed > 0
-    else:
-        used = np.ones(len(tp), bool)
-        iou, f1 = np.nan_to_num(iou, nan=0.0), np.nan_to_num(f1, nan=0.0)
     return Scores(
         miou=_mean(iou[used]),
         mf1=_mean(f1[used]),
@@ -87,6 +76,47 @@ def score(matrix: Counts, convention: Convention) -> Scores:
     )
 
 
+def class_sums(matrices: Counts, convention: Convention) -> Counts:
+    """What IoU and F1 are made of, for any number of matrices at once.
+
+    Sums of matrices give sums of these, so that resampling and pooling may work on them instead.
+
+    Args:
+        matrices: int64 ... x labels x outputs.
+        convention: `absent` plays no part.
+
+    Returns:
+        int64 ... x 3 x averaged classes: pixels that are hit, that truly are of the class, and that were taken for it.
+    """
+    matrices = np.asarray(matrices)
+    column = {label: j for j, label in enumerate(convention.outputs)}
+    kept = [label for label in range(matrices.shape[-2]) if label not in convention.ignored]
+    predicted = matrices[..., kept, :].sum(-2)
+    truth = matrices.sum(-1)[..., list(convention.averaged)]
+    nothing = np.zeros(matrices.shape[:-2], matrices.dtype)
+    # a network without an output for a class neither hits it nor takes anything for it
+    hits = [matrices[..., label, column[label]] if label in column else nothing for label in convention.averaged]
+    guessed = [predicted[..., column[label]] if label in column else nothing for label in convention.averaged]
+    return np.stack([np.stack(hits, -1), truth, np.stack(guessed, -1)], -2)
+
+
+def class_scores(sums: npt.NDArray[Any], absent: Absent) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
+    """IoU and F1 of each averaged class, and which classes enter the means, from `class_sums`; all ... x classes."""
+    tp, truth, guessed = (sums[..., part, :] for part in range(3))
+    iou, f1 = _ratio(tp, truth + guessed - tp), _ratio(2 * tp, truth + guessed)
+    if absent == "exclude":
+        return iou, f1, truth > 0
+    if absent == "union":
+        return iou, f1, truth + guessed > 0
+    counted = truth.sum(-1, keepdims=True) > 0  # a subset that no scene was scored under has no score, not 0
+    return np.nan_to_num(iou, nan=0.0), np.nan_to_num(f1, nan=0.0), np.broadcast_to(counted, truth.shape)
+
+
+def mean_over(values: Floats, used: npt.NDArray[np.bool_]) -> Floats:
+    """Means of the used values along the last axis; nan where none is used."""
+    return _ratio(np.where(used, values, 0).sum(-1), used.sum(-1))
+
+
 def summarise(values: Sequence[float]) -> tuple[float, float, float]:
     """Average, Top-1 and Last-1 of the scores of all subsets (SGMA, section IV).
 
@@ -96,10 +126,10 @@ def summarise(values: Sequence[float]) -> tuple[float, float, float]:
     return float(np.mean(scored)), float(np.max(scored)), float(np.min(scored))
 
 
-def _ratio(numerator: npt.ArrayLike, denominator: npt.ArrayLike) -> npt.NDArray[np.float64]:
+def _ratio(numerator: npt.ArrayLike, denominator: npt.ArrayLike) -> Floats:
     top, bottom = np.asarray(numerator, float), np.asarray(denominator, float)
     return np.divide(top, bottom, out=np.full_like(top, np.nan), where=bottom > 0)
 
 
-def _mean(values: npt.NDArray[np.float64]) -> float:
+def _mean(values: Floats) -> float:
     return float(values.mean()) if len(values) else float("nan")

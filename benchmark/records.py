@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,10 +26,13 @@ from usererror import UserError
 
 FORMAT = 1
 MANIFEST, SUMMARY, SCENES = "manifest.json", "summary.npz", "scenes.npz"
+# what a cut or altered file raises; a JSON or Unicode error is a ValueError
+DAMAGE = (KeyError, ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error)
 REQUIRED = (
     "identity",
     "group",
     "method",
+    "variant",
     "data",
     "backbone",
     "seed",
@@ -74,6 +78,19 @@ class Record:
         )
 
 
+@dataclass(frozen=True)
+class SceneCounts:
+    """The counts of a record by scene.
+
+    Attributes:
+        scenes: scene ids.
+        counts: per scene uint32 subsets x blocks x regions x labels x outputs.
+    """
+
+    scenes: tuple[str, ...]
+    counts: tuple[np.ndarray, ...]
+
+
 def write_record(path: Path, manifest: Mapping[str, Any], result: EvaluationResult) -> None:
     """Write a whole record; whatever interrupts it leaves no manifest behind."""
     path.mkdir(parents=True, exist_ok=True)
@@ -101,14 +118,38 @@ def read_record(path: Path) -> Record:
             counts, scored = summary["counts"], summary["scored"]
     except FileNotFoundError as error:
         raise UserError(f"{path} is no run record: {Path(error.filename).name} is missing.") from error
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
+    except DAMAGE as error:
         raise UserError(f"The run record {path} is damaged ({error}); run its cell again with FORCE=1.") from error
+    if not isinstance(manifest, dict):
+        raise UserError(f"The run record {path} is damaged ({MANIFEST} is no object); run its cell again with FORCE=1.")
     missing = [key for key in REQUIRED if key not in manifest]
     shape = tuple(len(axes[key]) for key in ("subsets", "conditions", "regions", "labels"))
     if manifest.get("format") != FORMAT or missing or counts.shape[:-1] != shape or scored.shape != shape[:2]:
         reason = f"lacks {', '.join(missing)}" if missing else "is of another format or its parts do not fit"
         raise UserError(f"The run record {path} {reason}; run its cell again with FORCE=1.")
     return Record(path, manifest, counts=counts.astype(np.int64), scored=scored, **axes)
+
+
+def read_scenes(record: Record) -> SceneCounts:
+    """Read the counts per scene and block of a record.
+
+    Raises:
+        UserError: a slim record, or a file that is damaged or does not add up to the record's summary.
+    """
+    path = record.path / SCENES
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            scenes = tuple(str(name) for name in file["scenes"])
+            counts = tuple(file[f"counts_{number}"] for number in range(len(scenes)))
+    except FileNotFoundError as error:
+        raise UserError(f"{record.path} has no {SCENES} (published records are slim); run its cell again.") from error
+    except DAMAGE as error:
+        raise UserError(f"{path} is damaged ({error}); run its cell again with FORCE=1.") from error
+    whole = record.counts[:, record.conditions.index(ALL)]
+    fits = all(entry.ndim == 5 and entry.shape[:1] + entry.shape[2:] == whole.shape for entry in counts)
+    if not fits or not np.array_equal(sum(entry.sum(1, dtype=np.int64) for entry in counts), whole):
+        raise UserError(f"{path} does not add up to {SUMMARY}; run its cell again with FORCE=1.")
+    return SceneCounts(scenes, counts)
 
 
 def find_records(roots: Iterable[Path]) -> tuple[list[Record], list[str]]:

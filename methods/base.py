@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from math import ceil, isfinite
+from math import ceil, inf, isfinite
 from typing import Any, ClassVar
 
 import lightning as L
@@ -51,6 +51,8 @@ class AnyModalitySegmenter(L.LightningModule):
 
     default_loss_weights: ClassVar[dict[str, float]] = {}
     network: Any
+    # largest absolute z-score that `synthesise` can return
+    synthesis_reach: float = inf
 
     def __init__(
         self,
@@ -84,6 +86,19 @@ class AnyModalitySegmenter(L.LightningModule):
         """Any non-empty subset of `encode`'s result -> logits before softmax, B x K x H x W for images of `size`."""
         return to_image_size(self.network.fuse(encoded)[0], size)
 
+    def synthesise(self, encoded: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Tensor]:
+        """Modalities that a method paints itself where they are missing; empty for methods that paint nothing.
+
+        Args:
+            encoded: any non-empty subset of `encode`'s result.
+            size: H x W of the images.
+
+        Returns:
+            {missing modality: B x C x H x W}, z-scores like the images, within +-`synthesis_reach`, made from `encoded`
+            alone.
+        """
+        return {}
+
     def training_losses(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Named, unweighted scalar loss terms of a batch; the names are keys of `default_loss_weights`."""
         raise NotImplementedError
@@ -103,11 +118,30 @@ class AnyModalitySegmenter(L.LightningModule):
         self.log_dict({f"train/{name}": term.detach() for name, term in terms.items()}, batch_size=size)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor | None:
-        """One automatic optimisation step; adversarial methods override it with manual optimisation."""
+        """One automatic optimisation step; adversarial methods override it, see `manual_update`."""
         terms = self.training_losses(batch)
         loss = self.weighted_sum(terms)
         self.log_losses(terms, loss, batch)
         return loss
+
+    def manual_update(self, index: int, loss: Tensor) -> None:
+        """Manual optimisation: backward, one step of optimiser `index` and of its schedule.
+
+        Lightning counts each step of an optimiser that `self.optimizers()` returns as a step of the run: with two of
+        them, `max_steps: 300` would end after 150 batches, and draws and schedules would follow that count. So one
+        batch is one step: only optimiser 0 goes through Lightning's counting wrapper, once a batch and after the
+        others, which the strategy steps directly (the wrapper does the same: precision, loss scaling, hooks).
+        """
+        optimizer = self.trainer.optimizers[index]
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        if index == 0:
+            wrapped = self.optimizers()
+            (wrapped[0] if isinstance(wrapped, list) else wrapped).step()
+        else:
+            self.trainer.strategy.optimizer_step(optimizer, lambda: None)
+        schedulers = self.lr_schedulers()
+        (schedulers[index] if isinstance(schedulers, list) else schedulers).step()
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any]:
         """Encode what the batch has; the evaluation callback decodes every subset of it."""

@@ -68,7 +68,7 @@ def _cached_weights(config: Mapping[str, object]) -> Path | None:
 
 
 def locate_weights(name: str, path: str | None = None) -> Path | None:
-    """Where the ImageNet weights of backbone `name` come from.
+    """Where the pretrained weights of backbone `name` come from.
 
     Args:
         name: timm model name.
@@ -94,7 +94,7 @@ def locate_weights(name: str, path: str | None = None) -> Path | None:
     file = _cached_weights(config.to_dict())
     if file is None and (constants.HF_HUB_OFFLINE or not _endpoint_answers(constants.ENDPOINT)):
         raise UserError(
-            f"The ImageNet weights of {name} ({config.hf_hub_id}) are not in the local cache "
+            f"The pretrained weights of {name} ({config.hf_hub_id}) are not in the local cache "
             f"({constants.HF_HUB_CACHE}) and the hub cannot be reached. Run once with a connection or copy that cache "
             "here, name a weight file with pretrained_path, or train from scratch with pretrained: false."
         )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, jaccard_score
 
-from benchmark.metrics import Convention, score, summarise
+from benchmark.metrics import Absent, Convention, class_scores, class_sums, mean_over, score, summarise
 
 FIVE = tuple(range(5))
 
@@ -90,3 +90,77 @@ def test_summary_is_mean_best_and_worst() -> None:
 def test_an_empty_matrix_gives_nan_not_zero() -> None:
     result = score(np.zeros((2, 2), int), Convention((0, 1), (0, 1)))
     assert np.isnan(result.miou) and np.isnan(result.oa)
+
+
+def random_convention(rng: np.random.Generator, labels: int) -> Convention:
+    """Any outputs (some labels may have none), averaged and ignored labels, and rule for absent classes."""
+    outputs = rng.permutation(labels)[: rng.integers(1, labels + 1)]
+    averaged = rng.permutation(labels)[: rng.integers(1, labels + 1)]
+    rest = [label for label in range(labels) if label not in averaged]
+    absent: list[Absent] = ["exclude", "zero", "union"]
+    ignored = tuple(label for label in rest if rng.random() < 0.5)
+    return Convention(tuple(map(int, outputs)), tuple(map(int, averaged)), ignored, absent[rng.integers(3)])
+
+
+def sparse_matrix(rng: np.random.Generator, labels: int, outputs: int) -> np.ndarray:
+    """With classes that are never true or never guessed, and once in a while with nothing at all."""
+    matrix = rng.integers(0, 100, (labels, outputs)) * (rng.random((labels, outputs)) < 0.6)
+    matrix[rng.random(labels) < 0.2] = 0
+    return matrix
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_many_matrices_at_once_score_as_one_by_one(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels = int(rng.integers(2, 7))
+    convention = random_convention(rng, labels)
+    matrices = np.array([[sparse_matrix(rng, labels, len(convention.outputs)) for _ in range(3)] for _ in range(2)])
+    iou, f1, used = class_scores(class_sums(matrices, convention), convention.absent)
+    for place in np.ndindex(2, 3):
+        alone = score(matrices[place], convention)
+        assert iou[place] == pytest.approx(alone.iou, nan_ok=True) and f1[place] == pytest.approx(alone.f1, nan_ok=True)
+        assert mean_over(iou, used)[place] == pytest.approx(alone.miou, nan_ok=True)
+        assert mean_over(f1, used)[place] == pytest.approx(alone.mf1, nan_ok=True)
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_renaming_classes_changes_no_score(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels = int(rng.integers(2, 7))
+    convention = random_convention(rng, labels)
+    matrix = sparse_matrix(rng, labels, len(convention.outputs))
+    name = rng.permutation(labels)  # label -> its new id
+    renamed = np.zeros_like(matrix)
+    renamed[name] = matrix
+    other = Convention(
+        *(tuple(int(name[label]) for label in part) for part in (convention.outputs, convention.averaged)),
+        ignored=tuple(int(name[label]) for label in convention.ignored),
+        absent=convention.absent,
+    )
+    one, two = score(matrix, convention), score(renamed, other)
+    for part in ("miou", "mf1", "oa", "oa_all", "iou", "f1"):
+        assert getattr(one, part) == pytest.approx(getattr(two, part), nan_ok=True), part
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_class_sums_of_halves_add_up(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels = int(rng.integers(2, 7))
+    convention = random_convention(rng, labels)
+    halves = np.array([sparse_matrix(rng, labels, len(convention.outputs)) for _ in range(2)])
+    assert np.array_equal(class_sums(halves, convention).sum(0), class_sums(halves.sum(0), convention))
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_macro_f1_is_bounded_under_every_convention(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels = int(rng.integers(2, 7))
+    convention = random_convention(rng, labels)
+    result = score(sparse_matrix(rng, labels, len(convention.outputs)), convention)
+    assert np.isnan(result.miou) or result.miou - 1e-12 <= result.mf1 <= 2 * result.miou / (1 + result.miou) + 1e-12
+
+
+def test_what_was_not_scored_has_no_score_under_any_rule() -> None:
+    rules: list[Absent] = ["exclude", "zero", "union"]
+    for absent in rules:
+        assert np.isnan(score(np.zeros((2, 2), int), Convention((0, 1), (0, 1), absent=absent)).miou)

@@ -1,0 +1,302 @@
+"""GEMMNet as a Lightning module: variants, masking, losses, and the two ways to train against a discriminator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD
+from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts
+
+from methods.base import AnyModalitySegmenter
+from methods.gemmnet.losses import Pair, absolute_error, fooling, mean_over, spotting, squared_error
+from methods.gemmnet.network import Condition, Encoded, GEMMNetwork, Layout, ScaleHeads
+from methods.parts.heads import to_image_size
+from methods.parts.optim import Recipe, build
+from methods.parts.precision import at_least_float32
+from methods.parts.pyramid import NormKind
+from methods.parts.regions import class_probabilities, segmentation_loss
+from methods.parts.subsets import SubsetRule, SubsetScope, draw_subsets
+from usererror import UserError
+
+# pix2pix, and the disabled lines of the released script
+ADVERSARIAL_BETAS = (0.5, 0.999)
+RELEASED_SGD = {"lr": 1e-3, "momentum": 0.99, "nesterov": True}
+RELEASED_PERIOD = 15  # optimiser steps between warm restarts
+RELEASED = {
+    "norm": "layer",
+    "layout": "sequential",
+    "scale_heads": "decoder",
+    "d_condition": "target",
+    "update": "joint_sgd",
+    "rec_when": "missing",
+}
+
+
+@contextmanager
+def frozen(module: nn.Module) -> Iterator[None]:
+    """Within, losses send gradients through `module` but none to its parameters."""
+    module.requires_grad_(False)
+    try:
+        yield
+    finally:
+        module.requires_grad_(True)
+
+
+class GEMMNet(AnyModalitySegmenter):
+    """Variants `gemmnet_cgan`, `gemmnet_ae` (`rec: l2`) and, without HyFEx, HyFMA and CoLoss, `cgan` and `ae`.
+
+    Loss terms: `fused`, `scales` and `unimodal` (sums of Dice plus weighted cross-entropy, eq. 6 and 7); of the painted
+    pictures, averaged over the modalities painted, `l2` (eq. 8) or `adversarial`, `l1` and `discriminator` (eq. 9, with
+    the released weights). With `update: alternating_adam` a batch is one step of the discriminators on detached
+    pictures, then one of everything else against the new, frozen discriminators; it counts as one step of the run.
+
+    Args:
+        modalities: name -> channels, in the dataset's order; at least two.
+        num_classes: K.
+        ignore_index: label value without loss.
+        seed: see the base class.
+        loss_weights: see the base class.
+        optimizer: of everything but the discriminators; unused with `update: joint_sgd`.
+        hyfex: transformers behind the encoders and in the generators.
+        hyfma: the transformer between the modalities.
+        coloss: losses at four scales and of each modality alone.
+        rec: paint against discriminators (`cgan`) or with the squared error alone (`l2`).
+        norm: `instance` or `layer`, see the network.
+        layout: `modality_major` or `sequential`, see the network.
+        scale_heads: `unified` or `decoder`, see the network.
+        d_condition: what a discriminator sees beside a picture, `source` or `target`.
+        update: `alternating_adam`, or `joint_sgd`: one SGD for all parameters, with warm restarts every 15 steps.
+        rec_when: train generators in every step (`always`) or for the modalities that were masked (`missing`).
+        as_released: replaces the six options above by the released behaviour.
+        discriminator_lr: rate of the discriminators' Adam; the shape of its schedule is the recipe's.
+        subsets: what a training step shows.
+        subsets_per: a draw for the whole batch or for each sample.
+        input_range: standard deviations that the generators' [-1, 1] stands for; what lies outside is clamped.
+        table_grid: side of the position tables, the training window over 16.
+        token_width: of the trunk's transformers.
+        heads: of all transformers.
+        dropout: in all transformers.
+        generator_width: g, the generator's transformer has 8g.
+        discriminator_width: d.
+
+    Raises:
+        UserError: a single modality, or a width that the heads do not divide.
+    """
+
+    default_loss_weights: ClassVar[dict[str, float]] = {
+        "fused": 1.0,
+        "scales": 1.0,
+        "unimodal": 1.0,
+        "l2": 1.0,
+        # released: 0.05 (adversarial + 100 l1 + discriminator)
+        "adversarial": 0.05,
+        "l1": 5.0,
+        "discriminator": 0.05,
+    }
+
+    def __init__(
+        self,
+        modalities: dict[str, int],
+        num_classes: int,
+        ignore_index: int = 255,
+        seed: int = 0,
+        loss_weights: dict[str, float] | None = None,
+        optimizer: Recipe = Recipe(),  # noqa: B008 - frozen, hence safe to share
+        hyfex: bool = True,
+        hyfma: bool = True,
+        coloss: bool = True,
+        rec: Literal["cgan", "l2"] = "cgan",
+        norm: NormKind = "instance",
+        layout: Layout = "modality_major",
+        scale_heads: ScaleHeads = "unified",
+        d_condition: Condition = "source",
+        update: Literal["alternating_adam", "joint_sgd"] = "alternating_adam",
+        rec_when: Literal["always", "missing"] = "always",
+        as_released: bool = False,
+        discriminator_lr: float = 2e-4,
+        subsets: SubsetRule = "any_subset",
+        subsets_per: SubsetScope = "batch",
+        input_range: float = 3.0,
+        table_grid: int = 32,
+        token_width: int = 256,
+        heads: int = 8,
+        dropout: float = 0.1,
+        generator_width: int = 32,
+        discriminator_width: int = 64,
+    ) -> None:
+        super().__init__(modalities, num_classes, ignore_index, seed, loss_weights, optimizer)
+        if len(self.modalities) < 2:
+            raise UserError("GEMMNet paints a modality from the others: configure at least two.")
+        if token_width % heads or 8 * generator_width % heads:
+            raise UserError(f"{heads} heads do not divide token_width {token_width} and 8 x {generator_width}.")
+        chosen: dict[str, Any] = {
+            "norm": norm,
+            "layout": layout,
+            "scale_heads": scale_heads,
+            "d_condition": d_condition,
+            "update": update,
+            "rec_when": rec_when,
+        }
+        if as_released:
+            chosen = RELEASED
+        self.adversarial, self.update, self.rec_when = rec == "cgan", chosen["update"], chosen["rec_when"]
+        self.discriminator_lr, self.synthesis_reach = discriminator_lr, input_range
+        self.subsets, self.subsets_per = subsets, subsets_per
+        self.automatic_optimization = not (self.adversarial and self.update == "alternating_adam")
+        self.network = GEMMNetwork(
+            self.modalities,
+            num_classes,
+            hyfex=hyfex,
+            hyfma=hyfma,
+            coloss=coloss,
+            adversarial=self.adversarial,
+            norm=chosen["norm"],
+            layout=chosen["layout"],
+            scale_heads=chosen["scale_heads"],
+            condition=chosen["d_condition"],
+            input_range=input_range,
+            table_grid=table_grid,
+            token_width=token_width,
+            heads=heads,
+            dropout=dropout,
+            generator_width=generator_width,
+            discriminator_width=discriminator_width,
+        )
+
+    # ---- using it --------------------------------------------------------------------------------------------------
+
+    def decode(self, encoded: Mapping[str, Encoded], size: tuple[int, int]) -> Tensor:
+        """See the base class; the network's logits are as large as the padded image."""
+        return to_image_size(self.network.fuse(encoded)[0], size, stride=1)
+
+    def synthesise(self, encoded: Mapping[str, Encoded], size: tuple[int, int]) -> dict[str, Tensor]:
+        """See the base class; true pictures are clamped to the same reach before anything looks at them."""
+        painted = self.network.synthesise(encoded)
+        return {m: at_least_float32(x)[..., : size[0], : size[1]] * self.synthesis_reach for m, x in painted.items()}
+
+    # ---- training --------------------------------------------------------------------------------------------------
+
+    def available(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """What each sample really has, {modality of the batch: bool B}."""
+        given = batch.get("available") or {}
+        everything = torch.ones(len(batch["mask"]), dtype=torch.bool, device=batch["mask"].device)
+        return {m: given.get(m, everything) for m in self.network.names(batch["image"])}
+
+    def painted(self, batch: Mapping[str, Any]) -> tuple[dict[str, Encoded], list[Pair]]:
+        """Draw what the batch shows, run every generator, and read the real and painted images.
+
+        A generator paints from the shown modalities, and where nothing else than its own is shown from all others that
+        the sample has (that happens in training only, for the reconstruction loss).
+
+        Returns:
+            An entry of the network's `features` for each modality, painted where it is not shown; and for each
+            generator with a target what its losses need.
+        """
+        network, available = self.network, self.available(batch)
+        images = {m: network.scaled(batch["image"][m]) for m in available}
+        shown = draw_subsets(self.subsets, available, self.subsets_per)
+        nobody = torch.zeros_like(next(iter(shown.values())))
+        entries, pairs = {}, []
+        for m in self.modalities:
+            seen = _sources(m, shown, available)
+            rows = torch.stack([nobody, *seen.values()]).any(0)
+            visible = shown.get(m, nobody)
+            image = torch.where(visible[:, None, None, None], images[m], 0.0) if m in images else None
+            if rows.any():
+                source = network.source(m, images, seen)[rows]
+                fake = network.generators[m](source)
+                wanted = rows & available.get(m, nobody)
+                if self.rec_when == "missing":
+                    wanted = wanted & ~visible
+                if wanted.any():
+                    pairs.append(self._pair(m, source[wanted[rows]], fake[wanted[rows]], images[m][wanted]))
+                if not visible.all():
+                    whole = fake.new_zeros(len(rows), *fake.shape[1:]).index_put((rows,), fake)
+                    image = whole if image is None else torch.where(visible[:, None, None, None], image, whole)
+            entries[m] = network.features(m, image)
+        return entries, pairs
+
+    def _pair(self, modality: str, source: Tensor, fake: Tensor, real: Tensor) -> Pair:
+        return Pair(modality, real if self.network.condition == "target" else source, fake, real)
+
+    def segmentation_terms(self, entries: Mapping[str, Encoded], mask: Tensor) -> dict[str, Tensor]:
+        """The terms of eq. 6 but the reconstruction."""
+        logits, coarse, unimodal = self.network.segment(entries, with_auxiliary=True)
+
+        def loss(scores: Sequence[Tensor]) -> Tensor:
+            maps = (class_probabilities(x, logits.shape[-2:], mask.shape[-2:]) for x in scores)
+            return torch.stack([segmentation_loss(p, mask, self.ignore_index) for p in maps]).sum()
+
+        terms = {"fused": loss([logits])}
+        return {**terms, "scales": loss(coarse), "unimodal": loss(unimodal)} if unimodal else terms
+
+    def generator_terms(self, pairs: Sequence[Pair], like: Tensor) -> dict[str, Tensor]:
+        """What the generators are trained with."""
+        if not self.adversarial:
+            return {"l2": mean_over(pairs, squared_error, like)}
+        critics = self.network.discriminators
+        return {
+            "adversarial": mean_over(pairs, lambda pair: fooling(pair, critics), like),
+            "l1": mean_over(pairs, absolute_error, like),
+        }
+
+    def discriminator_terms(self, pairs: Sequence[Pair], like: Tensor) -> dict[str, Tensor]:
+        """What the discriminators are trained with; empty without them."""
+        if not self.adversarial:
+            return {}
+        critics = self.network.discriminators
+        return {"discriminator": mean_over(pairs, lambda pair: spotting(pair, critics), like)}
+
+    def training_losses(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """All terms at once, as the joint update minimises them: the adversarial one reaches the discriminators too."""
+        entries, pairs = self.painted(batch)
+        terms = self.segmentation_terms(entries, batch["mask"])
+        like = terms["fused"]
+        return {**terms, **self.discriminator_terms(pairs, like), **self.generator_terms(pairs, like)}
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor | None:
+        """The base class's step, or the discriminators' and then everybody else's."""
+        if self.automatic_optimization:
+            return super().training_step(batch, batch_idx)
+        entries, pairs = self.painted(batch)
+        terms = self.segmentation_terms(entries, batch["mask"])
+        critics = self.network.discriminators
+        spotted = self.discriminator_terms(pairs, terms["fused"])
+        # without any pair the loss has no graph; every process must still take both steps
+        anchor = 0.0 * next(critics.parameters()).sum()
+        self.manual_update(1, self.weighted_sum(spotted) + anchor)
+        with frozen(critics):
+            terms |= self.generator_terms(pairs, terms["fused"])
+            self.manual_update(0, self.weighted_sum(terms))
+        terms |= spotted
+        self.log_losses(terms, self.weighted_sum(terms), batch)
+        return None
+
+    def configure_optimizers(self) -> Any:
+        """One SGD with warm restarts, the base class's recipe, or (everything else, discriminators)."""
+        if self.update == "joint_sgd":
+            optimizer = SGD(self.parameters(), **RELEASED_SGD)
+            schedule = CosineAnnealingWarmRestarts(optimizer, T_0=RELEASED_PERIOD)
+            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        if self.automatic_optimization:
+            return super().configure_optimizers()
+        critics = list(self.network.discriminators.parameters())
+        own = {id(p) for p in critics}
+        others = [p for p in self.parameters() if id(p) not in own]
+        adam = replace(self.recipe, lr=self.discriminator_lr, betas=ADVERSARIAL_BETAS, weight_decay=0.0)
+        pairs = [build(others, self.recipe, *self.schedule_length()), build(critics, adam, *self.schedule_length())]
+        return [optimizer for optimizer, _ in pairs], [schedule for _, schedule in pairs]
+
+
+def _sources(target: str, shown: Mapping[str, Tensor], available: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What `target` is painted from in training, {other modality: bool B}; see `GEMMNet.painted`."""
+    others = [m for m in shown if m != target]
+    if not others:
+        return {}
+    alone = ~torch.stack([shown[m] for m in others]).any(0)
+    return {m: torch.where(alone, available[m], shown[m]) for m in others}

@@ -1,0 +1,248 @@
+"""The GEMMNet network in plain torch: paint what is missing, read every modality, fuse at five scales, decode.
+
+GEMMNet: DICTA 2025, arXiv 2509.11102, section 3. Written anew from a description of the released layers
+(nhikieu/GEMMNet, MIT), of which nothing is copied. Ours: more than two modalities, any image size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from methods.gemmnet.painting import Discriminator, Generator
+from methods.parts.pyramid import WIDTHS, FusedDecoder, NormKind, PyramidEncoder, UnimodalDecoder, pad_to
+from methods.parts.tokens import TokenBlock, modality_major_map, resized_table, sequential_map, tokens_of
+
+Layout = Literal["modality_major", "sequential"]
+ScaleHeads = Literal["unified", "decoder"]
+Condition = Literal["source", "target"]
+Present = Mapping[str, Tensor]
+_LAYOUTS = {"modality_major": modality_major_map, "sequential": sequential_map}
+
+
+class Encoded(NamedTuple):
+    """What one modality alone determines.
+
+    `image` B x c x H x W within [-1, 1], padded; `maps` five of them, strides 1 to 16; `tokens` B x h*w x D of the
+    last one, after the modality's transformer, or None without transformers.
+    """
+
+    image: Tensor
+    maps: list[Tensor]
+    tokens: Tensor | None
+
+
+def _as_mask(present: Tensor) -> Tensor:
+    """B -> B x 1 x 1 x 1."""
+    return present[:, None, None, None]
+
+
+class GEMMNetwork(nn.Module):
+    """Generators, discriminators and the trunk behind them.
+
+    Args:
+        modalities: name -> channels, in the dataset's order; at least two.
+        num_classes: K.
+        hyfex: transformers behind each encoder and at the bottom of each generator (paper section 3.1).
+        hyfma: the transformer over all modalities' tokens (section 3.2).
+        coloss: build the heads that the complementary losses need (section 3.3).
+        adversarial: build the discriminators.
+        norm: `instance` as the paper says, `layer` as the released layers really do.
+        layout: how the tokens of all modalities become a map again.
+        scale_heads: supervise the `unified` features u_1..u_4 (eq. 6) or, as released, z and the `decoder`'s maps.
+        condition: what a discriminator sees beside the picture: the `source`, or as released the `target`.
+        input_range: standard deviations that the network's [-1, 1] stands for; what lies outside is clamped.
+        table_grid: side of the position tables; the image at stride 16 where they are not to be interpolated.
+        token_width, heads, dropout: of the trunk's transformers; the hidden width is twice `token_width`.
+        generator_width, discriminator_width: g and d; the generator's transformer has the width 8g.
+    """
+
+    def __init__(
+        self,
+        modalities: Mapping[str, int],
+        num_classes: int,
+        hyfex: bool = True,
+        hyfma: bool = True,
+        coloss: bool = True,
+        adversarial: bool = True,
+        norm: NormKind = "instance",
+        layout: Layout = "modality_major",
+        scale_heads: ScaleHeads = "unified",
+        condition: Condition = "source",
+        input_range: float = 3.0,
+        table_grid: int = 32,
+        token_width: int = 256,
+        heads: int = 8,
+        dropout: float = 0.1,
+        generator_width: int = 32,
+        discriminator_width: int = 64,
+    ) -> None:
+        super().__init__()
+        self.channels = dict(modalities)
+        self.layout, self.condition, self.input_range = _LAYOUTS[layout], condition, input_range
+        count, width = len(self.channels), token_width
+        # with two modalities a generator has one possible source; nothing needs to say which it got
+        self.planes = count - 1 if count > 2 else 0
+
+        self.encoders = nn.ModuleDict({m: PyramidEncoder(c, norm) for m, c in self.channels.items()})
+        tokenised = hyfex or hyfma
+        self.tokenisers = nn.ModuleDict({m: nn.Conv2d(WIDTHS[-1], width, 1) for m in self.channels if tokenised})
+        tables = {m: nn.Parameter(torch.zeros(1, table_grid**2, width)) for m in self.channels if tokenised}
+        self.tables = nn.ParameterDict(tables)
+        self.blocks = nn.ModuleDict(
+            {m: TokenBlock(width, heads, 2 * width, dropout) for m in self.channels if hyfex},
+        )
+        self.inter = TokenBlock(width, heads, 2 * width, dropout) if hyfma else None
+        self.reduction = nn.Conv2d(count * width, count * WIDTHS[-1], 1) if tokenised else None
+
+        self.decoder = FusedDecoder(count, num_classes, norm, auxiliary=coloss and scale_heads == "decoder")
+        unified = WIDTHS[:-1] if coloss and scale_heads == "unified" else ()
+        self.scale_heads = nn.ModuleList(nn.Conv2d(c, num_classes, 1) for c in unified)
+        self.unimodal = UnimodalDecoder(num_classes, norm) if coloss else None
+
+        self.generators = nn.ModuleDict(
+            {
+                m: Generator(self.source_channels(m), c, generator_width, hyfex, heads, table_grid, dropout)
+                for m, c in self.channels.items()
+            }
+        )
+        self.discriminators = nn.ModuleDict(
+            {
+                m: Discriminator((c if condition == "target" else self.source_channels(m)) + c, discriminator_width)
+                for m, c in self.channels.items()
+                if adversarial
+            }
+        )
+
+    def source_channels(self, target: str) -> int:
+        """Channels of what a generator paints `target` from: all other modalities and, for M > 2, M - 1 planes."""
+        return sum(c for m, c in self.channels.items() if m != target) + self.planes
+
+    def names(self, given: Mapping[str, Any]) -> list[str]:
+        """The keys of `given` in configured order; ValueError when there is none, or one the network does not know."""
+        unknown = set(given) - set(self.channels)
+        if unknown or not given:
+            raise ValueError(f"expected a non-empty subset of {tuple(self.channels)}, got {tuple(given)}")
+        return [m for m in self.channels if m in given]
+
+    # ---- painting --------------------------------------------------------------------------------------------------
+
+    def scaled(self, image: Tensor) -> Tensor:
+        """z-scores B x c x H x W -> the generators' space [-1, 1], padded to multiples of 16 and at least 32."""
+        return (pad_to(image) / self.input_range).clamp(-1.0, 1.0)
+
+    def source(self, target: str, images: Mapping[str, Tensor], seen: Present) -> Tensor:
+        """What `target` is painted from: the other modalities in order, zeros where not seen.
+
+        With more than two modalities a constant plane for each of them follows, 1 where it is seen.
+
+        Args:
+            target: its own image is not looked at.
+            images: {modality: B x c x H x W} within [-1, 1], any of the configured ones.
+            seen: {modality: B bool}, for each of `images`.
+
+        Returns:
+            B x source_channels(target) x H x W.
+        """
+        some = next(iter(images.values()))
+        parts, planes = [], []
+        for m, channels in self.channels.items():
+            if m == target:
+                continue
+            here = _as_mask(seen[m] if m in images else some.new_zeros(len(some), dtype=torch.bool))
+            image = images[m] if m in images else some.new_zeros(len(some), channels, *some.shape[-2:])
+            parts.append(torch.where(here, image, 0.0))
+            planes.append(here.to(some.dtype).expand(-1, 1, *some.shape[-2:]))
+        return torch.cat([*parts, *planes[: self.planes]], 1)
+
+    def synthesise(self, encoded: Mapping[str, Encoded], present: Present | None = None) -> dict[str, Tensor]:
+        """Paint what is missing.
+
+        Args:
+            encoded: entries of `encode` for any non-empty subset.
+            present: {modality: B bool}; None = all of `encoded`.
+
+        Returns:
+            {missing modality: B x c x H x W within (-1, 1), padded}; also those that only some samples lack, painted
+            for all of them.
+        """
+        images = {m: encoded[m].image for m in self.names(encoded)}
+        some = next(iter(images.values()))
+        seen = present or {m: some.new_ones(len(some), dtype=torch.bool) for m in images}
+        missing = [m for m in self.channels if m not in images or (present is not None and not present[m].all())]
+        return {m: self.generators[m](self.source(m, images, seen)) for m in missing}
+
+    # ---- the trunk -------------------------------------------------------------------------------------------------
+
+    def features(self, modality: str, image: Tensor) -> Encoded:
+        """A real or painted image B x c x H x W within [-1, 1] -> its maps and tokens (HyFEx, eq. 2)."""
+        maps = self.encoders[modality](image)
+        if not self.tokenisers:
+            return Encoded(image, maps, None)
+        tokens = tokens_of(self.tokenisers[modality](maps[-1]))
+        if self.blocks:
+            tokens = self.blocks[modality](tokens, self._positions(modality, maps[-1]))
+        return Encoded(image, maps, tokens)
+
+    def _positions(self, modality: str, last: Tensor) -> Tensor:
+        return resized_table(self.tables[modality], (last.shape[-2], last.shape[-1]))
+
+    def _joined(self, entries: Mapping[str, Encoded]) -> list[Tensor]:
+        """What the five fusion blocks take: concatenated maps, the last one through the transformer (eq. 3 and 4)."""
+        maps = [torch.cat(level, 1) for level in zip(*(entry.maps for entry in entries.values()), strict=True)]
+        if self.reduction is None:
+            return maps
+        last = next(iter(entries.values())).maps[-1]
+        tokens = torch.cat([entry.tokens for entry in entries.values()], 1)
+        if self.inter is not None:
+            # the modalities' own tables once more, as released
+            tokens = self.inter(tokens, torch.cat([self._positions(m, last) for m in entries], 1))
+        grid = (last.shape[-2], last.shape[-1])
+        return [*maps[:-1], self.reduction(self.layout(tokens, len(entries), grid))]
+
+    def segment(
+        self, entries: Mapping[str, Encoded], with_auxiliary: bool = False
+    ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        """Logits of a complete set of modalities, real and painted.
+
+        Args:
+            entries: one for each configured modality.
+            with_auxiliary: also compute what only the losses need.
+
+        Returns:
+            Fused logits B x K x H x W, logits at four coarser or equal scales, and one B x K x H x W per modality.
+        """
+        entries = {m: entries[m] for m in self.channels}
+        fused = [block(x) for block, x in zip(self.decoder.fusion, self._joined(entries), strict=True)]
+        logits, coarse = self.decoder.decode(fused, with_auxiliary)
+        if not with_auxiliary or self.unimodal is None:
+            return logits, [], []
+        if self.scale_heads:
+            coarse = [head(u) for head, u in zip(self.scale_heads, fused[:-1], strict=True)]
+        return logits, coarse, [self.unimodal(entry.maps) for entry in entries.values()]
+
+    # ---- the contract ----------------------------------------------------------------------------------------------
+
+    def encode(self, images: Mapping[str, Tensor]) -> dict[str, Encoded]:
+        """z-scores {modality: B x C x H x W} -> {modality: Encoded}, for any non-empty subset of one size."""
+        return {m: self.features(m, self.scaled(images[m])) for m in self.names(images)}
+
+    def fuse(self, encoded: Mapping[str, Encoded], present: Present | None = None) -> tuple[Tensor, dict[str, Any]]:
+        """Logits of a subset: what is missing is painted from what is there, then read like a real image.
+
+        Args:
+            encoded: entries of `encode` for any non-empty subset; the other configured modalities are absent.
+            present: {modality: B bool}, which samples have it (finite values elsewhere are ignored); None = all.
+
+        Returns:
+            Logits B x K x H x W of the padded image, and extras: `synthesised`, see `synthesise`.
+        """
+        painted, entries = self.synthesise(encoded, present), dict(encoded)
+        for m, image in painted.items():
+            if m in encoded:
+                image = torch.where(_as_mask(present[m]), encoded[m].image, image)
+            entries[m] = self.features(m, image)
+        return self.segment(entries)[0], {"synthesised": painted}

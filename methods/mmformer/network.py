@@ -1,0 +1,176 @@
+"""mmFormer in two dimensions, in plain torch, for any number of modalities.
+
+Original: Y. Zhang et al., "mmFormer: Multimodal Medical Transformer for Incomplete Multimodal Learning of Brain Tumor
+Segmentation", MICCAI 2022, arXiv 2206.02425; code YaoZhang93/mmFormer (Apache-2.0), its rewritten version b18663a.
+Written anew from a description of that code (the "dossier" of comments). Changed: two dimensions, any number and width
+of modalities, the number of classes apart from that of modalities, tokens put back where they came from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from methods.parts.heads import to_image_size
+from methods.parts.pyramid import WIDTHS, FusedDecoder, NormKind, PyramidEncoder, UnimodalDecoder, pad_to
+from methods.parts.tokens import TokenBlock, modality_major_map, resized_table, sequential_map, tokens_of
+from usererror import UserError
+
+Layout = Literal["modality_major", "sequential"]
+Present = Mapping[str, Tensor]
+_LAYOUTS = {"modality_major": modality_major_map, "sequential": sequential_map}
+
+
+class Encoded(NamedTuple):
+    """What one modality alone determines.
+
+    Attributes:
+        tokens: output of the modality's transformer as a map, B x D x H/16 x W/16.
+        skips: at strides 1, 2, 4, 8 the modality's share of the fusion block's first convolution (norm `instance`), or
+            its map itself (`layer`); B x c_i x H/2^i x W/2^i.
+        maps: all five maps of its encoder in training, for the unimodal decoder; else empty.
+    """
+
+    tokens: Tensor
+    skips: list[Tensor]
+    maps: list[Tensor]
+
+
+def _kept(features: Tensor, present: Present | None, modality: str) -> Tensor:
+    """B x ... with zeros in place of the samples that do not have the modality."""
+    if present is None:
+        return features
+    return torch.where(present[modality].view(-1, *[1] * (features.ndim - 1)), features, 0)
+
+
+class MMFormerNetwork(nn.Module):
+    """Encoder and transformer per modality, one transformer across them, convolutional decoder with skips.
+
+    Args:
+        modalities: name -> channels, in the dataset's order.
+        num_classes: K.
+        width: D of the tokens.
+        mlp: hidden width of the transformers' feed-forward part.
+        heads: of their attention.
+        dropout: of the transformers.
+        grid: side of the position tables: 32 for windows of 512 px, 8 for 128; other sizes interpolate them.
+        norm: `instance` (released), or `layer`, which normalises a sample as a whole.
+        layout: how tokens become a map: `modality_major`, each at its own place, or `sequential`, the released view.
+
+    Raises:
+        UserError: an option that does not exist, or heads that do not divide the width.
+    """
+
+    def __init__(
+        self,
+        modalities: Mapping[str, int],
+        num_classes: int,
+        width: int = 512,
+        mlp: int = 4096,
+        heads: int = 8,
+        dropout: float = 0.1,
+        grid: int = 32,
+        norm: NormKind = "instance",
+        layout: Layout = "modality_major",
+    ) -> None:
+        super().__init__()
+        if norm not in ("instance", "layer"):
+            raise UserError(f"mmFormer's norm {norm!r} is neither instance nor layer.")
+        if layout not in _LAYOUTS:
+            raise UserError(f"mmFormer's layout {layout!r} is none of {', '.join(_LAYOUTS)}.")
+        if width % heads:
+            raise UserError(f"mmFormer's width {width} is not a multiple of its {heads} heads.")
+        self.modalities = tuple(modalities)
+        self.norm, self.to_map = norm, _LAYOUTS[layout]
+        count, last = len(self.modalities), WIDTHS[-1]
+        self.encoders = nn.ModuleDict({m: PyramidEncoder(channels, norm) for m, channels in modalities.items()})
+        self.tokenisers = nn.ModuleDict({m: nn.Conv2d(last, width, 1) for m in modalities})
+        self.tables = nn.ParameterDict({m: nn.Parameter(torch.zeros(1, grid * grid, width)) for m in modalities})
+        self.intra = nn.ModuleDict({m: TokenBlock(width, heads, mlp, dropout) for m in modalities})
+        self.inter = TokenBlock(width, heads, mlp, dropout)
+        self.reduction = nn.Conv2d(count * width, count * last, 1)
+        self.decoder = FusedDecoder(count, num_classes, norm)
+        self.unimodal_decoder = UnimodalDecoder(num_classes, norm)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight)
+
+    def names(self, given: Mapping[str, Any]) -> list[str]:
+        """The keys of `given` in configured order; ValueError when there is none, or one the network does not know."""
+        unknown = set(given) - set(self.modalities)
+        if unknown or not given:
+            raise ValueError(f"expected a non-empty subset of {self.modalities}, got {tuple(given)}")
+        return [m for m in self.modalities if m in given]
+
+    def encode(self, images: Mapping[str, Tensor]) -> dict[str, Encoded]:
+        """{modality: B x C x H x W} for any non-empty subset -> {modality: `Encoded`} of the images padded to 16."""
+        return {m: self._encode(m, pad_to(images[m])) for m in self.names(images)}
+
+    def _encode(self, modality: str, image: Tensor) -> Encoded:
+        maps = self.encoders[modality](image)
+        tokens = tokens_of(self.tokenisers[modality](maps[-1]))
+        grid = maps[-1].shape[-2:]
+        tokens = self.intra[modality](tokens, resized_table(self.tables[modality], grid))
+        skips = maps[:-1]
+        if self.norm == "instance":
+            index = self.modalities.index(modality)
+            skips = [block.partial(index, x) for block, x in zip(self.decoder.fusion, skips, strict=False)]
+        return Encoded(modality_major_map(tokens, 1, grid), skips, maps if self.training else [])
+
+    def fuse(self, encoded: Mapping[str, Encoded], present: Present | None = None) -> tuple[Tensor, dict[str, Any]]:
+        """Logits of a subset; what is absent or masked is zero at every scale (dossier I.3).
+
+        Args:
+            encoded: entries of `encode` for any non-empty subset.
+            present: {modality: B bool}, which samples have it (finite values elsewhere are ignored); None = all.
+
+        Returns:
+            Logits B x K x H x W of the padded image, and extras: in training `scales`, logits at strides 16, 8, 4, 2.
+        """
+        names = self.names(encoded)
+        fused = [self._skip(i, {m: _kept(encoded[m].skips[i], present, m) for m in names}) for i in range(4)]
+        correlated = self._correlate({m: _kept(encoded[m].tokens, present, m) for m in names})
+        fused.append(self.decoder.fusion[-1](self.reduction(correlated)))
+        logits, scales = self.decoder.decode(fused, with_auxiliary=self.training)
+        return logits, {"scales": scales} if self.training else {}
+
+    def _with_zeros(self, given: Mapping[str, Tensor]) -> list[Tensor]:
+        """One tensor per configured modality, zeros for those that are not given."""
+        zeros = torch.zeros_like(next(iter(given.values())))
+        return [given.get(m, zeros) for m in self.modalities]
+
+    def _skip(self, scale: int, given: Mapping[str, Tensor]) -> Tensor:
+        """The fusion block of a scale; with `instance` absent modalities add nothing to the sum."""
+        block = self.decoder.fusion[scale]
+        if self.norm == "instance":
+            return block.finish(sum(given.values()))
+        return block(torch.cat(self._with_zeros(given), 1))
+
+    def _correlate(self, given: Mapping[str, Tensor]) -> Tensor:
+        """The transformer across modalities: maps B x D x h x w -> B x M D x h x w.
+
+        Tokens of absent modalities are their positions alone: a learned constant that takes part in the attention.
+        """
+        everything = self._with_zeros(given)
+        grid = everything[0].shape[-2:]
+        positions = torch.cat([resized_table(self.tables[m], grid) for m in self.modalities], 1)
+        tokens = self.inter(torch.cat([tokens_of(x) for x in everything], 1), positions)
+        return self.to_map(tokens, len(self.modalities), grid)
+
+    def unimodal(self, encoded: Mapping[str, Encoded]) -> dict[str, Tensor]:
+        """Logits B x K x H x W of each modality by itself, from its encoder's maps (not from its transformer).
+
+        Raises:
+            RuntimeError: the entries were encoded in eval mode, which does not keep the maps.
+        """
+        if not all(entry.maps for entry in encoded.values()):
+            raise RuntimeError("the unimodal decoder belongs to training: encode in training mode")
+        return {m: self.unimodal_decoder(entry.maps) for m, entry in encoded.items()}
+
+    def forward(self, images: Mapping[str, Tensor], present: Present | None = None) -> Tensor:
+        """Logits B x K x H x W of any non-empty subset."""
+        size = next(iter(images.values())).shape[-2:]
+        return to_image_size(self.fuse(self.encode(images), present)[0], size, stride=1)

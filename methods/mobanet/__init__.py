@@ -1,0 +1,1 @@
+"""MoBaNet: a frozen vision transformer, trained adapters, balanced fusion (arXiv 2603.17705)."""

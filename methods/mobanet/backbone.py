@@ -1,0 +1,267 @@
+"""The frozen vision transformers: built by name, run stage by stage, kept out of gradients, optimisers and checkpoints.
+
+Names are timm's (DINOv2: `vit_base_patch14_dinov2`, `vit_large_patch14_dinov2`; SAM: `samvit_base_patch16`,
+`samvit_large_patch16`), or one of `TINY`, ours for tests and miniatures.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from methods.parts.backbones import locate_weights
+from methods.parts.precision import no_autocast
+from usererror import UserError
+
+STAGES = 4
+# width 192 as in ViT-Ti; a patch of 8 px leaves a 128 px window as many tokens as 14 px leave one of 224
+_SMALL = {"patch_size": 8, "embed_dim": 192, "depth": 4, "num_heads": 3, "num_classes": 0}
+TINY: dict[str, dict[str, Any]] = {
+    "vit_tiny_patch8": {**_SMALL, "img_size": 128, "init_values": 1.0},
+    "samvit_tiny_patch8": {
+        **_SMALL,
+        "img_size": 128,
+        "use_rel_pos": True,
+        "window_size": 7,
+        "global_attn_indexes": (1, 3),
+        "neck_chans": None,
+    },
+}
+KNOWN = (
+    "vit_small_patch14_dinov2",
+    "vit_base_patch14_dinov2",
+    "vit_large_patch14_dinov2",
+    "samvit_base_patch16",
+    "samvit_large_patch16",
+    *TINY,
+)
+
+
+def _timm_model(name: str, pretrained: bool = False, file: Path | None = None) -> nn.Module:
+    """The model of timm, or ours of `TINY`, without a classifier."""
+    import timm
+    from timm.models.vision_transformer import VisionTransformer
+    from timm.models.vision_transformer_sam import VisionTransformerSAM
+
+    if name not in TINY:
+        overlay = {"file": str(file)} if file else None
+        return timm.create_model(name, pretrained=pretrained, pretrained_cfg_overlay=overlay, num_classes=0)
+    model = (VisionTransformerSAM if name.startswith("samvit") else VisionTransformer)(**TINY[name])
+    if pretrained:
+        model.load_state_dict(timm.models.load_state_dict(str(file)))
+    return model
+
+
+def _random_model(name: str, seed: int) -> nn.Module:
+    """Weights that (name, seed) determine, whatever was drawn before; nothing is drawn from the global generator."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        model = _timm_model(name)
+    for key, parameter in model.named_parameters():
+        # DINOv2 starts LayerScale at 1; timm at 1e-5, which would leave an untrained block without effect
+        if key.endswith("gamma"):
+            nn.init.ones_(parameter)
+    return model
+
+
+def _without_neck(model: nn.Module) -> nn.Module:
+    """SAM's neck is not used: features are taken between the blocks."""
+    if hasattr(model, "neck"):
+        model.neck = nn.Identity()
+    return model
+
+
+def build_vit(name: str, pretrained: bool, pretrained_path: str | None, seed: int) -> nn.Module:
+    """The transformer with pretrained weights (a file, the local cache, the hub) or with random ones of `seed`.
+
+    Raises:
+        UserError: a name that is no ViT of DINOv2's or SAM's form, or weights that cannot be had or do not fit.
+    """
+    import timm
+
+    if name not in TINY and not timm.is_model(name):
+        raise UserError(f"timm knows no backbone {name}; known to work here: {', '.join(KNOWN)}.")
+    if not pretrained:
+        return _without_neck(_random_model(name, seed))
+    file = locate_weights(name, pretrained_path)
+    try:
+        return _without_neck(_timm_model(name, True, file))
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"The weights of {name} from {file or 'the hub'} could not be loaded: {reason}") from error
+
+
+def digest(model: nn.Module) -> str:
+    """SHA-256 over names, types, shapes and bytes of a module's tensors; empty on the meta device."""
+    result = hashlib.sha256()
+    for name, value in sorted((*model.named_parameters(), *model.named_buffers())):
+        if value.is_meta:
+            return ""
+        result.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        result.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return result.hexdigest()
+
+
+def freeze(model: nn.Module) -> None:
+    """Turn every parameter into a buffer that is not saved.
+
+    What is no parameter has no gradient, no optimiser state and no weight decay, and it is in no checkpoint.
+    """
+    for module in model.modules():
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            delattr(module, name)
+            module.register_buffer(name, parameter.detach(), persistent=False)
+
+
+class FrozenViT(nn.Module):
+    """A frozen ViT in four stages of equal depth; gradients pass through it, none stays in it.
+
+    Its state is a note: the backbone's name, a hash of the frozen weights and where they come from. Loading compares
+    the note. Where it was built with `pretrained: false` and the note tells of pretrained weights, these are fetched
+    then, so that a checkpoint restores the network that was trained.
+
+    Args:
+        name: see the top of the file.
+        pretrained: pretrained weights, else random ones.
+        pretrained_path: weight file instead of the cache.
+        seed: of the random weights.
+
+    Raises:
+        UserError: see `build_vit`.
+    """
+
+    def __init__(self, name: str, pretrained: bool = False, pretrained_path: str | None = None, seed: int = 0) -> None:
+        super().__init__()
+        self.name, self.pretrained_path, self.seed = name, pretrained_path, seed
+        model = build_vit(name, pretrained, pretrained_path, seed)
+        self.sam = hasattr(model, "neck")
+        blocks, pos = getattr(model, "blocks", ()), getattr(model, "pos_embed", None)
+        form = pos is not None and (pos.ndim == 4 if self.sam else pos.shape[1] == model.patch_embed.num_patches + 1)
+        if not form or len(blocks) % STAGES or getattr(model, "num_prefix_tokens", 1) != 1:
+            raise UserError(f"{name} is no ViT of DINOv2's or SAM's form; known to work here: {', '.join(KNOWN)}.")
+        self.patch, self.width, self.depth = int(model.patch_embed.patch_size[0]), int(model.embed_dim), len(blocks)
+        self.hash = digest(model)
+        self.source: dict[str, Any] = {"pretrained": True} if pretrained else {"pretrained": False, "seed": seed}
+        freeze(model)
+        self.model = model
+
+    @property
+    def taps(self) -> tuple[int, ...]:
+        """Index of the last block of each stage."""
+        return tuple(self.depth * (stage + 1) // STAGES - 1 for stage in range(STAGES))
+
+    def trainable_patch_embedding(self) -> nn.Conv2d:
+        """A trainable copy of the frozen patch embedding, with its own storage."""
+        frozen = self.model.patch_embed.proj
+        copy = nn.Conv2d(3, self.width, self.patch, self.patch, device=frozen.weight.device)
+        with torch.no_grad():
+            copy.weight.copy_(frozen.weight)
+            copy.bias.copy_(frozen.bias)
+        return copy
+
+    def positions(self, grid: tuple[int, int]) -> Tensor:
+        """Positional embedding 1 x h x w x C of a grid of patches, interpolated bicubically without antialiasing.
+
+        DINOv2 (models without registers) passes scale factors with an offset of 0.1, (h + 0.1) / side, which enter
+        the sampling coordinates; SAM's is resized to the target size.
+        """
+        table = self.model.pos_embed
+        if not self.sam:
+            side = self.model.patch_embed.grid_size[0]
+            table = table[:, 1:].unflatten(1, (side, side))
+        if tuple(grid) == tuple(table.shape[1:3]):
+            return table
+        resize: Callable[..., Tensor] = partial(F.interpolate, mode="bicubic", align_corners=False, antialias=False)
+        with no_autocast(table.device):
+            rows = table.float().permute(0, 3, 1, 2)
+            if self.sam:
+                return resize(rows, size=tuple(grid)).permute(0, 2, 3, 1)
+            scale = tuple((length + 0.1) / side for length in grid)
+            return resize(rows, scale_factor=scale, recompute_scale_factor=False).permute(0, 2, 3, 1)
+
+    def embed(self, image: Tensor, convolution: nn.Module | None = None) -> Tensor:
+        """Patch tokens with positions, B x h x w x C, of a B x 3 x H x W image.
+
+        Args:
+            image: sides must be multiples of the patch size.
+            convolution: patch embedding; None for the frozen one.
+
+        Raises:
+            ValueError: other sides, which a convolution would crop without a word.
+        """
+        if image.shape[-2] % self.patch or image.shape[-1] % self.patch:
+            raise ValueError(f"image of {tuple(image.shape[-2:])} is not padded to multiples of {self.patch}")
+        tokens = (convolution or self.model.patch_embed.proj)(image).permute(0, 2, 3, 1)
+        return tokens + self.positions((tokens.shape[1], tokens.shape[2]))
+
+    def class_token(self, batch: int) -> Tensor | None:
+        """The class token with its position, B x 1 x C; None for SAM, which has none."""
+        if self.sam:
+            return None
+        return (self.model.cls_token + self.model.pos_embed[:, :1]).expand(batch, -1, -1)
+
+    def stage(self, number: int, token: Tensor | None, patches: Tensor) -> tuple[Tensor | None, Tensor]:
+        """Run the blocks of a stage on one stream.
+
+        Args:
+            number: 0 to 3.
+            token: the stream's class token B x 1 x C, or None.
+            patches: B x h x w x C.
+
+        Returns:
+            Both, after the stage's last block.
+        """
+        first = self.taps[number - 1] + 1 if number else 0
+        grid = patches.shape[1:3]
+        tokens = patches if token is None else torch.cat([token, patches.flatten(1, 2)], 1)
+        for block in self.model.blocks[first : self.taps[number] + 1]:
+            tokens = block(tokens)
+        return (None, tokens) if token is None else (tokens[:, :1], tokens[:, 1:].unflatten(1, grid))
+
+    def tap(self, patches: Tensor) -> Tensor:
+        """A stage's feature: the final LayerNorm, the same one after every stage; SAM has none."""
+        return patches if self.sam else self.model.norm(patches)
+
+    # ---- what a checkpoint says about it ---------------------------------------------------------------------------
+
+    def get_extra_state(self) -> Tensor:
+        """The note, as the bytes of a JSON object."""
+        note = {"backbone": self.name, "sha256": self.hash, **self.source}
+        return torch.tensor(list(json.dumps(note, sort_keys=True).encode()), dtype=torch.uint8)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Compare a note with what was built, and fetch pretrained weights that were left out at building.
+
+        Raises:
+            UserError: another backbone, or other frozen weights.
+        """
+        note = json.loads(bytes(state.tolist()))
+        if note["backbone"] != self.name:
+            raise UserError(f"The checkpoint was trained on the frozen backbone {note['backbone']}, not {self.name}.")
+        if note["pretrained"] and not self.source["pretrained"]:
+            self._fetch()
+        if note["sha256"] == self.hash:
+            return
+        then = "pretrained weights" if note["pretrained"] else f"random weights of seed {note['seed']}"
+        now = "pretrained" if self.source["pretrained"] else f"random, of seed {self.seed}"
+        raise UserError(
+            f"The frozen weights of {self.name} are not those the checkpoint was trained on: {then} with hash "
+            f"{note['sha256'][:12]}, here {now} with hash {self.hash[:12]}. Give the same weight file "
+            "(pretrained_path), or the same seed where pretrained: false."
+        )
+
+    def _fetch(self) -> None:
+        model = build_vit(self.name, True, self.pretrained_path, self.seed)
+        self.hash, self.source = digest(model), {"pretrained": True}
+        loaded = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+        with torch.no_grad():
+            for name, value in self.model.named_buffers():
+                value.copy_(loaded[name])

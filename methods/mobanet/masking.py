@@ -1,0 +1,87 @@
+"""MCRM: a rectangle of one modality of some samples is zeroed, and what the fused prediction gets wrong is learned.
+
+Paper section III-D (eq. 22-28), dossier 3.5. Everything happens on the images' device, without a copy to the host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+AREA, ASPECT = (0.1, 0.3), (0.5, 2.0)
+
+
+def masked_counts(batch: int, streams: int, ratio: float = 0.25) -> list[int]:
+    """How many samples of a batch lose a rectangle in each of the streams, with the rest going to the last ones.
+
+    The released code's split: int(ratio batch) samples, for two streams n // 2 and n - n // 2.
+    """
+    chosen = int(ratio * batch)
+    return [chosen // streams + (stream >= streams - chosen % streams) for stream in range(streams)]
+
+
+def choose(batch: int, streams: int, ratio: float, released: bool, device: torch.device) -> Tensor:
+    """Which stream each sample is masked in: int64 B, -1 for none.
+
+    Args:
+        batch: B.
+        streams: M.
+        ratio: share of the samples that are masked.
+        released: the samples that cannot be shared out evenly are masked in the last streams; by default a random
+            order of the streams decides, so that in the long run all are masked alike.
+        device: of the result.
+    """
+    numbers = [stream for stream, count in enumerate(masked_counts(batch, streams, ratio)) for _ in range(count)]
+    plan = torch.tensor(numbers + [-1] * (batch - len(numbers)), device=device)
+    if not released:
+        order = torch.rand(streams, device=device).argsort()
+        plan = torch.where(plan < 0, plan, order[plan.clamp(min=0)])
+    return plan[torch.rand(batch, device=device).argsort()]
+
+
+def rectangles(batch: int, size: tuple[int, int], device: torch.device) -> Tensor:
+    """One random rectangle per sample, bool B x H x W: area U(0.1, 0.3) of the image, width / height U(0.5, 2).
+
+    The sides are rounded and, in an image so long that they would not fit, cut to its sides.
+    """
+    height, width = size
+    draw = torch.rand(4, batch, device=device)
+    area = (AREA[0] + (AREA[1] - AREA[0]) * draw[0]) * (height * width)
+    aspect = ASPECT[0] + (ASPECT[1] - ASPECT[0]) * draw[1]
+    tall = (area / aspect).sqrt().round().clamp(max=height)
+    wide = (area * aspect).sqrt().round().clamp(max=width)
+    top = (draw[2] * (height - tall + 1)).floor()
+    left = (draw[3] * (width - wide + 1)).floor()
+    rows, columns = torch.arange(height, device=device), torch.arange(width, device=device)
+    inside_rows = (rows >= top[:, None]) & (rows < (top + tall)[:, None])
+    inside_columns = (columns >= left[:, None]) & (columns < (left + wide)[:, None])
+    return inside_rows[:, :, None] & inside_columns[:, None, :]
+
+
+def mask_regions(
+    images: Mapping[str, Tensor], present: Mapping[str, Tensor], ratio: float = 0.25, released: bool = False
+) -> dict[str, Tensor]:
+    """Images in which some samples have zeros in a rectangle of one modality; draws from torch's global generator.
+
+    Args:
+        images: {modality: B x C x H x W}, of one size, in the order of the streams.
+        present: {modality: bool B}; a sample with one modality only keeps all of it.
+        ratio: share of the samples that are masked, rounded down.
+        released: see `choose`.
+    """
+    first = next(iter(images.values()))
+    plan = choose(len(first), len(images), ratio, released, first.device)
+    inside = rectangles(len(first), (first.shape[-2], first.shape[-1]), first.device)
+    spare = torch.stack([present[m] for m in images]).sum(0) > 1
+    masked = {}
+    for stream, (m, image) in enumerate(images.items()):
+        hit = inside & ((plan == stream) & spare)[:, None, None]
+        masked[m] = image.masked_fill(hit[:, None], 0.0)
+    return masked
+
+
+def hard_pixels(logits: Tensor, mask: Tensor, ignore_index: int = 255) -> Tensor:
+    """Labels with every pixel that the logits get right set to `ignore_index` (eq. 26); no gradient passes."""
+    return mask.masked_fill(logits.detach().argmax(1) == mask, ignore_index)

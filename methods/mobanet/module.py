@@ -1,0 +1,156 @@
+"""MoBaNet as a Lightning module: variants, MCRM, losses and recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import ceil, cos, pi
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import LambdaLR
+
+from methods.base import AnyModalitySegmenter
+from methods.mobanet.masking import hard_pixels, mask_regions
+from methods.mobanet.network import MoBaNetNetwork, Prompts
+from methods.parts.heads import to_image_size
+from methods.parts.losses import cross_entropy
+from methods.parts.optim import Recipe, parameter_groups
+from methods.parts.subsets import SubsetRule, SubsetScope, draw_subsets
+from usererror import UserError
+
+WARMUP_EPOCHS, LAST_RATE = 5, 1e-6
+
+
+def epoch_cosine(epoch: int, epochs: int, last: float) -> float:
+    """Share of the peak rate in `epoch` (from 0) of `epochs`: fifths for five epochs, then a cosine from 1 to `last`.
+
+    In a run of less than ten epochs the warm-up is half of it.
+    """
+    warmup = min(WARMUP_EPOCHS, epochs // 2)
+    if epoch < warmup:
+        return (epoch + 1) / warmup
+    done = min(1.0, (epoch - warmup) / max(1, epochs - warmup))
+    return last + (1 - last) * 0.5 * (1 + cos(pi * done))
+
+
+class MoBaNet(AnyModalitySegmenter):
+    """MoBaNet and the rows of its ablation.
+
+    Variants: `mobanet_base` (streams averaged), `mobanet_cpia`, `mobanet_cpia_dgfm`, `mobanet` (with MCRM: all of it);
+    `mobanet_no_mcrm` is the third one under the name it has where missing modalities are compared.
+
+    Loss terms: `seg`, cross-entropy of the fused logits, and with MCRM `hard`, the sum of the auxiliary heads'
+    cross-entropies over the pixels that the fused logits get wrong, with the published weight 0.01. A sample that lacks
+    a modality does not train that modality's head.
+
+    Args:
+        modalities: name -> channels, in the dataset's order.
+        num_classes: K.
+        ignore_index: label value without loss.
+        seed: see the base class; also of the frozen weights where they are random.
+        loss_weights: see the base class.
+        optimizer: see the base class; lr 2e-4 and weight decay 0.01 are published.
+        backbone: `vit_base_patch14_dinov2`, `vit_large_patch14_dinov2`, `samvit_base_patch16`, `samvit_large_patch16`,
+            `vit_tiny_patch8` (small scale) or another timm ViT of these forms.
+        pretrained: its pretrained weights.
+        pretrained_path: local weight file.
+        cpia: `code` (prompts added to the tokens, as the published counts imply), `paper_eq9` (adapters) or `none`.
+        dgfm: gated fusion; false averages.
+        mcrm: masked rectangles and auxiliary heads in training.
+        mask_ratio: share of the samples with a masked rectangle, rounded down.
+        as_released: the sample that cannot be shared out evenly always loses a rectangle of the last modality, so that
+            batches of 4 or 6 never mask the first one; by default chance decides.
+        schedule: `epoch_cosine`, the published one, or `poly`, the benchmark's common one from `optimizer`.
+        subsets: what a training step shows; published is `full`.
+        subsets_per: a draw per sample or one per batch.
+
+    Raises:
+        UserError: an option that does not exist, or weights that cannot be had.
+    """
+
+    default_loss_weights: ClassVar[dict[str, float]] = {"seg": 1.0, "hard": 0.01}
+
+    def __init__(
+        self,
+        modalities: dict[str, int],
+        num_classes: int,
+        ignore_index: int = 255,
+        seed: int = 0,
+        loss_weights: dict[str, float] | None = None,
+        optimizer: Recipe = Recipe(lr=2e-4, weight_decay=1e-2),  # noqa: B008 - frozen, hence safe to share
+        backbone: str = "vit_base_patch14_dinov2",
+        pretrained: bool = True,
+        pretrained_path: str | None = None,
+        cpia: Prompts = "code",
+        dgfm: bool = True,
+        mcrm: bool = True,
+        mask_ratio: float = 0.25,
+        as_released: bool = False,
+        schedule: Literal["epoch_cosine", "poly"] = "epoch_cosine",
+        subsets: SubsetRule = "full",
+        subsets_per: SubsetScope = "sample",
+    ) -> None:
+        super().__init__(modalities, num_classes, ignore_index, seed, loss_weights, optimizer)
+        if schedule not in ("epoch_cosine", "poly"):
+            raise UserError(f"schedule {schedule!r} is neither epoch_cosine nor poly.")
+        if not 0 <= mask_ratio <= 1:
+            raise UserError(f"mask_ratio {mask_ratio} is a share of the samples, between 0 and 1.")
+        self.mcrm, self.mask_ratio, self.as_released = mcrm, mask_ratio, as_released
+        self.schedule, self.subsets, self.subsets_per = schedule, subsets, subsets_per
+        self.network = MoBaNetNetwork(
+            self.modalities,
+            num_classes,
+            backbone=backbone,
+            pretrained=pretrained,
+            pretrained_path=pretrained_path,
+            seed=seed,
+            cpia=cpia,
+            dgfm=dgfm,
+            heads=mcrm,
+        )
+        # distributed training would otherwise send the frozen weights around before every step
+        frozen = [name for name, _ in self.named_buffers() if name.startswith("network.backbone.")]
+        self._ddp_params_and_buffers_to_ignore = frozen
+
+    def decode(self, encoded: Mapping[str, Any], size: tuple[int, int]) -> Tensor:
+        """See the base class; the logits' stride is that of the patches."""
+        return to_image_size(self.network.fuse(encoded)[0], size, self.network.patch)
+
+    def training_losses(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Cross-entropy of the fused logits, and of the auxiliary heads where these are wrong."""
+        mask = batch["mask"]
+        if len(mask) < 2:
+            raise UserError("MoBaNet's decoder has batch statistics over one pooled pixel; use batches of at least 2.")
+        images = {m: self.network.pad(batch["image"][m]) for m in self.network.names(batch["image"])}
+        present = draw_subsets(self.subsets, {m: batch["available"][m] for m in images}, self.subsets_per)
+        if self.mcrm:
+            images = mask_regions(images, present, self.mask_ratio, self.as_released)
+        size, stride = mask.shape[-2:], self.network.patch
+        logits, extras = self.network.fuse(self.network.encode(images), present)
+        logits = to_image_size(logits, size, stride)
+        terms = {"seg": cross_entropy(logits, mask, self.ignore_index)}
+        if self.mcrm:
+            wrong = hard_pixels(logits, mask, self.ignore_index)
+            nobody = torch.zeros(len(mask), dtype=torch.bool, device=mask.device)
+            terms["hard"] = sum(
+                cross_entropy(
+                    to_image_size(guess, size, stride),
+                    wrong.masked_fill(~present.get(m, nobody)[:, None, None], self.ignore_index),
+                    self.ignore_index,
+                )
+                for m, guess in extras["heads"].items()
+            )
+        return terms
+
+    def configure_optimizers(self) -> Any:
+        """AdamW over the trainable parameters, with the published schedule per epoch or the common one per step."""
+        if self.schedule == "poly":
+            return super().configure_optimizers()
+        recipe, (steps, per_epoch) = self.recipe, self.schedule_length()
+        groups = parameter_groups(self.parameters(), recipe.weight_decay, recipe.no_decay_1d)
+        optimizer = AdamW(groups, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps)
+        epochs, last = ceil(steps / per_epoch), LAST_RATE / recipe.lr
+        scheduler = LambdaLR(optimizer, lambda epoch: epoch_cosine(epoch, epochs, last))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "epoch"}}

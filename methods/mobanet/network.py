@@ -1,0 +1,189 @@
+"""The MoBaNet network in plain torch: streams through one frozen ViT, prompts between them, gated fusion, UPerNet.
+
+Parameter-Efficient Modality-Balanced Symmetric Fusion for Multimodal Remote Sensing Semantic Segmentation,
+arXiv 2603.17705v1. Written from an analysis of the paper and of the released code (sauryeo/MoBaNet, without a licence
+of its own), of which nothing is copied. Ours: more than two streams, per-sample masks, caching between subsets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from methods.mobanet.backbone import STAGES, FrozenViT
+from methods.mobanet.decoder import LEVEL_WIDTH, AuxiliaryHead, UPerHead
+from methods.mobanet.fusion import CPIA, DGFM
+from methods.parts.backbones import to_three_channels
+from methods.parts.folding import FoldCache
+from methods.parts.heads import ChannelNorm
+from usererror import UserError
+
+Present = Mapping[str, Tensor]
+Prompts = Literal["code", "paper_eq9", "none"]
+
+
+class MoBaNetNetwork(nn.Module):
+    """MoBaNet.
+
+    Every configured modality is a stream; a missing one is an image of zeros, which after standardisation is the mean
+    colour or height and what MCRM writes into its rectangles. The first modality with three channels (else the first)
+    goes through the frozen patch embedding, every other one through a trainable copy.
+
+    Args:
+        modalities: name -> channels, in the dataset's order.
+        num_classes: K.
+        backbone: see `methods.mobanet.backbone`.
+        pretrained: pretrained weights for it; otherwise random ones.
+        pretrained_path: weight file instead of the cache.
+        seed: of the random weights.
+        cpia: `code` adds the prompt to the tokens, `paper_eq9` feeds it through an adapter, `none` leaves it out.
+        dgfm: gated fusion; false averages the streams.
+        heads: auxiliary head per stream, evaluated in training only.
+
+    Raises:
+        UserError: unknown `cpia`, or a backbone that cannot serve.
+    """
+
+    def __init__(
+        self,
+        modalities: Mapping[str, int],
+        num_classes: int,
+        backbone: str = "vit_base_patch14_dinov2",
+        pretrained: bool = False,
+        pretrained_path: str | None = None,
+        seed: int = 0,
+        cpia: Prompts = "code",
+        dgfm: bool = True,
+        heads: bool = True,
+    ) -> None:
+        super().__init__()
+        if cpia not in ("code", "paper_eq9", "none"):
+            raise UserError(f"cpia {cpia!r} is none of code, paper_eq9, none.")
+        self.modalities, count = tuple(modalities), len(modalities)
+        self.optical = next((m for m, channels in modalities.items() if channels == 3), self.modalities[0])
+        self.backbone = FrozenViT(backbone, pretrained, pretrained_path, seed)
+        self.patch, width = self.backbone.patch, self.backbone.width
+        others = [m for m in self.modalities if m != self.optical]
+        self.embeddings = nn.ModuleList(self.backbone.trainable_patch_embedding() for _ in others)
+        self._embedding_of = {m: index for index, m in enumerate(others)}
+        self.cpia: nn.ModuleList | None = None
+        if cpia != "none":
+            self.cpia = nn.ModuleList(CPIA(count, width, cpia == "paper_eq9") for _ in range(STAGES))
+        self.dgfm: nn.ModuleList | None = None
+        if dgfm and count > 1:
+            self.dgfm = nn.ModuleList(DGFM(count, width) for _ in range(STAGES))
+            self.norms = nn.ModuleList(ChannelNorm(width) for _ in range(STAGES))
+        self.projections = nn.ModuleList(nn.Conv2d(width, LEVEL_WIDTH, 1, bias=False) for _ in range(STAGES))
+        self.head = UPerHead(num_classes)
+        self.heads = nn.ModuleList(AuxiliaryHead(num_classes) for _ in self.modalities) if heads else None
+        self._blanks = {m: FoldCache() for m in self.modalities}
+        self._blank_grid = (0, 0)
+
+    def names(self, given: Mapping[str, Any]) -> list[str]:
+        """The keys of `given` in configured order; ValueError when there is none, or one the network does not know."""
+        unknown = set(given) - set(self.modalities)
+        if unknown or not given:
+            raise ValueError(f"expected a non-empty subset of {self.modalities}, got {tuple(given)}")
+        return [m for m in self.modalities if m in given]
+
+    def pad(self, image: Tensor) -> Tensor:
+        """Zeros below and to the right until both sides are multiples of the patch, as published."""
+        bottom, right = (-image.shape[-2]) % self.patch, (-image.shape[-1]) % self.patch
+        return F.pad(image, (0, right, 0, bottom)) if bottom or right else image
+
+    def encode(self, images: Mapping[str, Tensor]) -> dict[str, Any]:
+        """{modality: B x C x H x W} -> what it alone determines.
+
+        With CPIA that is its patch tokens B x h x w x C only, since the streams meet before the first block. Without,
+        it is the whole stream: its features B x C x h x w after each stage.
+        """
+        return {m: self._alone(m, self.pad(to_three_channels(images[m]))) for m in self.names(images)}
+
+    def _alone(self, modality: str, image: Tensor) -> Any:
+        embedding = None if modality == self.optical else self.embeddings[self._embedding_of[modality]]
+        tokens = self.backbone.embed(image, embedding)
+        return tokens if self.cpia is not None else [stage[0] for stage in self._stages([tokens])]
+
+    def _stages(self, streams: Sequence[Tensor]) -> list[list[Tensor]]:
+        """Patch tokens B x h x w x C of the streams -> per stage their features B x C x h x w."""
+        streams = list(streams)
+        tokens = [self.backbone.class_token(len(patches)) for patches in streams]
+        features = []
+        for number in range(STAGES):
+            if self.cpia is not None:
+                streams = self.cpia[number](streams)
+            for index, patches in enumerate(streams):
+                tokens[index], streams[index] = self.backbone.stage(number, tokens[index], patches)
+            features.append([self.backbone.tap(patches).permute(0, 3, 1, 2) for patches in streams])
+        return features
+
+    def _blank(self, modality: str, grid: tuple[int, int]) -> Any:
+        """The entry of `encode` for one image of zeros; in eval without gradients kept until weights or grid change."""
+        if grid != self._blank_grid:
+            for cache in self._blanks.values():
+                cache.clear()
+            self._blank_grid = grid
+        proj = self.backbone.model.patch_embed.proj
+        size = (grid[0] * self.patch, grid[1] * self.patch)
+
+        def make() -> Any:
+            return self._alone(modality, proj.weight.new_zeros(1, 3, *size))
+
+        return self._blanks[modality].get([*self.embeddings.parameters(), *self.backbone.buffers()], make)
+
+    def _present(self, encoded: Mapping[str, Any], present: Present | None) -> list[Any]:
+        """Entries of all configured modalities; absent and masked ones are those of zeros."""
+        first = next(iter(encoded.values()))
+        if isinstance(first, Tensor):
+            batch, grid = len(first), (first.shape[1], first.shape[2])
+        else:
+            batch, grid = len(first[0]), (first[0].shape[2], first[0].shape[3])
+        entries = []
+        for m in self.modalities:
+            if m in encoded and present is None:
+                entries.append(encoded[m])
+                continue
+            blank = self._blank(m, grid)
+            keep = present[m] if m in encoded else None
+            if isinstance(blank, Tensor):
+                entries.append(_where(keep, encoded.get(m), blank, batch))
+            else:
+                given = encoded.get(m) or [None] * STAGES
+                entries.append([_where(keep, x, y, batch) for x, y in zip(given, blank, strict=True)])
+        return entries
+
+    def fuse(self, encoded: Mapping[str, Any], present: Present | None = None) -> tuple[Tensor, dict[str, Any]]:
+        """Logits of a subset.
+
+        Args:
+            encoded: entries of `encode` for any non-empty subset; the other configured modalities are absent.
+            present: {modality: B bool}, which samples have it (finite values elsewhere are ignored); None = all.
+
+        Returns:
+            Logits B x K x h x w at the stride of the patches, and extras: in training with auxiliary heads `heads`,
+            {modality: B x K x h x w} for every configured modality.
+        """
+        encoded = {m: encoded[m] for m in self.names(encoded)}
+        entries = self._present(encoded, present)
+        stages = self._stages(entries) if self.cpia is not None else [list(s) for s in zip(*entries, strict=True)]
+        logits = self.head([self.projections[number](self._fused(number, s)) for number, s in enumerate(stages)])
+        if self.heads is None or not self.training:
+            return logits, {}
+        shallow = zip(self.modalities, self.heads, stages[0], strict=True)
+        return logits, {"heads": {m: head(self.projections[0](features)) for m, head, features in shallow}}
+
+    def _fused(self, number: int, streams: Sequence[Tensor]) -> Tensor:
+        if self.dgfm is None:
+            return sum(streams) / len(streams)
+        return self.norms[number](self.dgfm[number](streams))
+
+
+def _where(keep: Tensor | None, given: Tensor | None, blank: Tensor, batch: int) -> Tensor:
+    """`given` where `keep` says so (nowhere for None), else the one `blank`, expanded to the batch."""
+    if keep is None or given is None:
+        return blank.expand(batch, -1, -1, -1)
+    return torch.where(keep[:, None, None, None], given, blank)

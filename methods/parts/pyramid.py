@@ -1,0 +1,233 @@
+"""The thin convolutional U-Net of mmFormer and its descendants: encoder, fusion blocks and decoders, in two dimensions.
+
+Source: mmFormer's second public release (Apache-2.0, YaoZhang93/mmFormer b18663a), which is three-dimensional, and its
+2-D form in GEMMNet (arXiv 2509.11102); written anew from a description, nothing is copied. Layers have PyTorch's
+default initialisation; a method with another one applies it to its whole network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+WIDTHS = (8, 16, 32, 64, 128)
+STRIDE = 16  # of the last map
+LEAST = 32  # shortest side that leaves the last map something to reflect
+EPS = 1e-5
+SLOPE = 0.2
+
+NormKind = Literal["instance", "layer"]
+
+
+def pad_to(image: Tensor, multiple: int = STRIDE, at_least: int = LEAST) -> Tensor:
+    """Replicate the lower and right edge of B x C x H x W until both sides are multiples, and not below `at_least`.
+
+    `heads.to_image_size(logits, size, stride=1)` crops what the network makes of it.
+    """
+    bottom, right = (max(at_least, -(-side // multiple) * multiple) - side for side in image.shape[-2:])
+    return F.pad(image, (0, right, 0, bottom), mode="replicate") if bottom or right else image
+
+
+def normalise(features: Tensor, norm: NormKind) -> Tensor:
+    """B x C x H x W with mean 0 and biased variance 1, without scale or shift, eps 1e-5.
+
+    `instance`: every channel of every sample by itself. `layer`: every sample as a whole, over C, H and W.
+    """
+    return F.instance_norm(features, eps=EPS) if norm == "instance" else F.group_norm(features, 1, eps=EPS)
+
+
+class PreConv(nn.Module):
+    """Norm, LeakyReLU(0.2), convolution with bias.
+
+    Args:
+        c_in: channels of the input.
+        c_out: channels of the output.
+        kernel: its side, odd; the padding keeps the size at stride 1.
+        stride: of the convolution.
+        padding_mode: `reflect` in encoders and decoders, `zeros` in fusion blocks.
+        norm: `instance` or `layer`, see `normalise`.
+
+    Raises:
+        ValueError: unknown norm.
+    """
+
+    def __init__(
+        self,
+        c_in: int,
+        c_out: int,
+        kernel: int = 3,
+        stride: int = 1,
+        padding_mode: Literal["reflect", "zeros"] = "reflect",
+        norm: NormKind = "instance",
+    ) -> None:
+        super().__init__()
+        if norm not in get_args(NormKind):
+            raise ValueError(f"norm {norm!r} is none of {get_args(NormKind)}")
+        self.norm: NormKind = norm
+        mode = padding_mode if kernel > 1 else "zeros"  # nothing is padded
+        self.conv = nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, padding_mode=mode)
+
+    def activate(self, features: Tensor) -> Tensor:
+        """What comes before the convolution, shape unchanged; zeros stay zeros with `instance`."""
+        return F.leaky_relu(normalise(features, self.norm), SLOPE)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """B x c_in x H x W -> B x c_out x H/stride x W/stride."""
+        return self.conv(self.activate(features))
+
+
+class PyramidEncoder(nn.Module):
+    """Five stages, each a first convolution (stride 2 from the second on) and a residual pair of PreConvs.
+
+    Args:
+        channels: of the image.
+        norm: see `normalise`.
+    """
+
+    def __init__(self, channels: int, norm: NormKind = "instance") -> None:
+        super().__init__()
+        # the first convolution sees the image as it is: no norm, no activation
+        firsts: list[nn.Module] = [nn.Conv2d(channels, WIDTHS[0], 3, padding=1, padding_mode="reflect")]
+        firsts += [PreConv(c, 2 * c, stride=2, norm=norm) for c in WIDTHS[:-1]]
+        self.firsts = nn.ModuleList(firsts)
+        self.pairs = nn.ModuleList(nn.Sequential(PreConv(c, c, norm=norm), PreConv(c, c, norm=norm)) for c in WIDTHS)
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """B x c x H x W, sides multiples of 16 and at least 32 -> maps of widths 8 to 128 at strides 1 to 16."""
+        maps, features = [], image
+        for first, pair in zip(self.firsts, self.pairs, strict=True):
+            features = first(features)
+            features = features + pair(features)
+            maps.append(features)
+        return maps
+
+
+class FusionBlock(nn.Module):
+    """Three PreConvs on the channel concatenation of the modalities' maps: 1x1 (M c -> c), 3x3, 1x1.
+
+    With `instance` the first one separates over the modalities (its norm and activation are per channel, its
+    convolution linear): `finish(sum of partial(m, map_m))` equals `forward`, and a modality of zeros adds nothing.
+
+    Args:
+        modalities: their number M.
+        channels: c, of one modality's map.
+        norm: see `normalise`.
+    """
+
+    def __init__(self, modalities: int, channels: int, norm: NormKind = "instance") -> None:
+        super().__init__()
+        self.modalities = modalities
+        self.first = PreConv(modalities * channels, channels, 1, norm=norm)
+        self.rest = nn.Sequential(
+            PreConv(channels, channels, 3, padding_mode="zeros", norm=norm), PreConv(channels, channels, 1, norm=norm)
+        )
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """B x M c x h x w, modality after modality -> B x c x h x w."""
+        return self.rest(self.first(maps))
+
+    def partial(self, index: int, features: Tensor) -> Tensor:
+        """What modality number `index` adds to the first convolution, without its bias; B x c x h x w both.
+
+        Raises:
+            ValueError: the norm is `layer`, whose statistics mix the modalities.
+        """
+        if self.first.norm != "instance":
+            raise ValueError("only with the norm `instance` does the fusion separate over the modalities")
+        weight = self.first.conv.weight.chunk(self.modalities, dim=1)[index]
+        return F.conv2d(self.first.activate(features), weight)
+
+    def finish(self, total: Tensor) -> Tensor:
+        """The sum of the present modalities' `partial` B x c x h x w -> the block's output, same shape."""
+        return self.rest(total + self.first.conv.bias[:, None, None])
+
+
+class _UpStep(nn.Module):
+    """One step of a decoder: the map below doubled in size and halved in width, joined with the skip of this scale."""
+
+    def __init__(self, channels: int, norm: NormKind) -> None:
+        super().__init__()
+        self.lift = PreConv(2 * channels, channels, norm=norm)
+        self.merge = PreConv(2 * channels, channels, norm=norm)
+        self.mix = PreConv(channels, channels, 1, norm=norm)
+
+    def raise_up(self, below: Tensor) -> Tensor:
+        """B x 2c x h x w -> B x c x 2h x 2w."""
+        return self.lift(F.interpolate(below, scale_factor=2.0, mode="bilinear", align_corners=True))
+
+    def join(self, left: Tensor, right: Tensor) -> Tensor:
+        """Two maps B x c x h x w, in the order of their channels -> one."""
+        return self.mix(self.merge(torch.cat([left, right], 1)))
+
+
+def _steps(norm: NormKind) -> nn.ModuleList:
+    """From stride 8 to stride 1."""
+    return nn.ModuleList(_UpStep(c, norm) for c in reversed(WIDTHS[:-1]))
+
+
+class FusedDecoder(nn.Module):
+    """Fusion blocks at five scales, the decoder behind them, its head, and heads at four coarser scales.
+
+    Args:
+        modalities: their number M (the released 3-D code passes the number of classes here, which is the same on its
+            data and fails elsewhere).
+        num_classes: K.
+        norm: see `normalise`.
+        auxiliary: build the heads at strides 16, 8, 4, 2.
+    """
+
+    def __init__(self, modalities: int, num_classes: int, norm: NormKind = "instance", auxiliary: bool = True) -> None:
+        super().__init__()
+        self.fusion = nn.ModuleList(FusionBlock(modalities, c, norm) for c in WIDTHS)
+        self.steps = _steps(norm)
+        self.head = nn.Conv2d(WIDTHS[0], num_classes, 1)
+        widths = reversed(WIDTHS[1:]) if auxiliary else ()
+        self.heads = nn.ModuleList(nn.Conv2d(c, num_classes, 1) for c in widths)
+
+    def forward(self, maps: Sequence[Tensor], with_auxiliary: bool = False) -> tuple[Tensor, list[Tensor]]:
+        """Five concatenations B x M c_i x H/2^i x W/2^i, finest first -> see `decode`."""
+        return self.decode([block(features) for block, features in zip(self.fusion, maps, strict=True)], with_auxiliary)
+
+    def decode(self, fused: Sequence[Tensor], with_auxiliary: bool = False) -> tuple[Tensor, list[Tensor]]:
+        """From the outputs of the five fusion blocks on.
+
+        Args:
+            fused: B x c_i x H/2^i x W/2^i, finest first.
+            with_auxiliary: compute the auxiliary logits.
+
+        Returns:
+            Logits B x K x H x W, and the logits at strides 16, 8, 4, 2 (an empty list without auxiliary heads).
+        """
+        *skips, state = fused
+        states = [state]
+        for step, skip in zip(self.steps, reversed(skips), strict=True):
+            states.append(step.join(skip, step.raise_up(states[-1])))
+        # zip stops at the last head: the finest state has its own
+        coarse = [head(state) for head, state in zip(self.heads, states, strict=False)] if with_auxiliary else []
+        return self.head(states[-1]), coarse
+
+
+class UnimodalDecoder(nn.Module):
+    """The same chain on the maps of one modality, without fusion and auxiliary heads; all modalities share it.
+
+    Args:
+        num_classes: K.
+        norm: see `normalise`.
+    """
+
+    def __init__(self, num_classes: int, norm: NormKind = "instance") -> None:
+        super().__init__()
+        self.steps = _steps(norm)
+        self.head = nn.Conv2d(WIDTHS[0], num_classes, 1)
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        """Five maps of a `PyramidEncoder` -> logits B x K x H x W."""
+        *skips, state = maps
+        for step, skip in zip(self.steps, reversed(skips), strict=True):
+            # the released order: here the lifted map comes first
+            state = step.join(step.raise_up(state), skip)
+        return self.head(state)

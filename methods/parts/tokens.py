@@ -1,0 +1,97 @@
+"""Transformer blocks on the tokens of maps, their position tables, and the way back from tokens to a map.
+
+Source: mmFormer's second public release and GEMMNet (arXiv 2509.11102, sections 3.1 and 3.2); written anew from a
+description.
+"""
+
+from __future__ import annotations
+
+from math import isqrt
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class TokenBlock(nn.Module):
+    """One pre-norm transformer block that first adds the positions (mmFormer; GEMMNet's HyFEx).
+
+    t <- t + P;  t <- t + drop(drop(W_o attention(LN(t)) + b_o));  t <- t + drop(W_2 drop(GELU(W_1 LN(t)))). Queries,
+    keys and values have no bias; dropout also acts on the attention weights; the GELU is exact.
+
+    Args:
+        width: D, a multiple of `heads`.
+        heads: of the attention.
+        mlp: hidden width of the feed-forward part.
+        dropout: share dropped in training.
+
+    Raises:
+        ValueError: the heads do not divide the width.
+    """
+
+    def __init__(self, width: int, heads: int, mlp: int, dropout: float = 0.1) -> None:
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"{heads} heads do not divide a width of {width}")
+        self.heads, self.dropout = heads, dropout
+        self.norm = nn.LayerNorm(width)
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.proj = nn.Linear(width, width)
+        # two dropouts in a row, as released
+        self.drop = nn.Sequential(nn.Dropout(dropout), nn.Dropout(dropout))
+        self.mlp = nn.Sequential(
+            nn.LayerNorm(width),
+            nn.Linear(width, mlp),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(mlp, width),
+            nn.Dropout(dropout),
+        )
+
+    def attention(self, tokens: Tensor) -> Tensor:
+        """Multi-head self-attention B x L x D -> B x L x D, before the output projection."""
+        query, key, value = self.qkv(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        dropped = self.dropout if self.training else 0.0
+        return F.scaled_dot_product_attention(query, key, value, dropout_p=dropped).transpose(1, 2).flatten(2)
+
+    def forward(self, tokens: Tensor, positions: Tensor) -> Tensor:
+        """Tokens B x L x D and positions 1 x L x D -> B x L x D."""
+        tokens = tokens + positions
+        tokens = tokens + self.drop(self.proj(self.attention(self.norm(tokens))))
+        return tokens + self.mlp(tokens)
+
+
+def resized_table(table: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Position table of a square grid 1 x g*g x D -> 1 x h*w x D, bicubic; the same tensor at its own grid.
+
+    Raises:
+        ValueError: the table's grid is not square.
+    """
+    side = isqrt(table.shape[1])
+    if side * side != table.shape[1]:
+        raise ValueError(f"a table of {table.shape[1]} positions is not one of a square grid")
+    if (side, side) == tuple(grid):
+        return table
+    square = table.transpose(1, 2).unflatten(2, (side, side))
+    return tokens_of(F.interpolate(square, size=tuple(grid), mode="bicubic", align_corners=False))
+
+
+def tokens_of(features: Tensor) -> Tensor:
+    """A map B x D x h x w -> its tokens row by row, B x h*w x D."""
+    return features.flatten(2).transpose(1, 2)
+
+
+def modality_major_map(tokens: Tensor, modalities: int, grid: tuple[int, int]) -> Tensor:
+    """Sequence [modality 0; modality 1; ...] B x M h*w x D -> map B x M*D x h x w, every token at its own place."""
+    maps = tokens.unflatten(1, (modalities, *grid))
+    return maps.permute(0, 1, 4, 2, 3).flatten(1, 2)
+
+
+def sequential_map(tokens: Tensor, modalities: int, grid: tuple[int, int]) -> Tensor:
+    """The released view: cell n of the map holds the sequence's entries M n to M n + M - 1, all of one modality.
+
+    Same shapes as `modality_major_map`; the map does not lie on the image (of two modalities, the first fills the upper
+    half).
+    """
+    batch, _, width = tokens.shape
+    return torch.reshape(tokens, (batch, *grid, modalities * width)).permute(0, 3, 1, 2)

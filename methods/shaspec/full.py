@@ -1,0 +1,186 @@
+"""The published encoder and decoder of ShaSpec in two dimensions (dossier II.2 and II.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from methods.parts.folding import FoldCache
+from methods.shaspec.layers import (
+    StandardisedConv,
+    activate,
+    basic_block,
+    bottleneck_stage,
+    conv_norm_act,
+    initialise,
+    norm,
+    standardised,
+)
+
+BLOCKS = (3, 4, 6, 3)
+STAGES = (1, 2, 4, 5)  # widths of the bottlenecks, in units of the stem's
+DILATIONS = (2, 4, 8)
+
+
+class Features(NamedTuple):
+    """What an encoder makes of an image: skip `maps` finest first, `vector` B x C, `output` B x C x h x w."""
+
+    maps: list[Tensor]
+    vector: Tensor
+    output: Tensor
+
+
+class DeadNorm(nn.InstanceNorm2d):
+    """Instance norm of single values, which the framework refuses: what is left is the shift, a constant."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """B x C x 1 x 1 -> the same shape; without information and without gradient, but with a graph."""
+        centred = features - features
+        return self.weight[:, None, None] * centred + self.bias[:, None, None]
+
+
+class ASPP(nn.Module):
+    """Five views of a map (1x1; 3x3 of dilation 2, 4, 8; its mean), concatenated, and a 1x1 convolution.
+
+    Args:
+        channels: of input, views and output.
+        pooling_norm: norm the view of the mean as released: it then carries no information (dossier S2). Without, it
+            has a bias instead.
+    """
+
+    def __init__(self, channels: int, pooling_norm: bool) -> None:
+        super().__init__()
+        self.views = nn.ModuleList([conv_norm_act(channels, channels, 1)])
+        self.views.extend(conv_norm_act(channels, channels, 3, dilation=dilation) for dilation in DILATIONS)
+        self.pooled = nn.Sequential(StandardisedConv(channels, channels, 1, bias=not pooling_norm))
+        if pooling_norm:
+            self.pooled.append(DeadNorm(channels, affine=True))
+        self.join = conv_norm_act(5 * channels, channels, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """B x C x h x w -> the same shape."""
+        pooled = activate(self.pooled(features.mean((2, 3), keepdim=True)))
+        views = [view(features) for view in self.views]
+        return self.join(torch.cat([*views, pooled.expand_as(views[0])], 1))
+
+
+class ResidualEncoder(nn.Module):
+    """A ResNet-50 with a narrower last stage, reduced to 4 widths, and an ASPP.
+
+    Args:
+        channels: of the image.
+        width: of the stem; 64 is published.
+        pooling_norm: see `ASPP`.
+    """
+
+    def __init__(self, channels: int, width: int, pooling_norm: bool) -> None:
+        super().__init__()
+        self.stem = conv_norm_act(channels, width, 7, 2)
+        self.shrink = nn.MaxPool2d(3, 2, 1)
+        inputs = (width, *(4 * width * unit for unit in STAGES))
+        self.stages = nn.ModuleList(
+            bottleneck_stage(c_in, width * unit, blocks, 1 if index == 0 else 2)
+            for index, (c_in, unit, blocks) in enumerate(zip(inputs[:-1], STAGES, BLOCKS, strict=True))
+        )
+        self.reduction = conv_norm_act(inputs[-1], 4 * width, 1)
+        self.aspp = ASPP(4 * width, pooling_norm)
+        initialise(self)
+
+    def forward(self, image: Tensor) -> Features:
+        """B x c x H x W, sides multiples of 32 and at least 64 -> maps at strides 2, 4, 8, 16 and the output at 32.
+
+        The vector, which tells the modality, is taken before the ASPP (dossier S9).
+        """
+        maps = [self.stem(image)]
+        features = self.shrink(maps[0])
+        for stage in self.stages:
+            features = stage(features)
+            maps.append(features)
+        reduced = self.reduction(maps.pop())
+        return Features(maps, reduced.mean((2, 3)), self.aspp(reduced))
+
+
+class SkipDecoder(nn.Module):
+    """Transposed convolutions with residual blocks; before each block a skip of all modalities' maps is added.
+
+    The skip's 1x1 convolution over the concatenated modalities is linear: `skips` gives one modality's part of it,
+    `forward` takes the sum.
+
+    Args:
+        modalities: their number M.
+        num_classes: K.
+        width: of the encoders' stem.
+    """
+
+    stride = 2
+    multiple, at_least = 32, 64  # an instance norm of a single pixel would leave nothing of it
+
+    def __init__(self, modalities: int, num_classes: int, width: int) -> None:
+        super().__init__()
+        self.modalities = modalities
+        widths = (4 * width, 2 * width, width, width // 2)
+        sources = (16 * width, 8 * width, 4 * width, width)
+        inputs = (modalities * widths[0], *widths[:-1])
+        pairs = list(zip(inputs, widths, strict=True))
+        self.lifts = nn.ModuleList(nn.ConvTranspose2d(a, b, 2, 2, bias=False) for a, b in pairs)
+        pairs = list(zip(sources, widths, strict=True))
+        self.joins = nn.ModuleList(StandardisedConv(modalities * a, b, 1) for a, b in pairs)
+        self.norms = nn.ModuleList(norm(c) for c in widths)
+        self.blocks = nn.ModuleList(basic_block(c) for c in widths)
+        self.head = nn.Conv2d(widths[-1], num_classes, 1, bias=False)
+        self._absent: dict[tuple[int, ...], FoldCache] = {}
+        initialise(self)
+
+    def train(self, mode: bool = True) -> SkipDecoder:
+        """Switch mode; a new eval phase computes the absent modalities' skips anew."""
+        self._absent.clear()
+        return super().train(mode)
+
+    def skips(self, index: int, maps: Sequence[Tensor]) -> list[Tensor]:
+        """What modality number `index` adds to each skip, finest first; `maps` are the shared encoder's."""
+        parts = [standardised(join.weight).chunk(self.modalities, 1)[index] for join in reversed(self.joins)]
+        return [F.conv2d(features, part) for features, part in zip(maps, parts, strict=True)]
+
+    def absent(self, shared: Callable[[Tensor], Features], image: Tensor) -> list[list[Tensor]]:
+        """What each modality adds when it is missing: `skips` of an image of zeros, as released (dossier S5).
+
+        No gradient passes through the encoder here. The features of a constant image vary little or not at all, and an
+        instance norm multiplies the gradient of such a map by up to 316: through 40 of them it overflows.
+
+        Args:
+            shared: the shared encoder.
+            image: 1 x c x H x W of zeros.
+
+        Returns:
+            A list as of `skips` for each modality. In eval mode it is kept for this size until a weight changes.
+        """
+
+        def make() -> list[list[Tensor]]:
+            with torch.no_grad():
+                maps = shared(image).maps
+            return [self.skips(index, maps) for index in range(self.modalities)]
+
+        if self.training:
+            return make()
+        cache = self._absent.setdefault(tuple(image.shape), FoldCache())
+        return cache.get([*shared.parameters(), *(join.weight for join in self.joins)], make)
+
+    def forward(self, fused: Sequence[Tensor], skips: Sequence[Tensor]) -> Tensor:
+        """Decode.
+
+        Args:
+            fused: B x C x H/32 x W/32 for each modality, missing ones included.
+            skips: the sums of `skips` over all modalities, finest first.
+
+        Returns:
+            Logits B x K x H/2 x W/2.
+        """
+        state = torch.cat(list(fused), 1)
+        layers = zip(self.lifts, reversed(skips), self.norms, self.blocks, strict=True)
+        for lift, skip, normed, block in layers:
+            state = block(lift(state) + activate(normed(skip)))
+        return self.head(state)

@@ -1,0 +1,67 @@
+"""The light variant: mmFormer's thin encoders and decoder in place of ShaSpec's own (dossier II.4, "small")."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from methods.parts.pyramid import LEAST, STRIDE, FusedDecoder, PyramidEncoder
+from methods.shaspec.full import Features
+from methods.shaspec.layers import initialise
+
+
+class LightEncoder(nn.Module):
+    """A `PyramidEncoder`; its last map is the output, and its mean the vector.
+
+    Args:
+        channels: of the image.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.pyramid = PyramidEncoder(channels)
+        initialise(self)
+
+    def forward(self, image: Tensor) -> Features:
+        """B x c x H x W, sides multiples of 16 and at least 32 -> maps at strides 1 to 8 and the output at 16."""
+        *maps, output = self.pyramid(image)
+        return Features(maps, output.mean((2, 3)), output)
+
+
+class LightDecoder(nn.Module):
+    """mmFormer's decoder with fusion blocks on the shared encoder's maps, without auxiliary heads.
+
+    Args:
+        modalities: their number M.
+        num_classes: K.
+    """
+
+    stride = 1
+    multiple, at_least = STRIDE, LEAST
+
+    def __init__(self, modalities: int, num_classes: int) -> None:
+        super().__init__()
+        self.modalities = modalities
+        self.decoder = FusedDecoder(modalities, num_classes, auxiliary=False)
+        initialise(self)
+
+    def skips(self, index: int, maps: Sequence[Tensor]) -> list[Tensor]:
+        """What modality number `index` adds to each fusion block, finest first."""
+        blocks = self.decoder.fusion[:-1]
+        return [block.partial(index, features) for block, features in zip(blocks, maps, strict=True)]
+
+    def absent(self, shared: Callable[[Tensor], Features], image: Tensor) -> list[list[Tensor]]:
+        """What each modality adds when it is missing: nothing.
+
+        It is what an image of zeros adds. Reflected borders keep a constant image's features constant, and the fusion
+        block begins with an instance norm, which makes zeros of them.
+        """
+        return [[image.new_zeros(())] * (len(self.decoder.fusion) - 1)] * self.modalities
+
+    def forward(self, fused: Sequence[Tensor], skips: Sequence[Tensor]) -> Tensor:
+        """As `SkipDecoder.forward`; logits B x K x H x W."""
+        *blocks, last = self.decoder.fusion
+        maps = [block.finish(skip) for block, skip in zip(blocks, skips, strict=True)]
+        return self.decoder.decode([*maps, last(torch.cat(list(fused), 1))])[0]

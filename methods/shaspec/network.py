@@ -1,0 +1,173 @@
+"""ShaSpec in plain torch: one shared and M specific encoders, residual fusion, generated features for missing ones.
+
+H. Wang et al., "Multi-modal Learning with Missing Modality via Shared-Specific Feature Modelling", CVPR 2023, arXiv
+2307.14126. Written from an analysis of the released 3-D code (billhhh/ShaSpec, no licence), of which nothing is copied.
+Changed: two dimensions, any number of modalities with any channels, exclusive classes, per-sample masks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from methods.parts.pyramid import WIDTHS, pad_to
+from methods.shaspec.full import ResidualEncoder, SkipDecoder
+from methods.shaspec.layers import StandardisedConv
+from methods.shaspec.light import LightDecoder, LightEncoder
+from usererror import UserError
+
+PUBLISHED = "resnet50_w64"
+LIGHT = "pyramid"
+Missing = Literal["mean", "first"]
+Present = Mapping[str, Tensor]
+
+
+class Entry(NamedTuple):
+    """A modality's part: `shared` r, `fused` f (B x C x h x w), its `skips`, and `vector` B x C for the classifier."""
+
+    shared: Tensor
+    fused: Tensor
+    skips: list[Tensor]
+    vector: Tensor
+
+
+def repeat_channels(image: Tensor, channels: int) -> Tensor:
+    """B x c x H x W -> B x `channels` x H x W, the channels repeated in turn; without parameters."""
+    if image.shape[1] == channels:
+        return image
+    return image[:, torch.arange(channels, device=image.device) % image.shape[1]]
+
+
+def stem_width(backbone: str) -> int:
+    """The width of the encoders' stem, to which all others are proportional: w of `resnet50_w<w>`, 0 of `pyramid`.
+
+    Raises:
+        UserError: neither, or an odd width.
+    """
+    if backbone == LIGHT:
+        return 0
+    width = backbone.removeprefix("resnet50_w")
+    if width == backbone or not width.isdecimal() or int(width) == 0 or int(width) % 2:
+        raise UserError(
+            f"ShaSpec has no backbone {backbone!r}: it is {PUBLISHED} or another even width, such as resnet50_w16, or "
+            f"{LIGHT}, the thin encoders of mmFormer."
+        )
+    return int(width)
+
+
+class ShaSpecNetwork(nn.Module):
+    """Shared-specific network: the published structure, or the light one with mmFormer's encoders and decoder.
+
+    Args:
+        modalities: name -> channels, in the dataset's order.
+        num_classes: K.
+        backbone: see `stem_width`.
+        missing: the feature of a missing modality is the `mean` of the available shared features (paper eq. 4) or that
+            of the `first` available modality (as released, dossier S1).
+        pooling_norm: see `full.ASPP`; no concern of `pyramid`.
+
+    Raises:
+        UserError: an option that does not exist.
+    """
+
+    def __init__(
+        self,
+        modalities: Mapping[str, int],
+        num_classes: int,
+        backbone: str = PUBLISHED,
+        missing: Missing = "mean",
+        pooling_norm: bool = False,
+    ) -> None:
+        super().__init__()
+        if missing not in ("mean", "first"):
+            raise UserError(f"ShaSpec's missing {missing!r} is neither mean nor first.")
+        width = stem_width(backbone)
+        self.modalities, self.missing = tuple(modalities), missing
+        self.channels = max(modalities.values())
+        count, inner = len(self.modalities), 4 * width if width else WIDTHS[-1]
+        encoders = [
+            ResidualEncoder(c, width, pooling_norm) if width else LightEncoder(c)
+            for c in (self.channels, *modalities.values())
+        ]
+        self.shared, self.specific = encoders[0], nn.ModuleList(encoders[1:])
+        # the "linear projection" of eq. 2 is a 3x3 convolution in the code (dossier S6)
+        self.fusion = (
+            StandardisedConv(2 * inner, inner, 3) if width else nn.Conv2d(2 * inner, inner, 3, padding=1, bias=False)
+        )
+        self.decoder = SkipDecoder(count, num_classes, width) if width else LightDecoder(count, num_classes)
+        self.classifier = nn.Linear(inner, count)
+
+    def names(self, given: Mapping[str, Any]) -> list[str]:
+        """The keys of `given` in configured order; ValueError when there is none, or one the network does not know."""
+        unknown = set(given) - set(self.modalities)
+        if unknown or not given:
+            raise ValueError(f"expected a non-empty subset of {self.modalities}, got {tuple(given)}")
+        return [m for m in self.modalities if m in given]
+
+    def encode(self, images: Mapping[str, Tensor]) -> dict[str, Entry]:
+        """Everything that one modality alone determines: eqs. 1 and 2, and its part of the skips.
+
+        Args:
+            images: {modality: B x c x H x W} for any non-empty subset, all of one size.
+        """
+        names = self.names(images)
+        padded = [pad_to(images[m], self.decoder.multiple, self.decoder.at_least) for m in names]
+        shared = self.shared(torch.cat([repeat_channels(image, self.channels) for image in padded]))
+        indices = [self.modalities.index(m) for m in names]
+        specific = [self.specific[index](image) for index, image in zip(indices, padded, strict=True)]
+        joined = torch.cat([shared.output, torch.cat([part.output for part in specific])], 1)
+        fused = (shared.output + self.fusion(joined)).chunk(len(names))
+        outputs = shared.output.chunk(len(names))
+        maps = zip(*(features.chunk(len(names)) for features in shared.maps), strict=True)
+        skips = [self.decoder.skips(index, own) for index, own in zip(indices, maps, strict=True)]
+        vectors = [part.vector for part in specific]
+        return dict(zip(names, map(Entry, outputs, fused, skips, vectors), strict=True))
+
+    def _generated(self, features: Sequence[Tensor], flags: Sequence[Tensor]) -> Tensor:
+        """The feature of every missing modality, B x C x h x w, from the shared ones of the available (eq. 4)."""
+        if self.missing == "mean":
+            shown = [torch.where(flag, feature, 0.0) for feature, flag in zip(features, flags, strict=True)]
+            return sum(shown) / sum(flag.int() for flag in flags)
+        result = features[-1]
+        for feature, flag in zip(features[-2::-1], flags[-2::-1], strict=True):
+            result = torch.where(flag, feature, result)
+        return result
+
+    def _absent_skips(self, like: Tensor) -> list[list[Tensor]]:
+        """See `SkipDecoder.absent`; `like` is the finest skip of some modality."""
+        sides = [side * self.decoder.stride for side in like.shape[-2:]]
+        weight = self.classifier.weight
+        return self.decoder.absent(self.shared, weight.new_zeros(1, self.channels, *sides))
+
+    def fuse(self, encoded: Mapping[str, Entry], present: Present | None = None) -> tuple[Tensor, dict[str, Any]]:
+        """Logits of a subset (eq. 3).
+
+        Args:
+            encoded: entries of `encode` for any non-empty subset.
+            present: {modality: B bool}, which samples have it (finite values elsewhere are ignored); None = all.
+
+        Returns:
+            Logits of the padded image B x K x H/s x W/s, s = `decoder.stride`, and extras: `features`, the M maps
+            B x C x h x w that were decoded.
+        """
+        names = self.names(encoded)
+        everywhere = torch.ones(1, dtype=torch.bool, device=self.classifier.weight.device)
+        flags = {m: (everywhere if present is None else present[m])[:, None, None, None] for m in names}
+        generated = self._generated([encoded[m].shared for m in names], list(flags.values()))
+        features = [
+            torch.where(flags[m], encoded[m].fused, generated) if m in flags else generated for m in self.modalities
+        ]
+        if present is None and len(names) == len(self.modalities):
+            skips = [encoded[m].skips for m in names]
+        else:
+            skips = [
+                [torch.where(flags[m], own, other) for own, other in zip(encoded[m].skips, absent, strict=True)]
+                if m in flags
+                else absent
+                for m, absent in zip(self.modalities, self._absent_skips(encoded[names[0]].skips[0]), strict=True)
+            ]
+        totals = [sum(parts) for parts in zip(*skips, strict=True)]
+        return self.decoder(features, totals), {"features": features}

@@ -1,0 +1,109 @@
+"""Painted modalities against painters whose error is known."""
+
+from __future__ import annotations
+
+import csv
+from math import inf, log10
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from torch import Tensor
+
+from benchmark import synthesised
+from benchmark.__main__ import main
+from benchmark.picture import corner
+from benchmark.subsets import modality_subsets
+from datamodules.base import SceneDataModule
+from usererror import UserError
+
+REACH = 3.0
+NAMES = ["rgb", "dsm", "nir"]
+
+
+class Painter:
+    """Paints the true picture, clamped as the scores clamp it, plus an error; records what it was given."""
+
+    synthesis_reach = REACH
+
+    def __init__(self, error: float) -> None:
+        self.error, self.given = error, set[tuple[str, ...]]()
+
+    def encode(self, images: dict[str, Tensor]) -> dict[str, Tensor]:
+        self.true = images
+        return images
+
+    def synthesise(self, encoded: dict[str, Tensor], size: tuple[int, int]) -> dict[str, Tensor]:
+        self.given.add(tuple(encoded))
+        missing = set(self.true) - set(encoded)
+        return {name: self.true[name].clamp(-REACH, REACH) + self.error for name in missing}
+
+
+def cell(stores: Path, error: float) -> Any:
+    data = SceneDataModule("tiny", str(stores), NAMES, window=32, batch_size=2)
+    return SimpleNamespace(
+        datamodule=data, model=Painter(error), cell=SimpleNamespace(variant="x"), request=SimpleNamespace(data="tiny")
+    )
+
+
+@pytest.mark.parametrize(("error", "psnr"), [(0.0, inf), (0.5, 20 * log10(2 * REACH / 0.5)), (-2.0, 20 * log10(3.0))])
+def test_scores_of_a_constant_error(tiny_stores: Path, error: float, psnr: float) -> None:
+    cli = cell(tiny_stores, error)
+    scene = cli.datamodule.splits["test"][0]
+    paintings = synthesised.paint(cli, corner(scene))
+    # each of three modalities from three subsets of the other two
+    assert {(p.missing, p.source) for p in paintings} == {
+        (m, s) for m in NAMES for s in modality_subsets(NAMES) if m not in s
+    }
+    assert len(paintings) == 9 and cli.model.given == set(modality_subsets(NAMES)) - {tuple(NAMES)}
+    for painting in paintings:
+        assert painting.true.shape == painting.painted.shape == (3 if painting.missing == "rgb" else 1, 75, 61)
+        assert painting.l1 == pytest.approx(abs(error), abs=1e-6)
+        assert painting.psnr == pytest.approx(psnr) if error else painting.psnr > 120
+
+
+def test_true_pictures_are_the_scene_at_its_own_place(tiny_stores: Path) -> None:
+    cli = cell(tiny_stores, 0.0)
+    scene = cli.datamodule.splits["test"][0]
+    true = {p.missing: p.true for p in synthesised.paint(cli, scene)}
+    layers = {layer.name: layer for layer in cli.datamodule.layers}
+    for name in NAMES:
+        with rasterio.open(scene.paths[name]) as file:
+            pixels = file.read().astype(np.float32)
+        normalizer = layers[name].normalizer
+        expected = normalizer.scale(normalizer.clean(pixels, scene.id), scene.id).clip(-REACH, REACH)
+        np.testing.assert_allclose(true[name], expected, atol=1e-5)
+
+
+def test_one_stretch_for_true_and_painted() -> None:
+    flat = np.array([[[-2.0, 0.0, 2.0, 5.0]]])
+    np.testing.assert_allclose(synthesised.shown(flat), [[0.0, 0.5, 1.0, 1.0]])
+    assert synthesised.shown(np.zeros((5, 2, 4))).shape == (2, 4, 3)
+
+
+def test_pictures_and_table_of_a_trained_run(tiny_stores: Path, tmp_path: Path, capsys: Any) -> None:
+    places = ["--runs", str(tmp_path / "runs"), "--store", str(tiny_stores)]
+    short = ["--trainer.max_steps", "1", "--trainer.val_check_interval", "1", "--data.init_args.window", "32"]
+    small = ["--data.init_args.batch_size", "2", "--trainer.enable_progress_bar", "false"]
+    assert main(["bench", "--method", "ae", "--data", "tiny", *places, *short, *small]) == 0
+    run = next((tmp_path / "runs").rglob("config.json")).parent
+    assert main(["synthesised", "--run", str(run), "--scenes", "four"]) == 0
+    assert (run / "synthesised" / "four.png").read_bytes().startswith(b"\x89PNG")
+    with (run / "synthesised" / synthesised.SCORES).open() as file:
+        rows = list(csv.DictReader(file))
+    assert {(row["missing"], row["from"]) for row in rows} >= {("dsm", "R"), ("rgb", "D+N")} and len(rows) == 9
+    assert all(0 < float(row["l1"]) < 2 * REACH for row in rows)
+    assert main(["synthesised", "--run", str(run), "--scenes", "six"]) == 2
+    assert "no test scene; there are: three, four, five" in capsys.readouterr().err
+
+
+def test_methods_that_paint_nothing_say_so(tiny_stores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cli = cell(tiny_stores, 0.0)
+    monkeypatch.setattr(cli.model, "synthesise", lambda encoded, size: {})
+    monkeypatch.setattr(synthesised, "load_run", lambda run: cli)
+    with pytest.raises(UserError, match="x paints no missing modality"):
+        synthesised.run(SimpleNamespace(run=str(tmp_path), scenes="", out=""), [])
+    assert not (tmp_path / "synthesised").exists()
