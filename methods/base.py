@@ -34,8 +34,9 @@ class AnyModalitySegmenter(L.LightningModule):
 
     A subclass builds `network` after `super().__init__`, implements `training_losses`, and names its loss terms with
     their published weights in `default_loss_weights`. A missing modality is a missing key: the configured names less
-    the keys of `images` are what is absent. The network has `encode(images)` and `fuse(encoded, present) -> (logits at
-    its own stride, extras)`; a method without such a network overrides `encode` and `decode`.
+    the keys of `images` are what is absent. The network is an `AnyModalityNetwork` with `encode(images)` and
+    `fuse(encoded, present) -> (logits at its `stride`, extras)`; a method without such a network overrides `encode` and
+    `decode`.
 
     Args:
         modalities: name -> channels, in the dataset's order.
@@ -84,7 +85,7 @@ class AnyModalitySegmenter(L.LightningModule):
 
     def decode(self, encoded: Mapping[str, Any], size: tuple[int, int]) -> Tensor:
         """Any non-empty subset of `encode`'s result -> logits before softmax, B x K x H x W for images of `size`."""
-        return to_image_size(self.network.fuse(encoded)[0], size)
+        return to_image_size(self.network.fuse(encoded)[0], size, self.network.stride)
 
     def synthesise(self, encoded: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Tensor]:
         """Modalities that a method paints itself where they are missing; empty for methods that paint nothing.
@@ -98,6 +99,15 @@ class AnyModalitySegmenter(L.LightningModule):
             alone.
         """
         return {}
+
+    def available(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """What each sample really has, {modality: bool B}, of the modalities that the batch has images of.
+
+        A batch that does not say (`available`) lacks nothing else.
+        """
+        given = batch.get("available") or {}
+        everything = torch.ones(len(batch["mask"]), dtype=torch.bool, device=batch["mask"].device)
+        return {m: given.get(m, everything) for m in self.network.names(batch["image"])}
 
     def training_losses(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Named, unweighted scalar loss terms of a batch; the names are keys of `default_loss_weights`."""

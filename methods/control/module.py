@@ -71,6 +71,5 @@ class Control(AnyModalitySegmenter):
 
     def training_losses(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Cross-entropy on the drawn subset of what each sample has."""
-        images = batch["image"]
-        present = draw_subsets(self.subsets, {m: batch["available"][m] for m in images}, self.subsets_per)
-        return {"seg": cross_entropy(self.network(images, present), batch["mask"], self.ignore_index)}
+        present = draw_subsets(self.subsets, self.available(batch), self.subsets_per)
+        return {"seg": cross_entropy(self.network(batch["image"], present), batch["mask"], self.ignore_index)}

@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from methods.parts.backbones import SharedEncoder
-from methods.parts.heads import AllMLPHead, to_image_size
+from methods.parts.heads import AllMLPHead
+from methods.parts.network import AnyModalityNetwork
 
 
-class ControlNetwork(nn.Module):
+class ControlNetwork(AnyModalityNetwork):
     """Shared encoder, mean of the available maps at each scale, all-MLP head; nothing knows the sensors apart.
 
     Args:
@@ -42,17 +43,9 @@ class ControlNetwork(nn.Module):
         head_norm: str = "bn",
         head_dropout: float = 0.1,
     ) -> None:
-        super().__init__()
-        self.modalities = tuple(modalities)
+        super().__init__(modalities)
         self.encoder = SharedEncoder(backbone, pretrained, pretrained_path, reduction)
         self.head = AllMLPHead(self.encoder.channels, num_classes, head_width, head_norm, head_dropout)
-
-    def names(self, given: Mapping[str, Any]) -> list[str]:
-        """The keys of `given` in configured order; ValueError when there is none, or one the network does not know."""
-        unknown = set(given) - set(self.modalities)
-        if unknown or not given:
-            raise ValueError(f"expected a non-empty subset of {self.modalities}, got {tuple(given)}")
-        return [m for m in self.modalities if m in given]
 
     def encode(self, images: Mapping[str, Tensor]) -> dict[str, list[Tensor]]:
         """{modality: B x C x H x W} -> {modality: [B x C_i x H_i x W_i] * 4}."""
@@ -80,8 +73,3 @@ class ControlNetwork(nn.Module):
         per_scale = zip(*(encoded[m] for m in names), strict=True)
         maps = [sum(share * feature for share, feature in zip(shares, maps, strict=True)) for maps in per_scale]
         return self.head(maps), {"features": maps}
-
-    def forward(self, images: Mapping[str, Tensor], present: Mapping[str, Tensor] | None = None) -> Tensor:
-        """Logits B x K x H x W of any non-empty subset."""
-        size = next(iter(images.values())).shape[-2:]
-        return to_image_size(self.fuse(self.encode(images), present)[0], size)

@@ -15,7 +15,6 @@ from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts
 from methods.base import AnyModalitySegmenter
 from methods.gemmnet.losses import Pair, absolute_error, fooling, mean_over, spotting, squared_error
 from methods.gemmnet.network import Condition, Encoded, GEMMNetwork, Layout, ScaleHeads
-from methods.parts.heads import to_image_size
 from methods.parts.optim import Recipe, build
 from methods.parts.precision import at_least_float32
 from methods.parts.pyramid import NormKind
@@ -170,22 +169,12 @@ class GEMMNet(AnyModalitySegmenter):
 
     # ---- using it --------------------------------------------------------------------------------------------------
 
-    def decode(self, encoded: Mapping[str, Encoded], size: tuple[int, int]) -> Tensor:
-        """See the base class; the network's logits are as large as the padded image."""
-        return to_image_size(self.network.fuse(encoded)[0], size, stride=1)
-
     def synthesise(self, encoded: Mapping[str, Encoded], size: tuple[int, int]) -> dict[str, Tensor]:
         """See the base class; true pictures are clamped to the same reach before anything looks at them."""
         painted = self.network.synthesise(encoded)
         return {m: at_least_float32(x)[..., : size[0], : size[1]] * self.synthesis_reach for m, x in painted.items()}
 
     # ---- training --------------------------------------------------------------------------------------------------
-
-    def available(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
-        """What each sample really has, {modality of the batch: bool B}."""
-        given = batch.get("available") or {}
-        everything = torch.ones(len(batch["mask"]), dtype=torch.bool, device=batch["mask"].device)
-        return {m: given.get(m, everything) for m in self.network.names(batch["image"])}
 
     def painted(self, batch: Mapping[str, Any]) -> tuple[dict[str, Encoded], list[Pair]]:
         """Draw what the batch shows, run every generator, and read the real and painted images.

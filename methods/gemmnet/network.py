@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from methods.gemmnet.painting import Discriminator, Generator
+from methods.parts.network import AnyModalityNetwork
 from methods.parts.pyramid import WIDTHS, FusedDecoder, NormKind, PyramidEncoder, UnimodalDecoder, pad_to
 from methods.parts.tokens import TokenBlock, modality_major_map, resized_table, sequential_map, tokens_of
 
@@ -40,7 +41,7 @@ def _as_mask(present: Tensor) -> Tensor:
     return present[:, None, None, None]
 
 
-class GEMMNetwork(nn.Module):
+class GEMMNetwork(AnyModalityNetwork):
     """Generators, discriminators and the trunk behind them.
 
     Args:
@@ -59,6 +60,8 @@ class GEMMNetwork(nn.Module):
         token_width, heads, dropout: of the trunk's transformers; the hidden width is twice `token_width`.
         generator_width, discriminator_width: g and d; the generator's transformer has the width 8g.
     """
+
+    stride = 1
 
     def __init__(
         self,
@@ -80,7 +83,7 @@ class GEMMNetwork(nn.Module):
         generator_width: int = 32,
         discriminator_width: int = 64,
     ) -> None:
-        super().__init__()
+        super().__init__(modalities)
         self.channels = dict(modalities)
         self.layout, self.condition, self.input_range = _LAYOUTS[layout], condition, input_range
         count, width = len(self.channels), token_width
@@ -120,13 +123,6 @@ class GEMMNetwork(nn.Module):
     def source_channels(self, target: str) -> int:
         """Channels of what a generator paints `target` from: all other modalities and, for M > 2, M - 1 planes."""
         return sum(c for m, c in self.channels.items() if m != target) + self.planes
-
-    def names(self, given: Mapping[str, Any]) -> list[str]:
-        """The keys of `given` in configured order; ValueError when there is none, or one the network does not know."""
-        unknown = set(given) - set(self.channels)
-        if unknown or not given:
-            raise ValueError(f"expected a non-empty subset of {tuple(self.channels)}, got {tuple(given)}")
-        return [m for m in self.channels if m in given]
 
     # ---- painting --------------------------------------------------------------------------------------------------
 

@@ -114,7 +114,7 @@ class IMLT(AnyModalitySegmenter):
         if self.network.contrast == "infonce" and len(mask) < 2:
             raise UserError("contrast: infonce compares the samples of a batch; give it a batch size of at least 4.")
         encoded = self.encode(batch["image"])
-        present = draw_subsets(self.subsets, {m: batch["available"][m] for m in encoded}, self.subsets_per)
+        present = draw_subsets(self.subsets, self.available(batch), self.subsets_per)
         logits, extras = self.network.fuse(encoded, present)
         terms = {"seg": cross_entropy(to_image_size(logits, mask.shape[-2:]), mask, self.ignore_index)}
         if self.network.pool is not None:

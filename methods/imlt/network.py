@@ -16,14 +16,15 @@ from torch import Tensor, nn
 from methods.imlt.contrast import AttentionPool, Reduce, distillation, info_nce, over_subsets
 from methods.imlt.fusion import FusionLayer, Stream, tokens_of
 from methods.parts.backbones import SharedEncoder
-from methods.parts.heads import AllMLPHead, to_image_size
+from methods.parts.heads import AllMLPHead
+from methods.parts.network import AnyModalityNetwork
 from usererror import UserError
 
 Contrast = Literal["distill", "infonce", "none"]
 Present = Mapping[str, Tensor]
 
 
-class IMLTNetwork(nn.Module):
+class IMLTNetwork(AnyModalityNetwork):
     """Shared encoder, one fusion layer per scale, head on the fusion tokens only.
 
     Args:
@@ -65,12 +66,11 @@ class IMLTNetwork(nn.Module):
         head_dropout: float = 0.1,
         **fusion: Any,
     ) -> None:
-        super().__init__()
+        super().__init__(modalities)
         if contrast not in ("distill", "infonce", "none"):
             raise UserError(f"contrast {contrast!r} is none of distill, infonce, none.")
         if con_reduce not in ("mean", "sum"):
             raise UserError(f"con_reduce {con_reduce!r} is neither mean nor sum.")
-        self.modalities = tuple(modalities)
         self.contrast, self.con_reduce = contrast, con_reduce
         self.temperatures = (student_temperature, teacher_temperature)
         self.encoder = SharedEncoder(backbone, pretrained, pretrained_path, reduction)
@@ -83,13 +83,6 @@ class IMLTNetwork(nn.Module):
         """Learned tokens, modality vectors and pooling queries: no weight decay, although not one-dimensional."""
         queries = [] if self.pool is None else [self.pool.queries]
         return [*(p for layer in self.fusion for p in (layer.tokens, layer.vectors)), *queries]
-
-    def names(self, given: Mapping[str, Any]) -> list[str]:
-        """The keys of `given` in configured order; ValueError when there is none, or one the network does not know."""
-        unknown = set(given) - set(self.modalities)
-        if unknown or not given:
-            raise ValueError(f"expected a non-empty subset of {self.modalities}, got {tuple(given)}")
-        return [m for m in self.modalities if m in given]
 
     def encode(self, images: Mapping[str, Tensor]) -> dict[str, list[Stream]]:
         """Everything that one modality alone determines: {modality: [`Stream`] * 4}."""
@@ -148,8 +141,3 @@ class IMLTNetwork(nn.Module):
         else:
             losses = distillation(pooled, targets, *self.temperatures)
         return over_subsets(losses, mask, self.con_reduce)
-
-    def forward(self, images: Mapping[str, Tensor], present: Present | None = None) -> Tensor:
-        """Logits B x K x H x W of any non-empty subset."""
-        size = next(iter(images.values())).shape[-2:]
-        return to_image_size(self.fuse(self.encode(images), present)[0], size)

@@ -132,11 +132,7 @@ class M3L(AnyModalitySegmenter):
 
     def shown(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Which modalities this step shows of which sample, {modality: bool B}: a draw from what each sample has."""
-        images = batch["image"]
-        given = batch.get("available") or {}
-        everything = torch.ones(len(batch["mask"]), dtype=torch.bool, device=batch["mask"].device)
-        available = {m: given.get(m, everything) for m in self.network.names(images)}
-        return draw_subsets(self.subsets, available, self.subsets_per)
+        return draw_subsets(self.subsets, self.available(batch), self.subsets_per)
 
     def training_losses(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Mean of the cross-entropies of M streams and of their ensemble, in two terms; masked streams count too."""

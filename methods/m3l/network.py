@@ -16,13 +16,14 @@ from torch import Tensor, nn
 from methods.m3l.streams import StreamFusion, embed, interleave, stages, token_width
 from methods.parts.backbones import SharedEncoder, pad_to_multiple, to_three_channels
 from methods.parts.heads import AllMLPHead, ChannelNorm, to_image_size
+from methods.parts.network import AnyModalityNetwork
 from usererror import UserError
 
 Present = Mapping[str, Tensor]
 Share = float | Tensor
 
 
-class M3LNetwork(nn.Module):
+class M3LNetwork(AnyModalityNetwork):
     """What both variants share: every configured modality is a stream, the prediction is the mean of the streams.
 
     An absent or masked modality's stream stays alive: learned tokens stand for its image.
@@ -58,21 +59,13 @@ class M3LNetwork(nn.Module):
         head_norm: str = "bn",
         head_dropout: float = 0.1,
     ) -> None:
-        super().__init__()
+        super().__init__(modalities)
         if ensemble not in ("all", "available"):
             raise UserError(f"ensemble {ensemble!r} is neither all nor available.")
-        self.modalities = tuple(modalities)
         self.ensemble = ensemble
         self.encoder = SharedEncoder(backbone, pretrained, pretrained_path, reduction)
         self.fusion = StreamFusion(len(self.modalities), ratio)
         self.head = AllMLPHead(self.encoder.channels, num_classes, head_width, head_norm, head_dropout)
-
-    def names(self, given: Mapping[str, Any]) -> list[str]:
-        """The keys of `given` in configured order; ValueError when there is none, or one the network does not know."""
-        unknown = set(given) - set(self.modalities)
-        if unknown or not given:
-            raise ValueError(f"expected a non-empty subset of {self.modalities}, got {tuple(given)}")
-        return [m for m in self.modalities if m in given]
 
     def project(self, names: Sequence[str], packed: Tensor, counts: Sequence[int]) -> Sequence[Tensor]:
         """The part of the network in which the modalities do not touch each other.

@@ -101,8 +101,7 @@ class MAGIC(AnyModalitySegmenter):
 
     def training_losses(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """L_M, and L_S and L_C where the batch has more than one modality."""
-        available = {m: batch["available"][m] for m in batch["image"]}
-        present = draw_subsets(self.subsets, available, self.subsets_per)
+        present = draw_subsets(self.subsets, self.available(batch), self.subsets_per)
         step = self.network.forward_train(batch["image"], present)
         terms = {"main": cross_entropy(step.main, batch["mask"], self.ignore_index)}
         if step.selected is None or step.selection is None:

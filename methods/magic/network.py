@@ -16,6 +16,7 @@ from methods.magic.aggregation import Aggregation, PhiInit, mean_of_present
 from methods.magic.selection import Selection, pick, select, similarities
 from methods.parts.backbones import SharedEncoder
 from methods.parts.heads import AllMLPHead, to_image_size
+from methods.parts.network import AnyModalityNetwork
 from usererror import UserError
 
 Present = Mapping[str, Tensor]
@@ -42,7 +43,7 @@ class Branches(NamedTuple):
     selection: Selection | None
 
 
-class MAGICNetwork(nn.Module):
+class MAGICNetwork(AnyModalityNetwork):
     """MAGIC with the aggregation on the head's logits, as its published size implies, or on the encoder's features.
 
     Args:
@@ -79,10 +80,9 @@ class MAGICNetwork(nn.Module):
         head_norm: str = "bn",
         head_dropout: float = 0.1,
     ) -> None:
-        super().__init__()
+        super().__init__(modalities)
         if level not in get_args(Level):
             raise UserError(f"level {level!r} is none of {', '.join(get_args(Level))}.")
-        self.modalities = tuple(modalities)
         self.on_logits = level == "logits"
         self.encoder = SharedEncoder(backbone, pretrained, pretrained_path, reduction)
         self.head = AllMLPHead(self.encoder.channels, num_classes, head_width, head_norm, head_dropout)
@@ -91,13 +91,6 @@ class MAGICNetwork(nn.Module):
             Aggregation(width, self.modalities, kind, mam_kernel, mam_pools, phi_hidden, phi_init)
             for width in ((num_classes,) if self.on_logits else self.encoder.channels)
         )
-
-    def names(self, given: Mapping[str, Any]) -> list[str]:
-        """The keys of `given` in configured order; ValueError when there is none, or one the network does not know."""
-        unknown = set(given) - set(self.modalities)
-        if unknown or not given:
-            raise ValueError(f"expected a non-empty subset of {self.modalities}, got {tuple(given)}")
-        return [m for m in self.modalities if m in given]
 
     def _inputs(self, images: Mapping[str, Tensor]) -> dict[str, list[Tensor]]:
         """What MAM works on: {modality: [logits] or four feature maps}. In training the head sees all modalities as one
@@ -171,8 +164,3 @@ class MAGICNetwork(nn.Module):
         else:
             main, selected = self.head([torch.cat(pair) for pair in zip(fused, salient, strict=True)]).chunk(2)
         return Branches(to_image_size(main, size), to_image_size(selected, size), names, maps, fused, salient, chosen)
-
-    def forward(self, images: Mapping[str, Tensor], present: Present | None = None) -> Tensor:
-        """Logits B x K x H x W of any non-empty subset."""
-        size = next(iter(images.values())).shape[-2:]
-        return to_image_size(self.fuse(self.encode(images), present)[0], size)

@@ -12,7 +12,6 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from methods.base import AnyModalitySegmenter
 from methods.mmformer.network import Layout, MMFormerNetwork
-from methods.parts.heads import to_image_size
 from methods.parts.optim import Recipe, warmup_poly, warmup_steps
 from methods.parts.pyramid import NormKind
 from methods.parts.regions import class_probabilities, segmentation_loss
@@ -88,16 +87,6 @@ class MMFormer(AnyModalitySegmenter):
             norm=norm,
             layout=layout or ("sequential" if as_released else "modality_major"),
         )
-
-    def decode(self, encoded: Mapping[str, Any], size: tuple[int, int]) -> Tensor:
-        """Any non-empty subset of `encode`'s result -> logits B x K x H x W for images of `size`."""
-        return to_image_size(self.network.fuse(encoded)[0], size, stride=1)
-
-    def available(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
-        """What each sample really has, {modality: bool B}, for the modalities the batch has images of."""
-        given = batch.get("available") or {}
-        everything = torch.ones(len(batch["mask"]), dtype=torch.bool, device=batch["mask"].device)
-        return {m: given.get(m, everything) for m in self.network.names(batch["image"])}
 
     def shown(self, available: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What the fused path of a training step gets of it, {modality: bool B}: a draw."""

@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from methods.parts.heads import to_image_size
+from methods.parts.network import AnyModalityNetwork
 from methods.parts.pyramid import WIDTHS, FusedDecoder, NormKind, PyramidEncoder, UnimodalDecoder, pad_to
 from methods.parts.tokens import TokenBlock, modality_major_map, resized_table, sequential_map, tokens_of
 from usererror import UserError
@@ -46,7 +46,7 @@ def _kept(features: Tensor, present: Present | None, modality: str) -> Tensor:
     return torch.where(present[modality].view(-1, *[1] * (features.ndim - 1)), features, 0)
 
 
-class MMFormerNetwork(nn.Module):
+class MMFormerNetwork(AnyModalityNetwork):
     """Encoder and transformer per modality, one transformer across them, convolutional decoder with skips.
 
     Args:
@@ -64,6 +64,8 @@ class MMFormerNetwork(nn.Module):
         UserError: an option that does not exist, or heads that do not divide the width.
     """
 
+    stride = 1
+
     def __init__(
         self,
         modalities: Mapping[str, int],
@@ -76,14 +78,13 @@ class MMFormerNetwork(nn.Module):
         norm: NormKind = "instance",
         layout: Layout = "modality_major",
     ) -> None:
-        super().__init__()
+        super().__init__(modalities)
         if norm not in ("instance", "layer"):
             raise UserError(f"mmFormer's norm {norm!r} is neither instance nor layer.")
         if layout not in _LAYOUTS:
             raise UserError(f"mmFormer's layout {layout!r} is none of {', '.join(_LAYOUTS)}.")
         if width % heads:
             raise UserError(f"mmFormer's width {width} is not a multiple of its {heads} heads.")
-        self.modalities = tuple(modalities)
         self.norm, self.to_map = norm, _LAYOUTS[layout]
         count, last = len(self.modalities), WIDTHS[-1]
         self.encoders = nn.ModuleDict({m: PyramidEncoder(channels, norm) for m, channels in modalities.items()})
@@ -97,13 +98,6 @@ class MMFormerNetwork(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight)
-
-    def names(self, given: Mapping[str, Any]) -> list[str]:
-        """The keys of `given` in configured order; ValueError when there is none, or one the network does not know."""
-        unknown = set(given) - set(self.modalities)
-        if unknown or not given:
-            raise ValueError(f"expected a non-empty subset of {self.modalities}, got {tuple(given)}")
-        return [m for m in self.modalities if m in given]
 
     def encode(self, images: Mapping[str, Tensor]) -> dict[str, Encoded]:
         """{modality: B x C x H x W} for any non-empty subset -> {modality: `Encoded`} of the images padded to 16."""
@@ -169,8 +163,3 @@ class MMFormerNetwork(nn.Module):
         if not all(entry.maps for entry in encoded.values()):
             raise RuntimeError("the unimodal decoder belongs to training: encode in training mode")
         return {m: self.unimodal_decoder(entry.maps) for m, entry in encoded.items()}
-
-    def forward(self, images: Mapping[str, Tensor], present: Present | None = None) -> Tensor:
-        """Logits B x K x H x W of any non-empty subset."""
-        size = next(iter(images.values())).shape[-2:]
-        return to_image_size(self.fuse(self.encode(images), present)[0], size, stride=1)

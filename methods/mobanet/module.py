@@ -114,20 +114,16 @@ class MoBaNet(AnyModalitySegmenter):
         frozen = [name for name, _ in self.named_buffers() if name.startswith("network.backbone.")]
         self._ddp_params_and_buffers_to_ignore = frozen
 
-    def decode(self, encoded: Mapping[str, Any], size: tuple[int, int]) -> Tensor:
-        """See the base class; the logits' stride is that of the patches."""
-        return to_image_size(self.network.fuse(encoded)[0], size, self.network.patch)
-
     def training_losses(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Cross-entropy of the fused logits, and of the auxiliary heads where these are wrong."""
         mask = batch["mask"]
         if len(mask) < 2:
             raise UserError("MoBaNet's decoder has batch statistics over one pooled pixel; use batches of at least 2.")
         images = {m: self.network.pad(batch["image"][m]) for m in self.network.names(batch["image"])}
-        present = draw_subsets(self.subsets, {m: batch["available"][m] for m in images}, self.subsets_per)
+        present = draw_subsets(self.subsets, self.available(batch), self.subsets_per)
         if self.mcrm:
             images = mask_regions(images, present, self.mask_ratio, self.as_released)
-        size, stride = mask.shape[-2:], self.network.patch
+        size, stride = mask.shape[-2:], self.network.stride
         logits, extras = self.network.fuse(self.network.encode(images), present)
         logits = to_image_size(logits, size, stride)
         terms = {"seg": cross_entropy(logits, mask, self.ignore_index)}

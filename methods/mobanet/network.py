@@ -20,13 +20,14 @@ from methods.mobanet.fusion import CPIA, DGFM
 from methods.parts.backbones import to_three_channels
 from methods.parts.folding import FoldCache
 from methods.parts.heads import ChannelNorm
+from methods.parts.network import AnyModalityNetwork
 from usererror import UserError
 
 Present = Mapping[str, Tensor]
 Prompts = Literal["code", "paper_eq9", "none"]
 
 
-class MoBaNetNetwork(nn.Module):
+class MoBaNetNetwork(AnyModalityNetwork):
     """MoBaNet.
 
     Every configured modality is a stream; a missing one is an image of zeros, which after standardisation is the mean
@@ -60,13 +61,13 @@ class MoBaNetNetwork(nn.Module):
         dgfm: bool = True,
         heads: bool = True,
     ) -> None:
-        super().__init__()
+        super().__init__(modalities)
         if cpia not in ("code", "paper_eq9", "none"):
             raise UserError(f"cpia {cpia!r} is none of code, paper_eq9, none.")
-        self.modalities, count = tuple(modalities), len(modalities)
+        count = len(modalities)
         self.optical = next((m for m, channels in modalities.items() if channels == 3), self.modalities[0])
         self.backbone = FrozenViT(backbone, pretrained, pretrained_path, seed)
-        self.patch, width = self.backbone.patch, self.backbone.width
+        self.stride, width = self.backbone.patch, self.backbone.width
         others = [m for m in self.modalities if m != self.optical]
         self.embeddings = nn.ModuleList(self.backbone.trainable_patch_embedding() for _ in others)
         self._embedding_of = {m: index for index, m in enumerate(others)}
@@ -83,16 +84,9 @@ class MoBaNetNetwork(nn.Module):
         self._blanks = {m: FoldCache() for m in self.modalities}
         self._blank_grid = (0, 0)
 
-    def names(self, given: Mapping[str, Any]) -> list[str]:
-        """The keys of `given` in configured order; ValueError when there is none, or one the network does not know."""
-        unknown = set(given) - set(self.modalities)
-        if unknown or not given:
-            raise ValueError(f"expected a non-empty subset of {self.modalities}, got {tuple(given)}")
-        return [m for m in self.modalities if m in given]
-
     def pad(self, image: Tensor) -> Tensor:
         """Zeros below and to the right until both sides are multiples of the patch, as published."""
-        bottom, right = (-image.shape[-2]) % self.patch, (-image.shape[-1]) % self.patch
+        bottom, right = (-image.shape[-2]) % self.stride, (-image.shape[-1]) % self.stride
         return F.pad(image, (0, right, 0, bottom)) if bottom or right else image
 
     def encode(self, images: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -128,7 +122,7 @@ class MoBaNetNetwork(nn.Module):
                 cache.clear()
             self._blank_grid = grid
         proj = self.backbone.model.patch_embed.proj
-        size = (grid[0] * self.patch, grid[1] * self.patch)
+        size = (grid[0] * self.stride, grid[1] * self.stride)
 
         def make() -> Any:
             return self._alone(modality, proj.weight.new_zeros(1, 3, *size))

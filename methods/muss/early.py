@@ -17,7 +17,8 @@ from methods.muss.matching import AdaptiveMatching
 from methods.muss.network import AUX_SCALE, AuxHead, Present, at_image_size
 from methods.parts.backbones import STRIDES, SharedEncoder, pad_to_multiple
 from methods.parts.folding import FoldCache
-from methods.parts.heads import AllMLPHead, to_image_size, upsample
+from methods.parts.heads import AllMLPHead, upsample
+from methods.parts.network import AnyModalityNetwork
 from usererror import UserError
 
 EXPERT_WIDTH = 32
@@ -103,7 +104,7 @@ class GatedHead(AllMLPHead):
         return self.classifier(self.dropout(F.relu(fused + gated)))
 
 
-class EarlyMuSSNetwork(nn.Module):
+class EarlyMuSSNetwork(AnyModalityNetwork):
     """MuSS by early fusion; a missing modality is an image of zeros, on which its expert runs.
 
     Args:
@@ -136,9 +137,9 @@ class EarlyMuSSNetwork(nn.Module):
         head_norm: str = "bn",
         head_dropout: float = 0.1,
     ) -> None:
-        super().__init__()
-        self.modalities = dict(modalities)
-        pairs = zip(self.modalities.items(), phase_offsets(len(self.modalities)), strict=True)
+        super().__init__(modalities)
+        self.channels = dict(modalities)
+        pairs = zip(self.channels.items(), phase_offsets(len(self.modalities)), strict=True)
         self.experts = nn.ModuleDict(
             {m: ImageExpert(c, phase, EXPERT_WIDTH, trained_phases) for (m, c), phase in pairs}
         )
@@ -150,13 +151,6 @@ class EarlyMuSSNetwork(nn.Module):
         self.head = GatedHead(*head, guidance) if gate else AllMLPHead(*head)
         self.aux = AuxHead(self.encoder.channels[AUX_SCALE], num_classes) if aux else None
         self._zeros, self._zeros_size = FoldCache(), (0, 0)
-
-    def names(self, given: Mapping[str, Any]) -> list[str]:
-        """The keys of `given` in configured order; ValueError when there is none, or one the network does not know."""
-        unknown = set(given) - set(self.modalities)
-        if unknown or not given:
-            raise ValueError(f"expected a non-empty subset of {tuple(self.modalities)}, got {tuple(given)}")
-        return [m for m in self.modalities if m in given]
 
     def encode(self, images: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """{modality: B x C x H x W} -> {modality: its expert's output on the padded image, B x 32 x H x W}."""
@@ -170,7 +164,7 @@ class EarlyMuSSNetwork(nn.Module):
         sources = [*self.experts.parameters(), *self.experts.buffers()]
         return self._zeros.get(
             sources,
-            lambda: {m: self.experts[m](sources[0].new_zeros(1, c, height, width)) for m, c in self.modalities.items()},
+            lambda: {m: self.experts[m](sources[0].new_zeros(1, c, height, width)) for m, c in self.channels.items()},
         )
 
     def _complete(self, encoded: Mapping[str, Tensor], present: Present | None) -> Tensor:
@@ -200,10 +194,5 @@ class EarlyMuSSNetwork(nn.Module):
 
     def forward_train(self, images: Mapping[str, Tensor], present: Present) -> tuple[Tensor, Tensor | None]:
         """Logits and auxiliary logits (None without that head), B x K x H x W; `present` as for `fuse`."""
-        given = blacken(images, present, self.modalities)
+        given = blacken(images, present, self.channels)
         return at_image_size(self.fuse(self.encode(given)), given)
-
-    def forward(self, images: Mapping[str, Tensor], present: Present | None = None) -> Tensor:
-        """Logits B x K x H x W of any non-empty subset."""
-        size = next(iter(images.values())).shape[-2:]
-        return to_image_size(self.fuse(self.encode(images), present)[0], size)

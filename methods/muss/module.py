@@ -104,7 +104,7 @@ class MuSS(AnyModalitySegmenter):
     def training_losses(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Cross-entropy of the main and of the auxiliary logits."""
         images = batch["image"]
-        present = draw_subsets(self.subsets, {m: batch["available"][m] for m in images}, self.subsets_per)
+        present = draw_subsets(self.subsets, self.available(batch), self.subsets_per)
         main, aux = self.network.forward_train(images, present)
         terms = {"main": cross_entropy(main, batch["mask"], self.ignore_index)}
         if aux is not None:

@@ -17,6 +17,7 @@ from methods.muss.experts import FeatureExpert, phase_offsets
 from methods.parts.backbones import STRIDES, SharedEncoder
 from methods.parts.folding import FoldCache
 from methods.parts.heads import AllMLPHead, to_image_size
+from methods.parts.network import AnyModalityNetwork
 from methods.parts.precision import at_least_float32
 
 Present = Mapping[str, Tensor]
@@ -70,7 +71,7 @@ class ConcatFusion(nn.Module):
         return self.second(F.relu(self.norm(sum(products))))
 
 
-class MuSSNetwork(nn.Module):
+class MuSSNetwork(AnyModalityNetwork):
     """MuSS by concatenation.
 
     A missing modality is presented as `missing` says, since the fusion's weights are bound to positions:
@@ -109,8 +110,8 @@ class MuSSNetwork(nn.Module):
         head_norm: str = "bn",
         head_dropout: float = 0.1,
     ) -> None:
-        super().__init__()
-        self.modalities, self.missing = tuple(modalities), missing
+        super().__init__(modalities)
+        self.missing = missing
         self.encoder = SharedEncoder(backbone, pretrained, pretrained_path, reduction)
         widths = self.encoder.channels
         self.fusion = nn.ModuleList(ConcatFusion(self.modalities, width, experts, trained_phases) for width in widths)
@@ -121,13 +122,6 @@ class MuSSNetwork(nn.Module):
             for scale, width in enumerate(widths):
                 self.register_buffer(f"mean_{scale}", torch.zeros(len(self.modalities), width))
             self.register_buffer("seen", torch.zeros(len(self.modalities), dtype=torch.bool))
-
-    def names(self, given: Mapping[str, Any]) -> list[str]:
-        """The keys of `given` in configured order; ValueError when there is none, or one the network does not know."""
-        unknown = set(given) - set(self.modalities)
-        if unknown or not given:
-            raise ValueError(f"expected a non-empty subset of {self.modalities}, got {tuple(given)}")
-        return [m for m in self.modalities if m in given]
 
     def encode(self, images: Mapping[str, Tensor]) -> dict[str, list[Tensor]]:
         """{modality: B x C x H x W} -> {modality: its four parts of the first convolutions, B x C_i x H_i x W_i}."""
@@ -231,11 +225,6 @@ class MuSSNetwork(nn.Module):
     def forward_train(self, images: Mapping[str, Tensor], present: Present) -> tuple[Tensor, Tensor | None]:
         """Logits and auxiliary logits (None without that head), B x K x H x W; `present` as for `fuse`."""
         return at_image_size(self.fuse(self.encode(images), present), images)
-
-    def forward(self, images: Mapping[str, Tensor], present: Present | None = None) -> Tensor:
-        """Logits B x K x H x W of any non-empty subset."""
-        size = next(iter(images.values())).shape[-2:]
-        return to_image_size(self.fuse(self.encode(images), present)[0], size)
 
 
 def at_image_size(

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from methods.parts.backbones import SharedEncoder
 from methods.parts.heads import AllMLPHead, to_image_size
+from methods.parts.network import AnyModalityNetwork
 from methods.parts.precision import at_least_float32
 from methods.sgma.sgf import SGFScale
 from usererror import UserError
@@ -56,7 +57,7 @@ def draw_modalities(probabilities: Tensor, per_batch: bool = False, present: Ten
     return (probabilities / noise).argmax(0)
 
 
-class SGMANetwork(nn.Module):
+class SGMANetwork(AnyModalityNetwork):
     """SGMA and its ablation rows.
 
     Args:
@@ -95,10 +96,9 @@ class SGMANetwork(nn.Module):
         head_dropout: float = 0.1,
         **sgf: Any,
     ) -> None:
-        super().__init__()
+        super().__init__(modalities)
         if mas and fusion == "additive":
             raise UserError("MAS draws from SGF's robustness maps; additive fusion has none: set mas: false.")
-        self.modalities = tuple(modalities)
         self.fusion, self.mas = fusion, mas
         self.mas_per_batch, self.mas_per_image = mas_draw == "batch", mas_scope == "per_image"
         self.packed_head = head_calls == "packed"
@@ -108,13 +108,6 @@ class SGMANetwork(nn.Module):
             SGFScale(width, num_classes, self.modalities, **sgf) for width in (widths if fusion == "sgf" else ())
         )
         self.head = AllMLPHead(widths, num_classes, head_width, head_norm, head_dropout)
-
-    def names(self, given: Mapping[str, Any]) -> list[str]:
-        """The keys of `given` in configured order; ValueError when there is none, or one the network does not know."""
-        unknown = set(given) - set(self.modalities)
-        if unknown or not given:
-            raise ValueError(f"expected a non-empty subset of {self.modalities}, got {tuple(given)}")
-        return [m for m in self.modalities if m in given]
 
     def encode(self, images: Mapping[str, Tensor]) -> dict[str, list[Any]]:
         """Everything that one modality alone determines: {modality: [`Tokens`, or F_m for additive fusion] * 4}."""
@@ -185,8 +178,3 @@ class SGMANetwork(nn.Module):
         else:
             full, single = self.head(maps), self.head(singles)
         return to_image_size(full, size), to_image_size(single, size), extras
-
-    def forward(self, images: Mapping[str, Tensor], present: Present | None = None) -> Tensor:
-        """Logits B x K x H x W of any non-empty subset."""
-        size = next(iter(images.values())).shape[-2:]
-        return to_image_size(self.fuse(self.encode(images), present)[0], size)

@@ -89,13 +89,13 @@ class ShaSpec(AnyModalitySegmenter):
 
     def _at_size(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
         """Logits of the padded image at the network's stride -> those of the image."""
-        padded = [side * self.network.decoder.stride for side in logits.shape[-2:]]
+        padded = [side * self.network.stride for side in logits.shape[-2:]]
         return upsample(logits, (padded[0], padded[1]))[..., : size[0], : size[1]]
 
     def shown(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Which modalities this step shows of which sample, {modality: bool B}: a draw from what each sample has."""
         rule = "full" if self.progress < self.warmup_share else self.subsets
-        return draw_subsets(rule, {m: batch["available"][m] for m in batch["image"]}, self.subsets_per)
+        return draw_subsets(rule, self.available(batch), self.subsets_per)
 
     def training_losses(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """The three terms of a drawn subset."""

@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from methods.parts.network import AnyModalityNetwork
 from methods.parts.pyramid import WIDTHS, pad_to
 from methods.shaspec.full import ResidualEncoder, SkipDecoder
 from methods.shaspec.layers import StandardisedConv
@@ -58,7 +59,7 @@ def stem_width(backbone: str) -> int:
     return int(width)
 
 
-class ShaSpecNetwork(nn.Module):
+class ShaSpecNetwork(AnyModalityNetwork):
     """Shared-specific network: the published structure, or the light one with mmFormer's encoders and decoder.
 
     Args:
@@ -81,11 +82,11 @@ class ShaSpecNetwork(nn.Module):
         missing: Missing = "mean",
         pooling_norm: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(modalities)
         if missing not in ("mean", "first"):
             raise UserError(f"ShaSpec's missing {missing!r} is neither mean nor first.")
         width = stem_width(backbone)
-        self.modalities, self.missing = tuple(modalities), missing
+        self.missing = missing
         self.channels = max(modalities.values())
         count, inner = len(self.modalities), 4 * width if width else WIDTHS[-1]
         encoders = [
@@ -98,14 +99,8 @@ class ShaSpecNetwork(nn.Module):
             StandardisedConv(2 * inner, inner, 3) if width else nn.Conv2d(2 * inner, inner, 3, padding=1, bias=False)
         )
         self.decoder = SkipDecoder(count, num_classes, width) if width else LightDecoder(count, num_classes)
+        self.stride = self.decoder.stride
         self.classifier = nn.Linear(inner, count)
-
-    def names(self, given: Mapping[str, Any]) -> list[str]:
-        """The keys of `given` in configured order; ValueError when there is none, or one the network does not know."""
-        unknown = set(given) - set(self.modalities)
-        if unknown or not given:
-            raise ValueError(f"expected a non-empty subset of {self.modalities}, got {tuple(given)}")
-        return [m for m in self.modalities if m in given]
 
     def encode(self, images: Mapping[str, Tensor]) -> dict[str, Entry]:
         """Everything that one modality alone determines: eqs. 1 and 2, and its part of the skips.
@@ -138,7 +133,7 @@ class ShaSpecNetwork(nn.Module):
 
     def _absent_skips(self, like: Tensor) -> list[list[Tensor]]:
         """See `SkipDecoder.absent`; `like` is the finest skip of some modality."""
-        sides = [side * self.decoder.stride for side in like.shape[-2:]]
+        sides = [side * self.stride for side in like.shape[-2:]]
         weight = self.classifier.weight
         return self.decoder.absent(self.shared, weight.new_zeros(1, self.channels, *sides))
 
@@ -150,7 +145,7 @@ class ShaSpecNetwork(nn.Module):
             present: {modality: B bool}, which samples have it (finite values elsewhere are ignored); None = all.
 
         Returns:
-            Logits of the padded image B x K x H/s x W/s, s = `decoder.stride`, and extras: `features`, the M maps
+            Logits of the padded image B x K x H/s x W/s, s = `stride`, and extras: `features`, the M maps
             B x C x h x w that were decoded.
         """
         names = self.names(encoded)

@@ -70,3 +70,14 @@ def pixels() -> Callable[[Path], np.ndarray]:
             return dataset.read()
 
     return read
+
+
+@pytest.fixture(scope="session")
+def town(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight tiles of the Potsdam miniature, of the usual size."""
+    from datamodules.miniature.potsdam import write_potsdam
+    from tests.datamodules.potsdam_layout import TOWN
+
+    root = tmp_path_factory.mktemp("potsdam_town")
+    write_potsdam(root, tiles=TOWN)
+    return root

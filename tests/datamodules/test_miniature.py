@@ -1,4 +1,4 @@
-"""The Potsdam miniature: the official layout, defects on demand, and sensors that need one another."""
+"""The Potsdam miniature: the official layout, and defects on demand."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import rasterio
 
-from datamodules.miniature.canvas import INDEX
 from datamodules.miniature.potsdam import (
     POTSDAM_QUIRKS,
     POTSDAM_TILES,
@@ -21,48 +20,24 @@ from datamodules.miniature.potsdam import (
     potsdam_truth,
     write_potsdam,
 )
+from tests.datamodules.potsdam_layout import LAYOUT, TOWN, layer, path_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
-# Dossier 3.1: the grid; 3.3: names, bands, types; section 2: the palette by name.
+# Dossier 3.1: the grid; section 2: the palette by name.
 ROWS = {2: (10, 14), 3: (10, 14), 4: (10, 15), 5: (10, 15), 6: (7, 15), 7: (7, 13)}
 COLOURS = {(255, 255, 255): 0, (0, 0, 255): 1, (0, 255, 255): 2, (0, 255, 0): 3, (255, 255, 0): 4, (255, 0, 0): 5}
 TRAIN = {  # dossier 3.4
     *("2_10", "2_11", "2_12", "3_10", "3_11", "3_12", "4_10", "4_11", "4_12", "5_10", "5_11", "5_12"),
     *("6_7", "6_8", "6_9", "6_10", "6_11", "6_12", "7_7", "7_8", "7_9", "7_10", "7_11", "7_12"),
 }
-LAYOUT = {
-    "2_Ortho_RGB/2_Ortho_RGB/top_potsdam_{t}_RGB.tif": (3, "uint8", "EPSG:32633"),
-    "3_Ortho_IRRG/3_Ortho_IRRG/top_potsdam_{t}_IRRG.tif": (3, "uint8", "EPSG:32633"),
-    "4_Ortho_RGBIR/4_Ortho_RGBIR/top_potsdam_{t}_RGBIR.tif": (4, "uint8", "EPSG:32633"),
-    "1_DSM/1_DSM/dsm_potsdam_{p}.tif": (1, "float32", None),
-    "1_DSM_normalisation/1_DSM_normalisation/dsm_potsdam_{p}_normalized_lastools.jpg": (1, "uint8", None),
-    "1_DSM_normalisation/1_DSM_normalisation/dsm_potsdam_{p}_normalized_ownapproach.jpg": (1, "uint8", None),
-    "5_Labels_all/top_potsdam_{t}_label.tif": (3, "uint8", None),
-    "5_Labels_all_noBoundary/top_potsdam_{t}_label_noBoundary.tif": (3, "uint8", None),
-}
 WORLD_FILES = [name[:-4] + ".tfw" for name in LAYOUT if "Ortho" in name or "1_DSM/" in name]
-
-
-def path_of(template: str, tile: str) -> str:
-    row, column = map(int, tile.split("_"))
-    return template.format(t=tile, p=f"{row:02}_{column:02}")
 
 
 def files(root: Path) -> dict[str, str]:
     """Relative path -> checksum of every file."""
     found = (path for path in root.rglob("*") if path.is_file())
     return {path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
-
-
-def read(path: Path) -> np.ndarray:
-    with rasterio.open(path) as file:
-        return file.read()
-
-
-def layer(root: Path, tile: str, kind: str) -> np.ndarray:
-    """C x H x W of the one file of `tile` whose layout name contains `kind`."""
-    return read(root / path_of(next(name for name in LAYOUT if kind in name), tile))
 
 
 def decode(image: np.ndarray) -> np.ndarray:
@@ -78,17 +53,6 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All 38 tiles, 64 px."""
     root = tmp_path_factory.mktemp("potsdam_small")
     write_potsdam(root, size=64)
-    return root
-
-
-TOWN = ("2_10", "2_13", "3_11", "3_14", "4_12", "5_15", "6_7", "7_9")
-
-
-@pytest.fixture(scope="module")
-def town(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eight tiles of the usual size."""
-    root = tmp_path_factory.mktemp("potsdam_town")
-    write_potsdam(root, tiles=TOWN)
     return root
 
 
@@ -311,94 +275,3 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
         write_potsdam(tmp_path, size=8)
     assert not list(tmp_path.iterdir()), "nothing is written before everything is checked"
     assert len(POTSDAM_QUIRKS) == 11
-
-
-# Complementarity ---------------------------------------------------------------------------------
-
-
-def sample(root: Path, kinds: dict[str, tuple[int, str]]) -> dict[str, dict[str, np.ndarray]]:
-    """Per kind (class, material): rgb (N x 3), nir (N) and height (N, m above the median ground), from the files."""
-    out: dict[str, dict[str, list[np.ndarray]]] = {kind: {"rgb": [], "nir": [], "height": []} for kind in kinds}
-    for tile in TOWN:
-        scene = potsdam_scene(256, 0, tile)
-        rgbir, dsm = layer(root, tile, "RGBIR").astype(float), layer(root, tile, "1_DSM/")[0].astype(float)
-        dsm -= np.median(dsm[scene.label == 0])
-        for kind, (label, material) in kinds.items():
-            mask = (scene.label == label) & (scene.material == INDEX[material])
-            out[kind]["rgb"].append(rgbir[:3, mask].T)
-            out[kind]["nir"].append(rgbir[3, mask])
-            out[kind]["height"].append(dsm[mask])
-    return {kind: {name: np.concatenate(parts) for name, parts in values.items()} for kind, values in out.items()}
-
-
-def separation(a: np.ndarray, b: np.ndarray) -> float:
-    """Largest |difference of means| over the bands in units of the pooled standard deviation (d')."""
-    spread = np.sqrt((a.var(0) + b.var(0)) / 2)
-    return float(np.max(abs(a.mean(0) - b.mean(0)) / spread))
-
-
-def test_what_is_alike_in_one_sensor_is_apart_in_another(town: Path) -> None:
-    kinds = {
-        "road": (0, "asphalt"), "grey roof": (1, "bitumen"), "lawn": (2, "lawn"), "dry lawn": (2, "dry_lawn"),
-        "shrub": (2, "foliage"), "crown": (3, "foliage"), "paving": (0, "paving"), "green court": (0, "turf"),
-    }  # fmt: skip
-    seen = sample(town, kinds)
-    assert all(len(values["nir"]) > 500 for values in seen.values())
-
-    def apart(sensor: str, a: str, b: str) -> float:
-        return separation(seen[a][sensor], seen[b][sensor])
-
-    assert apart("rgb", "road", "grey roof") < 1 and apart("nir", "road", "grey roof") < 1
-    assert seen["grey roof"]["height"].mean() - seen["road"]["height"].mean() > 2
-    assert apart("height", "road", "grey roof") > 2
-    assert apart("height", "road", "lawn") < 0.5 and apart("nir", "road", "lawn") > 1  # shadows included
-    assert apart("rgb", "green court", "lawn") < 1 and apart("nir", "green court", "lawn") > 1
-    assert apart("rgb", "paving", "dry lawn") < 1.5 and apart("nir", "paving", "dry lawn") < 1.5
-    ratio = {kind: np.log(values["nir"] + 1) - np.log(values["rgb"][:, 0] + 1) for kind, values in seen.items()}
-    assert separation(ratio["paving"], ratio["dry lawn"]) > 2, "what neither camera knows alone, both know together"
-    assert apart("rgb", "shrub", "crown") < 1 and apart("nir", "shrub", "crown") < 1
-    assert apart("height", "shrub", "crown") > 1.5
-
-
-def test_every_sensor_helps_and_none_suffices(town: Path) -> None:
-    """A forest on local means and deviations: each sensor beats chance in every class and falls short of all three."""
-    ensemble = pytest.importorskip("sklearn.ensemble")
-    from scipy import ndimage
-
-    def features(values: np.ndarray) -> list[np.ndarray]:
-        out = [values]
-        for sigma in (1, 2, 5):
-            mean = ndimage.gaussian_filter(values, sigma)
-            out += [mean, np.sqrt(np.maximum(ndimage.gaussian_filter(values * values, sigma) - mean * mean, 0))]
-        return out
-
-    def pixels(tiles: tuple[str, ...], step: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        columns: dict[str, list[np.ndarray]] = {"R": [], "N": [], "D": []}
-        labels = []
-        for tile in tiles:
-            rgbir, dsm = layer(town, tile, "RGBIR").astype(np.float32), layer(town, tile, "1_DSM/")[0]
-            bands = {"R": list(rgbir[:3]), "N": [rgbir[3]], "D": [dsm - np.percentile(dsm, 5)]}
-            truth = potsdam_truth(256, 0, tile).ravel()
-            chosen = np.flatnonzero(truth != 5)[::step]
-            for name, images in bands.items():
-                stack = [value.ravel()[chosen] for image in images for value in features(image)]
-                columns[name].append(np.stack(stack, -1))
-            labels.append(truth[chosen])
-        return {name: np.concatenate(parts) for name, parts in columns.items()}, np.concatenate(labels)
-
-    (train, truth), (test, expected) = pixels(TOWN[::2], 23), pixels(TOWN[1::2], 23)
-    iou = {}
-    for subset in ("R", "N", "D", "RND"):
-        forest = ensemble.RandomForestClassifier(
-            25, min_samples_leaf=3, random_state=0, class_weight="balanced_subsample"
-        )
-        forest.fit(np.concatenate([train[name] for name in subset], 1), truth)
-        found = forest.predict(np.concatenate([test[name] for name in subset], 1))
-        both = [((found == k) & (expected == k)).sum() / ((found == k) | (expected == k)).sum() for k in range(5)]
-        iou[subset] = np.array(both)
-        p, q = (np.bincount(values, minlength=5) / len(values) for values in (found, expected))
-        assert (iou[subset] > 1.2 * p * q / (p + q - p * q)).all(), f"{subset}: blind guessing does as well"
-    assert iou["RND"].mean() > 0.75
-    for subset in ("R", "N", "D"):
-        assert iou[subset].mean() < iou["RND"].mean() - 0.15 and (iou[subset] < iou["RND"] - 0.03).all(), (subset, iou)
-    assert iou["N"].mean() < iou["R"].mean()

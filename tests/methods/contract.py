@@ -10,7 +10,7 @@ A method's own test is three lines:
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import combinations
 from typing import Any, ClassVar
 
@@ -44,6 +44,23 @@ def training_batch(modalities: dict[str, int], batch: int = 2, seed: int = 0) ->
     mask[:, :5] = 255
     present = {m: torch.ones(batch, dtype=torch.bool) for m in modalities}
     return {"image": images(modalities, batch, seed=seed), "mask": mask, "available": present}
+
+
+def check_eval_follows_training(make: Callable[[], AnyModalitySegmenter], modalities: dict[str, int]) -> None:
+    """What one eval phase keeps (folded weights, responses) must not survive a training step into the next."""
+    module, given = make().eval(), images(modalities)
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.5)
+    with torch.inference_mode():
+        first = module(given)
+    module.train()
+    module.weighted_sum(module.training_losses(training_batch(modalities))).backward()
+    optimizer.step()
+    fresh = make().eval()
+    fresh.load_state_dict(module.state_dict())
+    with torch.inference_mode():
+        second = module.eval()(given)
+        torch.testing.assert_close(second, fresh(given), rtol=0, atol=0)
+    assert not torch.allclose(first, second, atol=1e-3)
 
 
 class MethodContract:

@@ -12,7 +12,16 @@ from methods.imlt.module import IMLT
 from methods.parts.losses import cross_entropy
 from methods.parts.optim import Recipe
 from methods.parts.subsets import draw_subsets
-from tests.methods.contract import CHANNELS, CLASSES, SIZE, MethodContract, images, subsets, training_batch
+from tests.methods.contract import (
+    CHANNELS,
+    CLASSES,
+    SIZE,
+    MethodContract,
+    check_eval_follows_training,
+    images,
+    subsets,
+    training_batch,
+)
 from usererror import UserError
 
 SMALL = {"backbone": "pvt_v2_b0", "pretrained": False, "head_width": 16}
@@ -254,16 +263,4 @@ def test_what_cannot_be_configured():
 
 def test_eval_follows_training_after_evaluation():
     """What one eval phase keeps must not survive into the next."""
-    module, given, batch = make().eval(), images(THREE), training_batch(THREE)
-    optimizer = torch.optim.SGD(module.parameters(), lr=0.5)
-    with torch.inference_mode():
-        first = module(given)
-    module.train()
-    module.weighted_sum(module.training_losses(batch)).backward()
-    optimizer.step()
-    fresh = make().eval()
-    fresh.load_state_dict(module.state_dict())
-    with torch.inference_mode():
-        second = module.eval()(given)
-        torch.testing.assert_close(second, fresh(given), rtol=0, atol=0)
-    assert not torch.allclose(first, second, atol=1e-3)
+    check_eval_follows_training(make, THREE)
