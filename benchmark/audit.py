@@ -13,8 +13,7 @@ from benchmark.audit_check import KINDS, Check
 from benchmark.audit_claims import check_claims
 from benchmark.audit_rules import RULES
 from benchmark.reported import CLAIMS, REPORTED, Reported, read_reported
-from datamodules.store import write_text_whole
-from usererror import UserError
+from benchmark.texts import write_texts
 
 COLUMNS = ("paper", "table", "location", "rule", "kind", "printed", "recomputed", "arithmetic")
 OUTCOMES = ("agree", "rounding", "fail")
@@ -71,13 +70,7 @@ def write_audit(directory: Path, reported: Reported, checks: Sequence[Check]) ->
         UserError: the directory cannot be written.
     """
     contents = {"audit.csv": as_csv(findings(checks)), "audit.md": as_markdown(reported, checks)}
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        for name, text in contents.items():
-            write_text_whole(directory / name, text)
-    except OSError as error:
-        raise UserError(f"{directory} cannot be written ({error.strerror}): name another place with --out.") from error
-    return [directory / name for name in contents]
+    return write_texts(directory, contents)
 
 
 def as_csv(listed: Iterable[Check]) -> str:

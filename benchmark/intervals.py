@@ -23,7 +23,7 @@ from benchmark.leaderboard import SUMMARIES, deviation, markdown
 from benchmark.metrics import Counts, Floats, class_sums
 from benchmark.records import Record, SceneCounts, read_scenes
 from benchmark.rows import Row, headline_scores, mean_scores, region_counts, rows_of, sections
-from datamodules.store import write_text_whole
+from benchmark.texts import write_texts
 from usererror import UserError
 
 FEWEST_SCENES = 10  # below this, blocks of the scenes are drawn: few scenes give few different draws
@@ -298,13 +298,10 @@ def write_intervals(directory: Path, stem: str, title: str, tables: Sequence[pd.
         summaries = lines[lines["measure"].isin(SUMMARIES)]
         parts += [f"## Protocol {lines['protocol'].iloc[0]}", markdown(display(summaries)), note(lines)]
     contents = {
-        "csv": pd.concat(tables).to_csv(index=False, float_format="%.4f", lineterminator="\n"),
-        "md": "\n\n".join(parts) + "\n",
+        f"{stem}.csv": pd.concat(tables).to_csv(index=False, float_format="%.4f", lineterminator="\n"),
+        f"{stem}.md": "\n\n".join(parts) + "\n",
     }
-    directory.mkdir(parents=True, exist_ok=True)
-    for suffix, text in contents.items():
-        write_text_whole(directory / f"{stem}.{suffix}", text)
-    return [directory / f"{stem}.{suffix}" for suffix in contents]
+    return write_texts(directory, contents)
 
 
 def how_drawn(lines: pd.DataFrame) -> str:

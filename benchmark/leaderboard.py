@@ -12,7 +12,7 @@ import pandas as pd
 from benchmark.metrics import summarise
 from benchmark.records import Record
 from benchmark.result import ALL
-from datamodules.store import write_text_whole
+from benchmark.texts import write_texts
 
 SUMMARIES = ("Average", "Top-1", "Last-1")
 TEXT_COLUMNS = ("method", "backbone", "condition", "protocol", "class", "first", "second", "measure", "verdict")
@@ -191,20 +191,15 @@ def write_leaderboard(directory: Path, data: str, records: Sequence[Record]) -> 
     tables = {data: leaderboard(records)}
     if not (conditions := condition_board(records)).empty:
         tables[f"{data}.conditions"] = conditions
-    directory.mkdir(parents=True, exist_ok=True)
-    paths = []
+    contents: dict[str, str] = {}
     for stem, table in tables.items():
         display, note = shown(table), footnote(table, records)
-        contents = {
-            "csv": table.to_csv(index=False, float_format="%.4f", lineterminator="\n"),
-            "md": f"{markdown(display)}\n\n{note}\n",
-            "tex": latex(display, note),
+        contents |= {
+            f"{stem}.csv": table.to_csv(index=False, float_format="%.4f", lineterminator="\n"),
+            f"{stem}.md": f"{markdown(display)}\n\n{note}\n",
+            f"{stem}.tex": latex(display, note),
         }
-        for suffix, text in contents.items():
-            path = directory / f"{stem}.{suffix}"
-            write_text_whole(path, text)
-            paths.append(path)
-    return paths
+    return write_texts(directory, contents)
 
 
 def markdown(display: pd.DataFrame) -> str:

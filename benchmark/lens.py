@@ -21,7 +21,7 @@ from benchmark.metrics import Absent, Floats, class_sums, mean_over
 from benchmark.records import SCENES, Record, read_scenes
 from benchmark.result import BAND, INTERIOR
 from benchmark.rows import Row, headline_scores, mean_scores, pooled_sums, region_counts, rows_of, sections
-from datamodules.store import write_text_whole
+from benchmark.texts import write_texts
 from usererror import UserError
 
 OWN = "own"
@@ -251,13 +251,10 @@ def write_lenses(directory: Path, data: str, tables: Mapping[str, pd.DataFrame])
             parts += ["Dashes:", "\n".join(sentences)]
     parts.append("\n".join(f"- {lens.name}: {lens.meaning}" for lens in LENSES))
     contents = {
-        "csv": pd.concat(tables.values()).to_csv(index=False, float_format="%.4f", lineterminator="\n"),
-        "md": "\n\n".join(parts) + "\n",
+        f"{data}.csv": pd.concat(tables.values()).to_csv(index=False, float_format="%.4f", lineterminator="\n"),
+        f"{data}.md": "\n\n".join(parts) + "\n",
     }
-    directory.mkdir(parents=True, exist_ok=True)
-    for suffix, text in contents.items():
-        write_text_whole(directory / f"{data}.{suffix}", text)
-    return [directory / f"{data}.{suffix}" for suffix in contents]
+    return write_texts(directory, contents)
 
 
 NOTE = (

@@ -15,8 +15,7 @@ from benchmark.leaderboard import conventions, leaderboard, split_notes
 from benchmark.measured import ANY, Measured, Runs, measure
 from benchmark.records import Record
 from benchmark.reported import ABSOLUTE, REPORTED, Cell, Reported, read_reported, read_rows
-from datamodules.store import write_text_whole
-from usererror import UserError
+from benchmark.texts import write_texts
 
 NOTES = "notes.csv"
 SEPARATOR = " / "  # between the levels of a paper's headings in paper_row and paper_column
@@ -188,13 +187,6 @@ def write_tables(directory: Path, tables: Sequence[Table]) -> list[Path]:
     """
     from benchmark.table_text import as_csv, as_latex, as_markdown
 
-    paths = []
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        for table in tables:
-            for suffix, text in {"csv": as_csv(table), "md": as_markdown(table), "tex": as_latex(table)}.items():
-                paths.append(directory / f"{table.stem}.{suffix}")
-                write_text_whole(paths[-1], text)
-    except OSError as error:
-        raise UserError(f"{directory} cannot be written ({error.strerror}): name another place with --out.") from error
-    return paths
+    formats = {"csv": as_csv, "md": as_markdown, "tex": as_latex}
+    contents = {f"{table.stem}.{suffix}": form(table) for table in tables for suffix, form in formats.items()}
+    return write_texts(directory, contents)

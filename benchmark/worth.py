@@ -17,7 +17,7 @@ from benchmark.leaderboard import deviation, markdown
 from benchmark.metrics import Convention, Counts, Floats, class_scores, mean_over
 from benchmark.records import Record
 from benchmark.rows import Row, pooled_sums, rows_of, sections
-from datamodules.store import write_text_whole
+from benchmark.texts import write_texts
 
 Empty = Literal["zero", "majority"]
 EMPTY_NAMES = {"zero": "0", "majority": "what calling every pixel the most frequent class scores"}
@@ -198,7 +198,6 @@ def write_worth(directory: Path, data: str, rows: Sequence[Row], empty: Empty) -
         for p, value in zip(CURVE, expected_score(row_games(row, "zero")[:, 0].mean(0), CURVE), strict=True)
     ]
     met = [crossing_table(members).assign(protocol=title) for title, members in sections(rows).items()]
-    directory.mkdir(parents=True, exist_ok=True)
     tables = {
         "csv": pd.DataFrame(line for row in rows for line in worth_lines(row, empty)),
         "curve.csv": pd.DataFrame(curve),
@@ -208,9 +207,7 @@ def write_worth(directory: Path, data: str, rows: Sequence[Row], empty: Empty) -
         name: table.to_csv(index=False, float_format="%.4f", lineterminator="\n") for name, table in tables.items()
     }
     contents["md"] = worth_text(data, rows, empty)
-    for suffix, text in contents.items():
-        write_text_whole(directory / f"{data}.{suffix}", text)
-    return [directory / f"{data}.{suffix}" for suffix in contents]
+    return write_texts(directory, {f"{data}.{suffix}": text for suffix, text in contents.items()})
 
 
 def worth_text(data: str, rows: Sequence[Row], empty: Empty) -> str:
