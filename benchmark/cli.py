@@ -201,7 +201,7 @@ def quieten() -> None:
     """Silence what a user of this program can do nothing about; its own messages say what matters."""
     for text in (
         "LightningCLI's args parameter",  # the subcommand's own words are not LightningCLI's
-        "`isinstance(treespec, LeafSpec)`",
+        r"`isinstance\(treespec, LeafSpec\)`",
         "The number of training batches",
         "The '.*_dataloader' does not have many workers",
         "Checkpoint directory .* exists and is not empty",  # continuing is the point

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from benchmark import names
 from benchmark.__main__ import COMMANDS, main
 from benchmark.cell import identity
-from benchmark.cli import ParsedCell, Request, config_files
+from benchmark.cli import ParsedCell, Request, config_files, quieten
 from benchmark.evaluate import model_words
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -165,3 +166,16 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     line = f'{sys.executable} -c "{late}" | true; exit ${{PIPESTATUS[0]}}'
     done = subprocess.run(["bash", "-c", line], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_warnings_that_no_user_can_act_on_stay_silent() -> None:
+    """Lightning's own flattening of arguments, with which newer versions of torch find fault, at the start of every run."""
+    from lightning.pytorch.utilities import _pytree
+
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        _pytree._tree_flatten([{"a": [1]}])
+        loud = len(heard)
+        quieten()
+        _pytree._tree_flatten([{"a": [1]}])
+        assert len(heard) == loud
