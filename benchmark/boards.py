@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from benchmark.leaderboard import TEXT_COLUMNS, condition_board, leaderboard, shown, write_leaderboard
+from benchmark.classes import class_board, class_page
+from benchmark.leaderboard import condition_board, conventions, footnote, leaderboard, shown, split_notes
 from benchmark.names import ROOT
+from benchmark.pages import TEXT_COLUMNS, Part, page_latex, page_markdown
 from benchmark.records import Record, find_records
+from benchmark.rows import rows_of
+from benchmark.texts import write_texts
 from usererror import UserError
 
 PUBLISHED = ROOT / "results" / "records"
@@ -59,13 +63,39 @@ def one_fingerprint(data: str, records: Sequence[Record]) -> list[Record]:
 
 
 def rebuild(data: str, records: Sequence[Record], out: Path) -> None:
-    """Write the three files of a dataset and print the table."""
+    """Write the files of a dataset and print the table."""
     kept = one_fingerprint(data, records)
-    paths = write_leaderboard(out, data, kept)
-    print_table(f"{data}: mIoU in per cent", leaderboard(kept))
-    if not (conditions := condition_board(kept)).empty:
-        print_table(f"{data}, per condition of the test scenes: mIoU in per cent", conditions)
+    boards = build(data, kept)
+    paths = write_boards(out, data, boards, kept)
+    print_table(f"{data}: mIoU in per cent", boards[data])
+    if (conditions := f"{data}.conditions") in boards:
+        print_table(f"{data}, per condition of the test scenes: mIoU in per cent", boards[conditions])
     print("Leaderboard: " + ", ".join(str(path) for path in paths))
+
+
+def build(data: str, records: Sequence[Record]) -> dict[str, pd.DataFrame]:
+    """The leaderboard under the name `<data>`, and `<data>.conditions` where test scenes have conditions."""
+    boards = {data: leaderboard(records), f"{data}.conditions": condition_board(records)}
+    return {name: board for name, board in boards.items() if not board.empty}
+
+
+def write_boards(
+    directory: Path, data: str, boards: Mapping[str, pd.DataFrame], records: Sequence[Record]
+) -> list[Path]:
+    """Write each of `build` and `<data>.classes` as `.csv` (every column), `.md` and `.tex`; return the paths."""
+    rows = rows_of(records)
+    pages: dict[str, list[Part]] = {name: [shown(board), footnote(board, records)] for name, board in boards.items()}
+    whole = boards[data]
+    basis = f"Scored {conventions(whole, records)}.{split_notes(whole)}"
+    pages[f"{data}.classes"] = [*class_page(data, rows), basis]
+    contents: dict[str, str] = {}
+    for name, board in {**boards, f"{data}.classes": class_board(rows)}.items():
+        contents |= {
+            f"{name}.csv": board.to_csv(index=False, float_format="%.4f", lineterminator="\n"),
+            f"{name}.md": page_markdown(pages[name]),
+            f"{name}.tex": page_latex(pages[name]),
+        }
+    return write_texts(directory, contents)
 
 
 def show(runs: Path, data: str, out: Path | None = None) -> None:

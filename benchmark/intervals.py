@@ -19,8 +19,9 @@ import numpy as np
 import pandas as pd
 
 from benchmark.boards import chosen_records, one_fingerprint, print_display
-from benchmark.leaderboard import SUMMARIES, deviation, markdown
+from benchmark.leaderboard import SUMMARIES, deviation
 from benchmark.metrics import Counts, Floats, class_sums
+from benchmark.pages import Part, page_latex, page_markdown
 from benchmark.records import Record, SceneCounts, read_scenes
 from benchmark.rows import Row, headline_scores, mean_scores, region_counts, rows_of, sections
 from benchmark.texts import write_texts
@@ -292,14 +293,15 @@ def verdict(line: Mapping[Any, Any]) -> str:
 
 
 def write_intervals(directory: Path, stem: str, title: str, tables: Sequence[pd.DataFrame]) -> list[Path]:
-    """Write `<stem>.csv` (every measure) and `<stem>.md` (the summaries)."""
-    parts = [f"# Differences between methods: {title}"]
+    """Write `<stem>.csv` (every measure), `<stem>.md` and `<stem>.tex` (the summaries)."""
+    parts: list[Part] = [f"# Differences between methods: {title}"]
     for lines in tables:
         summaries = lines[lines["measure"].isin(SUMMARIES)]
-        parts += [f"## Protocol {lines['protocol'].iloc[0]}", markdown(display(summaries)), note(lines)]
+        parts += [f"## Protocol {lines['protocol'].iloc[0]}", display(summaries), note(lines)]
     contents = {
         f"{stem}.csv": pd.concat(tables).to_csv(index=False, float_format="%.4f", lineterminator="\n"),
-        f"{stem}.md": "\n\n".join(parts) + "\n",
+        f"{stem}.md": page_markdown(parts),
+        f"{stem}.tex": page_latex(parts),
     }
     return write_texts(directory, contents)
 

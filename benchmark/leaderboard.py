@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,10 +11,8 @@ import pandas as pd
 from benchmark.metrics import summarise
 from benchmark.records import Record
 from benchmark.result import ALL
-from benchmark.texts import write_texts
 
 SUMMARIES = ("Average", "Top-1", "Last-1")
-TEXT_COLUMNS = ("method", "backbone", "condition", "protocol", "class", "first", "second", "measure", "verdict")
 CONTROL = " (control)"  # beside the name of a row that is no published method
 MARK = "*"  # beside the protocol of rows whose split has something to be known
 
@@ -181,47 +178,3 @@ def split_notes(table: pd.DataFrame) -> str:
 
 def _per_protocol(values: Mapping[str, str], named: bool) -> str:
     return ", ".join(f"{value} ({name})" if named else value for name, value in sorted(values.items()))
-
-
-def write_leaderboard(directory: Path, data: str, records: Sequence[Record]) -> list[Path]:
-    """Write `<data>.csv` (every column), `.md` and `.tex` (the shown table); return the paths.
-
-    A dataset whose test scenes have conditions gets a second set, `<data>.conditions.*`, with a row for each.
-    """
-    tables = {data: leaderboard(records)}
-    if not (conditions := condition_board(records)).empty:
-        tables[f"{data}.conditions"] = conditions
-    contents: dict[str, str] = {}
-    for stem, table in tables.items():
-        display, note = shown(table), footnote(table, records)
-        contents |= {
-            f"{stem}.csv": table.to_csv(index=False, float_format="%.4f", lineterminator="\n"),
-            f"{stem}.md": f"{markdown(display)}\n\n{note}\n",
-            f"{stem}.tex": latex(display, note),
-        }
-    return write_texts(directory, contents)
-
-
-def markdown(display: pd.DataFrame) -> str:
-    """A GitHub table, first columns left and numbers right aligned."""
-    head = "| " + " | ".join(display.columns) + " |"
-    rule = "|" + "|".join("---" if name in TEXT_COLUMNS else "---:" for name in display) + "|"
-    rows = ["| " + " | ".join(str(value) for value in row) + " |" for row in display.itertuples(index=False)]
-    return "\n".join([head, rule, *rows])
-
-
-def latex(display: pd.DataFrame, note: str) -> str:
-    """A booktabs tabular that compiles inside a plain article with `\\usepackage{booktabs}`."""
-
-    def escape(text: object) -> str:
-        return str(text).replace("_", r"\_").replace("%", r"\%").replace("&", r"\&").replace("+-", r"$\pm$")
-
-    lines = [
-        r"% needs \usepackage{booktabs}",
-        r"\begin{tabular}{" + "".join("l" if name in TEXT_COLUMNS else "r" for name in display) + "}",
-        r"\toprule",
-    ]
-    lines += [" & ".join(escape(name) for name in display.columns) + r" \\", r"\midrule"]
-    lines += [" & ".join(escape(value) for value in row) + r" \\" for row in display.itertuples(index=False)]
-    lines += [r"\bottomrule", r"\end{tabular}", "", r"\smallskip\noindent\footnotesize " + escape(note), ""]
-    return "\n".join(lines)

@@ -16,8 +16,9 @@ import numpy as np
 import pandas as pd
 
 from benchmark.boards import chosen_records, one_fingerprint, print_display
-from benchmark.leaderboard import SUMMARIES, deviation, markdown
+from benchmark.leaderboard import SUMMARIES, deviation
 from benchmark.metrics import Absent, Floats, class_sums, mean_over
+from benchmark.pages import Part, page_latex, page_markdown
 from benchmark.records import SCENES, Record, read_scenes
 from benchmark.result import BAND, INTERIOR
 from benchmark.rows import Row, headline_scores, mean_scores, pooled_sums, region_counts, rows_of, sections
@@ -240,19 +241,20 @@ def reasons(table: pd.DataFrame) -> list[str]:
 
 
 def write_lenses(directory: Path, data: str, tables: Mapping[str, pd.DataFrame]) -> list[Path]:
-    """Write `<data>.csv` (one number a line) and `<data>.md`."""
-    parts = [f"# Convention lens: {data}"]
+    """Write `<data>.csv` (one number a line), `<data>.md` and `<data>.tex`."""
+    parts: list[Part] = [f"# Convention lens: {data}"]
     for title, table in tables.items():
         parts.append(f"## Protocol {title}")
         for summary in SUMMARIES:
-            parts += [f"### {summary}", markdown(shown(table, summary))]
+            parts += [f"### {summary}", shown(table, summary)]
         parts.append(NOTE)
         if sentences := reasons(table):
             parts += ["Dashes:", "\n".join(sentences)]
     parts.append("\n".join(f"- {lens.name}: {lens.meaning}" for lens in LENSES))
     contents = {
         f"{data}.csv": pd.concat(tables.values()).to_csv(index=False, float_format="%.4f", lineterminator="\n"),
-        f"{data}.md": "\n\n".join(parts) + "\n",
+        f"{data}.md": page_markdown(parts),
+        f"{data}.tex": page_latex(parts),
     }
     return write_texts(directory, contents)
 

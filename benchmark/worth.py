@@ -13,10 +13,11 @@ import pandas as pd
 
 from benchmark.boards import chosen_records, one_fingerprint, print_display
 from benchmark.games import as_game, crossings, expected_score, interaction, masks, shapley
-from benchmark.leaderboard import deviation, markdown
-from benchmark.metrics import Convention, Counts, Floats, class_scores, mean_over
+from benchmark.leaderboard import deviation
+from benchmark.metrics import Convention, Counts, Floats, class_scores
+from benchmark.pages import Part, page_latex, page_markdown
 from benchmark.records import Record
-from benchmark.rows import Row, pooled_sums, rows_of, sections
+from benchmark.rows import Row, mean_first, pooled_sums, rows_of, sections, spread
 from benchmark.texts import write_texts
 
 Empty = Literal["zero", "majority"]
@@ -79,7 +80,7 @@ def games(record: Record, empty: Empty = "zero") -> Floats:
 def _class_values(sums: Counts, convention: Convention) -> Floats:
     """... x (1 + classes) in per cent."""
     iou, _, used = class_scores(sums, convention.absent)
-    return 100 * np.concatenate([mean_over(iou, used)[..., None], np.where(used, iou, np.nan)], -1)
+    return 100 * mean_first(iou, used)
 
 
 def majority(sums: Counts) -> Counts:
@@ -95,11 +96,6 @@ def majority(sums: Counts) -> Counts:
 def row_games(row: Row, empty: Empty) -> Floats:
     """The games of all seeds, seeds x (1 + classes) x 2^M."""
     return np.stack([games(record, empty) for record in row.members])
-
-
-def class_names(row: Row) -> list[str]:
-    """`mIoU`, then the averaged classes."""
-    return [MEAN, *(row.first.labels[label] for label in row.first.convention.averaged)]
 
 
 def worth_lines(row: Row, empty: Empty) -> list[dict[str, Any]]:
@@ -122,19 +118,12 @@ def worth_lines(row: Row, empty: Empty) -> list[dict[str, Any]]:
     }
     lines = []
     for measure, (subjects, values) in parts.items():
-        for number, name in enumerate(class_names(row)):
+        for number, name in enumerate([MEAN, *row.classes]):
             for position, subject in enumerate(subjects):
                 seeds = values[:, number, position]
                 entry = {"measure": measure, "class": name, "subject": subject, "value": float(seeds.mean())}
                 lines.append({**row.columns(), **entry, "std": deviation(seeds)})
     return lines
-
-
-def cell(seeds: Floats) -> str:
-    """Mean +- std over seeds to two decimals; a dash where there is no score."""
-    if np.isnan(seeds).any():
-        return "-"
-    return f"{seeds.mean():.2f}" + (f" +- {deviation(seeds):.2f}" if len(seeds) > 1 else "")
 
 
 def shapley_table(rows: Sequence[Row], empty: Empty) -> pd.DataFrame:
@@ -144,10 +133,10 @@ def shapley_table(rows: Sequence[Row], empty: Empty) -> pd.DataFrame:
     for row in rows:
         by_seed = row_games(row, empty)[:, 0]
         values, pairs = shapley(by_seed), interaction(by_seed)
-        line = {"method": row.label} | {letter: cell(values[:, m]) for m, letter in enumerate(letters)}
-        line["sum"] = cell(values.sum(-1))
+        line = {"method": row.label} | {letter: spread(values[:, m]) for m, letter in enumerate(letters)}
+        line["sum"] = spread(values.sum(-1))
         for a, b in combinations(range(len(letters)), 2):
-            line[f"{letters[a]} x {letters[b]}"] = cell(pairs[:, a, b])
+            line[f"{letters[a]} x {letters[b]}"] = spread(pairs[:, a, b])
         lines.append(line | {"n": str(len(row.members))})
     return pd.DataFrame(lines)
 
@@ -157,8 +146,8 @@ def class_table(row: Row, empty: Empty) -> pd.DataFrame:
     letters, _ = masks(row.first.subsets)
     values = shapley(row_games(row, empty))
     return pd.DataFrame(
-        {"class": name} | {letter: cell(values[:, number, m]) for m, letter in enumerate(letters)}
-        for number, name in enumerate(class_names(row))
+        {"class": name} | {letter: spread(values[:, number, m]) for m, letter in enumerate(letters)}
+        for number, name in enumerate([MEAN, *row.classes])
     )
 
 
@@ -167,9 +156,9 @@ def expected_table(rows: Sequence[Row]) -> pd.DataFrame:
     lines = []
     for row in rows:
         by_seed = row_games(row, "zero")[:, 0]
-        line = {"method": row.label, "none fails": cell(by_seed[:, -1])}
-        line |= {f"p = {p:g}": cell(expected_score(by_seed, p)) for p in FAILURES}
-        line |= {"Average": cell(by_seed[:, 1:].mean(-1)), "n": str(len(row.members))}
+        line = {"method": row.label, "none fails": spread(by_seed[:, -1])}
+        line |= {f"p = {p:g}": spread(expected_score(by_seed, p)) for p in FAILURES}
+        line |= {"Average": spread(by_seed[:, 1:].mean(-1)), "n": str(len(row.members))}
         lines.append((-float(expected_score(by_seed, 0.1).mean()), line))
     return pd.DataFrame([line for _, line in sorted(lines, key=lambda entry: entry[0])])
 
@@ -191,7 +180,7 @@ def crossing_table(rows: Sequence[Row]) -> pd.DataFrame:
 
 
 def write_worth(directory: Path, data: str, rows: Sequence[Row], empty: Empty) -> list[Path]:
-    """Write `<data>.csv` (everything, one number a line), `.curve.csv`, `.crossings.csv` and `.md`."""
+    """Write `<data>.csv` (everything, one number a line), `.curve.csv`, `.crossings.csv`, `.md` and `.tex`."""
     curve = [
         {**row.columns(), "p": f"{p:.2f}", "expected mIoU": f"{value:.4f}"}
         for row in rows
@@ -206,26 +195,27 @@ def write_worth(directory: Path, data: str, rows: Sequence[Row], empty: Empty) -
     contents = {
         name: table.to_csv(index=False, float_format="%.4f", lineterminator="\n") for name, table in tables.items()
     }
-    contents["md"] = worth_text(data, rows, empty)
+    page = worth_page(data, rows, empty)
+    contents |= {"md": page_markdown(page), "tex": page_latex(page)}
     return write_texts(directory, {f"{data}.{suffix}": text for suffix, text in contents.items()})
 
 
-def worth_text(data: str, rows: Sequence[Row], empty: Empty) -> str:
-    """The Markdown page of a dataset."""
-    parts = [f"# What a sensor is worth: {data}"]
+def worth_page(data: str, rows: Sequence[Row], empty: Empty) -> list[Part]:
+    """The page of a dataset."""
+    parts: list[Part] = [f"# What a sensor is worth: {data}"]
     for title, members in sections(rows).items():
-        parts += [f"## Protocol {title}", markdown(shapley_table(members, empty)), note(empty)]
-        parts += ["### When sensors fail", markdown(expected_table(members)), EXPECTED_NOTE]
+        parts += [f"## Protocol {title}", shapley_table(members, empty), note(empty)]
+        parts += ["### When sensors fail", expected_table(members), EXPECTED_NOTE]
         met = crossing_table(members)
         if len(met):
             shown = met.assign(p=met["p"].map("{:.4f}".format), **{MEAN: met[MEAN].map("{:.2f}".format)})
-            parts += [markdown(shown), CROSSING_NOTE]
+            parts += [shown, CROSSING_NOTE]
         elif len(members) > 1:
             parts.append("No two of these curves cross.")
         parts.append("### By class")
         for row in members:
-            parts += [f"{row.label}, points of IoU:", markdown(class_table(row, empty))]
-    return "\n\n".join(parts) + "\n"
+            parts += [f"{row.label}, points of IoU:", class_table(row, empty)]
+    return parts
 
 
 EXPECTED_NOTE = (

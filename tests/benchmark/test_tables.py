@@ -20,9 +20,10 @@ from sklearn.metrics import f1_score, jaccard_score
 from benchmark.audit import audit, findings
 from benchmark.audit_check import Check
 from benchmark.measured import Runs
+from benchmark.pages import latex_text
 from benchmark.records import Record
 from benchmark.reported import Reported, read_reported
-from benchmark.table_text import as_csv, as_latex, as_markdown, latex_text
+from benchmark.table_text import as_csv, as_latex, as_markdown
 from benchmark.tables import Table, build_tables
 from tests.benchmark.published_records import fixed_record, fixed_records
 
