@@ -45,9 +45,14 @@ def page_latex(parts: Sequence[Part]) -> str:
 def _tabular(display: pd.DataFrame) -> list[str]:
     aligned = "".join("l" if name in TEXT_COLUMNS else "r" for name in display)
     rows = [list(display.columns), *display.itertuples(index=False)]
-    head, *body = (" & ".join(latex_text(str(value)) for value in row) + r" \\" for row in rows)
+    head, *body = (_row([latex_text(str(value)) for value in row]) for row in rows)
     begin = rf"\noindent\begin{{tabular}}{{{aligned}}}"
     return [begin, r"\toprule", head, r"\midrule", *body, r"\bottomrule", r"\end{tabular}"]
+
+
+def _row(cells: list[str]) -> str:
+    # a star or bracket at the start would be read as an argument of the line break before it
+    return ("{}" if cells[0].startswith(("*", "[")) else "") + " & ".join(cells) + r" \\"
 
 
 def _paragraphs(text: str) -> list[str]:
