@@ -138,15 +138,17 @@ def footnote(table: pd.DataFrame, records: Sequence[Record]) -> str:
 
 def conventions(table: pd.DataFrame, records: Sequence[Record]) -> str:
     """Classes, label kind, scenes and data behind the scores of these records, of one dataset."""
-    named_by = {record.manifest["protocol"]["name"]: record.manifest["convention"] for record in records}
-    named = len(named_by) > 1  # one table may hold rows of several protocols, each with conventions of its own
-    absent = _per_protocol({name: entry["absent"] for name, entry in named_by.items()}, named)
-    labels = {name: "eroded" if entry["regions"] else "full" for name, entry in named_by.items()}
+    absent: dict[str, set[str]] = {}
+    labels: dict[str, set[str]] = {}
+    for record in records:
+        name, entry = record.manifest["protocol"]["name"], record.manifest["convention"]
+        absent.setdefault(name, set()).add(entry["absent"])
+        labels.setdefault(name, set()).add("eroded" if entry["regions"] else "full")
     outputs = ", ".join(str(value) for value in sorted(set(table["K"])))
     classes = " / ".join(sorted(set(table["classes"])))
     return (
         f"over {classes} classes (K = {outputs} outputs, absent classes: "
-        f"{absent}), {_per_protocol(labels, named)} labels, "
+        f"{_per_protocol(absent)}), {_per_protocol(labels)} labels, "
         f"{_scored_scenes(table)}, fingerprint {records[0].manifest['fingerprint'][:12]}"
     )
 
@@ -176,5 +178,7 @@ def split_notes(table: pd.DataFrame) -> str:
     return "".join(f" {MARK} {name}: {note}" for name, note in sorted(notes.items()))
 
 
-def _per_protocol(values: Mapping[str, str], named: bool) -> str:
-    return ", ".join(f"{value} ({name})" if named else value for name, value in sorted(values.items()))
+def _per_protocol(values: Mapping[str, set[str]]) -> str:
+    # one table may hold rows of several protocols, each with conventions of its own, and an override may change one
+    texts = {name: " / ".join(sorted(entry)) for name, entry in sorted(values.items())}
+    return ", ".join(f"{text} ({name})" if len(values) > 1 else text for name, text in texts.items())

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmark.boards import chosen_records, one_fingerprint, print_display
+from benchmark.boards import chosen_records, left_out_notes, print_display
 from benchmark.leaderboard import SUMMARIES, deviation
 from benchmark.metrics import Absent, Floats, class_sums, mean_over
 from benchmark.pages import Part, page_latex, page_markdown
@@ -51,9 +51,9 @@ class Lens:
 def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     """Write the lenses of one dataset, or of all that have records, and print Average."""
     out = Path(arguments.out).expanduser()
-    for data, records in chosen_records(Path(arguments.runs).expanduser(), arguments.data).items():
-        tables = {title: lens_table(rows) for title, rows in sections(rows_of(one_fingerprint(data, records))).items()}
-        paths = write_lenses(out, data, tables)
+    for data, choice in chosen_records(Path(arguments.runs).expanduser(), arguments.data).items():
+        tables = {title: lens_table(rows) for title, rows in sections(rows_of(choice.records)).items()}
+        paths = write_lenses(out, data, tables, choice.left_out)
         for title, table in tables.items():
             print_display(f"{data}, {title}: Average under each convention", shown(table, "Average"))
         print("Lenses: " + ", ".join(str(path) for path in paths))
@@ -240,7 +240,9 @@ def reasons(table: pd.DataFrame) -> list[str]:
     return sentences
 
 
-def write_lenses(directory: Path, data: str, tables: Mapping[str, pd.DataFrame]) -> list[Path]:
+def write_lenses(
+    directory: Path, data: str, tables: Mapping[str, pd.DataFrame], left_out: Sequence[str] = ()
+) -> list[Path]:
     """Write `<data>.csv` (one number a line), `<data>.md` and `<data>.tex`."""
     parts: list[Part] = [f"# Convention lens: {data}"]
     for title, table in tables.items():
@@ -250,7 +252,7 @@ def write_lenses(directory: Path, data: str, tables: Mapping[str, pd.DataFrame])
         parts.append(NOTE)
         if sentences := reasons(table):
             parts += ["Dashes:", "\n".join(sentences)]
-    parts.append("\n".join(f"- {lens.name}: {lens.meaning}" for lens in LENSES))
+    parts += ["\n".join(f"- {lens.name}: {lens.meaning}" for lens in LENSES), *left_out_notes(left_out)]
     contents = {
         f"{data}.csv": pd.concat(tables.values()).to_csv(index=False, float_format="%.4f", lineterminator="\n"),
         f"{data}.md": page_markdown(parts),

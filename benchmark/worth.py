@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from benchmark.boards import chosen_records, one_fingerprint, print_display
+from benchmark.boards import chosen_records, left_out_notes, print_display, say_left_out
 from benchmark.games import as_game, crossings, expected_score, interaction, masks, shapley
 from benchmark.leaderboard import deviation
 from benchmark.metrics import Convention, Counts, Floats, class_scores
@@ -30,29 +30,30 @@ MEAN = "mIoU"  # in the column `class`, for the mean over classes
 def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     """Write the worth of the sensors of one dataset, or of all that have records, and print the headline."""
     out = Path(arguments.out).expanduser()
-    for data, records in chosen_records(Path(arguments.runs).expanduser(), arguments.data).items():
-        rows = complete_rows(rows_of(one_fingerprint(data, records)))
+    for data, choice in chosen_records(Path(arguments.runs).expanduser(), arguments.data).items():
+        left_out = list(choice.left_out)
+        rows = complete_rows(rows_of(choice.records), left_out)
         if not rows:
             continue
-        paths = write_worth(out, data, rows, arguments.empty)
+        paths = write_worth(out, data, rows, arguments.empty, left_out)
         for title, members in sections(rows).items():
             print_display(f"{data}, {title}: Shapley values of mIoU in points", shapley_table(members, arguments.empty))
             print_display(f"{data}, {title}: expected mIoU in per cent", expected_table(members))
         print("Worth: " + ", ".join(str(path) for path in paths))
 
 
-def complete_rows(rows: Sequence[Row]) -> list[Row]:
+def complete_rows(rows: Sequence[Row], left_out: list[str] | None = None) -> list[Row]:
     """The rows that have a score of every subset; the others are named, since no worth can be had from them."""
     kept = []
     for row in rows:
         try:
             masks(row.first.subsets)
         except ValueError as error:
-            print(f"Left out: {row.label}, {error}.")
+            say_left_out(f"{row.label}, {error}.", left_out)
             continue
         missing = sorted({name for record in row.members for name in unscored(record)}, key=row.first.subsets.index)
         if missing:
-            print(f"Left out: {row.label}, no test scene has all modalities of {', '.join(missing)}.")
+            say_left_out(f"{row.label}, no test scene has all modalities of {', '.join(missing)}.", left_out)
         else:
             kept.append(row)
     return kept
@@ -98,6 +99,11 @@ def row_games(row: Row, empty: Empty) -> Floats:
     return np.stack([games(record, empty) for record in row.members])
 
 
+def class_names(row: Row) -> list[str]:
+    """`mIoU`, then the averaged classes."""
+    return [MEAN, *row.classes]
+
+
 def worth_lines(row: Row, empty: Empty) -> list[dict[str, Any]]:
     """Long form of everything about one row: measure, class, subject (a modality, a pair, a probability), mean, std."""
     letters, _ = masks(row.first.subsets)
@@ -118,7 +124,7 @@ def worth_lines(row: Row, empty: Empty) -> list[dict[str, Any]]:
     }
     lines = []
     for measure, (subjects, values) in parts.items():
-        for number, name in enumerate([MEAN, *row.classes]):
+        for number, name in enumerate(class_names(row)):
             for position, subject in enumerate(subjects):
                 seeds = values[:, number, position]
                 entry = {"measure": measure, "class": name, "subject": subject, "value": float(seeds.mean())}
@@ -147,7 +153,7 @@ def class_table(row: Row, empty: Empty) -> pd.DataFrame:
     values = shapley(row_games(row, empty))
     return pd.DataFrame(
         {"class": name} | {letter: spread(values[:, number, m]) for m, letter in enumerate(letters)}
-        for number, name in enumerate([MEAN, *row.classes])
+        for number, name in enumerate(class_names(row))
     )
 
 
@@ -179,7 +185,9 @@ def crossing_table(rows: Sequence[Row]) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=["first", "second", "p", MEAN])
 
 
-def write_worth(directory: Path, data: str, rows: Sequence[Row], empty: Empty) -> list[Path]:
+def write_worth(
+    directory: Path, data: str, rows: Sequence[Row], empty: Empty, left_out: Sequence[str] = ()
+) -> list[Path]:
     """Write `<data>.csv` (everything, one number a line), `.curve.csv`, `.crossings.csv`, `.md` and `.tex`."""
     curve = [
         {**row.columns(), "p": f"{p:.2f}", "expected mIoU": f"{value:.4f}"}
@@ -195,7 +203,7 @@ def write_worth(directory: Path, data: str, rows: Sequence[Row], empty: Empty) -
     contents = {
         name: table.to_csv(index=False, float_format="%.4f", lineterminator="\n") for name, table in tables.items()
     }
-    page = worth_page(data, rows, empty)
+    page = [*worth_page(data, rows, empty), *left_out_notes(left_out)]
     contents |= {"md": page_markdown(page), "tex": page_latex(page)}
     return write_texts(directory, {f"{data}.{suffix}": text for suffix, text in contents.items()})
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmark.boards import build, one_fingerprint, write_boards
+from benchmark.boards import Choice, build, one_fingerprint, write_boards
 from benchmark.leaderboard import condition_board, footnote, leaderboard, shown
 from benchmark.pages import latex, markdown
 from benchmark.records import Record
@@ -42,7 +42,7 @@ def record(miou: dict[str, float], seed: int = 0, group: str = "g", **changes: o
 
 
 def written(directory: Path, records: list[Record]) -> list[Path]:
-    return write_boards(directory, "toy", build("toy", records), records)
+    return write_boards(directory, "toy", build("toy", records), Choice(records, []))
 
 
 def test_published_row_of_sgma_is_summarised_as_printed() -> None:
@@ -119,6 +119,12 @@ def test_rows_of_two_protocols_keep_their_own_conventions_in_the_note() -> None:
     assert (
         "absent classes: zero (other), exclude (standard)" in note and "eroded (other), full (standard) labels" in note
     )
+
+
+def test_an_overridden_convention_is_in_the_note() -> None:
+    convention = {**record({"R": 1.0}).manifest["convention"], "absent": "zero"}
+    records = [record({"R": 30.0}), record({"R": 40.0}, group="h", convention=convention, overrides=["--absent=zero"])]
+    assert "absent classes: exclude / zero)" in footnote(leaderboard(records), records)
 
 
 def with_conditions(rows: dict[str, dict[str, float]], scenes: dict[str, list[int]]) -> Record:
