@@ -1,7 +1,7 @@
 """A fixed set of records by a formula, and the files that the table commands make of it.
 
-`python -m tests.benchmark.golden_records` writes tests/benchmark/golden anew: look at the difference by hand, and commit
-it with the change that moved it.
+`python -m tests.benchmark.golden_records` writes tests/benchmark/golden anew: look at the difference by hand, and
+commit it with the change that moved it.
 """
 
 from __future__ import annotations
