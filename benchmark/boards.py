@@ -12,13 +12,14 @@ import pandas as pd
 from benchmark.classes import class_board, class_page
 from benchmark.leaderboard import condition_board, conventions, footnote, leaderboard, shown, split_notes
 from benchmark.names import ROOT
-from benchmark.pages import TEXT_COLUMNS, Part, page_latex, page_markdown
+from benchmark.pages import TEXT_COLUMNS, Part, cells, page_latex, page_markdown
 from benchmark.records import Record, search_records
 from benchmark.rows import rows_of
 from benchmark.texts import write_texts
 from usererror import UserError
 
 PUBLISHED = ROOT / "results" / "records"
+WIDEST = 10_000  # columns of a table on the terminal
 
 
 @dataclass(frozen=True)
@@ -181,9 +182,8 @@ def print_display(title: str, display: pd.DataFrame) -> None:
     table = Table(title=title)
     for name in display.columns:
         table.add_column(name, justify="left" if name in TEXT_COLUMNS else "right", no_wrap=True)
-    for row in display.itertuples(index=False):
-        table.add_row(*map(str, row))
+    for row in cells(display):
+        table.add_row(*row)
     console = Console()
-    # a narrow terminal wraps lines; nothing is cut off
-    console.width = max(console.width, Console(width=1000).measure(table).maximum)
+    console.width = WIDEST  # a narrow terminal wraps lines; nothing is cut off
     console.print(table)

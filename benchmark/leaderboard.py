@@ -35,13 +35,11 @@ def condition_board(records: Sequence[Record]) -> pd.DataFrame:
     Empty when the dataset has no conditions. A class that no test scene of a condition shows is left out there, so the
     column `classes` belongs to the numbers.
     """
-    rows = [
-        _row(members, condition)
-        for members in sorted(groups(records), key=lambda members: -_row(members, ALL)["Average"])
-        for condition in members[0].conditions
-    ]
-    table = pd.DataFrame(rows)
-    return table if rows and (table["condition"] != ALL).any() else pd.DataFrame()
+    if all(record.conditions == (ALL,) for record in records):
+        return pd.DataFrame()
+    parts = [[_row(members, condition) for condition in members[0].conditions] for members in groups(records)]
+    parts.sort(key=lambda rows: -next(row["Average"] for row in rows if row["condition"] == ALL))
+    return pd.DataFrame(row for rows in parts for row in rows)
 
 
 def groups(records: Sequence[Record]) -> list[list[Record]]:

@@ -210,16 +210,20 @@ def _ranks(values: Mapping[str, float], among: Sequence[str]) -> dict[str, int]:
 
 def shown(table: pd.DataFrame, summary: str) -> pd.DataFrame:
     """One summary as people read it: `score (rank)`, with the rank under `own` and a mark where it is another one."""
-    lines = table[table["summary"] == summary]
-    own = lines[lines["convention"] == OWN].sort_values("value", ascending=False, kind="stable")
-    result = pd.DataFrame({"method": own["label"]}).reset_index(drop=True)
-    verdicts = {"method": "ranking"}
-    for name, column in lines.groupby("convention", sort=False):
-        cells = {str(line["label"]): _cell(line) for line in column.to_dict("records")}
-        result[str(name)] = [cells[label] for label in own["label"]]
-        readable = column["rank"].notna().any()
-        verdicts[str(name)] = ("changes" if column["changed"].any() else "same") if readable else "-"
-    return pd.concat([result, pd.DataFrame([verdicts])], ignore_index=True)
+    columns: dict[str, dict[str, dict[Any, Any]]] = {}
+    for line in table[table["summary"] == summary].to_dict("records"):
+        columns.setdefault(line["convention"], {})[line["label"]] = line
+    order = sorted(columns[OWN], key=lambda label: _descending(columns[OWN][label]["value"]))
+    shown: dict[str, list[str]] = {"method": [*order, "ranking"]}
+    for name, lines in columns.items():
+        readable = any(not np.isnan(line["value"]) for line in lines.values())
+        verdict = ("changes" if any(line["changed"] for line in lines.values()) else "same") if readable else "-"
+        shown[name] = [*(_cell(lines[label]) for label in order), verdict]
+    return pd.DataFrame(shown)
+
+
+def _descending(value: float) -> tuple[bool, float]:
+    return bool(np.isnan(value)), -value
 
 
 def _cell(line: Mapping[Any, Any]) -> str:
