@@ -6,6 +6,8 @@ The papers' tables have golden files of their own (test_tables.py).
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from collections import Counter
 from itertools import product
 from pathlib import Path
@@ -49,6 +51,24 @@ def test_files_byte_for_byte(command: str, runs: Path, tmp_path: Path) -> None:
     expected = {path.name: path.read_text() for path in (GOLDEN / command).iterdir()}
     assert found.keys() == expected.keys(), REMEDY
     assert [name for name in found if found[name] != expected[name]] == [], REMEDY
+
+
+def test_no_table_command_imports_what_training_needs(runs: Path, tmp_path: Path) -> None:
+    lines = [[command, "--runs", str(runs), "--out", str(tmp_path / command)] for command in (*COMMANDS, "tables")]
+    lines.append(["audit", "--out", str(tmp_path / "audit")])
+    code = f"""
+import sys
+from pathlib import Path
+from benchmark import boards
+from benchmark.__main__ import main
+boards.PUBLISHED = Path({str(tmp_path / "none")!r})
+assert not any([main(words) for words in {lines!r}])
+heavy = {{"torch", "lightning", "rasterio", "timm", "wandb", "scipy", "matplotlib"}} & set(sys.modules)
+assert not heavy, heavy
+"""
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 @pytest.mark.parametrize("path", sorted(GOLDEN.rglob("*.tex")), ids=lambda path: f"{path.parent.name}-{path.stem}")
