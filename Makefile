@@ -103,4 +103,4 @@ lock: $(STAMP) ## resolve the dependencies again (names, versions, hashes; no in
 	  pyproject.toml -o requirements.lock
 
 clean: ## remove .venv and caches; data and results stay
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build *.egg-info
+	rm -rf $(VENV) .pytest_cache .hypothesis .mypy_cache .ruff_cache build *.egg-info

@@ -3,69 +3,160 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from benchmark.leaderboard import TEXT_COLUMNS, condition_board, leaderboard, shown, write_leaderboard
+from benchmark.classes import class_board, class_page
+from benchmark.leaderboard import condition_board, conventions, footnote, leaderboard, shown, split_notes
 from benchmark.names import ROOT
-from benchmark.records import Record, find_records
+from benchmark.pages import TEXT_COLUMNS, Part, cells, page_latex, page_markdown
+from benchmark.records import Record, search_records
+from benchmark.rows import rows_of
+from benchmark.texts import write_texts
 from usererror import UserError
 
 PUBLISHED = ROOT / "results" / "records"
+WIDEST = 10_000  # columns of a table on the terminal
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the tables of a dataset are made of.
+
+    Attributes:
+        records: of one fingerprint; those of one group agree in everything but the seed.
+        left_out: sentences about what is not in them, and why; printed already.
+    """
+
+    records: list[Record]
+    left_out: list[str]
 
 
 def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     """Rebuild the leaderboard of one dataset, or of all that have records."""
     out = Path(arguments.out).expanduser()
-    for data, records in chosen_records(Path(arguments.runs).expanduser(), arguments.data).items():
-        rebuild(data, records, out)
+    for data, choice in chosen_records(Path(arguments.runs).expanduser(), arguments.data).items():
+        rebuild(data, choice, out)
 
 
-def chosen_records(runs: Path, data: str) -> dict[str, list[Record]]:
-    """Records by dataset: of the named one, or of all that have records if `data` is empty.
+def chosen_records(runs: Path, data: str) -> dict[str, Choice]:
+    """What the tables are made of: of the named dataset, or of all that have records if `data` is empty.
 
     Raises:
-        UserError: there are none.
+        UserError: there are no records.
     """
-    by_data = records_by_data(runs)
+    by_data, unread = _read(runs)
     if data and data not in by_data:
         have = ", ".join(sorted(by_data)) or "none at all"
         raise UserError(f"No run record of {data!r} below {runs}; there are records of: {have}.")
     if not by_data:
         raise UserError(f"No run record below {runs}; make one with: make bench")
-    return {name: by_data[name] for name in ([data] if data else sorted(by_data))}
+    return {name: _choose(name, by_data[name], unread) for name in ([data] if data else sorted(by_data))}
 
 
-def records_by_data(runs: Path) -> dict[str, list[Record]]:
-    """Records of RUNS together with the published ones, by dataset; what was left out is printed."""
-    records, remarks = find_records([root for root in (runs, PUBLISHED) if root.exists()])
-    for remark in remarks:
-        print(f"Left out: {remark}")
+def records_among(runs: Path, datasets: Collection[str]) -> dict[str, Choice]:
+    """As `chosen_records`, of those of the named datasets that have records."""
+    by_data, unread = _read(runs)
+    return {name: _choose(name, members, unread) for name, members in by_data.items() if name in datasets}
+
+
+def _read(runs: Path) -> tuple[dict[str, list[Record]], list[tuple[str, str]]]:
+    """Records of RUNS together with the published ones, by dataset, and (dataset, sentence) of what was left out."""
+    records, unread = search_records([root for root in (runs, PUBLISHED) if root.exists()])
+    for _, text in unread:
+        say_left_out(text)
     by_data: dict[str, list[Record]] = {}
     for record in records:
         by_data.setdefault(record.manifest["data"], []).append(record)
-    return by_data
+    return by_data, unread
 
 
-def one_fingerprint(data: str, records: Sequence[Record]) -> list[Record]:
+def _choose(name: str, members: Sequence[Record], unread: Sequence[tuple[str, str]]) -> Choice:
+    """Records that may stand in one table; what does not say its dataset any more is named beside every one."""
+    left_out = [text for data, text in unread if data in ("", name)]
+    return Choice(one_configuration(one_fingerprint(name, members, left_out), left_out), left_out)
+
+
+def say_left_out(text: str, left_out: list[str] | None = None) -> None:
+    """Print what no table holds, and note it for the tables themselves."""
+    print(f"Left out: {text}")
+    if left_out is not None:
+        left_out.append(text)
+
+
+def one_fingerprint(data: str, records: Sequence[Record], left_out: list[str] | None = None) -> list[Record]:
     """The records of the newest fingerprint: scores on different pixels are not comparable."""
     newest = max(records, key=lambda record: record.manifest["created"]).manifest["fingerprint"]
     kept = [record for record in records if record.manifest["fingerprint"] == newest]
     if len(kept) < len(records):
-        print(f"Left out: {len(records) - len(kept)} records of {data} with another fingerprint than {newest[:12]}.")
+        number = len(records) - len(kept)
+        say_left_out(f"{number} records of {data} with another fingerprint than {newest[:12]}.", left_out)
     return kept
 
 
-def rebuild(data: str, records: Sequence[Record], out: Path) -> None:
-    """Write the three files of a dataset and print the table."""
-    kept = one_fingerprint(data, records)
-    paths = write_leaderboard(out, data, kept)
-    print_table(f"{data}: mIoU in per cent", leaderboard(kept))
-    if not (conditions := condition_board(kept)).empty:
-        print_table(f"{data}, per condition of the test scenes: mIoU in per cent", conditions)
+def one_configuration(records: Sequence[Record], left_out: list[str] | None = None) -> list[Record]:
+    """The records without those that differ from the newest of their group in more than the seed.
+
+    The group's hash holds protocol and data, so this is a record that was altered, or made by other code.
+    """
+
+    def scored_by(record: Record) -> list[object]:
+        return [record.manifest["protocol"], record.manifest["convention"], *record.axes]
+
+    newest: dict[str, Record] = {}
+    for record in sorted(records, key=lambda record: str(record.manifest["created"])):
+        newest[record.manifest["group"]] = record
+    kept = []
+    for record in records:
+        other = newest[record.manifest["group"]]
+        if scored_by(record) == scored_by(other):
+            kept.append(record)
+        else:
+            text = f"{record.path} was scored by another protocol than {other.path}, of which it is to be another seed."
+            say_left_out(text, left_out)
+    return kept
+
+
+def left_out_notes(left_out: Sequence[str]) -> list[Part]:
+    """The end of a page that does not hold every record."""
+    return ["Left out:", "\n".join(f"- {text}" for text in left_out)] if left_out else []
+
+
+def rebuild(data: str, choice: Choice, out: Path) -> None:
+    """Write the files of a dataset and print the table."""
+    boards = build(data, choice.records)
+    paths = write_boards(out, data, boards, choice)
+    print_table(f"{data}: mIoU in per cent", boards[data])
+    if (conditions := f"{data}.conditions") in boards:
+        print_table(f"{data}, per condition of the test scenes: mIoU in per cent", boards[conditions])
     print("Leaderboard: " + ", ".join(str(path) for path in paths))
+
+
+def build(data: str, records: Sequence[Record]) -> dict[str, pd.DataFrame]:
+    """The leaderboard under the name `<data>`, and `<data>.conditions` where test scenes have conditions."""
+    boards = {data: leaderboard(records), f"{data}.conditions": condition_board(records)}
+    return {name: board for name, board in boards.items() if not board.empty}
+
+
+def write_boards(directory: Path, data: str, boards: Mapping[str, pd.DataFrame], choice: Choice) -> list[Path]:
+    """Write each of `build` and `<data>.classes` as `.csv` (every column), `.md` and `.tex`; return the paths."""
+    records, rows = choice.records, rows_of(choice.records)
+    pages: dict[str, list[Part]] = {name: [shown(board), footnote(board, records)] for name, board in boards.items()}
+    whole = boards[data]
+    basis = f"Scored {conventions(whole, records)}.{split_notes(whole)}"
+    pages[f"{data}.classes"] = [*class_page(data, rows), basis]
+    contents: dict[str, str] = {}
+    for name, board in {**boards, f"{data}.classes": class_board(rows)}.items():
+        page = [*pages[name], *left_out_notes(choice.left_out)]
+        contents |= {
+            f"{name}.csv": board.to_csv(index=False, float_format="%.4f", lineterminator="\n"),
+            f"{name}.md": page_markdown(page),
+            f"{name}.tex": page_latex(page),
+        }
+    return write_texts(directory, contents)
 
 
 def show(runs: Path, data: str, out: Path | None = None) -> None:
@@ -75,7 +166,7 @@ def show(runs: Path, data: str, out: Path | None = None) -> None:
     """
     default = runs.resolve() == (Path.cwd() / "results" / "runs").resolve()
     target = out or (Path("results/leaderboards") if default else runs.parent / "leaderboards")
-    rebuild(data, records_by_data(runs)[data], target)
+    rebuild(data, chosen_records(runs, data)[data], target)
 
 
 def print_table(title: str, rows: pd.DataFrame) -> None:
@@ -91,9 +182,8 @@ def print_display(title: str, display: pd.DataFrame) -> None:
     table = Table(title=title)
     for name in display.columns:
         table.add_column(name, justify="left" if name in TEXT_COLUMNS else "right", no_wrap=True)
-    for row in display.itertuples(index=False):
-        table.add_row(*map(str, row))
+    for row in cells(display):
+        table.add_row(*row)
     console = Console()
-    # a narrow terminal wraps lines; nothing is cut off
-    console.width = max(console.width, Console(width=1000).measure(table).maximum)
+    console.width = WIDEST  # a narrow terminal wraps lines; nothing is cut off
     console.print(table)

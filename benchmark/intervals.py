@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmark.boards import chosen_records, one_fingerprint, print_display
-from benchmark.leaderboard import SUMMARIES, deviation, markdown
+from benchmark.boards import chosen_records, left_out_notes, print_display, say_left_out
+from benchmark.leaderboard import SUMMARIES, deviation
 from benchmark.metrics import Counts, Floats, class_sums
+from benchmark.pages import Part, page_latex, page_markdown
 from benchmark.records import Record, SceneCounts, read_scenes
 from benchmark.rows import Row, headline_scores, mean_scores, region_counts, rows_of, sections
 from benchmark.texts import write_texts
@@ -54,13 +55,13 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     if not 0 < arguments.level < 100:
         raise UserError(f"--level {arguments.level:g} is no percentage of an interval; use one such as 95.")
     out, wanted = Path(arguments.out).expanduser(), [word for word in arguments.methods.split(",") if word]
-    for data, records in chosen_records(Path(arguments.runs).expanduser(), arguments.data).items():
-        rows = rows_of(one_fingerprint(data, records))
+    for data, choice in chosen_records(Path(arguments.runs).expanduser(), arguments.data).items():
+        rows, left_out = rows_of(choice.records), list(choice.left_out)
         if wanted:
             rows = named_rows(rows, wanted)
         tables = []
         for title, members in sections(rows).items():
-            lines = compare(members, arguments.samples, arguments.level, arguments.seed)
+            lines = compare(members, arguments.samples, arguments.level, arguments.seed, left_out)
             if lines.empty:
                 print(f"Nothing to compare under {data}, {title}: fewer than two methods have counts per scene.")
                 continue
@@ -68,7 +69,7 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
             print_summary(f"{data}, {title}", lines)
         if tables:
             # a comparison of some leaves that of all as it is
-            paths = write_intervals(out, ".".join([data, *wanted]), data, tables)
+            paths = write_intervals(out, ".".join([data, *wanted]), data, tables, left_out)
             print("Intervals: " + ", ".join(str(path) for path in paths))
         elif wanted:
             raise UserError(
@@ -202,7 +203,13 @@ class Sampled:
     draws: Floats
 
 
-def compare(rows: Sequence[Row], samples: int = 2000, level: float = 95.0, seed: int = 0) -> pd.DataFrame:
+def compare(
+    rows: Sequence[Row],
+    samples: int = 2000,
+    level: float = 95.0,
+    seed: int = 0,
+    left_out: list[str] | None = None,
+) -> pd.DataFrame:
     """All pairs of rows and all measures: the seeds' means, their difference, its interval, and whether 0 lies outside.
 
     Rows without counts per scene are left out and named; the table is empty if fewer than two are left. Rows must
@@ -211,7 +218,7 @@ def compare(rows: Sequence[Row], samples: int = 2000, level: float = 95.0, seed:
     Raises:
         UserError: the records are not paired, or there is only one unit to draw from.
     """
-    rows, units = with_units(rows)
+    rows, units = with_units(rows, left_out)
     if len(rows) < 2:
         return pd.DataFrame()
     check_paired(rows, units)
@@ -229,7 +236,7 @@ def compare(rows: Sequence[Row], samples: int = 2000, level: float = 95.0, seed:
     return pd.DataFrame(line | how for a, b in combinations(sampled, 2) for line in differences(a, b, level))
 
 
-def with_units(rows: Sequence[Row]) -> tuple[list[Row], list[list[Units]]]:
+def with_units(rows: Sequence[Row], left_out: list[str] | None = None) -> tuple[list[Row], list[list[Units]]]:
     """Rows with the units of their members; a record without usable counts per scene is left out and named."""
     kept, units = [], []
     for row in rows:
@@ -238,7 +245,7 @@ def with_units(rows: Sequence[Row]) -> tuple[list[Row], list[list[Units]]]:
             try:
                 members.append((record, units_of(record, read_scenes(record))))
             except UserError as error:
-                print(f"Left out: {error}")
+                say_left_out(str(error), left_out)
         if members:
             kept.append(replace(row, members=tuple(record for record, _ in members)))
             units.append([entry for _, entry in members])
@@ -291,15 +298,19 @@ def verdict(line: Mapping[Any, Any]) -> str:
     return "within the seeds' spread" if abs(line["difference"]) <= line["seeds' spread"] else ""
 
 
-def write_intervals(directory: Path, stem: str, title: str, tables: Sequence[pd.DataFrame]) -> list[Path]:
-    """Write `<stem>.csv` (every measure) and `<stem>.md` (the summaries)."""
-    parts = [f"# Differences between methods: {title}"]
+def write_intervals(
+    directory: Path, stem: str, title: str, tables: Sequence[pd.DataFrame], left_out: Sequence[str] = ()
+) -> list[Path]:
+    """Write `<stem>.csv` (every measure), `<stem>.md` and `<stem>.tex` (the summaries)."""
+    parts: list[Part] = [f"# Differences between methods: {title}"]
     for lines in tables:
         summaries = lines[lines["measure"].isin(SUMMARIES)]
-        parts += [f"## Protocol {lines['protocol'].iloc[0]}", markdown(display(summaries)), note(lines)]
+        parts += [f"## Protocol {lines['protocol'].iloc[0]}", display(summaries), note(lines)]
+    parts += left_out_notes(left_out)
     contents = {
         f"{stem}.csv": pd.concat(tables).to_csv(index=False, float_format="%.4f", lineterminator="\n"),
-        f"{stem}.md": "\n\n".join(parts) + "\n",
+        f"{stem}.md": page_markdown(parts),
+        f"{stem}.tex": page_latex(parts),
     }
     return write_texts(directory, contents)
 

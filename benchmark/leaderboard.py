@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,10 +11,8 @@ import pandas as pd
 from benchmark.metrics import summarise
 from benchmark.records import Record
 from benchmark.result import ALL
-from benchmark.texts import write_texts
 
 SUMMARIES = ("Average", "Top-1", "Last-1")
-TEXT_COLUMNS = ("method", "backbone", "condition", "protocol", "class", "first", "second", "measure", "verdict")
 CONTROL = " (control)"  # beside the name of a row that is no published method
 MARK = "*"  # beside the protocol of rows whose split has something to be known
 
@@ -38,13 +35,11 @@ def condition_board(records: Sequence[Record]) -> pd.DataFrame:
     Empty when the dataset has no conditions. A class that no test scene of a condition shows is left out there, so the
     column `classes` belongs to the numbers.
     """
-    rows = [
-        _row(members, condition)
-        for members in sorted(groups(records), key=lambda members: -_row(members, ALL)["Average"])
-        for condition in members[0].conditions
-    ]
-    table = pd.DataFrame(rows)
-    return table if rows and (table["condition"] != ALL).any() else pd.DataFrame()
+    if all(record.conditions == (ALL,) for record in records):
+        return pd.DataFrame()
+    parts = [[_row(members, condition) for condition in members[0].conditions] for members in groups(records)]
+    parts.sort(key=lambda rows: -next(row["Average"] for row in rows if row["condition"] == ALL))
+    return pd.DataFrame(row for rows in parts for row in rows)
 
 
 def groups(records: Sequence[Record]) -> list[list[Record]]:
@@ -141,15 +136,17 @@ def footnote(table: pd.DataFrame, records: Sequence[Record]) -> str:
 
 def conventions(table: pd.DataFrame, records: Sequence[Record]) -> str:
     """Classes, label kind, scenes and data behind the scores of these records, of one dataset."""
-    named_by = {record.manifest["protocol"]["name"]: record.manifest["convention"] for record in records}
-    named = len(named_by) > 1  # one table may hold rows of several protocols, each with conventions of its own
-    absent = _per_protocol({name: entry["absent"] for name, entry in named_by.items()}, named)
-    labels = {name: "eroded" if entry["regions"] else "full" for name, entry in named_by.items()}
+    absent: dict[str, set[str]] = {}
+    labels: dict[str, set[str]] = {}
+    for record in records:
+        name, entry = record.manifest["protocol"]["name"], record.manifest["convention"]
+        absent.setdefault(name, set()).add(entry["absent"])
+        labels.setdefault(name, set()).add("eroded" if entry["regions"] else "full")
     outputs = ", ".join(str(value) for value in sorted(set(table["K"])))
     classes = " / ".join(sorted(set(table["classes"])))
     return (
         f"over {classes} classes (K = {outputs} outputs, absent classes: "
-        f"{absent}), {_per_protocol(labels, named)} labels, "
+        f"{_per_protocol(absent)}), {_per_protocol(labels)} labels, "
         f"{_scored_scenes(table)}, fingerprint {records[0].manifest['fingerprint'][:12]}"
     )
 
@@ -179,49 +176,7 @@ def split_notes(table: pd.DataFrame) -> str:
     return "".join(f" {MARK} {name}: {note}" for name, note in sorted(notes.items()))
 
 
-def _per_protocol(values: Mapping[str, str], named: bool) -> str:
-    return ", ".join(f"{value} ({name})" if named else value for name, value in sorted(values.items()))
-
-
-def write_leaderboard(directory: Path, data: str, records: Sequence[Record]) -> list[Path]:
-    """Write `<data>.csv` (every column), `.md` and `.tex` (the shown table); return the paths.
-
-    A dataset whose test scenes have conditions gets a second set, `<data>.conditions.*`, with a row for each.
-    """
-    tables = {data: leaderboard(records)}
-    if not (conditions := condition_board(records)).empty:
-        tables[f"{data}.conditions"] = conditions
-    contents: dict[str, str] = {}
-    for stem, table in tables.items():
-        display, note = shown(table), footnote(table, records)
-        contents |= {
-            f"{stem}.csv": table.to_csv(index=False, float_format="%.4f", lineterminator="\n"),
-            f"{stem}.md": f"{markdown(display)}\n\n{note}\n",
-            f"{stem}.tex": latex(display, note),
-        }
-    return write_texts(directory, contents)
-
-
-def markdown(display: pd.DataFrame) -> str:
-    """A GitHub table, first columns left and numbers right aligned."""
-    head = "| " + " | ".join(display.columns) + " |"
-    rule = "|" + "|".join("---" if name in TEXT_COLUMNS else "---:" for name in display) + "|"
-    rows = ["| " + " | ".join(str(value) for value in row) + " |" for row in display.itertuples(index=False)]
-    return "\n".join([head, rule, *rows])
-
-
-def latex(display: pd.DataFrame, note: str) -> str:
-    """A booktabs tabular that compiles inside a plain article with `\\usepackage{booktabs}`."""
-
-    def escape(text: object) -> str:
-        return str(text).replace("_", r"\_").replace("%", r"\%").replace("&", r"\&").replace("+-", r"$\pm$")
-
-    lines = [
-        r"% needs \usepackage{booktabs}",
-        r"\begin{tabular}{" + "".join("l" if name in TEXT_COLUMNS else "r" for name in display) + "}",
-        r"\toprule",
-    ]
-    lines += [" & ".join(escape(name) for name in display.columns) + r" \\", r"\midrule"]
-    lines += [" & ".join(escape(value) for value in row) + r" \\" for row in display.itertuples(index=False)]
-    lines += [r"\bottomrule", r"\end{tabular}", "", r"\smallskip\noindent\footnotesize " + escape(note), ""]
-    return "\n".join(lines)
+def _per_protocol(values: Mapping[str, set[str]]) -> str:
+    # one table may hold rows of several protocols, each with conventions of its own, and an override may change one
+    texts = {name: " / ".join(sorted(entry)) for name, entry in sorted(values.items())}
+    return ", ".join(f"{text} ({name})" if len(values) > 1 else text for name, text in texts.items())

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmark.boards import chosen_records, one_fingerprint, print_display
-from benchmark.leaderboard import SUMMARIES, deviation, markdown
+from benchmark.boards import chosen_records, left_out_notes, print_display
+from benchmark.leaderboard import SUMMARIES, deviation
 from benchmark.metrics import Absent, Floats, class_sums, mean_over
+from benchmark.pages import Part, page_latex, page_markdown
 from benchmark.records import SCENES, Record, read_scenes
 from benchmark.result import BAND, INTERIOR
 from benchmark.rows import Row, headline_scores, mean_scores, pooled_sums, region_counts, rows_of, sections
@@ -50,9 +51,9 @@ class Lens:
 def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     """Write the lenses of one dataset, or of all that have records, and print Average."""
     out = Path(arguments.out).expanduser()
-    for data, records in chosen_records(Path(arguments.runs).expanduser(), arguments.data).items():
-        tables = {title: lens_table(rows) for title, rows in sections(rows_of(one_fingerprint(data, records))).items()}
-        paths = write_lenses(out, data, tables)
+    for data, choice in chosen_records(Path(arguments.runs).expanduser(), arguments.data).items():
+        tables = {title: lens_table(rows) for title, rows in sections(rows_of(choice.records)).items()}
+        paths = write_lenses(out, data, tables, choice.left_out)
         for title, table in tables.items():
             print_display(f"{data}, {title}: Average under each convention", shown(table, "Average"))
         print("Lenses: " + ", ".join(str(path) for path in paths))
@@ -209,16 +210,20 @@ def _ranks(values: Mapping[str, float], among: Sequence[str]) -> dict[str, int]:
 
 def shown(table: pd.DataFrame, summary: str) -> pd.DataFrame:
     """One summary as people read it: `score (rank)`, with the rank under `own` and a mark where it is another one."""
-    lines = table[table["summary"] == summary]
-    own = lines[lines["convention"] == OWN].sort_values("value", ascending=False, kind="stable")
-    result = pd.DataFrame({"method": own["label"]}).reset_index(drop=True)
-    verdicts = {"method": "ranking"}
-    for name, column in lines.groupby("convention", sort=False):
-        cells = {str(line["label"]): _cell(line) for line in column.to_dict("records")}
-        result[str(name)] = [cells[label] for label in own["label"]]
-        readable = column["rank"].notna().any()
-        verdicts[str(name)] = ("changes" if column["changed"].any() else "same") if readable else "-"
-    return pd.concat([result, pd.DataFrame([verdicts])], ignore_index=True)
+    columns: dict[str, dict[str, dict[Any, Any]]] = {}
+    for line in table[table["summary"] == summary].to_dict("records"):
+        columns.setdefault(line["convention"], {})[line["label"]] = line
+    order = sorted(columns[OWN], key=lambda label: _descending(columns[OWN][label]["value"]))
+    shown: dict[str, list[str]] = {"method": [*order, "ranking"]}
+    for name, lines in columns.items():
+        readable = any(not np.isnan(line["value"]) for line in lines.values())
+        verdict = ("changes" if any(line["changed"] for line in lines.values()) else "same") if readable else "-"
+        shown[name] = [*(_cell(lines[label]) for label in order), verdict]
+    return pd.DataFrame(shown)
+
+
+def _descending(value: float) -> tuple[bool, float]:
+    return bool(np.isnan(value)), -value
 
 
 def _cell(line: Mapping[Any, Any]) -> str:
@@ -239,20 +244,23 @@ def reasons(table: pd.DataFrame) -> list[str]:
     return sentences
 
 
-def write_lenses(directory: Path, data: str, tables: Mapping[str, pd.DataFrame]) -> list[Path]:
-    """Write `<data>.csv` (one number a line) and `<data>.md`."""
-    parts = [f"# Convention lens: {data}"]
+def write_lenses(
+    directory: Path, data: str, tables: Mapping[str, pd.DataFrame], left_out: Sequence[str] = ()
+) -> list[Path]:
+    """Write `<data>.csv` (one number a line), `<data>.md` and `<data>.tex`."""
+    parts: list[Part] = [f"# Convention lens: {data}"]
     for title, table in tables.items():
         parts.append(f"## Protocol {title}")
         for summary in SUMMARIES:
-            parts += [f"### {summary}", markdown(shown(table, summary))]
+            parts += [f"### {summary}", shown(table, summary)]
         parts.append(NOTE)
         if sentences := reasons(table):
             parts += ["Dashes:", "\n".join(sentences)]
-    parts.append("\n".join(f"- {lens.name}: {lens.meaning}" for lens in LENSES))
+    parts += ["\n".join(f"- {lens.name}: {lens.meaning}" for lens in LENSES), *left_out_notes(left_out)]
     contents = {
         f"{data}.csv": pd.concat(tables.values()).to_csv(index=False, float_format="%.4f", lineterminator="\n"),
-        f"{data}.md": "\n\n".join(parts) + "\n",
+        f"{data}.md": page_markdown(parts),
+        f"{data}.tex": page_latex(parts),
     }
     return write_texts(directory, contents)
 

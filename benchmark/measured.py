@@ -39,9 +39,10 @@ class Measured:
 
 @dataclass(frozen=True)
 class Runs:
-    """Run records by dataset, and the names that papers' ids have in this suite."""
+    """Run records by dataset, what was left out of them, and the names that papers' ids have in this suite."""
 
     by_data: Mapping[str, Sequence[Record]]
+    left_out: Mapping[str, Sequence[str]] = field(default_factory=dict)
     directory: Path = REPORTED
 
     @cached_property

@@ -59,21 +59,31 @@ class Scores:
 
 def score(matrix: Counts, convention: Convention) -> Scores:
     """Score one labels x outputs matrix."""
-    matrix = np.asarray(matrix, np.int64)
-    sums = class_sums(matrix, convention)
-    iou, f1, used = class_scores(sums, convention.absent)
-    column = {label: j for j, label in enumerate(convention.outputs)}
-    kept = [label for label in range(len(matrix)) if label not in convention.ignored]
-    hits = np.array([matrix[label, column[label]] if label in column else 0 for label in range(len(matrix))])
-    return Scores(
-        miou=_mean(iou[used]),
-        mf1=_mean(f1[used]),
-        oa=float(_ratio(hits[kept].sum(), matrix[kept].sum())),
-        oa_all=float(_ratio(hits.sum(), matrix.sum())),
-        iou=tuple(float(value) for value in iou),
-        f1=tuple(float(value) for value in f1),
-        classes=int(used.sum()),
-    )
+    return score_all(np.asarray(matrix)[None], convention)[0]
+
+
+def score_all(matrices: Counts, convention: Convention) -> list[Scores]:
+    """Score any number x labels x outputs."""
+    matrices = np.asarray(matrices, np.int64)
+    labels = range(matrices.shape[1])
+    iou, f1, used = class_scores(class_sums(matrices, convention), convention.absent)
+    kept = [label for label in labels if label not in convention.ignored]
+    total, hits = matrices.sum(-1), np.zeros(matrices.shape[:2], np.int64)
+    for j, label in enumerate(convention.outputs):
+        hits[:, label] = matrices[:, label, j]
+    oa, oa_all = _ratio(hits[:, kept].sum(-1), total[:, kept].sum(-1)), _ratio(hits.sum(-1), total.sum(-1))
+    return [
+        Scores(
+            miou=_mean(iou[number][used[number]]),
+            mf1=_mean(f1[number][used[number]]),
+            oa=float(oa[number]),
+            oa_all=float(oa_all[number]),
+            iou=tuple(iou[number].tolist()),
+            f1=tuple(f1[number].tolist()),
+            classes=int(used[number].sum()),
+        )
+        for number in range(len(matrices))
+    ]
 
 
 def class_sums(matrices: Counts, convention: Convention) -> Counts:

@@ -15,11 +15,11 @@ import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
-from benchmark.metrics import Convention, Counts, Scores
+from benchmark.metrics import Absent, Convention, Counts, Scores
 from benchmark.result import ALL, EvaluationResult, region_scores
 from datamodules.store import write_text_whole
 from usererror import UserError
@@ -28,19 +28,8 @@ FORMAT = 1
 MANIFEST, SUMMARY, SCENES = "manifest.json", "summary.npz", "scenes.npz"
 # what a cut or altered file raises; a JSON or Unicode error is a ValueError
 DAMAGE = (KeyError, ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error)
-REQUIRED = (
-    "identity",
-    "group",
-    "method",
-    "variant",
-    "data",
-    "backbone",
-    "seed",
-    "protocol",
-    "fingerprint",
-    "convention",
-    "created",
-)
+TEXTS = ("identity", "group", "method", "variant", "data", "backbone", "fingerprint", "created")
+REQUIRED = (*TEXTS, "seed", "protocol", "convention")
 
 
 @dataclass(frozen=True)
@@ -63,6 +52,11 @@ class Record:
     labels: tuple[str, ...]
     counts: Counts
     scored: Counts
+
+    @property
+    def axes(self) -> tuple[tuple[str, ...], ...]:
+        """Names of the axes of `counts`, its last one left out."""
+        return self.subsets, self.conditions, self.regions, self.labels
 
     @property
     def convention(self) -> Convention:
@@ -117,7 +111,8 @@ def read_record(path: Path) -> Record:
             }
             counts, scored = summary["counts"], summary["scored"]
     except FileNotFoundError as error:
-        raise UserError(f"{path} is no run record: {Path(error.filename).name} is missing.") from error
+        lacks = Path(error.filename).name
+        raise UserError(f"{path} is no whole run record: {lacks} is missing; run its cell again.") from error
     except DAMAGE as error:
         raise UserError(f"The run record {path} is damaged ({error}); run its cell again with FORCE=1.") from error
     if not isinstance(manifest, dict):
@@ -127,7 +122,32 @@ def read_record(path: Path) -> Record:
     if manifest.get("format") != FORMAT or missing or counts.shape[:-1] != shape or scored.shape != shape[:2]:
         reason = f"lacks {', '.join(missing)}" if missing else "is of another format or its parts do not fit"
         raise UserError(f"The run record {path} {reason}; run its cell again with FORCE=1.")
-    return Record(path, manifest, counts=counts.astype(np.int64), scored=scored, **axes)
+    record = Record(path, manifest, counts=counts.astype(np.int64), scored=scored, **axes)
+    _check_convention(record)
+    return record
+
+
+def _check_convention(record: Record) -> None:
+    """Raise a UserError unless the manifest's convention speaks of labels, outputs and regions that the counts have."""
+    manifest = record.manifest
+    try:
+        convention, regions = record.convention, manifest["convention"]["regions"] or ()
+        named = {*convention.outputs, *convention.averaged, *convention.ignored}
+        fits = [
+            len(convention.outputs) == record.counts.shape[-1],
+            named <= set(range(len(record.labels))),
+            set(regions) <= set(record.regions),
+            convention.absent in get_args(Absent),
+            ALL in record.conditions,
+            all(isinstance(manifest[name], str) for name in TEXTS) and isinstance(manifest["protocol"]["name"], str),
+            isinstance(manifest["seed"], int),
+        ]
+    except (KeyError, TypeError) as error:
+        raise UserError(
+            f"The manifest of {record.path} is damaged ({error!r}); run its cell again with FORCE=1."
+        ) from error
+    if not all(fits):
+        raise UserError(f"The manifest of {record.path} does not fit its counts; run its cell again with FORCE=1.")
 
 
 def read_scenes(record: Record) -> SceneCounts:
@@ -153,29 +173,53 @@ def read_scenes(record: Record) -> SceneCounts:
 
 
 def find_records(roots: Iterable[Path]) -> tuple[list[Record], list[str]]:
-    """All records below the roots, one per cell, and a line for each that was left out.
+    """As `search_records`, without saying whose dataset was left out."""
+    records, left_out = search_records(roots)
+    return records, [text for _, text in left_out]
 
-    The newest record of an identity counts; the others are named. Damaged ones are named too.
+
+def search_records(roots: Iterable[Path]) -> tuple[list[Record], list[tuple[str, str]]]:
+    """All records below the roots, one per cell, and (dataset, sentence) for each that was left out.
+
+    The newest record of an identity counts; the others are named. Damaged and unfinished ones are named too, with an
+    empty dataset where they do not say it any more. What was set aside (`old-*`) or scored under another protocol than
+    the cell was trained with (`evaluations`) is none of a table's business.
     """
     newest: dict[str, Record] = {}
-    remarks = []
-    for root in roots:
-        for manifest in sorted(root.rglob(MANIFEST)):
-            if any(part == "evaluations" or part.startswith("old-") for part in manifest.relative_to(root).parts):
-                continue  # set aside, or scored under another protocol than the cell was trained with
-            try:
-                record = read_record(manifest.parent)
-            except UserError as error:
-                remarks.append(str(error))
-                continue
-            identity = record.manifest["identity"]
-            other = newest.get(identity)
-            if other is not None and not np.array_equal(other.counts, record.counts):
-                older = min(other, record, key=lambda entry: entry.manifest["created"])
-                remarks.append(f"Two records of one cell differ: the older one, {older.path}, is left out.")
-            if other is None or record.manifest["created"] > other.manifest["created"]:
-                newest[identity] = record
-    return list(newest.values()), remarks
+    left_out = []
+    for path in (path for root in roots for path in _record_directories(root)):
+        try:
+            record = read_record(path)
+        except UserError as error:
+            left_out.append((_dataset(path), str(error)))
+            continue
+        identity = record.manifest["identity"]
+        other = newest.get(identity)
+        if other is not None and not np.array_equal(other.counts, record.counts):
+            older = min(other, record, key=lambda entry: entry.manifest["created"])
+            text = f"Two records of one cell differ: the older one, {older.path}, is left out."
+            left_out.append((record.manifest["data"], text))
+        if other is None or record.manifest["created"] > other.manifest["created"]:
+            newest[identity] = record
+    return list(newest.values()), left_out
+
+
+def _record_directories(root: Path) -> list[Path]:
+    """Directories that hold a part of a record, sorted."""
+    found = []
+    for place, folders, files in os.walk(root):
+        folders[:] = [name for name in folders if name != "evaluations" and not name.startswith("old-")]
+        if {MANIFEST, SUMMARY} & set(files):
+            found.append(Path(place))
+    return sorted(found)
+
+
+def _dataset(path: Path) -> str:
+    """The dataset of a record that cannot be read, empty if its manifest is what is damaged."""
+    try:
+        return str(json.loads((path / MANIFEST).read_text(encoding="utf-8"))["data"])
+    except (*DAMAGE, TypeError):
+        return ""
 
 
 def publish_record(source: Path, target: Path) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmark.metrics import Convention, Counts, Scores, score, summarise
+from benchmark.metrics import Convention, Counts, Scores, score_all, summarise
 
 INTERIOR, BAND = "interior", "band"
 ALL = "all"
@@ -62,7 +62,7 @@ def region_scores(
 ) -> dict[str, Scores]:
     """Scores per subset from int64 subsets x regions x labels x outputs, over the named regions."""
     chosen = [list(all_regions).index(region) for region in (regions or all_regions)]
-    return {name: score(matrix, convention) for name, matrix in zip(subsets, counts[:, chosen].sum(1), strict=True)}
+    return dict(zip(subsets, score_all(counts[:, chosen].sum(1), convention), strict=True))
 
 
 def headline(scores: Mapping[str, Scores]) -> dict[str, float]:

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from benchmark.leaderboard import CONTROL, groups
+from benchmark.leaderboard import CONTROL, deviation, groups
 from benchmark.metrics import Convention, Counts, Floats, class_scores, class_sums, mean_over
 from benchmark.records import Record
 from benchmark.result import ALL
@@ -42,6 +43,11 @@ class Row:
     def method(self) -> str:
         """The variant, which is what METHOD names."""
         return str(self.first.manifest["variant"])
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the averaged classes."""
+        return [self.first.labels[label] for label in self.first.convention.averaged]
 
     @property
     def overrides(self) -> str:
@@ -115,6 +121,18 @@ def mean_scores(sums: Counts, convention: Convention) -> tuple[Floats, Floats]:
     """MIoU and mF1 in per cent, from ... x 3 x averaged classes."""
     iou, f1, used = class_scores(sums, convention.absent)
     return 100 * mean_over(iou, used), 100 * mean_over(f1, used)
+
+
+def mean_first(values: Floats, used: npt.NDArray[np.bool_]) -> Floats:
+    """Scores ... x classes as ... x (1 + classes): their mean over the used classes, then each, nan where not used."""
+    return np.concatenate([mean_over(values, used)[..., None], np.where(used, values, np.nan)], -1)
+
+
+def spread(seeds: Floats) -> str:
+    """Mean +- std over seeds to two decimals; a dash where there is no score."""
+    if np.isnan(seeds).any():
+        return "-"
+    return f"{seeds.mean():.2f}" + (f" +- {deviation(seeds):.2f}" if len(seeds) > 1 else "")
 
 
 def headline_scores(values: Floats) -> Floats:

@@ -10,14 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmark.measured import Measured
+from benchmark.pages import latex_text
 from benchmark.reported import decimals, shown
 from benchmark.tables import SEPARATOR, Row, Table
 
 DASH = "-"
 LARGER_IS_BETTER = "FPS"  # among costs
 STYLES = {"best": ("**{}**", r"\textbf{{{}}}"), "second": ("<u>{}</u>", r"\underline{{{}}}"), "": ("{}", "{}")}
-ESCAPES = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "+-": r"$\pm$"}
-ESCAPES |= {character: rf"\{character}" for character in "&%$#_{}"} | {"<": r"$<$", ">": r"$>$"}
 
 
 @dataclass(frozen=True)
@@ -186,17 +185,6 @@ def _styled(line: Line, column: str, latex: bool) -> str:
     styled = STYLES[line.ranks.get(column, "")][latex].format(text)
     superscript = r"\textsuperscript{{{}}}" if latex else "<sup>{}</sup>"
     return styled + (superscript.format(line.marks[column]) if line.marks.get(column) else "")
-
-
-def latex_text(text: str) -> str:
-    """Plain text with everything escaped that LaTeX would read as a command."""
-    result, position = [], 0
-    while position < len(text):
-        step = 2 if text.startswith("+-", position) else 1
-        piece = text[position : position + step]
-        result.append(ESCAPES.get(piece, piece))
-        position += step
-    return "".join(result)
 
 
 def as_latex(table: Table) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmark.audit import SAYS, audit
 from benchmark.audit_check import Check
-from benchmark.boards import one_fingerprint, records_by_data
+from benchmark.boards import records_among
 from benchmark.leaderboard import conventions, leaderboard, split_notes
 from benchmark.measured import ANY, Measured, Runs, measure
 from benchmark.records import Record
@@ -76,10 +76,10 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     runs, out = Path(arguments.runs).expanduser(), Path(arguments.out).expanduser()
     reported = read_reported()
     datasets = {cell.dataset for cell in reported.cells}
-    by_data = {
-        data: one_fingerprint(data, records) for data, records in records_by_data(runs).items() if data in datasets
-    }
-    tables = build_tables(reported, Runs(by_data))
+    chosen = records_among(runs, datasets)
+    by_data = {data: choice.records for data, choice in chosen.items()}
+    left_out = {data: choice.left_out for data, choice in chosen.items()}
+    tables = build_tables(reported, Runs(by_data, left_out))
     paths = write_tables(out, tables)
     measured = sum(bool(row.measured) for table in tables for row in table.rows)
     rows = sum(bool(row.cells) for table in tables for row in table.rows)
@@ -98,7 +98,8 @@ def build_tables(reported: Reported, runs: Runs, directory: Path = REPORTED) -> 
         own = [check for check in checks if (check.paper, check.table) == (source, number)]
         doubts, marked = _doubts(own)
         texts = [row["note"] for row in notes if row["source"] == source and row["table"] in (number, ANY)]
-        texts += [RANKS, *_measured_notes(rows), *([LETTERS] if marked else []), *_sentences(own)]
+        texts += [RANKS, *_measured_notes(rows), *_left_out(cells, runs)]
+        texts += [*([LETTERS] if marked else []), *_sentences(own)]
         columns = list(dict.fromkeys(plain(cell.paper_column) for cell in cells))
         tables.append(Table(source, number, columns, rows, doubts, texts, marked))
     return tables
@@ -177,6 +178,15 @@ def _measured_notes(rows: Sequence[Row]) -> list[str]:
         board = leaderboard(members)
         notes.append(f"Measured on {data}: {conventions(board, members)}.{split_notes(board)}")
     return notes
+
+
+def _left_out(cells: Iterable[Cell], runs: Runs) -> list[str]:
+    """Records of the table's datasets that could not be read or mixed with the others."""
+    return [
+        f"Left out of what was measured on {data}: {' '.join(runs.left_out[data])}"
+        for data in dict.fromkeys(cell.dataset for cell in cells)
+        if runs.left_out.get(data)
+    ]
 
 
 def write_tables(directory: Path, tables: Sequence[Table]) -> list[Path]:

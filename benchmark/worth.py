@@ -11,12 +11,13 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from benchmark.boards import chosen_records, one_fingerprint, print_display
+from benchmark.boards import chosen_records, left_out_notes, print_display, say_left_out
 from benchmark.games import as_game, crossings, expected_score, interaction, masks, shapley
-from benchmark.leaderboard import deviation, markdown
-from benchmark.metrics import Convention, Counts, Floats, class_scores, mean_over
+from benchmark.leaderboard import deviation
+from benchmark.metrics import Convention, Counts, Floats, class_scores
+from benchmark.pages import Part, page_latex, page_markdown
 from benchmark.records import Record
-from benchmark.rows import Row, pooled_sums, rows_of, sections
+from benchmark.rows import Row, mean_first, pooled_sums, rows_of, sections, spread
 from benchmark.texts import write_texts
 
 Empty = Literal["zero", "majority"]
@@ -29,29 +30,30 @@ MEAN = "mIoU"  # in the column `class`, for the mean over classes
 def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     """Write the worth of the sensors of one dataset, or of all that have records, and print the headline."""
     out = Path(arguments.out).expanduser()
-    for data, records in chosen_records(Path(arguments.runs).expanduser(), arguments.data).items():
-        rows = complete_rows(rows_of(one_fingerprint(data, records)))
+    for data, choice in chosen_records(Path(arguments.runs).expanduser(), arguments.data).items():
+        left_out = list(choice.left_out)
+        rows = complete_rows(rows_of(choice.records), left_out)
         if not rows:
             continue
-        paths = write_worth(out, data, rows, arguments.empty)
+        paths = write_worth(out, data, rows, arguments.empty, left_out)
         for title, members in sections(rows).items():
             print_display(f"{data}, {title}: Shapley values of mIoU in points", shapley_table(members, arguments.empty))
             print_display(f"{data}, {title}: expected mIoU in per cent", expected_table(members))
         print("Worth: " + ", ".join(str(path) for path in paths))
 
 
-def complete_rows(rows: Sequence[Row]) -> list[Row]:
+def complete_rows(rows: Sequence[Row], left_out: list[str] | None = None) -> list[Row]:
     """The rows that have a score of every subset; the others are named, since no worth can be had from them."""
     kept = []
     for row in rows:
         try:
             masks(row.first.subsets)
         except ValueError as error:
-            print(f"Left out: {row.label}, {error}.")
+            say_left_out(f"{row.label}, {error}.", left_out)
             continue
         missing = sorted({name for record in row.members for name in unscored(record)}, key=row.first.subsets.index)
         if missing:
-            print(f"Left out: {row.label}, no test scene has all modalities of {', '.join(missing)}.")
+            say_left_out(f"{row.label}, no test scene has all modalities of {', '.join(missing)}.", left_out)
         else:
             kept.append(row)
     return kept
@@ -79,7 +81,7 @@ def games(record: Record, empty: Empty = "zero") -> Floats:
 def _class_values(sums: Counts, convention: Convention) -> Floats:
     """... x (1 + classes) in per cent."""
     iou, _, used = class_scores(sums, convention.absent)
-    return 100 * np.concatenate([mean_over(iou, used)[..., None], np.where(used, iou, np.nan)], -1)
+    return 100 * mean_first(iou, used)
 
 
 def majority(sums: Counts) -> Counts:
@@ -99,7 +101,7 @@ def row_games(row: Row, empty: Empty) -> Floats:
 
 def class_names(row: Row) -> list[str]:
     """`mIoU`, then the averaged classes."""
-    return [MEAN, *(row.first.labels[label] for label in row.first.convention.averaged)]
+    return [MEAN, *row.classes]
 
 
 def worth_lines(row: Row, empty: Empty) -> list[dict[str, Any]]:
@@ -130,13 +132,6 @@ def worth_lines(row: Row, empty: Empty) -> list[dict[str, Any]]:
     return lines
 
 
-def cell(seeds: Floats) -> str:
-    """Mean +- std over seeds to two decimals; a dash where there is no score."""
-    if np.isnan(seeds).any():
-        return "-"
-    return f"{seeds.mean():.2f}" + (f" +- {deviation(seeds):.2f}" if len(seeds) > 1 else "")
-
-
 def shapley_table(rows: Sequence[Row], empty: Empty) -> pd.DataFrame:
     """Worth of each modality and interaction of each pair in mIoU, per method."""
     letters, _ = masks(rows[0].first.subsets)
@@ -144,10 +139,10 @@ def shapley_table(rows: Sequence[Row], empty: Empty) -> pd.DataFrame:
     for row in rows:
         by_seed = row_games(row, empty)[:, 0]
         values, pairs = shapley(by_seed), interaction(by_seed)
-        line = {"method": row.label} | {letter: cell(values[:, m]) for m, letter in enumerate(letters)}
-        line["sum"] = cell(values.sum(-1))
+        line = {"method": row.label} | {letter: spread(values[:, m]) for m, letter in enumerate(letters)}
+        line["sum"] = spread(values.sum(-1))
         for a, b in combinations(range(len(letters)), 2):
-            line[f"{letters[a]} x {letters[b]}"] = cell(pairs[:, a, b])
+            line[f"{letters[a]} x {letters[b]}"] = spread(pairs[:, a, b])
         lines.append(line | {"n": str(len(row.members))})
     return pd.DataFrame(lines)
 
@@ -157,7 +152,7 @@ def class_table(row: Row, empty: Empty) -> pd.DataFrame:
     letters, _ = masks(row.first.subsets)
     values = shapley(row_games(row, empty))
     return pd.DataFrame(
-        {"class": name} | {letter: cell(values[:, number, m]) for m, letter in enumerate(letters)}
+        {"class": name} | {letter: spread(values[:, number, m]) for m, letter in enumerate(letters)}
         for number, name in enumerate(class_names(row))
     )
 
@@ -167,9 +162,9 @@ def expected_table(rows: Sequence[Row]) -> pd.DataFrame:
     lines = []
     for row in rows:
         by_seed = row_games(row, "zero")[:, 0]
-        line = {"method": row.label, "none fails": cell(by_seed[:, -1])}
-        line |= {f"p = {p:g}": cell(expected_score(by_seed, p)) for p in FAILURES}
-        line |= {"Average": cell(by_seed[:, 1:].mean(-1)), "n": str(len(row.members))}
+        line = {"method": row.label, "none fails": spread(by_seed[:, -1])}
+        line |= {f"p = {p:g}": spread(expected_score(by_seed, p)) for p in FAILURES}
+        line |= {"Average": spread(by_seed[:, 1:].mean(-1)), "n": str(len(row.members))}
         lines.append((-float(expected_score(by_seed, 0.1).mean()), line))
     return pd.DataFrame([line for _, line in sorted(lines, key=lambda entry: entry[0])])
 
@@ -190,8 +185,10 @@ def crossing_table(rows: Sequence[Row]) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=["first", "second", "p", MEAN])
 
 
-def write_worth(directory: Path, data: str, rows: Sequence[Row], empty: Empty) -> list[Path]:
-    """Write `<data>.csv` (everything, one number a line), `.curve.csv`, `.crossings.csv` and `.md`."""
+def write_worth(
+    directory: Path, data: str, rows: Sequence[Row], empty: Empty, left_out: Sequence[str] = ()
+) -> list[Path]:
+    """Write `<data>.csv` (everything, one number a line), `.curve.csv`, `.crossings.csv`, `.md` and `.tex`."""
     curve = [
         {**row.columns(), "p": f"{p:.2f}", "expected mIoU": f"{value:.4f}"}
         for row in rows
@@ -206,26 +203,27 @@ def write_worth(directory: Path, data: str, rows: Sequence[Row], empty: Empty) -
     contents = {
         name: table.to_csv(index=False, float_format="%.4f", lineterminator="\n") for name, table in tables.items()
     }
-    contents["md"] = worth_text(data, rows, empty)
+    page = [*worth_page(data, rows, empty), *left_out_notes(left_out)]
+    contents |= {"md": page_markdown(page), "tex": page_latex(page)}
     return write_texts(directory, {f"{data}.{suffix}": text for suffix, text in contents.items()})
 
 
-def worth_text(data: str, rows: Sequence[Row], empty: Empty) -> str:
-    """The Markdown page of a dataset."""
-    parts = [f"# What a sensor is worth: {data}"]
+def worth_page(data: str, rows: Sequence[Row], empty: Empty) -> list[Part]:
+    """The page of a dataset."""
+    parts: list[Part] = [f"# What a sensor is worth: {data}"]
     for title, members in sections(rows).items():
-        parts += [f"## Protocol {title}", markdown(shapley_table(members, empty)), note(empty)]
-        parts += ["### When sensors fail", markdown(expected_table(members)), EXPECTED_NOTE]
+        parts += [f"## Protocol {title}", shapley_table(members, empty), note(empty)]
+        parts += ["### When sensors fail", expected_table(members), EXPECTED_NOTE]
         met = crossing_table(members)
         if len(met):
             shown = met.assign(p=met["p"].map("{:.4f}".format), **{MEAN: met[MEAN].map("{:.2f}".format)})
-            parts += [markdown(shown), CROSSING_NOTE]
+            parts += [shown, CROSSING_NOTE]
         elif len(members) > 1:
             parts.append("No two of these curves cross.")
         parts.append("### By class")
         for row in members:
-            parts += [f"{row.label}, points of IoU:", markdown(class_table(row, empty))]
-    return "\n\n".join(parts) + "\n"
+            parts += [f"{row.label}, points of IoU:", class_table(row, empty)]
+    return parts
 
 
 EXPECTED_NOTE = (

@@ -1,15 +1,19 @@
-"""Shapley values, interactions and expected scores against axioms, enumeration and simulation; seeded."""
+"""Shapley values, interactions and expected scores against axioms, enumeration and simulation."""
 
 from __future__ import annotations
 
 from itertools import combinations, permutations, product
+from random import Random
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from benchmark.games import as_game, crossings, expected_score, interaction, masks, shapley
+from benchmark.games import as_game, crossings, expected_score, interaction, masks, players, shapley
+from tests.benchmark.strategies import CHANCE, WORTH, games
 
-SIZES = (1, 2, 3, 4, 5)
+TINY = 1e-8  # of rounding, where worths of up to 100 are added and multiplied
 
 
 def random_game(seed: int, count: int, *shape: int) -> np.ndarray:
@@ -27,9 +31,10 @@ def relabelled(game: np.ndarray, order: list[int]) -> np.ndarray:
     return np.array([game[sum(1 << order[m] for m in range(count) if mask >> m & 1)] for mask in range(2**count)])
 
 
-@pytest.mark.parametrize("count", SIZES)
-def test_shapley_is_the_mean_contribution_over_all_orders(count: int) -> None:
-    game = random_game(count, count)
+@given(games())
+def test_shapley_is_the_mean_contribution_over_all_orders(several: np.ndarray) -> None:
+    (game,) = several
+    count = players(game)
     expected = np.zeros(count)
     orders = list(permutations(range(count)))
     for order in orders:
@@ -37,44 +42,55 @@ def test_shapley_is_the_mean_contribution_over_all_orders(count: int) -> None:
         for player in order:
             expected[player] += game[mask | 1 << player] - game[mask]
             mask |= 1 << player
-    assert shapley(game) == pytest.approx(expected / len(orders))
+    assert shapley(game) == pytest.approx(expected / len(orders), abs=TINY)
 
 
-@pytest.mark.parametrize("seed", range(20))
-@pytest.mark.parametrize("count", SIZES)
-def test_shapley_axioms(seed: int, count: int) -> None:
-    rng = np.random.default_rng(seed)
-    game, other = random_game(seed, count), random_game(seed + 1000, count)
-    assert shapley(game).sum() == pytest.approx(game[-1] - game[0]), "efficiency"
-    order = [int(player) for player in rng.permutation(count)]
-    assert shapley(relabelled(game, order)) == pytest.approx(shapley(game)[order]), "symmetry"
-    assert shapley(game + 3 * other) == pytest.approx(shapley(game) + 3 * shapley(other)), "linearity"
-    dummy = np.concatenate([game, game + 7])  # a further player that adds 7 to whatever there is
-    assert shapley(dummy) == pytest.approx([*shapley(game), 7]), "dummy"
+@given(games(number=2), st.randoms(use_true_random=False), WORTH)
+def test_shapley_axioms(several: np.ndarray, random: Random, times: float) -> None:
+    game, other = several
+    count = players(game)
+    assert shapley(game).sum() == pytest.approx(game[-1] - game[0], abs=TINY), "efficiency"
+    order = random.sample(range(count), count)
+    assert shapley(relabelled(game, order)) == pytest.approx(shapley(game)[order], abs=TINY), "anonymity"
+    added = shapley(game) + times * shapley(other)
+    assert shapley(game + times * other) == pytest.approx(added, abs=TINY), "linearity"
+    dummy = np.concatenate([game, game + times])  # a further player that adds the same to whatever there is
+    assert shapley(dummy) == pytest.approx([*shapley(game), times], abs=TINY), "dummy"
+    assert np.array_equal(shapley(several), [shapley(game), shapley(other)]), "many games at once"
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_interaction_axioms(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    count = int(rng.integers(2, 6))
-    game = random_game(seed, count)
+@given(games(fewest=2))
+def test_players_that_add_the_same_everywhere_are_worth_the_same(several: np.ndarray) -> None:
+    (game,) = several
+    count = players(game)
+    order = [1, 0, *range(2, count)]
+    symmetric = (game + relabelled(game, order)) / 2
+    values = shapley(symmetric)
+    assert values[0] == pytest.approx(values[1], abs=TINY)
+
+
+@given(games(fewest=2), st.randoms(use_true_random=False), st.lists(WORTH, min_size=5, max_size=5), WORTH)
+def test_interaction_axioms(several: np.ndarray, random: Random, weights: list[float], worth: float) -> None:
+    (game,) = several
+    count = players(game)
     pairs = list(combinations(range(count), 2))
     index = interaction(game)
     assert index == pytest.approx(index.T, nan_ok=True)
-    order = [int(player) for player in rng.permutation(count)]
+    order = random.sample(range(count), count)
     moved = interaction(relabelled(game, order))
-    assert [moved[a, b] for a, b in pairs] == pytest.approx([index[order[a], order[b]] for a, b in pairs])
-    additive = interaction(additive_game(rng.uniform(-5, 5, count), empty=3))
-    assert [additive[a, b] for a, b in pairs] == pytest.approx([0] * len(pairs), abs=1e-9)
-    dummy = interaction(np.concatenate([game, game + 7]))
-    assert [dummy[m, count] for m in range(count)] == pytest.approx([0] * count, abs=1e-9)
+    expected = [index[order[a], order[b]] for a, b in pairs]
+    assert [moved[a, b] for a, b in pairs] == pytest.approx(expected, abs=TINY)
+    additive = interaction(additive_game(np.array(weights[:count]), empty=3))
+    assert [additive[a, b] for a, b in pairs] == pytest.approx([0] * len(pairs), abs=TINY)
+    dummy = interaction(np.concatenate([game, game + worth]))
+    assert [dummy[m, count] for m in range(count)] == pytest.approx([0] * count, abs=TINY)
 
 
-@pytest.mark.parametrize("seed", range(10))
-def test_interaction_is_the_difference_of_shapley_values_with_and_without_the_other(seed: int) -> None:
+@given(games(fewest=2, most=4))
+def test_interaction_is_the_difference_of_shapley_values_with_and_without_the_other(several: np.ndarray) -> None:
     """Grabisch and Roubens' recursion: I_ab = value of the merged pair - a's value without b - b's without a."""
-    count = 4
-    game = random_game(seed, count)
+    (game,) = several
+    count = players(game)
     for a, b in combinations(range(count), 2):
         rest = [m for m in range(count) if m not in (a, b)]
 
@@ -87,9 +103,8 @@ def test_interaction_is_the_difference_of_shapley_values_with_and_without_the_ot
 
         singles = [[m] for m in rest]
         merged = shapley(part([[a, b], *singles]))[0]
-        assert interaction(game)[a, b] == pytest.approx(
-            merged - shapley(part([[a], *singles]))[0] - shapley(part([[b], *singles]))[0]
-        )
+        alone = shapley(part([[a], *singles]))[0] + shapley(part([[b], *singles]))[0]
+        assert interaction(game)[a, b] == pytest.approx(merged - alone, abs=TINY)
 
 
 def test_two_sensors_that_only_work_together_and_two_that_stand_in_for_each_other() -> None:
@@ -98,19 +113,33 @@ def test_two_sensors_that_only_work_together_and_two_that_stand_in_for_each_othe
     assert (interaction(together)[0, 1], interaction(either)[0, 1]) == (60, -60)
 
 
-@pytest.mark.parametrize("p", [0.0, 0.05, 0.1, 0.2, 0.5, 0.9])
-@pytest.mark.parametrize("count", SIZES)
-def test_expected_score_by_enumeration(count: int, p: float) -> None:
-    game = random_game(count, count)
+@given(games(), st.floats(0, 0.99))
+@example(np.arange(8.0)[None], 0.05)
+def test_expected_score_by_enumeration(several: np.ndarray, p: float) -> None:
+    (game,) = several
     total = chance = 0.0
-    for there in product([False, True], repeat=count):
+    for there in product([False, True], repeat=players(game)):
         if not any(there):
             continue
-        weight = np.prod([1 - p if sensor else p for sensor in there])
+        weight = float(np.prod([1 - p if sensor else p for sensor in there]))
         total += weight * game[sum(1 << m for m, sensor in enumerate(there) if sensor)]
         chance += weight
-    assert expected_score(game, p) == pytest.approx(total / chance)
-    assert expected_score(game, p, conditional=False) == pytest.approx(total)
+    assert expected_score(game, p) == pytest.approx(total / chance, abs=TINY)
+    assert expected_score(game, p, conditional=False) == pytest.approx(total, abs=TINY)
+
+
+@given(games(number=2), CHANCE, WORTH)
+def test_expected_score_at_its_ends_and_in_between(several: np.ndarray, p: float, times: float) -> None:
+    game, other = several
+    singles = [1 << modality for modality in range(players(game))]
+    assert expected_score(game, 0.0) == pytest.approx(game[-1], abs=TINY), "nothing fails"
+    assert expected_score(game, 1.0) == pytest.approx(game[singles].mean(), abs=TINY), "the limit: one is left"
+    assert expected_score(game, 1.0, conditional=False) == 0
+    mixed = expected_score(game, p) + times * expected_score(other, p)
+    assert expected_score(game + times * other, p) == pytest.approx(mixed, abs=TINY), "linearity"
+    assert game[1:].min() - TINY <= expected_score(game, p) <= game[1:].max() + TINY, "a weighted mean"
+    game[0] = times
+    assert expected_score(game, p) == pytest.approx(expected_score(several, p)[0], abs=TINY), "no part of it is empty"
 
 
 def test_expected_score_by_simulation_and_at_its_ends() -> None:

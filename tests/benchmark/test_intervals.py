@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from benchmark.__main__ import main
 from benchmark.intervals import Units, bounds, compare, draws, measures, named_rows, resampled, units_of, verdict
@@ -17,6 +19,7 @@ from benchmark.metrics import summarise
 from benchmark.records import Record, read_scenes
 from benchmark.result import EvaluationResult
 from benchmark.rows import rows_of
+from tests.benchmark.strategies import scenes_of_methods
 from tests.benchmark.test_leaderboard import record
 from tests.benchmark.toy_records import toy_folder, toy_record, toy_result
 from usererror import UserError
@@ -136,6 +139,41 @@ def test_draws_without_a_score_do_not_count() -> None:
     values = np.array([[1.0, np.nan], [3.0, np.nan], [np.nan, np.nan]])
     assert bounds(values, 100).tolist()[0][0] == 1 and bounds(values, 100)[1, 0] == 3
     assert np.isnan(bounds(values, 95)[:, 1]).all()
+
+
+def units(sums: np.ndarray) -> Units:
+    return Units("scenes", sums, tuple(map(str, range(len(sums)))))
+
+
+TWO_CLASSES = record({"R": 50.0})
+
+
+@given(scenes_of_methods(), st.integers(0, 100), st.floats(50, 99.9))
+def test_intervals_of_degenerate_test_sets(sums: np.ndarray, seed: int, level: float) -> None:
+    one, two = sums
+    weights = draws(len(one), 100, seed)
+    point = resampled(TWO_CLASSES, units(one), np.ones((1, len(one)), int))
+    alike = resampled(TWO_CLASSES, units(np.repeat(one[:1], len(one), 0)), weights)
+    assert bounds(alike, level) == pytest.approx(np.repeat(alike[:1], 2, 0), abs=1e-9), "scenes that are all the same"
+    whole = resampled(TWO_CLASSES, units(one.sum(0, keepdims=True)), draws(1, 100, seed))
+    assert whole == pytest.approx(np.repeat(point, 100, 0), abs=1e-9), "a single scene can only be drawn itself"
+    difference = resampled(TWO_CLASSES, units(one), weights) - resampled(TWO_CLASSES, units(one), weights)
+    assert not bounds(difference, level).any(), "a method and itself"
+    ahead = resampled(TWO_CLASSES, units(one), weights) - resampled(TWO_CLASSES, units(two), weights)
+    assert bounds(-ahead, level) == pytest.approx(-bounds(ahead, level)[::-1], abs=1e-9), "in the other order"
+    assert bounds(ahead, 100) == pytest.approx(np.stack([ahead.min(0), ahead.max(0)])), "all draws"
+    low, high = bounds(ahead, level)
+    wide_low, wide_high = bounds(ahead, (level + 100) / 2)
+    assert (wide_low <= low).all() and (low <= high).all() and (high <= wide_high).all()
+
+
+@given(scenes_of_methods(methods=1), st.integers(2, 50), st.integers(0, 100))
+def test_intervals_do_not_depend_on_the_unit_of_counting(sums: np.ndarray, times: int, seed: int) -> None:
+    weights = draws(sums.shape[1], 100, seed)
+    more = resampled(TWO_CLASSES, units(times * sums[0]), weights)
+    assert more == pytest.approx(resampled(TWO_CLASSES, units(sums[0]), weights), abs=1e-9)
+    backwards = resampled(TWO_CLASSES, units(sums[0, ::-1]), weights[:, ::-1])
+    assert backwards == pytest.approx(resampled(TWO_CLASSES, units(sums[0]), weights), abs=1e-9)
 
 
 @pytest.mark.parametrize(

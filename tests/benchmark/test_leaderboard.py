@@ -10,16 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmark.boards import one_fingerprint
-from benchmark.leaderboard import (
-    condition_board,
-    footnote,
-    latex,
-    leaderboard,
-    markdown,
-    shown,
-    write_leaderboard,
-)
+from benchmark.boards import Choice, build, one_fingerprint, write_boards
+from benchmark.leaderboard import condition_board, footnote, leaderboard, shown
+from benchmark.pages import latex, markdown
 from benchmark.records import Record
 
 
@@ -46,6 +39,10 @@ def record(miou: dict[str, float], seed: int = 0, group: str = "g", **changes: o
     }
     scored = np.full((len(miou), 1), 3)
     return Record(Path("."), manifest, tuple(miou), ("all",), ("interior",), ("a", "b"), counts, scored)
+
+
+def written(directory: Path, records: list[Record]) -> list[Path]:
+    return write_boards(directory, "toy", build("toy", records), Choice(records, []))
 
 
 def test_published_row_of_sgma_is_summarised_as_printed() -> None:
@@ -87,7 +84,7 @@ def test_files_say_the_same(tmp_path: Path) -> None:
         record({"R": 30.0, "D": 20.0, "R+D": 44.0}, group="m_1"),
         record({"R": 5.0, "D": 2.0, "R+D": 9.0}, group="n"),
     ]
-    csv, md, tex = write_leaderboard(tmp_path, "toy", records)
+    csv, md, tex = written(tmp_path, records)[:3]
     read = pd.read_csv(csv)
     assert read["method"].tolist() == ["m_1", "n"]
     assert read["mIoU R+D"].tolist() == pytest.approx([44, 9], abs=0.01)
@@ -124,6 +121,12 @@ def test_rows_of_two_protocols_keep_their_own_conventions_in_the_note() -> None:
     )
 
 
+def test_an_overridden_convention_is_in_the_note() -> None:
+    convention = {**record({"R": 1.0}).manifest["convention"], "absent": "zero"}
+    records = [record({"R": 30.0}), record({"R": 40.0}, group="h", convention=convention, overrides=["--absent=zero"])]
+    assert "absent classes: exclude / zero)" in footnote(leaderboard(records), records)
+
+
 def with_conditions(rows: dict[str, dict[str, float]], scenes: dict[str, list[int]]) -> Record:
     """A record whose first condition is `all`; `rows` is {condition: {subset: mIoU}}, `scenes` the scored ones."""
     parts = [record(row) for row in rows.values()]
@@ -144,8 +147,8 @@ def test_conditions_have_rows_of_their_own(tmp_path: Path) -> None:
     display = shown(board)
     assert display["scenes"].tolist() == [5, 2, 3]
     assert leaderboard([entry])["Average"].tolist() == pytest.approx([35], abs=0.01), "the leaderboard is over all"
-    paths = write_leaderboard(tmp_path, "toy", [entry])
-    assert [path.name for path in paths[3:]] == [f"toy.conditions.{suffix}" for suffix in ("csv", "md", "tex")]
+    paths = written(tmp_path, [entry])
+    assert [path.name for path in paths[3:6]] == [f"toy.conditions.{suffix}" for suffix in ("csv", "md", "tex")]
     assert "| weather=fog | 2 |" in paths[4].read_text()
     assert condition_board([record({"R": 30.0})]).empty
 
@@ -175,7 +178,7 @@ def test_controls_are_marked_and_older_records_are_none(tmp_path: Path) -> None:
     assert table["method"].tolist() == ["plain", "rival", "older"]
     assert table["control"].tolist() == [True, False, False]
     assert shown(table)["method"].tolist() == ["plain (control)", "rival", "older"]
-    csv, md, tex = write_leaderboard(tmp_path, "toy", records)
+    csv, md, tex = written(tmp_path, records)[:3]
     assert pd.read_csv(csv)["control"].tolist() == [True, False, False]
     assert md.read_text().count("(control)") == tex.read_text().count("(control)") == 1
     assert "| plain (control) | pvt_v2_b0 | 50.00 |" in md.read_text()

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, jaccard_score
 
 from benchmark.metrics import Absent, Convention, class_scores, class_sums, mean_over, score, summarise
+from tests.benchmark.strategies import scored_cases
 
 FIVE = tuple(range(5))
 
@@ -67,13 +72,6 @@ def test_outputs_may_come_in_another_order_than_labels() -> None:
     assert score(matrix[:, order], Convention(tuple(order), FIVE)) == score(matrix, Convention(FIVE, FIVE))
 
 
-def test_macro_f1_is_bounded_by_the_transform_of_mean_iou() -> None:
-    for seed in range(50):
-        rng = np.random.default_rng(seed)
-        result = score(rng.integers(0, 100, (5, 5)), Convention(FIVE, FIVE))
-        assert result.mf1 <= 2 * result.miou / (1 + result.miou) + 1e-12
-
-
 def test_counts_beyond_float32_are_not_lost() -> None:
     big = 2**24
     matrix = np.array([[big + 1, 0], [0, 1]])
@@ -92,29 +90,39 @@ def test_an_empty_matrix_gives_nan_not_zero() -> None:
     assert np.isnan(result.miou) and np.isnan(result.oa)
 
 
-def random_convention(rng: np.random.Generator, labels: int) -> Convention:
-    """Any outputs (some labels may have none), averaged and ignored labels, and rule for absent classes."""
-    outputs = rng.permutation(labels)[: rng.integers(1, labels + 1)]
-    averaged = rng.permutation(labels)[: rng.integers(1, labels + 1)]
-    rest = [label for label in range(labels) if label not in averaged]
-    absent: list[Absent] = ["exclude", "zero", "union"]
-    ignored = tuple(label for label in rest if rng.random() < 0.5)
-    return Convention(tuple(map(int, outputs)), tuple(map(int, averaged)), ignored, absent[rng.integers(3)])
+@given(scored_cases())
+def test_any_matrix_agrees_with_scikit_learn_under_any_convention(case: tuple[Convention, np.ndarray]) -> None:
+    """Every cell of the matrix is a sample with its count as weight; what `absent` says are the labels of the mean."""
+    convention, (matrix,) = case
+    kept = [label for label in range(len(matrix)) if label not in convention.ignored]
+    true, guess = (part.ravel() for part in np.meshgrid(kept, convention.outputs, indexing="ij"))
+    weight = matrix[kept].ravel()
+    evidence = {label: (weight[true == label].sum(), weight[guess == label].sum()) for label in convention.averaged}
+    labels = {
+        "exclude": [label for label, (there, _) in evidence.items() if there],
+        "union": [label for label, (there, guessed) in evidence.items() if there + guessed],
+        "zero": [*evidence] if any(there for there, _ in evidence.values()) else [],
+    }[convention.absent]
+    result = score(matrix, convention)
+    assert result.classes == len(labels)
+    if labels:
+        settings = {"labels": labels, "average": "macro", "sample_weight": weight, "zero_division": 0}
+        assert result.miou == pytest.approx(jaccard_score(true, guess, **settings))
+        assert result.mf1 == pytest.approx(f1_score(true, guess, **settings))
+        each = dict(zip(convention.averaged, zip(result.iou, result.f1, strict=True), strict=True))
+        settings["average"] = None
+        assert [each[label][0] for label in labels] == pytest.approx(jaccard_score(true, guess, **settings))
+        assert [each[label][1] for label in labels] == pytest.approx(f1_score(true, guess, **settings))
+    else:
+        assert np.isnan(result.miou) and np.isnan(result.mf1)
+    if weight.any():
+        assert result.oa == pytest.approx(accuracy_score(true, guess, sample_weight=weight))
 
 
-def sparse_matrix(rng: np.random.Generator, labels: int, outputs: int) -> np.ndarray:
-    """With classes that are never true or never guessed, and once in a while with nothing at all."""
-    matrix = rng.integers(0, 100, (labels, outputs)) * (rng.random((labels, outputs)) < 0.6)
-    matrix[rng.random(labels) < 0.2] = 0
-    return matrix
-
-
-@pytest.mark.parametrize("seed", range(25))
-def test_many_matrices_at_once_score_as_one_by_one(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    labels = int(rng.integers(2, 7))
-    convention = random_convention(rng, labels)
-    matrices = np.array([[sparse_matrix(rng, labels, len(convention.outputs)) for _ in range(3)] for _ in range(2)])
+@given(scored_cases(number=6))
+def test_many_matrices_at_once_score_as_one_by_one(case: tuple[Convention, np.ndarray]) -> None:
+    convention, matrices = case
+    matrices = matrices.reshape(2, 3, *matrices.shape[1:])
     iou, f1, used = class_scores(class_sums(matrices, convention), convention.absent)
     for place in np.ndindex(2, 3):
         alone = score(matrices[place], convention)
@@ -123,13 +131,10 @@ def test_many_matrices_at_once_score_as_one_by_one(seed: int) -> None:
         assert mean_over(f1, used)[place] == pytest.approx(alone.mf1, nan_ok=True)
 
 
-@pytest.mark.parametrize("seed", range(25))
-def test_renaming_classes_changes_no_score(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    labels = int(rng.integers(2, 7))
-    convention = random_convention(rng, labels)
-    matrix = sparse_matrix(rng, labels, len(convention.outputs))
-    name = rng.permutation(labels)  # label -> its new id
+@given(scored_cases(), st.randoms(use_true_random=False))
+def test_renaming_classes_changes_no_score(case: tuple[Convention, np.ndarray], random: Random) -> None:
+    convention, (matrix,) = case
+    name = np.array(random.sample(range(len(matrix)), len(matrix)))  # label -> its new id
     renamed = np.zeros_like(matrix)
     renamed[name] = matrix
     other = Convention(
@@ -142,21 +147,23 @@ def test_renaming_classes_changes_no_score(seed: int) -> None:
         assert getattr(one, part) == pytest.approx(getattr(two, part), nan_ok=True), part
 
 
-@pytest.mark.parametrize("seed", range(25))
-def test_class_sums_of_halves_add_up(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    labels = int(rng.integers(2, 7))
-    convention = random_convention(rng, labels)
-    halves = np.array([sparse_matrix(rng, labels, len(convention.outputs)) for _ in range(2)])
+@given(scored_cases(number=2))
+def test_class_sums_of_halves_add_up(case: tuple[Convention, np.ndarray]) -> None:
+    convention, halves = case
     assert np.array_equal(class_sums(halves, convention).sum(0), class_sums(halves.sum(0), convention))
 
 
-@pytest.mark.parametrize("seed", range(25))
-def test_macro_f1_is_bounded_under_every_convention(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    labels = int(rng.integers(2, 7))
-    convention = random_convention(rng, labels)
-    result = score(sparse_matrix(rng, labels, len(convention.outputs)), convention)
+@given(scored_cases(), st.integers(2, 1000))
+def test_more_of_the_same_changes_no_score(case: tuple[Convention, np.ndarray], times: int) -> None:
+    convention, (matrix,) = case
+    one, two = score(matrix, convention), score(times * matrix, convention)
+    assert (one.miou, one.mf1, one.oa) == pytest.approx((two.miou, two.mf1, two.oa), nan_ok=True)
+
+
+@given(scored_cases())
+def test_macro_f1_lies_between_mean_iou_and_its_transform(case: tuple[Convention, np.ndarray]) -> None:
+    convention, (matrix,) = case
+    result = score(matrix, convention)
     assert np.isnan(result.miou) or result.miou - 1e-12 <= result.mf1 <= 2 * result.miou / (1 + result.miou) + 1e-12
 
 

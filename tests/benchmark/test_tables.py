@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import re
-import shutil
 import statistics
 import subprocess
 import sys
@@ -22,9 +21,10 @@ from benchmark.audit_check import Check
 from benchmark.measured import Runs
 from benchmark.records import Record
 from benchmark.reported import Reported, read_reported
-from benchmark.table_text import as_csv, as_latex, as_markdown, latex_text
+from benchmark.table_text import as_csv, as_latex, as_markdown
 from benchmark.tables import Table, build_tables
 from tests.benchmark.published_records import fixed_record, fixed_records
+from tests.benchmark.tex import check_latex, compile_latex
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = Path(__file__).with_name("golden_tables")
@@ -214,46 +214,11 @@ def test_every_cell_that_the_audit_names_has_a_footnote(
         assert text.count("Audit, ") == len(sentences)
 
 
-COMMANDS = r"begin|end|toprule|midrule|bottomrule|cmidrule|multicolumn|textbf|underline|textsuperscript|quad|noindent"
-COMMANDS += r"|smallskip|begingroup|endgroup|footnotesize|setlength|tabcolsep|usepackage|pm"
-
-
-def check_latex(text: str) -> None:
-    """What a TeX engine would stumble over in these files."""
-    body = re.sub(r"(?<!\\)%.*", "", text)
-    bare = re.sub(r"\\[\\&%$#_{}]", "", body)
-    assert bare.count("{") == bare.count("}") and bare.count("$") % 2 == 0
-    assert "#" not in bare and "^" not in bare and "~" not in bare
-    assert set(re.findall(r"\\([a-zA-Z]+)", bare)) <= set(COMMANDS.split("|"))
-    assert "_" not in bare.replace("$\\pm$", "")
-    (spec, inside) = re.search(r"\\begin{tabular}{(\w+)}\n(.*)\\end{tabular}", body, re.S).groups()
-    for row in inside.split("\\\\\n"):
-        if "&" not in row:
-            continue
-        cells = [cell for cell in re.split(r"(?<!\\)&", row)]
-        width = sum(int(span[0]) if (span := re.findall(r"multicolumn{(\d+)}", cell)) else 1 for cell in cells)
-        assert width == len(spec), row
-    assert bare.count(r"\begingroup") == bare.count(r"\endgroup") == 1
-    assert "&" not in re.sub(r"\\&", "", body.partition(r"\end{tabular}")[2])
-
-
-@pytest.mark.parametrize("stem", STEMS)
-def test_latex_compiles_inside_a_plain_article(stem: str, tables: dict[str, Table], tmp_path: Path) -> None:
-    text = as_latex(tables[stem])
-    check_latex(text)
-    engine = next(filter(None, map(shutil.which, ("pdflatex", "tectonic", "lualatex", "xelatex"))), None)
-    if engine:
-        (tmp_path / "table.tex").write_text(text)
-        head = "\\documentclass{article}\n\\usepackage{booktabs}\n\\begin{document}\n"
-        (tmp_path / "article.tex").write_text(f"{head}\\input{{table}}\n\\end{{document}}\n")
-        options = [] if "tectonic" in engine else ["-interaction=nonstopmode", "-halt-on-error"]
-        done = subprocess.run([engine, *options, "article.tex"], cwd=tmp_path, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout[-2000:]
-
-
-def test_latex_text_escapes_what_tex_reads() -> None:
-    assert latex_text("a_b 5 % #1 +- {x} & $") == r"a\_b 5 \% \#1 $\pm$ \{x\} \& \$"
-    assert latex_text("a\\b^c~d<e>f") == r"a\textbackslash{}b\textasciicircum{}c\textasciitilde{}d$<$e$>$f"
+def test_latex_compiles_inside_a_plain_article(tables: dict[str, Table], tmp_path: Path) -> None:
+    texts = {f"{stem}.tex": as_latex(table) for stem, table in tables.items()}
+    for text in texts.values():
+        check_latex(text)
+    compile_latex(tmp_path, texts)
 
 
 def test_another_convention_changes_the_measured_lines_and_nothing_else(reported: Reported) -> None:

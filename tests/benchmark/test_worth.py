@@ -11,7 +11,7 @@ import pytest
 from benchmark.__main__ import main
 from benchmark.games import expected_score, shapley
 from benchmark.rows import rows_of, sections
-from benchmark.worth import class_names, complete_rows, crossing_table, games, majority, write_worth
+from benchmark.worth import complete_rows, crossing_table, games, majority, write_worth
 from tests.benchmark.test_leaderboard import record
 from tests.benchmark.toy_records import toy_record, toy_result
 
@@ -26,7 +26,7 @@ def test_games_are_the_scores_of_the_subsets(tmp_path: Path) -> None:
     assert game[0, 0b101] == pytest.approx(100 * scores["R+N"].miou)
     assert game[1:, 0b111] == pytest.approx(100 * np.array(scores["R+D+N"].iou))
     assert shapley(game)[1:].mean(0) == pytest.approx(shapley(game)[0]), "the worth of a mean is the mean of the worths"
-    assert class_names(rows_of([entry])[0]) == ["mIoU", "ground", "building", "tree"]
+    assert rows_of([entry])[0].classes == ["ground", "building", "tree"]
 
 
 def test_by_hand() -> None:
@@ -66,7 +66,7 @@ def test_files(tmp_path: Path) -> None:
     records = [record(ROW, seed, "one") for seed in (0, 1)]
     records += [record({"R": 40.0, "D": 40.0, "R+D": 50.0}, group="two")]
     paths = write_worth(tmp_path, "toy", rows_of(records), "zero")
-    assert [path.name for path in paths] == ["toy.csv", "toy.curve.csv", "toy.crossings.csv", "toy.md"]
+    assert [path.name for path in paths] == ["toy.csv", "toy.curve.csv", "toy.crossings.csv", "toy.md", "toy.tex"]
     table = pd.read_csv(paths[0])
     line = table[(table["method"] == "one") & (table["measure"] == "shapley") & (table["class"] == "mIoU")]
     assert line["value"].tolist() == pytest.approx([45, 15], abs=0.01) and line["std"].tolist() == [0, 0]
