@@ -19,6 +19,7 @@ from benchmark.texts import write_texts
 from usererror import UserError
 
 PUBLISHED = ROOT / "results" / "records"
+PROTOCOL_KEYS = ("name", "split", "score_label")  # of a protocol, what scores depend on besides the convention
 WIDEST = 10_000  # columns of a table on the terminal
 
 
@@ -103,8 +104,11 @@ def one_configuration(records: Sequence[Record], left_out: list[str] | None = No
     The group's hash holds protocol and data, so this is a record that was altered, or made by other code.
     """
 
-    def scored_by(record: Record) -> list[object]:
-        return [record.manifest["protocol"], record.manifest["convention"], *record.axes]
+    def alike(one: Record, other: Record) -> bool:
+        # older manifests lack keys of a protocol that newer ones have; what both say must be the same
+        ours, theirs = one.manifest["protocol"], other.manifest["protocol"]
+        same = all(ours[name] == theirs[name] for name in PROTOCOL_KEYS if name in ours and name in theirs)
+        return same and one.manifest["convention"] == other.manifest["convention"] and one.axes == other.axes
 
     newest: dict[str, Record] = {}
     for record in sorted(records, key=lambda record: str(record.manifest["created"])):
@@ -112,7 +116,7 @@ def one_configuration(records: Sequence[Record], left_out: list[str] | None = No
     kept = []
     for record in records:
         other = newest[record.manifest["group"]]
-        if scored_by(record) == scored_by(other):
+        if alike(record, other):
             kept.append(record)
         else:
             text = f"{record.path} was scored by another protocol than {other.path}, of which it is to be another seed."

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmark.boards import Choice, build, one_fingerprint, write_boards
+from benchmark.boards import Choice, build, one_configuration, one_fingerprint, write_boards
 from benchmark.leaderboard import condition_board, footnote, leaderboard, shown
 from benchmark.pages import latex, markdown
 from benchmark.records import Record
@@ -77,6 +77,14 @@ def test_records_of_another_fingerprint_are_left_out_and_named(capsys: pytest.Ca
     records = [record({"R": 30.0}), record({"R": 60.0}, seed=1, fingerprint="e" * 64)]
     assert [entry.manifest["seed"] for entry in one_fingerprint("toy", records)] == [1]
     assert "another fingerprint" in capsys.readouterr().out
+
+
+def test_a_manifest_without_a_later_key_is_still_another_seed() -> None:
+    protocol = {**record({"R": 1.0}).manifest["protocol"], "split_note": "", "split": "s"}
+    records = [record({"R": 30.0}), record({"R": 60.0}, seed=1, protocol=protocol)]
+    assert one_configuration(records) == records
+    other = record({"R": 60.0}, seed=2, protocol={**protocol, "split": "t"}, created="2025-01-01")
+    assert one_configuration([*records, other]) == records
 
 
 def test_files_say_the_same(tmp_path: Path) -> None:
