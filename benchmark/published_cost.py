@@ -46,7 +46,7 @@ OPTICAL_AND_HEIGHTS = ("--data.init_args.modalities", "[rgb, dsm]")
 NOTES = {
     ("sgma", "IX"): (
         "Measured: parameters that the logits are made from and multiply-accumulates of the full set of Potsdam's "
-        "three sensors, K = 5, 512 px, PVT-v2-b2, as computed here: 1x1 convolutions of the head folded into one, "
+        "three sensors, K = 5, 512 px, PVT-v2-b2, as evaluation computes them: kernels folded (head, depthwise), "
         "weighted sums over sensors elementwise and not counted. As the equations read, SGMA's fusion has 9.49 G. In "
         "its own row the paper's count agrees with the fusion without encoder and head; what it counts in the other "
         "rows is not known, and no part counted here gives the printed pairs."

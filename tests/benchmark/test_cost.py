@@ -106,7 +106,7 @@ def test_a_blank_sensor_is_computed_once() -> None:
     # decoding is averaging and the head, for one sensor and a blank as for two
     assert found.decode[rgb] == found.decode[dsm] == found.decode[*rgb, *dsm]
     remade = gmac(lambda: scored(model, given, [rgb]))
-    assert remade - found.decode[rgb] == pytest.approx(2 * found.encode["rgb"] + found.encode["dsm"], abs=1e-9)
+    assert remade - found.decode[rgb] == pytest.approx(found.encode["rgb"] + 2 * found.encode["dsm"], abs=1e-9)
 
 
 def test_shares_of_parts_are_what_they_do() -> None:
