@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -176,7 +176,5 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
             return f"{value / 1e6:.2f}"
         return f"{value:.1f}" if isinstance(value, float) else str(value)
 
-    columns: Mapping[str, list[str]] = {
-        units.get(name, name): [text(name, value) for value in table[name]] for name in table
-    }
+    columns = {units.get(name, name): [text(name, value) for value in table[name]] for name in map(str, table)}
     return pd.DataFrame(columns)
