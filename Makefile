@@ -18,6 +18,9 @@ RUN       =
 SCENES    =
 OUT       =
 METHODS   =
+SIDE      =
+DEVICE    =
+TIMING    =
 ARGS      =
 
 PYTHON    = python3
@@ -26,11 +29,11 @@ STAMP     = $(VENV)/.installed
 IMSS      = $(VENV)/bin/python -m benchmark
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench evaluate data show leaderboard tables audit worth compare lens speed picture synthesised publish test lint \
+.PHONY: help install bench evaluate data show leaderboard tables audit worth compare lens profile profile-all speed picture synthesised publish test lint \
   lock clean
 
 help: ## list targets, methods and datasets
-	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "Variables of bench: METHOD DATA PROTOCOL SEED BACKBONE RUNS STORE LOGGER FORCE=1 ARGS=\"--trainer.max_epochs 2\""
 	@$(PYTHON) -m benchmark list --store "$(STORE)"
@@ -77,6 +80,17 @@ compare: $(STAMP) ## intervals of the differences between METHODS (a,b,...; defa
 
 lens: $(STAMP) ## the leaderboard of DATA under each convention; marks where the ranking changes
 	$(IMSS) lens --data "$(DATA)" --runs "$(RUNS)" $(ARGS)
+
+# costs are published for real data: DATA is potsdam here unless it is named
+profile profile-all: DATA = potsdam
+
+profile: $(STAMP) ## parameters, GMAC, latency and memory of METHOD on DATA (default potsdam): BACKBONE SIDE DEVICE
+	$(IMSS) profile --method "$(METHOD)" --data "$(DATA)" --protocol "$(PROTOCOL)" --backbone "$(BACKBONE)" \
+	  --store "$(STORE)" --side "$(SIDE)" --device "$(DEVICE)" $(ARGS)
+
+profile-all: $(STAMP) ## parameters and GMAC of every method on DATA (default potsdam); TIMING=1 times them too
+	$(IMSS) profile --all --data "$(DATA)" --protocol "$(PROTOCOL)" --store "$(STORE)" --side "$(SIDE)" \
+	  --device "$(DEVICE)" $(if $(TIMING),--timing) $(ARGS)
 
 speed: $(STAMP) ## measure the suite itself: evaluation, reading, waiting, counting
 	$(IMSS) speed $(ARGS)

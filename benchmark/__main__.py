@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from benchmark import names
 from usererror import UserError
 
-EPILOG = "Everything after the options of `bench` and `evaluate` that this program does not know is handed to the "
-EPILOG += "configuration, e.g. --trainer.max_epochs 2 --model.optimizer.lr 1e-4."
+EPILOG = "Everything after the options of `bench`, `evaluate` and `profile` that this program does not know is "
+EPILOG += "handed to the configuration, e.g. --trainer.max_epochs 2 --model.optimizer.lr 1e-4."
 
 
 def _add_cell_options(parser: argparse.ArgumentParser) -> None:
@@ -115,6 +115,20 @@ def _speed(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=5, help="interleaved repetitions; minimums count")
 
 
+def _profile(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--method", default="sgma", help="method or variant (default %(default)s)")
+    parser.add_argument("--all", action="store_true", help="every shipped method; counts only unless --timing")
+    parser.add_argument("--data", default="potsdam", help="dataset, imported or not, or imported store of your own")
+    parser.add_argument("--protocol", default="standard", help="named evaluation protocol (default %(default)s)")
+    parser.add_argument("--backbone", default="", help=f"{', '.join(names.BACKBONES)}; empty: the method's own")
+    parser.add_argument("--store", default=names.DEFAULT_STORE, help="directory of scene stores (default %(default)s)")
+    parser.add_argument("--side", default="", help="of the square window, pixels (default: the dataset's)")
+    parser.add_argument("--device", default="", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
+    parser.add_argument("--timing", action="store_true", help="with --all: latency and memory too")
+    parser.add_argument("--rounds", type=int, default=5, help="timed repetitions after a warm-up; minimums count")
+    parser.add_argument("--out", default="results/complexity", help="directory to write (default %(default)s)")
+
+
 def _picture(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run", required=True, help="a run directory that `bench` wrote")
     parser.add_argument("--out", default="", help="PNG file (default: prediction.png in the run)")
@@ -147,6 +161,7 @@ COMMANDS = {
     "worth": ("what each sensor is worth, and what is left when sensors fail", _worth, "benchmark.worth"),
     "compare": ("intervals of the differences between methods, over test scenes", _compare, "benchmark.intervals"),
     "lens": ("one leaderboard under each named convention, and where the ranking changes", _lens, "benchmark.lens"),
+    "profile": ("parameters, multiply-accumulates, latency and memory of a method", _profile, "benchmark.profiling"),
     "speed": ("measure the suite itself; prints ratios", _speed, "benchmark.speed"),
     "picture": (
         "draw a scene, its modalities, label and the prediction of every subset",
@@ -161,7 +176,7 @@ COMMANDS = {
     "publish": ("copy a run's slim record to results/records", _publish, "benchmark.publish"),
     "list": ("list methods, datasets, protocols and backbones", _list, "benchmark.listing"),
 }
-PASS_ON = ("bench", "evaluate")
+PASS_ON = ("bench", "evaluate", "profile")
 
 
 def build_parser() -> argparse.ArgumentParser:

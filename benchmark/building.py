@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,12 +28,39 @@ def build(method: str, channels: Mapping[str, int], num_classes: int, **options:
     Raises:
         UserError: a method that does not exist.
     """
-    from benchmark.cli import ParsedCell, Request, quieten
+    return instantiate(configuration(method)["model"], channels, num_classes, **options)
+
+
+def configuration(
+    method: str, data: str = PAPER, protocol: str = "standard", backbone: str = "", overrides: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The resolved configuration of a cell as plain values; the data need not be there.
+
+    Args:
+        method, data, protocol, backbone: names as typed.
+        overrides: words for the configuration, as typed.
+
+    Raises:
+        UserError: a method that does not exist, or a configuration that does not parse.
+    """
+    from benchmark.cli import ParsedCell, Request, mistake_behind, quieten
 
     names.check("METHOD", method, names.methods())
     quieten()
-    request = Request(method, PAPER, "standard", 0, "", Path(names.DEFAULT_RUNS), Path(names.DEFAULT_STORE))
-    section = ParsedCell(request).parsed["model"]
+    places = (Path(names.DEFAULT_RUNS), Path(names.DEFAULT_STORE))
+    request = Request(method, data, protocol, 0, backbone, *places, overrides=tuple(overrides))
+    try:
+        return ParsedCell(request).parsed
+    except (Exception, SystemExit) as error:
+        if (mistake := mistake_behind(error)) is not None:
+            raise mistake from error
+        raise
+
+
+def instantiate(
+    section: Mapping[str, Any], channels: Mapping[str, int], num_classes: int, **options: Any
+) -> AnyModalitySegmenter:
+    """The module that the `model` section of a configuration names, without pretrained weights; `options` win."""
     package, _, name = section["class_path"].rpartition(".")
     arguments = {**section["init_args"], **options}
     if "pretrained" in arguments:

@@ -61,14 +61,15 @@ def _csv_lines(row: Row) -> Iterator[tuple[str, str, str, dict[str, str]]]:
         yield "difference", DASH, DASH, {}
     for entry in row.measured:
         own = (entry.label, _seeds(entry))
-        yield "measured", *own, {column: f"{mean:.4f}" for column, (mean, _) in entry.values.items()}
+        digits = {column: 6 if row.cells[column].kind == "cost" else 4 for column in entry.values}
+        yield "measured", *own, {column: f"{mean:.{digits[column]}f}" for column, (mean, _) in entry.values.items()}
         spread = {column: std for column, (_, std) in entry.values.items()}
         yield "std", *own, {column: f"{std:.4f}" for column, std in spread.items() if not np.isnan(std)}
-        yield "difference", *own, {column: f"{gap:+.4f}" for column, gap in _gaps(row, entry).items()}
+        yield "difference", *own, {column: f"{gap:+.{digits[column]}f}" for column, gap in _gaps(row, entry).items()}
 
 
 def _seeds(entry: Measured) -> str:
-    return " to ".join(map(str, sorted({min(entry.seeds), max(entry.seeds)})))
+    return " to ".join(map(str, sorted({min(entry.seeds), max(entry.seeds)}))) if entry.seeds else DASH
 
 
 def _gaps(row: Row, entry: Measured) -> dict[str, float]:
@@ -145,7 +146,8 @@ def _measured_ranks(block: Sequence[Row]) -> dict[tuple[int, str, str], str]:
     for number, row in enumerate(block):
         for entry in row.measured:
             for column, (mean, _) in entry.values.items():
-                columns.setdefault((entry.label, column), {})[number] = round(mean, 2)
+                sign = -1 if _smaller_is_better(row, column) else 1
+                columns.setdefault((entry.label, column), {})[number] = sign * round(mean, 2)
     return {
         (number, *key): rank
         for key, values in columns.items()

@@ -13,6 +13,8 @@ from benchmark.audit_check import Check
 from benchmark.boards import records_among
 from benchmark.leaderboard import conventions, leaderboard, split_notes
 from benchmark.measured import ANY, Measured, Runs, measure
+from benchmark.published_cost import NOTES as COST_NOTES
+from benchmark.published_cost import PublishedCost, measured_costs, read_published
 from benchmark.records import Record
 from benchmark.reported import ABSOLUTE, REPORTED, Cell, Reported, read_reported, read_rows
 from benchmark.texts import write_texts
@@ -79,14 +81,16 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     chosen = records_among(runs, datasets)
     by_data = {data: choice.records for data, choice in chosen.items()}
     left_out = {data: choice.left_out for data, choice in chosen.items()}
-    tables = build_tables(reported, Runs(by_data, left_out))
+    tables = build_tables(reported, Runs(by_data, left_out), read_published())
     paths = write_tables(out, tables)
     measured = sum(bool(row.measured) for table in tables for row in table.rows)
     rows = sum(bool(row.cells) for table in tables for row in table.rows)
     print(f"Tables: {len(tables)} in {out}, {len(paths)} files; {measured} of {rows} rows have been measured.")
 
 
-def build_tables(reported: Reported, runs: Runs, directory: Path = REPORTED) -> list[Table]:
+def build_tables(
+    reported: Reported, runs: Runs, costs: Sequence[PublishedCost] = (), directory: Path = REPORTED
+) -> list[Table]:
     """All published tables with rows and columns in the order of the papers; what stands in the text has none."""
     checks = [check for check in audit(reported) if check.listed and check.kind != "rounding"]
     notes = read_rows(directory / NOTES, ("source", "table", "note"))
@@ -94,11 +98,12 @@ def build_tables(reported: Reported, runs: Runs, directory: Path = REPORTED) -> 
     for (source, number), cells in reported.tables.items():
         if number.startswith("Sec. "):
             continue
-        rows = _rows(cells, runs)
+        rows = _rows(cells, runs, costs)
         own = [check for check in checks if (check.paper, check.table) == (source, number)]
         doubts, marked = _doubts(own)
         texts = [row["note"] for row in notes if row["source"] == source and row["table"] in (number, ANY)]
-        texts += [RANKS, *_measured_notes(rows), *_left_out(cells, runs)]
+        cost_note = COST_NOTES.get((source, number), "")
+        texts += [RANKS, *_measured_notes(rows, cost_note), *_left_out(cells, runs)]
         texts += [*([LETTERS] if marked else []), *_sentences(own)]
         columns = list(dict.fromkeys(plain(cell.paper_column) for cell in cells))
         tables.append(Table(source, number, columns, rows, doubts, texts, marked))
@@ -112,7 +117,7 @@ def plain(heading: str) -> str:
     return heading
 
 
-def _rows(cells: Sequence[Cell], runs: Runs) -> list[Row]:
+def _rows(cells: Sequence[Cell], runs: Runs, costs: Sequence[PublishedCost]) -> list[Row]:
     by_row: dict[str, list[Cell]] = {}
     for cell in cells:
         by_row.setdefault(plain(cell.paper_row), []).append(cell)
@@ -127,7 +132,8 @@ def _rows(cells: Sequence[Cell], runs: Runs) -> list[Row]:
         own = {plain(cell.paper_column): cell for cell in members if cell.kind in ABSOLUTE}
         differences = {plain(cell.paper_column): cell for cell in members if cell.kind not in ABSOLUTE}
         subsets = {column: _subsets(cells, cell) for column, cell in own.items() if cell.kind == "summary"}
-        rows.append(Row(block, name, own, differences, measure(own, subsets, runs)))
+        measured = [*measure(own, subsets, runs), *measured_costs(own, costs)]
+        rows.append(Row(block, name, own, differences, measured))
     return rows
 
 
@@ -165,15 +171,16 @@ def _sentences(checks: Sequence[Check]) -> list[str]:
     return notes
 
 
-def _measured_notes(rows: Sequence[Row]) -> list[str]:
-    """What the measured numbers of a table mean, per dataset."""
+def _measured_notes(rows: Sequence[Row], cost_note: str) -> list[str]:
+    """What the measured numbers of a table mean, per dataset; what counts mean stands in `cost_note`."""
     records = {key: record for row in rows for entry in row.measured for key, record in entry.records.items()}
     by_data: dict[str, list[Record]] = {}
     for record in records.values():
         by_data.setdefault(record.manifest["data"], []).append(record)
+    notes = [cost_note] if any(not entry.records for row in rows for entry in row.measured) else []
     if not by_data:
-        return ["Nothing of this table was measured with this suite yet (n: seeds measured)."]
-    notes = ["Measured: mean +- std over n seeds, difference: measured minus reported; a dash: not measured."]
+        return notes or ["Nothing of this table was measured with this suite yet (n: seeds measured)."]
+    notes += ["Measured: mean +- std over n seeds, difference: measured minus reported; a dash: not measured."]
     for data, members in by_data.items():
         board = leaderboard(members)
         notes.append(f"Measured on {data}: {conventions(board, members)}.{split_notes(board)}")

@@ -324,4 +324,6 @@ ADAPTER = Adapter(
         "any folder; unpacked, most pictures are used where they are: do not move them afterwards."
     ),
     plan=plan_deliver,
+    modalities=MODALITIES,
+    classes=deliver_classes,
 )

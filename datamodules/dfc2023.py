@@ -293,4 +293,6 @@ ADAPTER = Adapter(
         "each). Packed or unpacked, in any folder; track 1 and the pictures without reference are ignored."
     ),
     plan=plan_dfc2023,
+    modalities=MODALITIES,
+    classes=_classes,
 )

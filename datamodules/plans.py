@@ -153,13 +153,16 @@ class Adapter:
     """What is particular to one dataset: how to obtain it, and how its files become an import plan.
 
     `obtain` says in plain sentences what to request, where, and how to name it to the importer; `plan` raises UserError
-    when the source holds nothing of this dataset.
+    when the source holds nothing of this dataset. `modalities` and `classes` are known before any import; a folder
+    of the user's own has none.
     """
 
     name: str
     title: str
     obtain: str
     plan: Callable[[SourceIndex, ImportOptions], ImportPlan]
+    modalities: tuple[Modality, ...] = ()
+    classes: Callable[[], list[SceneClass]] | None = None
 
 
 def share_out(values: Mapping[str, int]) -> str:

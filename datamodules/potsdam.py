@@ -193,4 +193,6 @@ ADAPTER = Adapter(
         "5_Labels_all_noBoundary, 1_DSM_normalisation. Packed or unpacked, in any folder."
     ),
     plan=plan_potsdam,
+    modalities=MODALITIES,
+    classes=isprs_classes,
 )

@@ -227,4 +227,6 @@ ADAPTER = Adapter(
         "unpacked, each archive in a folder of its own: images and labels have the same file names."
     ),
     plan=plan_vaihingen,
+    modalities=MODALITIES,
+    classes=isprs_classes,
 )

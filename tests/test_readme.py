@@ -103,6 +103,21 @@ def test_leaderboards_in_the_documents_are_those_of_the_records(tmp_path: Path) 
             assert row in ledger.read_text(), ledger
 
 
+def test_the_table_of_costs_is_the_committed_one() -> None:
+    committed = (ROOT / "results" / "complexity" / "potsdam.md").read_text()
+    assert committed.split("\n\n")[0] in (ROOT / "README.md").read_text()
+    table, counts = (
+        committed.split("\n\n")[0].splitlines(),
+        (ROOT / "results" / "complexity" / "potsdam.csv").read_text(),
+    )
+    for shown, counted in zip(table[2:], counts.splitlines()[1:], strict=True):
+        readable = [cell.strip() for cell in shown.strip("|").split("|")]
+        exact = counted.split(",")
+        assert readable[:4] == exact[:4]
+        assert readable[4:7] == [f"{int(number) / 1e6:.2f}" for number in exact[4:7]]
+        assert readable[7:] == [f"{float(number):.1f}" for number in exact[7:]]
+
+
 def test_help_lists_targets_methods_and_datasets() -> None:
     done = make("make help", f"PYTHON={sys.executable}")
     assert done.returncode == 0
