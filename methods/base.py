@@ -100,6 +100,22 @@ class AnyModalitySegmenter(L.LightningModule):
         """
         return {}
 
+    def diagnostics(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """What a method can show of its inner life on a batch, by name; empty for methods that have nothing to show.
+
+        Called in eval mode without gradients. May draw from torch's global generator, which the caller restores.
+
+        Args:
+            batch: `image`, {modality: B x C x H x W}, and `mask`, int64 B x H x W of output channels as in training.
+
+        Returns:
+            {name: tensor}, names with slashes, scales counted from 1 (the finest). B: a number per image. B x h x w: a
+            map, at any resolution. B x C x h x w: features, named `fused/<scale>` after fusion and
+            `features/<modality>/<scale>` before it. `robustness/<modality>/<scale>` are maps that sum to 1 over the
+            modalities, `sampling/<modality>/<scale>` the chances of a draw in training.
+        """
+        return {}
+
     def available(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """What each sample really has, {modality: bool B}, of the modalities that the batch has images of.
 

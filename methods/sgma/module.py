@@ -112,3 +112,23 @@ class SGMA(AnyModalitySegmenter):
         if single is not None:
             terms["mas"] = cross_entropy(single, batch["mask"], self.ignore_index)
         return terms
+
+    def diagnostics(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """See the base class: features per scale, with SGF robustness maps r (eq. 10), with MAS the chances s (eq. 11).
+
+        The features of a modality are what SGF takes in (f_m, after MP), in additive fusion the encoder's.
+        """
+        network = self.network
+        encoded = self.encode(batch["image"])
+        _, extras = network.fuse(encoded)
+        found = {f"fused/{scale}": maps for scale, maps in enumerate(extras["features"], 1)}
+        for m, entries in encoded.items():
+            for scale, entry in enumerate(entries, 1):
+                found[f"features/{m}/{scale}"] = entry.features if network.fusion == "sgf" else entry
+        kinds = {"robustness": extras["robustness"]}
+        if network.mas:
+            kinds["sampling"] = network.chances(extras["robustness"])
+        for kind, scales in kinds.items():
+            for scale, values in enumerate(scales, 1):
+                found |= {f"{kind}/{m}/{scale}": of_one for m, of_one in zip(encoded, values, strict=True)}
+        return found

@@ -146,11 +146,15 @@ class SGMANetwork(AnyModalityNetwork):
         maps, robustness = self._fuse_maps(encoded, self._presence(names, present))
         return self.head(maps), {"modalities": names, "robustness": robustness, "features": maps}
 
+    def chances(self, robustness: Sequence[Tensor], mask: Tensor | None = None) -> list[Tensor]:
+        """Per scale: s (M x B), with which MAS draws a modality."""
+        chances = [sampling_probabilities(r, mask) for r in robustness]
+        return [torch.stack(chances).mean(0)] * len(chances) if self.mas_per_image else chances
+
     def _draw(self, robustness: Sequence[Tensor], mask: Tensor | None) -> tuple[list[Tensor], list[Tensor]]:
         """Per scale: s (M x B) and the drawn index (B)."""
-        chances = [sampling_probabilities(r, mask) for r in robustness]
+        chances = self.chances(robustness, mask)
         if self.mas_per_image:
-            chances = [torch.stack(chances).mean(0)] * len(chances)
             return chances, [draw_modalities(chances[0], self.mas_per_batch, mask)] * len(chances)
         return chances, [draw_modalities(s, self.mas_per_batch, mask) for s in chances]
 
