@@ -151,7 +151,7 @@ class SGMANetwork(AnyModalityNetwork):
         chances = [sampling_probabilities(r, mask) for r in robustness]
         return [torch.stack(chances).mean(0)] * len(chances) if self.mas_per_image else chances
 
-    def _draw(self, robustness: Sequence[Tensor], mask: Tensor | None) -> tuple[list[Tensor], list[Tensor]]:
+    def draw(self, robustness: Sequence[Tensor], mask: Tensor | None) -> tuple[list[Tensor], list[Tensor]]:
         """Per scale: s (M x B) and the drawn index (B)."""
         chances = self.chances(robustness, mask)
         if self.mas_per_image:
@@ -175,7 +175,7 @@ class SGMANetwork(AnyModalityNetwork):
         extras: dict[str, Any] = {"modalities": names, "robustness": robustness, "features": maps}
         if not self.mas or len(names) == 1:
             return to_image_size(self.head(maps), size), None, extras
-        extras["sampling"], extras["draws"] = self._draw(robustness, mask)
+        extras["sampling"], extras["draws"] = self.draw(robustness, mask)
         singles = [scale.single([encoded[m][i] for m in names], extras["draws"][i]) for i, scale in enumerate(self.sgf)]
         if self.packed_head:
             full, single = self.head([torch.cat(pair) for pair in zip(maps, singles, strict=True)]).chunk(2)

@@ -213,7 +213,11 @@ def test_diagnostics_hold_what_the_paper_plots():
     with torch.inference_mode():
         found = module.diagnostics(batch)
     kinds = [name.split("/")[0] for name in found]
-    assert {kind: kinds.count(kind) for kind in kinds} == {"fused": 4, "features": 12, "robustness": 12, "sampling": 12}
+    assert {kind: kinds.count(kind) for kind in kinds} == {
+        "fused": 4,
+        "features": 12,
+        **dict.fromkeys(("robustness", "sampling", "draws"), 12),
+    }
     for scale in range(1, 5):
         maps = np.stack([found[f"robustness/{m}/{scale}"].double().numpy() for m in THREE])
         share = (1 / maps) / (1 / maps).sum(0)
