@@ -113,7 +113,7 @@ class MethodContract:
             assert len(values) == 2 and values.ndim in (1, 3, 4) and values.isfinite().all(), name
             kind, *where = name.split("/")
             assert (kind in ("fused", "features")) == (values.ndim == 4), name
-            if kind in ("robustness", "sampling"):
+            if kind in ("robustness", "sampling", "draws"):
                 assert where[0] in modalities
                 sums[kind, where[1]] = sums.get((kind, where[1]), torch.zeros(())) + values
         for total in sums.values():

@@ -238,3 +238,14 @@ def test_diagnostics_without_the_parts_that_have_them():
     assert {name.split("/")[0] for name in plain} == {"fused", "features"}
     for scale in range(1, 5):
         torch.testing.assert_close(plain[f"fused/{scale}"], sum(plain[f"features/{m}/{scale}"] for m in THREE))
+
+
+def test_draws_follow_their_analytic_law():
+    """One-pixel maps r = (0.5, 0.3, 0.2): s is 1/r over its sum, and draws stay within four standard deviations."""
+    shares, samples = np.array([0.5, 0.3, 0.2]), 20_000
+    expected = (1 / shares) / (1 / shares).sum()
+    network, maps = make().network, torch.tensor(shares, dtype=torch.float32)[:, None, None, None]
+    torch.manual_seed(0)
+    for drawn in network.draw([maps.expand(-1, samples, 1, 1)] * 4, None)[1]:
+        counts = np.bincount(drawn.numpy(), minlength=3)
+        assert (abs(counts - samples * expected) < 4 * np.sqrt(samples * expected * (1 - expected))).all()
