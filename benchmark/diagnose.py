@@ -153,7 +153,8 @@ class Inside:
         """Take in one window."""
         self.draws = bool(view.found["draws"])
         for scale, maps in view.found["maps"].items():
-            named = {name: tensor[0].movedim(0, -1).float().cpu().numpy() for name, tensor in maps.items()}
+            order = sorted(maps, key=lambda name: name == FUSED)  # it stands last
+            named = {name: maps[name][0].movedim(0, -1).float().cpu().numpy() for name in order}
             labels = self._at_cells(view, view.labels, "maps", scale, IGNORE)
             valid = labels != IGNORE
             self._vectors(scale, {name: cells[valid] for name, cells in named.items()}, labels[valid].astype(np.int64))

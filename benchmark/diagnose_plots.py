@@ -49,7 +49,8 @@ def draw(
         height, width = next(iter(shares.values())).shape
         modalities = list(dict.fromkeys(m for _, m in shares))
         pictures = {m: modality_picture(cli, scenes[scene], m, height, width) for m in modalities}
-        save(share_maps(pictures, shares), f"Robustness, scene {scene}: {run}", out / f"robustness_{scene}.png")
+        name = scene.replace("/", "_")  # DELIVER's ids are paths
+        save(share_maps(pictures, shares), f"Robustness, scene {scene}: {run}", out / f"robustness_{name}.png")
 
 
 def save(figure: Figure, title: str, path: Path) -> None:
@@ -86,7 +87,8 @@ def bars(
     axis.set_xticks(range(len(wide)), [str(scale) for scale in wide.index])
     axis.set_xlabel("scale (1 is the finest)")
     axis.set_ylabel(label)
-    figure.legend(loc="outside right center", fontsize=8, frameon=False)
+    columns = -(-len(wide.columns) // 13)  # as many lines as the figure is high
+    figure.legend(loc="outside right center", fontsize=8, frameon=False, ncols=columns)
     return figure
 
 
