@@ -29,8 +29,8 @@ STAMP     = $(VENV)/.installed
 IMSS      = $(VENV)/bin/python -m benchmark
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench evaluate data show leaderboard tables audit worth compare lens profile profile-all speed picture synthesised publish test lint \
-  lock clean
+.PHONY: help install bench evaluate data show leaderboard tables audit worth compare lens profile profile-all speed \
+  picture synthesised diagnose publish test lint lock clean
 
 help: ## list targets, methods and datasets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -100,6 +100,9 @@ picture: $(STAMP) ## draw a scene of RUN with the prediction of every subset
 
 synthesised: $(STAMP) ## draw what RUN paints of missing modalities beside the true ones: SCENES, OUT (a folder)
 	$(IMSS) synthesised --run "$(RUN)" --scenes "$(SCENES)" --out "$(OUT)" $(ARGS)
+
+diagnose: $(STAMP) ## look inside RUN: spread of features, silhouette, t-SNE, robustness, sampling: SCENES, OUT (a folder)
+	$(IMSS) diagnose --run "$(RUN)" --scenes "$(SCENES)" --out "$(OUT)" $(ARGS)
 
 publish: $(STAMP) ## copy the slim record of RUN to results/records
 	$(IMSS) publish --run "$(RUN)" $(ARGS)

@@ -141,6 +141,15 @@ def _synthesised(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", default="", help="directory to write (default: synthesised in the run)")
 
 
+def _diagnose(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--run", required=True, help="a run directory that `bench` wrote")
+    parser.add_argument("--scenes", default="", help="ids, comma separated (default: all test scenes)")
+    parser.add_argument("--out", default="", help="directory to write (default: diagnostics in the run)")
+    parser.add_argument(
+        "--points", type=int, default=500, help="per class, for silhouette and t-SNE (default %(default)s)"
+    )
+
+
 def _publish(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run", required=True, help="a run directory that `bench` wrote")
 
@@ -172,6 +181,11 @@ COMMANDS = {
         "draw what a method paints of missing modalities beside the true ones, with L1 and PSNR",
         _synthesised,
         "benchmark.synthesised",
+    ),
+    "diagnose": (
+        "spread of features, silhouette, t-SNE, robustness maps and sampling inside a trained network",
+        _diagnose,
+        "benchmark.diagnose",
     ),
     "publish": ("copy a run's slim record to results/records", _publish, "benchmark.publish"),
     "list": ("list methods, datasets, protocols and backbones", _list, "benchmark.listing"),

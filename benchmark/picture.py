@@ -72,12 +72,17 @@ def present_modalities(cli: BenchCLI, scene: Scene) -> list[str]:
     return [name for name, raster in cli.datamodule.rasters.items() if raster in scene.paths]
 
 
-def windows_of(cli: BenchCLI, scene: Scene) -> Iterator[tuple[dict[str, Any], tuple[slice, slice]]]:
-    """(batch of one window, the rows and columns of the scene that it covers); pixels beyond them are padding."""
+def windows_of(
+    cli: BenchCLI, scene: Scene, stride: int | None = None
+) -> Iterator[tuple[dict[str, Any], tuple[slice, slice]]]:
+    """(batch of one window, the rows and columns of the scene that it covers); pixels beyond them are padding.
+
+    `stride` of the windows in pixels; None takes that of the evaluation.
+    """
     from datamodules.samples import EvaluationWindows, collate
 
     data = cli.datamodule
-    windows = EvaluationWindows([scene], data.layers, data.train_label, None, data.window, data.stride)
+    windows = EvaluationWindows([scene], data.layers, data.train_label, None, data.window, stride or data.stride)
     for index in range(len(windows)):
         batch = collate([windows[0, index]], present_modalities(cli, scene))
         row, col, rows, cols = batch["window"][0].tolist()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from math import ceil, inf, isfinite
 from typing import Any, ClassVar
@@ -27,6 +27,19 @@ def mix_seed(*values: int) -> int:
         state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & _WORD
         state ^= state >> 31
     return state
+
+
+def named_maps(fused: Sequence[Tensor], single: Mapping[str, Sequence[Tensor]]) -> dict[str, Tensor]:
+    """Maps per scale, finest first, under the names that `AnyModalitySegmenter.diagnostics` gives them.
+
+    Args:
+        fused: B x C_i x h_i x w_i after the fusion; empty for a method without such maps.
+        single: {modality: B x C_i x h_i x w_i} before it.
+    """
+    named = {f"fused/{scale}": maps for scale, maps in enumerate(fused, 1)}
+    for m, pyramid in single.items():
+        named |= {f"features/{m}/{scale}": maps for scale, maps in enumerate(pyramid, 1)}
+    return named
 
 
 class AnyModalitySegmenter(L.LightningModule):
@@ -97,6 +110,23 @@ class AnyModalitySegmenter(L.LightningModule):
         Returns:
             {missing modality: B x C x H x W}, z-scores like the images, within +-`synthesis_reach`, made from `encoded`
             alone.
+        """
+        return {}
+
+    def diagnostics(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """What a method can show of its inner life on a batch, by name; empty for methods that have nothing to show.
+
+        Called in eval mode without gradients. May draw from torch's global generator, which the caller restores.
+
+        Args:
+            batch: `image`, {modality: B x C x H x W}, and `mask`, int64 B x H x W of output channels as in training.
+
+        Returns:
+            {name: tensor}, names with slashes, scales counted from 1 (the finest). B: a number per image. B x h x w: a
+            map, at any resolution. B x C x h x w: features, named `fused/<scale>` after fusion and
+            `features/<modality>/<scale>` before it, of one size at one scale. `robustness/<modality>/<scale>` are maps
+            that sum to 1 over the modalities, `sampling/<modality>/<scale>` the chances of a draw in training and
+            `draws/<modality>/<scale>` whether one such draw took it, 0 or 1.
         """
         return {}
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
-from methods.base import AnyModalitySegmenter
+from methods.base import AnyModalitySegmenter, named_maps
 from methods.control.network import ControlNetwork
 from methods.parts.losses import cross_entropy
 from methods.parts.optim import Recipe
@@ -73,3 +73,8 @@ class Control(AnyModalitySegmenter):
         """Cross-entropy on the drawn subset of what each sample has."""
         present = draw_subsets(self.subsets, self.available(batch), self.subsets_per)
         return {"seg": cross_entropy(self.network(batch["image"], present), batch["mask"], self.ignore_index)}
+
+    def diagnostics(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """See the base class: the encoder's maps before and after their mean."""
+        encoded = self.encode(batch["image"])
+        return named_maps(self.network.fuse(encoded)[1]["features"], encoded)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import SGD
 from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts
 
-from methods.base import AnyModalitySegmenter
+from methods.base import AnyModalitySegmenter, named_maps
 from methods.gemmnet.losses import Pair, absolute_error, fooling, mean_over, spotting, squared_error
 from methods.gemmnet.network import Condition, Encoded, GEMMNetwork, Layout, ScaleHeads
 from methods.parts.optim import Recipe, build
@@ -212,6 +212,12 @@ class GEMMNet(AnyModalitySegmenter):
 
     def _pair(self, modality: str, source: Tensor, fake: Tensor, real: Tensor) -> Pair:
         return Pair(modality, real if self.network.condition == "target" else source, fake, real)
+
+    def diagnostics(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """See the base class: the maps of the five scales, of single modalities, and of the complete set fused."""
+        encoded = self.encode(batch["image"])
+        fused = self.network.fused(encoded) if len(encoded) == len(self.modalities) else []
+        return named_maps(fused, {m: one.maps for m, one in encoded.items()})
 
     def segmentation_terms(self, entries: Mapping[str, Encoded], mask: Tensor) -> dict[str, Tensor]:
         """The terms of eq. 6 but the reconstruction."""

@@ -199,6 +199,11 @@ class GEMMNetwork(AnyModalityNetwork):
         grid = (last.shape[-2], last.shape[-1])
         return [*maps[:-1], self.reduction(self.layout(tokens, len(entries), grid))]
 
+    def fused(self, entries: Mapping[str, Encoded]) -> list[Tensor]:
+        """Outputs of the five fusion blocks for an entry of each configured modality, B x c_i x H/2^i x W/2^i."""
+        joined = self._joined({m: entries[m] for m in self.channels})
+        return [block(x) for block, x in zip(self.decoder.fusion, joined, strict=True)]
+
     def segment(
         self, entries: Mapping[str, Encoded], with_auxiliary: bool = False
     ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
@@ -211,14 +216,13 @@ class GEMMNetwork(AnyModalityNetwork):
         Returns:
             Fused logits B x K x H x W, logits at four coarser or equal scales, and one B x K x H x W per modality.
         """
-        entries = {m: entries[m] for m in self.channels}
-        fused = [block(x) for block, x in zip(self.decoder.fusion, self._joined(entries), strict=True)]
+        fused = self.fused(entries)
         logits, coarse = self.decoder.decode(fused, with_auxiliary)
         if not with_auxiliary or self.unimodal is None:
             return logits, [], []
         if self.scale_heads:
             coarse = [head(u) for head, u in zip(self.scale_heads, fused[:-1], strict=True)]
-        return logits, coarse, [self.unimodal(entry.maps) for entry in entries.values()]
+        return logits, coarse, [self.unimodal(entry.maps) for entry in (entries[m] for m in self.channels)]
 
     # ---- the contract ----------------------------------------------------------------------------------------------
 

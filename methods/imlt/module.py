@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
-from methods.base import AnyModalitySegmenter
+from methods.base import AnyModalitySegmenter, named_maps
 from methods.imlt.network import IMLTNetwork
 from methods.parts.heads import to_image_size
 from methods.parts.losses import cross_entropy
@@ -120,6 +120,12 @@ class IMLT(AnyModalitySegmenter):
         if self.network.pool is not None:
             terms["con"] = self.network.contrastive(encoded, extras["features"][-1], present)
         return terms
+
+    def diagnostics(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """See the base class: the fusion tokens X, and the modality streams F_m that they read."""
+        encoded = self.encode(batch["image"])
+        single = {m: [s.features for s in streams] for m, streams in encoded.items()}
+        return named_maps(self.network.fuse(encoded)[1]["features"], single)
 
     def configure_optimizers(self) -> Any:
         """The shared recipe, with tokens, modality vectors and pooling queries among the undecayed parameters."""

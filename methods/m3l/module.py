@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from methods.base import AnyModalitySegmenter
+from methods.base import AnyModalitySegmenter, named_maps
 from methods.m3l.network import BlockM3L, StageM3L
 from methods.parts.heads import to_image_size
 from methods.parts.losses import cross_entropy
@@ -143,6 +143,13 @@ class M3L(AnyModalitySegmenter):
         losses = [self._loss(to_image_size(stream, size), batch["mask"]) for stream in extras["streams"]]
         detached = to_image_size(ensemble.detach(), size)
         return {"streams": sum(losses) / count, "ensemble": self._loss(detached, batch["mask"]) / count}
+
+    def diagnostics(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """See the base class: with fusion by stage what the head makes of a modality, at stride 4; no stream is fused
+        for all of them."""
+        if not isinstance(self.network, StageM3L):
+            return {}
+        return named_maps([], {m: [entry] for m, entry in self.encode(batch["image"]).items()})
 
     def _loss(self, logits: Tensor, mask: Tensor) -> Tensor:
         return self.criterion(logits, mask, self.ignore_index)

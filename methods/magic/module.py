@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from methods.base import AnyModalitySegmenter
+from methods.base import AnyModalitySegmenter, named_maps
+from methods.magic.aggregation import mean_of_present
 from methods.magic.losses import correlation_consistency, filtered_targets, map_consistency, rest_to_salient
 from methods.magic.network import Branches, MAGICNetwork
 from methods.parts.losses import cross_entropy
@@ -112,6 +113,13 @@ class MAGIC(AnyModalitySegmenter):
         terms["selection"] = cross_entropy(step.selected, targets, self.ignore_index)
         terms["consistency"] = self._consistency(step)
         return terms
+
+    def diagnostics(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """See the base class: the votes, at stride 4 (of features, what the head makes of them), and their mean."""
+        encoded = self.encode(batch["image"])
+        single = {m: one.votes if one.linear is None else [one.linear] for m, one in encoded.items()}
+        fused = [mean_of_present(maps, None) for maps in zip(*single.values(), strict=True)]
+        return named_maps(fused, single)
 
     def _consistency(self, step: Branches) -> Tensor:
         """L_C, the mean over the scales; 0 without a graph for fewer than four modalities unless `rest_to_sa`."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.optim import Adam
 from torch.optim.lr_scheduler import LambdaLR
 
-from methods.base import AnyModalitySegmenter
+from methods.base import AnyModalitySegmenter, named_maps
 from methods.mmformer.network import Layout, MMFormerNetwork
 from methods.parts.optim import Recipe, warmup_poly, warmup_steps
 from methods.parts.pyramid import NormKind
@@ -109,6 +109,10 @@ class MMFormer(AnyModalitySegmenter):
             unimodal.append(loss(output, torch.where(available[m][:, None, None], mask, self.ignore_index)))
         scales = [loss(output, mask) for output in extras["scales"]]
         return {"fused": loss(logits, mask), "scales": sum(scales), "unimodal": sum(unimodal)}
+
+    def diagnostics(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """See the base class: the outputs of the five fusion blocks."""
+        return named_maps(self.network.fused(self.encode(batch["image"])), {})
 
     def configure_optimizers(self) -> Any:
         """The shared recipe; with `amsgrad` the released optimiser under the same schedule."""

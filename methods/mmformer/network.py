@@ -114,6 +114,13 @@ class MMFormerNetwork(AnyModalityNetwork):
             skips = [block.partial(index, x) for block, x in zip(self.decoder.fusion, skips, strict=False)]
         return Encoded(modality_major_map(tokens, 1, grid), skips, maps if self.training else [])
 
+    def fused(self, encoded: Mapping[str, Encoded], present: Present | None = None) -> list[Tensor]:
+        """Outputs of the five fusion blocks, B x c_i x H/2^i x W/2^i; arguments as for `fuse`."""
+        names = self.names(encoded)
+        skips = [self._skip(i, {m: _kept(encoded[m].skips[i], present, m) for m in names}) for i in range(4)]
+        correlated = self._correlate({m: _kept(encoded[m].tokens, present, m) for m in names})
+        return [*skips, self.decoder.fusion[-1](self.reduction(correlated))]
+
     def fuse(self, encoded: Mapping[str, Encoded], present: Present | None = None) -> tuple[Tensor, dict[str, Any]]:
         """Logits of a subset; what is absent or masked is zero at every scale (dossier I.3).
 
@@ -124,11 +131,7 @@ class MMFormerNetwork(AnyModalityNetwork):
         Returns:
             Logits B x K x H x W of the padded image, and extras: in training `scales`, logits at strides 16, 8, 4, 2.
         """
-        names = self.names(encoded)
-        fused = [self._skip(i, {m: _kept(encoded[m].skips[i], present, m) for m in names}) for i in range(4)]
-        correlated = self._correlate({m: _kept(encoded[m].tokens, present, m) for m in names})
-        fused.append(self.decoder.fusion[-1](self.reduction(correlated)))
-        logits, scales = self.decoder.decode(fused, with_auxiliary=self.training)
+        logits, scales = self.decoder.decode(self.fused(encoded, present), with_auxiliary=self.training)
         return logits, {"scales": scales} if self.training else {}
 
     def _with_zeros(self, given: Mapping[str, Tensor]) -> list[Tensor]:

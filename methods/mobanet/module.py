@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
-from methods.base import AnyModalitySegmenter
+from methods.base import AnyModalitySegmenter, named_maps
 from methods.mobanet.masking import hard_pixels, mask_regions
 from methods.mobanet.network import MoBaNetNetwork, Prompts
 from methods.parts.heads import to_image_size
@@ -139,6 +139,27 @@ class MoBaNet(AnyModalitySegmenter):
                 for m, guess in extras["heads"].items()
             )
         return terms
+
+    def diagnostics(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """See the base class: the fused features of the four stages, all of one size, and the masks of MCRM.
+
+        The masks are those that a training step on this batch would draw: `masked/<modality>`, B x H x W, is 1 inside
+        the rectangle that is zeroed; `hard`, B x H x W, where the fused prediction of what is left is wrong (eq. 26),
+        which is what the auxiliary heads learn from.
+        """
+        shown = named_maps(self.network.fused(self.encode(batch["image"])), {})
+        if not self.mcrm:
+            return shown
+        mask, available = batch["mask"], self.available(batch)
+        height, width = mask.shape[-2:]
+        images = {m: self.network.pad(batch["image"][m]) for m in available}
+        everything = {m: torch.ones_like(image[:, :1]) for m, image in images.items()}
+        kept = mask_regions(everything, available, self.mask_ratio, self.as_released)
+        masked = {m: image * kept[m] for m, image in images.items()}
+        logits, _ = self.network.fuse(self.network.encode(masked), available)
+        wrong = hard_pixels(to_image_size(logits, (height, width), self.network.stride), mask, self.ignore_index)
+        shown |= {f"masked/{m}": 1 - left[:, 0, :height, :width] for m, left in kept.items()}
+        return {**shown, "hard": (wrong != self.ignore_index).float()}
 
     def configure_optimizers(self) -> Any:
         """AdamW over the trainable parameters, with the published schedule per epoch or the common one per step."""

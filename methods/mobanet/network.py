@@ -150,6 +150,15 @@ class MoBaNetNetwork(AnyModalityNetwork):
                 entries.append([_where(keep, x, y, batch) for x, y in zip(given, blank, strict=True)])
         return entries
 
+    def _per_stage(self, encoded: Mapping[str, Any], present: Present | None) -> list[list[Tensor]]:
+        """After each stage the features B x C x h x w of every configured modality."""
+        entries = self._present({m: encoded[m] for m in self.names(encoded)}, present)
+        return self._stages(entries) if self.cpia is not None else [list(s) for s in zip(*entries, strict=True)]
+
+    def fused(self, encoded: Mapping[str, Any]) -> list[Tensor]:
+        """What leaves the gated fusion after each stage, B x C x h x w, for any non-empty subset."""
+        return [self._fused(number, streams) for number, streams in enumerate(self._per_stage(encoded, None))]
+
     def fuse(self, encoded: Mapping[str, Any], present: Present | None = None) -> tuple[Tensor, dict[str, Any]]:
         """Logits of a subset.
 
@@ -161,9 +170,7 @@ class MoBaNetNetwork(AnyModalityNetwork):
             Logits B x K x h x w at the stride of the patches, and extras: in training with auxiliary heads `heads`,
             {modality: B x K x h x w} for every configured modality.
         """
-        encoded = {m: encoded[m] for m in self.names(encoded)}
-        entries = self._present(encoded, present)
-        stages = self._stages(entries) if self.cpia is not None else [list(s) for s in zip(*entries, strict=True)]
+        stages = self._per_stage(encoded, present)
         logits = self.head([self.projections[number](self._fused(number, s)) for number, s in enumerate(stages)])
         if self.heads is None or not self.training:
             return logits, {}

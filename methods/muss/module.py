@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from methods.base import AnyModalitySegmenter
+from methods.base import AnyModalitySegmenter, named_maps
 from methods.muss.early import EarlyMuSSNetwork
 from methods.muss.network import Missing, MuSSNetwork
 from methods.parts.losses import cross_entropy
@@ -110,6 +110,12 @@ class MuSS(AnyModalitySegmenter):
         if aux is not None:
             terms["aux"] = cross_entropy(aux, batch["mask"], self.ignore_index)
         return terms
+
+    def diagnostics(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """See the base class: the fused maps, and with concatenation each modality's part of the first convolution."""
+        encoded = self.encode(batch["image"])
+        single = {} if isinstance(self.network, EarlyMuSSNetwork) else encoded
+        return named_maps(self.network.fuse(encoded)[1]["features"], single)
 
     def aux_weight(self, progress: float) -> float:
         """a_t for the share of the training that is done."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
+import torch
 from torch import Tensor
 
-from methods.base import AnyModalitySegmenter
+from methods.base import AnyModalitySegmenter, named_maps
 from methods.parts.losses import cross_entropy
 from methods.parts.optim import Recipe
 from methods.sgma.network import SGMANetwork
@@ -112,3 +113,23 @@ class SGMA(AnyModalitySegmenter):
         if single is not None:
             terms["mas"] = cross_entropy(single, batch["mask"], self.ignore_index)
         return terms
+
+    def diagnostics(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """See the base class: features per scale, with SGF robustness maps r (eq. 10), with MAS the chances s (eq. 11).
+
+        The features of a modality are what SGF takes in (f_m, after MP), in additive fusion the encoder's. `draws` are
+        those of one training step on this batch.
+        """
+        network, encoded = self.network, self.encode(batch["image"])
+        _, extras = network.fuse(encoded)
+        found = named_maps(
+            extras["features"], {m: [getattr(one, "features", one) for one in given] for m, given in encoded.items()}
+        )
+        kinds = {"robustness": extras["robustness"]}
+        if network.mas:
+            kinds["sampling"], drawn = network.draw(extras["robustness"], None)
+            kinds["draws"] = [torch.stack([(index == i).float() for i in range(len(encoded))]) for index in drawn]
+        for kind, scales in kinds.items():
+            for scale, values in enumerate(scales, 1):
+                found |= {f"{kind}/{m}/{scale}": of_one for m, of_one in zip(encoded, values, strict=True)}
+        return found

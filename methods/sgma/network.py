@@ -146,11 +146,15 @@ class SGMANetwork(AnyModalityNetwork):
         maps, robustness = self._fuse_maps(encoded, self._presence(names, present))
         return self.head(maps), {"modalities": names, "robustness": robustness, "features": maps}
 
-    def _draw(self, robustness: Sequence[Tensor], mask: Tensor | None) -> tuple[list[Tensor], list[Tensor]]:
-        """Per scale: s (M x B) and the drawn index (B)."""
+    def chances(self, robustness: Sequence[Tensor], mask: Tensor | None = None) -> list[Tensor]:
+        """Per scale: s (M x B), with which MAS draws a modality."""
         chances = [sampling_probabilities(r, mask) for r in robustness]
+        return [torch.stack(chances).mean(0)] * len(chances) if self.mas_per_image else chances
+
+    def draw(self, robustness: Sequence[Tensor], mask: Tensor | None) -> tuple[list[Tensor], list[Tensor]]:
+        """Per scale: s (M x B) and the drawn index (B)."""
+        chances = self.chances(robustness, mask)
         if self.mas_per_image:
-            chances = [torch.stack(chances).mean(0)] * len(chances)
             return chances, [draw_modalities(chances[0], self.mas_per_batch, mask)] * len(chances)
         return chances, [draw_modalities(s, self.mas_per_batch, mask) for s in chances]
 
@@ -171,7 +175,7 @@ class SGMANetwork(AnyModalityNetwork):
         extras: dict[str, Any] = {"modalities": names, "robustness": robustness, "features": maps}
         if not self.mas or len(names) == 1:
             return to_image_size(self.head(maps), size), None, extras
-        extras["sampling"], extras["draws"] = self._draw(robustness, mask)
+        extras["sampling"], extras["draws"] = self.draw(robustness, mask)
         singles = [scale.single([encoded[m][i] for m in names], extras["draws"][i]) for i, scale in enumerate(self.sgf)]
         if self.packed_head:
             full, single = self.head([torch.cat(pair) for pair in zip(maps, singles, strict=True)]).chunk(2)

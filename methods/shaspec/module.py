@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from methods.base import AnyModalitySegmenter
+from methods.base import AnyModalitySegmenter, named_maps
 from methods.parts.heads import upsample
 from methods.parts.optim import Recipe
 from methods.parts.precision import at_least_float32
@@ -118,6 +118,10 @@ class ShaSpec(AnyModalitySegmenter):
             "dao": alignment(shared, flags, self.pairs),
             "dco": domain_classification(scores, indices, flags),
         }
+
+    def diagnostics(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """See the base class: f of each modality (eq. 2), at one scale; they are decoded side by side."""
+        return named_maps([], {m: [entry.fused] for m, entry in self.encode(batch["image"]).items()})
 
     def _blanked(
         self, images: Mapping[str, Tensor], present: Mapping[str, Tensor]

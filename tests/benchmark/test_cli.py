@@ -169,7 +169,7 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
 
 
 def test_warnings_that_no_user_can_act_on_stay_silent() -> None:
-    """Lightning's own flattening of arguments, with which newer versions of torch find fault, at the start of every run."""
+    """Lightning's own flattening of arguments, with which newer torch finds fault, at the start of every run."""
     from lightning.pytorch.utilities import _pytree
 
     with warnings.catch_warnings(record=True) as heard:

@@ -102,6 +102,23 @@ class MethodContract:
                 assert logits.shape == (2, CLASSES, *SIZE) and logits.isfinite().all()
                 torch.testing.assert_close(logits, module({m: given[m] for m in subset}), **TOLERANCE)
 
+    def test_diagnostics_have_the_announced_shapes(self, modalities, settled):
+        batch = training_batch(modalities)
+        with torch.inference_mode():
+            before = settled(batch["image"])
+            found = settled.diagnostics(batch)
+            assert torch.equal(settled(batch["image"]), before)
+        sums: dict[tuple[str, str], Tensor] = {}
+        for name, values in found.items():
+            assert len(values) == 2 and values.ndim in (1, 3, 4) and values.isfinite().all(), name
+            kind, *where = name.split("/")
+            assert (kind in ("fused", "features")) == (values.ndim == 4), name
+            if kind in ("robustness", "sampling", "draws"):
+                assert where[0] in modalities
+                sums[kind, where[1]] = sums.get((kind, where[1]), torch.zeros(())) + values
+        for total in sums.values():
+            torch.testing.assert_close(total, torch.ones_like(total), rtol=0, atol=1e-5)
+
     def test_sizes_and_single_samples(self, modalities, settled):
         module = settled
         for size in ((64, 64), (33, 95), (20, 20)):

@@ -180,3 +180,21 @@ def test_a_perfect_prediction_has_no_auxiliary_loss(monkeypatch):
     loss = module.training_losses(batch)["hard"]
     loss.backward()
     assert loss == 0.0 and all(not x.grad.any() for x in heads.values())
+
+
+def test_diagnostics_are_the_masks_a_training_step_would_draw():
+    module, batch = make(THREE).eval(), training_batch(THREE, batch=4)
+    torch.manual_seed(3)
+    with torch.inference_mode():
+        found = module.diagnostics(batch)
+    torch.manual_seed(3)
+    padded = {m: module.network.pad(image) for m, image in batch["image"].items()}
+    zeroed = mask_regions(padded, everything(THREE, 4))
+    for m in THREE:
+        changed = (zeroed[m] != padded[m]).any(1)[:, : batch["mask"].shape[1], : batch["mask"].shape[2]]
+        assert torch.equal(found[f"masked/{m}"].bool(), changed)
+    assert sum(found[f"masked/{m}"].flatten(1).any(1).sum() for m in THREE) == 1
+    with torch.inference_mode():
+        wrong = module(zeroed)[..., : batch["mask"].shape[1], : batch["mask"].shape[2]].argmax(1) != batch["mask"]
+    assert torch.equal(found["hard"].bool(), wrong & (batch["mask"] != 255))
+    assert set(make(THREE, mcrm=False).eval().diagnostics(batch)) == {f"fused/{stage}" for stage in range(1, 5)}

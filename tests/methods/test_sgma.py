@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -204,3 +205,47 @@ def test_what_cannot_be_configured():
 def test_eval_follows_training_after_evaluation():
     """Folded weights of one eval phase must not survive into the next, and folding leaves training intact."""
     check_eval_follows_training(make, THREE)
+
+
+def test_diagnostics_hold_what_the_paper_plots():
+    """Dossier 13: r per modality and scale, s as the mean of the inverted r (eq. 11), features before and after."""
+    module, batch = make().eval(), training_batch(THREE)
+    with torch.inference_mode():
+        found = module.diagnostics(batch)
+    kinds = [name.split("/")[0] for name in found]
+    assert {kind: kinds.count(kind) for kind in kinds} == {
+        "fused": 4,
+        "features": 12,
+        **dict.fromkeys(("robustness", "sampling", "draws"), 12),
+    }
+    for scale in range(1, 5):
+        maps = np.stack([found[f"robustness/{m}/{scale}"].double().numpy() for m in THREE])
+        share = (1 / maps) / (1 / maps).sum(0)
+        for m, expected in zip(THREE, share.mean((2, 3)), strict=True):
+            np.testing.assert_allclose(found[f"sampling/{m}/{scale}"].numpy(), expected, rtol=1e-5)
+            assert found[f"features/{m}/{scale}"].shape == found[f"fused/{scale}"].shape
+    with torch.inference_mode():
+        logits = module.network.head([found[f"fused/{scale}"] for scale in range(1, 5)])
+        torch.testing.assert_close(logits, module.network.fuse(module.encode(batch["image"]))[0])
+
+
+def test_diagnostics_without_the_parts_that_have_them():
+    batch = training_batch(THREE)
+    with torch.inference_mode():
+        alone = make(mas=False).eval().diagnostics(batch)
+        plain = make(fusion="additive", mas=False).eval().diagnostics(batch)
+    assert {name.split("/")[0] for name in alone} == {"fused", "features", "robustness"}
+    assert {name.split("/")[0] for name in plain} == {"fused", "features"}
+    for scale in range(1, 5):
+        torch.testing.assert_close(plain[f"fused/{scale}"], sum(plain[f"features/{m}/{scale}"] for m in THREE))
+
+
+def test_draws_follow_their_analytic_law():
+    """One-pixel maps r = (0.5, 0.3, 0.2): s is 1/r over its sum, and draws stay within four standard deviations."""
+    shares, samples = np.array([0.5, 0.3, 0.2]), 20_000
+    expected = (1 / shares) / (1 / shares).sum()
+    network, maps = make().network, torch.tensor(shares, dtype=torch.float32)[:, None, None, None]
+    torch.manual_seed(0)
+    for drawn in network.draw([maps.expand(-1, samples, 1, 1)] * 4, None)[1]:
+        counts = np.bincount(drawn.numpy(), minlength=3)
+        assert (abs(counts - samples * expected) < 4 * np.sqrt(samples * expected * (1 - expected))).all()

@@ -1,0 +1,139 @@
+"""Statistics of the maps inside a network: moments per class, a class-balanced sample, silhouette and t-SNE.
+
+Definitions: SGMA (arXiv 2603.02505), figures 8 and 10; what the paper leaves open is settled in docs/diagnose.md.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+SEED = 0
+COMPONENTS, PERPLEXITY = 50, 30.0  # of PCA before t-SNE, and of t-SNE
+
+
+def at_cells(pixels: Array, shape: Sequence[int], stride: int, beyond: int) -> Array:
+    """The nearest pixel to the middle of every cell of a map: H x W -> `shape`; `beyond` for cells of the padding."""
+    rows, cols = (stride * np.arange(count) + stride // 2 for count in shape)
+    inside = np.ix_(rows[rows < pixels.shape[0]], cols[cols < pixels.shape[1]])
+    cells = np.full(shape, beyond, pixels.dtype)
+    found = pixels[inside]
+    cells[: found.shape[0], : found.shape[1]] = found
+    return cells
+
+
+class ClassMoments:
+    """Streaming sums of 1, z and z^2 per class and channel, in float64.
+
+    Args:
+        classes: number K.
+        channels: number C.
+    """
+
+    def __init__(self, classes: int, channels: int) -> None:
+        self.count = np.zeros(classes, np.int64)
+        self.sums, self.squares = np.zeros((classes, channels)), np.zeros((classes, channels))
+
+    def add(self, vectors: Array, labels: Array) -> None:
+        """Add N x C vectors with labels N in 0..K-1."""
+        for label in np.unique(labels):
+            of_class = vectors[labels == label].astype(np.float64)
+            self.count[label] += len(of_class)
+            self.sums[label] += of_class.sum(0)
+            self.squares[label] += np.square(of_class).sum(0)
+
+    def variances(self) -> tuple[Array, Array]:
+        """Intra-class variance: per class the mean over its vectors of ||z - mu_c||^2 / C.
+
+        Returns:
+            With every channel standardised over all vectors (channels that never change are left out), and raw; both
+            K, nan for a class without vectors.
+        """
+        count = self.count[:, None]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            within = (self.squares / count - np.square(self.sums / count)).clip(0)
+            square, mean = self.squares.sum(0) / count.sum(), self.sums.sum(0) / count.sum()
+            total = square - np.square(mean)
+            # rounding of the two terms leaves about 1e-16 of them
+            varying = total > 1e-12 * square
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", RuntimeWarning)  # the mean of no channel is nan
+                return (within[:, varying] / total[varying]).mean(1), within.mean(1)
+
+
+class PixelSample:
+    """A uniform sample without replacement of at most `size` vectors per class from a stream.
+
+    Every vector gets a random key and each class keeps its smallest. The keys follow from the order of the stream
+    alone: two networks whose maps have the same strides are sampled at the same pixels.
+
+    Args:
+        size: vectors per class.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size, self.rng = size, np.random.default_rng(SEED)
+        self.kept: dict[int, tuple[Array, Array]] = {}
+
+    def add(self, vectors: Array, labels: Array) -> None:
+        """Offer N x C vectors with labels N."""
+        keys = self.rng.random(len(labels))
+        for label in np.unique(labels).tolist():
+            here = np.flatnonzero(labels == label)
+            here = here[np.argsort(keys[here])[: self.size]]
+            offered = (keys[here], vectors[here])
+            if label in self.kept:
+                old = self.kept[label]
+                offered = (np.concatenate([old[0], offered[0]]), np.concatenate([old[1], offered[1]]))
+            order = np.argsort(offered[0])[: self.size]
+            self.kept[label] = (offered[0][order], offered[1][order])
+
+    def result(self) -> tuple[Array, Array]:
+        """(N x C vectors, labels N), class by class."""
+        classes = sorted(self.kept)
+        labels = np.repeat(classes, [len(self.kept[label][0]) for label in classes])
+        return np.concatenate([self.kept[label][1] for label in classes]), labels
+
+
+def standardised(vectors: Array) -> Array:
+    """N x C with mean 0 and variance 1 in every channel; channels that never change become 0."""
+    from sklearn.preprocessing import StandardScaler
+
+    return StandardScaler().fit_transform(vectors.astype(np.float64))
+
+
+def silhouette(vectors: Array, labels: Array) -> float:
+    """Mean over N x C vectors of (b - a) / max(a, b) with Euclidean distances after standardisation.
+
+    a is the mean distance to the own class, b the smallest mean distance to another class (Rousseeuw 1987). nan with
+    fewer than two classes, or without two vectors in some class.
+    """
+    from sklearn.metrics import silhouette_score
+
+    if not 2 <= len(np.unique(labels)) < len(labels):
+        return float("nan")
+    return float(silhouette_score(standardised(vectors), labels))
+
+
+def embedding(vectors: Array) -> Array:
+    """t-SNE of standardised N x C vectors, N x 2: PCA to 50 dimensions if there are more, perplexity 30, fixed seed.
+
+    Fewer than 91 vectors get a perplexity of a third of their number; fewer than four stay at the origin.
+    """
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+
+    if len(vectors) < 4:
+        return np.zeros((len(vectors), 2))
+    scaled = standardised(vectors)
+    if scaled.shape[1] > COMPONENTS:
+        scaled = PCA(min(COMPONENTS, len(scaled)), random_state=SEED).fit_transform(scaled)
+    perplexity = min(PERPLEXITY, (len(scaled) - 1) / 3)
+    # the two first principal components are the usual start, if there are two
+    start = "pca" if np.linalg.matrix_rank(scaled) > 1 else "random"
+    return TSNE(perplexity=perplexity, init=start, random_state=SEED).fit_transform(scaled)
