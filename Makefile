@@ -18,6 +18,8 @@ RUN       =
 SCENES    =
 OUT       =
 METHODS   =
+PROJECT   =
+ENTITY    =
 ARGS      =
 
 PYTHON    = python3
@@ -26,8 +28,8 @@ STAMP     = $(VENV)/.installed
 IMSS      = $(VENV)/bin/python -m benchmark
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench evaluate data show leaderboard tables audit worth compare lens speed picture synthesised publish test lint \
-  lock clean
+.PHONY: help install bench evaluate data show leaderboard tables audit worth compare lens speed picture synthesised dashboard publish test \
+  lint lock clean
 
 help: ## list targets, methods and datasets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -87,6 +89,9 @@ picture: $(STAMP) ## draw a scene of RUN with the prediction of every subset
 synthesised: $(STAMP) ## draw what RUN paints of missing modalities beside the true ones: SCENES, OUT (a folder)
 	$(IMSS) synthesised --run "$(RUN)" --scenes "$(SCENES)" --out "$(OUT)" $(ARGS)
 
+dashboard: $(STAMP) ## save a W&B workspace for the runs of DATA made with LOGGER=wandb: PROJECT, ENTITY
+	$(IMSS) dashboard --data "$(DATA)" --runs "$(RUNS)" --project "$(PROJECT)" --entity "$(ENTITY)" $(ARGS)
+
 publish: $(STAMP) ## copy the slim record of RUN to results/records
 	$(IMSS) publish --run "$(RUN)" $(ARGS)
 
@@ -100,7 +105,7 @@ lint: $(STAMP) ## ruff and mypy
 
 lock: $(STAMP) ## resolve the dependencies again (names, versions, hashes; no index address)
 	$(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 --extra dev \
-	  pyproject.toml -o requirements.lock
+	  --extra dashboard pyproject.toml -o requirements.lock
 
 clean: ## remove .venv and caches; data and results stay
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build *.egg-info
