@@ -95,7 +95,7 @@ def workspace(project: str, entity: str, data: str, letters: Mapping[str, str]) 
         ],
         settings=ws.WorkspaceSettings(x_axis=STEP, max_runs=100),
         runset_settings=ws.RunsetSettings(
-            filters=[expr.Config("data") == data],
+            filters=expr.And(expr.Config("data") == data),
             groupby=[expr.Metric("Group")],
             order=[expr.Ordering(expr.Summary("average_miou"), ascending=False)],
             pinned_columns=columns,
