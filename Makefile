@@ -21,6 +21,8 @@ METHODS   =
 SIDE      =
 DEVICE    =
 TIMING    =
+PROJECT   =
+ENTITY    =
 ARGS      =
 
 PYTHON    = python3
@@ -30,7 +32,7 @@ IMSS      = $(VENV)/bin/python -m benchmark
 
 .DEFAULT_GOAL := help
 .PHONY: help install bench evaluate data show leaderboard tables audit worth compare lens profile profile-all speed \
-  picture synthesised diagnose publish test lint lock clean
+  picture synthesised diagnose dashboard publish test lint lock clean
 
 help: ## list targets, methods and datasets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -104,6 +106,9 @@ synthesised: $(STAMP) ## draw what RUN paints of missing modalities beside the t
 diagnose: $(STAMP) ## look inside RUN: spread of features, silhouette, t-SNE, robustness, sampling: SCENES, OUT (a folder)
 	$(IMSS) diagnose --run "$(RUN)" --scenes "$(SCENES)" --out "$(OUT)" $(ARGS)
 
+dashboard: $(STAMP) ## save a W&B workspace for the runs of DATA made with LOGGER=wandb: PROJECT, ENTITY
+	$(IMSS) dashboard --data "$(DATA)" --runs "$(RUNS)" --project "$(PROJECT)" --entity "$(ENTITY)" $(ARGS)
+
 publish: $(STAMP) ## copy the slim record of RUN to results/records
 	$(IMSS) publish --run "$(RUN)" $(ARGS)
 
@@ -117,7 +122,7 @@ lint: $(STAMP) ## ruff and mypy
 
 lock: $(STAMP) ## resolve the dependencies again (names, versions, hashes; no index address)
 	$(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 --extra dev \
-	  pyproject.toml -o requirements.lock
+	  --extra dashboard pyproject.toml -o requirements.lock
 
 clean: ## remove .venv and caches; data and results stay
 	rm -rf $(VENV) .pytest_cache .hypothesis .mypy_cache .ruff_cache build *.egg-info

@@ -150,6 +150,13 @@ def _diagnose(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _dashboard(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", default="miniature", help="dataset with run records (default %(default)s)")
+    parser.add_argument("--runs", default=names.DEFAULT_RUNS, help="directory of runs (default %(default)s)")
+    parser.add_argument("--project", default="", help=f"W&B project (default: WANDB_PROJECT, or {names.WANDB_PROJECT})")
+    parser.add_argument("--entity", default="", help="W&B user or team (default: WANDB_ENTITY, or your own)")
+
+
 def _publish(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run", required=True, help="a run directory that `bench` wrote")
 
@@ -187,6 +194,7 @@ COMMANDS = {
         _diagnose,
         "benchmark.diagnose",
     ),
+    "dashboard": ("save a W&B workspace for the runs of a dataset", _dashboard, "benchmark.dashboard"),
     "publish": ("copy a run's slim record to results/records", _publish, "benchmark.publish"),
     "list": ("list methods, datasets, protocols and backbones", _list, "benchmark.listing"),
 }

@@ -105,7 +105,10 @@ def _run_cell(cli: BenchCLI, record: Path) -> None:
     durations["test_s"] = round(time.monotonic() - started, 1)
     if cli.trainer.is_global_zero:
         write_record(record, manifest(cli, checkpoint, selected, steps, durations), result)
-        summarise_wandb(cli, result)
+        if cli.request.logger == "wandb":
+            from benchmark.wandb_result import log_result
+
+            log_result(cli, result, durations)
 
 
 def select(cli: BenchCLI) -> tuple[Path, str]:
@@ -242,23 +245,3 @@ def _mention_other_code(record: Path) -> None:
     if then.get("commit") != now.get("commit") or then.get("dirty"):
         made = f"commit {then.get('commit', 'unknown')[:10]}{' with changes' if then.get('dirty') else ''}"
         print(f"Its record was made by {made}; the tree is now at {now.get('commit', 'unknown')[:10]}.")
-
-
-def summarise_wandb(cli: BenchCLI, result: Any) -> None:
-    """Flat summary metrics and a table of subset scores for W&B runs; nothing for other loggers."""
-    from lightning.pytorch.loggers import WandbLogger
-
-    from benchmark.evaluation import convention_of, scored_regions
-    from benchmark.result import headline
-
-    for logger in cli.trainer.loggers:
-        if not isinstance(logger, WandbLogger):
-            continue
-        evaluation = cli.config_init.evaluation
-        scores = result.scores(convention_of(cli.datamodule, evaluation.absent), scored_regions(cli.datamodule))
-        summary = {f"{name}_miou": 100 * value for name, value in headline(scores).items()}
-        summary |= {f"miou_{name}": 100 * entry.miou for name, entry in scores.items()}
-        logger.experiment.summary.update(summary)
-        rows = [[name, 100 * entry.miou, 100 * entry.mf1, 100 * entry.oa] for name, entry in scores.items()]
-        logger.log_table("subset_scores", columns=["subset", "miou", "mf1", "oa"], data=rows)
-        logger.experiment.finish()

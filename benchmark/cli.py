@@ -20,7 +20,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 
 from benchmark.cell import Cell, git_state, identity, run_directory
 from benchmark.evaluation import MissingModalityEvaluation
-from benchmark.names import CONFIGS
+from benchmark.names import CONFIGS, WANDB_PROJECT
 from datamodules.base import SceneDataModule
 from methods.base import AnyModalitySegmenter
 from usererror import UserError
@@ -151,6 +151,10 @@ class BenchCLI(LightningCLI):
                 filename=BEST, monitor="val/average_miou", mode="max", save_on_train_epoch_end=False, **common
             )
             callbacks.append(monitor)
+        if self.request.logger == "wandb":
+            from benchmark.wandb_examples import ExampleLogging
+
+            callbacks.append(ExampleLogging(self))
         return [*callbacks, LearningRateMonitor(logging_interval="step")]
 
     def _loggers(self) -> list[Logger]:
@@ -166,9 +170,10 @@ class BenchCLI(LightningCLI):
         (self.run_dir / "wandb").mkdir(parents=True, exist_ok=True)
         mode = os.environ.get("WANDB_MODE") or ("online" if wandb.login(prompt=False) else "offline")
         return WandbLogger(
-            project=os.environ.get("WANDB_PROJECT", "imss-bench"),
+            project=os.environ.get("WANDB_PROJECT", WANDB_PROJECT),
             name=f"{self.request.data}/{self.cell.variant}/{self.backbone}/seed{self.seed}",
-            group=f"{self.request.data}/{self.cell.variant}/{self.backbone}",
+            # a group is a row of the leaderboard: the same but for the seed
+            group=f"{self.request.data}/{self.cell.variant}/{self.backbone}/{self.group[:8]}",
             id=self.identity,
             resume="allow",
             save_dir=str(self.run_dir),

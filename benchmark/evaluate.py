@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
 
 
 def trained_request(checkpoint: Path) -> dict[str, Any]:
-    """What the run of a checkpoint was asked for.
+    """What the run of a checkpoint was asked for, but for W&B: what is done with it later is no run of its own.
 
     Raises:
         UserError: the file does not lie in a run directory.
@@ -58,7 +58,7 @@ def trained_request(checkpoint: Path) -> dict[str, Any]:
             f"{checkpoint} does not lie in a run directory: {path} cannot be read. "
             "Keep checkpoints where bench wrote them."
         ) from error
-    return {**request, "model": model}
+    return {**request, "logger": "csv", "model": model}
 
 
 def model_words(trained: dict[str, Any]) -> list[str]:

@@ -12,6 +12,7 @@ CONFIGS = ROOT / "configs"
 DEFAULT_RUNS = "results/runs"
 DEFAULT_STORE = "data/stores"
 LOGGERS = ("csv", "wandb")
+WANDB_PROJECT = "imss-bench"
 BACKBONES = ("pvt_v2_b0", "pvt_v2_b2", "resnet50")
 
 

@@ -62,9 +62,9 @@ def test_scenes(cli: BenchCLI, ids: Sequence[str]) -> list[Scene]:
     return [scenes[name] for name in ids] if ids else list(scenes.values())
 
 
-def corner(scene: Scene) -> Scene:
-    """The upper left part of a scene, at most `LARGEST` px a side."""
-    return replace(scene, height=min(scene.height, LARGEST), width=min(scene.width, LARGEST))
+def corner(scene: Scene, side: int = LARGEST) -> Scene:
+    """The upper left part of a scene, at most `side` px a side."""
+    return replace(scene, height=min(scene.height, side), width=min(scene.width, side))
 
 
 def present_modalities(cli: BenchCLI, scene: Scene) -> list[str]:
@@ -89,22 +89,22 @@ def windows_of(
         yield batch, (slice(row, row + rows), slice(col, col + cols))
 
 
-def predictions(cli: BenchCLI, scene: Scene) -> tuple[dict[str, Array], Array]:
-    """({subset: predicted label ids H x W}, true label ids H x W) of a scene."""
+def predictions(cli: BenchCLI, scene: Scene, subsets: Sequence[tuple[str, ...]] = ()) -> tuple[dict[str, Array], Array]:
+    """({subset: predicted label ids H x W}, true label ids H x W) of a scene; by default for all of its subsets."""
     import torch
 
-    data = cli.datamodule
-    subsets = modality_subsets(present_modalities(cli, scene))
+    data, like = cli.datamodule, next(cli.model.parameters())
+    subsets = subsets or modality_subsets(present_modalities(cli, scene))
     sums = torch.zeros(len(subsets), data.num_classes, scene.height, scene.width)
     truth = np.full((scene.height, scene.width), 255, np.uint8)
     with torch.inference_mode():
         for batch, here in windows_of(cli, scene):
             rows, cols = (part.stop - part.start for part in here)
             truth[here] = batch["mask"][0, :rows, :cols].numpy()
-            encoded = cli.model.encode(batch["image"])
+            encoded = cli.model.encode({name: image.to(like) for name, image in batch["image"].items()})
             for number, subset in enumerate(subsets):
                 logits = cli.model.decode({name: encoded[name] for name in subset}, batch["mask"].shape[-2:])
-                sums[(number, slice(None), *here)] += logits[0, :, :rows, :cols]
+                sums[(number, slice(None), *here)] += logits[0, :, :rows, :cols].cpu()
     ids = np.asarray(data.outputs, np.uint8)[_argmax(sums)]
     return {subset_name(subset, data.letters): ids[number] for number, subset in enumerate(subsets)}, truth
 

@@ -1,85 +1,239 @@
-"""A real offline W&B run, read back record by record: no account, no network, no mock."""
+"""Real offline W&B runs, read back with the client's own reader: no account, no network, no mock."""
 
 from __future__ import annotations
 
 import json
-import struct
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import rasterio
+import torch
+from PIL import Image
 
 from benchmark.__main__ import main
-from benchmark.records import read_record
+from benchmark.cli import Request, build
+from benchmark.dashboard import sections
+from benchmark.evaluate import trained_request
+from benchmark.records import Record, read_record
+from benchmark.subsets import modality_subsets, subset_name
+from benchmark.wandb_examples import diagnostic_values, example_scenes, spread
+from datamodules.base import SceneDataModule
 
-BLOCK, FILE_HEADER, HEADER = 32768, 7, struct.Struct("<IHB")
-FULL, FIRST, MIDDLE, LAST = 1, 2, 3, 4
-
-
-def stored_records(path: Path) -> Iterator[Any]:
-    """Protocol buffers of a .wandb file, which is a LevelDB log behind a header of seven bytes."""
-    from wandb.proto import wandb_internal_pb2
-
-    content, position, parts = path.read_bytes(), FILE_HEADER, b""
-    while position < len(content):
-        left = BLOCK - position % BLOCK
-        if left < HEADER.size:
-            position += left
-            continue
-        _, length, kind = HEADER.unpack_from(content, position)
-        position += HEADER.size
-        parts += content[position : position + length]
-        position += length
-        if kind in (FULL, LAST):
-            record = wandb_internal_pb2.Record()
-            record.ParseFromString(parts)
-            parts = b""
-            yield record
+LETTERS = {"rgb": "R", "dsm": "D", "nir": "N"}
+SUBSETS = [subset_name(subset, LETTERS) for subset in modality_subsets(list(LETTERS))]
+PALETTE = {0: (0, 0, 0), 1: (255, 0, 0), 2: (0, 255, 0)}
+COLUMNS = {"subset_scores": ["subset", "miou", "mf1", "oa", "oa_all"], "class_scores": ["subset", "class", "iou", "f1"]}
 
 
-def updates(items: Any) -> dict[str, Any]:
-    return {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in items}
+@dataclass
+class Run:
+    """An offline run as `wandb leet inspect` shows it, and the directory of its media."""
+
+    summary: dict[str, Any]
+    records: list[dict[str, Any]]
+    files: Path
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        return [entry[kind] for entry in self.records if entry["type"] == kind]
+
+    def images(self, key: str) -> list[np.ndarray]:
+        return [np.asarray(Image.open(self.files / name)) for name in self.summary["summary"][key]["filenames"]]
 
 
-def test_offline_run_has_config_summary_table_and_the_cell_as_id(
-    tiny_stores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_PROJECT"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
-    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "no-settings"))
-    words = ["bench", "--data", "tiny", "--store", str(tiny_stores), "--runs", str(tmp_path / "runs")]
-    words += ["--logger", "wandb", "--trainer.max_steps", "1", "--data.window", "32", "--data.num_workers", "0"]
-    assert main([*words, "--trainer.enable_progress_bar", "false", "--trainer.accelerator", "cpu"]) == 0
-    record = read_record(next(tmp_path.rglob("manifest.json")).parent)
-    manifest = record.manifest
-    files = list(tmp_path.rglob("run-*.wandb"))
-    assert [path.stem for path in files] == [f"run-{manifest['identity']}"]
+@dataclass
+class Runs:
+    """The same cell twice with W&B (the second by force), and once without."""
 
-    config: dict[str, Any] = {}
-    summary: dict[str, Any] = {}
-    for entry in stored_records(files[0]):
-        kind = entry.WhichOneof("record_type")
-        if kind == "run":
-            assert entry.run.run_id == manifest["identity"]
-            assert entry.run.run_group == "tiny/sgma/pvt_v2_b0"
-            config |= updates(entry.run.config.update)
-        elif kind == "config":
-            config |= updates(entry.config.update)
-        elif kind == "summary":
-            summary |= updates(entry.summary.update)
-        elif kind == "request" and entry.request.HasField("partial_history"):
-            continue
+    logged: list[Run]
+    record: Record
+    with_wandb: Path
+    without: Path
+
+
+def read_back(path: Path) -> Run:
+    def inspect(*options: str) -> str:
+        words = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", *options, str(path)]
+        return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+
+    lines = [json.loads(line) for line in inspect().splitlines()]
+    return Run(json.loads(inspect("--summary")), lines, path.parent / "files")
+
+
+@pytest.fixture(scope="module")
+def runs(tiny_stores: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
+    root = tmp_path_factory.mktemp("runs")
+    words = ["bench", "--data", "tiny", "--store", str(tiny_stores), "--data.window", "32", "--data.num_workers", "0"]
+    words += ["--trainer.max_steps", "2", "--trainer.val_check_interval", "1", "--trainer.log_every_n_steps", "1"]
+    words += ["--trainer.enable_progress_bar", "false", "--trainer.accelerator", "cpu"]
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_PROJECT"):
+            patch.delenv(name, raising=False)
+        patch.setenv("NETRC", str(root / "no-netrc"))
+        patch.setenv("WANDB_CONFIG_DIR", str(root / "no-settings"))
+        for more in ([], ["--force"]):
+            assert main([*words, "--runs", str(root / "wandb"), "--logger", "wandb", *more]) == 0
+        assert main([*words, "--runs", str(root / "csv")]) == 0
+        files = sorted((root / "wandb").rglob("run-*.wandb"), key=lambda path: path.stat().st_mtime)
+        places = [next(path for path in root.glob(f"{name}/tiny/sgma/pvt*")) for name in ("wandb", "csv")]
+        yield Runs([read_back(path) for path in files], read_record(places[0] / "record"), *places)
+
+
+def test_two_runs_of_one_cell_have_its_identity_as_their_id(runs: Runs) -> None:
+    identity, group = runs.record.manifest["identity"], runs.record.manifest["group"]
+    assert [run.summary["run_id"] for run in runs.logged] == [identity, identity]
+    for run in runs.logged:
+        assert {entry["run_id"] for entry in run.of("run")} == {identity}
+        assert {entry["run_group"] for entry in run.of("run")} == {f"tiny/sgma/pvt_v2_b0/{group[:8]}"}
+        assert run.summary["state"] == "finished" and run.summary["project"] == "imss-bench"
+        assert {key for key in run.summary["summary"] if key[0] != "_"} == {
+            key for key in runs.logged[0].summary["summary"] if key[0] != "_"
+        }
+
+
+def test_config_and_summary_are_the_cells(runs: Runs) -> None:
+    config, summary = runs.logged[0].summary["config"], runs.logged[0].summary["summary"]
     for key in ("method", "variant", "data", "backbone", "seed", "fingerprint", "identity"):
-        assert config[key] == manifest[key]
+        assert config[key] == runs.record.manifest[key]
     assert config["protocol"] == "standard"
     assert config["config"]["model"]["init_args"]["fusion"] == "sgf", "nested, not flattened"
-    scores = {name: 100 * entry.miou for name, entry in record.scores().items()}
+    scores = {name: 100 * entry.miou for name, entry in runs.record.scores().items()}
     assert summary["average_miou"] == pytest.approx(sum(scores.values()) / 7)
     assert summary["top1_miou"] == pytest.approx(max(scores.values()))
     assert summary["last1_miou"] == pytest.approx(min(scores.values()))
-    assert summary["miou_R+D"] == pytest.approx(scores["R+D"])
-    table = json.loads(next(tmp_path.rglob("subset_scores*.table.json")).read_text())
-    assert table["columns"] == ["subset", "miou", "mf1", "oa"]
-    assert {row[0]: row[1] for row in table["data"]} == pytest.approx(scores)
+    assert {name: summary[f"miou_{name}"] for name in SUBSETS} == pytest.approx(scores)
+    state = torch.load(runs.with_wandb / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    weights = sum(v.numel() for k, v in state.items() if not k.endswith(("running_mean", "running_var", "_tracked")))
+    assert summary["parameters_m"] == pytest.approx(weights / 1e6)
+    assert summary["gmac"] > 0 and summary["fit_s"] > 0 and summary["test_s"] > 0
+
+
+def test_tables_are_the_records_scores(runs: Runs) -> None:
+    scores, labels = runs.record.scores(), ("ground", "building", "tree")
+    found = {}
+    for name, columns in COLUMNS.items():
+        path = runs.logged[1].files / runs.logged[1].summary["summary"][name]["path"]
+        table = json.loads(path.read_text())
+        assert table["columns"] == columns
+        found[name] = table["data"]
+    for subset, *values in found["subset_scores"]:
+        entry = scores[subset]
+        assert values == pytest.approx([100 * x for x in (entry.miou, entry.mf1, entry.oa, entry.oa_all)])
+    expected = {
+        (s, c): (100 * i, 100 * f) for s, e in scores.items() for c, i, f in zip(labels, e.iou, e.f1, strict=True)
+    }
+    assert {(row[0], row[1]) for row in found["class_scores"]} == set(expected) and len(expected) == 21
+    for subset, label, *values in found["class_scores"]:
+        assert values == pytest.approx(expected[subset, label])
+
+
+def test_curves_have_a_point_per_validation(runs: Runs) -> None:
+    history = [entry["item"] for entry in runs.logged[0].of("history")]
+    for name in ("average", "top1", "last1"):
+        assert sum(f"val/{name}_miou" in item for item in history) == 2
+    values = [item for item in history if "diagnostics/robustness/rgb/1" in item]
+    assert len(values) == 3, "after two validations and the test"
+    for item in values:
+        for kind in ("robustness", "sampling"):
+            for scale in range(1, 5):
+                assert sum(item[f"diagnostics/{kind}/{m}/{scale}"] for m in LETTERS) == pytest.approx(1, abs=1e-5)
+
+
+def test_examples_are_the_validation_scene_and_its_predictions(runs: Runs, tiny_source: Path) -> None:
+    run = runs.logged[0]
+    with rasterio.open(tiny_source / "two_rgb.tif") as file:
+        assert np.array_equal(run.images("examples/rgb")[0], file.read().transpose(1, 2, 0))
+    with rasterio.open(tiny_source / "two_label.tif") as file:
+        ids = file.read(1)
+    label = run.images("examples/label")[0]
+    for number, colour in PALETTE.items():
+        assert (label[ids == number] == colour).all()
+    for subset in SUBSETS:
+        (picture,) = run.images(f"examples/prediction/{subset}")
+        assert picture.shape == (64, 50, 3)
+        right = np.array([PALETTE[i] == tuple(c) for i, c in zip(ids[ids < 255], picture[ids < 255], strict=True)])
+        assert {tuple(colour) for colour in picture.reshape(-1, 3)} <= set(PALETTE.values())
+        assert run.summary["summary"][f"examples/prediction/{subset}"]["captions"] == [
+            f"two, {100 * right.mean():.0f} % right"
+        ]
+    for scale in range(1, 5):
+        maps = [np.stack(run.images(f"maps/robustness/{m}/{scale}")).astype(int) for m in LETTERS]
+        assert maps[0].shape == (4, 32, 32)
+        assert abs(sum(maps) - 255).max() <= 2, "three roundings to bytes"
+
+
+def test_logging_changes_no_number(runs: Runs) -> None:
+    with_wandb, without = (
+        torch.load(place / "checkpoints" / "last.ckpt", weights_only=True) for place in (runs.with_wandb, runs.without)
+    )
+    assert with_wandb["state_dict"].keys() == without["state_dict"].keys()
+    for name, values in without["state_dict"].items():
+        assert torch.equal(with_wandb["state_dict"][name], values), name
+    torch.testing.assert_close(with_wandb["optimizer_states"], without["optimizer_states"], rtol=0, atol=0)
+    other = read_record(runs.without / "record")
+    assert np.array_equal(runs.record.counts, other.counts)
+    assert other.manifest["identity"] == runs.record.manifest["identity"]
+    assert not list(runs.without.rglob("*wandb*"))
+    logs = [(place / "logs" / "version_0" / "metrics.csv").read_text() for place in (runs.with_wandb, runs.without)]
+    assert logs[0] == logs[1]
+
+
+def test_the_dashboard_plots_what_runs_log(runs: Runs) -> None:
+    logged = runs.logged[0].summary["summary"].keys()
+    shown: set[str] = set()
+    for panels in sections(SUBSETS, LETTERS).values():
+        for panel in panels:
+            config = panel._to_model().config
+            if getattr(config, "metric_regex", None):
+                assert any(re.search(config.metric_regex, key) for key in logged), config.metric_regex
+            shown |= {*(getattr(config, "metrics", None) or ()), *(getattr(config, "media_keys", None) or ())}
+            shown |= {axis.removeprefix("summary:") for axis in (getattr(config, "y_axis", None),) if axis}
+    of_others = {f"train/{name}" for name in ("adversarial", "discriminator", "l1", "l2")}
+    of_others |= {"maps/hard", *(f"maps/masked/{m}" for m in LETTERS)}
+    assert shown - logged == of_others
+
+
+def test_later_work_on_a_run_is_no_run_of_its_own(runs: Runs) -> None:
+    assert json.loads((runs.with_wandb / "config.json").read_text())["request"]["logger"] == "wandb"
+    assert trained_request(runs.with_wandb / "checkpoints" / "last.ckpt")["logger"] == "csv"
+
+
+def test_example_scenes_follow_from_the_data_alone(tiny_stores: Path) -> None:
+    data = SceneDataModule("tiny", str(tiny_stores), window=32)
+    assert [scene.id for scene in example_scenes(data)] == ["two"]
+    del data.splits["val"]
+    assert [scene.id for scene in example_scenes(data)] == ["one"], "training scenes, not test scenes"
+    data.splits["train"] = data.splits["test"][::-1]
+    shown = example_scenes(SceneDataModule("tiny", str(tiny_stores), window=16, modalities=["dsm"], seed=5))
+    assert [scene.id for scene in shown] == ["two"]
+    assert [scene.id for scene in example_scenes(data)] == sorted(["three", "four", "five"])
+    del data.splits["train"][0].paths["nir"]
+    assert len(example_scenes(data)) == 2, "whole scenes come first"
+
+
+def test_spread() -> None:
+    assert spread(list(range(10)), 4) == [0, 2, 5, 7]
+    assert spread("abc", 4) == ["a", "b", "c"]
+
+
+def test_masks_of_mcrm_are_shown(tiny_stores: Path, tmp_path: Path) -> None:
+    words = ("--data.window", "32", "--data.num_workers", "0", "--trainer.accelerator", "cpu")
+    cli = build(Request("mobanet", "tiny", "standard", 0, "", tmp_path, tiny_stores, "csv", words))
+    cli.model.eval()
+    torch.manual_seed(0)
+    with torch.inference_mode():
+        found = diagnostic_values(cli, maps=True)
+    masks = {m: [np.asarray(image.image) for image in found[f"maps/masked/{m}"]] for m in LETTERS}
+    hit = [(m, number) for m, pictures in masks.items() for number, p in enumerate(pictures) if p.any()]
+    assert len(hit) == 1, "a quarter of four windows loses a rectangle of one modality"
+    share = sum((picture == 255).mean() for pictures in masks.values() for picture in pictures) / 4
+    assert sum(found[f"diagnostics/masked/{m}"] for m in LETTERS) == pytest.approx(share)
+    hard = np.stack([np.asarray(image.image) for image in found["maps/hard"]])
+    assert set(np.unique(hard)) <= {0, 255}
+    assert found["diagnostics/hard"] == pytest.approx((hard == 255).mean())
