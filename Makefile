@@ -18,6 +18,8 @@ RUN       =
 SCENES    =
 OUT       =
 METHODS   =
+INPUT     =
+PROBABILITIES =
 ARGS      =
 
 PYTHON    = python3
@@ -26,7 +28,7 @@ STAMP     = $(VENV)/.installed
 IMSS      = $(VENV)/bin/python -m benchmark
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench evaluate data show leaderboard tables audit worth compare lens speed picture synthesised publish test lint \
+.PHONY: help install bench evaluate data show leaderboard tables audit worth compare lens speed picture predict synthesised publish test lint \
   lock clean
 
 help: ## list targets, methods and datasets
@@ -83,6 +85,10 @@ speed: $(STAMP) ## measure the suite itself: evaluation, reading, waiting, count
 
 picture: $(STAMP) ## draw a scene of RUN with the prediction of every subset
 	$(IMSS) picture --run "$(RUN)" $(ARGS)
+
+predict: $(STAMP) ## map rasters with RUN: INPUT="rgb=a.tif nir=b.tif:4", OUT (GeoTIFF), PROBABILITIES=1
+	$(IMSS) predict --run "$(RUN)" --input $(INPUT) --out "$(OUT)" \
+	  $(if $(PROBABILITIES),--probabilities) $(ARGS)
 
 synthesised: $(STAMP) ## draw what RUN paints of missing modalities beside the true ones: SCENES, OUT (a folder)
 	$(IMSS) synthesised --run "$(RUN)" --scenes "$(SCENES)" --out "$(OUT)" $(ARGS)
