@@ -19,7 +19,6 @@ from datamodules.store import IGNORE, SceneClass
 from usererror import UserError
 
 TILE = 512
-CACHE_MB = 256  # GDAL alone would take a share of the machine's memory
 
 
 class MapFiles:
@@ -104,7 +103,6 @@ def open_maps(
     Raises:
         UserError: the place cannot be written, or the disk is full.
     """
-    import rasterio
     from rasterio.errors import RasterioError
 
     if out.is_dir():
@@ -114,7 +112,7 @@ def open_maps(
         scratch = TemporaryDirectory(prefix=".predict-", dir=out.parent)
     except OSError as error:
         raise UserError(f"{out} cannot be written ({error.strerror}): name another place.") from error
-    with scratch as folder, rasterio.Env(GDAL_CACHEMAX=CACHE_MB):
+    with scratch as folder:
         maps = None
         try:
             maps = MapFiles(Path(folder), grid, classes, outputs, probabilities is not None, tags)

@@ -20,10 +20,13 @@ if TYPE_CHECKING:
     from datamodules.given import GivenRaster, Grid
 
 PANEL = 8192  # columns that are blended at once
+CACHE_BYTES = 256 * 2**20  # GDAL alone would keep pixels in a twentieth of the machine's memory
 
 
 def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     """Check the files, load the run, write the map."""
+    import rasterio
+
     from benchmark.mapfile import open_maps
     from benchmark.trained import load
     from datamodules.given import open_scene, parse_inputs
@@ -43,6 +46,7 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     subset = "+".join(inputs.letters[name] for name in files)
     tags = {"METHOD": trained.variant, "TRAINED_ON": trained.data, "MODALITIES": subset}
     with (
+        rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES),
         open_scene(files, inputs.modalities, not arguments.ignore_nodata) as (rasters, grid),
         open_maps(out, grid, inputs.classes, inputs.outputs, second, tags) as maps,
     ):

@@ -254,9 +254,9 @@ def _common_grid(datasets: Mapping[str, Any]) -> Grid:
 
 def _shift(one: Any, other: Any) -> float:
     """The largest distance between equal corners, in pixels of `other`."""
-    corners = [(0, 0), (one.width, 0), (0, one.height), (one.width, one.height)]
-    moved = [~other.transform * (one.transform * corner) for corner in corners]
-    return max(max(abs(a - c), abs(b - d)) for (a, b), (c, d) in zip(moved, corners, strict=True))
+    corners = np.array([(0, 0, 1), (one.width, 0, 1), (0, one.height, 1), (one.width, one.height, 1)], float).T
+    ground = np.reshape(one.transform, (3, 3)) @ corners
+    return float(np.abs(np.linalg.solve(np.reshape(other.transform, (3, 3)), ground) - corners).max())
 
 
 def _crs_name(crs: Any) -> str:

@@ -29,9 +29,9 @@ def blended(field: torch.Tensor, window: int, stride: int, most: int, valid: tor
     return torch.cat(parts, 2)
 
 
-@pytest.mark.parametrize(("window", "stride"), [(32, 8), (32, 32), (32, 13), (7, 2), (64, 16), (256, 32)])
-@pytest.mark.parametrize(("height", "width"), [(90, 61), (20, 130), (64, 64)])
-@pytest.mark.parametrize("most", [1000, 40])
+@pytest.mark.parametrize(("window", "stride"), [(16, 4), (16, 16), (16, 7), (7, 3), (64, 16)])
+@pytest.mark.parametrize(("height", "width"), [(50, 37), (12, 70)])
+@pytest.mark.parametrize("most", [1000, 20])
 def test_a_field_comes_back_exactly(window: int, stride: int, height: int, width: int, most: int) -> None:
     """Weights sum to one in every pixel: equal values stay, to the last bit, at any grid, size and panel."""
     generator = torch.Generator().manual_seed(window + width)
@@ -61,7 +61,7 @@ def test_the_tent_is_symmetric_and_positive() -> None:
 
 def test_held_rows_do_not_grow_with_the_height() -> None:
     blend, most = Blend(2, 64, 32), 0
-    for row in range(0, 3200, 16):
+    for row in range(0, 1600, 16):
         blend.add((row, 0, 32, 32), torch.zeros(2, 32, 32), torch.ones(32, 32).bool())
         most = max(most, blend.sums.rows)
         assert blend.take(row + 16).shape == (2, 16, 64)
