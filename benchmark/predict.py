@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         if any(target.exists() and target.samefile(path) for path, _ in files.values()):
             raise UserError(f"{target} is an input of this map: name another file with --out.")
     window = arguments.window or inputs.window
-    stride = arguments.stride or max(1, window // 4)
+    stride = arguments.stride or default_stride(window)
     if not 1 <= stride <= window:
         raise UserError(f"stride {stride} must lie between 1 and the window of {window} px.")
     subset = "+".join(inputs.letters[name] for name in files)
@@ -61,6 +61,15 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
                 maps.write_probabilities(row, col, means if inputs.stitching == "probabilities" else means.softmax(0))
     print(shares(counts, {entry.id: entry.name for entry in inputs.classes}))
     print(f"Map: {out}" + (f"\nProbabilities: {second}" if second else ""))
+
+
+def default_stride(window: int) -> int:
+    """A little less than a quarter of the window: 23 of 128 px, 55 of 256, 119 of 512.
+
+    Networks see an image in patches of 4 to 32 px. These strides leave remainders that differ by 23 of 32, so that the
+    windows over a pixel cut it into patches at different places, and patch edges average out.
+    """
+    return max(window // 4 - 9, window // 8, 1)
 
 
 def predicted(
