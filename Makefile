@@ -23,6 +23,8 @@ DEVICE    =
 TIMING    =
 PROJECT   =
 ENTITY    =
+INPUT     =
+PROBABILITIES =
 ARGS      =
 
 PYTHON    = python3
@@ -32,7 +34,7 @@ IMSS      = $(VENV)/bin/python -m benchmark
 
 .DEFAULT_GOAL := help
 .PHONY: help install bench evaluate data show leaderboard tables audit worth compare lens profile profile-all speed \
-  picture synthesised diagnose dashboard publish test lint lock clean
+  picture predict synthesised diagnose dashboard publish test lint lock clean
 
 help: ## list targets, methods and datasets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -99,6 +101,10 @@ speed: $(STAMP) ## measure the suite itself: evaluation, reading, waiting, count
 
 picture: $(STAMP) ## draw a scene of RUN with the prediction of every subset
 	$(IMSS) picture --run "$(RUN)" $(ARGS)
+
+predict: $(STAMP) ## map rasters with RUN: INPUT="rgb=a.tif nir=b.tif:4", OUT (GeoTIFF), PROBABILITIES=1
+	$(IMSS) predict --run "$(RUN)" --input $(INPUT) --out "$(OUT)" \
+	  $(if $(PROBABILITIES),--probabilities) $(ARGS)
 
 synthesised: $(STAMP) ## draw what RUN paints of missing modalities beside the true ones: SCENES, OUT (a folder)
 	$(IMSS) synthesised --run "$(RUN)" --scenes "$(SCENES)" --out "$(OUT)" $(ARGS)

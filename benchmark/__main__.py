@@ -135,6 +135,24 @@ def _picture(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scene", default="", help="scene id (default: the first test scene)")
 
 
+def _predict(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--run", required=True, help="a run directory that `bench` wrote")
+    parser.add_argument(
+        "--input",
+        required=True,
+        nargs="+",
+        action="extend",
+        metavar="MODALITY=FILE[:BANDS]",
+        help="what is there of the run's modalities, e.g. rgb=a.tif nir=b.tif:4; the others are missing",
+    )
+    parser.add_argument("--out", required=True, help="GeoTIFF to write")
+    parser.add_argument("--probabilities", action="store_true", help="also <out>_probabilities.tif, a band per class")
+    parser.add_argument("--ignore-nodata", action="store_true", help="read pixels that a file calls nodata like others")
+    parser.add_argument("--window", type=int, default=0, help="pixels (default: the run's evaluation window)")
+    parser.add_argument("--stride", type=int, default=0, help="pixels (default: just under a quarter of the window)")
+    parser.add_argument("--store", default="", help="directory of scene stores, for runs without inputs.json")
+
+
 def _synthesised(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run", required=True, help="a run directory that `bench` wrote")
     parser.add_argument("--scenes", default="", help="ids, comma separated (default: all test scenes)")
@@ -184,6 +202,7 @@ COMMANDS = {
         _picture,
         "benchmark.picture",
     ),
+    "predict": ("write the class map of any rasters as a GeoTIFF", _predict, "benchmark.predict"),
     "synthesised": (
         "draw what a method paints of missing modalities beside the true ones, with L1 and PSNR",
         _synthesised,
@@ -199,6 +218,7 @@ COMMANDS = {
     "list": ("list methods, datasets, protocols and backbones", _list, "benchmark.listing"),
 }
 PASS_ON = ("bench", "evaluate", "profile")
+RESUMES = ("bench", "data")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -234,7 +254,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"imss: the disk is full ({error}); make room, the same command continues.", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("imss: interrupted; the same command continues where it stopped.", file=sys.stderr)
+        goes_on = "continues where it stopped" if arguments.command in RESUMES else "starts again"
+        print(f"imss: interrupted; the same command {goes_on}.", file=sys.stderr)
         return 130
     return 0
 

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark import names
 from benchmark.data import ensure_store
+from benchmark.inputs import INPUTS, Inputs
 from benchmark.records import MANIFEST, write_json, write_record
 from usererror import UserError
 
 if TYPE_CHECKING:
     from benchmark.cli import BenchCLI, Request
+    from methods.base import AnyModalitySegmenter
 
 
 def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
@@ -81,6 +83,8 @@ def _run_cell(cli: BenchCLI, record: Path) -> None:
     if cli.trainer.is_global_zero:
         cli.run_dir.mkdir(parents=True, exist_ok=True)
         write_json(cli.run_dir / "config.json", {"request": _plain(cli.request), "resolved": cli.resolved})
+        inputs = Inputs.of(cli.datamodule, cli.config_init.evaluation.stitching)
+        write_json(cli.run_dir / INPUTS, inputs.to_json())
     data, device = cli.datamodule, cli.trainer.strategy.root_device
     print(
         f"{cli.cell.variant} on {cli.request.data}, {cli.backbone}, seed {cli.seed}, protocol {cli.cell.protocol}, "
@@ -112,9 +116,18 @@ def _run_cell(cli: BenchCLI, record: Path) -> None:
 
 
 def select(cli: BenchCLI) -> tuple[Path, str]:
-    """The checkpoint that the selection rule names, and the rule that could be applied (`best` needs a validation)."""
-    directory = cli.run_dir / "checkpoints"
-    if cli.cell.selection == "best" and (directory / "best.ckpt").exists():
+    """The checkpoint that the cell's selection rule names, see `selected_checkpoint`."""
+    return selected_checkpoint(cli.run_dir, cli.cell.selection)
+
+
+def selected_checkpoint(run_dir: Path, rule: str) -> tuple[Path, str]:
+    """The checkpoint that a selection rule names, and the rule that could be applied (`best` needs a validation).
+
+    Raises:
+        UserError: the run has none.
+    """
+    directory = run_dir / "checkpoints"
+    if rule == "best" and (directory / "best.ckpt").exists():
         return directory / "best.ckpt", "best"
     if not (directory / "last.ckpt").exists():
         raise UserError(f"{directory} has no checkpoint; training ended before its first epoch did.")
@@ -131,7 +144,12 @@ def test(cli: BenchCLI, checkpoint: Path) -> Any:
 
 
 def load_weights(cli: BenchCLI, checkpoint: Path) -> None:
-    """Put a checkpoint's weights into the model.
+    """Put a checkpoint's weights into the model of a cell, see `load_state`."""
+    load_state(cli.model, checkpoint, f"{cli.cell.variant} with backbone {cli.backbone}")
+
+
+def load_state(model: AnyModalitySegmenter, checkpoint: Path, name: str) -> None:
+    """Put a checkpoint's weights into a model; `name` is the model's for the user.
 
     Raises:
         UserError: unreadable, or of another method or architecture.
@@ -146,12 +164,11 @@ def load_weights(cli: BenchCLI, checkpoint: Path) -> None:
     except (OSError, RuntimeError, pickle.UnpicklingError, KeyError, EOFError) as error:
         raise UserError(f"{checkpoint} cannot be read as a checkpoint: {str(error).splitlines()[0]}") from error
     try:
-        cli.model.load_state_dict(state)
+        model.load_state_dict(state)
     except RuntimeError as error:
         detail = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
         raise UserError(
-            f"{checkpoint} does not fit {cli.cell.variant} with backbone {cli.backbone} ({detail[:120]}); "
-            "it belongs to another method, backbone or dataset."
+            f"{checkpoint} does not fit {name} ({detail[:120]}); it belongs to another method, backbone or dataset."
         ) from error
 
 

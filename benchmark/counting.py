@@ -8,10 +8,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from benchmark.band import Place, RowBand
 from datamodules.store import IGNORE
 
 Stitching = Literal["logits", "probabilities"]
-Place = tuple[int, int, int, int]  # row, col, height, width inside the scene
 
 
 def block_grid(height: int, width: int, block: int) -> tuple[int, int]:
@@ -57,9 +57,8 @@ class SceneCounter:
         self.bins = self.blocks[0] * self.blocks[1] * regions * labels * outputs
         self.counts = torch.zeros(subsets, self.bins, dtype=torch.int64, device=self.device)
         self.seen: set[int] = set()  # subsets whose modalities the scene has
-        self.top = 0  # first row that is held
-        self.sums = torch.zeros(subsets, outputs, 0, width, device=self.device)
-        self.base = torch.zeros(0, width, dtype=torch.int64, device=self.device)
+        self.sums = RowBand((subsets, outputs), width, device=self.device)
+        self.base = RowBand((1,), width, fill=-1, dtype=torch.int64, device=self.device)
         self._window_base: dict[Place, Tensor] = {}
 
     def prepare(self, places: Sequence[Place], masks: Sequence[Tensor], regions: Sequence[Tensor]) -> None:
@@ -72,25 +71,24 @@ class SceneCounter:
         """
         if not self.disjoint:
             self._flush(places[0][0])
-            self._grow(max(place[0] + place[2] for place in places) - self.top)
+            for band in (self.sums, self.base):
+                band.reach(max(place[0] + place[2] for place in places))
         for place, mask, region in zip(places, masks, regions, strict=True):
             base = self._base_index(place, mask, region)
             if self.disjoint:
                 self._window_base[place] = base
             else:
-                row, col, height, width = place
-                self.base[row - self.top : row - self.top + height, col : col + width] = base
+                self.base.at(place)[0] = base
 
     def add(self, subset: int, place: Place, logits: Tensor) -> None:
         """Logits outputs x H x W (at least the window's size) of one prepared window under one subset."""
-        row, col, height, width = place
-        logits = logits[:, :height, :width]
+        logits = logits[:, : place[2], : place[3]]
         self.seen.add(subset)
         if self.disjoint:
             self._count(subset, self._window_base[place], logits.argmax(0))
             return
         values = logits.float().softmax(0) if self.stitching == "probabilities" else logits
-        self.sums[subset, :, row - self.top : row - self.top + height, col : col + width] += values
+        self.sums.at(place)[subset] += values
 
     def done(self, places: Sequence[Place]) -> bool:
         """Say that all subsets of the prepared windows were added; True when the scene is complete."""
@@ -125,25 +123,11 @@ class SceneCounter:
         self.counts[subset] += torch.bincount(index.flatten(), minlength=self.bins + 1)[1:]
 
     def _flush(self, row: int) -> None:
-        """Count all held rows above `row`, and move the others to the top of the buffer, one subset at a time."""
-        final = min(row - self.top, self.base.shape[0])
+        """Count all held rows above `row`, and let go of them."""
+        final = min(row - self.base.top, self.base.rows)
         if final <= 0:
             return
         for subset in self.seen:
-            self._count(subset, self.base[:final], self.sums[subset, :, :final].argmax(0))
-        kept = self.base.shape[0] - final
-        for sums in self.sums:
-            sums[:, :kept] = sums[:, final:].clone()
-            sums[:, kept:] = 0
-        self.base[:kept] = self.base[final:].clone()
-        self.base[kept:] = -1
-        self.top += final
-
-    def _grow(self, rows: int) -> None:
-        """Make room for `rows` rows; happens at the first window, and where a batch spans several bands."""
-        missing = rows - self.base.shape[0]
-        if missing <= 0:
-            return
-        shape = (self.subsets, self.outputs, missing, self.width)
-        self.sums = torch.cat([self.sums, self.sums.new_zeros(shape)], dim=2)
-        self.base = torch.cat([self.base, self.base.new_full((missing, self.width), -1)])
+            self._count(subset, self.base.values[0, :final], self.sums.values[subset, :, :final].argmax(0))
+        self.sums.drop(row)
+        self.base.drop(row)

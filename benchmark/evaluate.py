@@ -49,16 +49,28 @@ def trained_request(checkpoint: Path) -> dict[str, Any]:
     Raises:
         UserError: the file does not lie in a run directory.
     """
-    path = checkpoint.resolve().parent.parent / "config.json"
+    try:
+        content = trained_run(checkpoint.resolve().parent.parent)
+    except UserError as error:
+        raise UserError(
+            f"{checkpoint} does not lie in a run directory. {error} Keep checkpoints where bench wrote them."
+        ) from error
+    return {**content["request"], "logger": "csv", "model": content["resolved"]["model"]["init_args"]}
+
+
+def trained_run(run_dir: Path) -> dict[str, Any]:
+    """What a run directory says of its cell: `request` and `resolved`.
+
+    Raises:
+        UserError: it is no run directory.
+    """
+    path = run_dir / "config.json"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        request, model = content["request"], content["resolved"]["model"]["init_args"]
-    except (OSError, json.JSONDecodeError, KeyError) as error:
-        raise UserError(
-            f"{checkpoint} does not lie in a run directory: {path} cannot be read. "
-            "Keep checkpoints where bench wrote them."
-        ) from error
-    return {**request, "logger": "csv", "model": model}
+        content["request"], content["resolved"]["model"]["init_args"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{run_dir} is no run directory: {path} cannot be read.") from error
+    return content
 
 
 def model_words(trained: dict[str, Any]) -> list[str]:

@@ -1,62 +1,71 @@
-"""What a dataset hands to a network: channels, letters, outputs and window; for named datasets before any import."""
+"""What a run takes and gives, kept in its directory so that it can read rasters that belong to no dataset."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
-from datamodules.importer import ADAPTERS, load_adapter
-from datamodules.miniature.catalogue import MINIATURES
-from datamodules.store import Modality, SceneClass, SceneStore
-from usererror import UserError
+from datamodules.store import SceneClass
+
+if TYPE_CHECKING:
+    from benchmark.counting import Stitching
+    from datamodules.base import SceneDataModule
+    from datamodules.given import Expected
+
+INPUTS = "inputs.json"
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """Channels and letters by modality, in the order of the table; K; side of the evaluation window in pixels."""
+    """What a run takes and gives.
 
-    channels: dict[str, int]
-    letters: dict[str, str]
-    num_classes: int
-    side: int
-
-
-def inputs(data: str, section: Mapping[str, Any], store: Path) -> Inputs:
-    """What the network of a cell is given.
-
-    Args:
-        data: the dataset's name.
-        section: arguments of its datamodule, from the resolved configuration.
-        store: directory of the stores; only read for data of the user's own.
-
-    Raises:
-        UserError: no such store, or a modality that the dataset does not have.
+    Attributes:
+        modalities: {name: description and normalisation}, in the dataset's order.
+        classes: all classes of the dataset, by id.
+        outputs: class id of each output of the network.
+        window, stride: of its evaluation, pixels.
+        stitching: what is averaged where windows overlap.
     """
-    known, classes = _facts(data, store)
-    rasters = section.get("rasters") or {}
-    chosen = {}
-    for name in section.get("modalities") or list(known):
-        raster = rasters.get(name, name)
-        if raster not in known:
-            raise UserError(f"{data}: modality {name!r} needs the raster {raster!r}; there is {', '.join(known)}.")
-        chosen[name] = known[raster]
-    outputs = [one for one in classes if not (one.clutter and section["clutter"] == "ignore")]
-    return Inputs(
-        {name: modality.channels for name, modality in chosen.items()},
-        {name: modality.letter for name, modality in chosen.items()},
-        len(outputs),
-        section["window"],
-    )
 
+    modalities: Mapping[str, Expected]
+    classes: list[SceneClass]
+    outputs: list[int]
+    window: int
+    stride: int
+    stitching: Stitching
 
-def _facts(data: str, store: Path) -> tuple[dict[str, Modality], Sequence[SceneClass]]:
-    """All rasters a dataset can have, and its classes: its adapter's, so that a partial import changes nothing."""
-    name = MINIATURES[data].adapter if data in MINIATURES else data
-    if name in ADAPTERS:
-        adapter = load_adapter(name)
-        if adapter.classes is not None:
-            return {one.name: one for one in adapter.modalities}, adapter.classes()
-    opened = SceneStore.open(store.expanduser() / data)
-    return opened.modalities, opened.classes
+    @property
+    def channels(self) -> dict[str, int]:
+        """{modality: number of bands}."""
+        return {name: entry.modality.channels for name, entry in self.modalities.items()}
+
+    @property
+    def letters(self) -> dict[str, str]:
+        """{modality: letter}."""
+        return {name: entry.modality.letter for name, entry in self.modalities.items()}
+
+    @classmethod
+    def of(cls, data: SceneDataModule, stitching: Stitching) -> Inputs:
+        """What a datamodule reads."""
+        from datamodules.given import Expected
+
+        modalities = {layer.name: Expected.of(layer, data.modalities[layer.name]) for layer in data.layers}
+        return cls(modalities, list(data.store.classes), data.outputs, data.window, data.stride, stitching)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values."""
+        return {
+            "modalities": {name: entry.to_json() for name, entry in self.modalities.items()},
+            "classes": [asdict(entry) for entry in self.classes],
+            **{key: getattr(self, key) for key in ("outputs", "window", "stride", "stitching")},
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Inputs:
+        """Inverse of `to_json`; KeyError or TypeError for anything else."""
+        from datamodules.given import Expected
+
+        classes = [SceneClass(**{**entry, "color": tuple(entry["color"])}) for entry in content["classes"]]
+        modalities = {name: Expected.from_json(entry) for name, entry in content["modalities"].items()}
+        return cls(modalities, classes, *(content[key] for key in ("outputs", "window", "stride", "stitching")))

@@ -12,9 +12,9 @@ import pandas as pd
 
 from benchmark import names
 from benchmark.building import configuration, instantiate
-from benchmark.inputs import Inputs, inputs
 from benchmark.leaderboard import CONTROL
 from benchmark.pages import latex, markdown
+from benchmark.shapes import Inputs, inputs
 from benchmark.subsets import subset_name
 from benchmark.texts import write_texts
 from usererror import UserError

@@ -105,7 +105,7 @@ def test_held_rows_do_not_grow_with_the_height() -> None:
         for place in places:
             counter.prepare([place], [torch.zeros(32, 32).long()], [torch.zeros(32, 32).long()])  # type: ignore[list-item]
             counter.add(0, place, torch.zeros(OUTPUTS, 32, 32))  # type: ignore[arg-type]
-            most = max(most, counter.sums.shape[2])
+            most = max(most, counter.sums.rows)
             counter.done([place])  # type: ignore[list-item]
         held[height] = most
     assert held[200] == held[800] == 32

@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 
 from benchmark import names
-from benchmark.inputs import inputs
 from benchmark.measured import Runs
 from benchmark.published_cost import FILE, PARTS, PublishedCost, read_published
 from benchmark.reported import read_reported
+from benchmark.shapes import inputs
 from benchmark.table_text import as_csv, as_latex, as_markdown
 from benchmark.tables import Table, build_tables
 from usererror import UserError

@@ -1,0 +1,68 @@
+"""Overlapping windows blended into one map: the weights of every pixel sum to one, exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from benchmark.band import Place, RowBand
+from datamodules.windows import covering_starts
+
+
+def tent(window: int) -> Tensor:
+    """int64 window x window: 1 at the border, growing linearly to the middle, as a product of rows and columns."""
+    near = torch.arange(1, window + 1)
+    side = torch.minimum(near, near.flip(0))
+    return side[:, None] * side
+
+
+class Blend:
+    """Weighted mean of what windows say about a scene that is `width` pixels wide, given out as soon as it is final.
+
+    Weights are integers and sums float64: with equal values v in all windows the sum of w v and its division by the sum
+    of w are exact (24 bits of v, 2 log2(window / 2) of a weight, a few for the number of windows: below 53), so that
+    a network which looks at single pixels gives the same map with and without windows.
+    """
+
+    def __init__(self, outputs: int, width: int, window: int) -> None:
+        self.weights = tent(window).double()
+        # the last entry of the first axis is the sum of weights
+        self.sums = RowBand((outputs + 1,), width, dtype=torch.float64)
+
+    def add(self, window: Place, values: Tensor, valid: Tensor) -> None:
+        """Take in one window.
+
+        Args:
+            window: (row, col, height, width); what lies beyond the scene left, right or below is passed over.
+            values: float outputs x height x width.
+            valid: bool height x width; False keeps a pixel out.
+        """
+        row, col, height, width = window
+        left, right = max(0, -col), min(width, self.sums.values.shape[-1] - col)
+        weights = (self.weights * valid)[:, left:right]
+        self.sums.reach(row + height)
+        here = self.sums.at((row, col + left, height, right - left))
+        here[:-1] += weights * values[:, :, left:right].double()
+        here[-1] += weights
+
+    def take(self, row: int) -> Tensor:
+        """float64 outputs x rows x width of the rows above `row`, NaN where nothing was valid; they are let go."""
+        self.sums.reach(row)
+        sums = self.sums.values[:, : row - self.sums.top]
+        means = sums[:-1] / sums[-1]
+        self.sums.drop(row)
+        return means
+
+
+def panels(width: int, window: int, stride: int, most: int) -> Iterator[tuple[int, int, list[int]]]:
+    """(first column, end, starts of all windows that touch it) of vertical panels of at most `most` columns.
+
+    Memory then does not grow with the width of a scene. Windows across the border of two panels are computed for both,
+    so that the map does not depend on where panels end.
+    """
+    starts = covering_starts(width, window, stride)
+    for left in range(0, width, most):
+        right = min(left + most, width)
+        yield left, right, [start for start in starts if start < right and start + window > left]

@@ -1,0 +1,156 @@
+"""Maps as cloud-optimised GeoTIFF: written row by row under a temporary name, given their own when they are whole."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+
+from datamodules.given import Grid
+from datamodules.rasterfile import check_intact, one_line
+from datamodules.store import IGNORE, SceneClass
+from usererror import UserError
+
+TILE = 512
+
+
+class MapFiles:
+    """The class map of a scene, and its probabilities where wanted, open for writing; see `open_maps`.
+
+    Args:
+        folder: for temporary files.
+        grid: of the scene.
+        classes: all classes, for names and colours.
+        outputs: class id of each probability.
+        probabilities: whether these are written too.
+        tags: what the map says of itself.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        grid: Grid,
+        classes: Sequence[SceneClass],
+        outputs: Sequence[int],
+        probabilities: bool,
+        tags: Mapping[str, str],
+    ) -> None:
+        self.folder, self.classes = folder, classes
+        place = {"crs": grid.crs, "height": grid.height, "width": grid.width}
+        if grid.transform is not None:
+            place["transform"] = grid.transform
+        self.map = _raw(folder / "map.raw.tif", count=1, dtype="uint8", nodata=IGNORE, **place)
+        names = {entry.id: entry.name for entry in classes}
+        self.map.write_colormap(1, {entry.id: (*entry.color, 255) for entry in classes})
+        self.map.update_tags(**tags)
+        self.map.update_tags(1, **{f"CLASS_{number}": name for number, name in names.items()})
+        self.map.set_band_description(1, "class")
+        self.probabilities = None
+        if probabilities:
+            self.probabilities = _raw(
+                folder / "probabilities.raw.tif", count=len(outputs), dtype="float32", nodata=np.nan, **place
+            )
+            self.probabilities.update_tags(**tags)
+            for band, number in enumerate(outputs, 1):
+                self.probabilities.set_band_description(band, names[number])
+
+    def write(self, row: int, col: int, ids: np.ndarray) -> None:
+        """uint8 h x w class ids, from (row, col) on."""
+        self.map.write(ids, 1, window=((row, row + ids.shape[0]), (col, col + ids.shape[1])))
+
+    def write_probabilities(self, row: int, col: int, values: Any) -> None:
+        """K x h x w, from (row, col) on."""
+        assert self.probabilities is not None
+        window = ((row, row + values.shape[1]), (col, col + values.shape[2]))
+        self.probabilities.write(np.asarray(values, np.float32), window=window)
+
+    def close(self) -> None:
+        """Close what is open."""
+        for dataset in (self.map, self.probabilities):
+            if dataset is not None:
+                dataset.close()
+
+    def finish(self, out: Path, second: Path) -> None:
+        """Rewrite what was written as cloud-optimised files, check them, and give them their names."""
+        self.close()
+        whole = {second: _optimised(self.folder / "probabilities", "average")} if self.probabilities else {}
+        whole[out] = _optimised(self.folder / "map", "mode")
+        sidecar = self.folder / "names.xml"
+        sidecar.write_bytes(category_names(self.classes))
+        os.replace(sidecar, out.with_name(out.name + ".aux.xml"))
+        for name, temporary in whole.items():
+            os.replace(temporary, name)
+
+
+@contextmanager
+def open_maps(
+    out: Path,
+    grid: Grid,
+    classes: Sequence[SceneClass],
+    outputs: Sequence[int],
+    probabilities: Path | None,
+    tags: Mapping[str, str],
+) -> Iterator[MapFiles]:
+    """Files that get their names only when the block ends without an exception; whatever happens, no others remain.
+
+    Raises:
+        UserError: the place cannot be written, or the disk is full.
+    """
+    from rasterio.errors import RasterioError
+
+    if out.is_dir():
+        raise UserError(f"{out} is a folder: name a file in it, e.g. {out / 'map.tif'}.")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        scratch = TemporaryDirectory(prefix=".predict-", dir=out.parent)
+    except OSError as error:
+        raise UserError(f"{out} cannot be written ({error.strerror}): name another place.") from error
+    with scratch as folder:
+        maps = None
+        try:
+            maps = MapFiles(Path(folder), grid, classes, outputs, probabilities is not None, tags)
+            yield maps
+            maps.finish(out, probabilities or out)
+        except (OSError, RasterioError) as error:
+            free = shutil.disk_usage(out.parent).free / 1e6
+            raise UserError(f"{out} could not be written whole ({one_line(error)}; {free:.0f} MB free).") from error
+        finally:
+            if maps is not None:
+                maps.close()
+
+
+def category_names(classes: Sequence[SceneClass]) -> bytes:
+    """GDAL's side file with the names of the classes, for which GeoTIFF has no place; GIS show them as legend."""
+    names = {entry.id: entry.name for entry in classes}
+    root = ElementTree.Element("PAMDataset")
+    categories = ElementTree.SubElement(ElementTree.SubElement(root, "PAMRasterBand", band="1"), "CategoryNames")
+    for number in range(max(names) + 1):
+        ElementTree.SubElement(categories, "Category").text = names.get(number, "")
+    ElementTree.indent(root)
+    return ElementTree.tostring(root) + b"\n"
+
+
+def _raw(path: Path, **profile: Any) -> Any:
+    import rasterio
+
+    tiles = {"tiled": True, "blockxsize": TILE, "blockysize": TILE, "bigtiff": "if_safer", "interleave": "band"}
+    return rasterio.open(path, "w", driver="GTiff", **tiles, **profile)
+
+
+def _optimised(stem: Path, resampling: str) -> Path:
+    """<stem>.tif, cloud-optimised, from <stem>.raw.tif, which is removed."""
+    import rasterio.shutil
+
+    raw, target = (stem.with_name(stem.name + suffix) for suffix in (".raw.tif", ".tif"))
+    options = {"blocksize": TILE, "compress": "deflate", "predictor": "yes", "bigtiff": "if_safer"}
+    rasterio.shutil.copy(raw, target, driver="COG", overview_resampling=resampling, **options)
+    check_intact(target, str(target))
+    raw.unlink()
+    return target

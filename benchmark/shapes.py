@@ -1,0 +1,62 @@
+"""What a dataset hands to a network: channels, letters, outputs and window; for named datasets before any import."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from datamodules.importer import ADAPTERS, load_adapter
+from datamodules.miniature.catalogue import MINIATURES
+from datamodules.store import Modality, SceneClass, SceneStore
+from usererror import UserError
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Channels and letters by modality, in the order of the table; K; side of the evaluation window in pixels."""
+
+    channels: dict[str, int]
+    letters: dict[str, str]
+    num_classes: int
+    side: int
+
+
+def inputs(data: str, section: Mapping[str, Any], store: Path) -> Inputs:
+    """What the network of a cell is given.
+
+    Args:
+        data: the dataset's name.
+        section: arguments of its datamodule, from the resolved configuration.
+        store: directory of the stores; only read for data of the user's own.
+
+    Raises:
+        UserError: no such store, or a modality that the dataset does not have.
+    """
+    known, classes = _facts(data, store)
+    rasters = section.get("rasters") or {}
+    chosen = {}
+    for name in section.get("modalities") or list(known):
+        raster = rasters.get(name, name)
+        if raster not in known:
+            raise UserError(f"{data}: modality {name!r} needs the raster {raster!r}; there is {', '.join(known)}.")
+        chosen[name] = known[raster]
+    outputs = [one for one in classes if not (one.clutter and section["clutter"] == "ignore")]
+    return Inputs(
+        {name: modality.channels for name, modality in chosen.items()},
+        {name: modality.letter for name, modality in chosen.items()},
+        len(outputs),
+        section["window"],
+    )
+
+
+def _facts(data: str, store: Path) -> tuple[dict[str, Modality], Sequence[SceneClass]]:
+    """All rasters a dataset can have, and its classes: its adapter's, so that a partial import changes nothing."""
+    name = MINIATURES[data].adapter if data in MINIATURES else data
+    if name in ADAPTERS:
+        adapter = load_adapter(name)
+        if adapter.classes is not None:
+            return {one.name: one for one in adapter.modalities}, adapter.classes()
+    opened = SceneStore.open(store.expanduser() / data)
+    return opened.modalities, opened.classes
