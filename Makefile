@@ -26,8 +26,8 @@ STAMP     = $(VENV)/.installed
 IMSS      = $(VENV)/bin/python -m benchmark
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench evaluate data show leaderboard tables audit worth compare lens speed picture synthesised publish test lint \
-  lock clean
+.PHONY: help install bench evaluate data show leaderboard tables report audit worth compare lens speed picture examples \
+  synthesised publish test lint lock clean
 
 help: ## list targets, methods and datasets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ leaderboard: $(STAMP) ## rebuild results/leaderboards from run records
 tables: $(STAMP) ## write the papers' tables, reported beside measured, to results/tables
 	$(IMSS) tables --runs "$(RUNS)" $(ARGS)
 
+report: $(STAMP) ## write results/report/index.html, one page that shows all run records
+	$(IMSS) report --runs "$(RUNS)" $(ARGS)
+
 audit: $(STAMP) ## recompute what the papers derive from their own numbers: results/audit.csv and .md
 	$(IMSS) audit $(ARGS)
 
@@ -83,6 +86,9 @@ speed: $(STAMP) ## measure the suite itself: evaluation, reading, waiting, count
 
 picture: $(STAMP) ## draw a scene of RUN with the prediction of every subset
 	$(IMSS) picture --run "$(RUN)" $(ARGS)
+
+examples: $(STAMP) ## store small pictures of SCENES (ids) of RUN for the report
+	$(IMSS) examples --run "$(RUN)" --scenes "$(SCENES)" $(ARGS)
 
 synthesised: $(STAMP) ## draw what RUN paints of missing modalities beside the true ones: SCENES, OUT (a folder)
 	$(IMSS) synthesised --run "$(RUN)" --scenes "$(SCENES)" --out "$(OUT)" $(ARGS)

@@ -104,6 +104,16 @@ def _tables(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", default="results/tables", help="directory to write (default %(default)s)")
 
 
+def _report(parser: argparse.ArgumentParser) -> None:
+    _add_table_options(parser, "results/report")
+    parser.add_argument(
+        "--complexity", default="results/complexity", help="what methods cost, <data>.csv (default %(default)s)"
+    )
+    parser.add_argument(
+        "--samples", type=int, default=2000, help="draws of the intervals, 0: none (default %(default)s)"
+    )
+
+
 def _audit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", default="results", help="directory of audit.csv and audit.md (default %(default)s)")
 
@@ -119,6 +129,11 @@ def _picture(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run", required=True, help="a run directory that `bench` wrote")
     parser.add_argument("--out", default="", help="PNG file (default: prediction.png in the run)")
     parser.add_argument("--scene", default="", help="scene id (default: the first test scene)")
+
+
+def _examples(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--run", required=True, help="a run directory that `bench` wrote")
+    parser.add_argument("--scenes", default="", help="ids, comma separated (default: a few, evenly spread)")
 
 
 def _synthesised(parser: argparse.ArgumentParser) -> None:
@@ -153,6 +168,8 @@ COMMANDS = {
         _picture,
         "benchmark.picture",
     ),
+    "examples": ("store small pictures of a few test scenes beside a run", _examples, "benchmark.examples"),
+    "report": ("write one page that shows all run records", _report, "benchmark.report.command"),
     "synthesised": (
         "draw what a method paints of missing modalities beside the true ones, with L1 and PSNR",
         _synthesised,

@@ -62,9 +62,9 @@ def test_scenes(cli: BenchCLI, ids: Sequence[str]) -> list[Scene]:
     return [scenes[name] for name in ids] if ids else list(scenes.values())
 
 
-def corner(scene: Scene) -> Scene:
-    """The upper left part of a scene, at most `LARGEST` px a side."""
-    return replace(scene, height=min(scene.height, LARGEST), width=min(scene.width, LARGEST))
+def corner(scene: Scene, side: int = LARGEST) -> Scene:
+    """The upper left part of a scene, at most `side` px a side."""
+    return replace(scene, height=min(scene.height, side), width=min(scene.width, side))
 
 
 def present_modalities(cli: BenchCLI, scene: Scene) -> list[str]:
