@@ -106,6 +106,10 @@ def _run_cell(cli: BenchCLI, record: Path) -> None:
     if cli.trainer.is_global_zero:
         write_record(record, manifest(cli, checkpoint, selected, steps, durations), result)
         summarise_wandb(cli, result)
+        from benchmark.examples import few, store_examples
+        from benchmark.picture import test_scenes
+
+        store_examples(cli, cli.run_dir, few(test_scenes(cli, [])))
 
 
 def select(cli: BenchCLI) -> tuple[Path, str]:

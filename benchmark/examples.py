@@ -82,8 +82,8 @@ def _store_scene(cli: BenchCLI, scene: Scene, folder: Path) -> dict[str, Any]:
     for name in names:
         values = np.nan_to_num(modality_picture(cli, part, name, *truth.shape)[::step, ::step])
         Image.fromarray((255 * values).round().astype(np.uint8)).save(folder / f"{name}.jpg", quality=85)
-    return {"id": scene.id, "pixels": [part.width, part.height], "step": step, "modalities": names,
-            "subsets": list(predicted)}  # fmt: skip
+    size = [part.width, part.height]
+    return {"id": scene.id, "pixels": size, "step": step, "modalities": names, "subsets": list(predicted)}
 
 
 def palette(classes: Sequence[SceneClass]) -> Array:

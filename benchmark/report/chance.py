@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, compress
 from typing import Any
 
 from benchmark.intervals import bounds, differences, measures, sample, verdict, with_units
 from benchmark.leaderboard import SUMMARIES
-from benchmark.records import SCENES, Record
+from benchmark.records import SCENES
 from benchmark.report.scores import rounded
 from benchmark.rows import Row
 from usererror import UserError
@@ -20,6 +19,8 @@ LEVEL, SEED = 95.0, 0  # as `make compare` has them
 def chance(rows: Sequence[Row], samples: int) -> dict[str, Any]:
     """Bootstrap percentiles, see `benchmark.intervals`.
 
+    A row takes part if all its seeds have counts per scene: the interval must be one of the means beside it.
+
     Returns:
         `rows`: {group: {measure: [low, high]}} of the rows that have counts per scene, `pairs`: one line per pair and
         summary, `how`: what was drawn; empty of rows and with a `reason` where there can be none.
@@ -27,11 +28,14 @@ def chance(rows: Sequence[Row], samples: int) -> dict[str, Any]:
     nothing = {"rows": {}, "pairs": [], "how": ""}
     if not samples:
         return nothing | {"reason": "The report was made without intervals (--samples 0)."}
-    whole = [replace(row, members=tuple(record for record in row.members if _has_scenes(record))) for row in rows]
-    kept, units = with_units([row for row in whole if row.members])
+    whole = [row for row in rows if all((record.path / SCENES).exists() for record in row.members)]
+    kept, units = with_units(whole)
+    seeds = {row.group: len(row.members) for row in rows}
+    complete = [len(row.members) == seeds[row.group] for row in kept]  # a damaged seed has been named
+    kept, units = list(compress(kept, complete)), list(compress(units, complete))
     if not kept:
         return nothing | {
-            "reason": "Intervals need counts per scene. Published records are slim; runs of your own have them."
+            "reason": "Intervals need counts per scene of every seed. Published records are slim; your own have them."
         }
     try:
         sampled = sample(kept, units, samples, SEED)
@@ -56,10 +60,5 @@ def chance(rows: Sequence[Row], samples: int) -> dict[str, Any]:
             )
     slim = len(rows) - len(kept)
     how = f"{LEVEL:g} % bootstrap intervals over {len(drawn.names)} test {drawn.kind}, {samples} draws, seeds averaged"
-    how += f"; {slim} rows have no counts per scene" if slim else ""
+    how += f"; {slim} methods lack counts per scene of some seed (published records are slim)" if slim else ""
     return {"rows": single, "pairs": pairs, "how": how, "reason": ""}
-
-
-def _has_scenes(record: Record) -> bool:
-    """Published records are slim, which is no defect to be named one by one."""
-    return (record.path / SCENES).exists()

@@ -24,8 +24,9 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     path = write_texts(Path(arguments.out).expanduser(), {PAGE: build_page(content)})[0]
     for remark in content["remarks"]:
         print(f"Left out: {remark}")
-    rows = sum(len(board["rows"]) for data in content["datasets"] for board in data["boards"])
-    if not rows:
+    boards = [board for data in content["datasets"] for board in data["boards"]]
+    runs = sum(len(row["seeds"]) for board in boards for row in board["rows"])
+    if not runs:
         print("There is no run record to show yet; make one with: make bench")
     size = path.stat().st_size / 1e6
-    print(f"Report: {path} ({size:.1f} MB, {len(content['datasets'])} datasets, {rows} rows); open it in a browser")
+    print(f"Report: {path} ({size:.1f} MB, {len(content['datasets'])} datasets, {runs} runs); open it in a browser")

@@ -9,12 +9,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmark import boards
 from benchmark.leaderboard import CONTROL, SUMMARIES, footnote, leaderboard
 from benchmark.records import Record, find_records
 from benchmark.report.chance import chance
 from benchmark.report.costs import costs
-from benchmark.report.pictures import Budget, gallery
+from benchmark.report.pictures import ROOM, fit, gallery
 from benchmark.report.scores import rounded, row_scores
 from benchmark.report.sensors import sensors
 from benchmark.report.training import curves, run_directory
@@ -34,7 +36,8 @@ def gather(runs: Path, data: str, samples: int, complexity: Path) -> dict[str, A
         complexity: directory of `<data>.csv` with what methods cost.
 
     Returns:
-        `made` (time), `datasets` (name, fingerprint, boards; see `_board`) and `remarks` (what was left out, and why).
+        `made` (time), `datasets` (name, fingerprint, costs, boards; see `_board`), most records first, and `remarks`
+        (what was left out, and why).
     """
     records, remarks = find_records([root for root in (runs, boards.PUBLISHED) if root.exists()])
     by_data: dict[str, list[Record]] = {}
@@ -45,25 +48,26 @@ def gather(runs: Path, data: str, samples: int, complexity: Path) -> dict[str, A
             by_data.setdefault(record.manifest["data"], []).append(record)
     if data and data not in by_data:
         remarks.append(f"There is no run record of {data}.")
-    budget, datasets = Budget(), []
-    for name in sorted(by_data, key=lambda name: (-len(by_data[name]), name)):  # the page opens with the first
-        kept = _heard(remarks, boards.one_fingerprint, name, by_data[name])
-        parts = [
-            _board(title, rows, samples, budget, remarks) | {"costs": costs(complexity, name)}
-            for title, rows in sections(rows_of(kept)).items()
-        ]
-        datasets.append({"name": name, "fingerprint": kept[0].manifest["fingerprint"], "boards": parts})
+    apart = {}
+    for name in sorted(by_data, key=lambda name: (-len(by_data[name]), name)):
+        apart[name] = sections(rows_of(_heard(remarks, boards.one_fingerprint, name, by_data[name])))
+    datasets = []
+    for name, parts in apart.items():
+        shown = [_board(title, rows, samples, remarks) for title, rows in parts.items()]
+        fingerprint = next(iter(parts.values()))[0].first.manifest["fingerprint"]
+        datasets.append({"name": name, "fingerprint": fingerprint, "boards": shown, "costs": costs(complexity, name)})
+    fit([board["gallery"] for entry in datasets for board in entry["boards"]], ROOM, remarks)
     return {"made": datetime.now(UTC).isoformat(timespec="minutes"), "datasets": datasets, "remarks": remarks}
 
 
-def _board(title: str, rows: Sequence[Row], samples: int, budget: Budget, remarks: list[str]) -> dict[str, Any]:
+def _board(title: str, rows: Sequence[Row], samples: int, remarks: list[str]) -> dict[str, Any]:
     """Rows that may be ranked against each other, best Average first, with everything that is said of them."""
     first = rows[0].first
     conditions = sorted({name for row in rows for name in row.first.conditions}, key=lambda name: (name != ALL, name))
     records = [record for row in rows for record in row.members]
     table = leaderboard(records)
-    lines = {row.group: line for row, line in ((row, leaderboard(row.members).iloc[0]) for row in rows)}
-    ranked = sorted(rows, key=lambda row: -lines[row.group]["Average"])
+    lines = {row.group: leaderboard(row.members).iloc[0] for row in rows}
+    ranked = sorted(rows, key=lambda row: -np.nan_to_num(lines[row.group]["Average"], nan=-np.inf))
     backbones = {row.first.manifest["backbone"] for row in rows}
     return {
         "title": title,
@@ -87,7 +91,7 @@ def _board(title: str, rows: Sequence[Row], samples: int, budget: Budget, remark
         ],
         "chance": _heard(remarks, chance, ranked, samples),
         "sensors": _heard(remarks, sensors, ranked),
-        "gallery": gallery(ranked, budget, remarks),
+        "gallery": gallery(ranked, remarks),
     }
 
 
@@ -103,7 +107,20 @@ def _identity(row: Row, with_backbone: bool) -> dict[str, Any]:
         "seeds": [record.manifest["seed"] for record in row.members],
         "selection": manifest["protocol"].get("selected", manifest["protocol"].get("selection", "")),
         "outputs": list(row.first.convention.outputs),
-        "local": [run_directory(record) is not None for record in row.members],
+        "runs": [_about(record) for record in row.members],
+    }
+
+
+def _about(record: Record) -> dict[str, Any]:
+    """Where and when one run was made."""
+    manifest = record.manifest
+    git = manifest.get("git") or {}
+    return {
+        "created": str(manifest["created"]),
+        "device": str(manifest.get("device", "")),
+        "steps": str(manifest.get("steps", "")),
+        "commit": str(git.get("commit", ""))[:10] + (" with changes" if git.get("dirty") else ""),
+        "local": run_directory(record) is not None,
     }
 
 

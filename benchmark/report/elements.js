@@ -26,16 +26,31 @@ function controls(...parts) {
 }
 
 function subsetChoice() {
-  return choice("subset", "Subset", board().subsets.map((name) => [name, name]), board().subsets[subsetPlace()]);
+  return choice(
+    "subset",
+    "Subset",
+    board().subsets.map((name) => [name, name]),
+    board().subsets[subsetPlace()],
+  );
 }
 
 function conditionChoice() {
   if (board().conditions.length < 2) return null;
-  return choice("condition", "Condition", board().conditions.map((name) => [name, name]), board().conditions[conditionPlace()]);
+  return choice(
+    "condition",
+    "Condition",
+    board().conditions.map((name) => [name, name]),
+    board().conditions[conditionPlace()],
+  );
 }
 
 function rowChoice(key, text) {
-  return choice(key, text, shownRows().map((row) => [short(row), row.name]), short(chosenRow(key)));
+  return choice(
+    key,
+    text,
+    shownRows().map((row) => [short(row), row.name]),
+    short(chosenRow(key)),
+  );
 }
 
 function note(text) {
@@ -63,7 +78,9 @@ function csvOf(columns, rows) {
     return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   };
   const head = columns.flatMap((column) => (column.parts ?? [""]).map((part) => column.title + part));
-  const lines = rows.map((row) => row.flatMap((cell) => cell?.parts ?? [cell?.value !== undefined ? cell.value : cell]));
+  const lines = rows.map((row) =>
+    row.flatMap((cell) => cell?.parts ?? [cell?.value !== undefined ? cell.value : cell]),
+  );
   return [head, ...lines].map((line) => line.map(word).join(",")).join("\n") + "\n";
 }
 
@@ -79,13 +96,23 @@ function fileName(name, kind) {
 /* A table with a CSV button; a click on a head sorts by it.
    columns: [{title, text: left aligned, parts: endings of its CSV columns}]; cells: text, number or {value, text, parts}. */
 function table({ title, name, columns, rows, remark, folded = false }) {
-  const shown = (cell) => (typeof cell === "number" ? fixed(cell) : cell?.text ?? cell?.value ?? cell ?? "-");
+  const shown = (cell) => (typeof cell === "number" ? fixed(cell) : (cell?.text ?? cell?.value ?? cell ?? "-"));
   const value = (cell) => (cell !== null && typeof cell === "object" ? cell.value : cell);
   const body = el("tbody");
   const fill = (ordered) => {
-    body.replaceChildren(...ordered.map((row) => el("tr", {}, ...row.map((cell, place) => (place
-      ? el("td", { class: columns[place].text ? "text" : null }, String(shown(cell)))
-      : el("th", { scope: "row" }, String(shown(cell))))))));
+    body.replaceChildren(
+      ...ordered.map((row) =>
+        el(
+          "tr",
+          {},
+          ...row.map((cell, place) =>
+            place
+              ? el("td", { class: columns[place].text ? "text" : null }, String(shown(cell)))
+              : el("th", { scope: "row" }, String(shown(cell))),
+          ),
+        ),
+      ),
+    );
   };
   let falling = false;
   const sortBy = (place, head) => {
@@ -93,8 +120,10 @@ function table({ title, name, columns, rows, remark, folded = false }) {
     for (const other of head.parentNode.children) other.removeAttribute("aria-sort");
     head.setAttribute("aria-sort", falling ? "descending" : "ascending");
     const rank = (row) => value(row[place]) ?? -Infinity;
-    const order = (a, b) => (typeof rank(a) === "string" || typeof rank(b) === "string"
-      ? String(rank(a)).localeCompare(String(rank(b))) : rank(a) - rank(b));
+    const order = (a, b) =>
+      typeof rank(a) === "string" || typeof rank(b) === "string"
+        ? String(rank(a)).localeCompare(String(rank(b)))
+        : rank(a) - rank(b);
     fill([...rows].sort((a, b) => (falling ? order(b, a) : order(a, b))));
   };
   const heads = columns.map((column, place) => {
@@ -103,10 +132,24 @@ function table({ title, name, columns, rows, remark, folded = false }) {
     return head;
   });
   fill(rows);
-  const wide = el("div", { class: "wide", tabindex: "0", role: "region", "aria-label": title },
-    el("table", {}, el("thead", {}, el("tr", {}, ...heads)), body));
-  const tools = el("div", { class: "tools" }, el("button", {
-    class: "csv", onclick: () => save(fileName(name, "csv"), csvOf(columns, rows), "text/csv") }, "CSV", " \u2193"));
+  const wide = el(
+    "div",
+    { class: "wide", tabindex: "0", role: "region", "aria-label": title },
+    el("table", {}, el("thead", {}, el("tr", {}, ...heads)), body),
+  );
+  const tools = el(
+    "div",
+    { class: "tools" },
+    el(
+      "button",
+      {
+        class: "csv",
+        onclick: () => save(fileName(name, "csv"), csvOf(columns, rows), "text/csv"),
+      },
+      "CSV",
+      " \u2193",
+    ),
+  );
   const parts = [tools, wide, remark ? note(remark) : ""];
   if (folded) return el("details", {}, el("summary", {}, `Table: ${title}`), ...parts);
   return el("section", {}, el("h2", {}, title), ...parts);

@@ -1,10 +1,17 @@
 // The frame: header, views, what happens when the address changes.
 
 const VIEWS = {
-  leaderboard: ["Leaderboard", leaderboardView], subsets: ["Subsets", subsetsView], classes: ["Classes", classesView],
-  conditions: ["Conditions", conditionsView], confusion: ["Confusion", confusionView], failures: ["Failures", failuresView],
-  sensors: ["Sensors", sensorsView], cost: ["Cost", costView], training: ["Training", trainingView],
-  pictures: ["Pictures", picturesView], notes: ["Notes", notesView],
+  leaderboard: ["Leaderboard", leaderboardView],
+  subsets: ["Subsets", subsetsView],
+  classes: ["Classes", classesView],
+  conditions: ["Conditions", conditionsView],
+  confusion: ["Confusion", confusionView],
+  failures: ["Failures", failuresView],
+  sensors: ["Sensors", sensorsView],
+  cost: ["Cost", costView],
+  training: ["Training", trainingView],
+  pictures: ["Pictures", picturesView],
+  notes: ["Notes", notesView],
 };
 
 const darkWanted = matchMedia("(prefers-color-scheme: dark)");
@@ -15,46 +22,103 @@ function applyTheme() {
 
 function themeButton() {
   const other = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
-  return el("button", { id: "theme", onclick: () => go({ theme: other }) }, `${other[0].toUpperCase()}${other.slice(1)} page`);
+  return el(
+    "button",
+    { id: "theme", onclick: () => go({ theme: other }) },
+    `${other[0].toUpperCase()}${other.slice(1)} page`,
+  );
 }
 
 // Which rows are shown: a box per row, in the address as the hidden ones.
 function rowFilter() {
   const off = hidden();
-  const box = (row) => el("label", {}, el("input", {
-    type: "checkbox", id: `row-${short(row)}`, checked: off.has(short(row)) ? null : "",
-    onchange: (event) => {
-      const now = hidden();
-      if (event.target.checked) now.delete(short(row)); else now.add(short(row));
-      go({ hide: [...now].sort().join(".") });
-    } }), " ", row.name);
+  const box = (row) =>
+    el(
+      "label",
+      {},
+      el("input", {
+        type: "checkbox",
+        id: `row-${short(row)}`,
+        checked: off.has(short(row)) ? null : "",
+        onchange: (event) => {
+          const now = hidden();
+          if (event.target.checked) now.delete(short(row));
+          else now.add(short(row));
+          go({ hide: [...now].sort().join(".") });
+        },
+      }),
+      " ",
+      row.name,
+    );
   const all = el("button", { id: "rows-all", onclick: () => go({ hide: "" }) }, "all");
-  const none = el("button", { id: "rows-first", onclick: () => go({ hide: board().rows.slice(1).map(short).sort().join(".") }) }, "first only");
+  const none = el(
+    "button",
+    { id: "rows-first", onclick: () => go({ hide: board().rows.slice(1).map(short).sort().join(".") }) },
+    "first only",
+  );
   const text = `Methods (${shownRows().length} of ${board().rows.length})`;
   const open = document.querySelector("details.rows")?.open;
-  return el("details", { class: "rows", open: open ? "" : null }, el("summary", { id: "rows" }, text),
-    el("div", {}, el("div", { class: "tools" }, all, none), ...board().rows.map(box)));
+  return el(
+    "details",
+    { class: "rows", open: open ? "" : null },
+    el("summary", { id: "rows" }, text),
+    el("div", {}, el("div", { class: "tools" }, all, none), ...board().rows.map(box)),
+  );
 }
 
 function drawFilters() {
   const filters = document.getElementById("filters");
   const parts = [];
   if (DATA.datasets.length) {
-    parts.push(choice("data", "Dataset", DATA.datasets.map((entry) => [entry.name, entry.name]), dataset().name, FRESH));
+    parts.push(
+      choice(
+        "data",
+        "Dataset",
+        DATA.datasets.map((entry) => [entry.name, entry.name]),
+        dataset().name,
+        FRESH,
+      ),
+    );
     if (dataset().boards.length > 1) {
-      parts.push(choice("board", "Protocol", dataset().boards.map((entry, place) => [String(place), entry.title]), state.board, { ...FRESH, data: state.data }));
+      parts.push(
+        choice(
+          "board",
+          "Protocol",
+          dataset().boards.map((entry, place) => [String(place), entry.title]),
+          state.board,
+          { ...FRESH, data: state.data },
+        ),
+      );
     }
     parts.push(rowFilter());
   }
   filters.replaceChildren(...parts, themeButton());
-  document.getElementById("views").replaceChildren(...Object.entries(VIEWS).map(([key, [text]]) => el("a", {
-    href: address({ view: key }), id: `view-${key}`, "aria-current": key === state.view ? "page" : null }, text)));
+  document.getElementById("views").replaceChildren(
+    ...Object.entries(VIEWS).map(([key, [text]]) =>
+      el(
+        "a",
+        {
+          href: address({ view: key }),
+          id: `view-${key}`,
+          "aria-current": key === state.view ? "page" : null,
+        },
+        text,
+      ),
+    ),
+  );
 }
 
 function emptyPage() {
-  return el("section", {}, el("h2", {}, "Nothing to show yet"),
-    absent("There is no run record that could be read. Train and score a method, then make this page again:", "make bench && make report"),
-    remarksList());
+  return el(
+    "section",
+    {},
+    el("h2", {}, "Nothing to show yet"),
+    absent(
+      "There is no run record that could be read. Train and score a method, then make this page again:",
+      "make bench && make report",
+    ),
+    remarksList(),
+  );
 }
 
 function render() {

@@ -12,28 +12,13 @@ from benchmark.examples import FOLDER, INDEX
 from benchmark.report.training import run_directory
 from benchmark.rows import Row
 
-BUDGET = 5_000_000  # characters of pictures in one page; what does not fit is named
+ROOM = 4_000_000  # characters of pictures in one page; scenes that do not fit are named
 KINDS = {".png": "image/png", ".jpg": "image/jpeg"}
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError)
 
 
-class Budget:
-    """How many characters of pictures the page may still take."""
-
-    def __init__(self, characters: int = BUDGET) -> None:
-        self.left = characters
-
-    def take(self, pictures: dict[str, Any]) -> bool:
-        """Whether they still fit; if so they are paid for."""
-        size = len(json.dumps(pictures))
-        if size > self.left:
-            return False
-        self.left -= size
-        return True
-
-
-def gallery(rows: Sequence[Row], budget: Budget, remarks: list[str]) -> dict[str, Any]:
-    """Scenes with their modalities, label and every row's predictions; scenes that do not fit the budget are named.
+def gallery(rows: Sequence[Row], remarks: list[str]) -> dict[str, Any]:
+    """Scenes with their modalities, label and every row's predictions.
 
     Of each row the lowest seed that has examples is shown.
 
@@ -57,12 +42,25 @@ def gallery(rows: Sequence[Row], budget: Budget, remarks: list[str]) -> dict[str
                 remarks.append(f"The pictures in {run_dir} cannot be read ({error}); make them again: make examples.")
                 continue
             break
-    scenes = [{"id": name, **scene} for name, scene in found.items()]
-    kept = [scene for scene in scenes if budget.take(scene)]
-    if len(kept) < len(scenes):
-        names = ", ".join(scene["id"] for scene in scenes if scene not in kept)
-        remarks.append(f"Pictures of the scenes {names}: the page would become too large.")
-    return {**shared, "scenes": kept} if kept else {}
+    return {**shared, "scenes": [{"id": name, **scene} for name, scene in found.items()]} if found else {}
+
+
+def fit(galleries: Sequence[dict[str, Any]], room: int, remarks: list[str]) -> None:
+    """Keep as many scenes as fit into `room` characters: the first of every gallery, then the second, and so on."""
+    kept: list[list[Any]] = [[] for _ in galleries]
+    for nth in range(max((len(one.get("scenes", [])) for one in galleries), default=0)):
+        for one, chosen in zip(galleries, kept, strict=True):
+            for scene in one.get("scenes", [])[nth : nth + 1]:
+                if (size := len(json.dumps(scene))) <= room:
+                    room -= size
+                    chosen.append(scene)
+                else:
+                    remarks.append(f"Pictures of the scene {scene['id']}: the page would become too large.")
+    for one, chosen in zip(galleries, kept, strict=True):
+        if not chosen:
+            one.clear()
+        else:
+            one["scenes"] = chosen
 
 
 def _index(folder: Path) -> dict[str, Any] | None:

@@ -13,8 +13,11 @@ from benchmark.result import ALL
 from benchmark.rows import Row, region_counts
 
 
-def rounded(values: npt.ArrayLike, digits: int = 5) -> Any:
-    """Nested lists of rounded numbers, None for nan: JSON knows no nan."""
+def rounded(values: npt.ArrayLike, digits: int = 8) -> Any:
+    """Nested lists of rounded numbers, None for nan: JSON knows no nan.
+
+    The page rounds again to two places; with eight here that is the same as rounding once.
+    """
     array = np.asarray(values, float)
     if array.ndim:
         return [rounded(part, digits) for part in array]
@@ -56,7 +59,7 @@ def _class_iou(record: Record, condition: str) -> Any:
     counts = record.counts[:, record.conditions.index(condition)]
     sums = class_sums(region_counts(record, counts, record.manifest["convention"]["regions"]), convention)
     iou, _, used = class_scores(sums, convention.absent)
-    return rounded(np.where(used, 100 * iou, np.nan), 4)
+    return rounded(np.where(used, 100 * iou, np.nan), 6)
 
 
 def _scored(record: Record, condition: str) -> list[int]:

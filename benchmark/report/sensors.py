@@ -61,8 +61,8 @@ def _row(row: Row, pairs: Sequence[tuple[int, int]]) -> dict[str, Any]:
     return {
         "shapley": [_spreads(values.T) for values in shapley(games).transpose(1, 0, 2)],
         "interaction": [_spreads(values.T) for values in both.transpose(1, 0, 2)],
-        "curve": rounded(curves.mean(0)),
-        "band": rounded([deviation(values) for values in curves.T]),
+        "curve": rounded(curves.mean(0), 4),
+        "band": rounded([deviation(values) for values in curves.T], 4),
         "expected": _spreads(expected_score(games[:, 0], np.array([0.0, *FAILURES])).T),
     }
 

@@ -3,12 +3,31 @@
 
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const DEFAULTS = {
-  view: "leaderboard", data: "", board: "0", hide: "", theme: "", subset: "", condition: "all", measure: "miou",
-  against: "", row: "", seed: "", share: "truth", part: "0", cost: "", headline: "Average", curve: "val/average_miou", scene: "",
+  view: "leaderboard",
+  data: "",
+  board: "0",
+  hide: "",
+  theme: "",
+  subset: "",
+  condition: "all",
+  measure: "miou",
+  against: "",
+  row: "",
+  seed: "",
+  share: "truth",
+  part: "0",
+  cost: "",
+  headline: "Average",
+  curve: "val/average_miou",
+  scene: "",
 };
 // Another dataset or protocol has other rows, subsets, classes and scenes.
 const FRESH = Object.fromEntries(
-  ["data", "board", "hide", "subset", "condition", "measure", "against", "row", "seed", "part", "scene"].map((key) => [key, DEFAULTS[key]]));
+  ["data", "board", "hide", "subset", "condition", "measure", "against", "row", "seed", "part", "scene"].map((key) => [
+    key,
+    DEFAULTS[key],
+  ]),
+);
 
 function readState() {
   const given = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
@@ -67,7 +86,9 @@ function conditionPlace() {
 }
 
 function mean(values) {
-  return values.length && values.every((value) => value !== null) ? values.reduce((a, b) => a + b, 0) / values.length : null;
+  return values.length && values.every((value) => value !== null)
+    ? values.reduce((a, b) => a + b, 0) / values.length
+    : null;
 }
 
 // Standard deviation over seeds (n - 1); null of a single one.
@@ -78,11 +99,13 @@ function deviation(values) {
 }
 
 function fixed(value, digits = 2) {
-  return value === null || value === undefined ? "-" : value.toFixed(digits);
+  return value === null || value === undefined ? "-" : value.toFixed(digits).replace(/^-(0\.?0*)$/, "$1");
 }
 
 function withSpread(value, std, digits = 2) {
-  return fixed(value, digits) + (value === null || std === null || std === undefined ? "" : " \u00b1 " + fixed(std, digits));
+  return (
+    fixed(value, digits) + (value === null || std === null || std === undefined ? "" : " \u00b1 " + fixed(std, digits))
+  );
 }
 
 function clipped(text, length = 34) {

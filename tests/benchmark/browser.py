@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 PROGRAM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-PATIENCE_S = 60.0
+PATIENCE_S = float(os.environ.get("BROWSER_PATIENCE_S", "60"))
 KEYS = {"Tab": 9, "Enter": 13, "ArrowDown": 40}
 
 
