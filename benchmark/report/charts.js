@@ -1,6 +1,7 @@
 // Figures: plotly.js with the page's colours; every figure can be saved as SVG, always on white.
 
-const HUES = ["#4477aa", "#ee6677", "#228833", "#c0a020", "#3fb5d8", "#aa3377", "#8a8a8a"]; // Paul Tol's bright scheme, adjusted
+// Paul Tol's bright scheme, with a yellow and a cyan that can be seen on white
+const HUES = ["#4477aa", "#ee6677", "#228833", "#c0a020", "#3fb5d8", "#aa3377", "#8a8a8a"];
 // light enough everywhere for dark numbers, on light and dark pages
 const SCALE = [
   [0, "#fff6d8"],
@@ -35,6 +36,7 @@ function paint(layout, colours, ground) {
     margin: { l: 60, r: 20, t: 20, b: 50 },
     hoverlabel: { namelength: -1 },
     ...layout,
+    legend: { tracegroupgap: 0, ...layout.legend },
     paper_bgcolor: ground,
     plot_bgcolor: ground,
     font: { color: colours.text, size: 13 },
@@ -122,9 +124,9 @@ function heatMap({ title, name, rows, columns, values, differences = false, digi
     xaxis: {
       type: "category",
       side: "top",
-      tickangle: columns.length > 8 ? -45 : 0,
+      tickangle: columns.length > 8 ? -45 : "auto",
       showgrid: false,
-      ...(xTitle ? { title: { text: xTitle } } : {}),
+      ...(xTitle && columns.length <= 8 ? { title: { text: xTitle } } : {}), // slanted names would run into it
     },
     yaxis: { type: "category", autorange: "reversed", showgrid: false, ticksuffix: " " },
     margin: { l: 60, r: 10, t: 40, b: 10 },

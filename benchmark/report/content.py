@@ -56,7 +56,7 @@ def gather(runs: Path, data: str, samples: int, complexity: Path) -> dict[str, A
         shown = [_board(title, rows, samples, remarks) for title, rows in parts.items()]
         fingerprint = next(iter(parts.values()))[0].first.manifest["fingerprint"]
         datasets.append({"name": name, "fingerprint": fingerprint, "boards": shown, "costs": costs(complexity, name)})
-    fit([board["gallery"] for entry in datasets for board in entry["boards"]], ROOM, remarks)
+    fit([(entry["name"], board["gallery"]) for entry in datasets for board in entry["boards"]], ROOM, remarks)
     return {"made": datetime.now(UTC).isoformat(timespec="minutes"), "datasets": datasets, "remarks": remarks}
 
 

@@ -89,12 +89,18 @@ function spreadCell(value, std, more = []) {
   return { value, text: withSpread(value, std), parts: [value, std, ...more] };
 }
 
+// A number as it is, with marks between thousands.
+function plainCell(value) {
+  return { value, text: value === null ? "-" : value.toLocaleString("en", { maximumFractionDigits: 3 }) };
+}
+
 function fileName(name, kind) {
   return `${dataset().name}.${name}.${kind}`.replace(/[^A-Za-z0-9._+-]+/g, "_");
 }
 
 /* A table with a CSV button; a click on a head sorts by it.
-   columns: [{title, text: left aligned, parts: endings of its CSV columns}]; cells: text, number or {value, text, parts}. */
+   columns: [{title, text: left aligned, parts: endings of its CSV columns}].
+   A cell is a text, a number or {value, text, parts}. */
 function table({ title, name, columns, rows, remark, folded = false }) {
   const shown = (cell) => (typeof cell === "number" ? fixed(cell) : (cell?.text ?? cell?.value ?? cell ?? "-"));
   const value = (cell) => (cell !== null && typeof cell === "object" ? cell.value : cell);

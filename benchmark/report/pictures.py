@@ -24,7 +24,7 @@ def gallery(rows: Sequence[Row], remarks: list[str]) -> dict[str, Any]:
 
     Returns:
         `classes` (name, colour), `unlabelled` and `unscored` (colours that no error is counted on), `letters`, and
-        `scenes`: [{`id`, `pixels`, `modalities`: {name: picture}, `label`: picture, `rows`: {group: {`seed`,
+        `scenes`: [{`id`, `pixels`, `step`, `modalities`: {name: picture}, `label`: picture, `rows`: {group: {`seed`,
         `subsets`: {name: picture}}}}], pictures as data addresses; empty without any.
     """
     found: dict[str, dict[str, Any]] = {}
@@ -32,30 +32,35 @@ def gallery(rows: Sequence[Row], remarks: list[str]) -> dict[str, Any]:
     for row in rows:
         for record in row.members:
             run_dir = run_directory(record)
-            index = _index(run_dir / FOLDER) if run_dir else None
-            if index is None or index.get("fingerprint") != record.manifest["fingerprint"]:
+            folder = run_dir / FOLDER if run_dir else None
+            index = _index(folder) if folder else None
+            if folder is None or index is None or index.get("fingerprint") != record.manifest["fingerprint"]:
                 continue
             try:
-                _add_run(found, run_dir / FOLDER, index, row.group, int(record.manifest["seed"]))  # type: ignore[operator]
+                _add_run(found, folder, index, row.group, int(record.manifest["seed"]))
                 shared = shared or _legend(index)
             except UNREADABLE as error:
-                remarks.append(f"The pictures in {run_dir} cannot be read ({error}); make them again: make examples.")
+                remarks.append(f"The pictures in {folder} cannot be read ({error}); make them again: make examples.")
                 continue
             break
     return {**shared, "scenes": [{"id": name, **scene} for name, scene in found.items()]} if found else {}
 
 
-def fit(galleries: Sequence[dict[str, Any]], room: int, remarks: list[str]) -> None:
-    """Keep as many scenes as fit into `room` characters: the first of every gallery, then the second, and so on."""
+def fit(named: Sequence[tuple[str, dict[str, Any]]], room: int, remarks: list[str]) -> None:
+    """Of each (dataset, gallery), keep as many scenes as fit into `room` characters.
+
+    The first scene of every gallery comes first, then the second, and so on; what does not fit is named.
+    """
+    galleries = [gallery for _, gallery in named]
     kept: list[list[Any]] = [[] for _ in galleries]
     for nth in range(max((len(one.get("scenes", [])) for one in galleries), default=0)):
-        for one, chosen in zip(galleries, kept, strict=True):
+        for (data, one), chosen in zip(named, kept, strict=True):
             for scene in one.get("scenes", [])[nth : nth + 1]:
                 if (size := len(json.dumps(scene))) <= room:
                     room -= size
                     chosen.append(scene)
                 else:
-                    remarks.append(f"Pictures of the scene {scene['id']}: the page would become too large.")
+                    remarks.append(f"Pictures of {data}, scene {scene['id']}: the page would become too large.")
     for one, chosen in zip(galleries, kept, strict=True):
         if not chosen:
             one.clear()
@@ -91,6 +96,7 @@ def _add_run(found: dict[str, dict[str, Any]], folder: Path, index: dict[str, An
             "modalities": {str(name): _address(here / f"{_plain(name)}.jpg") for name in scene["modalities"]},
             "label": _address(here / "label.png"),
             "pixels": [int(number) for number in scene["pixels"]],
+            "step": int(scene["step"]),
         }
         read.append((str(scene["id"]), common, {"seed": seed, "subsets": subsets}))
     for name, common, predicted in read:

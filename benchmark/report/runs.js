@@ -54,7 +54,7 @@ function trainingView() {
       traces,
       layout,
       height: legendHeight(rows),
-      remark: `A line per seed, from the runs' own logs.${without ? ` ${without} methods without logs (published records) are not drawn.` : ""}`,
+      remark: `A line per seed, from the runs' own logs.${without ? ` ${without} methods have none.` : ""}`,
     }),
     table({ title: "the points of the curves", name: `training.${curve}`, folded: true, columns, rows: lines }),
   ];
@@ -73,7 +73,7 @@ async function pixelsOf(source) {
   image.src = source;
   await image.decode();
   const canvas = el("canvas", { width: image.naturalWidth, height: image.naturalHeight });
-  const context = canvas.getContext("2d");
+  const context = canvas.getContext("2d", { willReadFrequently: true });
   context.drawImage(image, 0, 0);
   return [canvas, context, context.getImageData(0, 0, canvas.width, canvas.height)];
 }
@@ -105,7 +105,8 @@ function picturesView() {
   const gallery = board().gallery;
   if (!gallery.scenes) {
     return absent(
-      "No run shown here has left pictures (published records have none). A run of your own leaves them by itself; for one made before, or for other scenes:",
+      "No run shown here has left pictures (published records have none). A run of your own leaves " +
+        "them by itself; for one made before, or for other scenes:",
       "make examples RUN=<run directory> SCENES=<ids>",
     );
   }
@@ -122,7 +123,7 @@ function picturesView() {
     const there = subset.split("+").includes(gallery.letters[name]);
     return el(
       "div",
-      { class: "card" },
+      { class: there ? "card" : "card missing" },
       el("h3", {}, `${gallery.letters[name]}  ${name}${there ? "" : " (missing)"}`),
       pictureOf(source, name),
     );
@@ -149,6 +150,8 @@ function picturesView() {
     swatch(colourText(NOT_SCORED), "not scored"),
   ];
   const without = shownRows().length - rows.length;
+  const lacking = without ? ` ${without} methods have no pictures: make examples RUN=<run directory>.` : "";
+  const thinned = scene.step > 1 ? `, every ${scene.step}th pixel` : "";
   return [
     el("h2", {}, `Scene ${scene.id} with ${subset}`),
     controls(
@@ -166,7 +169,8 @@ function picturesView() {
       ? el("div", { class: "cards two" }, ...cards)
       : absent(`No method has a picture of this scene with ${subset}.`),
     note(
-      `Left the prediction, right its errors. ${scene.pixels[0]} x ${scene.pixels[1]} pixels of the scene from its upper left corner, thinned for the page.${without ? ` ${without} methods without pictures are not drawn; make examples RUN=<run directory> makes them.` : ""}`,
+      `Left the prediction, right its errors. ${scene.pixels[0]} x ${scene.pixels[1]} pixels ` +
+        `of the scene from its upper left corner${thinned}.${lacking}`,
     ),
   ];
 }
@@ -214,7 +218,8 @@ function notesView() {
     el("h2", {}, "What the numbers mean"),
     note(board().note),
     note(
-      "A score is computed per seed and then averaged; \u00b1 is the standard deviation over seeds (n - 1). A dash: nothing was scored, or the class does not occur.",
+      "A score is computed per seed and then averaged; \u00b1 is the standard deviation over " +
+        "seeds (n - 1). A dash: nothing was scored, or the class does not occur.",
     ),
     table({
       title: `runs of ${dataset().name}, ${board().title}`,

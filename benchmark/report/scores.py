@@ -59,7 +59,7 @@ def _class_iou(record: Record, condition: str) -> Any:
     counts = record.counts[:, record.conditions.index(condition)]
     sums = class_sums(region_counts(record, counts, record.manifest["convention"]["regions"]), convention)
     iou, _, used = class_scores(sums, convention.absent)
-    return rounded(np.where(used, 100 * iou, np.nan), 6)
+    return rounded(np.where(used, 100 * iou, np.nan), 4)
 
 
 def _scored(record: Record, condition: str) -> list[int]:

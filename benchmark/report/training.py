@@ -16,7 +16,7 @@ SHOWN = {  # column of the log -> factor; scores are logged as shares
     "val/last1_miou": 100,
     "train/loss": 1,
 }
-POINTS = 200  # of a curve; longer logs are thinned evenly
+POINTS = 100  # of a curve; longer logs are thinned evenly
 UNREADABLE = (OSError, ValueError, pd.errors.ParserError)  # an empty or cut file; Unicode errors are ValueErrors
 
 

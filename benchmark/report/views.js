@@ -130,7 +130,7 @@ function pairsTable(rows) {
       pair.measure,
       value,
       { value: low, text: `${fixed(low)} to ${fixed(high)}`, parts: [low, high] },
-      pair.verdict,
+      pair.verdict || "separable",
     ]);
   }
   const columns = [
@@ -158,13 +158,15 @@ function pairsTable(rows) {
       columns,
       rows: lines,
       remark:
-        "Points of mIoU. Not separable: 0 lies inside the interval. Within the seeds' spread: the difference is no larger than what another seed may change. Each interval stands for itself; of many, some miss by chance.",
+        "Points of mIoU. Not separable: 0 lies inside the interval. Within the seeds' spread: the " +
+        "difference is no larger than what another seed may change. Each interval stands for itself; " +
+        "of many, some miss by chance.",
     }),
   );
 }
 
 /* Rows x columns of a score, as values or as differences to a reference; one figure and its table.
-   score(row, column) -> one value per seed; own: {key: [text, (row, column) -> one value per seed]}, references of the same row. */
+   score(row, column) -> one value per seed; own, references of the same row: {key: [text, same kind of function]}. */
 function comparison({ title, name, columns, score, own, remark, choices, xTitle }) {
   const rows = shownRows();
   const reference = rows.find((row) => short(row) === state.against);
@@ -298,7 +300,8 @@ function confusionView() {
     const whole = state.share === "taken" ? columns[output] : lines[truth];
     return whole ? (100 * value) / whole : null;
   };
-  const which = `${row.name}, ${board().subsets[subset]}, ${seed < 0 ? (row.seeds.length > 1 ? "all seeds" : `seed ${row.seeds[0]}`) : `seed ${state.seed}`}`;
+  const whose = seed < 0 && row.seeds.length > 1 ? "all seeds" : `seed ${row.seeds[Math.max(seed, 0)]}`;
+  const which = `${row.name}, ${board().subsets[subset]}, ${whose}`;
   const shares = [
     ["truth", "each true class"],
     ["taken", "each predicted class"],
@@ -322,17 +325,16 @@ function confusionView() {
       columns: outputs,
       xTitle: "predicted",
       values: counts.map((line, truth) => line.map((value, output) => share(value, truth, output))),
-      remark: `Rows: true class, columns: predicted; per cent of the pixels of ${state.share === "taken" ? "each column" : "each row"}, over all test scenes.`,
+      remark:
+        `Rows: true class, columns: predicted. Per cent of each ${state.share === "taken" ? "column" : "row"}, ` +
+        `over all test scenes.`,
     }),
     table({
       title: "pixels",
       name: `confusion.${row.method}.${board().subsets[subset]}`,
       folded: true,
       columns: [{ title: "true class" }, ...outputs.map((title) => ({ title }))],
-      rows: counts.map((line, truth) => [
-        board().labels[truth],
-        ...line.map((value) => ({ value, text: value.toLocaleString("en") })),
-      ]),
+      rows: counts.map((line, truth) => [board().labels[truth], ...line.map(plainCell)]),
     }),
   ];
 }

@@ -66,7 +66,10 @@ function failuresView() {
       traces,
       layout,
       height: legendHeight(rows),
-      remark: `Each sensor fails independently with probability p, given that at least one is left; means of seeds${banded ? ", bands: one standard deviation over seeds" : " (bands with four methods or fewer)"}. At p = 1 one sensor alone is left, each as likely.`,
+      remark:
+        `Each sensor fails independently with probability p, given that at least one is left; means ` +
+        `of seeds${banded ? ", bands: one standard deviation over seeds" : " (bands with four methods or fewer)"}. ` +
+        `At p = 1 one sensor alone is left, each as likely.`,
     }),
     table({
       title: "Expected mIoU",
@@ -78,7 +81,8 @@ function failuresView() {
       ],
       rows: expected,
       remark:
-        "Average takes every subset as equally likely. The condition (at least one sensor is left) is inferred from the published values of mIoU^E_EMM.",
+        "Average takes every subset as equally likely. The condition (at least one sensor is left) " +
+        "is inferred from the published values of mIoU^E_EMM.",
     }),
     met.length
       ? table({
@@ -142,7 +146,9 @@ function sensorsView() {
       layout,
       height,
       remark:
-        "Shapley value: the mean, over all orders of arrival, of what the sensor adds; no sensor at all scores 0, and the values sum to the score of the full set. Bars on top: one standard deviation over seeds.",
+        "Shapley value: the mean, over all orders of arrival, of what the sensor adds; no sensor " +
+        "at all scores 0, and the values sum to the score of the full set. Bars on top: one standard " +
+        "deviation over seeds.",
     }),
     pairs.length
       ? figure({
@@ -152,7 +158,8 @@ function sensorsView() {
           layout,
           height,
           remark:
-            "Shapley interaction index: positive where two sensors add more together than apart, negative where one stands in for the other.",
+            "Shapley interaction index: positive where two sensors add more together than apart, negative " +
+            "where one stands in for the other.",
         })
       : null,
     table({
@@ -181,7 +188,7 @@ function costView() {
     );
   }
   const kinds = Object.keys(found[0][1].values);
-  const kind = kinds.includes(state.cost) ? state.cost : (kinds.find((name) => /gmac/i.test(name)) ?? kinds[0]);
+  const kind = kinds.includes(state.cost) ? state.cost : (kinds.findLast((name) => /gmac/i.test(name)) ?? kinds[0]);
   const headline = state.headline in found[0][0].summary ? state.headline : "Average";
   const traces = found.map(([row, line]) => ({
     type: "scatter",
@@ -233,7 +240,7 @@ function costView() {
       rows: found.map(([row, line]) => [
         row.name,
         row.backbone,
-        ...kinds.map((name) => line.values[name]),
+        ...kinds.map((name) => plainCell(line.values[name])),
         spreadCell(...row.summary[headline]),
       ]),
     }),

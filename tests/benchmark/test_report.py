@@ -137,13 +137,14 @@ def test_logs_costs_and_pictures(board: dict[str, Any], runs: Path) -> None:
 
 def test_pictures_that_do_not_fit_are_named() -> None:
     """Scenes of 10 to 19 characters: the first of every dataset, then the second ones, while there is room."""
-    galleries: list[dict[str, Any]] = [{"scenes": [{"id": "a1"}, {"id": "a2"}]}, {"scenes": [{"id": "b" * 8}]}, {}]
-    remarks: list[str] = []
-    fit(galleries, 2 * len('{"id": "a1"}') + len('{"id": "bbbbbbbb"}') - 1, remarks)
-    assert galleries == [{"scenes": [{"id": "a1"}]}, {"scenes": [{"id": "b" * 8}]}, {}]
-    assert len(remarks) == 1 and "scene a2" in remarks[0]
-    fit(galleries, 12, remarks)
-    assert galleries == [{"scenes": [{"id": "a1"}]}, {}, {}]
+    one: dict[str, Any] = {"scenes": [{"id": "a1"}, {"id": "a2"}]}
+    other: dict[str, Any] = {"scenes": [{"id": "b" * 8}]}
+    named, remarks = [("one", one), ("other", other), ("none", {})], list[str]()
+    fit(named, 2 * len('{"id": "a1"}') + len('{"id": "bbbbbbbb"}') - 1, remarks)
+    assert one == {"scenes": [{"id": "a1"}]} and other == {"scenes": [{"id": "b" * 8}]}
+    assert len(remarks) == 1 and "one, scene a2" in remarks[0]
+    fit(named, 12, remarks)
+    assert one == {"scenes": [{"id": "a1"}]} and other == {}
 
 
 def test_a_picture_outside_its_folder_is_not_read(tmp_path: Path) -> None:

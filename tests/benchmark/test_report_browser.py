@@ -202,7 +202,7 @@ def test_keyboard_alone(page: Page) -> None:
     page.wait("document.querySelector('[aria-current]').id === 'view-subsets'")
     assert focused() == "view-subsets"  # drawing anew does not lose the place
     seen = []
-    for _ in range(12):
+    for _ in range(16):
         page.press("Tab")
         seen.append(focused())
     assert "choice-measure" in seen and "choice-against" in seen and "svg" in seen

@@ -79,6 +79,7 @@ def write_examples(run_dir: Path, subsets: tuple[str, ...], wrong: int) -> None:
         "id": "scene3",
         "folder": "0",
         "pixels": [SIDE, SIDE],
+        "step": 1,
         "modalities": list(letters),
         "subsets": list(subsets),
     }
