@@ -142,6 +142,16 @@ document.getElementById("skip").addEventListener("click", (event) => {
   event.preventDefault(); // the address belongs to the choices
   document.getElementById("main").focus();
 });
+// The list of methods lies over the page: a click beside it or Escape closes it.
+function closeRows(event) {
+  const box = document.querySelector("details.rows");
+  if (!box?.open || (event.type === "click" ? box.contains(event.target) : event.key !== "Escape")) return;
+  box.open = false;
+  if (event.type === "keydown") document.getElementById("rows").focus();
+}
+
+addEventListener("click", closeRows);
+addEventListener("keydown", closeRows);
 addEventListener("hashchange", render);
 darkWanted.addEventListener("change", render);
 render();

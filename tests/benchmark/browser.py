@@ -19,7 +19,7 @@ from typing import Any
 
 PROGRAM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 PATIENCE_S = float(os.environ.get("BROWSER_PATIENCE_S", "60"))
-KEYS = {"Tab": 9, "Enter": 13, "ArrowDown": 40}
+KEYS = {"Tab": 9, "Enter": 13, "Escape": 27, " ": 32}
 
 
 class Page:
@@ -103,7 +103,7 @@ class Page:
 
     def press(self, key: str) -> None:
         """Press and release a key, as a keyboard does."""
-        text = {"text": "\r"} if key == "Enter" else {}
+        text = {"text": {"Enter": "\r"}.get(key, key)} if key in ("Enter", " ") else {}
         for kind in ("keyDown", "keyUp"):
             more = text if kind == "keyDown" else {}
             self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=KEYS[key], **more)

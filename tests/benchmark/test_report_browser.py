@@ -208,6 +208,19 @@ def test_keyboard_alone(page: Page) -> None:
     assert "choice-measure" in seen and "choice-against" in seen and "svg" in seen
 
 
+def test_methods_are_chosen_from_the_keyboard(page: Page) -> None:
+    page.run("document.getElementById('rows').focus()")
+    page.press("Enter")
+    page.wait("document.querySelector('details.rows').open")
+    page.run("document.getElementById('row-beta-gro').focus()")
+    page.press(" ")
+    page.wait("location.hash === '#hide=beta-gro' && document.body.dataset.shown === location.hash")
+    assert "Methods (2 of 3)" in text(page, "#filters") and "beta" not in text(page, "main table")
+    assert page.run("document.querySelector('details.rows').open && document.activeElement.id") == "row-beta-gro"
+    page.press("Escape")
+    assert page.run("document.querySelector('details.rows').open || document.activeElement.id") == "rows"
+
+
 def contrast(page: Page, front: str, back: str) -> float:
     """Contrast ratio of WCAG 2.1 between two of the page's colours."""
 
