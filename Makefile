@@ -33,8 +33,8 @@ STAMP     = $(VENV)/.installed
 IMSS      = $(VENV)/bin/python -m benchmark
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench evaluate data show leaderboard tables audit worth compare lens profile profile-all speed \
-  picture predict synthesised diagnose dashboard publish test lint lock clean
+.PHONY: help install bench evaluate data show leaderboard tables report audit worth compare lens profile profile-all \
+  speed picture predict examples synthesised diagnose dashboard publish test lint lock clean
 
 help: ## list targets, methods and datasets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +73,9 @@ leaderboard: $(STAMP) ## rebuild results/leaderboards from run records
 tables: $(STAMP) ## write the papers' tables, reported beside measured, to results/tables
 	$(IMSS) tables --runs "$(RUNS)" $(ARGS)
 
+report: $(STAMP) ## write results/report/index.html, one page that shows all run records
+	$(IMSS) report --runs "$(RUNS)" $(ARGS)
+
 audit: $(STAMP) ## recompute what the papers derive from their own numbers: results/audit.csv and .md
 	$(IMSS) audit $(ARGS)
 
@@ -105,6 +108,9 @@ picture: $(STAMP) ## draw a scene of RUN with the prediction of every subset
 predict: $(STAMP) ## map rasters with RUN: INPUT="rgb=a.tif nir=b.tif:4", OUT (GeoTIFF), PROBABILITIES=1
 	$(IMSS) predict --run "$(RUN)" --input $(INPUT) --out "$(OUT)" \
 	  $(if $(PROBABILITIES),--probabilities) $(ARGS)
+
+examples: $(STAMP) ## store small pictures of SCENES (ids) of RUN for the report
+	$(IMSS) examples --run "$(RUN)" --scenes "$(SCENES)" $(ARGS)
 
 synthesised: $(STAMP) ## draw what RUN paints of missing modalities beside the true ones: SCENES, OUT (a folder)
 	$(IMSS) synthesised --run "$(RUN)" --scenes "$(SCENES)" --out "$(OUT)" $(ARGS)

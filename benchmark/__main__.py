@@ -104,6 +104,16 @@ def _tables(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", default="results/tables", help="directory to write (default %(default)s)")
 
 
+def _report(parser: argparse.ArgumentParser) -> None:
+    _add_table_options(parser, "results/report")
+    parser.add_argument(
+        "--complexity", default="results/complexity", help="what methods cost, <data>.csv (default %(default)s)"
+    )
+    parser.add_argument(
+        "--samples", type=int, default=2000, help="draws of the intervals, 0: none (default %(default)s)"
+    )
+
+
 def _audit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", default="results", help="directory of audit.csv and audit.md (default %(default)s)")
 
@@ -151,6 +161,11 @@ def _predict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--window", type=int, default=0, help="pixels (default: the run's evaluation window)")
     parser.add_argument("--stride", type=int, default=0, help="pixels (default: just under a quarter of the window)")
     parser.add_argument("--store", default="", help="directory of scene stores, for runs without inputs.json")
+
+
+def _examples(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--run", required=True, help="a run directory that `bench` wrote")
+    parser.add_argument("--scenes", default="", help="ids, comma separated (default: a few, evenly spread)")
 
 
 def _synthesised(parser: argparse.ArgumentParser) -> None:
@@ -203,6 +218,8 @@ COMMANDS = {
         "benchmark.picture",
     ),
     "predict": ("write the class map of any rasters as a GeoTIFF", _predict, "benchmark.predict"),
+    "examples": ("store small pictures of a few test scenes beside a run", _examples, "benchmark.examples"),
+    "report": ("write one page that shows all run records", _report, "benchmark.report.command"),
     "synthesised": (
         "draw what a method paints of missing modalities beside the true ones, with L1 and PSNR",
         _synthesised,

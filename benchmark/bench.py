@@ -113,6 +113,10 @@ def _run_cell(cli: BenchCLI, record: Path) -> None:
             from benchmark.wandb_result import log_result
 
             log_result(cli, result, durations)
+        from benchmark.examples import few, store_examples
+        from benchmark.picture import test_scenes
+
+        store_examples(cli, cli.run_dir, few(test_scenes(cli, [])))
 
 
 def select(cli: BenchCLI) -> tuple[Path, str]:

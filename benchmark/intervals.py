@@ -221,6 +221,18 @@ def compare(
     rows, units = with_units(rows, left_out)
     if len(rows) < 2:
         return pd.DataFrame()
+    sampled = sample(rows, units, samples, seed)
+    drawn = units[0][0]
+    how = {"drawn": drawn.kind, "units": len(drawn.names), "samples": samples, "level": level, "seed": seed}
+    return pd.DataFrame(line | how for a, b in combinations(sampled, 2) for line in differences(a, b, level))
+
+
+def sample(rows: Sequence[Row], units: Sequence[Sequence[Units]], samples: int, seed: int) -> list[Sampled]:
+    """The measures of rows with the units of their members (see `with_units`), under the same draws for all.
+
+    Raises:
+        UserError: the records are not paired, or there is only one unit to draw from.
+    """
     check_paired(rows, units)
     drawn = units[0][0]
     if len(drawn.names) < 2:
@@ -232,8 +244,7 @@ def compare(
         seeds = np.array([measure_values(record, entry.sums.sum(0)) for record, entry in pairs])
         spread = np.mean([resampled(record, entry, weights) for record, entry in pairs], axis=0)
         sampled.append(Sampled(row, seeds, spread))
-    how = {"drawn": drawn.kind, "units": len(drawn.names), "samples": samples, "level": level, "seed": seed}
-    return pd.DataFrame(line | how for a, b in combinations(sampled, 2) for line in differences(a, b, level))
+    return sampled
 
 
 def with_units(rows: Sequence[Row], left_out: list[str] | None = None) -> tuple[list[Row], list[list[Units]]]:

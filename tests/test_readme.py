@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -58,6 +59,17 @@ def test_make_bench_and_what_follows_it(tmp_path: Path) -> None:
     picture = make("make picture", *places, f"RUN={run}", f"ARGS=--out {tmp_path}/picture.png")
     assert picture.returncode == 0, picture.stderr[-3000:]
     assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
+    report = make("make report", *places, f"ARGS=--out {tmp_path}/report")
+    assert report.returncode == 0, report.stderr[-3000:]
+    page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+    content = json.loads(page.split('id="data">')[1].split("</script>")[0])
+    board = next(entry for entry in content["datasets"] if entry["name"] == "miniature")["boards"][0]
+    (own,) = [row for row in board["rows"] if "max_steps" in row["overrides"]]
+    assert own["runs"][0]["local"] and own["training"][0]["train/loss"]["step"]
+    assert [list(scene["rows"]) for scene in board["gallery"]["scenes"]] == 3 * [[own["id"]]]
+    anew = make("make examples", *places, f"RUN={run}", "SCENES=2_14")
+    assert anew.returncode == 0, anew.stderr[-3000:]
+    assert len(list((run / "examples").rglob("label.png"))) == 1
     checkpoint = make("make evaluate", *places, f"CHECKPOINT={run}/checkpoints/last.ckpt")
     assert checkpoint.returncode == 0 and "average" in checkpoint.stdout
     shown = make("make show", "DATA=miniature", *places, f"OUT={tmp_path}/sheet.png")

@@ -1,0 +1,1 @@
+"""`imss report`: one page that shows all run records, in a browser and without a server."""

@@ -1,0 +1,135 @@
+// Figures: plotly.js with the page's colours; every figure can be saved as SVG, always on white.
+
+// Paul Tol's bright scheme, with a yellow and a cyan that can be seen on white
+const HUES = ["#4477aa", "#ee6677", "#228833", "#c0a020", "#3fb5d8", "#aa3377", "#8a8a8a"];
+// light enough everywhere for dark numbers, on light and dark pages
+const SCALE = [
+  [0, "#fff6d8"],
+  [0.5, "#a9d9b0"],
+  [1, "#4fa3c7"],
+];
+const DIVERGING = [
+  [0, "#e98a76"],
+  [0.5, "#f7f7f5"],
+  [1, "#6aaede"],
+];
+const INK = "#10151a";
+const DASHES = ["solid", "dash", "dot"];
+const SYMBOLS = ["circle", "square", "diamond"];
+const PAPER = { text: "#1c2430", line: "#d3d9df", ground: "#ffffff" };
+
+// The looks of a row stay the same whichever rows are hidden.
+function looks(row) {
+  const place = board().rows.indexOf(row);
+  const round = Math.floor(place / HUES.length) % DASHES.length;
+  return { color: HUES[place % HUES.length], dash: DASHES[round], symbol: SYMBOLS[round] };
+}
+
+// High enough for a legend with all of them, which would scroll else.
+function legendHeight(rows) {
+  return Math.max(440, 130 + 25 * rows.length);
+}
+
+function paint(layout, colours, ground) {
+  const axis = { gridcolor: colours.line, zerolinecolor: colours.line, linecolor: colours.line, automargin: true };
+  const painted = {
+    margin: { l: 60, r: 20, t: 20, b: 50 },
+    hoverlabel: { namelength: -1 },
+    ...layout,
+    legend: { tracegroupgap: 0, ...layout.legend },
+    paper_bgcolor: ground,
+    plot_bgcolor: ground,
+    font: { color: colours.text, size: 13 },
+  };
+  for (const name of ["xaxis", "yaxis"]) {
+    painted[name] = { ...axis, ...layout[name] };
+    if (layout[name]?.title) painted[name].title = { font: { size: 13 }, ...layout[name].title };
+  }
+  return painted;
+}
+
+function screenColours() {
+  const style = getComputedStyle(document.documentElement);
+  return { text: style.getPropertyValue("--text").trim(), line: style.getPropertyValue("--line").trim() };
+}
+
+// A figure with its SVG button; drawn when it is in the page, since plotly asks for its width.
+function figure({ title, name, traces, layout, height = 420, remark }) {
+  const place = el("div", { class: "plot", role: "img", "aria-label": title, style: `height:${height}px` });
+  const saveSvg = () =>
+    Plotly.downloadImage(
+      {
+        data: traces,
+        layout: paint(
+          { ...layout, title: { text: title, font: { size: 15 } }, margin: { t: 50, l: 60, r: 20, b: 50 } },
+          PAPER,
+          PAPER.ground,
+        ),
+      },
+      {
+        format: "svg",
+        filename: fileName(name, "svg").replace(/\.svg$/, ""),
+        width: Math.max(700, place.clientWidth),
+        height,
+      },
+    );
+  drawLater.push(() =>
+    Plotly.newPlot(place, traces, paint(layout, screenColours(), "rgba(0,0,0,0)"), {
+      responsive: true,
+      displayModeBar: false,
+    }),
+  );
+  return el(
+    "section",
+    {},
+    el("h2", {}, title),
+    remark ? note(remark) : "",
+    el(
+      "figure",
+      {},
+      el("div", { class: "tools" }, el("button", { class: "svg", onclick: saveSvg }, "SVG", " \u2193")),
+      place,
+    ),
+  );
+}
+
+const drawLater = [];
+
+function drawAll() {
+  for (const draw of drawLater.splice(0)) draw();
+}
+
+/* A heat map of rows x columns with its numbers in it; `middle` 0 for differences.
+   values: rows x columns, null where there is none. */
+function heatMap({ title, name, rows, columns, values, differences = false, digits = 1, remark, xTitle }) {
+  const flat = values.flat().filter((value) => value !== null);
+  const reach = Math.max(...flat.map(Math.abs), 0.01);
+  const trace = {
+    type: "heatmap",
+    z: values,
+    x: columns,
+    y: rows,
+    xgap: 1,
+    ygap: 1,
+    hoverongaps: false,
+    text: values.map((line) => line.map((value) => fixed(value, digits))),
+    texttemplate: columns.length <= 16 ? "%{text}" : undefined,
+    textfont: { size: 12, color: INK },
+    hovertemplate: "%{y}<br>%{x}: %{text}<extra></extra>",
+    colorscale: differences ? DIVERGING : SCALE,
+    ...(differences ? { zmin: -reach, zmax: reach } : {}),
+    colorbar: { thickness: 12, outlinewidth: 0 },
+  };
+  const layout = {
+    xaxis: {
+      type: "category",
+      side: "top",
+      tickangle: columns.length > 8 ? -45 : "auto",
+      showgrid: false,
+      ...(xTitle && columns.length <= 8 ? { title: { text: xTitle } } : {}), // slanted names would run into it
+    },
+    yaxis: { type: "category", autorange: "reversed", showgrid: false, ticksuffix: " " },
+    margin: { l: 60, r: 10, t: 40, b: 10 },
+  };
+  return figure({ title, name, traces: [trace], layout, height: 130 + 27 * rows.length, remark });
+}

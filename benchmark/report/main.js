@@ -1,0 +1,157 @@
+// The frame: header, views, what happens when the address changes.
+
+const VIEWS = {
+  leaderboard: ["Leaderboard", leaderboardView],
+  subsets: ["Subsets", subsetsView],
+  classes: ["Classes", classesView],
+  conditions: ["Conditions", conditionsView],
+  confusion: ["Confusion", confusionView],
+  failures: ["Failures", failuresView],
+  sensors: ["Sensors", sensorsView],
+  cost: ["Cost", costView],
+  training: ["Training", trainingView],
+  pictures: ["Pictures", picturesView],
+  notes: ["Notes", notesView],
+};
+
+const darkWanted = matchMedia("(prefers-color-scheme: dark)");
+
+function applyTheme() {
+  document.documentElement.dataset.theme = state.theme || (darkWanted.matches ? "dark" : "light");
+}
+
+function themeButton() {
+  const other = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
+  return el(
+    "button",
+    { id: "theme", onclick: () => go({ theme: other }) },
+    `${other[0].toUpperCase()}${other.slice(1)} page`,
+  );
+}
+
+// Which rows are shown: a box per row, in the address as the hidden ones.
+function rowFilter() {
+  const off = hidden();
+  const box = (row) =>
+    el(
+      "label",
+      {},
+      el("input", {
+        type: "checkbox",
+        id: `row-${short(row)}`,
+        checked: off.has(short(row)) ? null : "",
+        onchange: (event) => {
+          const now = hidden();
+          if (event.target.checked) now.delete(short(row));
+          else now.add(short(row));
+          go({ hide: [...now].sort().join(".") });
+        },
+      }),
+      " ",
+      row.name,
+    );
+  const all = el("button", { id: "rows-all", onclick: () => go({ hide: "" }) }, "all");
+  const none = el(
+    "button",
+    { id: "rows-first", onclick: () => go({ hide: board().rows.slice(1).map(short).sort().join(".") }) },
+    "first only",
+  );
+  const text = `Methods (${shownRows().length} of ${board().rows.length})`;
+  const open = document.querySelector("details.rows")?.open;
+  return el(
+    "details",
+    { class: "rows", open: open ? "" : null },
+    el("summary", { id: "rows" }, text),
+    el("div", {}, el("div", { class: "tools" }, all, none), ...board().rows.map(box)),
+  );
+}
+
+function drawFilters() {
+  const filters = document.getElementById("filters");
+  const parts = [];
+  if (DATA.datasets.length) {
+    parts.push(
+      choice(
+        "data",
+        "Dataset",
+        DATA.datasets.map((entry) => [entry.name, entry.name]),
+        dataset().name,
+        FRESH,
+      ),
+    );
+    if (dataset().boards.length > 1) {
+      parts.push(
+        choice(
+          "board",
+          "Protocol",
+          dataset().boards.map((entry, place) => [String(place), entry.title]),
+          state.board,
+          { ...FRESH, data: state.data },
+        ),
+      );
+    }
+    parts.push(rowFilter());
+  }
+  filters.replaceChildren(...parts, themeButton());
+  document.getElementById("views").replaceChildren(
+    ...Object.entries(VIEWS).map(([key, [text]]) =>
+      el(
+        "a",
+        {
+          href: address({ view: key }),
+          id: `view-${key}`,
+          "aria-current": key === state.view ? "page" : null,
+        },
+        text,
+      ),
+    ),
+  );
+}
+
+function emptyPage() {
+  return el(
+    "section",
+    {},
+    el("h2", {}, "Nothing to show yet"),
+    absent(
+      "There is no run record that could be read. Train and score a method, then make this page again:",
+      "make bench && make report",
+    ),
+    remarksList(),
+  );
+}
+
+function render() {
+  state = readState();
+  if (!(state.view in VIEWS)) state.view = DEFAULTS.view;
+  applyTheme();
+  const focused = document.activeElement?.id;
+  drawFilters();
+  const main = document.getElementById("main");
+  main.querySelectorAll(".plot").forEach((plot) => Plotly.purge(plot));
+  if (!DATA.datasets.length) main.replaceChildren(emptyPage());
+  else if (!shownRows().length) main.replaceChildren(absent("All methods are hidden; choose some under Methods."));
+  else main.replaceChildren(...[VIEWS[state.view][1]()].flat().filter(Boolean));
+  drawAll();
+  if (focused) document.getElementById(focused)?.focus();
+  document.body.dataset.shown = location.hash || "#"; // tests wait for it
+}
+
+document.getElementById("made").textContent = `report of ${DATA.made.replace("T", " ").replace("+00:00", " UTC")}`;
+document.getElementById("skip").addEventListener("click", (event) => {
+  event.preventDefault(); // the address belongs to the choices
+  document.getElementById("main").focus();
+});
+// The list of methods lies over the page: a click beside it or Escape closes it.
+function closeRows(event) {
+  const box = document.querySelector("details.rows");
+  if (!box?.open || (event.type === "click" ? box.contains(event.target) : event.key !== "Escape")) return;
+  box.open = false;
+  if (event.type === "keydown") document.getElementById("rows").focus();
+}
+
+addEventListener("click", closeRows);
+addEventListener("keydown", closeRows);
+addEventListener("hashchange", render);
+darkWanted.addEventListener("change", render);
+render();

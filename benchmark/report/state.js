@@ -1,0 +1,130 @@
+"use strict";
+// What the page shows: the data, and the reader's choices, which live in the address after the #.
+
+const DATA = JSON.parse(document.getElementById("data").textContent);
+const DEFAULTS = {
+  view: "leaderboard",
+  data: "",
+  board: "0",
+  hide: "",
+  theme: "",
+  subset: "",
+  condition: "all",
+  measure: "miou",
+  against: "",
+  row: "",
+  seed: "",
+  share: "truth",
+  part: "0",
+  cost: "",
+  headline: "Average",
+  curve: "val/average_miou",
+  scene: "",
+};
+// Another dataset or protocol has other rows, subsets, classes and scenes.
+const FRESH = Object.fromEntries(
+  ["data", "board", "hide", "subset", "condition", "measure", "against", "row", "seed", "part", "scene"].map((key) => [
+    key,
+    DEFAULTS[key],
+  ]),
+);
+
+function readState() {
+  const given = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
+  return Object.fromEntries(Object.entries(DEFAULTS).map(([key, value]) => [key, given[key] ?? value]));
+}
+
+let state = readState();
+
+// The address of a state; what is as by default is left out.
+function address(changes) {
+  const wanted = { ...state, ...changes };
+  const words = new URLSearchParams();
+  for (const key of Object.keys(DEFAULTS)) if (wanted[key] !== DEFAULTS[key]) words.set(key, wanted[key]);
+  return "#" + words;
+}
+
+function go(changes) {
+  location.hash = address(changes);
+}
+
+function dataset() {
+  return DATA.datasets.find((entry) => entry.name === state.data) ?? DATA.datasets[0];
+}
+
+function board() {
+  const boards = dataset().boards;
+  return boards[Number(state.board)] ?? boards[0];
+}
+
+function short(row) {
+  return row.id.slice(0, 8);
+}
+
+function hidden() {
+  return new Set(state.hide.split(".").filter(Boolean));
+}
+
+function shownRows() {
+  const off = hidden();
+  return board().rows.filter((row) => !off.has(short(row)));
+}
+
+// The chosen row, if it is shown, else the first one.
+function chosenRow(key = "row") {
+  return shownRows().find((row) => short(row) === state[key]) ?? shownRows()[0];
+}
+
+// The chosen subset's place, by default the full set.
+function subsetPlace() {
+  const place = board().subsets.indexOf(state.subset);
+  return place < 0 ? board().subsets.length - 1 : place;
+}
+
+function conditionPlace() {
+  return Math.max(0, board().conditions.indexOf(state.condition));
+}
+
+function mean(values) {
+  return values.length && values.every((value) => value !== null)
+    ? values.reduce((a, b) => a + b, 0) / values.length
+    : null;
+}
+
+// Standard deviation over seeds (n - 1); null of a single one.
+function deviation(values) {
+  const middle = mean(values);
+  if (middle === null || values.length < 2) return null;
+  return Math.sqrt(values.reduce((sum, value) => sum + (value - middle) ** 2, 0) / (values.length - 1));
+}
+
+function fixed(value, digits = 2) {
+  return value === null || value === undefined ? "-" : value.toFixed(digits).replace(/^-(0\.?0*)$/, "$1");
+}
+
+function withSpread(value, std, digits = 2) {
+  return (
+    fixed(value, digits) + (value === null || std === null || std === undefined ? "" : " \u00b1 " + fixed(std, digits))
+  );
+}
+
+function clipped(text, length = 34) {
+  return text.length > length ? text.slice(0, length - 1) + "\u2026" : text;
+}
+
+// Measures of a subset: mIoU, mF1, OA, and each class by its place among the averaged ones.
+function measures() {
+  const classes = board().averaged.map((label, place) => [`class:${place}`, `IoU ${board().labels[label]}`]);
+  return [["miou", "mIoU"], ["mf1", "mF1"], ["oa", "OA"], ...classes];
+}
+
+function measureName() {
+  return (measures().find(([key]) => key === state.measure) ?? measures()[0])[1];
+}
+
+// Scores of a row, one per seed, in per cent.
+function scores(row, measure, condition, subset) {
+  const known = measures().some(([key]) => key === measure) ? measure : "miou";
+  if (!known.startsWith("class:")) return row[known].map((seed) => seed[condition][subset]);
+  return row.iou.map((seed) => seed[condition][subset][Number(known.slice(6))]);
+}
