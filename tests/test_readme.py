@@ -65,7 +65,7 @@ def test_make_bench_and_what_follows_it(tmp_path: Path) -> None:
     content = json.loads(page.split('id="data">')[1].split("</script>")[0])
     board = next(entry for entry in content["datasets"] if entry["name"] == "miniature")["boards"][0]
     (own,) = [row for row in board["rows"] if "max_steps" in row["overrides"]]
-    assert own["runs"][0]["local"] and own["training"][0]["train/loss"]["step"]
+    assert own["runs"][0]["local"] and own["training"][0]["val/average_miou"]["step"]
     assert [list(scene["rows"]) for scene in board["gallery"]["scenes"]] == 3 * [[own["id"]]]
     anew = make("make examples", *places, f"RUN={run}", "SCENES=2_14")
     assert anew.returncode == 0, anew.stderr[-3000:]
