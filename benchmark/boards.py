@@ -49,22 +49,22 @@ def chosen_records(runs: Path, data: str) -> dict[str, Choice]:
     Raises:
         UserError: there are no records.
     """
-    by_data, unread = _read(runs)
+    by_data, unread = read_by_data(runs)
     if data and data not in by_data:
         have = ", ".join(sorted(by_data)) or "none at all"
         raise UserError(f"No run record of {data!r} below {runs}; there are records of: {have}.")
     if not by_data:
         raise UserError(f"No run record below {runs}; make one with: make bench")
-    return {name: _choose(name, by_data[name], unread) for name in ([data] if data else sorted(by_data))}
+    return {name: choose(name, by_data[name], unread) for name in ([data] if data else sorted(by_data))}
 
 
 def records_among(runs: Path, datasets: Collection[str]) -> dict[str, Choice]:
     """As `chosen_records`, of those of the named datasets that have records."""
-    by_data, unread = _read(runs)
-    return {name: _choose(name, members, unread) for name, members in by_data.items() if name in datasets}
+    by_data, unread = read_by_data(runs)
+    return {name: choose(name, members, unread) for name, members in by_data.items() if name in datasets}
 
 
-def _read(runs: Path) -> tuple[dict[str, list[Record]], list[tuple[str, str]]]:
+def read_by_data(runs: Path) -> tuple[dict[str, list[Record]], list[tuple[str, str]]]:
     """Records of RUNS together with the published ones, by dataset, and (dataset, sentence) of what was left out."""
     records, unread = search_records([root for root in (runs, PUBLISHED) if root.exists()])
     for _, text in unread:
@@ -75,7 +75,7 @@ def _read(runs: Path) -> tuple[dict[str, list[Record]], list[tuple[str, str]]]:
     return by_data, unread
 
 
-def _choose(name: str, members: Sequence[Record], unread: Sequence[tuple[str, str]]) -> Choice:
+def choose(name: str, members: Sequence[Record], unread: Sequence[tuple[str, str]] = ()) -> Choice:
     """Records that may stand in one table; what does not say its dataset any more is named beside every one."""
     left_out = [text for data, text in unread if data in ("", name)]
     return Choice(one_configuration(one_fingerprint(name, members, left_out), left_out), left_out)

@@ -16,10 +16,11 @@ from usererror import UserError
 LEVEL, SEED = 95.0, 0  # as `make compare` has them
 
 
-def chance(rows: Sequence[Row], samples: int) -> dict[str, Any]:
+def chance(rows: Sequence[Row], samples: int, left_out: list[str]) -> dict[str, Any]:
     """Bootstrap percentiles, see `benchmark.intervals`.
 
     A row takes part if all its seeds have counts per scene: the interval must be one of the means beside it.
+    `left_out` gains a sentence for each record whose counts per scene are damaged.
 
     Returns:
         `rows`: {group: {measure: [low, high]}} of the rows that have counts per scene, `pairs`: one line per pair and
@@ -29,7 +30,7 @@ def chance(rows: Sequence[Row], samples: int) -> dict[str, Any]:
     if not samples:
         return nothing | {"reason": "The report was made without intervals (--samples 0)."}
     whole = [row for row in rows if all((record.path / SCENES).exists() for record in row.members)]
-    kept, units = with_units(whole)
+    kept, units = with_units(whole, left_out)
     seeds = {row.group: len(row.members) for row in rows}
     complete = [len(row.members) == seeds[row.group] for row in kept]  # a damaged seed has been named
     kept, units = list(compress(kept, complete)), list(compress(units, complete))

@@ -22,8 +22,6 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         Path(arguments.runs).expanduser(), arguments.data, arguments.samples, Path(arguments.complexity).expanduser()
     )
     path = write_texts(Path(arguments.out).expanduser(), {PAGE: build_page(content)})[0]
-    for remark in content["remarks"]:
-        print(f"Left out: {remark}")
     boards = [board for data in content["datasets"] for board in data["boards"]]
     runs = sum(len(row["seeds"]) for board in boards for row in board["rows"])
     if not runs:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ import numpy as np
 
 from benchmark import boards
 from benchmark.leaderboard import CONTROL, SUMMARIES, footnote, leaderboard
-from benchmark.records import Record, find_records
+from benchmark.records import Record
 from benchmark.report.chance import chance
 from benchmark.report.costs import costs
 from benchmark.report.pictures import ROOM, fit, gallery
@@ -22,8 +20,6 @@ from benchmark.report.sensors import sensors
 from benchmark.report.training import curves, run_directory
 from benchmark.result import ALL
 from benchmark.rows import Row, rows_of, sections
-
-UNFIT = (KeyError, TypeError, ValueError, IndexError, AttributeError)  # what a manifest of another program raises
 
 
 def gather(runs: Path, data: str, samples: int, complexity: Path) -> dict[str, Any]:
@@ -39,18 +35,16 @@ def gather(runs: Path, data: str, samples: int, complexity: Path) -> dict[str, A
         `made` (time), `datasets` (name, fingerprint, costs, boards; see `_board`), most records first, and `remarks`
         (what was left out, and why).
     """
-    records, remarks = find_records([root for root in (runs, boards.PUBLISHED) if root.exists()])
-    by_data: dict[str, list[Record]] = {}
-    for record in records:
-        if problem := _problem(record):
-            remarks.append(f"The manifest of {record.path} does not fit its counts ({problem}).")
-        elif data in ("", record.manifest["data"]):
-            by_data.setdefault(record.manifest["data"], []).append(record)
+    by_data, unread = boards.read_by_data(runs)
+    remarks = [text for _, text in unread]
     if data and data not in by_data:
-        remarks.append(f"There is no run record of {data}.")
+        boards.say_left_out(f"there is no run record of {data}.", remarks)
     apart = {}
     for name in sorted(by_data, key=lambda name: (-len(by_data[name]), name)):
-        apart[name] = sections(rows_of(_heard(remarks, boards.one_fingerprint, name, by_data[name])))
+        if data in ("", name):
+            choice = boards.choose(name, by_data[name])
+            remarks += choice.left_out
+            apart[name] = sections(rows_of(choice.records))
     datasets = []
     for name, parts in apart.items():
         shown = [_board(title, rows, samples, remarks) for title, rows in parts.items()]
@@ -89,8 +83,8 @@ def _board(title: str, rows: Sequence[Row], samples: int, remarks: list[str]) ->
             }
             for row in ranked
         ],
-        "chance": _heard(remarks, chance, ranked, samples),
-        "sensors": _heard(remarks, sensors, ranked),
+        "chance": chance(ranked, samples, remarks),
+        "sensors": sensors(ranked, remarks),
         "gallery": gallery(ranked, remarks),
     }
 
@@ -122,30 +116,3 @@ def _about(record: Record) -> dict[str, Any]:
         "commit": str(git.get("commit", ""))[:10] + (" with changes" if git.get("dirty") else ""),
         "local": run_directory(record) is not None,
     }
-
-
-def _problem(record: Record) -> str:
-    """Why a record cannot be scored; empty if it can."""
-    try:
-        convention, regions = record.convention, record.manifest["convention"]["regions"]
-        for name in ("variant", "backbone", "data", "group", "fingerprint", "created"):
-            if not isinstance(record.manifest[name], str):
-                return f"{name} is no text"
-        if len(convention.outputs) != record.counts.shape[-1]:
-            return "another number of outputs"
-        record.scores()
-        str(record.manifest["protocol"]["name"] + "")
-        [record.labels[label] for label in (*convention.averaged, *convention.outputs)]
-        [record.regions.index(name) for name in regions or ()]
-    except UNFIT as error:
-        return f"{type(error).__name__}: {error}"
-    return ""
-
-
-def _heard(remarks: list[str], function: Callable[..., Any], *arguments: Any) -> Any:
-    """The answer of a function of the table commands, and what it prints of rows it leaves out, as remarks."""
-    said = io.StringIO()
-    with redirect_stdout(said):
-        answer = function(*arguments)
-    remarks += [line.removeprefix("Left out: ") for line in said.getvalue().splitlines()]
-    return answer

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmark.boards import say_left_out
 from benchmark.examples import FOLDER, INDEX
 from benchmark.report.training import run_directory
 from benchmark.rows import Row
@@ -40,7 +41,9 @@ def gallery(rows: Sequence[Row], remarks: list[str]) -> dict[str, Any]:
                 _add_run(found, folder, index, row.group, int(record.manifest["seed"]))
                 shared = shared or _legend(index)
             except UNREADABLE as error:
-                remarks.append(f"The pictures in {folder} cannot be read ({error}); make them again: make examples.")
+                say_left_out(
+                    f"The pictures in {folder} cannot be read ({error}); make them again: make examples.", remarks
+                )
                 continue
             break
     return {**shared, "scenes": [{"id": name, **scene} for name, scene in found.items()]} if found else {}
@@ -60,7 +63,7 @@ def fit(named: Sequence[tuple[str, dict[str, Any]]], room: int, remarks: list[st
                     room -= size
                     chosen.append(scene)
                 else:
-                    remarks.append(f"Pictures of {data}, scene {scene['id']}: the page would become too large.")
+                    say_left_out(f"Pictures of {data}, scene {scene['id']}: the page would become too large.", remarks)
     for one, chosen in zip(galleries, kept, strict=True):
         if not chosen:
             one.clear()

@@ -18,8 +18,10 @@ from benchmark.worth import FAILURES, class_names, complete_rows, crossing_table
 CURVE = np.linspace(0, 1, 51)
 
 
-def sensors(rows: Sequence[Row]) -> dict[str, Any]:
+def sensors(rows: Sequence[Row], left_out: list[str]) -> dict[str, Any]:
     """Shapley values, interactions and expected scores of the rows of one board; the empty set scores 0.
+
+    `left_out` gains a sentence for each row that lacks a score.
 
     Returns:
         `letters`, `pairs`, `classes` (mIoU first), `p` (failure probabilities of the curves), `failures` (those of the
@@ -27,7 +29,7 @@ def sensors(rows: Sequence[Row]) -> dict[str, Any]:
         std of the expected mIoU at every p, `expected`: [mean, std] at the published probabilities}}, `crossings`.
         Empty without a row that has a score of every subset.
     """
-    kept = complete_rows(rows)
+    kept = complete_rows(rows, left_out)
     if not kept:
         return {}
     letters, _ = masks(kept[0].first.subsets)

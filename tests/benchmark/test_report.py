@@ -160,12 +160,18 @@ def test_a_picture_outside_its_folder_is_not_read(tmp_path: Path) -> None:
     assert "is no file name" in content["remarks"][0]
 
 
+def altered(runs: Path, variant: str, **changes: Any) -> None:
+    """A whole record with entries of another program in its manifest."""
+    manifest = toy_record(runs, variant).path / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | changes))
+
+
 def test_what_cannot_be_shown_is_named(tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     toy_record(runs, "good", result=toy_result(0.7, scenes=1, blocks=1))
     toy_record(runs, "elsewhere", fingerprint="e" * 64, created="2025-01-01")
-    toy_record(runs, "strange", convention={"outputs": [0, 1, 9], "averaged": [0, 1], "ignored": [], "absent": "zero"})
-    toy_record(runs, "bare", protocol={})
+    altered(runs, "strange", convention={"outputs": [0, 1, 9], "averaged": [0, 1], "ignored": [], "absent": "zero"})
+    altered(runs, "bare", protocol={})
     toy_record(runs, "broken")
     (runs / "broken" / "0" / "record" / "summary.npz").write_bytes(b"PK cut")
     toy_record(runs, "old")
