@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -62,7 +63,7 @@ def _board(title: str, rows: Sequence[Row], samples: int, remarks: list[str]) ->
     table = leaderboard(records)
     lines = {row.group: leaderboard(row.members).iloc[0] for row in rows}
     ranked = sorted(rows, key=lambda row: -np.nan_to_num(lines[row.group]["Average"], nan=-np.inf))
-    backbones = {row.first.manifest["backbone"] for row in rows}
+    encoders = Counter(method for method, _ in {(row.method, row.first.manifest["backbone"]) for row in rows})
     return {
         "title": title,
         "subsets": list(first.subsets),
@@ -72,7 +73,7 @@ def _board(title: str, rows: Sequence[Row], samples: int, remarks: list[str]) ->
         "note": footnote(table, records),
         "rows": [
             {
-                **_identity(row, len(backbones) > 1),
+                **_identity(row, encoders[row.method] > 1),
                 "summary": {
                     name: [rounded(lines[row.group][part]) for part in (name, f"{name} std")] for name in SUMMARIES
                 },
@@ -90,7 +91,7 @@ def _board(title: str, rows: Sequence[Row], samples: int, remarks: list[str]) ->
 
 
 def _identity(row: Row, with_backbone: bool) -> dict[str, Any]:
-    """Who the row is; `name` leaves out a backbone that all rows share."""
+    """Who the row is; `name` holds the backbone of a method that stands in the board with several."""
     manifest = row.first.manifest
     mark = CONTROL if manifest.get("control", False) else ""
     parts = [row.method + mark, manifest["backbone"] if with_backbone else "", row.overrides, row.tag]

@@ -160,6 +160,16 @@ def test_a_picture_outside_its_folder_is_not_read(tmp_path: Path) -> None:
     assert "is no file name" in content["remarks"][0]
 
 
+def test_a_row_is_named_after_its_encoder_only_where_its_method_has_several(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    toy_record(runs, "alpha")
+    toy_record(runs, "alpha", 1, identity="alpha-large", group="alpha-large", backbone="pvt_v2_b2")
+    toy_record(runs, "beta", backbone="none")
+    (data,) = gather(runs, "", 0, tmp_path)["datasets"]
+    names = sorted(row["name"] for row in data["boards"][0]["rows"])
+    assert names == ["alpha pvt_v2_b0", "alpha pvt_v2_b2", "beta"]
+
+
 def altered(runs: Path, variant: str, **changes: Any) -> None:
     """A whole record with entries of another program in its manifest."""
     manifest = toy_record(runs, variant).path / "manifest.json"
