@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from benchmark.picture import modality_picture
+from benchmark.picture import file_stem, modality_picture
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -49,8 +49,8 @@ def draw(
         height, width = next(iter(shares.values())).shape
         modalities = list(dict.fromkeys(m for _, m in shares))
         pictures = {m: modality_picture(cli, scenes[scene], m, height, width) for m in modalities}
-        name = scene.replace("/", "_")  # DELIVER's ids are paths
-        save(share_maps(pictures, shares), f"Robustness, scene {scene}: {run}", out / f"robustness_{name}.png")
+        path = out / f"robustness_{file_stem(scene)}.png"
+        save(share_maps(pictures, shares), f"Robustness, scene {scene}: {run}", path)
 
 
 def save(figure: Figure, title: str, path: Path) -> None:

@@ -62,6 +62,11 @@ def test_scenes(cli: BenchCLI, ids: Sequence[str]) -> list[Scene]:
     return [scenes[name] for name in ids] if ids else list(scenes.values())
 
 
+def file_stem(scene_id: str) -> str:
+    """A scene's id as the name of one file; DELIVER's ids are paths."""
+    return scene_id.replace("/", "_")
+
+
 def corner(scene: Scene, side: int = LARGEST) -> Scene:
     """The upper left part of a scene, at most `side` px a side."""
     return replace(scene, height=min(scene.height, side), width=min(scene.width, side))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmark.picture import corner, load_run, present_modalities, test_scenes, windows_of
+from benchmark.picture import corner, file_stem, load_run, present_modalities, test_scenes, windows_of
 from benchmark.subsets import modality_subsets, subset_name
 from usererror import UserError
 
@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         if not paintings and len(present_modalities(cli, scene)) > 1:
             raise UserError(f"{cli.cell.variant} paints no missing modality; methods of the GEMMNet family do.")
         out.mkdir(parents=True, exist_ok=True)
-        draw(cli, scene, paintings, out / f"{scene.id}.png")
+        draw(cli, scene, paintings, out / f"{file_stem(scene.id)}.png")
         rows += [
             (scene.id, entry.missing, subset_name(entry.source, cli.datamodule.letters), entry.l1, entry.psnr)
             for entry in paintings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from math import inf, log10
 from pathlib import Path
 from types import SimpleNamespace
@@ -98,6 +99,15 @@ def test_pictures_and_table_of_a_trained_run(tiny_stores: Path, tmp_path: Path, 
     assert all(0 < float(row["l1"]) < 2 * REACH for row in rows)
     assert main(["synthesised", "--run", str(run), "--scenes", "six"]) == 2
     assert "no test scene; there are: three, four, five" in capsys.readouterr().err
+
+
+def test_ids_that_are_paths_become_names(tiny_stores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cli = cell(tiny_stores, 0.0)
+    scene = replace(cli.datamodule.splits["test"][0], id="night/test/0001")
+    monkeypatch.setattr(synthesised, "load_run", lambda run: cli)
+    monkeypatch.setattr(synthesised, "test_scenes", lambda cli, ids: [scene])
+    synthesised.run(SimpleNamespace(run=str(tmp_path), scenes="", out=""), [])
+    assert {path.name for path in (tmp_path / "synthesised").iterdir()} == {"night_test_0001.png", synthesised.SCORES}
 
 
 def test_methods_that_paint_nothing_say_so(tiny_stores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
