@@ -20,7 +20,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 
 from benchmark.cell import Cell, git_state, identity, run_directory
 from benchmark.evaluation import MissingModalityEvaluation
-from benchmark.names import CONFIGS, WANDB_PROJECT
+from benchmark.names import CONFIGS, NO_BACKBONE, WANDB_PROJECT
 from datamodules.base import SceneDataModule
 from methods.base import AnyModalitySegmenter
 from usererror import UserError
@@ -112,7 +112,7 @@ class BenchCLI(LightningCLI):
         self.resolved: dict[str, Any] = yaml.safe_load(self.parser.dump(self.config))
         self.identity, self.group = identity(self.resolved, self.datamodule.store.fingerprint)
         model_args = self.resolved["model"]["init_args"]
-        self.backbone = str(model_args.get("backbone", "none"))
+        self.backbone = str(model_args.get("backbone", NO_BACKBONE))
         request = self.request
         self.run_dir = self._fixed_run_dir or run_directory(
             request.runs, request.data, self.cell.variant, self.backbone, self.seed, self.identity

@@ -11,13 +11,13 @@ import numpy as np
 
 from benchmark.leaderboard import MARK
 from benchmark.metrics import Scores, summarise
+from benchmark.names import NO_BACKBONE
 from benchmark.records import Record
 from benchmark.reported import REPORTED, Cell, read_rows
 
 SUITE = "suite.csv"
 SUMMARIES = ("Average", "Top-1", "Last-1")
 ANY = "*"
-NO_BACKBONE = "none"  # in the manifest of a method that has no choice of encoder
 
 
 @dataclass

@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / "configs"
 DEFAULT_RUNS = "results/runs"
 DEFAULT_STORE = "data/stores"
+NO_BACKBONE = "none"  # stands for the encoder of a method that has no choice of one
 LOGGERS = ("csv", "wandb")
 WANDB_PROJECT = "imss-bench"
 BACKBONES = ("pvt_v2_b0", "pvt_v2_b2", "resnet50")

@@ -14,7 +14,7 @@ from benchmark import names
 from benchmark.building import configuration, instantiate
 from benchmark.leaderboard import CONTROL
 from benchmark.pages import latex, markdown
-from benchmark.shapes import Inputs, inputs
+from benchmark.shapes import Shapes, shapes
 from benchmark.subsets import subset_name
 from benchmark.texts import write_texts
 from usererror import UserError
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from benchmark.cost import Cost, Timing
     from methods.base import AnyModalitySegmenter
 
-NO_BACKBONE = "none"  # as in run records: a method that has no choice of encoder
 COUNTED = (
     "Counted on the built modules, batch 1. Parameters in millions: all, frozen weights included; trained; those that "
     "the logits of any subset are made from. GMAC: 1e9 multiply-accumulates of matrix products, convolutions and "
@@ -42,7 +41,7 @@ class Setting:
 
     method: str
     section: dict[str, Any]
-    given: Inputs
+    given: Shapes
     backbone: str
     control: bool
 
@@ -108,8 +107,8 @@ def setting(method: str, arguments: argparse.Namespace, overrides: Sequence[str]
     words = (*overrides, *(("--data.init_args.window", arguments.side) if arguments.side else ()))
     parsed = configuration(method, arguments.data, arguments.protocol, arguments.backbone, words)
     section = parsed["model"]
-    given = inputs(arguments.data, parsed["data"]["init_args"], Path(arguments.store))
-    backbone = str(section["init_args"].get("backbone", NO_BACKBONE))
+    given = shapes(arguments.data, parsed["data"]["init_args"], Path(arguments.store))
+    backbone = str(section["init_args"].get("backbone", names.NO_BACKBONE))
     return Setting(method, section, given, backbone, parsed["cell"]["control"])
 
 

@@ -172,12 +172,6 @@ def read_scenes(record: Record) -> SceneCounts:
     return SceneCounts(scenes, counts)
 
 
-def find_records(roots: Iterable[Path]) -> tuple[list[Record], list[str]]:
-    """As `search_records`, without saying whose dataset was left out."""
-    records, left_out = search_records(roots)
-    return records, [text for _, text in left_out]
-
-
 def search_records(roots: Iterable[Path]) -> tuple[list[Record], list[tuple[str, str]]]:
     """All records below the roots, one per cell, and (dataset, sentence) for each that was left out.
 

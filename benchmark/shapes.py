@@ -14,7 +14,7 @@ from usererror import UserError
 
 
 @dataclass(frozen=True)
-class Inputs:
+class Shapes:
     """Channels and letters by modality, in the order of the table; K; side of the evaluation window in pixels."""
 
     channels: dict[str, int]
@@ -23,7 +23,7 @@ class Inputs:
     side: int
 
 
-def inputs(data: str, section: Mapping[str, Any], store: Path) -> Inputs:
+def shapes(data: str, section: Mapping[str, Any], store: Path) -> Shapes:
     """What the network of a cell is given.
 
     Args:
@@ -43,7 +43,7 @@ def inputs(data: str, section: Mapping[str, Any], store: Path) -> Inputs:
             raise UserError(f"{data}: modality {name!r} needs the raster {raster!r}; there is {', '.join(known)}.")
         chosen[name] = known[raster]
     outputs = [one for one in classes if not (one.clutter and section["clutter"] == "ignore")]
-    return Inputs(
+    return Shapes(
         {name: modality.channels for name, modality in chosen.items()},
         {name: modality.letter for name, modality in chosen.items()},
         len(outputs),

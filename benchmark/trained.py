@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.bench import load_state, selected_checkpoint
+from benchmark.building import instantiate
 from benchmark.evaluate import trained_run
 from benchmark.inputs import INPUTS, Inputs
 from usererror import UserError
@@ -48,7 +49,8 @@ def load(run_dir: Path, store: str = "") -> Trained:
     resolved, request = config["resolved"], config["request"]
     checkpoint, _ = selected_checkpoint(run_dir, resolved["cell"]["selection"])
     inputs = _inputs(run_dir, config, store)
-    model = _instance(resolved["model"], inputs.channels, len(inputs.outputs))
+    # without pretrained weights: the checkpoint brings its own
+    model = instantiate(resolved["model"], inputs.channels, len(inputs.outputs))
     load_state(model, checkpoint, resolved["cell"]["variant"])
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = model.eval().to(device, memory_format=torch.channels_last)  # as in evaluation
@@ -77,12 +79,3 @@ def _from_store(run_dir: Path, config: Mapping[str, Any], store: str) -> Inputs:
             f"on: name the folder of stores with --store. {error}"
         ) from error
     return Inputs.of(data, config["resolved"]["evaluation"]["stitching"])
-
-
-def _instance(section: Mapping[str, Any], channels: dict[str, int], outputs: int) -> AnyModalitySegmenter:
-    """The network of a run, without pretrained weights: the checkpoint brings its own."""
-    package, _, name = section["class_path"].rpartition(".")
-    arguments = dict(section["init_args"])
-    if "pretrained" in arguments:
-        arguments["pretrained"] = False
-    return getattr(import_module(package), name)(channels, outputs, **arguments)

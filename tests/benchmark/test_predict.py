@@ -13,7 +13,6 @@ import pytest
 import rasterio
 import rasterio.shutil
 import torch
-from rasterio.transform import from_origin
 
 from benchmark import predict
 from benchmark.__main__ import main
@@ -22,10 +21,10 @@ from benchmark.picture import load_run, predictions
 from benchmark.trained import Trained
 from datamodules.given import Expected
 from datamodules.store import Modality, SceneClass
+from tests.datamodules.placed import PLACE, write
 
 ROOT = Path(__file__).resolve().parents[2]
 IGN = ROOT.parent / "shared" / "samples" / "ign_rgb_nir_dsm"
-PLACE = from_origin(770550, 6277600, 0.2, 0.2)
 CLASSES = [
     SceneClass(0, "ground", (200, 160, 110)),
     SceneClass(1, "other", (0, 0, 0), clutter=True),
@@ -66,14 +65,6 @@ def use(monkeypatch: pytest.MonkeyPatch, stitching: Any) -> PixelNetwork:
     trained = Trained(model, Inputs(MODALITIES, CLASSES, [0, 2, 3], 64, 32, stitching), "pixels", "toy")
     monkeypatch.setattr("benchmark.trained.load", lambda run, store: trained)
     return model
-
-
-def write(path: Path, pixels: np.ndarray, **profile: Any) -> Path:
-    fields = {"crs": "EPSG:2154", "transform": PLACE, "driver": "GTiff"} | profile
-    size = {"count": len(pixels), "height": pixels.shape[1], "width": pixels.shape[2]}
-    with rasterio.open(path, "w", dtype=pixels.dtype, **size, **fields) as file:
-        file.write(pixels)
-    return path
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from benchmark import names
 from benchmark.measured import Runs
 from benchmark.published_cost import FILE, PARTS, PublishedCost, read_published
 from benchmark.reported import read_reported
-from benchmark.shapes import inputs
+from benchmark.shapes import shapes
 from benchmark.table_text import as_csv, as_latex, as_markdown
 from benchmark.tables import Table, build_tables
 from usererror import UserError
@@ -122,17 +122,17 @@ def test_named_data_is_known_without_a_store(
 ) -> None:
     channels, letters, outputs = expected
     section = {"modalities": list(channels), "clutter": clutter, "window": 96, "rasters": None}
-    given = inputs(data, section, tmp_path)
+    given = shapes(data, section, tmp_path)
     assert (given.channels, "".join(given.letters.values()), given.num_classes, given.side) == (
         channels,
         letters,
         outputs,
         96,
     )
-    assert inputs("potsdam", {**section, "modalities": ["dsm"], "rasters": {"dsm": "ndsm"}}, tmp_path).channels == {
+    assert shapes("potsdam", {**section, "modalities": ["dsm"], "rasters": {"dsm": "ndsm"}}, tmp_path).channels == {
         "dsm": 1
     }
     with pytest.raises(UserError, match="needs the raster 'sonar'"):
-        inputs(data, {**section, "modalities": ["sonar"]}, tmp_path)
+        shapes(data, {**section, "modalities": ["sonar"]}, tmp_path)
     with pytest.raises(UserError, match="mytown"):
-        inputs("mytown", section, tmp_path)
+        shapes("mytown", section, tmp_path)

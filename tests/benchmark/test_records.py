@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmark.metrics import Convention
-from benchmark.records import MANIFEST, SUMMARY, find_records, publish_record, read_record, write_record
+from benchmark.records import MANIFEST, SUMMARY, publish_record, read_record, search_records, write_record
 from benchmark.result import EvaluationResult
 from usererror import UserError
 
@@ -81,9 +81,9 @@ def test_damaged_records_are_named_and_left_out(tmp_path: Path, damage: object) 
     write_record(tmp_path / "good", manifest(), result())
     write_record(tmp_path / "bad", manifest(identity="i1"), result())
     damage(tmp_path / "bad")  # type: ignore[operator]
-    records, remarks = find_records([tmp_path])
+    records, remarks = search_records([tmp_path])
     assert [record.manifest["identity"] for record in records] == ["i0"]
-    assert len(remarks) == 1 and "bad" in remarks[0]
+    assert len(remarks) == 1 and "bad" in remarks[0][1]
     with pytest.raises(UserError, match="bad"):
         read_record(tmp_path / "bad")
 
@@ -97,15 +97,15 @@ def test_an_interrupted_write_leaves_no_record(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(np, "savez_compressed", fail)
     with pytest.raises(OSError, match="No space"):
         write_record(tmp_path / "r", manifest(), result(1))
-    assert find_records([tmp_path])[0] == []
+    assert search_records([tmp_path])[0] == []
 
 
 def test_two_records_of_one_cell_are_never_mixed(tmp_path: Path) -> None:
     write_record(tmp_path / "old", manifest(), result(0))
     write_record(tmp_path / "new", manifest(created="2026-02-01T00:00:00+00:00"), result(1))
-    records, remarks = find_records([tmp_path])
+    records, remarks = search_records([tmp_path])
     assert [record.path.name for record in records] == ["new"]
-    assert len(remarks) == 1 and "old" in remarks[0]
+    assert len(remarks) == 1 and "old" in remarks[0][1]
 
 
 def test_a_published_copy_scores_the_same_and_is_small(tmp_path: Path) -> None:
@@ -113,10 +113,10 @@ def test_a_published_copy_scores_the_same_and_is_small(tmp_path: Path) -> None:
     publish_record(tmp_path / "r", tmp_path / "published")
     assert read_record(tmp_path / "published").scores() == read_record(tmp_path / "r").scores()
     assert sorted(path.name for path in (tmp_path / "published").iterdir()) == [MANIFEST, SUMMARY]
-    assert find_records([tmp_path])[1] == [], "an identical copy is no conflict"
+    assert search_records([tmp_path])[1] == [], "an identical copy is no conflict"
 
 
 def test_runs_set_aside_and_evaluations_under_other_protocols_are_not_read(tmp_path: Path) -> None:
     write_record(tmp_path / "old-20260101T000000-x" / "record", manifest(identity="a"), result())
     write_record(tmp_path / "run" / "evaluations" / "best" / "record", manifest(identity="b"), result())
-    assert find_records([tmp_path]) == ([], [])
+    assert search_records([tmp_path]) == ([], [])

@@ -13,7 +13,7 @@ import pytest
 
 from benchmark.__main__ import main
 from benchmark.leaderboard import leaderboard, shown
-from benchmark.records import find_records
+from benchmark.records import search_records
 from tests.benchmark.browser import PROGRAM, Page, chromium
 from tests.benchmark.toy_report import METHODS, SIDE, toy_prediction, toy_runs
 
@@ -101,7 +101,7 @@ def test_every_view_by_clicks(page: Page) -> None:
 
 
 def test_the_leaderboard_is_that_of_the_tables(page: Page, runs: Path) -> None:
-    table = shown(leaderboard(find_records([runs])[0]), sign=" \u00b1 ")
+    table = shown(leaderboard(search_records([runs])[0]), sign=" \u00b1 ")
     cells = "(row) => [...row.cells].map((cell) => cell.innerText)"
     found = page.run(f"[...document.querySelectorAll('main table')[0].rows].map({cells})")
     heads, lines = found[0], [dict(zip(found[0], line, strict=True)) for line in found[1:]]

@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import rasterio
 from rasterio.transform import from_origin
 
 from datamodules.given import Expected, open_scene, parse_inputs
 from datamodules.store import Modality
 from datamodules.windows import Window
+from tests.datamodules.placed import PLACE, write
 from usererror import UserError
 
 RGB = Expected(Modality("rgb", "R", 3, "uint8", "counts", "optical"), [10.0, 20.0, 30.0], [2.0, 4.0, 5.0], False)
 NIR = Expected(Modality("nir", "N", 1, "uint8", "counts", "optical"), [0.0], [1.0], False)
 DSM = Expected(Modality("dsm", "D", 1, "float32", "m", "height_absolute"), [1.0], [2.0], True)
 EXPECTED = {"rgb": RGB, "dsm": DSM, "nir": NIR}
-PLACE = from_origin(770550, 6277600, 0.2, 0.2)
-
-
-def write(path: Path, pixels: np.ndarray, **profile: Any) -> Path:
-    fields = {"crs": "EPSG:2154", "transform": PLACE, "driver": "GTiff"} | profile
-    size = {"count": len(pixels), "height": pixels.shape[1], "width": pixels.shape[2]}
-    with rasterio.open(path, "w", dtype=pixels.dtype, **size, **fields) as file:
-        file.write(pixels)
-    return path
 
 
 def colours(seed: int, count: int, height: int = 40, width: int = 30) -> np.ndarray:
