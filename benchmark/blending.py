@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor
 
 from benchmark.band import Place, RowBand
-from datamodules.windows import covering_starts
 
 
 def tent(window: int) -> Tensor:
@@ -35,16 +32,16 @@ class Blend:
         """Take in one window.
 
         Args:
-            window: (row, col, height, width); what lies beyond the scene left, right or below is passed over.
+            window: (row, col, height, width); what lies beyond the scene is passed over.
             values: float outputs x height x width.
             valid: bool height x width; False keeps a pixel out.
         """
         row, col, height, width = window
-        left, right = max(0, -col), min(width, self.sums.values.shape[-1] - col)
-        weights = (self.weights * valid)[:, left:right]
+        top, left, right = max(0, -row), max(0, -col), min(width, self.sums.values.shape[-1] - col)
+        weights = (self.weights * valid)[top:, left:right]
         self.sums.reach(row + height)
-        here = self.sums.at((row, col + left, height, right - left))
-        here[:-1] += weights * values[:, :, left:right].double()
+        here = self.sums.at((row + top, col + left, height - top, right - left))
+        here[:-1] += weights * values[:, top:, left:right].double()
         here[-1] += weights
 
     def take(self, row: int) -> Tensor:
@@ -54,15 +51,3 @@ class Blend:
         means = sums[:-1] / sums[-1]
         self.sums.drop(row)
         return means
-
-
-def panels(width: int, window: int, stride: int, most: int) -> Iterator[tuple[int, int, list[int]]]:
-    """(first column, end, starts of all windows that touch it) of vertical panels of at most `most` columns.
-
-    Memory then does not grow with the width of a scene. Windows across the border of two panels are computed for both,
-    so that the map does not depend on where panels end.
-    """
-    starts = covering_starts(width, window, stride)
-    for left in range(0, width, most):
-        right = min(left + most, width)
-        yield left, right, [start for start in starts if start < right and start + window > left]

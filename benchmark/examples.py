@@ -10,7 +10,7 @@ import argparse
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,7 @@ FEW = 3  # scenes, evenly spread over the test scenes in their order: the same f
 READ = 512  # pixels a side of a scene that are predicted, or one window where that is larger
 DRAWN = 256  # pixels a side of a picture at most; larger ones are thinned evenly
 Array = npt.NDArray[Any]
+T = TypeVar("T")
 
 
 def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
@@ -38,10 +39,10 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     print(f"Examples: {run_dir / FOLDER}")
 
 
-def few(scenes: Sequence[Scene], number: int = FEW) -> list[Scene]:
-    """At most `number` scenes, evenly spread, the first and the last among them."""
-    places = np.linspace(0, len(scenes) - 1, min(number, len(scenes))).round().astype(int)
-    return [scenes[place] for place in places]
+def few(items: Sequence[T], number: int = FEW) -> list[T]:
+    """At most `number` items (scenes, for instance), evenly spread, the first and the last among them."""
+    places = np.linspace(0, len(items) - 1, min(number, len(items))).round().astype(int)
+    return [items[place] for place in places]
 
 
 def store_examples(cli: BenchCLI, run_dir: Path, scenes: Sequence[Scene]) -> None:

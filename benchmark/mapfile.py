@@ -65,6 +65,10 @@ class MapFiles:
         """uint8 h x w class ids, from (row, col) on."""
         self.map.write(ids, 1, window=((row, row + ids.shape[0]), (col, col + ids.shape[1])))
 
+    def read(self, row: int, col: int, height: int, width: int) -> np.ndarray:
+        """uint8 height x width class ids that were written there."""
+        return self.map.read(1, window=((row, row + height), (col, col + width)))
+
     def write_probabilities(self, row: int, col: int, values: Any) -> None:
         """K x h x w, from (row, col) on."""
         assert self.probabilities is not None
@@ -141,7 +145,7 @@ def _raw(path: Path, **profile: Any) -> Any:
     import rasterio
 
     tiles = {"tiled": True, "blockxsize": TILE, "blockysize": TILE, "bigtiff": "if_safer", "interleave": "band"}
-    return rasterio.open(path, "w", driver="GTiff", **tiles, **profile)
+    return rasterio.open(path, "w+", driver="GTiff", **tiles, **profile)
 
 
 def _optimised(stem: Path, resampling: str) -> Path:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import lightning as L
 import numpy as np
@@ -12,6 +11,7 @@ import torch
 from lightning.pytorch.loggers import WandbLogger
 from torch import Tensor
 
+from benchmark.examples import few
 from benchmark.picture import corner, modality_picture, predictions, present_modalities, windows_of
 from benchmark.subsets import modality_subsets
 from datamodules.base import SceneDataModule
@@ -25,12 +25,6 @@ EXAMPLES = 4
 SIDE = 512  # pixels a side of an example, from its scene's upper left corner
 
 Array = npt.NDArray[Any]
-T = TypeVar("T")
-
-
-def spread(items: Sequence[T], count: int) -> list[T]:
-    """At most `count` items, at equal distances in the given order, the first among them."""
-    return [items[number * len(items) // count] for number in range(count)] if len(items) > count else list(items)
 
 
 def example_scenes(data: SceneDataModule) -> list[Scene]:
@@ -40,7 +34,7 @@ def example_scenes(data: SceneDataModule) -> list[Scene]:
     """
     scenes = sorted(data.splits.get("val") or data.splits["train"], key=lambda scene: scene.id)
     whole = [scene for scene in scenes if all(raster in scene.paths for raster in data.rasters.values())]
-    return [corner(scene, SIDE) for scene in spread(whole or scenes, EXAMPLES)]
+    return [corner(scene, SIDE) for scene in few(whole or scenes, EXAMPLES)]
 
 
 class ExampleLogging(L.Callback):
@@ -129,7 +123,7 @@ def diagnostic_batch(cli: BenchCLI) -> tuple[dict[str, Any], list[str]]:
     names = [name for name in data.rasters if all(name in present_modalities(cli, scene) for scene in scenes)]
     if not names:
         return {}, []
-    windows = spread([(scene.id, batch) for scene in scenes for batch, _ in windows_of(cli, scene)], EXAMPLES)
+    windows = few([(scene.id, batch) for scene in scenes for batch, _ in windows_of(cli, scene)], EXAMPLES)
     label_map, like = torch.from_numpy(data.label_map).long(), next(cli.model.parameters())
     batch = {
         "image": {name: torch.cat([window["image"][name] for _, window in windows]).to(like) for name in names},

@@ -17,7 +17,6 @@ import numpy as np
 
 from datamodules.normalize import HEIGHTS, Normalizer
 from datamodules.rasterfile import check_intact, open_raw, unreadable
-from datamodules.reader import pad_edge
 from datamodules.samples import Layer
 from datamodules.statistics import HEIGHT_FLOOR_M, RasterStatistics
 from datamodules.store import Modality
@@ -105,18 +104,18 @@ class GivenRaster:
     def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
         """(normalised float32 C x height x width, bool height x width: the raster says something there).
 
-        Beyond the raster its edge is repeated, which is not valid.
+        Windows may reach beyond the raster, which is mirrored there; a mirrored pixel is as valid as its original.
 
         Raises:
             UserError: the pixels cannot be decoded.
         """
-        rows = min(window.height, self.dataset.height - window.row)
-        columns = min(window.width, self.dataset.width - window.col)
-        raw = self._raw(Window(window.row, window.col, rows, columns))
-        valid = np.zeros((window.height, window.width), bool)
-        valid[:rows, :columns] = np.isfinite(raw).any(0)
+        rows = mirrored(window.row, window.height, self.dataset.height)
+        columns = mirrored(window.col, window.width, self.dataset.width)
+        top, left = int(rows.min()), int(columns.min())
+        raw = self._raw(Window(top, left, int(rows.max()) - top + 1, int(columns.max()) - left + 1))
         clean = self.normalizer.clean(raw, self.shown)
-        return self.normalizer.scale(pad_edge(clean, window.height, window.width), self.shown), valid
+        here = np.ix_(rows - top, columns - left)
+        return self.normalizer.scale(clean[:, *here], self.shown), np.isfinite(raw).any(0)[here]
 
     def _raw(self, window: Window) -> np.ndarray:
         """float32 C x h x w in stored units, NaN where a pixel is invalid."""
@@ -145,6 +144,12 @@ class GivenRaster:
         if found["count"] == 0:
             raise UserError(f"{self.shown} has no valid pixel: leave {modality.name} out, or name another file.")
         return found["p05"]
+
+
+def mirrored(start: int, length: int, size: int) -> np.ndarray:
+    """int `length`: the pixel of a row of `size` pixels at start, start + 1, ..., the row mirrored at both ends."""
+    index = np.arange(start, start + length) % (2 * size)
+    return np.minimum(index, 2 * size - 1 - index)
 
 
 def parse_inputs(words: Sequence[str], names: Sequence[str]) -> dict[str, tuple[Path, tuple[int, ...]]]:

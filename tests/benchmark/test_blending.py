@@ -5,40 +5,35 @@ from __future__ import annotations
 import pytest
 import torch
 
-from benchmark.blending import Blend, panels, tent
-from datamodules.windows import covering_windows
+from benchmark.blending import Blend, tent
+from benchmark.lattice import strips
 
 
-def blended(field: torch.Tensor, window: int, stride: int, most: int, valid: torch.Tensor) -> torch.Tensor:
+def blended(field: torch.Tensor, window: int, stride: int, valid: torch.Tensor) -> torch.Tensor:
     """What windows that show parts of one field K x H x W blend to, rows as soon as they are final."""
     outputs, height, width = field.shape
-    padded = torch.zeros(outputs, height + window, width + window)
-    padded[:, :height, :width] = field
-    seen = torch.zeros(height + window, width + window, dtype=torch.bool)
-    seen[:height, :width] = valid
-    rows = sorted({place.row for place in covering_windows(height, width, window, stride)})
-    parts = []
-    for left, right, starts in panels(width, window, stride, most):
-        blend, pieces = Blend(outputs, right - left, window), []
-        for row, end in zip(rows, [*rows[1:], height], strict=True):
-            for col in starts:
-                here = (slice(row, row + window), slice(col, col + window))
-                blend.add((row, col - left, window, window), padded[(slice(None), *here)], seen[here])
-            pieces.append(blend.take(end))
-        parts.append(torch.cat(pieces, 1))
-    return torch.cat(parts, 2)
+    padded = torch.zeros(outputs, height + 2 * window, width + 2 * window)
+    padded[:, window:-window, window:-window] = field
+    seen = torch.zeros(padded.shape[1:], dtype=torch.bool)
+    seen[window:-window, window:-window] = valid
+    blend, pieces = Blend(outputs, width, window), []
+    for final, places in strips(height, width, window, stride):
+        for row, col in places:
+            here = (slice(row + window, row + 2 * window), slice(col + window, col + 2 * window))
+            blend.add((row, col, window, window), padded[(slice(None), *here)], seen[here])
+        pieces.append(blend.take(final))
+    return torch.cat(pieces, 1)
 
 
 @pytest.mark.parametrize(("window", "stride"), [(16, 4), (16, 16), (16, 7), (7, 3), (64, 16)])
 @pytest.mark.parametrize(("height", "width"), [(50, 37), (12, 70)])
-@pytest.mark.parametrize("most", [1000, 20])
-def test_a_field_comes_back_exactly(window: int, stride: int, height: int, width: int, most: int) -> None:
-    """Weights sum to one in every pixel: equal values stay, to the last bit, at any grid, size and panel."""
+def test_a_field_comes_back_exactly(window: int, stride: int, height: int, width: int) -> None:
+    """Weights sum to one in every pixel: equal values stay, to the last bit, at any grid and size."""
     generator = torch.Generator().manual_seed(window + width)
     # of very different sizes, so that a rounding anywhere would show
     field = torch.randn(3, height, width, generator=generator) * 10 ** torch.randint(-6, 6, (3, height, width))
     valid = torch.rand(height, width, generator=generator) < 0.9
-    found = blended(field, window, stride, most, valid)
+    found = blended(field, window, stride, valid)
     assert torch.equal(found[:, valid], field[:, valid].double())
     assert found[:, ~valid].isnan().all()
 
@@ -66,11 +61,3 @@ def test_held_rows_do_not_grow_with_the_height() -> None:
         most = max(most, blend.sums.rows)
         assert blend.take(row + 16).shape == (2, 16, 64)
     assert most == 32
-
-
-def test_panels_cover_the_scene_and_bound_it() -> None:
-    found = list(panels(1000, 64, 16, 300))
-    assert [(left, right) for left, right, _ in found] == [(0, 300), (300, 600), (600, 900), (900, 1000)]
-    for left, right, starts in found:
-        assert all(start < right and start + 64 > left for start in starts)
-        assert {col for start in starts for col in range(start, start + 64)} >= set(range(left, right))

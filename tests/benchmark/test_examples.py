@@ -86,6 +86,7 @@ def test_pixels_are_label_ids_and_colours_those_of_the_classes(stored: tuple[Pat
 def test_few_are_spread_evenly() -> None:
     scenes: Any = list(range(14))
     assert few(scenes) == [0, 6, 13] and few(scenes[:2]) == [0, 1] and few(scenes[:1]) == [0]
+    assert few(scenes[:10], 4) == [0, 3, 6, 9]
 
 
 def test_classes_of_one_colour_are_told_apart() -> None:

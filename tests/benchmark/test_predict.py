@@ -108,10 +108,38 @@ def test_panels_do_not_show(
 ) -> None:
     words = [f"rgb={scene[0]}", f"nir={scene[1]}"]
     assert run(tmp_path / "one.tif", *words) == 0
-    monkeypatch.setattr(predict.predicted, "__defaults__", (100,))
+    monkeypatch.setattr(predict.predicted, "__defaults__", ((0, 0), 100))
     assert run(tmp_path / "many.tif", *words) == 0
     with rasterio.open(tmp_path / "one.tif") as one, rasterio.open(tmp_path / "many.tif") as many:
         np.testing.assert_array_equal(one.read(), many.read())
+
+
+def test_seams_are_counted(
+    network: PixelNetwork, scene: tuple[Path, Path, np.ndarray], tmp_path: Path, capsys: Any
+) -> None:
+    """None for a network of single pixels; for one that sees the rows of its window, those that change by hand."""
+    rgb = f"rgb={scene[0]}"
+    assert run(tmp_path / "map.tif", rgb, "--check-seams") == 0
+    assert capsys.readouterr().out.count(": 0.000 % of the labels change") == 3
+    # windows side by side, whose upper half is class 0 and whose lower half is class 2
+    network.decode = lambda encoded, size: (
+        torch.arange(size[0])
+        .div(32)
+        .floor()
+        .mul(2)
+        .sub(1)
+        .view(  # type: ignore[method-assign]
+            1, 1, -1, 1
+        )
+        * torch.tensor([-1.0, 1.0, -9.0]).view(1, 3, 1, 1).expand(-1, -1, size[0], size[1])
+    )
+    assert run(tmp_path / "map.tif", rgb, "--check-seams", "--stride", "64", "--ignore-nodata") == 0
+    rows = np.arange(150)
+    lower = {shift: (rows - shift) % 64 >= 32 for shift in (0, 32, 21, 16)}
+    lines = [line for line in capsys.readouterr().out.splitlines() if "labels change" in line]
+    for line, shift in zip(lines, (32, 21, 16), strict=True):
+        assert f"moved by {shift} rows" in line
+        assert float(line.split(": ")[1].split()[0]) == pytest.approx(100 * (lower[0] != lower[shift]).mean(), abs=6e-4)
 
 
 def test_modalities_are_absent_where_they_say_nothing(
@@ -196,10 +224,10 @@ def test_places_that_cannot_be_written(
 
 @pytest.fixture(scope="module")
 def trained_run(tiny_stores: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One step of training on the tiny store."""
+    """One step of training on the tiny store, in windows of the size of its smallest scene."""
     runs = tmp_path_factory.mktemp("runs")
     places = ["--runs", str(runs), "--store", str(tiny_stores)]
-    short = ["--trainer.max_steps", "1", "--trainer.val_check_interval", "1", "--data.init_args.window", "64"]
+    short = ["--trainer.max_steps", "1", "--trainer.val_check_interval", "1", "--data.init_args.window", "33"]
     small = ["--data.init_args.batch_size", "1", "--trainer.enable_progress_bar", "false"]
     assert main(["bench", "--method", "control_dropout", "--data", "tiny", *places, *short, *small]) == 0
     return next(runs.rglob("config.json")).parent
@@ -208,8 +236,9 @@ def trained_run(tiny_stores: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 def test_a_run_maps_without_its_store_what_it_scores_with_it(
     trained_run: Path, tiny_source: Path, tmp_path: Path, capsys: Any
 ) -> None:
-    """A scene of one window: no blending, so `make picture`, which reads the store, has to see the same labels."""
+    """Windows side by side over a scene of one: `make picture`, which reads the store, has to see the same labels."""
     cli = load_run(trained_run)
+    side = ["--stride", str(cli.datamodule.window)]
     (scene,) = (entry for entry in cli.datamodule.splits["test"] if entry.id == "five")
     expected, _ = predictions(cli, scene)
     moved = tmp_path / "elsewhere"
@@ -219,12 +248,12 @@ def test_a_run_maps_without_its_store_what_it_scores_with_it(
     for subset, names in {"R+D+N": ["rgb", "dsm", "nir"], "D+N": ["dsm", "nir"], "N": ["nir"]}.items():
         words = [f"{name}={tiny_source / f'five_{name}.tif'}" for name in names]
         out = tmp_path / f"{subset}.tif"
-        assert main(["predict", "--run", str(moved), "--out", str(out), "--input", *words]) == 0
+        assert main(["predict", "--run", str(moved), "--out", str(out), *side, "--input", *words]) == 0
         with rasterio.open(out) as file:
             np.testing.assert_array_equal(file.read(1), expected[subset])
     capsys.readouterr()
     (moved / INPUTS).unlink()
-    again = ["predict", "--run", str(moved), "--out", str(tmp_path / "old.tif"), "--input", *words]
+    again = ["predict", "--run", str(moved), "--out", str(tmp_path / "old.tif"), *side, "--input", *words]
     assert main(again) == 2
     assert "from before runs kept their normalisation" in one_line(capsys)
     assert main([*again, "--store", str(cli.request.store)]) == 0

@@ -23,7 +23,7 @@ from benchmark.dashboard import sections
 from benchmark.evaluate import trained_request
 from benchmark.records import Record, read_record
 from benchmark.subsets import modality_subsets, subset_name
-from benchmark.wandb_examples import diagnostic_values, example_scenes, spread
+from benchmark.wandb_examples import diagnostic_values, example_scenes
 from datamodules.base import SceneDataModule
 
 LETTERS = {"rgb": "R", "dsm": "D", "nir": "N"}
@@ -215,11 +215,6 @@ def test_example_scenes_follow_from_the_data_alone(tiny_stores: Path) -> None:
     assert [scene.id for scene in example_scenes(data)] == sorted(["three", "four", "five"])
     del data.splits["train"][0].paths["nir"]
     assert len(example_scenes(data)) == 2, "whole scenes come first"
-
-
-def test_spread() -> None:
-    assert spread(list(range(10)), 4) == [0, 2, 5, 7]
-    assert spread("abc", 4) == ["a", "b", "c"]
 
 
 def test_masks_of_mcrm_are_shown(tiny_stores: Path, tmp_path: Path) -> None:

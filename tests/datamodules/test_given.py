@@ -31,7 +31,7 @@ def refused(*words: str) -> str:
     return str(found.value)
 
 
-def test_pixels_are_normalised_bands_chosen_and_edges_repeated(tmp_path: Path) -> None:
+def test_pixels_are_normalised_bands_chosen_and_what_lies_beyond_mirrored(tmp_path: Path) -> None:
     four, rgb = colours(0, 4), colours(1, 3)
     files = [f"nir={write(tmp_path / 'four.tif', four)}:4", f"rgb={write(tmp_path / 'rgb.tif', rgb)}"]
     parsed = parse_inputs(files, list(EXPECTED))
@@ -39,12 +39,15 @@ def test_pixels_are_normalised_bands_chosen_and_edges_repeated(tmp_path: Path) -
     with open_scene(parsed, EXPECTED) as (rasters, grid):
         assert (grid.height, grid.width, grid.crs.to_epsg(), grid.transform) == (40, 30, 2154, PLACE)
         pixels, valid = rasters["rgb"].read(Window(32, 24, 16, 16))
+        around, everywhere = rasters["rgb"].read(Window(-50, -3, 150, 100))
         nir, _ = rasters["nir"].read(Window(0, 0, 40, 30))
     np.testing.assert_array_equal(nir[0], four[3])
-    assert valid[:8, :6].all() and valid.sum() == 48
+    assert valid.all() and everywhere.all()
     expected = (rgb[:, 32:, 24:] - np.array([10, 20, 30]).reshape(3, 1, 1)) / np.array([2, 4, 5]).reshape(3, 1, 1)
     np.testing.assert_allclose(pixels[:, :8, :6], expected, rtol=1e-6)
-    np.testing.assert_array_equal(pixels[:, :8, 6:], np.repeat(pixels[:, :8, 5:6], 10, axis=2))
+    whole = (rgb - np.array([10, 20, 30]).reshape(3, 1, 1)) / np.array([2, 4, 5]).reshape(3, 1, 1)
+    np.testing.assert_allclose(around, np.pad(whole, ((0, 0), (50, 60), (3, 67)), mode="symmetric"), rtol=1e-6)
+    np.testing.assert_array_equal(pixels, around[:, 82:98, 27:43])
 
 
 def test_heights_stand_on_the_scenes_own_fifth_percentile(tmp_path: Path) -> None:
