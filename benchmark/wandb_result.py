@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from lightning.pytorch.loggers import WandbLogger
 
-from benchmark.complexity import TOTAL, gmac, parameters
+from benchmark.complexity import TOTAL, evaluation_gmac, parameters
 from benchmark.evaluation import convention_of, scored_regions
 from benchmark.metrics import Convention, Scores
 from benchmark.result import EvaluationResult, headline
@@ -57,8 +57,8 @@ def class_rows(scores: Mapping[str, Scores], convention: Convention, labels: Seq
 
 
 def cost(cli: BenchCLI) -> dict[str, float]:
-    """`parameters_m`, trainable ones in 1e6, and `gmac` of the full set on one window, see `complexity.gmac`."""
+    """`parameters_m`, trainable ones in 1e6, and `gmac` of the full set on one window, as `make profile` counts."""
     side = cli.datamodule.window
     images = {name: torch.zeros(1, count, side, side, device="meta") for name, count in cli.model.modalities.items()}
     network = copy.deepcopy(cli.model.network).to("meta").eval()
-    return {"parameters_m": parameters(cli.model)[TOTAL] / 1e6, "gmac": gmac(lambda: network(images))}
+    return {"parameters_m": parameters(cli.model)[TOTAL] / 1e6, "gmac": evaluation_gmac(lambda: network(images))}

@@ -19,8 +19,10 @@ from PIL import Image
 
 from benchmark.__main__ import main
 from benchmark.cli import Request, build
+from benchmark.cost import count
 from benchmark.dashboard import sections
 from benchmark.evaluate import trained_request
+from benchmark.picture import load_run
 from benchmark.records import Record, read_record
 from benchmark.subsets import modality_subsets, subset_name
 from benchmark.wandb_examples import diagnostic_values, example_scenes
@@ -111,7 +113,10 @@ def test_config_and_summary_are_the_cells(runs: Runs) -> None:
     state = torch.load(runs.with_wandb / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
     weights = sum(v.numel() for k, v in state.items() if not k.endswith(("running_mean", "running_var", "_tracked")))
     assert summary["parameters_m"] == pytest.approx(weights / 1e6)
-    assert summary["gmac"] > 0 and summary["fit_s"] > 0 and summary["test_s"] > 0
+    cli = load_run(runs.with_wandb)
+    profile = count(cli.model.eval().to("meta"), cli.datamodule.window)
+    assert summary["gmac"] == pytest.approx(profile.of(tuple(cli.model.modalities)))
+    assert summary["fit_s"] > 0 and summary["test_s"] > 0
 
 
 def test_tables_are_the_records_scores(runs: Runs) -> None:
