@@ -159,7 +159,7 @@ def _predict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--probabilities", action="store_true", help="also <out>_probabilities.tif, a band per class")
     parser.add_argument("--ignore-nodata", action="store_true", help="read pixels that a file calls nodata like others")
     parser.add_argument("--window", type=int, default=0, help="pixels (default: the run's evaluation window)")
-    parser.add_argument("--stride", type=int, default=0, help="pixels (default: about a seventh of the window)")
+    parser.add_argument("--stride", type=int, default=0, help="pixels (default: a tenth of the window, plus 1)")
     parser.add_argument(
         "--check-seams",
         action="store_true",

@@ -8,10 +8,14 @@ from torch import Tensor
 from benchmark.band import Place, RowBand
 
 
-def tent(window: int) -> Tensor:
-    """int64 window x window: 1 at the border, growing linearly to the middle, as a product of rows and columns."""
+def ramp(window: int) -> Tensor:
+    """int64 window x window: level in the middle and falling to 1 over an eighth of the window at each border.
+
+    Nearly level, because a mean of many windows is the steadier the more alike they weigh; not quite, because networks
+    are least sure at the borders of what they see (docs/predict.md).
+    """
     near = torch.arange(1, window + 1)
-    side = torch.minimum(near, near.flip(0))
+    side = torch.minimum(near, near.flip(0)).clamp(max=max(window // 8, 1))
     return side[:, None] * side
 
 
@@ -19,12 +23,12 @@ class Blend:
     """Weighted mean of what windows say about a scene that is `width` pixels wide, given out as soon as it is final.
 
     Weights are integers and sums float64: with equal values v in all windows the sum of w v and its division by the sum
-    of w are exact (24 bits of v, 2 log2(window / 2) of a weight, a few for the number of windows: below 53), so that
+    of w are exact (24 bits of v, 2 log2(window / 8) of a weight, a few for the number of windows: below 53), so that
     a network which looks at single pixels gives the same map with and without windows.
     """
 
     def __init__(self, outputs: int, width: int, window: int) -> None:
-        self.weights = tent(window).double()
+        self.weights = ramp(window).double()
         # the last entry of the first axis is the sum of weights
         self.sums = RowBand((outputs + 1,), width, dtype=torch.float64)
 

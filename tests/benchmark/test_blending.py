@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from benchmark.blending import Blend, tent
+from benchmark.blending import Blend, ramp
 from benchmark.lattice import strips
 
 
@@ -39,18 +39,20 @@ def test_a_field_comes_back_exactly(window: int, stride: int, height: int, width
 
 
 def test_two_windows_fade_into_each_other() -> None:
-    """The upper window says 0, the lower 1: between them a ramp with the weights of a tent, by hand."""
-    blend = Blend(1, 4, 4)
-    blend.add((0, 0, 4, 4), torch.zeros(1, 4, 4), torch.ones(4, 4).bool())
-    blend.add((2, 0, 4, 4), torch.ones(1, 4, 4), torch.ones(4, 4).bool())
-    # rows 2 and 3 weigh 2 and 1 in the upper window, 1 and 2 in the lower
-    expected = torch.tensor([0, 0, 1 / 3, 2 / 3, 1, 1], dtype=torch.float64)
-    torch.testing.assert_close(blend.take(6)[0], expected[:, None].expand(6, 4))
+    """The upper window says 0, the lower 1: between them a slope with the weights of both, by hand."""
+    blend = Blend(1, 32, 32)
+    blend.add((0, 0, 32, 32), torch.zeros(1, 32, 32), torch.ones(32, 32).bool())
+    blend.add((26, 0, 32, 32), torch.ones(1, 32, 32), torch.ones(32, 32).bool())
+    # rows 26 to 31 weigh 4, 4, 4, 3, 2, 1 in the upper window, 1, 2, 3, 4, 4, 4 in the lower
+    slope = torch.tensor([1 / 5, 2 / 6, 3 / 7, 4 / 7, 4 / 6, 4 / 5], dtype=torch.float64)
+    expected = torch.cat([torch.zeros(26, dtype=torch.float64), slope, torch.ones(26, dtype=torch.float64)])
+    torch.testing.assert_close(blend.take(58)[0], expected[:, None].expand(58, 32))
 
 
-def test_the_tent_is_symmetric_and_positive() -> None:
-    assert tent(4).tolist() == [[1, 2, 2, 1], [2, 4, 4, 2], [2, 4, 4, 2], [1, 2, 2, 1]]
-    weights = tent(5)
+def test_the_ramp_is_symmetric_and_positive() -> None:
+    assert ramp(4).tolist() == [[1] * 4] * 4
+    assert ramp(16)[1].tolist() == [2] + [4] * 14 + [2] and ramp(16)[0].tolist() == [1] + [2] * 14 + [1]
+    weights = ramp(37)
     assert torch.equal(weights, weights.T) and torch.equal(weights, weights.flip(0)) and weights.min() == 1
 
 
