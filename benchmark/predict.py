@@ -77,7 +77,8 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
 def default_stride(window: int) -> int:
     """A tenth of the window and a pixel: 13 of 128 px, 52 of 512; 97 windows over each pixel.
 
-    With it moving all windows changed fewer than 0.5 % of the labels for every network tried (docs/predict.md).
+    With it, and all modalities, moving all windows changed fewer than 0.5 % of the labels for every network tried; with
+    sensors missing it changed up to 1 % (docs/predict.md).
     """
     return min(window // 10 + 1, window)
 
