@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 SHEAR = (3 - 5**0.5) / 2  # the golden section, whose multiples spread most evenly whatever their number
 
 
 def strips(
     height: int, width: int, window: int, stride: int, shift: tuple[int, int] = (0, 0)
-) -> list[tuple[int, list[tuple[int, int]]]]:
+) -> Iterator[tuple[int, list[tuple[int, int]]]]:
     """Windows from the top down, strip by strip: (end of the rows that no later strip reaches, [(row, col), ...]).
 
     Window (i, j) starts at row `stride` i plus an offset that depends on j, and at column `stride` j plus one that
@@ -32,13 +34,14 @@ def strips(
     def offset(index: int) -> int:
         return int(index * SHEAR % 1 * room)
 
-    found = []
+    waiting: list[tuple[int, int]] = []
     for i in range(-around, height // stride + around):
         places = []
         for j in range(-around, width // stride + around):
             row, col = i * stride + offset(j) + shift[0], j * stride + offset(i) + shift[1]
             if -window < row < height and -window < col < width:
                 places.append((row, col))
-        if places:
-            found.append((min(max((i + 1) * stride + shift[0], 0), height), places))
-    return [*found[:-1], (height, found[-1][1])]
+        if places and waiting:
+            yield min(max(i * stride + shift[0], 0), height), waiting
+        waiting = places or waiting
+    yield height, waiting

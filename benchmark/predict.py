@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import resource
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -116,10 +117,11 @@ def predicted(
     from benchmark.blending import Blend
     from benchmark.lattice import strips
 
-    lattice = strips(grid.height, grid.width, window, stride, shift)
+    lattice = partial(strips, grid.height, grid.width, window, stride, shift)
     lefts = range(0, grid.width, panel)
-    steps = track([(left, strip) for left in lefts for strip in enumerate(lattice)], description="predicting")
-    for left, (number, (final, places)) in steps:
+    steps = ((left, number, strip) for left in lefts for number, strip in enumerate(lattice()))
+    total = len(lefts) * sum(1 for _ in lattice())
+    for left, number, (final, places) in track(steps, description="predicting", total=total):
         width = min(panel, grid.width - left)
         if number == 0:
             blend, top = Blend(len(trained.inputs.outputs), width, window), 0

@@ -52,4 +52,4 @@ def test_windows_over_a_pixel_cut_patches_at_many_places(stride: int) -> None:
 
 def test_a_stride_beyond_the_window_is_an_error() -> None:
     with pytest.raises(ValueError, match="between 1 and the window"):
-        strips(10, 10, 8, 9)
+        next(strips(10, 10, 8, 9))

@@ -115,24 +115,23 @@ def test_panels_do_not_show(
 
 
 def test_seams_are_counted(
-    network: PixelNetwork, scene: tuple[Path, Path, np.ndarray], tmp_path: Path, capsys: Any
+    network: PixelNetwork,
+    scene: tuple[Path, Path, np.ndarray],
+    tmp_path: Path,
+    capsys: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """None for a network of single pixels; for one that sees the rows of its window, those that change by hand."""
     rgb = f"rgb={scene[0]}"
     assert run(tmp_path / "map.tif", rgb, "--check-seams") == 0
     assert capsys.readouterr().out.count(": 0.000 % of the labels change") == 3
-    # windows side by side, whose upper half is class 0 and whose lower half is class 2
-    network.decode = lambda encoded, size: (
-        torch.arange(size[0])
-        .div(32)
-        .floor()
-        .mul(2)
-        .sub(1)
-        .view(  # type: ignore[method-assign]
-            1, 1, -1, 1
-        )
-        * torch.tensor([-1.0, 1.0, -9.0]).view(1, 3, 1, 1).expand(-1, -1, size[0], size[1])
-    )
+
+    def halves(encoded: dict[str, torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
+        """Class 0 in the upper half of a window, class 2 in the lower."""
+        lower = (torch.arange(size[0]) >= size[0] // 2).float()[:, None].expand(size)
+        return torch.stack([1 - lower, lower, torch.full(size, -9.0)])[None]
+
+    monkeypatch.setattr(network, "decode", halves)
     assert run(tmp_path / "map.tif", rgb, "--check-seams", "--stride", "64", "--ignore-nodata") == 0
     rows = np.arange(150)
     lower = {shift: (rows - shift) % 64 >= 32 for shift in (0, 32, 21, 16)}
