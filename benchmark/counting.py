@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from benchmark.band import Place, RowBand
-from datamodules.store import IGNORE
+from datamodules.store.scene_store import IGNORE
 
 Stitching = Literal["logits", "probabilities"]
 

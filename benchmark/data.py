@@ -8,14 +8,14 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from datamodules.miniature.catalogue import MINIATURES, Miniature
+from datamodules.miniature.registry import MINIATURES, Miniature
 from usererror import UserError
 
 
 def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     """Import SOURCE under a name, or verify what was imported."""
-    from datamodules.importer import import_dataset
-    from datamodules.store import SceneStore
+    from datamodules.ingest.importer import import_dataset
+    from datamodules.store.scene_store import SceneStore
 
     store = Path(arguments.store).expanduser()
     if arguments.verify:
@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
 
 def verify(store: object) -> None:
     """Compare every file of a store with its checksum; a UserError names what does not match."""
-    from datamodules.store import SceneStore
+    from datamodules.store.scene_store import SceneStore
 
     assert isinstance(store, SceneStore)
     problems = store.verify()
@@ -61,7 +61,7 @@ def ensure_store(name: str, store: Path, force: bool = False) -> None:
     Raises:
         UserError: no such store; says what to request, where to put it and the command that imports it.
     """
-    from datamodules.store import DATASET_FILE, JOURNAL_FILE, SceneStore
+    from datamodules.store.scene_store import DATASET_FILE, JOURNAL_FILE, SceneStore
 
     root = store / name
     if (root / DATASET_FILE).exists() and not force:
@@ -69,7 +69,7 @@ def ensure_store(name: str, store: Path, force: bool = False) -> None:
     elif name in MINIATURES:
         miniature = MINIATURES[name]
         source = _generate(name, miniature, store, force)
-        from datamodules.importer import import_dataset
+        from datamodules.ingest.importer import import_dataset
 
         import_dataset(miniature.adapter, source, store, name=name, force=force, tiles=miniature.scenes(), copy=True)
         shutil.rmtree(source)  # the store holds copies; what was generated can be generated again
@@ -96,7 +96,7 @@ def _generate(name: str, miniature: Miniature, store: Path, force: bool) -> Path
 
 def missing_data(name: str, problem: str) -> str:
     """One message: what is wrong, how to obtain the data, how to import it."""
-    from datamodules.importer import ADAPTERS, load_adapter
+    from datamodules.ingest.importer import ADAPTERS, load_adapter
 
     if name in ADAPTERS:
         command = f"make data DATA={name} SOURCE=<folder or zip that you downloaded>"

@@ -21,7 +21,7 @@ from usererror import UserError
 
 if TYPE_CHECKING:
     from benchmark.cli import BenchCLI
-    from datamodules.store import Scene
+    from datamodules.store.scene_store import Scene
 
 FUSED = "after fusion"  # stands where else the name of a modality does
 MAPPED = 3  # scenes whose robustness maps are drawn

@@ -16,7 +16,7 @@ from benchmark.metrics import Absent, Convention
 from benchmark.result import BAND, INTERIOR, EvaluationResult, headline
 from benchmark.subsets import modality_subsets, subset_name
 from datamodules.base import SceneDataModule
-from datamodules.samples import EvaluationWindows
+from datamodules.loading.datasets import EvaluationWindows
 from methods.base import AnyModalitySegmenter
 
 STAGES = {"validate": "val", "fit": "val", "test": "test"}

@@ -20,7 +20,7 @@ from benchmark.records import write_json
 
 if TYPE_CHECKING:
     from benchmark.cli import BenchCLI
-    from datamodules.store import Scene, SceneClass
+    from datamodules.store.scene_store import Scene, SceneClass
 
 FOLDER, INDEX = "examples", "index.json"
 FEW = 3  # scenes, evenly spread over the test scenes in their order: the same for every method
@@ -89,7 +89,7 @@ def _store_scene(cli: BenchCLI, scene: Scene, folder: Path) -> dict[str, Any]:
 
 def palette(classes: Sequence[SceneClass]) -> Array:
     """256 x 3 uint8: the classes' colours, told apart where two are the same; black or another one without label."""
-    from datamodules.rendering import ignore_colour
+    from datamodules.store.rendering import ignore_colour
 
     colours = np.zeros((256, 3), np.uint8)
     taken: set[tuple[int, ...]] = set()

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from datamodules.store import SceneClass
+from datamodules.store.scene_store import SceneClass
 
 if TYPE_CHECKING:
     from benchmark.counting import Stitching
     from datamodules.base import SceneDataModule
-    from datamodules.given import Expected
+    from datamodules.loading.inference_rasters import Expected
 
 INPUTS = "inputs.json"
 
@@ -48,7 +48,7 @@ class Inputs:
     @classmethod
     def of(cls, data: SceneDataModule, stitching: Stitching) -> Inputs:
         """What a datamodule reads."""
-        from datamodules.given import Expected
+        from datamodules.loading.inference_rasters import Expected
 
         modalities = {layer.name: Expected.of(layer, data.modalities[layer.name]) for layer in data.layers}
         return cls(modalities, list(data.store.classes), data.outputs, data.window, data.stride, stitching)
@@ -64,7 +64,7 @@ class Inputs:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Inputs:
         """Inverse of `to_json`; KeyError or TypeError for anything else."""
-        from datamodules.given import Expected
+        from datamodules.loading.inference_rasters import Expected
 
         classes = [SceneClass(**{**entry, "color": tuple(entry["color"])}) for entry in content["classes"]]
         modalities = {name: Expected.from_json(entry) for name, entry in content["modalities"].items()}

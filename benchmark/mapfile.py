@@ -13,9 +13,9 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from datamodules.given import Grid
-from datamodules.rasterfile import check_intact, one_line
-from datamodules.store import IGNORE, SceneClass
+from datamodules.loading.inference_rasters import Grid
+from datamodules.store.raster_file import check_intact, one_line
+from datamodules.store.scene_store import IGNORE, SceneClass
 from usererror import UserError
 
 TILE = 512

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
 
     from benchmark.cli import BenchCLI
-    from datamodules.store import Scene
+    from datamodules.store.scene_store import Scene
 
 LARGEST = 1024  # pixels a side that are drawn; larger scenes show their upper left corner
 Array = npt.NDArray[Any]
@@ -84,7 +84,7 @@ def windows_of(
 
     `stride` of the windows in pixels; None takes that of the evaluation.
     """
-    from datamodules.samples import EvaluationWindows, collate
+    from datamodules.loading.datasets import EvaluationWindows, collate
 
     data = cli.datamodule
     windows = EvaluationWindows([scene], data.layers, data.train_label, None, data.window, stride or data.stride)
@@ -120,9 +120,9 @@ def _argmax(sums: torch.Tensor) -> Array:
 
 def modality_picture(cli: BenchCLI, scene: Scene, name: str, height: int, width: int) -> Array:
     """H x W (x 3) values in [0, 1], see `rendering.picture`."""
-    from datamodules.reader import RasterReader
-    from datamodules.rendering import picture
-    from datamodules.windows import Window
+    from datamodules.loading.windows import Window
+    from datamodules.store.reader import RasterReader
+    from datamodules.store.rendering import picture
 
     modality = cli.datamodule.modalities[name]
     path = scene.paths[cli.datamodule.rasters[name]]

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from datamodules.store import IGNORE
-from datamodules.windows import Window
+from datamodules.loading.windows import Window
+from datamodules.store.scene_store import IGNORE
 from usererror import UserError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from benchmark.mapfile import MapFiles
     from benchmark.trained import Trained
-    from datamodules.given import GivenRaster, Grid
+    from datamodules.loading.inference_rasters import GivenRaster, Grid
 
 PANEL = 8192  # columns that are blended at once
 CACHE_BYTES = 256 * 2**20  # GDAL alone would keep pixels in a twentieth of the machine's memory
@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     from benchmark.lattice import strips
     from benchmark.mapfile import open_maps
     from benchmark.trained import load
-    from datamodules.given import open_scene, parse_inputs
+    from datamodules.loading.inference_rasters import open_scene, parse_inputs
 
     trained = load(Path(arguments.run).expanduser(), arguments.store)
     inputs = trained.inputs

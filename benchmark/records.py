@@ -21,7 +21,7 @@ import numpy as np
 
 from benchmark.metrics import Absent, Convention, Counts, Scores
 from benchmark.result import ALL, EvaluationResult, region_scores
-from datamodules.store import write_text_whole
+from datamodules.store.scene_store import write_text_whole
 from usererror import UserError
 
 FORMAT = 1

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
-    from datamodules.frequencies import ClassShares
-    from datamodules.rendering import Picture
-    from datamodules.store import Modality, Scene, SceneStore
+    from datamodules.store.class_frequencies import ClassShares
+    from datamodules.store.rendering import Picture
+    from datamodules.store.scene_store import Modality, Scene, SceneStore
 
 Array = npt.NDArray[Any]
 DPI = 120
@@ -84,7 +84,7 @@ def compose(
     figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
     _head(figure, store, split)
-    from datamodules.rendering import ignore_colour
+    from datamodules.store.rendering import ignore_colour
 
     ignored = ignore_colour(store.classes)
     top = first
@@ -183,7 +183,7 @@ def _pictures(
     store: SceneStore, scene: Scene, side: int, ignored: tuple[int, int, int], blend: float
 ) -> dict[str, Picture | Array]:
     """{column: picture} of the rasters the scene has; labels and the mixture are uint8 H x W x 3."""
-    from datamodules.rendering import SPARSE, label_picture, picture, read_small
+    from datamodules.store.rendering import SPARSE, label_picture, picture, read_small
 
     found: dict[str, Picture | Array] = {}
     for name, modality in store.modalities.items():

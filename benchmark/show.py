@@ -14,8 +14,8 @@ from benchmark.data import ensure_store
 from usererror import UserError
 
 if TYPE_CHECKING:
-    from datamodules.frequencies import ClassShares
-    from datamodules.store import Scene, SceneStore
+    from datamodules.store.class_frequencies import ClassShares
+    from datamodules.store.scene_store import Scene, SceneStore
 
 MOST_ROWS = 40
 KEYS = ("mean", "std", "min", "max", "p05", "p95")
@@ -24,7 +24,7 @@ Statistics = list[dict[str, Any]]
 
 def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     """Draw the contact sheet of an imported store, write its two tables, print the summary."""
-    from datamodules.store import SceneStore
+    from datamodules.store.scene_store import SceneStore
 
     stores = Path(arguments.store).expanduser()
     ensure_store(arguments.name, stores)
@@ -106,7 +106,7 @@ def chosen_scenes(store: SceneStore, split: str, rows: int) -> list[Scene]:
 
 def all_shares(store: SceneStore, split: str) -> dict[str, dict[str, ClassShares]]:
     """{label column: {part: class shares}} of the parts that have scenes."""
-    from datamodules.frequencies import class_shares
+    from datamodules.store.class_frequencies import class_shares
 
     parts = [part for part, scenes in store.split(split).items() if scenes]
     return {label: {part: class_shares(store, split, part, label) for part in parts} for label in store.labels}
@@ -120,8 +120,8 @@ def training_statistics(store: SceneStore, split: str) -> Statistics:
     """
     import numpy as np
 
-    from datamodules.decibels import SAR_LINEAR
-    from datamodules.normalize import pooled_statistics
+    from datamodules.loading.normalize import pooled_statistics
+    from datamodules.store.units import SAR_LINEAR
 
     rows: Statistics = []
     for name, modality in store.modalities.items():
@@ -157,7 +157,7 @@ def training_statistics(store: SceneStore, split: str) -> Statistics:
 
 def summary(store: SceneStore, split: str, shares: dict[str, ClassShares]) -> list[str]:
     """Lines of text: what the store is, class shares per part in per cent, and class weights of the training part."""
-    from datamodules.frequencies import RULES, class_weights
+    from datamodules.store.class_frequencies import RULES, class_weights
 
     parts = {part: len(scenes) for part, scenes in store.split(split).items()}
     info = store.info
@@ -196,8 +196,8 @@ def per_cent(share: float) -> str:
 def _write_tables(
     store: SceneStore, split: str, shares: dict[str, dict[str, ClassShares]], statistics: Statistics, folder: Path
 ) -> None:
-    from datamodules.frequencies import RULES, class_weights
-    from datamodules.store import write_text_whole
+    from datamodules.store.class_frequencies import RULES, class_weights
+    from datamodules.store.scene_store import write_text_whole
 
     rows = []
     for label, parts in shares.items():

@@ -47,8 +47,8 @@ def store(rounds: int) -> None:
     """Crops of four rasters from the store, from a NumPy memory map, and by reading whole tiles."""
     import rasterio
 
-    from datamodules.reader import RasterReader
-    from datamodules.windows import Window, random_window
+    from datamodules.loading.windows import Window, random_window
+    from datamodules.store.reader import RasterReader
 
     side, crop, crops = 6000, 512, 64
     layers = {"rgb": (3, "uint8"), "nir": (1, "uint8"), "dsm": (1, "float32"), "label": (1, "uint8")}
@@ -160,7 +160,7 @@ def _peaks(
 
     from benchmark.counting import SceneCounter
     from benchmark.evaluation import inside
-    from datamodules.windows import covering_windows
+    from datamodules.loading.windows import covering_windows
     from methods.sgma.module import SGMA
 
     model = SGMA(dict.fromkeys(names, 3), classes, backbone="pvt_v2_b0", pretrained=False).eval()

@@ -53,7 +53,7 @@ def import_here(workers: int) -> None:
 
     from rich.console import Console
 
-    from datamodules.importer import import_dataset
+    from datamodules.ingest.importer import import_dataset
 
     place = Path(sys.argv[1])
     quiet = Console(file=io.StringIO())
@@ -66,7 +66,7 @@ def import_here(workers: int) -> None:
 
 def _write_scenes(root: Path, number: int) -> None:
     """Write scenes as strips without compression, as many downloads come: decoding them costs little."""
-    from datamodules.miniature.files import write_raster
+    from datamodules.miniature.raster_io import write_raster
 
     rng = np.random.default_rng(0)
     rows = ["id,split,label,rgb,nir,dsm"]
@@ -102,10 +102,10 @@ def frame(rounds: int) -> None:
     from PIL import Image
     from rich.console import Console
 
-    from datamodules.importer import import_dataset
-    from datamodules.miniature.catalogue import MINIATURES
-    from datamodules.reader import RasterReader
-    from datamodules.windows import Window
+    from datamodules.ingest.importer import import_dataset
+    from datamodules.loading.windows import Window
+    from datamodules.miniature.registry import MINIATURES
+    from datamodules.store.reader import RasterReader
 
     deliver = MINIATURES["deliver_miniature"]
     with tempfile.TemporaryDirectory() as folder:

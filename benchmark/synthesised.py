@@ -19,7 +19,7 @@ from usererror import UserError
 
 if TYPE_CHECKING:
     from benchmark.cli import BenchCLI
-    from datamodules.store import Scene
+    from datamodules.store.scene_store import Scene
 
 SCORES = "scores.csv"
 FIELDS = ("scene", "missing", "from", "l1", "psnr_db")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from datamodules.store import write_text_whole
+from datamodules.store.scene_store import write_text_whole
 from usererror import UserError
 
 

@@ -15,8 +15,8 @@ from benchmark.examples import few
 from benchmark.picture import corner, modality_picture, predictions, present_modalities, windows_of
 from benchmark.subsets import modality_subsets
 from datamodules.base import SceneDataModule
-from datamodules.rendering import ignore_colour, label_picture
-from datamodules.store import Scene
+from datamodules.store.rendering import ignore_colour, label_picture
+from datamodules.store.scene_store import Scene
 
 if TYPE_CHECKING:
     from benchmark.cli import BenchCLI

@@ -13,16 +13,16 @@ import lightning as L
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
-from datamodules.normalize import Rule, default_rule, fit_normalizer
-from datamodules.samplers import EvaluationBatches, TrainingBatches, share_scenes
-from datamodules.samples import (
+from datamodules.loading.datasets import (
     EvaluationWindows,
     Layer,
     TrainingWindows,
     available_layers,
     collate,
 )
-from datamodules.store import IGNORE, Modality, Scene, SceneStore
+from datamodules.loading.normalize import Rule, default_rule, fit_normalizer
+from datamodules.loading.samplers import EvaluationBatches, TrainingBatches, share_scenes
+from datamodules.store.scene_store import IGNORE, Modality, Scene, SceneStore
 from usererror import UserError
 
 

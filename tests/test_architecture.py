@@ -28,13 +28,6 @@ def test_methods_and_datamodules_stand_side_by_side(package: str) -> None:
         assert not imported(path) & GROUND[package], path
 
 
-def test_every_package_is_listed_for_installation() -> None:
-    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    for package in ("benchmark", "datamodules", "methods"):
-        for init in (ROOT / package).rglob("__init__.py"):
-            name = ".".join(init.parent.relative_to(ROOT).parts)
-            assert f'"{name}"' in text, f"{name} is missing from [tool.setuptools] packages"
-
 
 def test_the_lock_names_no_index() -> None:
     lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.miniature.files import write_raster
-from datamodules.miniature.street import UNLABELLED, Street
-from datamodules.miniature.street_sensors import events, grey_depth, hha, lidar, photograph
-from datamodules.miniature.traffic import paint_street
+from datamodules.miniature.raster_io import write_raster
+from datamodules.miniature.street.scene import paint_street
+from datamodules.miniature.street.sensors import events, grey_depth, hha, lidar, photograph
+from datamodules.miniature.street.street import UNLABELLED, Street
 
 WEATHERS = ("cloud", "fog", "night", "rain", "sun")
 CASES = ("motionblur", "overexposure", "underexposure", "lidarjitter", "eventlowres")

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.miniature.canvas import BUILDING
-from datamodules.miniature.city import Town, Window, heights, photograph
-from datamodules.miniature.coco import records
-from datamodules.miniature.files import write_raster
-from datamodules.miniature.sar import LOOKS, backscatter
+from datamodules.miniature.aerial.canvas import BUILDING
+from datamodules.miniature.aerial.city import Town, Window, heights, photograph
+from datamodules.miniature.aerial.sar import LOOKS, backscatter
+from datamodules.miniature.coco_export import records
+from datamodules.miniature.raster_io import write_raster
 
 DFC2023_QUIRKS: dict[str, str] = {
     "height_folder": "train/height instead of train/dsm",

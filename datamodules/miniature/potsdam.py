@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.miniature.canvas import CAR
-from datamodules.miniature.files import write_raster
-from datamodules.miniature.isprs import erode, paint_label
-from datamodules.miniature.scene import Scene, paint_scene
-from datamodules.miniature.sensors import photograph, surface_model
+from datamodules.miniature.aerial.canvas import CAR
+from datamodules.miniature.aerial.scene import Scene, paint_scene
+from datamodules.miniature.aerial.sensors import photograph, surface_model
+from datamodules.miniature.isprs_labels import erode, paint_label
+from datamodules.miniature.raster_io import write_raster
 
 POTSDAM_TILES: tuple[str, ...] = tuple(
     f"{row}_{column}"

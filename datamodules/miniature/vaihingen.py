@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.miniature.canvas import CLUTTER, INDEX, LOW_VEGETATION, MATERIALS
-from datamodules.miniature.files import write_raster
-from datamodules.miniature.isprs import erode, paint_label
-from datamodules.miniature.scene import Scene, paint_scene
-from datamodules.miniature.sensors import photograph, surface_model
+from datamodules.miniature.aerial.canvas import CLUTTER, INDEX, LOW_VEGETATION, MATERIALS
+from datamodules.miniature.aerial.scene import Scene, paint_scene
+from datamodules.miniature.aerial.sensors import photograph, surface_model
+from datamodules.miniature.isprs_labels import erode, paint_label
+from datamodules.miniature.raster_io import write_raster
 
 STRAY = "area9"  # its eroded label is distributed, its image is not
 VAIHINGEN_QUIRKS: dict[str, str] = {

@@ -197,7 +197,7 @@ def test_settings_that_do_not_fit_are_one_line(
 def test_without_validation_scenes_the_last_weights_count_and_the_table_says_so(
     tiny_stores: Path, tiny_source: Path, tmp_path: Path
 ) -> None:
-    from datamodules.importer import import_dataset
+    from datamodules.ingest.importer import import_dataset
 
     source = tmp_path / "source"
     source.mkdir()
@@ -214,7 +214,7 @@ def test_without_validation_scenes_the_last_weights_count_and_the_table_says_so(
 def test_a_raster_cut_short_after_the_import_is_one_line(
     tiny_source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from datamodules.importer import import_dataset
+    from datamodules.ingest.importer import import_dataset
 
     store = import_dataset("cut", tiny_source, tmp_path / "stores")
     victim = next(scene for scene in store.scenes if scene.splits["split_standard"] == "train").paths["label"]

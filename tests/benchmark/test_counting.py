@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from benchmark.counting import SceneCounter, block_grid
-from datamodules.windows import covering_windows
+from datamodules.loading.windows import covering_windows
 
 SUBSETS, REGIONS, LABELS, OUTPUTS, BLOCK = 3, 2, 4, 3, 20
 

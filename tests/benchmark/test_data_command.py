@@ -11,7 +11,7 @@ import pytest
 import rasterio
 
 from benchmark.__main__ import main
-from datamodules.store import SceneStore
+from datamodules.store.scene_store import SceneStore
 
 
 def rewrite(path: Path, change: Callable[[np.ndarray], np.ndarray]) -> None:

@@ -12,9 +12,9 @@ import pytest
 
 from benchmark.__main__ import main
 from benchmark.records import Record, read_record
-from datamodules.importer import import_dataset
-from datamodules.miniature.catalogue import MINIATURES
-from datamodules.store import SceneStore
+from datamodules.ingest.importer import import_dataset
+from datamodules.miniature.registry import MINIATURES
+from datamodules.store.scene_store import SceneStore
 
 QUICK = ["--data.window", "32", "--data.batch_size", "4", "--data.num_workers", "0", "--trainer.max_steps", "2"]
 QUICK += ["--trainer.val_check_interval", "1", "--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false"]

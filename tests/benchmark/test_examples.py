@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from benchmark.examples import DRAWN, FOLDER, INDEX, few, palette, store_examples
 from datamodules.base import SceneDataModule
-from datamodules.store import SceneClass
+from datamodules.store.scene_store import SceneClass
 
 NAMES = ["rgb", "dsm", "nir"]
 SUBSETS = ["R", "D", "N", "R+D", "R+N", "D+N", "R+D+N"]

@@ -9,7 +9,7 @@ import torch
 import yaml
 
 from benchmark.counting import SceneCounter
-from datamodules.windows import covering_starts, covering_windows
+from datamodules.loading.windows import covering_starts, covering_windows
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -19,8 +19,8 @@ from benchmark.__main__ import main
 from benchmark.inputs import INPUTS, Inputs
 from benchmark.picture import load_run, predictions
 from benchmark.trained import Trained
-from datamodules.given import Expected
-from datamodules.store import Modality, SceneClass
+from datamodules.loading.inference_rasters import Expected
+from datamodules.store.scene_store import Modality, SceneClass
 from tests.datamodules.placed import PLACE, write
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -15,8 +15,8 @@ from matplotlib.image import imread
 from benchmark.__main__ import main
 from benchmark.sheet import compose
 from benchmark.show import all_shares, chosen_scenes, per_cent, training_statistics
-from datamodules.importer import import_dataset
-from datamodules.store import SceneStore
+from datamodules.ingest.importer import import_dataset
+from datamodules.store.scene_store import SceneStore
 
 CLASSES = {0: (201, 33, 77), 1: (20, 140, 60), 2: (37, 91, 211)}  # colours that no stretch of an image hits by chance
 HATCH = {(237, 237, 237)}  # the ground of a cell without pixels, between the lines of the hatch

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from datamodules.augment import Geometry, draw_geometry, jitter_colour
+from datamodules.loading.augment import Geometry, draw_geometry, jitter_colour
 
 
 def test_image_and_label_move_together() -> None:

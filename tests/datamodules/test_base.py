@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from datamodules.base import SceneDataModule
-from datamodules.importer import import_dataset
-from datamodules.windows import covering_windows
+from datamodules.ingest.importer import import_dataset
+from datamodules.loading.windows import covering_windows
 from usererror import UserError
 
 Folder = Callable[..., dict[str, dict[str, np.ndarray]]]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from datamodules.importer import import_dataset
-from datamodules.miniature.catalogue import MINIATURES
+from datamodules.ingest.importer import import_dataset
+from datamodules.miniature.registry import MINIATURES
 from datamodules.named import DeliverDataModule
 
 

@@ -12,16 +12,16 @@ import pytest
 
 pytest.importorskip("rasterio")
 
-from datamodules.deliver import CASE_COUNTS, decode_label, deliver_classes, expected_counts, plan_deliver
-from datamodules.importer import import_dataset
+from datamodules.adapters.deliver import CASE_COUNTS, decode_label, deliver_classes, expected_counts, plan_deliver
+from datamodules.ingest.importer import import_dataset
+from datamodules.ingest.plan import ImportOptions
+from datamodules.ingest.sources import SourceFile, SourceIndex
 from datamodules.miniature.deliver import (
     DELIVER_QUIRKS,
     deliver_ids,
     deliver_truth,
     write_deliver,
 )
-from datamodules.plans import ImportOptions
-from datamodules.sources import SourceFile, SourceIndex
 from usererror import UserError
 
 SIZE = 40

@@ -12,9 +12,9 @@ pytest.importorskip("rasterio")
 
 from scipy import ndimage
 
-from datamodules.deliver import CASE_COUNTS
+from datamodules.adapters.deliver import CASE_COUNTS
 from datamodules.miniature.deliver import SIZES, deliver_ids, deliver_street, deliver_truth, write_deliver
-from datamodules.miniature.street_sensors import lidar, photograph
+from datamodules.miniature.street.sensors import lidar, photograph
 
 SIZE = 40
 IDS = deliver_ids(SIZE)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from datamodules.dfc2023 import split_table
-from datamodules.importer import import_dataset
+from datamodules.adapters.dfc2023 import split_table
+from datamodules.ingest.importer import import_dataset
 from datamodules.miniature.dfc2023 import (
     BLACK_CORNER,
     DFC2023_QUIRKS,
@@ -21,7 +21,7 @@ from datamodules.miniature.dfc2023 import (
     dfc2023_truth,
     write_dfc2023,
 )
-from datamodules.store import SceneStore
+from datamodules.store.scene_store import SceneStore
 from usererror import UserError
 
 SIZE = 64

@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from datamodules.dfc2023 import split_table, splits_of
+from datamodules.adapters.dfc2023 import split_table, splits_of
 
 
 def parts(column: str) -> dict[str, set[str]]:

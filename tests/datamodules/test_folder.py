@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datamodules.folder import decode_ids
-from datamodules.importer import import_dataset
-from datamodules.store import SceneStore
+from datamodules.adapters.folder import decode_ids
+from datamodules.ingest.importer import import_dataset
+from datamodules.store.scene_store import SceneStore
 from usererror import UserError
 
 SAMPLES = Path(__file__).parents[3] / "shared" / "samples"

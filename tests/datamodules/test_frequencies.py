@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from datamodules.frequencies import RULES, ClassShares, class_shares, class_weights
-from datamodules.importer import import_dataset
+from datamodules.ingest.importer import import_dataset
+from datamodules.store.class_frequencies import RULES, ClassShares, class_shares, class_weights
 from usererror import UserError
 
 # 10 + 30 + 60 labelled pixels; the first class occurs in a scene with 40 labelled pixels only, the last one nowhere

@@ -22,10 +22,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from datamodules.importer import import_dataset
-from datamodules.isprs import SPLITS
-from datamodules.miniature.files import write_raster
-from datamodules.store import SceneStore
+from datamodules.adapters.isprs import SPLITS
+from datamodules.ingest.importer import import_dataset
+from datamodules.miniature.raster_io import write_raster
+from datamodules.store.scene_store import SceneStore
 from tests.datamodules.harm import HARM, OFTEN, RASTERS, Case, change_one, json_changed, pack, put, table_changed
 from usererror import UserError
 

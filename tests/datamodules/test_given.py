@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from rasterio.transform import from_origin
 
-from datamodules.given import Expected, open_scene, parse_inputs
-from datamodules.store import Modality
-from datamodules.windows import Window
+from datamodules.loading.inference_rasters import Expected, open_scene, parse_inputs
+from datamodules.loading.windows import Window
+from datamodules.store.scene_store import Modality
 from tests.datamodules.placed import PLACE, write
 from usererror import UserError
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datamodules import rasters
-from datamodules.importer import ADAPTERS, import_dataset, load_adapter
-from datamodules.sources import SourceIndex
-from datamodules.store import SceneStore
+from datamodules.ingest import raster_writer as rasters
+from datamodules.ingest.importer import ADAPTERS, import_dataset, load_adapter
+from datamodules.ingest.sources import SourceIndex
+from datamodules.store.scene_store import SceneStore
 from usererror import UserError
 
 HOUSE = Path(__file__).parents[2]
@@ -35,7 +35,7 @@ def load(source, tmp_path, store="store", **options):
 def run_script(code: str, source: Path, store: Path, *more: object) -> subprocess.CompletedProcess[str]:
     """Run an import in a process of its own, to kill or to starve it; a UserError is printed as the program would."""
     text = (
-        "import sys\nfrom pathlib import Path\nfrom datamodules.importer import import_dataset\n"
+        "import sys\nfrom pathlib import Path\nfrom datamodules.ingest.importer import import_dataset\n"
         f"from usererror import UserError\n{code}\n"
         "try:\n    import_dataset('mine', Path(sys.argv[1]), Path(sys.argv[2]), workers=1)\n"
         "except UserError as error:\n    print('error:', error)\n    sys.exit(2)\n"
@@ -179,7 +179,7 @@ def test_other_tiles_are_another_import(tmp_path, source):
 @pytest.mark.parametrize("where", ["between two rasters", "before the rename", "before dataset.json"])
 def test_a_killed_import_resumes(where, tmp_path, source):
     code = (
-        "import os, signal\nimport datamodules.journal as j, datamodules.rasters as r, datamodules.importer as i\n"
+        "import os, signal\nimport datamodules.ingest.journal as j, datamodules.ingest.raster_writer as r, datamodules.ingest.importer as i\n"
         + {
             "between two rasters": (
                 "add, seen = j.Journal.add, []\n"

@@ -14,9 +14,9 @@ import pytest
 import rasterio
 from scipy import ndimage
 
-from datamodules.miniature.canvas import BUILDING, IMPERVIOUS, INDEX, TREE
-from datamodules.miniature.city import Town, Window
-from datamodules.miniature.coco import pack, records, runs, straightened, trace
+from datamodules.miniature.aerial.canvas import BUILDING, IMPERVIOUS, INDEX, TREE
+from datamodules.miniature.aerial.city import Town, Window
+from datamodules.miniature.coco_export import pack, records, runs, straightened, trace
 from datamodules.miniature.dfc2023 import (
     DFC2023_QUIRKS,
     SIZES,
@@ -319,8 +319,8 @@ def test_what_is_alike_in_one_sensor_is_apart_in_another(seen: dict[str, np.ndar
 
 def test_walls_that_face_the_sensor_shine_and_shadows_follow() -> None:
     """One block on a lawn, seen from the west: bright before its western wall, dark behind its eastern one."""
-    from datamodules.miniature.sar import BACKSCATTER_DB, LOOKS, backscatter
-    from datamodules.miniature.scene import Scene
+    from datamodules.miniature.aerial.sar import BACKSCATTER_DB, LOOKS, backscatter
+    from datamodules.miniature.aerial.scene import Scene
 
     label, height = np.full((60, 60), 2, np.uint8), np.zeros((60, 60), np.float32)
     label[20:40, 25:35], height[20:40, 25:35] = BUILDING, 12.0

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datamodules.miniature.canvas import INDEX
+from datamodules.miniature.aerial.canvas import INDEX
 from datamodules.miniature.potsdam import potsdam_scene, potsdam_truth
 from tests.datamodules.potsdam_layout import TOWN, layer
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from datamodules.normalize import Normalizer, default_rule, fit_normalizer, pooled_statistics
-from datamodules.store import Modality
+from datamodules.loading.normalize import Normalizer, default_rule, fit_normalizer, pooled_statistics
+from datamodules.store.scene_store import Modality
 from usererror import UserError
 
 DSM = Modality("dsm", "D", 1, "float32", "m", "height_absolute")

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from datamodules.outlines import Outlines, burn, read_outlines
-from datamodules.sources import SourceFile
+from datamodules.adapters.coco_masks import Outlines, burn, read_outlines
+from datamodules.ingest.sources import SourceFile
 from usererror import UserError
 
 REAL = Path(__file__).parents[3] / "shared" / "samples" / "dfc2023" / "buildings_only_train_excerpt.json"

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datamodules.importer import import_dataset
-from datamodules.isprs import SPLITS, decode_label, isprs_classes
+from datamodules.adapters.isprs import SPLITS, decode_label, isprs_classes
+from datamodules.ingest.importer import import_dataset
 from datamodules.miniature.potsdam import potsdam_truth, write_potsdam
 from usererror import UserError
 
@@ -204,7 +204,7 @@ def test_half_of_the_benchmark_is_a_list_of_missing_files(plain, tmp_path):
     assert str(caught.value).startswith("170 needed file(s)")  # 34 tiles: RGBIR, DSM, nDSM, two labels
     assert "\n" not in str(caught.value) and "isprs.org" in str(caught.value)
     with pytest.raises(UserError, match="make data DATA=potsdam"):
-        from datamodules.store import SceneStore
+        from datamodules.store.scene_store import SceneStore
 
         SceneStore.open(tmp_path / "potsdam")
 

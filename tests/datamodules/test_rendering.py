@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from datamodules.decibels import decibels
-from datamodules.rendering import ignore_colour, label_picture, picture, read_small
-from datamodules.store import Modality, SceneClass
+from datamodules.store.rendering import ignore_colour, label_picture, picture, read_small
+from datamodules.store.scene_store import Modality, SceneClass
+from datamodules.store.units import decibels
 from usererror import UserError
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from datamodules.samplers import EvaluationBatches, TrainingBatches, share_scenes
+from datamodules.loading.samplers import EvaluationBatches, TrainingBatches, share_scenes
 
 
 def training(patterns: list[str], batch: int, rank: int = 0, world: int = 1, epoch: int = 0) -> list[list[int]]:

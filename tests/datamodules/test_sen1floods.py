@@ -56,7 +56,7 @@ def cut(root: Path, hole: bool) -> None:
 @pytest.fixture(scope="module")
 def stores(tmp_path_factory):
     """A directory with the stores `chip`, as it is, and `swath`, with a hole of NaN planted in scene nw."""
-    from datamodules.importer import import_dataset
+    from datamodules.ingest.importer import import_dataset
 
     root = tmp_path_factory.mktemp("floods")
     for name in ("chip", "swath"):
@@ -66,7 +66,7 @@ def stores(tmp_path_factory):
 
 
 def opened(stores, name="chip"):
-    from datamodules.store import SceneStore
+    from datamodules.store.scene_store import SceneStore
 
     return SceneStore.open(stores / name)
 
@@ -165,8 +165,8 @@ def test_batches_are_finite_everywhere(name, stores):
 
 def test_a_hole_takes_the_scene_s_low_value_in_each_band(stores):
     from datamodules.base import SceneDataModule
-    from datamodules.reader import RasterReader
-    from datamodules.windows import Window
+    from datamodules.loading.windows import Window
+    from datamodules.store.reader import RasterReader
 
     data = SceneDataModule("swath", str(stores), window=128, num_workers=0)
     layer = next(layer for layer in data.layers if layer.name == "sar")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from datamodules.statistics import PixelHash, RasterStatistics, histogram_uint8
+from datamodules.store.statistics import PixelHash, RasterStatistics, histogram_uint8
 
 
 @pytest.mark.parametrize("is_height", [True, False])
@@ -57,7 +57,7 @@ def test_histogram_counts_every_byte(size):
 
 def test_percentiles_of_large_rasters_come_from_a_grid(monkeypatch):
     """A ramp along the rows, so that a regular grid must find the percentiles to within its own spacing."""
-    monkeypatch.setattr("datamodules.statistics.PERCENTILE_PIXELS", 10_000)
+    monkeypatch.setattr("datamodules.store.statistics.PERCENTILE_PIXELS", 10_000)
     ramp = np.repeat(np.arange(600, dtype=np.float32)[:, None], 500, axis=1)[None]
     statistics = RasterStatistics(1, "float32", 600, 500, "other")
     for row in range(0, 600, 256):

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from datamodules.importer import import_dataset
-from datamodules.store import Scene, SceneStore, fingerprint, write_text_whole
+from datamodules.ingest.importer import import_dataset
+from datamodules.store.scene_store import Scene, SceneStore, fingerprint, write_text_whole
 from usererror import UserError
 
 
@@ -33,9 +33,7 @@ def test_open_gives_what_the_files_say(store):
 
 
 def test_opening_imports_nothing_heavy():
-    code = (
-        "import sys, datamodules.store; print({'torch', 'rasterio', 'numpy', 'rich', 'lightning'} & set(sys.modules))"
-    )
+    code = "import sys, datamodules.store.scene_store; print({'torch', 'rasterio', 'numpy', 'rich', 'lightning'} & set(sys.modules))"
     run = subprocess.run(
         [sys.executable, "-c", code], cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True
     )

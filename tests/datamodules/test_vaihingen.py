@@ -12,15 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datamodules.importer import import_dataset
-from datamodules.isprs import SPLITS
+from datamodules.adapters.isprs import SPLITS
+from datamodules.adapters.vaihingen import folder_role
+from datamodules.ingest.importer import import_dataset
 from datamodules.miniature.vaihingen import (
     VAIHINGEN_QUIRKS,
     vaihingen_shape,
     vaihingen_truth,
     write_vaihingen,
 )
-from datamodules.vaihingen import folder_role
 from usererror import UserError
 
 SIZE = 64

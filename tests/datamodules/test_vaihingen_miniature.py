@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datamodules.isprs import SPLITS
+from datamodules.adapters.isprs import SPLITS
 from datamodules.miniature.vaihingen import (
     SIZES,
     VAIHINGEN_TILES,

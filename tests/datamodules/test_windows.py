@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from datamodules.windows import covering_starts, covering_windows, random_window
+from datamodules.loading.windows import covering_starts, covering_windows, random_window
 
 
 @pytest.mark.parametrize("length", [1, 7, 64, 100, 129])

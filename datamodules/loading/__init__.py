@@ -1,0 +1,1 @@
+"""From a scene store to batches: windows, samplers, augmentation, normalisation."""

@@ -1,0 +1,1 @@
+"""Procedural towns seen from above."""

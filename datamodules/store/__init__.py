@@ -1,0 +1,1 @@
+"""The scene store on disk: index, rasters, statistics."""

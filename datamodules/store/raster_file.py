@@ -1,0 +1,122 @@
+"""Opening a raster file: is it an image, and is it whole? Asked first: decoders fill what is missing with grey."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from datamodules.ingest.sources import SourceFile
+from usererror import UserError
+
+SIGNATURES = {  # first bytes: GDAL driver; nothing else is opened, in particular no file that refers to other files
+    b"II*\0": "GTiff",
+    b"MM\0*": "GTiff",
+    b"II+\0": "GTiff",
+    b"MM\0+": "GTiff",
+    b"\x89PNG": "PNG",
+    b"\xff\xd8\xff": "JPEG",
+    b"BM": "BMP",
+    b"\0\0\0\x0cjP": "JP2OpenJPEG",
+}
+TAIL = 65536  # some writers append a few bytes after the end marker
+
+
+@contextmanager
+def open_raw(path: Path, shown: str) -> Iterator[Any]:
+    """Open a raster for reading its values as they are; `shown` is its name in the UserError for what is no image."""
+    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # half of these files raise it, and it means nothing
+        try:
+            with rasterio.open(path, driver=_driver(path, shown)) as dataset:
+                yield dataset
+        except RasterioError as error:
+            raise unreadable(shown, error) from error
+
+
+def unreadable(shown: str, error: BaseException) -> UserError:
+    """Return the error for a file that is of the right type and still cannot be decoded."""
+    return UserError(f"{shown} cannot be read as an image ({one_line(error)}): replace it by a fresh copy.")
+
+
+def check_intact(path: Path, shown: str) -> None:
+    """Raise UserError when the file is empty or cut short; `shown` is its name for the user.
+
+    TIFF: every block must lie inside the file; PNG, JPEG: the end marker must be there; BMP: the size in its header.
+    Damage inside the data is left to the decoder, which notices part of it (TIFF keeps no checksums).
+    """
+    driver = _driver(path, shown)
+    size = path.stat().st_size
+    with path.open("rb") as stream:
+        head = stream.read(8)
+        stream.seek(max(0, size - TAIL))
+        tail = stream.read()
+    whole = {
+        "GTiff": lambda: _tiff_whole(path, shown, size),
+        "PNG": lambda: b"IEND\xaeB`\x82" in tail,
+        "JPEG": lambda: b"\xff\xd9" in tail,
+        "BMP": lambda: size >= int.from_bytes(head[2:6], "little"),
+        "JP2OpenJPEG": lambda: b"\xff\xd9" in tail,
+    }[driver]()
+    if not whole:
+        raise UserError(f"{shown} is cut short (an interrupted download or copy?): replace it by a fresh copy.")
+
+
+def peek(file: SourceFile) -> tuple[int, str]:
+    """Return the number of bands and the data type that holds them all from the header of a raster, packed or not."""
+    with tempfile.TemporaryDirectory() as scratch, open_raw(file.extract(Path(scratch)), file.origin) as dataset:
+        return dataset.count, str(np.result_type(*dataset.dtypes))
+
+
+def sizes(files: list[SourceFile]) -> str:
+    """Return the sizes in pixels of unpacked rasters for an inventory: `38 of 6000 x 6000`; looks into 50 at most."""
+    unpacked = [file for file in files if file.member is None]
+    if not unpacked:
+        return "seen when they are unpacked"
+    seen: Counter[str] = Counter()
+    for file in unpacked[:: -(-len(unpacked) // 50)]:
+        try:
+            with open_raw(file.path, file.origin) as dataset:
+                seen[f"{dataset.height} x {dataset.width}"] += 1
+        except UserError:  # told when the file is imported
+            seen["unreadable"] += 1
+    return ", ".join(f"{n} of {size}" for size, n in seen.most_common(5)) + (", ..." if len(seen) > 5 else "")
+
+
+def one_line(error: BaseException) -> str:
+    """Return the text of an exception without line breaks."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _driver(path: Path, shown: str) -> str:
+    with path.open("rb") as stream:
+        head = stream.read(8)
+    if not head:
+        raise UserError(f"{shown} is empty (0 bytes): replace it by a fresh copy.")
+    for signature, driver in SIGNATURES.items():
+        if head.startswith(signature):
+            return driver
+    raise UserError(f"{shown} is no TIFF, PNG, JPEG, JPEG 2000 or BMP image: replace it by the original file.")
+
+
+def _tiff_whole(path: Path, shown: str, size: int) -> bool:
+    with open_raw(path, shown) as dataset:
+        separate = dataset.interleaving is not None and dataset.interleaving.name == "band"
+        for band in dataset.indexes if separate else (1,):
+            rows, columns = dataset.block_shapes[band - 1]
+            for y in range(-(-dataset.height // rows)):
+                for x in range(-(-dataset.width // columns)):
+                    offset = dataset.get_tag_item(f"BLOCK_OFFSET_{x}_{y}", "TIFF", bidx=band)
+                    length = dataset.get_tag_item(f"BLOCK_SIZE_{x}_{y}", "TIFF", bidx=band)
+                    if offset is None or length is None or int(offset) + int(length) > size:
+                        return False
+    return True
