@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from benchmark import names
+from benchmark import choices
 from usererror import UserError
 
 EPILOG = "Everything after the options of `bench`, `evaluate` and `profile` that this program does not know is "
@@ -21,13 +21,15 @@ def _add_cell_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", default="miniature", help="dataset or imported store (default %(default)s)")
     parser.add_argument("--protocol", default="standard", help="named evaluation protocol (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="seed of everything (default %(default)s)")
-    parser.add_argument("--backbone", default="", help=f"{', '.join(names.BACKBONES)}; empty: the method's own")
-    parser.add_argument("--logger", default="csv", choices=names.LOGGERS, help="besides CSV (default %(default)s)")
+    parser.add_argument("--backbone", default="", help=f"{', '.join(choices.BACKBONES)}; empty: the method's own")
+    parser.add_argument("--logger", default="csv", choices=choices.LOGGERS, help="besides CSV (default %(default)s)")
 
 
 def _add_places(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--runs", default=names.DEFAULT_RUNS, help="directory of runs (default %(default)s)")
-    parser.add_argument("--store", default=names.DEFAULT_STORE, help="directory of scene stores (default %(default)s)")
+    parser.add_argument("--runs", default=choices.DEFAULT_RUNS, help="directory of runs (default %(default)s)")
+    parser.add_argument(
+        "--store", default=choices.DEFAULT_STORE, help="directory of scene stores (default %(default)s)"
+    )
 
 
 def _bench(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +50,9 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
 def _data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", help="dataset to import, or a new name for a folder with a scenes.csv")
     parser.add_argument("--source", default="", help="what you downloaded: a folder (searched recursively) or a zip")
-    parser.add_argument("--store", default=names.DEFAULT_STORE, help="directory of scene stores (default %(default)s)")
+    parser.add_argument(
+        "--store", default=choices.DEFAULT_STORE, help="directory of scene stores (default %(default)s)"
+    )
     parser.add_argument("--tiles", default="", help="import only these scenes, comma separated")
     parser.add_argument("--allow-incomplete", action="store_true", help="accept missing files; the store says so")
     parser.add_argument("--copy", action="store_true", help="copy small rasters too, instead of referencing them")
@@ -59,7 +63,9 @@ def _data(parser: argparse.ArgumentParser) -> None:
 
 def _show(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", help="imported dataset; miniatures are made on first use")
-    parser.add_argument("--store", default=names.DEFAULT_STORE, help="directory of scene stores (default %(default)s)")
+    parser.add_argument(
+        "--store", default=choices.DEFAULT_STORE, help="directory of scene stores (default %(default)s)"
+    )
     parser.add_argument("--scenes", default="", help="scene ids, comma separated (default: a few from all parts)")
     parser.add_argument("--rows", type=int, default=6, help="how many scenes (default %(default)s)")
     parser.add_argument("--split", default="", help="split column (default: the dataset's first)")
@@ -69,7 +75,7 @@ def _show(parser: argparse.ArgumentParser) -> None:
 
 def _add_table_options(parser: argparse.ArgumentParser, out: str) -> None:
     parser.add_argument("--data", default="", help="one dataset (default: all that have records)")
-    parser.add_argument("--runs", default=names.DEFAULT_RUNS, help="directory of runs (default %(default)s)")
+    parser.add_argument("--runs", default=choices.DEFAULT_RUNS, help="directory of runs (default %(default)s)")
     parser.add_argument("--out", default=out, help="directory to write (default %(default)s)")
 
 
@@ -100,7 +106,7 @@ def _compare(parser: argparse.ArgumentParser) -> None:
 
 
 def _tables(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--runs", default=names.DEFAULT_RUNS, help="directory of runs (default %(default)s)")
+    parser.add_argument("--runs", default=choices.DEFAULT_RUNS, help="directory of runs (default %(default)s)")
     parser.add_argument("--out", default="results/tables", help="directory to write (default %(default)s)")
 
 
@@ -130,8 +136,10 @@ def _profile(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--all", action="store_true", help="every shipped method; counts only unless --timing")
     parser.add_argument("--data", default="potsdam", help="dataset, imported or not, or imported store of your own")
     parser.add_argument("--protocol", default="standard", help="named evaluation protocol (default %(default)s)")
-    parser.add_argument("--backbone", default="", help=f"{', '.join(names.BACKBONES)}; empty: the method's own")
-    parser.add_argument("--store", default=names.DEFAULT_STORE, help="directory of scene stores (default %(default)s)")
+    parser.add_argument("--backbone", default="", help=f"{', '.join(choices.BACKBONES)}; empty: the method's own")
+    parser.add_argument(
+        "--store", default=choices.DEFAULT_STORE, help="directory of scene stores (default %(default)s)"
+    )
     parser.add_argument("--side", default="", help="of the square window, pixels (default: the dataset's)")
     parser.add_argument("--device", default="", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
     parser.add_argument("--timing", action="store_true", help="with --all: latency and memory too")
@@ -190,8 +198,10 @@ def _diagnose(parser: argparse.ArgumentParser) -> None:
 
 def _dashboard(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", default="miniature", help="dataset with run records (default %(default)s)")
-    parser.add_argument("--runs", default=names.DEFAULT_RUNS, help="directory of runs (default %(default)s)")
-    parser.add_argument("--project", default="", help=f"W&B project (default: WANDB_PROJECT, or {names.WANDB_PROJECT})")
+    parser.add_argument("--runs", default=choices.DEFAULT_RUNS, help="directory of runs (default %(default)s)")
+    parser.add_argument(
+        "--project", default="", help=f"W&B project (default: WANDB_PROJECT, or {choices.WANDB_PROJECT})"
+    )
     parser.add_argument("--entity", default="", help="W&B user or team (default: WANDB_ENTITY, or your own)")
 
 
@@ -200,44 +210,74 @@ def _publish(parser: argparse.ArgumentParser) -> None:
 
 
 def _list(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--store", default=names.DEFAULT_STORE, help="directory of scene stores (default %(default)s)")
+    parser.add_argument(
+        "--store", default=choices.DEFAULT_STORE, help="directory of scene stores (default %(default)s)"
+    )
 
 
 # name -> (help, options, module with `run(arguments, overrides)`); the one place for subcommands
 COMMANDS = {
-    "bench": ("train a method, score every modality subset, write the leaderboard", _bench, "benchmark.bench"),
-    "evaluate": ("score a checkpoint on every modality subset", _evaluate, "benchmark.evaluate"),
-    "data": ("import a dataset into the scene store, or verify it", _data, "benchmark.data"),
-    "show": ("draw an imported dataset: scenes, rasters, labels, class shares, statistics", _show, "benchmark.show"),
-    "leaderboard": ("rebuild the leaderboards from run records", _leaderboard, "benchmark.boards"),
-    "tables": ("write the papers' tables with what run records give beside them", _tables, "benchmark.tables"),
-    "audit": ("recompute what papers derive from their own printed numbers", _audit, "benchmark.audit"),
-    "worth": ("what each sensor is worth, and what is left when sensors fail", _worth, "benchmark.worth"),
-    "compare": ("intervals of the differences between methods, over test scenes", _compare, "benchmark.intervals"),
-    "lens": ("one leaderboard under each named convention, and where the ranking changes", _lens, "benchmark.lens"),
-    "profile": ("parameters, multiply-accumulates, latency and memory of a method", _profile, "benchmark.profiling"),
+    "bench": (
+        "train a method, score every modality subset, write the leaderboard",
+        _bench,
+        "benchmark.experiment.train",
+    ),
+    "evaluate": ("score a checkpoint on every modality subset", _evaluate, "benchmark.commands.evaluate"),
+    "data": ("import a dataset into the scene store, or verify it", _data, "datamodules.prepare"),
+    "show": (
+        "draw an imported dataset: scenes, rasters, labels, class shares, statistics",
+        _show,
+        "benchmark.figures.dataset_summary",
+    ),
+    "leaderboard": ("rebuild the leaderboards from run records", _leaderboard, "benchmark.leaderboard.write"),
+    "tables": ("write the papers' tables with what run records give beside them", _tables, "benchmark.papers.tables"),
+    "audit": ("recompute what papers derive from their own printed numbers", _audit, "benchmark.papers.audit.report"),
+    "worth": (
+        "what each sensor is worth, and what is left when sensors fail",
+        _worth,
+        "benchmark.analysis.sensor_value",
+    ),
+    "compare": (
+        "intervals of the differences between methods, over test scenes",
+        _compare,
+        "benchmark.analysis.bootstrap",
+    ),
+    "lens": (
+        "one leaderboard under each named convention, and where the ranking changes",
+        _lens,
+        "benchmark.analysis.metric_conventions",
+    ),
+    "profile": (
+        "parameters, multiply-accumulates, latency and memory of a method",
+        _profile,
+        "benchmark.profiling.profile",
+    ),
     "speed": ("measure the suite itself; prints ratios", _speed, "benchmark.speed"),
     "picture": (
         "draw a scene, its modalities, label and the prediction of every subset",
         _picture,
-        "benchmark.picture",
+        "benchmark.figures.predictions",
     ),
-    "predict": ("write the class map of any rasters as a GeoTIFF", _predict, "benchmark.predict"),
-    "examples": ("store small pictures of a few test scenes beside a run", _examples, "benchmark.examples"),
-    "report": ("write one page that shows all run records", _report, "benchmark.report.command"),
+    "predict": ("write the class map of any rasters as a GeoTIFF", _predict, "benchmark.maps.predict"),
+    "examples": (
+        "store small pictures of a few test scenes beside a run",
+        _examples,
+        "benchmark.tracking.example_images",
+    ),
+    "report": ("write one page that shows all run records", _report, "benchmark.commands.report"),
     "synthesised": (
         "draw what a method paints of missing modalities beside the true ones, with L1 and PSNR",
         _synthesised,
-        "benchmark.synthesised",
+        "benchmark.figures.modality_synthesis",
     ),
     "diagnose": (
         "spread of features, silhouette, t-SNE, robustness maps and sampling inside a trained network",
         _diagnose,
-        "benchmark.diagnose",
+        "benchmark.figures.features",
     ),
-    "dashboard": ("save a W&B workspace for the runs of a dataset", _dashboard, "benchmark.dashboard"),
-    "publish": ("copy a run's slim record to results/records", _publish, "benchmark.publish"),
-    "list": ("list methods, datasets, protocols and backbones", _list, "benchmark.listing"),
+    "dashboard": ("save a W&B workspace for the runs of a dataset", _dashboard, "benchmark.tracking.wandb_workspace"),
+    "publish": ("copy a run's slim record to results/records", _publish, "benchmark.commands.publish"),
+    "list": ("list methods, datasets, protocols and backbones", _list, "benchmark.commands.list"),
 }
 PASS_ON = ("bench", "evaluate", "profile")
 RESUMES = ("bench", "data")

@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmark import speed_data, speed_subsets
-from benchmark.names import ROOT
-from benchmark.subsets import modality_subsets
-from benchmark.timing import interleaved
+from benchmark.choices import ROOT
+from benchmark.metrics.subsets import modality_subsets
+from benchmark.profiling.timing import interleaved
 from usererror import UserError
 
 
@@ -94,9 +94,9 @@ def step(rounds: int) -> None:
     """Share of a training step that is spent waiting for data, on the miniature."""
     import torch
 
-    from benchmark.data import ensure_store
-    from benchmark.names import DEFAULT_STORE
+    from benchmark.choices import DEFAULT_STORE
     from datamodules.base import SceneDataModule
+    from datamodules.prepare import ensure_store
     from methods.sgma.module import SGMA
 
     ensure_store("miniature", Path(DEFAULT_STORE))
@@ -158,8 +158,8 @@ def _peaks(
     """Peak memory in GB after each row of windows, by the row they start at."""
     import torch
 
-    from benchmark.counting import SceneCounter
-    from benchmark.evaluation import inside
+    from benchmark.evaluation.callback import inside
+    from benchmark.evaluation.confusion_counter import SceneCounter
     from datamodules.loading.windows import covering_windows
     from methods.sgma.module import SGMA
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark.names import ROOT
-from benchmark.timing import interleaved
+from benchmark.choices import ROOT
+from benchmark.profiling.timing import interleaved
 
 SIDE = 6000
 LAYERS = {"rgb": (3, "uint8"), "nir": (1, "uint8"), "dsm": (1, "float32"), "label": (1, "uint8")}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from benchmark.subsets import modality_subsets
-from benchmark.timing import interleaved
+from benchmark.metrics.subsets import modality_subsets
+from benchmark.profiling.timing import interleaved
 
 if TYPE_CHECKING:
     import torch
@@ -34,7 +34,7 @@ def sgma(rounds: int) -> None:
 
 def methods(rounds: int) -> None:
     """Every shipped method and variant: all 7 subsets of 3 modalities against one full pass."""
-    from benchmark.names import methods as shipped
+    from benchmark.choices import methods as shipped
 
     print(f"  3 modalities, 5 classes, 7 subsets, {SIDE} px; limit 1.7 full passes where subsets can share work")
     for name in shipped():
@@ -52,7 +52,7 @@ def methods(rounds: int) -> None:
 def _built(method: str, modalities: int, classes: int) -> tuple[AnyModalitySegmenter, dict[str, torch.Tensor]]:
     import torch
 
-    from benchmark.building import build
+    from benchmark.experiment.models import build
 
     names = [f"m{number}" for number in range(modalities)]
     model = build(method, dict.fromkeys(names, 3), classes).eval()
@@ -69,7 +69,7 @@ def _timed(
     everything = modality_subsets(list(images))
 
     def counter(count: int) -> Any:
-        from benchmark.counting import SceneCounter
+        from benchmark.evaluation.confusion_counter import SceneCounter
 
         fresh = SceneCounter(SIDE, SIDE, [(0, 0, SIDE, SIDE)], count, 1, classes, classes)
         fresh.prepare([(0, 0, SIDE, SIDE)], [mask[0]], [torch.zeros_like(mask[0])])
@@ -101,7 +101,7 @@ def _timed(
 
 
 def _gmac_ratio(model: AnyModalitySegmenter, images: Mapping[str, torch.Tensor]) -> float:
-    from benchmark.complexity import gmac
+    from benchmark.profiling.complexity import gmac
 
     everything = modality_subsets(list(images))
 

@@ -28,7 +28,6 @@ def test_methods_and_datamodules_stand_side_by_side(package: str) -> None:
         assert not imported(path) & GROUND[package], path
 
 
-
 def test_the_lock_names_no_index() -> None:
     lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
     assert "--hash=sha256:" in lock

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmark.metrics import Scores, class_scores, class_sums
-from benchmark.records import Record
-from benchmark.result import ALL
-from benchmark.rows import Row, region_counts
+from benchmark.metrics.confusion import Scores, class_scores, class_sums
+from benchmark.metrics.result import ALL
+from benchmark.records.groups import Row, region_counts
+from benchmark.records.record import Record
 
 
 def rounded(values: npt.ArrayLike, digits: int = 8) -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark.evaluation import MissingModalityEvaluation
+from benchmark.evaluation.callback import MissingModalityEvaluation
 from datamodules.base import SceneDataModule
 from methods.base import AnyModalitySegmenter
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmark import boards
 from benchmark.__main__ import main
-from benchmark.result import EvaluationResult
+from benchmark.leaderboard import write as boards
+from benchmark.metrics.result import EvaluationResult
 from tests.benchmark.toy_records import CONVENTION, LABELS, toy_record
 
 GOLDEN = Path(__file__).with_name("golden")

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.records import Record
-from benchmark.subsets import modality_subsets
+from benchmark.metrics.subsets import modality_subsets
+from benchmark.records.record import Record
 
 ISPRS = ("impervious_surface", "building", "low_vegetation", "tree", "car", "clutter")
 CLASSES = {"potsdam": ISPRS, "vaihingen": ISPRS, "dfc2023": ("ground", "building")}
@@ -84,9 +84,9 @@ def fixed_records() -> dict[str, list[Record]]:
 
 def write_golden(directory: Path) -> None:
     """Write the golden files anew; look at the difference by hand before you commit it."""
-    from benchmark.measured import Runs
-    from benchmark.reported import read_reported
-    from benchmark.tables import build_tables, write_tables
+    from benchmark.papers.measured import Runs
+    from benchmark.papers.printed_numbers import read_reported
+    from benchmark.papers.tables import build_tables, write_tables
 
     for path in write_tables(directory, build_tables(read_reported(), Runs(fixed_records()))):
         if path.suffix == ".md":

@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from benchmark.metrics import Convention
+from benchmark.metrics.confusion import Convention
 
 # timing says nothing on a busy machine, and a test that fails must fail again
 settings.register_profile("suite", deadline=None, derandomize=True, database=None, max_examples=60)

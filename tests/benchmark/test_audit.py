@@ -18,11 +18,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmark.audit import audit, counts, findings
-from benchmark.audit_check import Check, compare
-from benchmark.audit_rules import RULES, f1_of_iou, iou_of_f1, lowest_f1
-from benchmark.metrics import Convention, score
-from benchmark.reported import REPORTED, Cell, Reported, Rounded, mean, read_reported, shown
+from benchmark.metrics.confusion import Convention, score
+from benchmark.papers.audit.checks import Check, compare
+from benchmark.papers.audit.report import audit, counts, findings
+from benchmark.papers.audit.rules import RULES, f1_of_iou, iou_of_f1, lowest_f1
+from benchmark.papers.printed_numbers import REPORTED, Cell, Reported, Rounded, mean, read_reported, shown
 from usererror import UserError
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from benchmark.__main__ import main
-from benchmark.records import read_record
+from benchmark.records.record import read_record
 from methods.sgma.module import SGMA
 
 SMALL = [

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from benchmark.blending import Blend, ramp
-from benchmark.lattice import strips
+from benchmark.maps.blending import Blend, ramp
+from benchmark.maps.window_grid import strips
 
 
 def blended(field: torch.Tensor, window: int, stride: int, valid: torch.Tensor) -> torch.Tensor:

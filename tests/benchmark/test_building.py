@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmark.building import build
+from benchmark.experiment.models import build
 from usererror import UserError
 
 CHANNELS = {"rgb": 3, "dsm": 1}

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from benchmark import names
+from benchmark import choices
 from benchmark.__main__ import COMMANDS, main
-from benchmark.cell import identity
-from benchmark.cli import ParsedCell, Request, config_files, quieten
-from benchmark.evaluate import model_words
+from benchmark.commands.evaluate import model_words
+from benchmark.experiment.identity import identity
+from benchmark.experiment.lightning_cli import ParsedCell, Request, config_files, quieten
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -25,10 +25,10 @@ def parse(method: str, data: str, protocol: str = "standard", seed: int = 0, *ov
     return ParsedCell(request).parsed
 
 
-@pytest.mark.parametrize("data", [*names.datasets(), "mine"])
-@pytest.mark.parametrize("protocol", names.protocols())
+@pytest.mark.parametrize("data", [*choices.datasets(), "mine"])
+@pytest.mark.parametrize("protocol", choices.protocols())
 def test_every_shipped_config_parses(data: str, protocol: str) -> None:
-    for method in names.methods():
+    for method in choices.methods():
         parsed = parse(method, data, protocol)
         assert parsed["cell"]["variant"] == method
         assert parsed["cell"]["protocol"] == protocol
@@ -94,7 +94,7 @@ def test_identity_names_what_changes_a_number_and_nothing_else() -> None:
 
 
 def test_the_mark_of_a_control_is_in_the_cell_and_not_in_its_identity() -> None:
-    marked = {method for method in names.methods() if parse(method, "miniature")["cell"]["control"]}
+    marked = {method for method in choices.methods() if parse(method, "miniature")["cell"]["control"]}
     assert marked == {"control", "control_dropout", "muss_dropout"}
     plain, mark = parse("sgma", "miniature"), parse("sgma", "miniature", "standard", 0, "--cell.control", "true")
     assert mark["cell"]["control"] and identity(mark, "f") == identity(plain, "f")

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from benchmark.complexity import gmac, parameters
+from benchmark.profiling.complexity import gmac, parameters
 
 
 def test_trainable_parameters_of_the_whole_and_of_its_children() -> None:

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmark.building import build
-from benchmark.complexity import evaluation_gmac, frozen, gmac, shares, used
-from benchmark.cost import count, images, scored, timed, usable
+from benchmark.experiment.models import build
+from benchmark.profiling.complexity import evaluation_gmac, frozen, gmac, shares, used
+from benchmark.profiling.cost import count, images, scored, timed, usable
 from methods.base import AnyModalitySegmenter
 from tests.methods.mobanet_tiny import make as tiny_mobanet
 from usererror import UserError

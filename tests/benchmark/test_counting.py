@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark.counting import SceneCounter, block_grid
+from benchmark.evaluation.confusion_counter import SceneCounter, block_grid
 from datamodules.loading.windows import covering_windows
 
 SUBSETS, REGIONS, LABELS, OUTPUTS, BLOCK = 3, 2, 4, 3, 20

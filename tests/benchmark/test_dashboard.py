@@ -10,7 +10,7 @@ import pytest
 from wandb_workspaces.workspaces import Workspace
 
 from benchmark.__main__ import main
-from benchmark.dashboard import view_key, workspace
+from benchmark.tracking.wandb_workspace import view_key, workspace
 
 LETTERS = {"rgb": "R", "sar": "S"}
 SEEDS = {"groupBy": "group", "groupAgg": "mean", "groupArea": "stddev", "aggregate": True}

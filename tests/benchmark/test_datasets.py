@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from benchmark.__main__ import main
-from benchmark.records import Record, read_record
+from benchmark.records.record import Record, read_record
 from datamodules.ingest.importer import import_dataset
 from datamodules.miniature.registry import MINIATURES
 from datamodules.store.scene_store import SceneStore

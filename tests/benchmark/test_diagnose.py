@@ -13,8 +13,8 @@ import rasterio
 import torch
 from torch import Tensor, nn
 
-from benchmark import diagnose
 from benchmark.__main__ import main
+from benchmark.figures import features as diagnose
 from datamodules.base import SceneDataModule
 from usererror import UserError
 

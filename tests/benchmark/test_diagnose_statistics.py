@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
-from benchmark.diagnose import stride_of
-from benchmark.inner import ClassMoments, PixelSample, at_cells, embedding, silhouette
+from benchmark.figures.feature_statistics import ClassMoments, PixelSample, at_cells, embedding, silhouette
+from benchmark.figures.features import stride_of
 
 CLASSES = 4
 

@@ -13,7 +13,7 @@ import pytest
 import rasterio
 from sklearn.metrics import confusion_matrix, jaccard_score
 
-from benchmark.subsets import modality_subsets
+from benchmark.metrics.subsets import modality_subsets
 from datamodules.base import SceneDataModule
 
 SCRIPT = Path(__file__).with_name("evaluate_processes.py")

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from benchmark.examples import DRAWN, FOLDER, INDEX, few, palette, store_examples
+from benchmark.tracking.example_images import DRAWN, FOLDER, INDEX, few, palette, store_examples
 from datamodules.base import SceneDataModule
 from datamodules.store.scene_store import SceneClass
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from benchmark.__main__ import main
-from benchmark.records import read_record
+from benchmark.records.record import read_record
 from methods.mobanet.backbone import build_vit
 from methods.mobanet.module import MoBaNet
 

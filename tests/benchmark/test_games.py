@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from benchmark.games import as_game, crossings, expected_score, interaction, masks, players, shapley
+from benchmark.analysis.shapley import as_game, crossings, expected_score, interaction, masks, players, shapley
 from tests.benchmark.strategies import CHANCE, WORTH, games
 
 TINY = 1e-8  # of rounding, where worths of up to 100 are added and multiplied

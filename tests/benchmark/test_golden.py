@@ -42,7 +42,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def nothing_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmark.boards.PUBLISHED", tmp_path / "none")
+    monkeypatch.setattr("benchmark.leaderboard.write.PUBLISHED", tmp_path / "none")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -59,7 +59,7 @@ def test_no_table_command_imports_what_training_needs(runs: Path, tmp_path: Path
     code = f"""
 import sys
 from pathlib import Path
-from benchmark import boards
+from benchmark.leaderboard import write as boards
 from benchmark.__main__ import main
 boards.PUBLISHED = Path({str(tmp_path / "none")!r})
 assert not any([main(words) for words in {lines!r}])

@@ -13,12 +13,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmark.__main__ import main
-from benchmark.intervals import Units, bounds, compare, draws, measures, named_rows, resampled, units_of, verdict
-from benchmark.leaderboard import leaderboard
-from benchmark.metrics import summarise
-from benchmark.records import Record, read_scenes
-from benchmark.result import EvaluationResult
-from benchmark.rows import rows_of
+from benchmark.analysis.bootstrap import (
+    Units,
+    bounds,
+    compare,
+    draws,
+    measures,
+    named_rows,
+    resampled,
+    units_of,
+    verdict,
+)
+from benchmark.leaderboard.table import leaderboard
+from benchmark.metrics.confusion import summarise
+from benchmark.metrics.result import EvaluationResult
+from benchmark.records.groups import rows_of
+from benchmark.records.record import Record, read_scenes
 from tests.benchmark.strategies import scenes_of_methods
 from tests.benchmark.test_leaderboard import record
 from tests.benchmark.toy_records import toy_folder, toy_record, toy_result
@@ -56,7 +66,7 @@ def test_large_resamplings_go_in_pieces(tmp_path: Path, monkeypatch: pytest.Monk
     entry = toy_record(tmp_path, "sgma")
     units, weights = units_of(entry, read_scenes(entry)), draws(12, 20, seed=1)
     whole = resampled(entry, units, weights)
-    monkeypatch.setattr("benchmark.intervals.CHUNK", 7 * units.sums[0].size)
+    monkeypatch.setattr("benchmark.analysis.bootstrap.CHUNK", 7 * units.sums[0].size)
     assert np.array_equal(resampled(entry, units, weights), whole)
 
 
@@ -225,7 +235,7 @@ def test_records_that_are_not_paired_are_refused(tmp_path: Path) -> None:
 
 
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmark.boards.PUBLISHED", tmp_path / "none")
+    monkeypatch.setattr("benchmark.leaderboard.write.PUBLISHED", tmp_path / "none")
     runs = tmp_path / "runs"
     toy_folder(runs, methods=4, seeds=2)
     words = ["compare", "--data", "toy", "--runs", str(runs), "--out", str(tmp_path / "out"), "--samples", "100"]

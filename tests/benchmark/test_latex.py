@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from benchmark.pages import latex_text, page_latex, page_markdown
+from benchmark.formats.markdown_latex import latex_text, page_latex, page_markdown
 from tests.benchmark.tex import check_latex, compile_latex
 
 RESULTS = Path(__file__).resolve().parents[2] / "results"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmark.lattice import strips
+from benchmark.maps.window_grid import strips
 
 PATCH = 32
 

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmark.boards import Choice, build, one_configuration, one_fingerprint, write_boards
-from benchmark.leaderboard import condition_board, footnote, leaderboard, shown
-from benchmark.pages import latex, markdown
-from benchmark.records import Record
+from benchmark.formats.markdown_latex import latex, markdown
+from benchmark.leaderboard.table import condition_board, footnote, leaderboard, shown
+from benchmark.leaderboard.write import Choice, build, one_configuration, one_fingerprint, write_boards
+from benchmark.records.record import Record
 
 
 def record(miou: dict[str, float], seed: int = 0, group: str = "g", **changes: object) -> Record:
@@ -113,8 +113,8 @@ def test_table_formats_agree_in_shape() -> None:
 
 
 def test_tables_need_no_torch() -> None:
-    modules = "benchmark.boards, benchmark.publish, benchmark.audit, benchmark.tables, benchmark.table_text, "
-    modules += "benchmark.worth, benchmark.intervals, benchmark.lens"
+    modules = "benchmark.leaderboard.write, benchmark.commands.publish, benchmark.papers.audit.report, benchmark.papers.tables, benchmark.papers.render, "
+    modules += "benchmark.analysis.sensor_value, benchmark.analysis.bootstrap, benchmark.analysis.metric_conventions"
     code = f"import sys, {modules}; sys.exit(bool({{'torch', 'lightning'}} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).resolve().parents[2]).returncode == 0
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark.boards import PUBLISHED, ROOT
-from benchmark.metrics import Scores
-from benchmark.records import search_records
+from benchmark.leaderboard.write import PUBLISHED, ROOT
+from benchmark.metrics.confusion import Scores
+from benchmark.records.record import search_records
 
 SEEDS = 3
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from benchmark.__main__ import main
-from benchmark.records import MANIFEST, SCENES, SUMMARY
+from benchmark.records.record import MANIFEST, SCENES, SUMMARY
 from tests.benchmark.tex import check_latex
 from tests.benchmark.toy_records import CONVENTION, toy_record, toy_result
 
@@ -93,7 +93,7 @@ def without_notes(text: str) -> str:
 def test_left_out_named_and_without_effect(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("benchmark.boards.PUBLISHED", tmp_path / "none")
+    monkeypatch.setattr("benchmark.leaderboard.write.PUBLISHED", tmp_path / "none")
     good(tmp_path / "runs")
     clean = written(command, tmp_path / "runs", tmp_path / "clean")
     assert "Left out" not in capsys.readouterr().out and not any("Left out" in text for text in clean.values())
@@ -122,7 +122,7 @@ def test_left_out_named_and_without_effect(
 def test_without_counts_per_scene_there_is_no_comparison_and_the_page_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("benchmark.boards.PUBLISHED", tmp_path / "none")
+    monkeypatch.setattr("benchmark.leaderboard.write.PUBLISHED", tmp_path / "none")
     good(tmp_path / "runs")
     for method in ("slim", "stale"):
         shutil.copytree(tmp_path / "runs" / "m3l", tmp_path / "runs" / method)

@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 
 from benchmark.__main__ import main
-from benchmark.lens import LENSES, lens_table, reasons, shown
-from benchmark.metrics import Convention, score, summarise
-from benchmark.records import Record, publish_record, read_record
-from benchmark.result import EvaluationResult
-from benchmark.rows import rows_of
+from benchmark.analysis.metric_conventions import LENSES, lens_table, reasons, shown
+from benchmark.metrics.confusion import Convention, score, summarise
+from benchmark.metrics.result import EvaluationResult
+from benchmark.records.groups import rows_of
+from benchmark.records.record import Record, publish_record, read_record
 from tests.benchmark.test_leaderboard import record
 from tests.benchmark.toy_records import CONVENTION, toy_folder, toy_record, toy_result
 
@@ -170,7 +170,7 @@ def test_equal_scores_share_a_rank(tmp_path: Path) -> None:
 
 
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmark.boards.PUBLISHED", tmp_path / "none")
+    monkeypatch.setattr("benchmark.leaderboard.write.PUBLISHED", tmp_path / "none")
     runs = tmp_path / "runs"
     toy_folder(runs, methods=3, seeds=2)
     toy_record(runs, "elsewhere", fingerprint="e" * 64, created="2025-01-01")

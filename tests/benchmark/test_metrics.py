@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, jaccard_score
 
-from benchmark.metrics import Absent, Convention, class_scores, class_sums, mean_over, score, summarise
+from benchmark.metrics.confusion import Absent, Convention, class_scores, class_sums, mean_over, score, summarise
 from tests.benchmark.strategies import scored_cases
 
 FIVE = tuple(range(5))

@@ -8,7 +8,7 @@ import pytest
 import torch
 import yaml
 
-from benchmark.counting import SceneCounter
+from benchmark.evaluation.confusion_counter import SceneCounter
 from datamodules.loading.windows import covering_starts, covering_windows
 
 ROOT = Path(__file__).resolve().parents[2]

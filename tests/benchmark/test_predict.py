@@ -14,11 +14,11 @@ import rasterio
 import rasterio.shutil
 import torch
 
-from benchmark import predict
 from benchmark.__main__ import main
-from benchmark.inputs import INPUTS, Inputs
-from benchmark.picture import load_run, predictions
-from benchmark.trained import Trained
+from benchmark.experiment.model_inputs import INPUTS, Inputs
+from benchmark.experiment.restore import Trained
+from benchmark.figures.predictions import load_run, predictions
+from benchmark.maps import predict
 from datamodules.loading.inference_rasters import Expected
 from datamodules.store.scene_store import Modality, SceneClass
 from tests.datamodules.placed import PLACE, write
@@ -63,7 +63,7 @@ def network(monkeypatch: pytest.MonkeyPatch) -> PixelNetwork:
 def use(monkeypatch: pytest.MonkeyPatch, stitching: Any) -> PixelNetwork:
     model: Any = PixelNetwork()
     trained = Trained(model, Inputs(MODALITIES, CLASSES, [0, 2, 3], 64, 32, stitching), "pixels", "toy")
-    monkeypatch.setattr("benchmark.trained.load", lambda run, store: trained)
+    monkeypatch.setattr("benchmark.experiment.restore.load", lambda run, store: trained)
     return model
 
 

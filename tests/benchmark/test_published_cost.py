@@ -10,13 +10,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from benchmark import names
-from benchmark.measured import Runs
-from benchmark.published_cost import FILE, PARTS, PublishedCost, read_published
-from benchmark.reported import read_reported
-from benchmark.shapes import shapes
-from benchmark.table_text import as_csv, as_latex, as_markdown
-from benchmark.tables import Table, build_tables
+from benchmark import choices
+from benchmark.papers.measured import Runs
+from benchmark.papers.printed_numbers import read_reported
+from benchmark.papers.render import as_csv, as_latex, as_markdown
+from benchmark.papers.tables import Table, build_tables
+from benchmark.profiling.dataset_spec import shapes
+from benchmark.profiling.paper_costs import FILE, PARTS, PublishedCost, read_published
 from usererror import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -60,7 +60,7 @@ def test_committed_counts_are_those_of_the_dossiers() -> None:
 
 def test_committed_table_has_every_method_and_sensible_rows() -> None:
     table = pd.read_csv(COMPLEXITY / "potsdam.csv")
-    assert [name.split()[0] for name in table["method"]] == names.methods()
+    assert [name.split()[0] for name in table["method"]] == choices.methods()
     assert (table["inference"] <= table["parameters"]).all() and (table["trainable"] <= table["parameters"]).all()
     subsets = ["GMAC R", "GMAC D", "GMAC N", "GMAC R+D", "GMAC R+N", "GMAC D+N", "GMAC R+D+N"]
     assert (table["GMAC all"] >= table["GMAC R+D+N"]).all()

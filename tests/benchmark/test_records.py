@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark.metrics import Convention
-from benchmark.records import MANIFEST, SUMMARY, publish_record, read_record, search_records, write_record
-from benchmark.result import EvaluationResult
+from benchmark.metrics.confusion import Convention
+from benchmark.metrics.result import EvaluationResult
+from benchmark.records.record import MANIFEST, SUMMARY, publish_record, read_record, search_records, write_record
 from usererror import UserError
 
 LABELS = ("ground", "building", "clutter")

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from benchmark.__main__ import main
-from benchmark.intervals import draws
-from benchmark.metrics import score
-from benchmark.records import read_record, read_scenes
-from benchmark.report.content import gather
+from benchmark.analysis.bootstrap import draws
+from benchmark.metrics.confusion import score
+from benchmark.records.record import read_record, read_scenes
+from benchmark.report.gallery import fit
 from benchmark.report.page import embedded_json
-from benchmark.report.pictures import fit
+from benchmark.report.payload import gather
 from tests.benchmark.toy_records import LABELS, toy_record, toy_result
 from tests.benchmark.toy_report import CURVE, METHODS, toy_runs
 
@@ -27,7 +27,7 @@ SAMPLES = 150
 
 @pytest.fixture(autouse=True)
 def nothing_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmark.boards.PUBLISHED", tmp_path / "no published records")
+    monkeypatch.setattr("benchmark.leaderboard.write.PUBLISHED", tmp_path / "no published records")
 
 
 @pytest.fixture(scope="module")

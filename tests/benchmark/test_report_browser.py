@@ -12,8 +12,8 @@ from xml.etree import ElementTree
 import pytest
 
 from benchmark.__main__ import main
-from benchmark.leaderboard import leaderboard, shown
-from benchmark.records import search_records
+from benchmark.leaderboard.table import leaderboard, shown
+from benchmark.records.record import search_records
 from tests.benchmark.browser import PROGRAM, Page, chromium
 from tests.benchmark.toy_report import METHODS, SIDE, toy_prediction, toy_runs
 
@@ -37,7 +37,7 @@ def page_file(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def write_page(runs: Path, folder: Path) -> Path:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("benchmark.boards.PUBLISHED", folder / "no published records")
+        patch.setattr("benchmark.leaderboard.write.PUBLISHED", folder / "no published records")
         words = ["--runs", str(runs), "--out", str(folder), "--complexity", str(runs.parent / "complexity")]
         assert main(["report", *words, "--samples", "100"]) == 0
     return folder / "index.html"

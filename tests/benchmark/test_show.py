@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from benchmark.__main__ import main
-from benchmark.sheet import compose
-from benchmark.show import all_shares, chosen_scenes, per_cent, training_statistics
+from benchmark.figures.contact_sheet import compose
+from benchmark.figures.dataset_summary import all_shares, chosen_scenes, per_cent, training_statistics
 from datamodules.ingest.importer import import_dataset
 from datamodules.store.scene_store import SceneStore
 

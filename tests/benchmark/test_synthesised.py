@@ -14,10 +14,10 @@ import pytest
 import rasterio
 from torch import Tensor
 
-from benchmark import synthesised
 from benchmark.__main__ import main
-from benchmark.picture import corner
-from benchmark.subsets import modality_subsets
+from benchmark.figures import modality_synthesis as synthesised
+from benchmark.figures.predictions import corner
+from benchmark.metrics.subsets import modality_subsets
 from datamodules.base import SceneDataModule
 from usererror import UserError
 

@@ -18,14 +18,14 @@ import torch
 from PIL import Image
 
 from benchmark.__main__ import main
-from benchmark.cli import Request, build
-from benchmark.cost import count
-from benchmark.dashboard import sections
-from benchmark.evaluate import trained_request
-from benchmark.picture import load_run
-from benchmark.records import Record, read_record
-from benchmark.subsets import modality_subsets, subset_name
-from benchmark.wandb_examples import diagnostic_values, example_scenes
+from benchmark.commands.evaluate import trained_request
+from benchmark.experiment.lightning_cli import Request, build
+from benchmark.figures.predictions import load_run
+from benchmark.metrics.subsets import modality_subsets, subset_name
+from benchmark.profiling.cost import count
+from benchmark.records.record import Record, read_record
+from benchmark.tracking.wandb_callback import diagnostic_values, example_scenes
+from benchmark.tracking.wandb_workspace import sections
 from datamodules.base import SceneDataModule
 
 LETTERS = {"rgb": "R", "dsm": "D", "nir": "N"}

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 from benchmark.__main__ import main
-from benchmark.games import expected_score, shapley
-from benchmark.rows import rows_of, sections
-from benchmark.worth import complete_rows, crossing_table, games, majority, write_worth
+from benchmark.analysis.sensor_value import complete_rows, crossing_table, games, majority, write_worth
+from benchmark.analysis.shapley import expected_score, shapley
+from benchmark.records.groups import rows_of, sections
 from tests.benchmark.test_leaderboard import record
 from tests.benchmark.toy_records import toy_record, toy_result
 
@@ -100,7 +100,7 @@ def test_rows_of_one_name_are_told_apart_and_protocols_are_not_ranked_together()
 
 
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmark.boards.PUBLISHED", tmp_path / "none")
+    monkeypatch.setattr("benchmark.leaderboard.write.PUBLISHED", tmp_path / "none")
     words = ["worth", "--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "worth")]
     (tmp_path / "runs").mkdir()
     assert main(words) == 2

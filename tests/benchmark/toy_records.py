@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.records import Record, read_record, write_record
-from benchmark.result import EvaluationResult
-from benchmark.subsets import modality_subsets
+from benchmark.metrics.result import EvaluationResult
+from benchmark.metrics.subsets import modality_subsets
+from benchmark.records.record import Record, read_record, write_record
 
 LABELS = ("ground", "building", "tree", "clutter")
 CONVENTION = {"outputs": [0, 1, 2], "averaged": [0, 1, 2], "ignored": [3], "absent": "exclude", "regions": None}

@@ -63,7 +63,7 @@ def toy_prediction(wrong: int, subset: str) -> np.ndarray:
 
 
 def write_examples(run_dir: Path, subsets: tuple[str, ...], wrong: int) -> None:
-    """Pictures of one scene, as `benchmark.examples` leaves them."""
+    """Pictures of one scene, as `benchmark.tracking.example_images` leaves them."""
     folder = run_dir / "examples" / "0"
     folder.mkdir(parents=True)
     palette = np.zeros((256, 3), np.uint8)

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from benchmark.metrics import Convention, score
-from benchmark.subsets import modality_subsets
+from benchmark.metrics.confusion import Convention, score
+from benchmark.metrics.subsets import modality_subsets
 from methods.base import AnyModalitySegmenter
 from methods.parts.optim import parameter_groups, warmup_poly
 from methods.sgma.module import SGMA

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from benchmark.complexity import gmac, parameters
+from benchmark.profiling.complexity import gmac, parameters
 from methods.control.module import Control
 from methods.control.network import ControlNetwork
 from methods.parts.losses import cross_entropy

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmark.complexity import gmac, parameters
+from benchmark.profiling.complexity import gmac, parameters
 from methods.gemmnet.module import GEMMNet
 from methods.gemmnet.painting import Discriminator, Generator
 

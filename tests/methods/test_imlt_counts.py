@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from benchmark.complexity import gmac, parameters
+from benchmark.profiling.complexity import gmac, parameters
 from methods.imlt.fusion import head_count
 from methods.imlt.network import IMLTNetwork
 from tests.methods.contract import subsets

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmark.complexity import gmac, parameters
+from benchmark.profiling.complexity import gmac, parameters
 from methods.m3l.network import BlockM3L, M3LNetwork, StageM3L
 from tests.methods.reference_m3l import literal_head
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmark.complexity import gmac, parameters
+from benchmark.profiling.complexity import gmac, parameters
 from methods.mmformer.network import MMFormerNetwork
 
 ISPRS = {"irrg": 3, "ndsm": 1}

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmark.complexity import gmac, parameters
+from benchmark.profiling.complexity import gmac, parameters
 from methods.mobanet.decoder import LEVEL_WIDTH
 from methods.mobanet.module import MoBaNet
 from methods.mobanet.network import MoBaNetNetwork

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from benchmark.complexity import gmac, parameters
+from benchmark.profiling.complexity import gmac, parameters
 from methods.muss.experts import phase_offsets
 from methods.muss.module import MuSS
 from methods.muss.network import MuSSNetwork

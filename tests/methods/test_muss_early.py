@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmark.complexity import gmac, parameters
+from benchmark.profiling.complexity import gmac, parameters
 from methods.muss.early import EarlyMuSSNetwork
 from methods.muss.experts import ImageExpert, phase_offsets
 from methods.muss.matching import AdaptiveMatching, reversed_softmax

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmark.complexity import gmac, parameters
+from benchmark.profiling.complexity import gmac, parameters
 from methods.parts.heads import to_image_size
 from methods.parts.pyramid import (
     WIDTHS,

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from benchmark.complexity import gmac, parameters
+from benchmark.profiling.complexity import gmac, parameters
 from methods.parts.tokens import TokenBlock, modality_major_map, resized_table, sequential_map, tokens_of
 
 

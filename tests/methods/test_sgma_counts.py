@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmark.complexity import gmac, parameters
+from benchmark.profiling.complexity import gmac, parameters
 from methods.parts.backbones import SharedEncoder
 from methods.parts.heads import AllMLPHead
 from methods.sgma.network import SGMANetwork

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmark.complexity import gmac, parameters
+from benchmark.profiling.complexity import gmac, parameters
 from methods.shaspec.network import ShaSpecNetwork
 
 TWO = {"irrg": 3, "dsm": 1}

@@ -1,0 +1,1 @@
+"""Questions answered from stored counts: sensor values, intervals, conventions."""

@@ -1,0 +1,1 @@
+"""The subcommands of `imss`: options and what they run."""

@@ -1,0 +1,1 @@
+"""Scoring every modality subset of a model."""

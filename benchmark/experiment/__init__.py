@@ -1,0 +1,1 @@
+"""One training run: configuration, identity, training, checkpoints, manifest."""

@@ -1,0 +1,1 @@
+"""Pictures of scenes, predictions, features and datasets."""

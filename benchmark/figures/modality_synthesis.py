@@ -1,0 +1,156 @@
+"""`imss synthesised`: what a method paints of missing modalities, beside the true pictures, with L1 and PSNR."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import inf, log10
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmark.figures.predictions import corner, file_stem, load_run, present_modalities, test_scenes, windows_of
+from benchmark.metrics.subsets import modality_subsets, subset_name
+from usererror import UserError
+
+if TYPE_CHECKING:
+    from benchmark.experiment.lightning_cli import BenchCLI
+    from datamodules.store.scene_store import Scene
+
+SCORES = "scores.csv"
+FIELDS = ("scene", "missing", "from", "l1", "psnr_db")
+SHOWN = 2.0  # standard deviations about the mean that a panel spans, from black to white
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Painting:
+    """A missing modality of one scene, painted from one subset of the others.
+
+    `true` and `painted` are z-scores C x H x W; the true ones are clamped to +-`reach`, which no picture exceeds.
+    """
+
+    missing: str
+    source: tuple[str, ...]
+    true: Array
+    painted: Array
+    reach: float
+
+    @property
+    def l1(self) -> float:
+        """Mean absolute difference in standard deviations of the training pixels."""
+        return float(np.abs(self.true - self.painted).mean())
+
+    @property
+    def psnr(self) -> float:
+        """Peak signal-to-noise ratio in dB for a signal between -`reach` and `reach`; infinite for equal pictures."""
+        error = float(np.square(self.true - self.painted).mean())
+        return 10 * log10((2 * self.reach) ** 2 / error) if error else inf
+
+
+def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
+    """Paint the chosen test scenes; write a PNG for each and one table of scores."""
+    from rich.progress import track
+
+    run_dir = Path(arguments.run).expanduser()
+    cli = load_run(run_dir)
+    scenes = test_scenes(cli, [name for name in arguments.scenes.split(",") if name])
+    out = Path(arguments.out).expanduser() if arguments.out else run_dir / "synthesised"
+    rows = []
+    for scene in track(scenes, description="painting"):
+        paintings = paint(cli, corner(scene))
+        if not paintings and len(present_modalities(cli, scene)) > 1:
+            raise UserError(f"{cli.cell.variant} paints no missing modality; methods of the GEMMNet family do.")
+        out.mkdir(parents=True, exist_ok=True)
+        draw(cli, scene, paintings, out / f"{file_stem(scene.id)}.png")
+        rows += [
+            (scene.id, entry.missing, subset_name(entry.source, cli.datamodule.letters), entry.l1, entry.psnr)
+            for entry in paintings
+        ]
+    with (out / SCORES).open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(FIELDS)
+        writer.writerows((*row[:3], f"{row[3]:.4f}", f"{row[4]:.2f}") for row in rows)
+    for missing, source in dict.fromkeys(row[1:3] for row in rows):
+        found = np.array([row[3:] for row in rows if row[1:3] == (missing, source)])
+        l1, psnr = found.mean(0)
+        print(f"{missing} from {source}: L1 {l1:.3f} standard deviations, PSNR {psnr:.2f} dB, {len(found)} scenes")
+    print(f"Pictures and {SCORES}: {out}")
+
+
+def paint(cli: BenchCLI, scene: Scene) -> list[Painting]:
+    """Every modality of a scene, painted from every subset of its others; where windows overlap, their mean.
+
+    The network gets the subset's entries alone: pixels of the missing modality cannot reach it.
+    """
+    import torch
+
+    names = present_modalities(cli, scene)
+    reach = cli.model.synthesis_reach
+    shape = (scene.height, scene.width)
+    covered = np.zeros(shape)
+    true: dict[str, Array] = {}
+    sums: dict[tuple[str, tuple[str, ...]], Array] = {}
+
+    def add(store: dict[Any, Array], key: Any, picture: torch.Tensor, here: tuple[slice, slice]) -> None:
+        rows, cols = (part.stop - part.start for part in here)
+        total = store.setdefault(key, np.zeros((len(picture), *shape)))
+        total[(slice(None), *here)] += picture[:, :rows, :cols].numpy()
+
+    with torch.inference_mode():
+        for batch, here in windows_of(cli, scene):
+            covered[here] += 1
+            for name in names:
+                add(true, name, batch["image"][name][0].clamp(-reach, reach), here)
+            encoded = cli.model.encode(batch["image"])
+            for subset in modality_subsets(names)[:-1]:
+                given = {name: encoded[name] for name in subset}
+                painted = cli.model.synthesise(given, batch["mask"].shape[-2:])
+                for name in (name for name in names if name in painted):
+                    add(sums, (name, subset), painted[name][0], here)
+    return [
+        Painting(name, subset, true[name] / covered, total / covered, reach)
+        for (name, subset), total in sorted(sums.items(), key=lambda entry: names.index(entry[0][0]))
+    ]
+
+
+def draw(cli: BenchCLI, scene: Scene, paintings: Sequence[Painting], out: Path) -> None:
+    """Write the PNG: a row per missing modality, the true picture first, then one per subset it is painted from."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    data = cli.datamodule
+    rows = {name: [entry for entry in paintings if entry.missing == name] for name in data.modalities}
+    rows = {name: entries for name, entries in rows.items() if entries}
+    columns = 1 + max(len(entries) for entries in rows.values())
+    figure, axes = plt.subplots(len(rows), columns, figsize=(2.4 * columns, 2.75 * len(rows)), squeeze=False)
+    for axis in axes.flat:
+        axis.axis("off")
+    for line, (name, entries) in zip(axes, rows.items(), strict=True):
+        panels = [(f"{data.letters[name]}  {name}, true", entries[0].true)]
+        panels += [
+            (
+                f"from {subset_name(entry.source, data.letters)}\nL1 {entry.l1:.2f}, PSNR {entry.psnr:.1f} dB",
+                entry.painted,
+            )
+            for entry in entries
+        ]
+        for axis, (title, picture) in zip(line, panels, strict=False):
+            axis.imshow(shown(picture), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+            axis.set_title(title, fontsize=8)
+    figure.suptitle(f"{cli.cell.variant}, {cli.request.data}, scene {scene.id}", fontsize=10)
+    figure.tight_layout()
+    figure.savefig(out, dpi=110)
+    plt.close(figure)
+
+
+def shown(picture: Array) -> Array:
+    """z-scores C x H x W -> H x W x 3 (three bands or more) or H x W in [0, 1], one stretch for true and painted."""
+    stretched = ((picture + SHOWN) / (2 * SHOWN)).clip(0, 1)
+    return stretched[:3].transpose(1, 2, 0) if len(stretched) >= 3 else stretched[0]

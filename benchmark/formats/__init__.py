@@ -1,0 +1,1 @@
+"""Text files, Markdown, LaTeX and terminal output."""

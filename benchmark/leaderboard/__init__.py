@@ -1,0 +1,1 @@
+"""Average, Top-1 and Last-1 of run records as tables."""

@@ -1,0 +1,74 @@
+"""IoU and F1 of every class under every subset, from run records: `<data>.classes.*` beside the leaderboard."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmark.formats.markdown_latex import Part
+from benchmark.leaderboard.table import deviation
+from benchmark.metrics.confusion import Floats, class_scores, mean_over
+from benchmark.records.groups import Row, mean_first, pooled_sums, sections, spread
+
+MEASURES = ("IoU", "F1")
+MEAN = "mean"  # in the column `class`
+NOTE = (
+    "Per cent, mean +- std over n seeds, best Average first. The column mean holds mIoU and mF1. A dash: no test scene "
+    "has all sensors of the subset, or the class does not enter the mean, being absent."
+)
+
+
+def class_values(row: Row) -> Floats:
+    """Per cent, seeds x measures x subsets x (1 + averaged classes), of which the first is the mean; nan: no score."""
+    seeds = []
+    for record in row.members:
+        convention = record.convention
+        sums = pooled_sums(record, convention, record.manifest["convention"]["regions"])
+        iou, f1, used = class_scores(sums, convention.absent)
+        seeds.append([mean_first(iou, used), mean_first(f1, used)])
+    return 100 * np.array(seeds)
+
+
+def class_board(rows: Sequence[Row]) -> pd.DataFrame:
+    """Long form: subset, class, IoU and F1 with their standard deviations over seeds."""
+    lines: list[dict[str, Any]] = []
+    for row in rows:
+        values = class_values(row)
+        for subset, name in enumerate(row.first.subsets):
+            for number, label in enumerate([MEAN, *row.classes]):
+                line = {**row.columns(), "subset": name, "class": label}
+                for seeds, measure in zip(values[:, :, subset, number].T, MEASURES, strict=True):
+                    line |= {measure: float(seeds.mean()), f"{measure} std": deviation(seeds)}
+                lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def class_page(data: str, rows: Sequence[Row]) -> list[Part]:
+    """A table of methods and classes for each protocol, subset and measure."""
+    parts: list[Part] = [f"# Classes: {data}", NOTE]
+    for title, members in sections(rows).items():
+        parts.append(f"## Protocol {title}")
+        ranked = sorted(((row, class_values(row)) for row in members), key=lambda entry: -_average(entry[1]))
+        for subset, name in enumerate(members[0].first.subsets):
+            for number, measure in enumerate(MEASURES):
+                parts += [f"### {name}, {measure}", _table([(row, of[:, number, subset]) for row, of in ranked])]
+    return parts
+
+
+def _average(values: Floats) -> float:
+    """Mean over seeds and subsets of mIoU, by which the leaderboard sorts."""
+    miou = values[:, 0, :, 0]
+    return float(mean_over(miou, ~np.isnan(miou)).mean())
+
+
+def _table(rows: Sequence[tuple[Row, Floats]]) -> pd.DataFrame:
+    """Rows with their seeds x (1 + classes)."""
+    return pd.DataFrame(
+        {"method": row.label}
+        | {name: spread(seeds) for name, seeds in zip([MEAN, *row.classes], values.T, strict=True)}
+        | {"n": str(len(row.members))}
+        for row, values in rows
+    )

@@ -1,0 +1,182 @@
+"""Average, Top-1 and Last-1 of every method on a dataset, from run records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmark.metrics.confusion import summarise
+from benchmark.metrics.result import ALL
+from benchmark.records.record import Record
+
+SUMMARIES = ("Average", "Top-1", "Last-1")
+CONTROL = " (control)"  # beside the name of a row that is no published method
+MARK = "*"  # beside the protocol of rows whose split has something to be known
+
+
+def leaderboard(records: Sequence[Record]) -> pd.DataFrame:
+    """One row per method, backbone, protocol and overrides; scores in per cent, seeds as mean and std (ddof 1).
+
+    Every score is computed per seed first. The subsets beside Top-1 and Last-1 are those of the mean row; a subset that
+    no test scene has all modalities of has no score and does not enter them. Sorted by Average, best first. Records
+    must belong to one dataset fingerprint.
+    """
+    rows = [_row(members, ALL) for members in groups(records)]
+    table = pd.DataFrame(rows)
+    return table.sort_values("Average", ascending=False, kind="stable").reset_index(drop=True) if rows else table
+
+
+def condition_board(records: Sequence[Record]) -> pd.DataFrame:
+    """The same rows once per condition of the test scenes (`weather=night`), in the order of `leaderboard`.
+
+    Empty when the dataset has no conditions. A class that no test scene of a condition shows is left out there, so the
+    column `classes` belongs to the numbers.
+    """
+    if all(record.conditions == (ALL,) for record in records):
+        return pd.DataFrame()
+    parts = [[_row(members, condition) for condition in members[0].conditions] for members in groups(records)]
+    parts.sort(key=lambda rows: -next(row["Average"] for row in rows if row["condition"] == ALL))
+    return pd.DataFrame(row for rows in parts for row in rows)
+
+
+def groups(records: Sequence[Record]) -> list[list[Record]]:
+    """Records that differ in the seed only, together."""
+    together: dict[str, list[Record]] = {}
+    for record in records:
+        together.setdefault(record.manifest["group"], []).append(record)
+    return list(together.values())
+
+
+def _row(members: Sequence[Record], condition: str) -> dict[str, Any]:
+    first = members[0].manifest
+    seeds = [record.scores(condition) for record in sorted(members, key=lambda record: record.manifest["seed"])]
+    subsets = members[0].subsets
+    miou = np.array([[100 * seed[name].miou for name in subsets] for seed in seeds])
+    f1 = np.array([[100 * seed[name].mf1 for name in subsets] for seed in seeds])
+    mean = miou.mean(0)
+    scored = [subset for subset, value in enumerate(mean) if not np.isnan(value)]
+    row: dict[str, Any] = {
+        "condition": condition,
+        "method": first["variant"],
+        "backbone": first["backbone"],
+        "protocol": first["protocol"]["name"],
+        "overrides": " ".join(first.get("overrides", [])),
+        "seeds": len(seeds),
+    }
+    for name, values in zip(SUMMARIES, np.array([summarise(seed) for seed in miou]).T, strict=True):
+        row[name], row[f"{name} std"] = float(values.mean()), deviation(values)
+    row["Top-1 subset"] = subsets[max(scored, key=lambda subset: mean[subset])] if scored else ""
+    row["Last-1 subset"] = subsets[min(scored, key=lambda subset: mean[subset])] if scored else ""
+    for number, name in enumerate(subsets):
+        row[f"mIoU {name}"], row[f"mIoU {name} std"] = float(mean[number]), deviation(miou[:, number])
+    for number, name in enumerate(subsets):
+        row[f"mF1 {name}"], row[f"mF1 {name} std"] = float(f1[:, number].mean()), deviation(f1[:, number])
+    oa = [100 * seed[subsets[-1]].oa for seed in seeds]
+    oa_all = [100 * seed[subsets[-1]].oa_all for seed in seeds]
+    row["OA full"], row["OA all labels full"] = float(np.mean(oa)), float(np.mean(oa_all))
+    row["K"] = members[0].counts.shape[-1]
+    convention = members[0].convention
+    classes = {seed[subsets[i]].classes for seed in seeds for i in scored} or {0}
+    row["classes"] = f"{' to '.join(map(str, sorted({min(classes), max(classes)})))} of {len(convention.averaged)}"
+    counts = members[0].scored[:, members[0].conditions.index(condition)]
+    row |= {f"scenes {name}": int(number) for name, number in zip(subsets, counts, strict=True)}
+    row["split note"] = first["protocol"].get("split_note", "")
+    row["selection"] = first["protocol"].get("selected", first["protocol"].get("selection", ""))
+    row["control"] = bool(first.get("control", False))
+    return row
+
+
+def deviation(values: np.ndarray) -> float:
+    """Standard deviation over seeds (ddof 1); nan of a single one."""
+    return float(values.std(ddof=1)) if len(values) > 1 else float("nan")
+
+
+def shown(table: pd.DataFrame, decimals: int = 2, sign: str = " +- ") -> pd.DataFrame:
+    """The table as people read it: `mean +- std` in one cell where there are several seeds."""
+    if table.empty:
+        return table
+
+    def cell(row: Mapping[Any, Any], column: str) -> str:
+        std = row[f"{column} std"]
+        if np.isnan(row[column]):
+            return "-"
+        mean = f"{row[column]:.{decimals}f}"
+        return mean if np.isnan(std) else f"{mean}{sign}{std:.{decimals}f}"
+
+    names = [str(column) for column in table.columns]
+    scores = [name for name in names if name.startswith("mIoU ") and not name.endswith(" std")]
+    rows = table.to_dict("records")
+    method = table["method"] + np.where(table["control"], CONTROL, "")
+    result = pd.DataFrame({"method": method, "backbone": table["backbone"]})
+    if (table["condition"] != ALL).any():
+        result["condition"] = table["condition"]
+        result["scenes"] = table[_scene_columns(table)].max(axis=1)
+        result["classes"] = table["classes"]
+    for name in SUMMARIES:
+        result[name] = [cell(row, name) for row in rows]
+        if name != "Average":
+            result[name] += " (" + table[f"{name} subset"] + ")"
+    for column in scores:
+        result[column.removeprefix("mIoU ")] = [cell(row, column) for row in rows]
+    result["n"] = table["seeds"]
+    result["protocol"] = table["protocol"] + np.where(table["split note"] != "", MARK, "") + ", " + table["selection"]
+    if (table["overrides"] != "").any():
+        result["overrides"] = table["overrides"]
+    return result
+
+
+def footnote(table: pd.DataFrame, records: Sequence[Record]) -> str:
+    """What the numbers mean, in one paragraph."""
+    seeds = "mean +- std over n seeds; best and worst subset in brackets."
+    return f"mIoU in per cent {conventions(table, records)}; {seeds}{split_notes(table)}"
+
+
+def conventions(table: pd.DataFrame, records: Sequence[Record]) -> str:
+    """Classes, label kind, scenes and data behind the scores of these records, of one dataset."""
+    absent: dict[str, set[str]] = {}
+    labels: dict[str, set[str]] = {}
+    for record in records:
+        name, entry = record.manifest["protocol"]["name"], record.manifest["convention"]
+        absent.setdefault(name, set()).add(entry["absent"])
+        labels.setdefault(name, set()).add("eroded" if entry["regions"] else "full")
+    outputs = ", ".join(str(value) for value in sorted(set(table["K"])))
+    classes = " / ".join(sorted(set(table["classes"])))
+    return (
+        f"over {classes} classes (K = {outputs} outputs, absent classes: "
+        f"{_per_protocol(absent)}), {_per_protocol(labels)} labels, "
+        f"{_scored_scenes(table)}, fingerprint {records[0].manifest['fingerprint'][:12]}"
+    )
+
+
+def _scene_columns(table: pd.DataFrame) -> list[str]:
+    return [str(name) for name in table.columns if str(name).startswith("scenes ")]
+
+
+def _scored_scenes(table: pd.DataFrame) -> str:
+    """How many test scenes the scores come from; per subset where scenes really lack modalities."""
+    whole = table[table["condition"] == ALL]
+    counts = {name.removeprefix("scenes "): int(whole[name].min()) for name in _scene_columns(table)}
+    most = max(counts.values())
+    fewer = [f"{name} {number}" for name, number in counts.items() if number < most]
+    if not fewer:
+        return f"{most} test scenes"
+    return (
+        f"{most} test scenes, but fewer for subsets whose modalities some scenes lack ({', '.join(fewer)}; "
+        "a dash where there are none, which then is left out of the summaries)"
+    )
+
+
+def split_notes(table: pd.DataFrame) -> str:
+    """What is to be known of the splits of marked protocols, empty without any."""
+    rows = table[table["split note"] != ""]
+    notes = dict(zip(rows["protocol"], rows["split note"], strict=True))
+    return "".join(f" {MARK} {name}: {note}" for name, note in sorted(notes.items()))
+
+
+def _per_protocol(values: Mapping[str, set[str]]) -> str:
+    # one table may hold rows of several protocols, each with conventions of its own, and an override may change one
+    texts = {name: " / ".join(sorted(entry)) for name, entry in sorted(values.items())}
+    return ", ".join(f"{text} ({name})" if len(values) > 1 else text for name, text in texts.items())

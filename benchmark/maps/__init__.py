@@ -1,0 +1,1 @@
+"""Georeferenced class maps of a user's rasters."""

@@ -1,0 +1,71 @@
+"""What an evaluation yields: counts per scene, and their sums per condition."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmark.metrics.confusion import Convention, Counts, Scores, score_all, summarise
+
+INTERIOR, BAND = "interior", "band"
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """Counts of every scene under every subset.
+
+    Attributes:
+        subsets: names such as `R+D`, in table order.
+        scenes: scene ids.
+        conditions: per scene the conditions it belongs to (`weather=night`), besides `all`.
+        regions: (`interior`, `band`) where an eroded label exists, else (`interior`,).
+        labels: class names by label id.
+        counts: per scene int64 subsets x blocks x regions x labels x outputs.
+        scored: bool subsets x scenes; False where the scene lacks a modality of the subset.
+    """
+
+    subsets: tuple[str, ...]
+    scenes: tuple[str, ...]
+    conditions: Mapping[str, Sequence[str]]
+    regions: tuple[str, ...]
+    labels: tuple[str, ...]
+    counts: Sequence[Counts]
+    scored: np.ndarray
+
+    def pooled(self) -> tuple[tuple[str, ...], Counts, np.ndarray]:
+        """(conditions, int64 subsets x conditions x regions x labels x outputs, scored scenes subsets x conditions)."""
+        names = [ALL] + sorted({name for scene in self.scenes for name in self.conditions.get(scene, ())})
+        sums = [counts.sum(1) for counts in self.counts]
+        pooled = np.zeros((len(self.subsets), len(names), *sums[0].shape[1:]), np.int64)
+        scored = np.zeros((len(self.subsets), len(names)), np.int64)
+        for number, scene in enumerate(self.scenes):
+            for name in (ALL, *self.conditions.get(scene, ())):
+                pooled[:, names.index(name)] += sums[number]
+                scored[:, names.index(name)] += self.scored[:, number]
+        return tuple(names), pooled, scored
+
+    def scores(self, convention: Convention, regions: Sequence[str] | None = None) -> dict[str, Scores]:
+        """Scores per subset over all scenes; `regions` None means all of them (full labels)."""
+        _, pooled, _ = self.pooled()
+        return region_scores(self.subsets, self.regions, pooled[:, 0], convention, regions)
+
+
+def region_scores(
+    subsets: Sequence[str],
+    all_regions: Sequence[str],
+    counts: Counts,
+    convention: Convention,
+    regions: Sequence[str] | None = None,
+) -> dict[str, Scores]:
+    """Scores per subset from int64 subsets x regions x labels x outputs, over the named regions."""
+    chosen = [list(all_regions).index(region) for region in (regions or all_regions)]
+    return dict(zip(subsets, score_all(counts[:, chosen].sum(1), convention), strict=True))
+
+
+def headline(scores: Mapping[str, Scores]) -> dict[str, float]:
+    """`average`, `top1`, `last1` of mIoU over the subsets."""
+    average, top, last = summarise([entry.miou for entry in scores.values()])
+    return {"average": average, "top1": top, "last1": last}

@@ -1,0 +1,1 @@
+"""Recomputes what papers derive from their own printed numbers."""

@@ -1,0 +1,162 @@
+"""Costs that papers print, counted on the built modules: written by `profile --all`, read by `tables` without torch.
+
+SGMA's Table IX gives its methods' parts behind the encoder. How far the part goes is established for SGMA's own row
+only (SGMA dossier, section 12: the fusion, without encoder and head); so each method stands there with and without its
+head. MoBaNet's Tables III and IV give trained parameters with two sensors and six classes (MoBaNet dossier, sections 4
+and 8).
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+from collections.abc import Iterable, Mapping
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmark.choices import ROOT
+from benchmark.formats.files import write_texts
+from benchmark.papers.measured import Measured
+from benchmark.papers.printed_numbers import Cell, read_rows
+
+if TYPE_CHECKING:
+    from benchmark.profiling.profile import Setting
+
+FILE = "papers.csv"
+COMPLEXITY = ROOT / "results" / "complexity"
+# (method, variant) of the reported tables -> METHOD
+SGMA_IX = {
+    ("muss", "-"): "muss",
+    ("m3l", "-"): "m3l",
+    ("imlt", "-"): "imlt",
+    ("magic", "-"): "magic",
+    ("sgma", "full"): "sgma",
+}
+MOBANET = {
+    "base": "mobanet_base",
+    "base+cpia": "mobanet_cpia",
+    "base+cpia+dgfm": "mobanet_cpia_dgfm",
+    "full": "mobanet",
+}
+PARTS = {"without encoder and head": ("encoder", "head"), "without encoder": ("encoder",)}
+TRAINED = "trained, R+D, K = 6"
+OPTICAL_AND_HEIGHTS = ("--data.init_args.modalities", "[rgb, dsm]")
+NOTES = {
+    ("sgma", "IX"): (
+        "Measured: parameters that the logits are made from and multiply-accumulates of the full set of Potsdam's "
+        "three sensors, K = 5, 512 px, PVT-v2-b2, as evaluation computes them: kernels folded (head, depthwise), "
+        "weighted sums over sensors elementwise and not counted. As the equations read, SGMA's fusion has 9.49 G. In "
+        "its own row the paper's count agrees with the fusion without encoder and head; what it counts in the other "
+        "rows is not known, and no part counted here gives the printed pairs."
+    ),
+    ("mobanet", "III"): (
+        "Measured: trained parameters of the built network for RGB and heights, K = 6, auxiliary heads included; "
+        "latency, FPS and memory were not measured on a GPU."
+    ),
+    ("mobanet", "IV"): "Measured: trained parameters of the built network for RGB and heights, K = 6.",
+}
+
+
+@dataclass(frozen=True)
+class PublishedCost:
+    """One line beside a row of a paper; `GMAC` is empty where the table has no such column."""
+
+    source: str
+    table: str
+    method: str
+    variant: str
+    counted: str
+    parameters: str
+    GMAC: str
+
+
+def published_costs(arguments: argparse.Namespace) -> list[PublishedCost]:
+    """Count every line; slow (seconds a method), and torch is needed."""
+    from benchmark.profiling.profile import setting
+
+    def names(data: str, protocol: str) -> argparse.Namespace:
+        options = {"data": data, "protocol": protocol, "backbone": "", "side": ""}
+        return argparse.Namespace(**{**vars(arguments), **options})
+
+    lines = []
+    for (method, variant), name in SGMA_IX.items():
+        for counted, without in PARTS.items():
+            size, gmac = behind(setting(name, names("potsdam", "standard")), without)
+            lines.append(PublishedCost("sgma", "IX", method, variant, counted, str(size), f"{gmac:.6f}"))
+    for variant, name in MOBANET.items():
+        size = trained(setting(name, names("potsdam", "mobanet"), OPTICAL_AND_HEIGHTS))
+        for table in ("III", "IV") if variant == "full" else ("IV",):
+            lines.append(PublishedCost("mobanet", table, "mobanet", variant, TRAINED, str(size), ""))
+    return lines
+
+
+def behind(chosen: Setting, without: Iterable[str]) -> tuple[int, float]:
+    """(parameters, GMAC) of a full set outside of these children of the network, without what only a loss reads."""
+    import torch
+
+    from benchmark.profiling.complexity import evaluation_gmac, shares, used
+    from benchmark.profiling.cost import images, scored
+
+    with torch.device("meta"):
+        model = chosen.build()
+    given = images(model.modalities, chosen.given.side, "meta")
+    left_out = {name: getattr(model.network, name) for name in without}
+    elsewhere = {id(weight) for part in left_out.values() for weight in part.parameters()}
+    full = tuple(given)
+
+    def call() -> list[torch.Tensor]:
+        return scored(model, given, [full])
+
+    size = sum(weight.numel() for weight in used(model, call) if id(weight) not in elsewhere)
+    whole = evaluation_gmac(call)
+    # folded weights are kept by now: what a part does in this call is what it does in every window
+    with shares(left_out) as found, torch.no_grad(), torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+        call()
+    return size, whole - sum(found.values())
+
+
+def trained(chosen: Setting) -> int:
+    """Parameters that training changes."""
+    import torch
+
+    from benchmark.profiling.complexity import TOTAL, parameters
+
+    with torch.device("meta"):
+        return parameters(chosen.build())[TOTAL]
+
+
+def write_published(directory: Path, arguments: argparse.Namespace) -> list[Path]:
+    """Count and write `papers.csv`; returns its path."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow([field.name for field in fields(PublishedCost)])
+    writer.writerows(astuple(line) for line in published_costs(arguments))
+    return write_texts(directory, {FILE: stream.getvalue()})
+
+
+def read_published(directory: Path = COMPLEXITY) -> list[PublishedCost]:
+    """The lines of `papers.csv`; none where it has not been written.
+
+    Raises:
+        UserError: the file lacks a column or a row is cut short.
+    """
+    path, columns = directory / FILE, [field.name for field in fields(PublishedCost)]
+    rows = read_rows(path, columns) if path.exists() else []
+    return [PublishedCost(*(row[name] for name in columns)) for row in rows]
+
+
+def measured_costs(cells: Mapping[str, Cell], costs: Iterable[PublishedCost]) -> list[Measured]:
+    """What was counted of a row's cells, by column, in 1e6 parameters and 1e9 multiply-accumulates."""
+    found = []
+    for cost in costs:
+        values = {}
+        for column, cell in cells.items():
+            own = (cell.source, cell.table, cell.method, cell.variant)
+            text = {"params_M": cost.parameters, "FLOPs_G": cost.GMAC}.get(cell.metric, "")
+            if text and own == (cost.source, cost.table, cost.method, cost.variant):
+                values[column] = (float(text) / (1e6 if cell.metric == "params_M" else 1), float("nan"))
+        if values:
+            found.append(Measured(cost.counted, values))
+    return found

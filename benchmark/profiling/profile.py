@@ -1,0 +1,180 @@
+"""`imss profile`: what methods cost, counted and timed, in results/complexity as CSV, Markdown and LaTeX."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from benchmark import choices
+from benchmark.experiment.models import configuration, instantiate
+from benchmark.formats.files import write_texts
+from benchmark.formats.markdown_latex import latex, markdown
+from benchmark.leaderboard.table import CONTROL
+from benchmark.metrics.subsets import subset_name
+from benchmark.profiling.dataset_spec import Shapes, shapes
+from usererror import UserError
+
+if TYPE_CHECKING:
+    from benchmark.profiling.cost import Cost, Timing
+    from methods.base import AnyModalitySegmenter
+
+COUNTED = (
+    "Counted on the built modules, batch 1. Parameters in millions: all, frozen weights included; trained; those that "
+    "the logits of any subset are made from. GMAC: 1e9 multiply-accumulates of matrix products, convolutions and "
+    "attention, half the FLOPs, per subset of sensors and for all subsets with each sensor encoded once; folded "
+    "weights and the features of a blank sensor are kept between windows."
+)
+TIMED = (
+    "Batch 1, random weights, float32, inference mode; milliseconds are the least of {rounds} runs after a warm-up; "
+    "windows per second: full sets; memory: peak of the GPU's allocator for the full set, weights included."
+)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A method as configured for a dataset, and what it is given."""
+
+    method: str
+    section: dict[str, Any]
+    given: Shapes
+    backbone: str
+    control: bool
+
+    def build(self) -> AnyModalitySegmenter:
+        """The module in eval mode, on torch's current default device."""
+        return instantiate(self.section, self.given.channels, self.given.num_classes).eval()
+
+    @property
+    def head(self) -> dict[str, Any]:
+        """What names a row."""
+        return {
+            "method": self.method + (CONTROL if self.control else ""),
+            "backbone": self.backbone,
+            "outputs": self.given.num_classes,
+            "side": self.given.side,
+        }
+
+
+def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
+    """Count one method and time it, or count all of them."""
+    check_names(arguments)
+    from benchmark.profiling.cost import timed, usable
+
+    with_timing = arguments.timing or not arguments.all
+    if with_timing:
+        usable(arguments.device)  # before the work
+    counts, timings = [], []
+    for method in choices.methods() if arguments.all else [arguments.method]:
+        chosen = setting(method, arguments, overrides)
+        counts.append(row(chosen, counted(chosen)))
+        if with_timing:
+            timing = timed(chosen.build(), chosen.given.side, arguments.device, arguments.rounds)
+            timings.append(timing_row(chosen, timing))
+        if arguments.all:
+            print(f"{method}: {counts[-1]['GMAC all']:.1f} GMAC for all subsets", flush=True)
+    out = Path(arguments.out).expanduser()
+    stem = arguments.data if arguments.all else f"{arguments.data}/{arguments.method}"
+    report(out, stem, pd.DataFrame(counts), COUNTED)
+    if timings:
+        report(out, f"{stem}.timings", pd.DataFrame(timings), TIMED.format(rounds=arguments.rounds))
+    if arguments.all:
+        from benchmark.profiling.paper_costs import write_published
+
+        for path in write_published(out, arguments):
+            print(path)
+
+
+def check_names(arguments: argparse.Namespace) -> None:
+    """Raise a UserError for a name or number that does not exist, before anything heavy is imported."""
+    choices.check("METHOD", arguments.method, choices.methods())
+    choices.check("DATA", arguments.data, choices.datasets(Path(arguments.store).expanduser()))
+    choices.check("PROTOCOL", arguments.protocol, choices.protocols())
+    if arguments.backbone:
+        choices.check("BACKBONE", arguments.backbone, list(choices.BACKBONES))
+    if arguments.side and not (arguments.side.isdigit() and int(arguments.side) >= 32):
+        raise UserError(f"SIDE {arguments.side!r} is no side of a window: give whole pixels, 32 or more.")
+    if arguments.rounds < 1:
+        raise UserError(f"--rounds {arguments.rounds}: at least one run must count.")
+
+
+def setting(method: str, arguments: argparse.Namespace, overrides: Sequence[str] = ()) -> Setting:
+    """The setting of a method under the names of the command line."""
+    words = (*overrides, *(("--data.init_args.window", arguments.side) if arguments.side else ()))
+    parsed = configuration(method, arguments.data, arguments.protocol, arguments.backbone, words)
+    section = parsed["model"]
+    given = shapes(arguments.data, parsed["data"]["init_args"], Path(arguments.store))
+    backbone = str(section["init_args"].get("backbone", choices.NO_BACKBONE))
+    return Setting(method, section, given, backbone, parsed["cell"]["control"])
+
+
+def counted(chosen: Setting) -> Cost:
+    """Count a setting without a value being computed."""
+    import torch
+
+    from benchmark.profiling.cost import count
+
+    with torch.device("meta"):
+        return count(chosen.build(), chosen.given.side)
+
+
+def row(chosen: Setting, cost: Cost) -> dict[str, Any]:
+    """A row of counts: parameters whole, GMAC in 1e9."""
+    letters = chosen.given.letters
+    return {
+        **chosen.head,
+        "parameters": cost.total,
+        "trainable": cost.trainable,
+        "inference": cost.inference,
+        **{f"GMAC {subset_name(subset, letters)}": cost.of(subset) for subset in cost.decode},
+        "GMAC all": cost.every,
+    }
+
+
+def timing_row(chosen: Setting, timing: Timing) -> dict[str, Any]:
+    """A row of timings with what they were taken on."""
+    return {
+        **chosen.head,
+        "latency ms": timing.full_ms,
+        "all subsets ms": timing.every_ms,
+        "windows/s": 1000 / timing.full_ms,
+        "memory MiB": timing.memory,
+        "device": timing.device,
+        "threads": timing.threads,
+        "torch": timing.torch,
+    }
+
+
+def report(directory: Path, stem: str, table: pd.DataFrame, note: str) -> None:
+    """Print a table and write it as `<stem>.csv`, `.md` and `.tex` below `directory`."""
+    display = shown(table)
+    text = f"{markdown(display)}\n\n{note}\n"
+    target = (directory / stem).parent
+    name = Path(stem).name
+    contents = {
+        f"{name}.csv": table.to_csv(index=False, float_format="%.6f", lineterminator="\n"),
+        f"{name}.md": text,
+        f"{name}.tex": latex(display, note),
+    }
+    print(text)
+    for path in write_texts(target, contents):
+        print(path)
+
+
+def shown(table: pd.DataFrame) -> pd.DataFrame:
+    """For readers: parameters in millions, GMAC and milliseconds with one digit or two, a dash for what is unknown."""
+    units = {"parameters": "M", "trainable": "M trained", "inference": "M used", "outputs": "K", "side": "px"}
+
+    def text(column: str, value: Any) -> str:
+        if pd.isna(value):
+            return "-"
+        if column in ("parameters", "trainable", "inference"):
+            return f"{value / 1e6:.2f}"
+        return f"{value:.1f}" if isinstance(value, float) else str(value)
+
+    columns = {units.get(name, name): [text(name, value) for value in table[name]] for name in map(str, table)}
+    return pd.DataFrame(columns)

@@ -1,0 +1,1 @@
+"""Run records: write, read, select and group them."""

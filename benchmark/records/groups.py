@@ -1,0 +1,147 @@
+"""Rows of a table: records that differ in the seed only, their names, and which rows may stand side by side."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmark.leaderboard.table import CONTROL, deviation, groups
+from benchmark.metrics.confusion import Convention, Counts, Floats, class_scores, class_sums, mean_over
+from benchmark.metrics.result import ALL
+from benchmark.records.record import Record
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method under one configuration, once per seed.
+
+    Attributes:
+        members: its records, by seed.
+        tag: tells it from a row of the same name, whose configuration differs in what no name says; else empty.
+    """
+
+    members: tuple[Record, ...]
+    tag: str = ""
+
+    @property
+    def first(self) -> Record:
+        """The record of the lowest seed, for all that seeds have in common."""
+        return self.members[0]
+
+    @property
+    def group(self) -> str:
+        """Hash of the configuration without seeds."""
+        return str(self.first.manifest["group"])
+
+    @property
+    def method(self) -> str:
+        """The variant, which is what METHOD names."""
+        return str(self.first.manifest["variant"])
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the averaged classes."""
+        return [self.first.labels[label] for label in self.first.convention.averaged]
+
+    @property
+    def overrides(self) -> str:
+        """What was changed on the command line."""
+        return " ".join(self.first.manifest.get("overrides", []))
+
+    @property
+    def label(self) -> str:
+        """The method and whatever tells it from other rows."""
+        manifest = self.first.manifest
+        mark = CONTROL if manifest.get("control", False) else ""
+        return " ".join(filter(None, [self.method + mark, manifest["backbone"], self.overrides, self.tag]))
+
+    def columns(self) -> dict[str, Any]:
+        """The first columns of every CSV: what the numbers of a line belong to."""
+        manifest = self.first.manifest
+        return {
+            "method": self.method,
+            "backbone": manifest["backbone"],
+            "protocol": manifest["protocol"]["name"],
+            "overrides": self.overrides,
+            "control": bool(manifest.get("control", False)),
+            "seeds": len(self.members),
+        }
+
+
+def rows_of(records: Sequence[Record]) -> list[Row]:
+    """Rows in the order of their names."""
+    rows = [Row(tuple(sorted(members, key=lambda entry: entry.manifest["seed"]))) for members in groups(records)]
+    names = Counter((row.label, row.first.manifest["protocol"]["name"]) for row in rows)
+    twins = {name for name, number in names.items() if number > 1}
+    rows = [
+        replace(row, tag=f"[{row.group[:6]}]") if (row.label, row.first.manifest["protocol"]["name"]) in twins else row
+        for row in rows
+    ]
+    return sorted(rows, key=lambda row: (row.label, row.group))
+
+
+def sections(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Rows that may be ranked against each other, by a title that says what they share.
+
+    They have been scored on the same pixels (split, label kind), under the same subsets and by the same convention;
+    the number of outputs may differ. Rows of one protocol's name that differ in that stand apart, numbered.
+    """
+    apart: dict[str, dict[str, list[Row]]] = {}
+    for row in rows:
+        protocol, convention = row.first.manifest["protocol"], row.first.manifest["convention"]
+        shared = [protocol.get("split"), protocol.get("score_label"), row.first.subsets, row.first.labels]
+        shared += [convention[name] for name in ("averaged", "ignored", "absent", "regions")]
+        apart.setdefault(protocol["name"], {}).setdefault(json.dumps(shared), []).append(row)
+    titles = {}
+    for name, parts in sorted(apart.items()):
+        for number, members in enumerate(parts.values(), start=1):
+            titles[name if len(parts) == 1 else f"{name} ({number})"] = members
+    return titles
+
+
+def region_counts(record: Record, counts: Counts, regions: Sequence[str] | None) -> Counts:
+    """Sum ... x regions x labels x outputs over the named regions (None: all, which is the full label)."""
+    chosen = [record.regions.index(name) for name in (regions or record.regions)]
+    return np.asarray(counts[..., chosen, :, :].sum(-3, dtype=np.int64))
+
+
+def pooled_sums(record: Record, convention: Convention, regions: Sequence[str] | None) -> Counts:
+    """`class_sums` over all scenes, subsets x 3 x averaged classes."""
+    whole = record.counts[:, record.conditions.index(ALL)]
+    return class_sums(region_counts(record, whole, regions), convention)
+
+
+def mean_scores(sums: Counts, convention: Convention) -> tuple[Floats, Floats]:
+    """MIoU and mF1 in per cent, from ... x 3 x averaged classes."""
+    iou, f1, used = class_scores(sums, convention.absent)
+    return 100 * mean_over(iou, used), 100 * mean_over(f1, used)
+
+
+def mean_first(values: Floats, used: npt.NDArray[np.bool_]) -> Floats:
+    """Scores ... x classes as ... x (1 + classes): their mean over the used classes, then each, nan where not used."""
+    return np.concatenate([mean_over(values, used)[..., None], np.where(used, values, np.nan)], -1)
+
+
+def spread(seeds: Floats) -> str:
+    """Mean +- std over seeds to two decimals; a dash where there is no score."""
+    if np.isnan(seeds).any():
+        return "-"
+    return f"{seeds.mean():.2f}" + (f" +- {deviation(seeds):.2f}" if len(seeds) > 1 else "")
+
+
+def headline_scores(values: Floats) -> Floats:
+    """Average, Top-1 and Last-1 over the last axis (subsets) of ... x subsets; the result is ... x 3.
+
+    As `metrics.summarise`, for many at once: subsets without a score (nan) do not count.
+    """
+    scored = ~np.isnan(values)
+    some = scored.any(-1)
+    top = np.where(some, np.where(scored, values, -np.inf).max(-1), np.nan)
+    last = np.where(some, np.where(scored, values, np.inf).min(-1), np.nan)
+    return np.stack([mean_over(values, scored), top, last], -1)
