@@ -40,7 +40,7 @@ def gmac(call: Callable[[], object]) -> float:
 
     Whatever the caller's grad mode, gradients are enabled within: without them fused attention counts as 0. Modules are
     counted in the mode they are in; published figures are for eval mode. What a module keeps between calls only without
-    gradients (`methods.parts.folding`) is therefore part of every count. Elementwise work, norms and interpolation
+    gradients (`methods.parts.kernel_folding`) is therefore part of every count. Elementwise work, norms and interpolation
     count nothing, and the `meta` device will do.
     """
     with torch.inference_mode(False), torch.enable_grad(), FlopCounterMode(display=False) as counter:

@@ -10,8 +10,8 @@ from torch import Tensor
 from methods.base import AnyModalitySegmenter, named_maps
 from methods.control.network import ControlNetwork
 from methods.parts.losses import cross_entropy
+from methods.parts.modality_dropout import SubsetRule, SubsetScope, draw_subsets
 from methods.parts.optim import Recipe
-from methods.parts.subsets import SubsetRule, SubsetScope, draw_subsets
 
 
 class Control(AnyModalitySegmenter):
@@ -28,7 +28,7 @@ class Control(AnyModalitySegmenter):
         pretrained: ImageNet weights.
         pretrained_path: local weight file.
         reduction: `auto`, null or four widths: 1x1 convolutions after the encoder.
-        subsets: which subsets training draws, see `methods.parts.subsets`.
+        subsets: which subsets training draws, see `methods.parts.modality_dropout`.
         subsets_per: one draw per sample or per batch.
         head_width: width of the all-MLP head.
         head_norm: `bn`, `syncbn` or `ln`.

@@ -15,11 +15,11 @@ from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts
 from methods.base import AnyModalitySegmenter, named_maps
 from methods.gemmnet.losses import Pair, absolute_error, fooling, mean_over, spotting, squared_error
 from methods.gemmnet.network import Condition, Encoded, GEMMNetwork, Layout, ScaleHeads
+from methods.parts.conv_unet import NormKind
+from methods.parts.dice import class_probabilities, segmentation_loss
+from methods.parts.modality_dropout import SubsetRule, SubsetScope, draw_subsets
 from methods.parts.optim import Recipe, build
 from methods.parts.precision import at_least_float32
-from methods.parts.pyramid import NormKind
-from methods.parts.regions import class_probabilities, segmentation_loss
-from methods.parts.subsets import SubsetRule, SubsetScope, draw_subsets
 from usererror import UserError
 
 # pix2pix, and the disabled lines of the released script

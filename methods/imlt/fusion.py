@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.parts.folding import FoldCache
 from methods.parts.heads import upsample
+from methods.parts.kernel_folding import FoldCache
 from methods.parts.precision import at_least_float32
 from usererror import UserError
 

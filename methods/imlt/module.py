@@ -11,8 +11,8 @@ from methods.base import AnyModalitySegmenter, named_maps
 from methods.imlt.network import IMLTNetwork
 from methods.parts.heads import to_image_size
 from methods.parts.losses import cross_entropy
+from methods.parts.modality_dropout import SubsetRule, draw_subsets
 from methods.parts.optim import Recipe
-from methods.parts.subsets import SubsetRule, draw_subsets
 from usererror import UserError
 
 

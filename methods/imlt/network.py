@@ -13,7 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from methods.imlt.contrast import AttentionPool, Reduce, distillation, info_nce, over_subsets
+from methods.imlt.contrastive_loss import AttentionPool, Reduce, distillation, info_nce, over_subsets
 from methods.imlt.fusion import FusionLayer, Stream, tokens_of
 from methods.parts.backbones import SharedEncoder
 from methods.parts.heads import AllMLPHead

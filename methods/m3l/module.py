@@ -14,9 +14,9 @@ from methods.base import AnyModalitySegmenter, named_maps
 from methods.m3l.network import BlockM3L, StageM3L
 from methods.parts.heads import to_image_size
 from methods.parts.losses import cross_entropy
+from methods.parts.modality_dropout import SubsetRule, SubsetScope, draw_subsets
 from methods.parts.optim import Recipe
 from methods.parts.precision import at_least_float32
-from methods.parts.subsets import SubsetRule, SubsetScope, draw_subsets
 from usererror import UserError
 
 CONFIDENT = 0.7

@@ -13,8 +13,8 @@ from methods.magic.aggregation import mean_of_present
 from methods.magic.losses import correlation_consistency, filtered_targets, map_consistency, rest_to_salient
 from methods.magic.network import Branches, MAGICNetwork
 from methods.parts.losses import cross_entropy
+from methods.parts.modality_dropout import SubsetRule, draw_subsets
 from methods.parts.optim import Recipe
-from methods.parts.subsets import SubsetRule, draw_subsets
 from usererror import UserError
 
 

@@ -12,10 +12,10 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from methods.base import AnyModalitySegmenter, named_maps
 from methods.mmformer.network import Layout, MMFormerNetwork
+from methods.parts.conv_unet import NormKind
+from methods.parts.dice import class_probabilities, segmentation_loss
+from methods.parts.modality_dropout import SubsetRule, SubsetScope, draw_subsets
 from methods.parts.optim import Recipe, warmup_poly, warmup_steps
-from methods.parts.pyramid import NormKind
-from methods.parts.regions import class_probabilities, segmentation_loss
-from methods.parts.subsets import SubsetRule, SubsetScope, draw_subsets
 
 
 class MMFormer(AnyModalitySegmenter):

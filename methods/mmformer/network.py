@@ -14,8 +14,8 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from methods.parts.conv_unet import WIDTHS, FusedDecoder, NormKind, PyramidEncoder, UnimodalDecoder, pad_to
 from methods.parts.network import AnyModalityNetwork
-from methods.parts.pyramid import WIDTHS, FusedDecoder, NormKind, PyramidEncoder, UnimodalDecoder, pad_to
 from methods.parts.tokens import TokenBlock, modality_major_map, resized_table, sequential_map, tokens_of
 from usererror import UserError
 

@@ -16,8 +16,8 @@ from methods.mobanet.masking import hard_pixels, mask_regions
 from methods.mobanet.network import MoBaNetNetwork, Prompts
 from methods.parts.heads import to_image_size
 from methods.parts.losses import cross_entropy
+from methods.parts.modality_dropout import SubsetRule, SubsetScope, draw_subsets
 from methods.parts.optim import Recipe, parameter_groups
-from methods.parts.subsets import SubsetRule, SubsetScope, draw_subsets
 from usererror import UserError
 
 WARMUP_EPOCHS, LAST_RATE = 5, 1e-6

@@ -18,8 +18,8 @@ from methods.mobanet.backbone import STAGES, FrozenViT
 from methods.mobanet.decoder import LEVEL_WIDTH, AuxiliaryHead, UPerHead
 from methods.mobanet.fusion import CPIA, DGFM
 from methods.parts.backbones import to_three_channels
-from methods.parts.folding import FoldCache
 from methods.parts.heads import ChannelNorm
+from methods.parts.kernel_folding import FoldCache
 from methods.parts.network import AnyModalityNetwork
 from usererror import UserError
 

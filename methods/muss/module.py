@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from methods.base import AnyModalitySegmenter, named_maps
-from methods.muss.early import EarlyMuSSNetwork
+from methods.muss.early_front_end import EarlyMuSSNetwork
 from methods.muss.network import Missing, MuSSNetwork
 from methods.parts.losses import cross_entropy
+from methods.parts.modality_dropout import SubsetRule, SubsetScope, draw_subsets
 from methods.parts.optim import Recipe
-from methods.parts.subsets import SubsetRule, SubsetScope, draw_subsets
 from usererror import UserError
 
 
@@ -41,7 +41,7 @@ class MuSS(AnyModalitySegmenter):
         gate: the decode gate of early fusion.
         aux: auxiliary head in training.
         aux_last: weight of its loss at the end of training.
-        subsets: which subsets training draws, see `methods.parts.subsets`; the authors have none but the full set.
+        subsets: which subsets training draws, see `methods.parts.modality_dropout`; the authors have none but the full set.
         subsets_per: one draw per sample or per batch.
         head_width: width of the all-MLP head.
         head_norm: `bn`, `syncbn` or `ln`.

@@ -15,8 +15,8 @@ from torch.nn import functional as F
 
 from methods.muss.experts import FeatureExpert, phase_offsets
 from methods.parts.backbones import STRIDES, SharedEncoder
-from methods.parts.folding import FoldCache
 from methods.parts.heads import AllMLPHead, to_image_size
+from methods.parts.kernel_folding import FoldCache
 from methods.parts.network import AnyModalityNetwork
 from methods.parts.precision import at_least_float32
 

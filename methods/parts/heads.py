@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from methods.parts.backbones import STRIDES
-from methods.parts.folding import FoldCache
+from methods.parts.kernel_folding import FoldCache
 from usererror import UserError
 
 

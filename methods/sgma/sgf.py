@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from methods.parts.folding import FoldCache
+from methods.parts.kernel_folding import FoldCache
 from methods.parts.precision import at_least_float32, no_autocast
 from usererror import UserError
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.parts.folding import FoldCache
+from methods.parts.kernel_folding import FoldCache
 from methods.shaspec.layers import (
     StandardisedConv,
     activate,

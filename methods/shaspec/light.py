@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from methods.parts.pyramid import LEAST, STRIDE, FusedDecoder, PyramidEncoder
+from methods.parts.conv_unet import LEAST, STRIDE, FusedDecoder, PyramidEncoder
 from methods.shaspec.full import Features
 from methods.shaspec.layers import initialise
 

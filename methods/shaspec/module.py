@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from methods.base import AnyModalitySegmenter, named_maps
+from methods.parts.dice import segmentation_loss
 from methods.parts.heads import upsample
+from methods.parts.modality_dropout import SubsetRule, SubsetScope, draw_subsets
 from methods.parts.optim import Recipe
 from methods.parts.precision import at_least_float32
-from methods.parts.regions import segmentation_loss
-from methods.parts.subsets import SubsetRule, SubsetScope, draw_subsets
 from methods.shaspec.losses import Pairs, alignment, domain_classification
 from methods.shaspec.network import PUBLISHED, Missing, ShaSpecNetwork
 from usererror import UserError

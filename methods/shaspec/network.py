@@ -13,8 +13,8 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from methods.parts.conv_unet import WIDTHS, pad_to
 from methods.parts.network import AnyModalityNetwork
-from methods.parts.pyramid import WIDTHS, pad_to
 from methods.shaspec.full import ResidualEncoder, SkipDecoder
 from methods.shaspec.layers import StandardisedConv
 from methods.shaspec.light import LightDecoder, LightEncoder

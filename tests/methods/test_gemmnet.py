@@ -13,9 +13,9 @@ from torch.nn import functional as F
 
 from methods.gemmnet.module import RELEASED, GEMMNet
 from methods.gemmnet.network import GEMMNetwork
-from methods.parts.pyramid import normalise
-from methods.parts.regions import class_probabilities, dice_loss, segmentation_loss, weighted_cross_entropy
-from methods.parts.subsets import draw_subsets
+from methods.parts.conv_unet import normalise
+from methods.parts.dice import class_probabilities, dice_loss, segmentation_loss, weighted_cross_entropy
+from methods.parts.modality_dropout import draw_subsets
 from tests.methods.contract import CHANNELS, CLASSES, SIZE, MethodContract, images, subsets, training_batch
 from usererror import UserError
 

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from benchmark.profiling.complexity import gmac, parameters
+from methods.gemmnet.generators import Discriminator, Generator
 from methods.gemmnet.module import GEMMNet
-from methods.gemmnet.painting import Discriminator, Generator
 
 TWO = {"rgir": 3, "ndsm": 1}
 PLAIN: dict[str, Any] = {"hyfex": False, "hyfma": False, "coloss": False}

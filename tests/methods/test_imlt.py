@@ -10,8 +10,8 @@ from torch import nn
 
 from methods.imlt.module import IMLT
 from methods.parts.losses import cross_entropy
+from methods.parts.modality_dropout import draw_subsets
 from methods.parts.optim import Recipe
-from methods.parts.subsets import draw_subsets
 from tests.methods.contract import (
     CHANNELS,
     CLASSES,

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from methods.imlt.contrast import AttentionPool, distillation, info_nce, over_subsets
+from methods.imlt.contrastive_loss import AttentionPool, distillation, info_nce, over_subsets
 from methods.imlt.fusion import FusionLayer, sine_cosine
 from methods.imlt.network import IMLTNetwork
 from tests.methods.reference_imlt import literal_layer, masked_self_attention, positions

@@ -12,7 +12,7 @@ import yaml
 from torch import Tensor
 
 from methods.mmformer.module import MMFormer
-from methods.parts.regions import class_probabilities, segmentation_loss
+from methods.parts.dice import class_probabilities, segmentation_loss
 from tests.methods.contract import CHANNELS, CLASSES, SIZE, images, training_batch
 from usererror import UserError
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmark.profiling.complexity import gmac, parameters
-from methods.muss.early import EarlyMuSSNetwork
+from methods.muss.early_front_end import EarlyMuSSNetwork
 from methods.muss.experts import ImageExpert, phase_offsets
 from methods.muss.matching import AdaptiveMatching, reversed_softmax
 from methods.muss.module import MuSS

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from methods.parts.folding import FoldCache
 from methods.parts.heads import AllMLPHead, to_image_size
+from methods.parts.kernel_folding import FoldCache
 from usererror import UserError
 
 WIDTHS = (8, 12, 16, 20)

@@ -8,8 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmark.profiling.complexity import gmac, parameters
-from methods.parts.heads import to_image_size
-from methods.parts.pyramid import (
+from methods.parts.conv_unet import (
     WIDTHS,
     FusedDecoder,
     FusionBlock,
@@ -19,6 +18,7 @@ from methods.parts.pyramid import (
     normalise,
     pad_to,
 )
+from methods.parts.heads import to_image_size
 
 NORMS = ["instance", "layer"]
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from methods.parts.regions import class_probabilities, dice_loss, segmentation_loss, weighted_cross_entropy
+from methods.parts.dice import class_probabilities, dice_loss, segmentation_loss, weighted_cross_entropy
 
 K = 5
 

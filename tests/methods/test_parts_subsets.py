@@ -10,7 +10,7 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
-from methods.parts.subsets import draw_subsets
+from methods.parts.modality_dropout import draw_subsets
 
 NAMES = ("rgb", "dsm", "sar", "event")
 RULES = ("full", "one_missing", "any_subset", "size_uniform")

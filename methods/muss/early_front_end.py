@@ -16,8 +16,8 @@ from methods.muss.experts import ImageExpert, SqueezeExcitation, phase_offsets
 from methods.muss.matching import AdaptiveMatching
 from methods.muss.network import AUX_SCALE, AuxHead, Present, at_image_size
 from methods.parts.backbones import STRIDES, SharedEncoder, pad_to_multiple
-from methods.parts.folding import FoldCache
 from methods.parts.heads import AllMLPHead, upsample
+from methods.parts.kernel_folding import FoldCache
 from methods.parts.network import AnyModalityNetwork
 from usererror import UserError
 
