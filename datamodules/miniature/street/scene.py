@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from datamodules.miniature.street import street
+from datamodules.miniature.street import street as s
 from datamodules.miniature.street.street import Colour, Floor, Lamp, Street
 
 FACADES: tuple[Colour, ...] = (
