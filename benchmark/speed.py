@@ -47,8 +47,8 @@ def store(rounds: int) -> None:
     """Crops of four rasters from the store, from a NumPy memory map, and by reading whole tiles."""
     import rasterio
 
-    from datamodules.loading.windows import Window, random_window
-    from datamodules.store.reader import RasterReader
+    from datamodules.loading.windows import random_window
+    from datamodules.store.reader import RasterReader, Window
 
     side, crop, crops = 6000, 512, 64
     layers = {"rgb": (3, "uint8"), "nir": (1, "uint8"), "dsm": (1, "float32"), "label": (1, "uint8")}
@@ -158,8 +158,8 @@ def _peaks(
     """Peak memory in GB after each row of windows, by the row they start at."""
     import torch
 
-    from benchmark.evaluation.callback import inside
     from benchmark.evaluation.confusion_counter import SceneCounter
+    from benchmark.evaluation.protocol import inside
     from datamodules.loading.windows import covering_windows
     from methods.sgma.module import SGMA
 

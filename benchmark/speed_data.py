@@ -103,9 +103,8 @@ def frame(rounds: int) -> None:
     from rich.console import Console
 
     from datamodules.ingest.importer import import_dataset
-    from datamodules.loading.windows import Window
     from datamodules.miniature.registry import MINIATURES
-    from datamodules.store.reader import RasterReader
+    from datamodules.store.reader import RasterReader, Window
 
     deliver = MINIATURES["deliver_miniature"]
     with tempfile.TemporaryDirectory() as folder:

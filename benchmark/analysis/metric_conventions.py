@@ -6,7 +6,6 @@ label, an output for clutter, counts per scene) is a dash with its reason.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,11 +16,11 @@ import pandas as pd
 
 from benchmark.formats.files import write_texts
 from benchmark.formats.markdown_latex import Part, page_latex, page_markdown
-from benchmark.leaderboard.table import SUMMARIES, deviation
-from benchmark.leaderboard.write import chosen_records, left_out_notes, print_display
+from benchmark.leaderboard.notes import left_out_notes
 from benchmark.metrics.confusion import Absent, Floats, class_sums, mean_over
 from benchmark.metrics.result import BAND, INTERIOR
-from benchmark.records.groups import Row, headline_scores, mean_scores, pooled_sums, region_counts, rows_of, sections
+from benchmark.metrics.summaries import SUMMARIES, deviation, headline_scores, mean_scores
+from benchmark.records.groups import Row, pooled_sums, region_counts
 from benchmark.records.record import SCENES, Record, read_scenes
 from usererror import UserError
 
@@ -46,17 +45,6 @@ class Lens:
     name: str
     meaning: str
     read: Reading
-
-
-def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
-    """Write the lenses of one dataset, or of all that have records, and print Average."""
-    out = Path(arguments.out).expanduser()
-    for data, choice in chosen_records(Path(arguments.runs).expanduser(), arguments.data).items():
-        tables = {title: lens_table(rows) for title, rows in sections(rows_of(choice.records)).items()}
-        paths = write_lenses(out, data, tables, choice.left_out)
-        for title, table in tables.items():
-            print_display(f"{data}, {title}: Average under each convention", shown(table, "Average"))
-        print("Lenses: " + ", ".join(str(path) for path in paths))
 
 
 # ---- readings -------------------------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
@@ -14,32 +13,18 @@ import pandas as pd
 from benchmark.analysis.shapley import as_game, crossings, expected_score, interaction, masks, shapley
 from benchmark.formats.files import write_texts
 from benchmark.formats.markdown_latex import Part, page_latex, page_markdown
-from benchmark.leaderboard.table import deviation
-from benchmark.leaderboard.write import chosen_records, left_out_notes, print_display, say_left_out
+from benchmark.leaderboard.notes import left_out_notes
 from benchmark.metrics.confusion import Convention, Counts, Floats, class_scores
-from benchmark.records.groups import Row, mean_first, pooled_sums, rows_of, sections, spread
+from benchmark.metrics.summaries import deviation, mean_first, spread
+from benchmark.records.groups import Row, pooled_sums, sections
 from benchmark.records.record import Record
+from benchmark.records.selection import say_left_out
 
 Empty = Literal["zero", "majority"]
 EMPTY_NAMES = {"zero": "0", "majority": "what calling every pixel the most frequent class scores"}
 FAILURES = (0.05, 0.1, 0.2)
 CURVE = np.linspace(0, 1, 101)
 MEAN = "mIoU"  # in the column `class`, for the mean over classes
-
-
-def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
-    """Write the worth of the sensors of one dataset, or of all that have records, and print the headline."""
-    out = Path(arguments.out).expanduser()
-    for data, choice in chosen_records(Path(arguments.runs).expanduser(), arguments.data).items():
-        left_out = list(choice.left_out)
-        rows = complete_rows(rows_of(choice.records), left_out)
-        if not rows:
-            continue
-        paths = write_worth(out, data, rows, arguments.empty, left_out)
-        for title, members in sections(rows).items():
-            print_display(f"{data}, {title}: Shapley values of mIoU in points", shapley_table(members, arguments.empty))
-            print_display(f"{data}, {title}: expected mIoU in per cent", expected_table(members))
-        print("Worth: " + ", ".join(str(path) for path in paths))
 
 
 def complete_rows(rows: Sequence[Row], left_out: list[str] | None = None) -> list[Row]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmark.experiment.train import checked_request, manifest, test
+from benchmark.experiment.manifest import manifest
+from benchmark.experiment.request import checked_request
+from benchmark.experiment.restore import model_words, trained_request
+from benchmark.experiment.train import test
 from benchmark.records.record import write_record
 from usererror import UserError
 
@@ -43,50 +45,9 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         print(f"Record: {out / 'record'}")
 
 
-def trained_request(checkpoint: Path) -> dict[str, Any]:
-    """What the run of a checkpoint was asked for, but for W&B: what is done with it later is no run of its own.
-
-    Raises:
-        UserError: the file does not lie in a run directory.
-    """
-    try:
-        content = trained_run(checkpoint.resolve().parent.parent)
-    except UserError as error:
-        raise UserError(
-            f"{checkpoint} does not lie in a run directory. {error} Keep checkpoints where bench wrote them."
-        ) from error
-    return {**content["request"], "logger": "csv", "model": content["resolved"]["model"]["init_args"]}
-
-
-def trained_run(run_dir: Path) -> dict[str, Any]:
-    """What a run directory says of its cell: `request` and `resolved`.
-
-    Raises:
-        UserError: it is no run directory.
-    """
-    path = run_dir / "config.json"
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        content["request"], content["resolved"]["model"]["init_args"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{run_dir} is no run directory: {path} cannot be read.") from error
-    return content
-
-
-def model_words(trained: dict[str, Any]) -> list[str]:
-    """Words that rebuild the network as it was trained, whatever the configs of other data would make of it.
-
-    Pretrained weights are not looked for, since the checkpoint replaces them.
-    """
-    arguments = {key: False if key == "pretrained" else value for key, value in trained["model"].items()}
-    # a quoted string is not taken for a Literal by the parser
-    texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in arguments.items()}
-    return [f"--model.init_args.{key}={text}" for key, text in texts.items()]
-
-
 def print_scores(cli: Any, result: Any) -> None:
     """One line per subset."""
-    from benchmark.evaluation.callback import convention_of, scored_regions
+    from benchmark.evaluation.protocol import convention_of, scored_regions
     from benchmark.metrics.result import headline
 
     convention = convention_of(cli.datamodule, cli.config_init.evaluation.absent)

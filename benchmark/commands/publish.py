@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmark.leaderboard.write import PUBLISHED
 from benchmark.records.record import publish_record, read_record
+from benchmark.records.selection import PUBLISHED
 
 
 def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:

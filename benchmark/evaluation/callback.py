@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from benchmark.evaluation.confusion_counter import Place, SceneCounter, Stitching, block_grid
-from benchmark.metrics.confusion import Absent, Convention
-from benchmark.metrics.result import BAND, INTERIOR, EvaluationResult, headline
+from benchmark.evaluation.protocol import convention_of, datamodule_of, inside, regions_of, scored_regions
+from benchmark.metrics.confusion import Absent
+from benchmark.metrics.result import EvaluationResult, headline
 from benchmark.metrics.subsets import modality_subsets, subset_name
 from datamodules.base import SceneDataModule
 from datamodules.loading.datasets import EvaluationWindows
@@ -179,37 +180,3 @@ class MissingModalityEvaluation(L.Callback):
                 [[all(data.rasters[name] in scene.paths for name in subset) for scene in scenes] for subset in subsets]
             ),
         )
-
-
-def inside(window: tuple[int, int, int, int], height: int, width: int) -> Place:
-    """The part of a window that lies inside a height x width scene."""
-    row, col, rows, cols = window
-    return row, col, min(rows, height - row), min(cols, width - col)
-
-
-def datamodule_of(trainer: L.Trainer) -> SceneDataModule:
-    """The trainer's SceneDataModule."""
-    data = trainer.datamodule  # type: ignore[attr-defined]
-    assert isinstance(data, SceneDataModule)
-    return data
-
-
-def regions_of(windows: EvaluationWindows) -> tuple[str, ...]:
-    """Regions that are counted apart."""
-    return (INTERIOR, BAND) if windows.eroded else (INTERIOR,)
-
-
-def scored_regions(data: SceneDataModule) -> tuple[str, ...] | None:
-    """Regions that the protocol's label kind scores: eroded labels are the interior; None is everything."""
-    return (INTERIOR,) if data.score_label == "label_eroded" else None
-
-
-def convention_of(data: SceneDataModule, absent: Absent) -> Convention:
-    """The datamodule's classes as a metric convention (means over all classes but clutter)."""
-    clutter = tuple(entry.id for entry in data.store.classes if entry.clutter)
-    return Convention(
-        outputs=tuple(data.outputs),
-        averaged=tuple(entry.id for entry in data.store.classes if not entry.clutter),
-        ignored=clutter if data.clutter == "ignore" else (),
-        absent=absent,
-    )

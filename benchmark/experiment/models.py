@@ -43,7 +43,8 @@ def configuration(
     Raises:
         UserError: a method that does not exist, or a configuration that does not parse.
     """
-    from benchmark.experiment.lightning_cli import ParsedCell, Request, mistake_behind, quieten
+    from benchmark.experiment.lightning_cli import ParsedCell, mistake_behind, quieten
+    from benchmark.experiment.request import Request
 
     choices.check("METHOD", method, choices.methods())
     quieten()

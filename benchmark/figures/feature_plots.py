@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from benchmark.figures.predictions import file_stem, modality_picture
+from benchmark.evaluation.inference import file_stem, modality_picture
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt

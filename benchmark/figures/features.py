@@ -5,18 +5,15 @@ Figures 8 to 10 of arXiv 2603.02505, for any method that has the notion; docs/di
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from benchmark.evaluation.inference import corner, present_modalities, windows_of
 from benchmark.figures.feature_statistics import SEED, ClassMoments, PixelSample, at_cells, embedding, silhouette
-from benchmark.figures.predictions import corner, load_run, present_modalities, test_scenes, windows_of
-from benchmark.formats.files import write_texts
 from usererror import UserError
 
 if TYPE_CHECKING:
@@ -46,35 +43,6 @@ class View(NamedTuple):
     labels: Array  # H x W, output channels; 255 without a class, beyond the scene, or seen in an earlier window
     fresh: Array  # bool H x W, pixels of the scene that no earlier window had
     here: tuple[slice, slice]  # rows and columns of the scene
-
-
-def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
-    """Look at the test scenes, or the chosen ones, and write a table and a picture for each diagnostic."""
-    from rich.progress import track
-
-    from benchmark.figures.feature_plots import draw
-
-    run_dir = Path(arguments.run).expanduser()
-    if arguments.points < 2:
-        raise UserError(f"--points {arguments.points}: a class needs two points or more to have neighbours.")
-    cli = load_run(run_dir)
-    cli.model.to(cli.trainer.strategy.root_device)
-    scenes = complete(cli, test_scenes(cli, [name for name in arguments.scenes.split(",") if name]))
-    out = Path(arguments.out).expanduser() if arguments.out else run_dir / "diagnostics"
-    inside = Inside(cli, arguments.points)
-    for scene in track(scenes, description="looking"):
-        for view in views(cli, scene):
-            inside.add(scene, view)
-    tables = inside.tables(track)
-    if inside.draws:
-        tables["sampling"] = sampling(cli, track)
-    if not tables:
-        raise UserError(f"{cli.cell.variant} shows nothing of what the diagnostics look at (docs/diagnose.md).")
-    write_texts(out, {f"{name}.csv": table.to_csv(index=False, lineterminator="\n") for name, table in tables.items()})
-    draw(cli, tables, inside.maps, out)
-    if lacking := [f"{name} ({need})" for name, need in NEEDS.items() if name not in tables]:
-        print(f"{cli.cell.variant} lacks {', '.join(lacking)}.")
-    print(f"{', '.join(tables)} of {cli.cell.variant} on {len(scenes)} scenes: {out}")
 
 
 def complete(cli: BenchCLI, scenes: Sequence[Scene]) -> list[Scene]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf, log10
@@ -13,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmark.figures.predictions import corner, file_stem, load_run, present_modalities, test_scenes, windows_of
+from benchmark.evaluation.inference import present_modalities, windows_of
 from benchmark.metrics.subsets import modality_subsets, subset_name
-from usererror import UserError
 
 if TYPE_CHECKING:
     from benchmark.experiment.lightning_cli import BenchCLI
@@ -50,36 +47,6 @@ class Painting:
         """Peak signal-to-noise ratio in dB for a signal between -`reach` and `reach`; infinite for equal pictures."""
         error = float(np.square(self.true - self.painted).mean())
         return 10 * log10((2 * self.reach) ** 2 / error) if error else inf
-
-
-def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
-    """Paint the chosen test scenes; write a PNG for each and one table of scores."""
-    from rich.progress import track
-
-    run_dir = Path(arguments.run).expanduser()
-    cli = load_run(run_dir)
-    scenes = test_scenes(cli, [name for name in arguments.scenes.split(",") if name])
-    out = Path(arguments.out).expanduser() if arguments.out else run_dir / "synthesised"
-    rows = []
-    for scene in track(scenes, description="painting"):
-        paintings = paint(cli, corner(scene))
-        if not paintings and len(present_modalities(cli, scene)) > 1:
-            raise UserError(f"{cli.cell.variant} paints no missing modality; methods of the GEMMNet family do.")
-        out.mkdir(parents=True, exist_ok=True)
-        draw(cli, scene, paintings, out / f"{file_stem(scene.id)}.png")
-        rows += [
-            (scene.id, entry.missing, subset_name(entry.source, cli.datamodule.letters), entry.l1, entry.psnr)
-            for entry in paintings
-        ]
-    with (out / SCORES).open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(FIELDS)
-        writer.writerows((*row[:3], f"{row[3]:.4f}", f"{row[4]:.2f}") for row in rows)
-    for missing, source in dict.fromkeys(row[1:3] for row in rows):
-        found = np.array([row[3:] for row in rows if row[1:3] == (missing, source)])
-        l1, psnr = found.mean(0)
-        print(f"{missing} from {source}: L1 {l1:.3f} standard deviations, PSNR {psnr:.2f} dB, {len(found)} scenes")
-    print(f"Pictures and {SCORES}: {out}")
 
 
 def paint(cli: BenchCLI, scene: Scene) -> list[Painting]:

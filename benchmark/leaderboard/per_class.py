@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from benchmark.formats.markdown_latex import Part
-from benchmark.leaderboard.table import deviation
 from benchmark.metrics.confusion import Floats, class_scores, mean_over
-from benchmark.records.groups import Row, mean_first, pooled_sums, sections, spread
+from benchmark.metrics.summaries import deviation, mean_first, spread
+from benchmark.records.groups import Row, pooled_sums, sections
 
 MEASURES = ("IoU", "F1")
 MEAN = "mean"  # in the column `class`

@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmark.leaderboard.notes import MARK, _scene_columns
 from benchmark.metrics.confusion import summarise
 from benchmark.metrics.result import ALL
+from benchmark.metrics.summaries import SUMMARIES, deviation
+from benchmark.records.groups import CONTROL, groups
 from benchmark.records.record import Record
-
-SUMMARIES = ("Average", "Top-1", "Last-1")
-CONTROL = " (control)"  # beside the name of a row that is no published method
-MARK = "*"  # beside the protocol of rows whose split has something to be known
 
 
 def leaderboard(records: Sequence[Record]) -> pd.DataFrame:
@@ -40,14 +39,6 @@ def condition_board(records: Sequence[Record]) -> pd.DataFrame:
     parts = [[_row(members, condition) for condition in members[0].conditions] for members in groups(records)]
     parts.sort(key=lambda rows: -next(row["Average"] for row in rows if row["condition"] == ALL))
     return pd.DataFrame(row for rows in parts for row in rows)
-
-
-def groups(records: Sequence[Record]) -> list[list[Record]]:
-    """Records that differ in the seed only, together."""
-    together: dict[str, list[Record]] = {}
-    for record in records:
-        together.setdefault(record.manifest["group"], []).append(record)
-    return list(together.values())
 
 
 def _row(members: Sequence[Record], condition: str) -> dict[str, Any]:
@@ -89,11 +80,6 @@ def _row(members: Sequence[Record], condition: str) -> dict[str, Any]:
     return row
 
 
-def deviation(values: np.ndarray) -> float:
-    """Standard deviation over seeds (ddof 1); nan of a single one."""
-    return float(values.std(ddof=1)) if len(values) > 1 else float("nan")
-
-
 def shown(table: pd.DataFrame, decimals: int = 2, sign: str = " +- ") -> pd.DataFrame:
     """The table as people read it: `mean +- std` in one cell where there are several seeds."""
     if table.empty:
@@ -126,57 +112,3 @@ def shown(table: pd.DataFrame, decimals: int = 2, sign: str = " +- ") -> pd.Data
     if (table["overrides"] != "").any():
         result["overrides"] = table["overrides"]
     return result
-
-
-def footnote(table: pd.DataFrame, records: Sequence[Record]) -> str:
-    """What the numbers mean, in one paragraph."""
-    seeds = "mean +- std over n seeds; best and worst subset in brackets."
-    return f"mIoU in per cent {conventions(table, records)}; {seeds}{split_notes(table)}"
-
-
-def conventions(table: pd.DataFrame, records: Sequence[Record]) -> str:
-    """Classes, label kind, scenes and data behind the scores of these records, of one dataset."""
-    absent: dict[str, set[str]] = {}
-    labels: dict[str, set[str]] = {}
-    for record in records:
-        name, entry = record.manifest["protocol"]["name"], record.manifest["convention"]
-        absent.setdefault(name, set()).add(entry["absent"])
-        labels.setdefault(name, set()).add("eroded" if entry["regions"] else "full")
-    outputs = ", ".join(str(value) for value in sorted(set(table["K"])))
-    classes = " / ".join(sorted(set(table["classes"])))
-    return (
-        f"over {classes} classes (K = {outputs} outputs, absent classes: "
-        f"{_per_protocol(absent)}), {_per_protocol(labels)} labels, "
-        f"{_scored_scenes(table)}, fingerprint {records[0].manifest['fingerprint'][:12]}"
-    )
-
-
-def _scene_columns(table: pd.DataFrame) -> list[str]:
-    return [str(name) for name in table.columns if str(name).startswith("scenes ")]
-
-
-def _scored_scenes(table: pd.DataFrame) -> str:
-    """How many test scenes the scores come from; per subset where scenes really lack modalities."""
-    whole = table[table["condition"] == ALL]
-    counts = {name.removeprefix("scenes "): int(whole[name].min()) for name in _scene_columns(table)}
-    most = max(counts.values())
-    fewer = [f"{name} {number}" for name, number in counts.items() if number < most]
-    if not fewer:
-        return f"{most} test scenes"
-    return (
-        f"{most} test scenes, but fewer for subsets whose modalities some scenes lack ({', '.join(fewer)}; "
-        "a dash where there are none, which then is left out of the summaries)"
-    )
-
-
-def split_notes(table: pd.DataFrame) -> str:
-    """What is to be known of the splits of marked protocols, empty without any."""
-    rows = table[table["split note"] != ""]
-    notes = dict(zip(rows["protocol"], rows["split note"], strict=True))
-    return "".join(f" {MARK} {name}: {note}" for name, note in sorted(notes.items()))
-
-
-def _per_protocol(values: Mapping[str, set[str]]) -> str:
-    # one table may hold rows of several protocols, each with conventions of its own, and an override may change one
-    texts = {name: " / ".join(sorted(entry)) for name, entry in sorted(values.items())}
-    return ", ".join(f"{text} ({name})" if len(values) > 1 else text for name, text in texts.items())

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmark.choices import NO_BACKBONE
-from benchmark.leaderboard.table import MARK
+from benchmark.leaderboard.notes import MARK
 from benchmark.metrics.confusion import Scores, summarise
 from benchmark.papers.printed_numbers import REPORTED, Cell, read_rows
 from benchmark.records.record import Record

@@ -11,8 +11,8 @@ import numpy as np
 
 from benchmark.formats.markdown_latex import latex_text
 from benchmark.papers.measured import Measured
+from benchmark.papers.model import SEPARATOR, Row, Table
 from benchmark.papers.printed_numbers import decimals, shown
-from benchmark.papers.tables import SEPARATOR, Row, Table
 
 DASH = "-"
 LARGER_IS_BETTER = "FPS"  # among costs

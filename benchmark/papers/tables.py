@@ -2,90 +2,25 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from itertools import groupby
 from pathlib import Path
 
-from benchmark.formats.files import write_texts
-from benchmark.leaderboard.table import conventions, leaderboard, split_notes
-from benchmark.leaderboard.write import records_among
+from benchmark.leaderboard.notes import conventions, split_notes
+from benchmark.leaderboard.table import leaderboard
 from benchmark.papers.audit.checks import Check
 from benchmark.papers.audit.report import SAYS, audit
-from benchmark.papers.measured import ANY, Measured, Runs, measure
-from benchmark.papers.printed_numbers import ABSOLUTE, REPORTED, Cell, Reported, read_reported, read_rows
-from benchmark.profiling.paper_costs import NOTES as COST_NOTES
-from benchmark.profiling.paper_costs import PublishedCost, measured_costs, read_published
+from benchmark.papers.costs import NOTES as COST_NOTES
+from benchmark.papers.costs import PublishedCost, measured_costs
+from benchmark.papers.measured import ANY, Runs, measure
+from benchmark.papers.model import SEPARATOR, Row, Table
+from benchmark.papers.printed_numbers import ABSOLUTE, REPORTED, Cell, Reported, read_rows
 from benchmark.records.record import Record
 
 NOTES = "notes.csv"
-SEPARATOR = " / "  # between the levels of a paper's headings in paper_row and paper_column
 RANKS = "Bold is the best, underlined the second of a column within its block; reported and measured ranked apart."
 LETTERS = "Letters mark cells of the audit, with the whole arithmetic in results/audit.md."
 # what the papers' headings draw with signs outside ASCII
 WORDS = {"\u2717": "no", "\u2713": "yes", "\u0394": "change of"}
-
-
-@dataclass(frozen=True)
-class Row:
-    """A row of a published table.
-
-    Attributes:
-        block: the heading that it stands under, empty without one.
-        name: its own heading.
-        cells, differences: printed numbers by column; a cell of the paper may hold one of each.
-        measured: what this suite measured, one entry per protocol.
-    """
-
-    block: str
-    name: str
-    cells: dict[str, Cell]
-    differences: dict[str, Cell]
-    measured: list[Measured] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Table:
-    """A published table, what was measured of it, and its footnotes.
-
-    Attributes:
-        doubts: marks (`a`, `b`, ...) by the key of a cell.
-        notes: footnotes without a mark; marked: footnotes by mark.
-    """
-
-    source: str
-    number: str
-    columns: list[str]
-    rows: list[Row]
-    doubts: dict[tuple[str, ...], str]
-    notes: list[str]
-    marked: dict[str, str]
-
-    @property
-    def blocks(self) -> list[list[Row]]:
-        """Consecutive rows under one heading."""
-        return [list(rows) for _, rows in groupby(self.rows, key=lambda row: row.block)]
-
-    @property
-    def stem(self) -> str:
-        """Name of its files."""
-        return f"{self.source}_{self.number}"
-
-
-def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
-    """Write every published table beside what the run records give."""
-    runs, out = Path(arguments.runs).expanduser(), Path(arguments.out).expanduser()
-    reported = read_reported()
-    datasets = {cell.dataset for cell in reported.cells}
-    chosen = records_among(runs, datasets)
-    by_data = {data: choice.records for data, choice in chosen.items()}
-    left_out = {data: choice.left_out for data, choice in chosen.items()}
-    tables = build_tables(reported, Runs(by_data, left_out), read_published())
-    paths = write_tables(out, tables)
-    measured = sum(bool(row.measured) for table in tables for row in table.rows)
-    rows = sum(bool(row.cells) for table in tables for row in table.rows)
-    print(f"Tables: {len(tables)} in {out}, {len(paths)} files; {measured} of {rows} rows have been measured.")
 
 
 def build_tables(
@@ -194,16 +129,3 @@ def _left_out(cells: Iterable[Cell], runs: Runs) -> list[str]:
         for data in dict.fromkeys(cell.dataset for cell in cells)
         if runs.left_out.get(data)
     ]
-
-
-def write_tables(directory: Path, tables: Sequence[Table]) -> list[Path]:
-    """Write three files per table; return the paths.
-
-    Raises:
-        UserError: the directory cannot be written.
-    """
-    from benchmark.papers.render import as_csv, as_latex, as_markdown
-
-    formats = {"csv": as_csv, "md": as_markdown, "tex": as_latex}
-    contents = {f"{table.stem}.{suffix}": form(table) for table in tables for suffix, form in formats.items()}
-    return write_texts(directory, contents)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from datamodules.ingest.importer import ADAPTERS, load_adapter
+from datamodules.adapters.registry import ADAPTERS, load_adapter
 from datamodules.miniature.registry import MINIATURES
 from datamodules.store.scene_store import Modality, SceneClass, SceneStore
 from usererror import UserError

@@ -9,10 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from benchmark.leaderboard.table import CONTROL, deviation, groups
-from benchmark.metrics.confusion import Convention, Counts, Floats, class_scores, class_sums, mean_over
+from benchmark.metrics.confusion import Convention, Counts, class_sums
 from benchmark.metrics.result import ALL
 from benchmark.records.record import Record
 
@@ -117,31 +115,12 @@ def pooled_sums(record: Record, convention: Convention, regions: Sequence[str] |
     return class_sums(region_counts(record, whole, regions), convention)
 
 
-def mean_scores(sums: Counts, convention: Convention) -> tuple[Floats, Floats]:
-    """MIoU and mF1 in per cent, from ... x 3 x averaged classes."""
-    iou, f1, used = class_scores(sums, convention.absent)
-    return 100 * mean_over(iou, used), 100 * mean_over(f1, used)
+CONTROL = " (control)"  # beside the name of a row that is no published method
 
 
-def mean_first(values: Floats, used: npt.NDArray[np.bool_]) -> Floats:
-    """Scores ... x classes as ... x (1 + classes): their mean over the used classes, then each, nan where not used."""
-    return np.concatenate([mean_over(values, used)[..., None], np.where(used, values, np.nan)], -1)
-
-
-def spread(seeds: Floats) -> str:
-    """Mean +- std over seeds to two decimals; a dash where there is no score."""
-    if np.isnan(seeds).any():
-        return "-"
-    return f"{seeds.mean():.2f}" + (f" +- {deviation(seeds):.2f}" if len(seeds) > 1 else "")
-
-
-def headline_scores(values: Floats) -> Floats:
-    """Average, Top-1 and Last-1 over the last axis (subsets) of ... x subsets; the result is ... x 3.
-
-    As `metrics.summarise`, for many at once: subsets without a score (nan) do not count.
-    """
-    scored = ~np.isnan(values)
-    some = scored.any(-1)
-    top = np.where(some, np.where(scored, values, -np.inf).max(-1), np.nan)
-    last = np.where(some, np.where(scored, values, np.inf).min(-1), np.nan)
-    return np.stack([mean_over(values, scored), top, last], -1)
+def groups(records: Sequence[Record]) -> list[list[Record]]:
+    """Records that differ in the seed only, together."""
+    together: dict[str, list[Record]] = {}
+    for record in records:
+        together.setdefault(record.manifest["group"], []).append(record)
+    return list(together.values())

@@ -38,7 +38,7 @@ class Record:
 
     Attributes:
         path: its directory.
-        manifest: see `benchmark.experiment.train.manifest`.
+        manifest: see `benchmark.experiment.manifest.manifest`.
         subsets, conditions, regions, labels: names of the axes of `counts` (its last axis are network outputs).
         counts: int64 subsets x conditions x regions x labels x outputs.
         scored: scored scenes, subsets x conditions.

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmark.leaderboard.write import say_left_out
 from benchmark.records.groups import Row
+from benchmark.records.selection import say_left_out
 from benchmark.report.training_curves import run_directory
 from benchmark.tracking.example_images import FOLDER, INDEX
 

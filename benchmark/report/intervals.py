@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from itertools import combinations, compress
 from typing import Any
 
-from benchmark.analysis.bootstrap import bounds, differences, measures, sample, verdict, with_units
-from benchmark.leaderboard.table import SUMMARIES
+from benchmark.analysis.bootstrap import bounds, measures, sample, with_units
+from benchmark.analysis.comparison import differences, verdict
+from benchmark.metrics.summaries import SUMMARIES
 from benchmark.records.groups import Row
 from benchmark.records.record import SCENES
 from benchmark.report.scores import rounded

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from benchmark.leaderboard import write as boards
-from benchmark.leaderboard.table import CONTROL, SUMMARIES, footnote, leaderboard
+from benchmark.leaderboard.notes import footnote
+from benchmark.leaderboard.table import leaderboard
 from benchmark.metrics.result import ALL
-from benchmark.records.groups import Row, rows_of, sections
+from benchmark.metrics.summaries import SUMMARIES
+from benchmark.records.groups import CONTROL, Row, rows_of, sections
 from benchmark.records.record import Record
 from benchmark.report.costs import costs
 from benchmark.report.gallery import ROOM, fit, gallery

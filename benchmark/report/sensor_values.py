@@ -10,8 +10,8 @@ import numpy as np
 
 from benchmark.analysis.sensor_value import FAILURES, class_names, complete_rows, crossing_table, row_games
 from benchmark.analysis.shapley import expected_score, interaction, masks, shapley
-from benchmark.leaderboard.table import deviation
 from benchmark.metrics.confusion import Floats
+from benchmark.metrics.summaries import deviation
 from benchmark.records.groups import Row
 from benchmark.report.scores import rounded
 

@@ -6,23 +6,15 @@
 
 from __future__ import annotations
 
-import argparse
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from benchmark.figures.predictions import (
-    corner,
-    load_run,
-    modality_picture,
-    predictions,
-    present_modalities,
-    test_scenes,
-)
+from benchmark.evaluation.inference import corner, modality_picture, predictions, present_modalities
 from benchmark.records.record import write_json
 
 if TYPE_CHECKING:
@@ -30,26 +22,9 @@ if TYPE_CHECKING:
     from datamodules.store.scene_store import Scene, SceneClass
 
 FOLDER, INDEX = "examples", "index.json"
-FEW = 3  # scenes, evenly spread over the test scenes in their order: the same for every method
 READ = 512  # pixels a side of a scene that are predicted, or one window where that is larger
 DRAWN = 256  # pixels a side of a picture at most; larger ones are thinned evenly
 Array = npt.NDArray[Any]
-T = TypeVar("T")
-
-
-def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
-    """Load the run's selected checkpoint and store its examples anew."""
-    run_dir = Path(arguments.run).expanduser()
-    cli = load_run(run_dir)
-    scenes = test_scenes(cli, [name for name in arguments.scenes.split(",") if name])
-    store_examples(cli, run_dir, scenes if arguments.scenes else few(scenes))
-    print(f"Examples: {run_dir / FOLDER}")
-
-
-def few(items: Sequence[T], number: int = FEW) -> list[T]:
-    """At most `number` items (scenes, for instance), evenly spread, the first and the last among them."""
-    places = np.linspace(0, len(items) - 1, min(number, len(items))).round().astype(int)
-    return [items[place] for place in places]
 
 
 def store_examples(cli: BenchCLI, run_dir: Path, scenes: Sequence[Scene]) -> None:

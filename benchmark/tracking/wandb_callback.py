@@ -11,9 +11,8 @@ import torch
 from lightning.pytorch.loggers import WandbLogger
 from torch import Tensor
 
-from benchmark.figures.predictions import corner, modality_picture, predictions, present_modalities, windows_of
+from benchmark.evaluation.inference import corner, few, modality_picture, predictions, present_modalities, windows_of
 from benchmark.metrics.subsets import modality_subsets
-from benchmark.tracking.example_images import few
 from datamodules.base import SceneDataModule
 from datamodules.store.rendering import ignore_colour, label_picture
 from datamodules.store.scene_store import Scene

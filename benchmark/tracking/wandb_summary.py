@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from lightning.pytorch.loggers import WandbLogger
 
-from benchmark.evaluation.callback import convention_of, scored_regions
+from benchmark.evaluation.protocol import convention_of, scored_regions
 from benchmark.metrics.confusion import Convention, Scores
 from benchmark.metrics.result import EvaluationResult, headline
 from benchmark.profiling.complexity import TOTAL, evaluation_gmac, parameters

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
-import os
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from benchmark import choices
-from benchmark.leaderboard.write import chosen_records
 from benchmark.metrics.subsets import modality_subsets, subset_name
 from usererror import UserError
 
@@ -25,24 +20,6 @@ SCALES = (1, 2, 3, 4)
 STEP = "trainer/global_step"
 LOGIN = "Not logged in to W&B (or WANDB_MODE is offline): run `.venv/bin/wandb login`, then `make dashboard` again."
 EXTRA = "The dashboard needs wandb-workspaces: run `.venv/bin/uv pip install 'wandb-workspaces>=0.4.13'`, then again."
-
-
-def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
-    """Build the workspace of a dataset that has run records, and save it to W&B in place of the one before.
-
-    Raises:
-        UserError: the extra is not installed, nobody is logged in, no record of the dataset, or W&B refuses.
-    """
-    os.environ.setdefault("WANDB_SILENT", "true")
-    try:
-        import wandb_workspaces.workspaces  # noqa: F401
-    except ImportError as error:
-        raise UserError(EXTRA) from error
-    project = arguments.project or os.environ.get("WANDB_PROJECT") or choices.WANDB_PROJECT
-    entity = told(entity_of_user, arguments.entity or os.environ.get("WANDB_ENTITY", ""))
-    records = chosen_records(Path(arguments.runs).expanduser(), arguments.data)[arguments.data].records
-    letters = max((record.manifest["modalities"] for record in records), key=len)
-    print(f"Dashboard: {told(save, workspace(project, entity, arguments.data, letters))}")
 
 
 def told(call: Callable[[T], str], argument: T) -> str:

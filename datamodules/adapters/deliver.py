@@ -21,8 +21,7 @@ import numpy as np
 
 from datamodules.adapters.dataset_card import read_about
 from datamodules.ingest.plan import Adapter, ImportOptions, ImportPlan, Missing, RasterJob, ScenePlan, share_out
-from datamodules.ingest.sources import SourceFile, SourceIndex
-from datamodules.store.raster_file import sizes
+from datamodules.ingest.sources import SourceFile, SourceIndex, sizes
 from datamodules.store.scene_store import IGNORE, PARTS, Modality, SceneClass
 from usererror import UserError
 

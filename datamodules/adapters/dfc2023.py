@@ -15,8 +15,7 @@ from datamodules.adapters.coco_masks import Outlines, burn, read_outlines
 from datamodules.adapters.dataset_card import read_about
 from datamodules.adapters.isprs import SPLITS
 from datamodules.ingest.plan import Adapter, ImportOptions, ImportPlan, Missing, RasterJob, ScenePlan, share_out
-from datamodules.ingest.sources import SourceFile, SourceIndex
-from datamodules.store.raster_file import sizes
+from datamodules.ingest.sources import SourceFile, SourceIndex, sizes
 from datamodules.store.scene_store import PARTS, SPLIT_VALUES, Modality, SceneClass
 from usererror import UserError
 

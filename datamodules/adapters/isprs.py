@@ -13,8 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from datamodules.ingest.plan import RasterJob, share_out
-from datamodules.ingest.sources import SourceIndex
-from datamodules.store.raster_file import sizes
+from datamodules.ingest.sources import SourceIndex, sizes
 from datamodules.store.scene_store import IGNORE, PARTS, SPLIT_VALUES, SceneClass
 
 SPLITS = Path(__file__).parents[1] / "splits"

@@ -7,7 +7,6 @@ can be killed at any time: the next run goes on where this one stopped, and noth
 from __future__ import annotations
 
 import csv
-import importlib
 import io
 import json
 import re
@@ -18,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from datamodules.adapters.registry import ADAPTERS, load_adapter
 from datamodules.ingest.journal import Journal
 from datamodules.ingest.plan import Adapter, ImportOptions, ImportPlan, ScenePlan
 from datamodules.ingest.plan_checks import check_plan, usable_splits
@@ -40,25 +40,8 @@ from usererror import UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
-ADAPTERS = {
-    "potsdam": "datamodules.adapters.potsdam",
-    "vaihingen": "datamodules.adapters.vaihingen",
-    "dfc2023": "datamodules.adapters.dfc2023",
-    "deliver": "datamodules.adapters.deliver",
-    "folder": "datamodules.adapters.folder",
-}
 LOCK_FILE = "import.lock"
 SHOWN = 10  # warnings that are printed; all are in dataset.json
-
-
-def load_adapter(name: str) -> Adapter:
-    """Return the adapter called `name`; raises UserError for an unknown name, listing the valid ones."""
-    if name not in ADAPTERS:
-        raise UserError(
-            f"There is no dataset {name!r}; known are {', '.join(sorted(ADAPTERS))}, and any new name with "
-            f"SOURCE=<folder with scenes.csv and classes.csv>."
-        )
-    return importlib.import_module(ADAPTERS[name]).ADAPTER
 
 
 def import_dataset(

@@ -9,6 +9,7 @@ import errno
 import os
 import re
 import shutil
+import tempfile
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
@@ -18,6 +19,9 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
+import numpy as np
+
+from datamodules.store.raster_file import open_raw
 from usererror import UserError
 
 Key = TypeVar("Key", bound=Hashable)
@@ -274,3 +278,24 @@ def _undamaged(origin: str) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise  # a full disk, no permission; without such a number it is bz2 that cannot go on, or a wrong offset
         raise UserError(f"{origin} is damaged inside its archive ({error}): download the archive again.") from error
+
+
+def peek(file: SourceFile) -> tuple[int, str]:
+    """Return the number of bands and the data type that holds them all from the header of a raster, packed or not."""
+    with tempfile.TemporaryDirectory() as scratch, open_raw(file.extract(Path(scratch)), file.origin) as dataset:
+        return dataset.count, str(np.result_type(*dataset.dtypes))
+
+
+def sizes(files: list[SourceFile]) -> str:
+    """Return the sizes in pixels of unpacked rasters for an inventory: `38 of 6000 x 6000`; looks into 50 at most."""
+    unpacked = [file for file in files if file.member is None]
+    if not unpacked:
+        return "seen when they are unpacked"
+    seen: Counter[str] = Counter()
+    for file in unpacked[:: -(-len(unpacked) // 50)]:
+        try:
+            with open_raw(file.path, file.origin) as dataset:
+                seen[f"{dataset.height} x {dataset.width}"] += 1
+        except UserError:  # told when the file is imported
+            seen["unreadable"] += 1
+    return ", ".join(f"{n} of {size}" for size, n in seen.most_common(5)) + (", ..." if len(seen) > 5 else "")

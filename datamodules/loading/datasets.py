@@ -13,8 +13,8 @@ from torch.utils.data import Dataset
 
 from datamodules.loading.augment import draw_geometry, jitter_colour
 from datamodules.loading.normalize import Normalizer
-from datamodules.loading.windows import Window, covering_starts, covering_windows, random_window
-from datamodules.store.reader import RasterReader
+from datamodules.loading.windows import covering_starts, covering_windows, random_window
+from datamodules.store.reader import RasterReader, Window
 from datamodules.store.scene_store import IGNORE, Scene
 
 INTERIOR, BAND = 0, 1

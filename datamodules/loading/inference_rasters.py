@@ -17,10 +17,11 @@ import numpy as np
 
 from datamodules.loading.datasets import Layer
 from datamodules.loading.normalize import HEIGHTS, Normalizer
-from datamodules.loading.windows import Window
 from datamodules.store.raster_file import check_intact, open_raw, unreadable
+from datamodules.store.reader import Window
 from datamodules.store.scene_store import Modality
-from datamodules.store.statistics import HEIGHT_FLOOR_M, RasterStatistics
+from datamodules.store.statistics import RasterStatistics
+from datamodules.store.units import HEIGHT_FLOOR_M
 from usererror import UserError
 
 BANDS = re.compile(r"(?P<path>.+):(?P<bands>\d+(,\d+)*)$")

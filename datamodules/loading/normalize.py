@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from datamodules.store.scene_store import Modality
-from datamodules.store.statistics import HEIGHT_FLOOR_M
-from datamodules.store.units import SAR_LINEAR, decibels
+from datamodules.store.units import HEIGHT_FLOOR_M, SAR_LINEAR, decibels
 from usererror import UserError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)

@@ -2,18 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
-
-class Window(NamedTuple):
-    """A rectangle in pixels; may reach beyond a scene that is smaller than it (the reader pads)."""
-
-    row: int
-    col: int
-    height: int
-    width: int
+from datamodules.store.reader import Window
 
 
 def covering_starts(length: int, window: int, stride: int) -> list[int]:

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 import warnings
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from datamodules.ingest.sources import SourceFile
 from usererror import UserError
 
 SIGNATURES = {  # first bytes: GDAL driver; nothing else is opened, in particular no file that refers to other files
@@ -69,27 +64,6 @@ def check_intact(path: Path, shown: str) -> None:
     }[driver]()
     if not whole:
         raise UserError(f"{shown} is cut short (an interrupted download or copy?): replace it by a fresh copy.")
-
-
-def peek(file: SourceFile) -> tuple[int, str]:
-    """Return the number of bands and the data type that holds them all from the header of a raster, packed or not."""
-    with tempfile.TemporaryDirectory() as scratch, open_raw(file.extract(Path(scratch)), file.origin) as dataset:
-        return dataset.count, str(np.result_type(*dataset.dtypes))
-
-
-def sizes(files: list[SourceFile]) -> str:
-    """Return the sizes in pixels of unpacked rasters for an inventory: `38 of 6000 x 6000`; looks into 50 at most."""
-    unpacked = [file for file in files if file.member is None]
-    if not unpacked:
-        return "seen when they are unpacked"
-    seen: Counter[str] = Counter()
-    for file in unpacked[:: -(-len(unpacked) // 50)]:
-        try:
-            with open_raw(file.path, file.origin) as dataset:
-                seen[f"{dataset.height} x {dataset.width}"] += 1
-        except UserError:  # told when the file is imported
-            seen["unreadable"] += 1
-    return ", ".join(f"{n} of {size}" for size, n in seen.most_common(5)) + (", ..." if len(seen) > 5 else "")
 
 
 def one_line(error: BaseException) -> str:

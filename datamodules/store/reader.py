@@ -5,11 +5,10 @@ from __future__ import annotations
 import warnings
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from datamodules.loading.windows import Window
 from usererror import UserError
 
 
@@ -72,3 +71,12 @@ def pad_edge(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
     if missing == (0, 0):
         return pixels
     return np.pad(pixels, ((0, 0), (0, missing[0]), (0, missing[1])), mode="edge")
+
+
+class Window(NamedTuple):
+    """A rectangle in pixels; may reach beyond a scene that is smaller than it (the reader pads)."""
+
+    row: int
+    col: int
+    height: int
+    width: int

@@ -12,8 +12,7 @@ import numpy.typing as npt
 
 from datamodules.store.raster_file import open_raw, unreadable
 from datamodules.store.scene_store import IGNORE, Modality, SceneClass
-from datamodules.store.statistics import HEIGHT_FLOOR_M
-from datamodules.store.units import SAR_LINEAR, decibels
+from datamodules.store.units import HEIGHT_FLOOR_M, SAR_LINEAR, decibels
 
 Array = npt.NDArray[Any]
 

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from datamodules.store.units import SAR_LINEAR, decibels
+from datamodules.store.units import HEIGHT_FLOOR_M, SAR_LINEAR, decibels
 
-HEIGHT_FLOOR_M = -100.0  # below it a height is "no data", whatever the nodata tag says (dossier 3.3)
 PERCENTILE_PIXELS = (
     4_000_000  # percentiles of other types than uint8 come from a regular grid of about so many pixels at most
 )

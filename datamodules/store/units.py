@@ -13,3 +13,6 @@ def decibels(linear: np.ndarray) -> np.ndarray:
     """Return `10 log10(max(x, 0) + 1e-7)` clipped to [-25, 0] dB as float32; what is not a number stays so."""
     values = 10 * np.log10(np.maximum(linear, 0, dtype=np.float32) + np.float32(EPSILON))
     return np.clip(values, LOWEST_DB, HIGHEST_DB).astype(np.float32, copy=False)
+
+
+HEIGHT_FLOOR_M = -100.0  # below it a height is "no data", whatever the nodata tag says (dossier 3.3)

@@ -13,9 +13,11 @@ import pytest
 
 from benchmark import choices
 from benchmark.__main__ import COMMANDS, main
-from benchmark.commands.evaluate import model_words
+from benchmark.experiment.config import config_files
 from benchmark.experiment.identity import identity
-from benchmark.experiment.lightning_cli import ParsedCell, Request, config_files, quieten
+from benchmark.experiment.lightning_cli import ParsedCell, quieten
+from benchmark.experiment.request import Request
+from benchmark.experiment.restore import model_words
 
 ROOT = Path(__file__).resolve().parents[2]
 

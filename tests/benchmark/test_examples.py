@@ -14,7 +14,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from benchmark.tracking.example_images import DRAWN, FOLDER, INDEX, few, palette, store_examples
+from benchmark.evaluation.inference import few
+from benchmark.tracking.example_images import DRAWN, FOLDER, INDEX, palette, store_examples
 from datamodules.base import SceneDataModule
 from datamodules.store.scene_store import SceneClass
 

@@ -42,7 +42,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def nothing_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmark.leaderboard.write.PUBLISHED", tmp_path / "none")
+    monkeypatch.setattr("benchmark.records.selection.PUBLISHED", tmp_path / "none")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

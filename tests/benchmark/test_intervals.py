@@ -13,17 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmark.__main__ import main
-from benchmark.analysis.bootstrap import (
-    Units,
-    bounds,
-    compare,
-    draws,
-    measures,
-    named_rows,
-    resampled,
-    units_of,
-    verdict,
-)
+from benchmark.analysis.bootstrap import Units, bounds, draws, measures, resampled, units_of
+from benchmark.analysis.comparison import compare, named_rows, verdict
 from benchmark.leaderboard.table import leaderboard
 from benchmark.metrics.confusion import summarise
 from benchmark.metrics.result import EvaluationResult
@@ -235,7 +226,7 @@ def test_records_that_are_not_paired_are_refused(tmp_path: Path) -> None:
 
 
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmark.leaderboard.write.PUBLISHED", tmp_path / "none")
+    monkeypatch.setattr("benchmark.records.selection.PUBLISHED", tmp_path / "none")
     runs = tmp_path / "runs"
     toy_folder(runs, methods=4, seeds=2)
     words = ["compare", "--data", "toy", "--runs", str(runs), "--out", str(tmp_path / "out"), "--samples", "100"]

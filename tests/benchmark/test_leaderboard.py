@@ -11,9 +11,11 @@ import pandas as pd
 import pytest
 
 from benchmark.formats.markdown_latex import latex, markdown
-from benchmark.leaderboard.table import condition_board, footnote, leaderboard, shown
-from benchmark.leaderboard.write import Choice, build, one_configuration, one_fingerprint, write_boards
+from benchmark.leaderboard.notes import footnote
+from benchmark.leaderboard.table import condition_board, leaderboard, shown
+from benchmark.leaderboard.write import build, write_boards
 from benchmark.records.record import Record
+from benchmark.records.selection import Choice, one_configuration, one_fingerprint
 
 
 def record(miou: dict[str, float], seed: int = 0, group: str = "g", **changes: object) -> Record:

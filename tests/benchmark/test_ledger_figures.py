@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark.leaderboard.write import PUBLISHED, ROOT
+from benchmark.leaderboard.write import ROOT
 from benchmark.metrics.confusion import Scores
 from benchmark.records.record import search_records
+from benchmark.records.selection import PUBLISHED
 
 SEEDS = 3
 

@@ -93,7 +93,7 @@ def without_notes(text: str) -> str:
 def test_left_out_named_and_without_effect(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("benchmark.leaderboard.write.PUBLISHED", tmp_path / "none")
+    monkeypatch.setattr("benchmark.records.selection.PUBLISHED", tmp_path / "none")
     good(tmp_path / "runs")
     clean = written(command, tmp_path / "runs", tmp_path / "clean")
     assert "Left out" not in capsys.readouterr().out and not any("Left out" in text for text in clean.values())
@@ -122,7 +122,7 @@ def test_left_out_named_and_without_effect(
 def test_without_counts_per_scene_there_is_no_comparison_and_the_page_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("benchmark.leaderboard.write.PUBLISHED", tmp_path / "none")
+    monkeypatch.setattr("benchmark.records.selection.PUBLISHED", tmp_path / "none")
     good(tmp_path / "runs")
     for method in ("slim", "stale"):
         shutil.copytree(tmp_path / "runs" / "m3l", tmp_path / "runs" / method)

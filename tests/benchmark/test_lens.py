@@ -170,7 +170,7 @@ def test_equal_scores_share_a_rank(tmp_path: Path) -> None:
 
 
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmark.leaderboard.write.PUBLISHED", tmp_path / "none")
+    monkeypatch.setattr("benchmark.records.selection.PUBLISHED", tmp_path / "none")
     runs = tmp_path / "runs"
     toy_folder(runs, methods=3, seeds=2)
     toy_record(runs, "elsewhere", fingerprint="e" * 64, created="2025-01-01")

@@ -15,9 +15,9 @@ import rasterio.shutil
 import torch
 
 from benchmark.__main__ import main
+from benchmark.evaluation.inference import predictions
 from benchmark.experiment.model_inputs import INPUTS, Inputs
-from benchmark.experiment.restore import Trained
-from benchmark.figures.predictions import load_run, predictions
+from benchmark.experiment.restore import Trained, load_run
 from benchmark.maps import predict
 from datamodules.loading.inference_rasters import Expected
 from datamodules.store.scene_store import Modality, SceneClass

@@ -11,12 +11,14 @@ import pandas as pd
 import pytest
 
 from benchmark import choices
+from benchmark.papers.costs import FILE, PublishedCost, read_published
 from benchmark.papers.measured import Runs
+from benchmark.papers.model import Table
 from benchmark.papers.printed_numbers import read_reported
 from benchmark.papers.render import as_csv, as_latex, as_markdown
-from benchmark.papers.tables import Table, build_tables
+from benchmark.papers.tables import build_tables
 from benchmark.profiling.dataset_spec import shapes
-from benchmark.profiling.paper_costs import FILE, PARTS, PublishedCost, read_published
+from benchmark.profiling.paper_costs import PARTS
 from usererror import UserError
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -27,7 +27,7 @@ SAMPLES = 150
 
 @pytest.fixture(autouse=True)
 def nothing_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmark.leaderboard.write.PUBLISHED", tmp_path / "no published records")
+    monkeypatch.setattr("benchmark.records.selection.PUBLISHED", tmp_path / "no published records")
 
 
 @pytest.fixture(scope="module")

@@ -37,7 +37,7 @@ def page_file(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def write_page(runs: Path, folder: Path) -> Path:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("benchmark.leaderboard.write.PUBLISHED", folder / "no published records")
+        patch.setattr("benchmark.records.selection.PUBLISHED", folder / "no published records")
         words = ["--runs", str(runs), "--out", str(folder), "--complexity", str(runs.parent / "complexity")]
         assert main(["report", *words, "--samples", "100"]) == 0
     return folder / "index.html"

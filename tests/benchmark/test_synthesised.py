@@ -15,8 +15,8 @@ import rasterio
 from torch import Tensor
 
 from benchmark.__main__ import main
+from benchmark.evaluation.inference import corner
 from benchmark.figures import modality_synthesis as synthesised
-from benchmark.figures.predictions import corner
 from benchmark.metrics.subsets import modality_subsets
 from datamodules.base import SceneDataModule
 from usererror import UserError

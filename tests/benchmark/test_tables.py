@@ -19,9 +19,10 @@ from sklearn.metrics import f1_score, jaccard_score
 from benchmark.papers.audit.checks import Check
 from benchmark.papers.audit.report import audit, findings
 from benchmark.papers.measured import Runs
+from benchmark.papers.model import Table
 from benchmark.papers.printed_numbers import Reported, read_reported
 from benchmark.papers.render import as_csv, as_latex, as_markdown
-from benchmark.papers.tables import Table, build_tables
+from benchmark.papers.tables import build_tables
 from benchmark.records.record import Record
 from tests.benchmark.published_records import fixed_record, fixed_records
 from tests.benchmark.tex import check_latex, compile_latex

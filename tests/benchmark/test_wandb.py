@@ -18,9 +18,9 @@ import torch
 from PIL import Image
 
 from benchmark.__main__ import main
-from benchmark.commands.evaluate import trained_request
-from benchmark.experiment.lightning_cli import Request, build
-from benchmark.figures.predictions import load_run
+from benchmark.experiment.lightning_cli import build
+from benchmark.experiment.request import Request
+from benchmark.experiment.restore import load_run, trained_request
 from benchmark.metrics.subsets import modality_subsets, subset_name
 from benchmark.profiling.cost import count
 from benchmark.records.record import Record, read_record

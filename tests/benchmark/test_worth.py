@@ -100,7 +100,7 @@ def test_rows_of_one_name_are_told_apart_and_protocols_are_not_ranked_together()
 
 
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmark.leaderboard.write.PUBLISHED", tmp_path / "none")
+    monkeypatch.setattr("benchmark.records.selection.PUBLISHED", tmp_path / "none")
     words = ["worth", "--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "worth")]
     (tmp_path / "runs").mkdir()
     assert main(words) == 2

@@ -9,7 +9,7 @@ import pytest
 from rasterio.transform import from_origin
 
 from datamodules.loading.inference_rasters import Expected, open_scene, parse_inputs
-from datamodules.loading.windows import Window
+from datamodules.store.reader import Window
 from datamodules.store.scene_store import Modality
 from tests.datamodules.placed import PLACE, write
 from usererror import UserError

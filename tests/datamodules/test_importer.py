@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from datamodules.adapters.registry import ADAPTERS, load_adapter
 from datamodules.ingest import raster_writer as rasters
-from datamodules.ingest.importer import ADAPTERS, import_dataset, load_adapter
+from datamodules.ingest.importer import import_dataset
 from datamodules.ingest.sources import SourceIndex
 from datamodules.store.scene_store import SceneStore
 from usererror import UserError

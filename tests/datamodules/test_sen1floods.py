@@ -165,8 +165,7 @@ def test_batches_are_finite_everywhere(name, stores):
 
 def test_a_hole_takes_the_scene_s_low_value_in_each_band(stores):
     from datamodules.base import SceneDataModule
-    from datamodules.loading.windows import Window
-    from datamodules.store.reader import RasterReader
+    from datamodules.store.reader import RasterReader, Window
 
     data = SceneDataModule("swath", str(stores), window=128, num_workers=0)
     layer = next(layer for layer in data.layers if layer.name == "sar")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import csv
 import io
 from collections import Counter
@@ -13,7 +12,7 @@ from benchmark.formats.files import write_texts
 from benchmark.papers.audit.checks import KINDS, Check
 from benchmark.papers.audit.claims import check_claims
 from benchmark.papers.audit.rules import RULES
-from benchmark.papers.printed_numbers import CLAIMS, REPORTED, Reported, read_reported
+from benchmark.papers.printed_numbers import CLAIMS, REPORTED, Reported
 
 COLUMNS = ("paper", "table", "location", "rule", "kind", "printed", "recomputed", "arithmetic")
 OUTCOMES = ("agree", "rounding", "fail")
@@ -26,19 +25,6 @@ Written by `make audit` from `results/reported`. Nothing was measured here: ever
 one that other printed numbers of the same paper give, with the rule and the arithmetic. A cell agrees when it lies
 within half a unit of its last digit. How the rules read the tables, and what they leave out, is in `docs/audit.md`.
 """
-
-
-def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
-    """Print every finding, then write both files."""
-    reported = read_reported()
-    checks = audit(reported)
-    out = Path(arguments.out).expanduser()
-    for check in findings(checks):
-        print(f"{place(reported, check)}: {check.rule} ({check.kind}): {check.arithmetic}")
-    counted = [check for check in checks if check.counted]
-    print(f"{len(counted)} checks, {len(findings(checks))} findings.")
-    for path in write_audit(out, reported, checks):
-        print(f"Audit: {path}")
 
 
 def audit(reported: Reported, claims: Path = REPORTED / CLAIMS) -> list[Check]:
