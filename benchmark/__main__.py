@@ -252,7 +252,7 @@ COMMANDS = {
         _profile,
         "benchmark.commands.profile",
     ),
-    "speed": ("measure the suite itself; prints ratios", _speed, "benchmark.speed"),
+    "speed": ("measure the suite itself; prints ratios", _speed, "tests.performance.suite"),
     "picture": (
         "draw a scene, its modalities, label and the prediction of every subset",
         _picture,

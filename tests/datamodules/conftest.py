@@ -76,7 +76,7 @@ def pixels() -> Callable[[Path], np.ndarray]:
 def town(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Eight tiles of the Potsdam miniature, of the usual size."""
     from datamodules.miniature.potsdam import write_potsdam
-    from tests.datamodules.potsdam_layout import TOWN
+    from tests.support.potsdam_layout import TOWN
 
     root = tmp_path_factory.mktemp("potsdam_town")
     write_potsdam(root, tiles=TOWN)

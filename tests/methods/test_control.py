@@ -10,7 +10,7 @@ from benchmark.profiling.complexity import gmac, parameters
 from methods.control.module import Control
 from methods.control.network import ControlNetwork
 from methods.parts.losses import cross_entropy
-from tests.methods.contract import CHANNELS, CLASSES, SIZE, MethodContract, images, subsets, training_batch
+from tests.support.contract import CHANNELS, CLASSES, SIZE, MethodContract, images, subsets, training_batch
 
 SMALL = {"backbone": "pvt_v2_b0", "pretrained": False, "head_width": 16}
 THREE = dict(list(CHANNELS.items())[:3])

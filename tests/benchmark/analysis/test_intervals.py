@@ -1,0 +1,259 @@
+"""Intervals of differences against literal resampling, a case with known coverage, and what may not be compared."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmark.__main__ import main
+from benchmark.analysis.bootstrap import Units, bounds, draws, measures, resampled, units_of
+from benchmark.analysis.comparison import compare, named_rows, verdict
+from benchmark.leaderboard.table import leaderboard
+from benchmark.metrics.confusion import summarise
+from benchmark.metrics.result import EvaluationResult
+from benchmark.records.groups import rows_of
+from benchmark.records.record import Record, read_scenes
+from tests.benchmark.leaderboard.test_leaderboard import record
+from tests.support.strategies import scenes_of_methods
+from tests.support.toy_records import toy_folder, toy_record, toy_result
+from usererror import UserError
+
+
+def literal(entry: Record, result: EvaluationResult, chosen: list[int]) -> list[float]:
+    """Scores of a test set that consists of the chosen scenes, some of them more than once."""
+    drawn = replace(
+        result,
+        scenes=tuple(map(str, chosen)),
+        counts=[result.counts[scene] for scene in chosen],
+        scored=result.scored[:, chosen],
+    )
+    scores = drawn.scores(entry.convention).values()
+    miou = [100 * subset.miou for subset in scores]
+    return [*summarise(miou), float(np.mean([100 * subset.mf1 for subset in scores])), *miou]
+
+
+def test_a_draw_is_scored_as_a_test_set_of_these_scenes(tmp_path: Path) -> None:
+    result = toy_result(scenes=10)
+    entry = toy_record(tmp_path, "sgma", result=result)
+    units = units_of(entry, read_scenes(entry))
+    assert units.kind == "scenes" and units.names == result.scenes
+    weights = draws(10, 5, seed=1)
+    assert weights.sum(1).tolist() == [10] * 5
+    values = resampled(entry, units, weights)
+    for row, weight in zip(values, weights, strict=True):
+        assert row == pytest.approx(literal(entry, result, np.repeat(np.arange(10), weight).tolist()))
+    assert resampled(entry, units, np.ones((1, 10), int))[0] == pytest.approx(literal(entry, result, list(range(10))))
+    assert measures(rows_of([entry])[0])[:5] == ["Average", "Top-1", "Last-1", "Average mF1", "mIoU R"]
+
+
+def test_large_resamplings_go_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = toy_record(tmp_path, "sgma")
+    units, weights = units_of(entry, read_scenes(entry)), draws(12, 20, seed=1)
+    whole = resampled(entry, units, weights)
+    monkeypatch.setattr("benchmark.analysis.bootstrap.CHUNK", 7 * units.sums[0].size)
+    assert np.array_equal(resampled(entry, units, weights), whole)
+
+
+def test_few_scenes_are_drawn_by_block_and_empty_ones_not_at_all(tmp_path: Path) -> None:
+    result = toy_result(scenes=3, blocks=4)
+    result.counts[1][:, 2] = 0
+    entry = toy_record(tmp_path, "sgma", result=result)
+    units = units_of(entry, read_scenes(entry))
+    assert units.kind == "blocks" and len(units.names) == 11 and "scene1/2" not in units.names
+
+
+def test_scored_regions_are_those_of_the_protocol(tmp_path: Path) -> None:
+    convention = {**toy_record(tmp_path, "full").manifest["convention"], "regions": ["interior"]}
+    result = toy_result()
+    entry = toy_record(tmp_path, "eroded", result=result, convention=convention)
+    units = units_of(entry, read_scenes(entry))
+    average = np.mean([100 * subset.miou for subset in entry.scores().values()])
+    assert resampled(entry, units, np.ones((1, 12), int))[0, 0] == pytest.approx(average)
+
+
+def test_points_are_those_of_the_leaderboard_and_identical_methods_are_not_separable(tmp_path: Path) -> None:
+    records = [toy_record(tmp_path, "one", seed) for seed in range(3)]
+    records += [
+        toy_record(tmp_path, name, seed, toy_result(seed=7 + seed)) for name in ("copy", "same") for seed in (0, 1)
+    ]
+    lines = compare(rows_of(records), samples=200)
+    board = leaderboard(records).set_index("method")
+    first = lines[(lines["first"] == "copy pvt_v2_b0") & (lines["second"] == "one pvt_v2_b0")].set_index("measure")
+    for name in ("Average", "Top-1", "Last-1", "mIoU R+D"):
+        assert first.loc[name, "first mean"] == pytest.approx(board.loc["copy", name])
+        assert first.loc[name, "second mean"] == pytest.approx(board.loc["one", name])
+        assert first.loc[name, "second std"] == pytest.approx(board.loc["one", f"{name} std"])
+        assert first.loc[name, "low"] <= first.loc[name, "difference"] <= first.loc[name, "high"]
+    twins = lines[(lines["first"] == "copy pvt_v2_b0") & (lines["second"] == "same pvt_v2_b0")]
+    assert (twins[["difference", "low", "high"]] == 0).all(axis=None) and not twins["separable"].any()
+    again = compare(rows_of(records), samples=200)
+    assert again.equals(lines), "seeded"
+    assert not compare(rows_of(records), samples=200, seed=1).equals(lines)
+
+
+def test_clear_differences_are_separable_and_change_their_sign_with_the_order(tmp_path: Path) -> None:
+    records = [toy_record(tmp_path, name, result=toy_result(skill)) for name, skill in (("a", 0.5), ("b", 0.9))]
+    lines = compare(rows_of(records), samples=200)
+    assert lines["separable"].all() and (lines["high"] < 0).all()
+    back = compare(rows_of(records)[::-1], samples=200)
+    assert back["low"].to_numpy() == pytest.approx(-lines["high"].to_numpy())
+
+
+def simulated(rng: np.random.Generator, scenes: int, methods: int) -> np.ndarray:
+    """Class sums, methods x scenes x 1 x 3 x 2: scenes differ in size, shares and difficulty, methods in skill."""
+    truth = rng.gamma(2, 500, (scenes, 2)).astype(int) + 50
+    ease = rng.beta(8, 3, (scenes, 2))
+    result = []
+    for method in range(methods):
+        hits = rng.binomial(truth, np.clip(ease * (0.9 + 0.06 * method) + rng.normal(0, 0.05, ease.shape), 0, 1))
+        result.append(np.stack([hits, truth, hits + (truth - hits)[:, ::-1]], 1)[:, None])
+    return np.array(result)
+
+
+def test_intervals_cover_the_true_difference_as_often_as_they_say() -> None:
+    """Whether 90 % intervals hold the difference of a million scenes, over 300 test sets of 40."""
+    entry = record({"R": 50.0})
+
+    def differences(sums: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        names = tuple(map(str, range(sums.shape[1])))
+        one, two = (resampled(entry, Units("scenes", part, names), weights)[:, 0] for part in sums)
+        return one - two
+
+    rng = np.random.default_rng(5)
+    large = simulated(rng, 200_000, 2)
+    truth = differences(large.sum(1, keepdims=True), np.ones((1, 1), int))[0]
+    covered = 0
+    for trial in range(300):
+        low, high = bounds(differences(simulated(rng, 40, 2), draws(40, 400, seed=trial))[:, None], 90)
+        covered += low[0] <= truth <= high[0]
+    assert 0.84 <= covered / 300 <= 0.95, covered
+
+
+def test_draws_without_a_score_do_not_count() -> None:
+    values = np.array([[1.0, np.nan], [3.0, np.nan], [np.nan, np.nan]])
+    assert bounds(values, 100).tolist()[0][0] == 1 and bounds(values, 100)[1, 0] == 3
+    assert np.isnan(bounds(values, 95)[:, 1]).all()
+
+
+def units(sums: np.ndarray) -> Units:
+    return Units("scenes", sums, tuple(map(str, range(len(sums)))))
+
+
+TWO_CLASSES = record({"R": 50.0})
+
+
+@given(scenes_of_methods(), st.integers(0, 100), st.floats(50, 99.9))
+def test_intervals_of_degenerate_test_sets(sums: np.ndarray, seed: int, level: float) -> None:
+    one, two = sums
+    weights = draws(len(one), 100, seed)
+    point = resampled(TWO_CLASSES, units(one), np.ones((1, len(one)), int))
+    alike = resampled(TWO_CLASSES, units(np.repeat(one[:1], len(one), 0)), weights)
+    assert bounds(alike, level) == pytest.approx(np.repeat(alike[:1], 2, 0), abs=1e-9), "scenes that are all the same"
+    whole = resampled(TWO_CLASSES, units(one.sum(0, keepdims=True)), draws(1, 100, seed))
+    assert whole == pytest.approx(np.repeat(point, 100, 0), abs=1e-9), "a single scene can only be drawn itself"
+    difference = resampled(TWO_CLASSES, units(one), weights) - resampled(TWO_CLASSES, units(one), weights)
+    assert not bounds(difference, level).any(), "a method and itself"
+    ahead = resampled(TWO_CLASSES, units(one), weights) - resampled(TWO_CLASSES, units(two), weights)
+    assert bounds(-ahead, level) == pytest.approx(-bounds(ahead, level)[::-1], abs=1e-9), "in the other order"
+    assert bounds(ahead, 100) == pytest.approx(np.stack([ahead.min(0), ahead.max(0)])), "all draws"
+    low, high = bounds(ahead, level)
+    wide_low, wide_high = bounds(ahead, (level + 100) / 2)
+    assert (wide_low <= low).all() and (low <= high).all() and (high <= wide_high).all()
+
+
+@given(scenes_of_methods(methods=1), st.integers(2, 50), st.integers(0, 100))
+def test_intervals_do_not_depend_on_the_unit_of_counting(sums: np.ndarray, times: int, seed: int) -> None:
+    weights = draws(sums.shape[1], 100, seed)
+    more = resampled(TWO_CLASSES, units(times * sums[0]), weights)
+    assert more == pytest.approx(resampled(TWO_CLASSES, units(sums[0]), weights), abs=1e-9)
+    backwards = resampled(TWO_CLASSES, units(sums[0, ::-1]), weights[:, ::-1])
+    assert backwards == pytest.approx(resampled(TWO_CLASSES, units(sums[0]), weights), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ({"separable": False, "difference": 1.0, "seeds' spread": 0.1}, "not separable"),
+        ({"separable": True, "difference": -1.0, "seeds' spread": 2.0}, "within the seeds' spread"),
+        ({"separable": True, "difference": -3.0, "seeds' spread": 2.0}, ""),
+        ({"separable": True, "difference": 1.0, "seeds' spread": float("nan")}, ""),
+    ],
+)
+def test_verdicts(line: dict[str, Any], expected: str) -> None:
+    assert verdict(line) == expected
+
+
+def test_names_that_fit_no_row_or_several() -> None:
+    rows = rows_of(
+        [
+            record({"R": 1.0}),
+            record({"R": 2.0}, group="abc", variant="g", backbone="resnet50"),
+            record({"R": 2.0}, group="other", protocol={"name": "sgma"}),
+        ]
+    )
+    same = {"name": "sgma"}
+    pair = rows_of([record({"R": 1.0}, group=name, protocol=same) for name in ("one", "two")])
+    assert [row.group for row in named_rows(pair, ["two", "one"])] == ["two", "one"]
+    for words, message in (
+        (["g", "other"], "stands for several rows; name one by its group: .*resnet50"),
+        (["nosuch", "g"], "No record of method 'nosuch' .* there are records of: g, other"),
+        (["abc", "other"], "different protocols"),
+        (["abc", "abc"], "at least two"),
+    ):
+        with pytest.raises(UserError, match=message):
+            named_rows(rows, words)
+
+
+def test_records_that_are_not_paired_are_refused(tmp_path: Path) -> None:
+    records = [toy_record(tmp_path, "a"), toy_record(tmp_path, "b", result=toy_result(scenes=11))]
+    with pytest.raises(UserError, match="scored on other scenes, blocks or labels"):
+        compare(rows_of(records), samples=100)
+    result = toy_result()
+    result.counts[0] += 1
+    records[1] = toy_record(tmp_path, "b", result=result)
+    with pytest.raises(UserError, match="scored on other scenes, blocks or labels"):
+        compare(rows_of(records), samples=100)
+    lonely = [toy_record(tmp_path, name, result=toy_result(scenes=1, blocks=1)) for name in "cd"]
+    with pytest.raises(UserError, match="a single block"):
+        compare(rows_of(lonely), samples=100)
+
+
+def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmark.records.selection.PUBLISHED", tmp_path / "none")
+    runs = tmp_path / "runs"
+    toy_folder(runs, methods=4, seeds=2)
+    words = ["compare", "--data", "toy", "--runs", str(runs), "--out", str(tmp_path / "out"), "--samples", "100"]
+    (runs / "method00" / "1" / "record" / "scenes.npz").unlink()
+    damaged = runs / "method01" / "0" / "record" / "scenes.npz"
+    damaged.write_bytes(damaged.read_bytes()[:2000])
+    stale = toy_result(seed=5)
+    toy_record(runs, "method02", 9, stale)
+    (runs / "method02" / "9" / "record" / "scenes.npz").write_bytes(
+        (runs / "method03" / "0" / "record" / "scenes.npz").read_bytes()
+    )
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert "published records are slim" in said and "is damaged" in said and "does not add up" in said
+    table = pd.read_csv(tmp_path / "out" / "toy.csv")
+    assert len(table) == 6 * 11 and table.loc[0, ["first seeds", "second seeds"]].tolist() == [1, 1]
+    text = (tmp_path / "out" / "toy.md").read_text()
+    assert "95 % intervals over 12 scenes, paired bootstrap percentiles of 100 draws from seed 0" in text
+    assert main([*words, "--methods", "method02,method03"]) == 0
+    assert len(pd.read_csv(tmp_path / "out" / "toy.method02.method03.csv")) == 11
+    (runs / "method03" / "0" / "record" / "scenes.npz").unlink()
+    (runs / "method03" / "1" / "record" / "scenes.npz").unlink()
+    for option, value in (
+        ("--methods", "method02,method03"),
+        ("--samples", "10"),
+        ("--level", "100"),
+        ("--methods", "method00,nosuch"),
+    ):
+        assert main([*words, option, value]) == 2
+        assert capsys.readouterr().err.count("\n") == 1

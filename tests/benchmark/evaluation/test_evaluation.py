@@ -1,0 +1,109 @@
+"""The callback: every pixel of every scene once, in one process or two, with or without overlaps."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from sklearn.metrics import confusion_matrix, jaccard_score
+
+from benchmark.metrics.subsets import modality_subsets
+from datamodules.base import SceneDataModule
+
+SCRIPT = Path(__file__).with_name("evaluate_processes.py")
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def evaluate(stores: Path, devices: int, overlap: bool, out: Path) -> tuple[dict[str, np.ndarray], dict]:
+    words = [sys.executable, str(SCRIPT), str(stores), str(devices), "overlap" if overlap else "tight", str(out)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    with np.load(f"{out}.npz") as counts:
+        return dict(counts), json.loads(Path(f"{out}.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def overlapping(tiny_stores: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, np.ndarray], dict]:
+    """Counts and report of one process with half-overlapping windows."""
+    return evaluate(tiny_stores, 1, True, tmp_path_factory.mktemp("one") / "counts")
+
+
+@pytest.fixture(scope="module")
+def expected(tiny_stores: Path) -> dict[str, np.ndarray]:
+    """Brute force: per scene and subset the confusion matrix of whole rasters, without windows."""
+    data = SceneDataModule("tiny", str(tiny_stores), window=32, num_workers=0)
+    matrices = {}
+    for scene in data.splits["test"]:
+        values = {}
+        for layer in data.layers:
+            with rasterio.open(scene.paths[layer.raster]) as file:
+                pixels = layer.normalizer.scale(layer.normalizer.clean(file.read(), scene.id), scene.id)
+            values[layer.name] = pixels.mean(0)
+        with rasterio.open(scene.paths["label"]) as file:
+            truth = file.read(1)
+        per_subset = []
+        for subset in modality_subsets(list(data.modalities)):
+            total = sum(values[name] for name in subset)
+            guess = np.stack([-total + 0.1, total, 0.2 * total + 0.3]).argmax(0)
+            valid = truth != 255
+            per_subset.append(confusion_matrix(truth[valid], guess[valid], labels=range(3)))
+        matrices[scene.id] = np.array(per_subset)
+    return matrices
+
+
+def assert_same_pixels(counts: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
+    assert set(counts) == set(expected) == {"three", "four", "five"}
+    for scene, matrices in expected.items():
+        pooled = counts[scene].sum((1, 2))
+        # float rounding at a tie of two logits may move a pixel; none is lost or counted twice
+        assert pooled.sum((1, 2)).tolist() == matrices.sum((1, 2)).tolist()
+        assert np.abs(pooled - matrices).max() <= 1
+
+
+def test_overlapping_windows_count_every_pixel_once(
+    overlapping: tuple[dict[str, np.ndarray], dict], expected: dict[str, np.ndarray]
+) -> None:
+    counts, report = overlapping
+    assert report["subsets"] == ["R", "D", "N", "R+D", "R+N", "D+N", "R+D+N"]
+    assert_same_pixels(counts, expected)
+
+
+def test_windows_that_meet_count_every_pixel_once(
+    tiny_stores: Path, tmp_path: Path, expected: dict[str, np.ndarray]
+) -> None:
+    counts, _ = evaluate(tiny_stores, 1, False, tmp_path / "counts")
+    assert_same_pixels(counts, expected)
+
+
+def test_two_processes_with_uneven_scenes_count_the_same(
+    tiny_stores: Path, tmp_path: Path, overlapping: tuple[dict[str, np.ndarray], dict]
+) -> None:
+    two, report = evaluate(tiny_stores, 2, True, tmp_path / "two")
+    one, report_one = overlapping
+    for scene in one:
+        assert np.array_equal(one[scene], two[scene])
+    assert report_one["metrics"] == pytest.approx(report["metrics"])
+
+
+def test_logged_scores_are_those_of_pooled_pixels(
+    overlapping: tuple[dict[str, np.ndarray], dict], expected: dict[str, np.ndarray]
+) -> None:
+    report = overlapping[1]
+    metrics = report["metrics"]
+    mious = []
+    for number, name in enumerate(report["subsets"]):
+        matrix = sum(matrices[number] for matrices in expected.values())
+        truth = np.repeat(np.arange(3), matrix.sum(1))
+        guess = np.concatenate([np.repeat(np.arange(3), row) for row in matrix])
+        mious.append(jaccard_score(truth, guess, average="macro"))
+        assert metrics[f"test/miou/{name}"] == pytest.approx(mious[-1], abs=1e-3)
+    assert metrics["test/average_miou"] == pytest.approx(np.mean(mious), abs=1e-3)
+    assert metrics["test/top1_miou"] == pytest.approx(max(mious), abs=1e-3)
+    assert metrics["test/last1_miou"] == pytest.approx(min(mious), abs=1e-3)

@@ -1,0 +1,59 @@
+"""The protocol as MoBaNet reports: windows of 256 px every 32 px, logits summed, six classes (dossier 3.7, 3.8)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from benchmark.evaluation.confusion_counter import SceneCounter
+from datamodules.loading.windows import covering_starts, covering_windows
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def protocol() -> dict:
+    return yaml.safe_load((ROOT / "configs" / "protocol" / "mobanet.yaml").read_text())
+
+
+def test_it_is_the_published_one() -> None:
+    data = protocol()["data"]["init_args"]
+    assert (data["window"], data["stride"], data["batch_size"], data["clutter"]) == (256, 32, 12, "class")
+    assert data["train_label"] == data["score_label"] == "label_eroded"
+    assert protocol()["evaluation"]["stitching"] == "logits"
+
+
+def test_number_of_windows_of_a_potsdam_tile() -> None:
+    """188 starts a side as released, of which 181 are distinct; 64 times the windows of stride 256, roughly."""
+    released = [min(start, 6000 - 256) for start in range(0, 6000, 32)]
+    assert len(released) == 188
+    assert covering_starts(6000, 256, 32) == sorted(set(released)) and len(set(released)) == 181
+    assert len(covering_starts(6000, 256, 256)) == 24
+
+
+@pytest.mark.parametrize(("height", "width"), [(300, 421), (100, 256), (40, 60)])
+def test_constant_logits_give_one_class_everywhere(height: int, width: int) -> None:
+    windows = covering_windows(height, width, 256, 32)
+    places = [(w.row, w.col, min(256, height - w.row), min(256, width - w.col)) for w in windows]
+    counter = SceneCounter(
+        height,
+        width,
+        places,
+        subsets=1,
+        regions=1,
+        labels=6,
+        outputs=6,
+        block=1000,
+        stitching="logits",
+        device=torch.device("cpu"),
+    )
+    logits = torch.tensor([0.1, -3.0, 0.3, 0.2999, -1.0, 0.0])[:, None, None].expand(6, 256, 256)
+    mask, region = torch.full((256, 256), 4), torch.zeros(256, 256, dtype=torch.uint8)
+    for place in places:
+        counter.prepare([place], [mask], [region])
+        counter.add(0, place, logits)
+        counter.done([place])
+    counts = counter.result().sum((0, 1, 2))
+    assert counts[4, 2] == height * width == counts.sum()

@@ -1,0 +1,183 @@
+"""Names, configs, identities: what a cell is called and what it consists of."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmark import choices
+from benchmark.__main__ import COMMANDS, main
+from benchmark.experiment.config import config_files
+from benchmark.experiment.identity import identity
+from benchmark.experiment.lightning_cli import ParsedCell, quieten
+from benchmark.experiment.request import Request
+from benchmark.experiment.restore import model_words
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def parse(method: str, data: str, protocol: str = "standard", seed: int = 0, *overrides: str, **words: Any) -> Any:
+    request = Request(method, data, protocol, seed, "", Path("runs"), Path("stores"), overrides=overrides, **words)
+    return ParsedCell(request).parsed
+
+
+@pytest.mark.parametrize("data", [*choices.datasets(), "mine"])
+@pytest.mark.parametrize("protocol", choices.protocols())
+def test_every_shipped_config_parses(data: str, protocol: str) -> None:
+    for method in choices.methods():
+        parsed = parse(method, data, protocol)
+        assert parsed["cell"]["variant"] == method
+        assert parsed["cell"]["protocol"] == protocol
+        assert parsed["data"]["init_args"]["name"] == data
+
+
+def test_files_come_in_the_documented_order() -> None:
+    stems = [f"{path.parent.name}/{path.stem}" for path in config_files("sgma_additive", "miniature", "standard")]
+    assert stems == [
+        "configs/base",
+        "data/miniature",
+        "protocol/standard",
+        "method/sgma",
+        "method/sgma_additive",
+        "method/sgma.small",
+    ]
+
+
+def test_paper_scale_is_the_published_recipe_and_small_scale_is_ours() -> None:
+    paper, small = parse("sgma", "potsdam"), parse("sgma", "miniature")
+    model = paper["model"]["init_args"]
+    # sgma dossier, section 9
+    assert (model["backbone"], model["pretrained"]) == ("pvt_v2_b2", True)
+    optimizer = model["optimizer"]
+    assert (optimizer["lr"], optimizer["weight_decay"], optimizer["poly_power"]) == (6e-5, 1e-2, 0.9)
+    assert (optimizer["warmup_epochs"], paper["trainer"]["max_epochs"]) == (10, 200)
+    assert model["loss_weights"] == {"sgf": 2.0, "mas": 1.0}
+    assert paper["data"]["init_args"]["window"] == 512
+    # the small scale of docs/architecture.md and configs/method
+    assert small["model"]["init_args"]["backbone"] == "pvt_v2_b0" and not small["model"]["init_args"]["pretrained"]
+    assert small["model"]["init_args"]["optimizer"]["lr"] == 5e-4
+    assert small["trainer"]["max_steps"] == 300 and small["trainer"]["val_check_interval"] == 60
+    assert small["data"]["init_args"]["window"] == 128
+
+
+def test_overrides_come_last_and_reach_inside_the_model() -> None:
+    parsed = parse("sgma", "miniature", "standard", 3, "--trainer.max_epochs", "2", "--model.optimizer.lr", "1e-3")
+    assert parsed["trainer"]["max_epochs"] == 2
+    assert parsed["model"]["init_args"]["optimizer"]["lr"] == 1e-3
+
+
+def test_one_seed_reaches_data_and_model() -> None:
+    config = ParsedCell(Request("sgma", "miniature", "standard", 3, "", Path("runs"), Path("stores"))).config
+    assert config.data.init_args.seed == config.model.init_args.seed == config.seed_everything == 3
+
+
+def test_identity_names_what_changes_a_number_and_nothing_else() -> None:
+    base = identity(parse("sgma", "miniature"), "f")
+    same = parse("sgma", "miniature", "standard", 0, "--data.num_workers", "0", "--trainer.accelerator", "cpu")
+    assert identity(same, "f") == base
+    other_seed = identity(parse("sgma", "miniature", "standard", 1), "f")
+    assert other_seed[0] != base[0] and other_seed[1] == base[1]
+    changed = [
+        identity(parse("sgma", "miniature"), "another fingerprint"),
+        identity(parse("sgma", "miniature", "sgma"), "f"),
+        identity(parse("sgma_additive", "miniature"), "f"),
+        identity(parse("sgma", "miniature", "standard", 0, "--model.proto_norm", "none"), "f"),
+        identity(parse("sgma", "miniature", "standard", 0, "--trainer.max_steps", "7"), "f"),
+        identity(parse("sgma", "miniature", "standard", 0, "--data.stride", "128"), "f"),
+        identity(parse("sgma", "miniature", "standard", 0, "--evaluation.absent", "zero"), "f"),
+    ]
+    assert len({base[1], *(group for _, group in changed)}) == len(changed) + 1
+
+
+def test_the_mark_of_a_control_is_in_the_cell_and_not_in_its_identity() -> None:
+    marked = {method for method in choices.methods() if parse(method, "miniature")["cell"]["control"]}
+    assert marked == {"control", "control_dropout", "muss_dropout"}
+    plain, mark = parse("sgma", "miniature"), parse("sgma", "miniature", "standard", 0, "--cell.control", "true")
+    assert mark["cell"]["control"] and identity(mark, "f") == identity(plain, "f")
+
+
+def test_identities_of_published_records_still_hold() -> None:
+    """A record carries the configuration it was made with, from before the mark too; its name must not change."""
+    manifests = [json.loads(path.read_text()) for path in sorted((ROOT / "results/records").rglob("manifest.json"))]
+    assert manifests
+    for manifest in manifests:
+        config, fingerprint = manifest["config"], manifest["fingerprint"]
+        unmarked = {**config, "cell": {k: v for k, v in config["cell"].items() if k != "control"}}
+        marked = {**config, "cell": {**config["cell"], "control": False}}
+        for version in (unmarked, marked):
+            assert identity(version, fingerprint) == (manifest["identity"], manifest["group"])
+
+
+def test_help_and_names_import_nothing_heavy() -> None:
+    code = (
+        "import sys, contextlib\n"
+        "from benchmark.__main__ import main, build_parser\n"
+        "build_parser().format_help(); main(['list']); main(['bench', '--method', 'nosuch'])\n"
+        "sys.exit(bool({'torch', 'lightning', 'rasterio', 'pandas', 'wandb', 'timm'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True).returncode == 0
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_subcommand_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([command, "--help"])
+    assert stop.value.code == 0
+    assert "usage: imss" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--method", "sgmaa"], ["Unknown METHOD 'sgmaa'", "sgma_additive", "Did you mean sgma"]),
+        (["--data", "potsdan"], ["Unknown DATA 'potsdan'", "miniature", "Did you mean potsdam", "make data DATA="]),
+        (["--protocol", "none"], ["Unknown PROTOCOL 'none'", "standard"]),
+        (["--backbone", "vgg"], ["Unknown BACKBONE 'vgg'", "pvt_v2_b2"]),
+    ],
+)
+def test_unknown_names_list_the_valid_ones(
+    words: list[str], expected: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bench", "--store", str(tmp_path), *words]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "Traceback" not in error
+    assert all(text in error for text in expected), error
+
+
+def test_options_of_other_commands_are_not_swallowed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["leaderboard", "--runz", "x"])
+    assert "unrecognized arguments: --runz" in capsys.readouterr().err
+
+
+def test_evaluation_on_other_data_keeps_the_trained_network() -> None:
+    trained = parse("sgma", "miniature", "standard", 0, "--model.proto_norm", "none")["model"]["init_args"]
+    paper = {**trained, "pretrained": True}
+    rebuilt = parse("sgma", "potsdam", "standard", 0, *model_words({"model": paper}))["model"]["init_args"]
+    assert rebuilt == trained, "potsdam's own scale would take another backbone; pretrained weights are not looked for"
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    late = "import sys, time; time.sleep(0.5); from benchmark.__main__ import main; sys.exit(main(['list']))"
+    line = f'{sys.executable} -c "{late}" | true; exit ${{PIPESTATUS[0]}}'
+    done = subprocess.run(["bash", "-c", line], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_warnings_that_no_user_can_act_on_stay_silent() -> None:
+    """Lightning's own flattening of arguments, with which newer torch finds fault, at the start of every run."""
+    from lightning.pytorch.utilities import _pytree
+
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        _pytree._tree_flatten([{"a": [1]}])
+        loud = len(heard)
+        quieten()
+        _pytree._tree_flatten([{"a": [1]}])
+        assert len(heard) == loud

@@ -1,0 +1,203 @@
+"""The leaderboard against hand-computed means and the papers' definitions."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmark.formats.markdown_latex import latex, markdown
+from benchmark.leaderboard.notes import footnote
+from benchmark.leaderboard.table import condition_board, leaderboard, shown
+from benchmark.leaderboard.write import build, write_boards
+from benchmark.records.record import Record
+from benchmark.records.selection import Choice, one_configuration, one_fingerprint
+
+
+def record(miou: dict[str, float], seed: int = 0, group: str = "g", **changes: object) -> Record:
+    """A two-class record whose matrices have (almost) the given mIoU in per cent, by symmetric errors."""
+    counts = np.zeros((len(miou), 1, 1, 2, 2), np.int64)
+    for number, value in enumerate(miou.values()):
+        share = value / 100
+        hits = round(2e8 * share / (1 + share))  # symmetric: IoU = h / (2n - h)
+        counts[number, 0, 0] = [[hits, 10**8 - hits], [10**8 - hits, hits]]
+    manifest = {
+        "identity": f"{group}{seed}",
+        "group": group,
+        "variant": group,
+        "data": "toy",
+        "backbone": "pvt_v2_b0",
+        "seed": seed,
+        "overrides": [],
+        "protocol": {"name": "standard", "selection": "best", "selected": "best"},
+        "fingerprint": "f" * 64,
+        "created": f"2026-01-0{seed + 1}",
+        "convention": {"outputs": [0, 1], "averaged": [0, 1], "ignored": [], "absent": "exclude", "regions": None},
+        **changes,
+    }
+    scored = np.full((len(miou), 1), 3)
+    return Record(Path("."), manifest, tuple(miou), ("all",), ("interior",), ("a", "b"), counts, scored)
+
+
+def written(directory: Path, records: list[Record]) -> list[Path]:
+    return write_boards(directory, "toy", build("toy", records), Choice(records, []))
+
+
+def test_published_row_of_sgma_is_summarised_as_printed() -> None:
+    # SGMA, Table I, PVT-v2-b2
+    row = {"R": 83.51, "D": 57.05, "N": 76.06, "R+D": 86.62, "R+N": 84.25, "D+N": 82.56, "R+D+N": 86.84}
+    table = leaderboard([record(row)])
+    assert table.loc[0, "Average"] == pytest.approx(79.55, abs=0.011)
+    assert (table.loc[0, "Top-1 subset"], table.loc[0, "Last-1 subset"]) == ("R+D+N", "D")
+    assert table.loc[0, "Top-1"] == pytest.approx(86.84, abs=0.01)
+    assert table.loc[0, "Last-1"] == pytest.approx(57.05, abs=0.01)
+
+
+def test_seeds_are_scored_first_and_averaged_after() -> None:
+    seeds = [{"R": 50.0, "D": 20.0, "R+D": 60.0}, {"R": 70.0, "D": 40.0, "R+D": 55.0}]
+    table = leaderboard([record(row, seed) for seed, row in enumerate(seeds)])
+    averages = [np.mean(list(row.values())) for row in seeds]
+    assert table.loc[0, "seeds"] == 2
+    assert table.loc[0, "Average"] == pytest.approx(np.mean(averages), abs=0.01)
+    assert table.loc[0, "Average std"] == pytest.approx(np.std(averages, ddof=1), abs=0.01)
+    # Top-1 is the mean of 60 and 70, but the subset named is the best of the mean row: R 60, R+D 57.5
+    assert table.loc[0, "Top-1"] == pytest.approx(65, abs=0.01)
+    assert table.loc[0, "Top-1 subset"] == "R"
+    assert shown(table).loc[0, "R"] == "60.00 +- 14.14"
+
+
+def test_best_average_comes_first() -> None:
+    records = [record({"R": 30.0}, group="weak"), record({"R": 60.0}, group="strong")]
+    assert leaderboard(records)["method"].tolist() == ["strong", "weak"]
+
+
+def test_records_of_another_fingerprint_are_left_out_and_named(capsys: pytest.CaptureFixture[str]) -> None:
+    records = [record({"R": 30.0}), record({"R": 60.0}, seed=1, fingerprint="e" * 64)]
+    assert [entry.manifest["seed"] for entry in one_fingerprint("toy", records)] == [1]
+    assert "another fingerprint" in capsys.readouterr().out
+
+
+def test_a_manifest_without_a_later_key_is_still_another_seed() -> None:
+    protocol = {**record({"R": 1.0}).manifest["protocol"], "split_note": "", "split": "s"}
+    records = [record({"R": 30.0}), record({"R": 60.0}, seed=1, protocol=protocol)]
+    assert one_configuration(records) == records
+    other = record({"R": 60.0}, seed=2, protocol={**protocol, "split": "t"}, created="2025-01-01")
+    assert one_configuration([*records, other]) == records
+
+
+def test_files_say_the_same(tmp_path: Path) -> None:
+    records = [
+        record({"R": 30.0, "D": 20.0, "R+D": 44.0}, group="m_1"),
+        record({"R": 5.0, "D": 2.0, "R+D": 9.0}, group="n"),
+    ]
+    csv, md, tex = written(tmp_path, records)[:3]
+    read = pd.read_csv(csv)
+    assert read["method"].tolist() == ["m_1", "n"]
+    assert read["mIoU R+D"].tolist() == pytest.approx([44, 9], abs=0.01)
+    lines = md.read_text().splitlines()
+    assert lines[2].startswith("| m_1 | pvt_v2_b0 | 31.33 | 44.00 (R+D) | 20.00 (D) |")
+    assert "over 2 of 2 classes" in lines[-1] and "3 test scenes" in lines[-1]
+    text = tex.read_text()
+    assert r"m\_1 & pvt\_v2\_b0 & 31.33" in text
+    assert text.count(r"\\") == 3 and text.count("{") == text.count("}")
+
+
+def test_table_formats_agree_in_shape() -> None:
+    display = shown(leaderboard([record({"R": 30.0})]))
+    assert markdown(display).count("\n") == 2
+    assert latex(display, footnote(leaderboard([record({"R": 30.0})]), [record({"R": 30.0})])).count("&") == 2 * (
+        len(display.columns) - 1
+    )
+
+
+def test_tables_need_no_torch() -> None:
+    modules = "benchmark.leaderboard.write, benchmark.commands.publish, benchmark.papers.audit.report, benchmark.papers.tables, benchmark.papers.render, "
+    modules += "benchmark.analysis.sensor_value, benchmark.analysis.bootstrap, benchmark.analysis.metric_conventions"
+    code = f"import sys, {modules}; sys.exit(bool({{'torch', 'lightning'}} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).resolve().parents[3]).returncode == 0
+
+
+def test_rows_of_two_protocols_keep_their_own_conventions_in_the_note() -> None:
+    convention = {"outputs": [0, 1], "averaged": [0, 1], "ignored": [], "absent": "zero", "regions": ["interior"]}
+    protocol = {"name": "other", "selection": "last", "selected": "last"}
+    records = [record({"R": 30.0}), record({"R": 40.0}, group="h", protocol=protocol, convention=convention)]
+    note = footnote(leaderboard(records), records)
+    assert (
+        "absent classes: zero (other), exclude (standard)" in note and "eroded (other), full (standard) labels" in note
+    )
+
+
+def test_an_overridden_convention_is_in_the_note() -> None:
+    convention = {**record({"R": 1.0}).manifest["convention"], "absent": "zero"}
+    records = [record({"R": 30.0}), record({"R": 40.0}, group="h", convention=convention, overrides=["--absent=zero"])]
+    assert "absent classes: exclude / zero)" in footnote(leaderboard(records), records)
+
+
+def with_conditions(rows: dict[str, dict[str, float]], scenes: dict[str, list[int]]) -> Record:
+    """A record whose first condition is `all`; `rows` is {condition: {subset: mIoU}}, `scenes` the scored ones."""
+    parts = [record(row) for row in rows.values()]
+    counts = np.concatenate([part.counts for part in parts], axis=1)
+    scored = np.array(list(scenes.values())).T
+    counts[scored == 0] = 0
+    base = parts[0]
+    return Record(base.path, base.manifest, base.subsets, tuple(rows), base.regions, base.labels, counts, scored)
+
+
+def test_conditions_have_rows_of_their_own(tmp_path: Path) -> None:
+    rows = {"all": {"R": 40.0, "D": 30.0}, "weather=fog": {"R": 20.0, "D": 35.0}, "weather=sun": {"R": 60.0, "D": 28.0}}
+    entry = with_conditions(rows, {"all": [5, 5], "weather=fog": [2, 2], "weather=sun": [3, 3]})
+    board = condition_board([entry])
+    assert board["condition"].tolist() == list(rows)
+    assert board["Average"].tolist() == pytest.approx([35, 27.5, 44], abs=0.01)
+    assert board["Top-1 subset"].tolist() == ["R", "D", "R"], "fog hurts R and spares D"
+    display = shown(board)
+    assert display["scenes"].tolist() == [5, 2, 3]
+    assert leaderboard([entry])["Average"].tolist() == pytest.approx([35], abs=0.01), "the leaderboard is over all"
+    paths = written(tmp_path, [entry])
+    assert [path.name for path in paths[3:6]] == [f"toy.conditions.{suffix}" for suffix in ("csv", "md", "tex")]
+    assert "| weather=fog | 2 |" in paths[4].read_text()
+    assert condition_board([record({"R": 30.0})]).empty
+
+
+def test_subsets_are_scored_on_the_scenes_that_have_them() -> None:
+    """Four scenes, one without D, none with N: N and all with it have no score and enter no summary."""
+    row = {"R": 60.0, "D": 40.0, "N": 0.0, "R+D": 50.0, "R+N": 0.0, "D+N": 0.0, "R+D+N": 0.0}
+    entry = with_conditions({"all": row}, {"all": [4, 3, 0, 3, 0, 0, 0]})
+    table = leaderboard([entry])
+    assert table.loc[0, "Average"] == pytest.approx(50, abs=0.01)
+    assert (table.loc[0, "Top-1 subset"], table.loc[0, "Last-1 subset"]) == ("R", "D")
+    display = shown(table)
+    assert display.loc[0, "N"] == display.loc[0, "R+D+N"] == "-"
+    note = footnote(table, [entry])
+    assert "4 test scenes, but fewer for subsets" in note
+    assert "D 3, N 0, R+D 3, R+N 0, D+N 0, R+D+N 0" in note
+    assert table.loc[0, "scenes D"] == 3 and table.loc[0, "classes"] == "2 of 2"
+
+
+def test_controls_are_marked_and_older_records_are_none(tmp_path: Path) -> None:
+    records = [
+        record({"R": 50.0}, group="plain", control=True),
+        record({"R": 30.0}, group="rival", control=False),
+        record({"R": 10.0}, group="older"),
+    ]
+    table = leaderboard(records)
+    assert table["method"].tolist() == ["plain", "rival", "older"]
+    assert table["control"].tolist() == [True, False, False]
+    assert shown(table)["method"].tolist() == ["plain (control)", "rival", "older"]
+    csv, md, tex = written(tmp_path, records)[:3]
+    assert pd.read_csv(csv)["control"].tolist() == [True, False, False]
+    assert md.read_text().count("(control)") == tex.read_text().count("(control)") == 1
+    assert "| plain (control) | pvt_v2_b0 | 50.00 |" in md.read_text()
+
+
+def test_a_leaking_split_is_marked_beside_its_numbers() -> None:
+    protocol = {"name": "sgma", "selection": "last", "selected": "last", "split_note": "81 % is shared"}
+    records = [record({"R": 30.0}), record({"R": 90.0}, group="h", protocol=protocol)]
+    table = leaderboard(records)
+    assert shown(table)["protocol"].tolist() == ["sgma*, last", "standard, best"]
+    assert footnote(table, records).endswith("* sgma: 81 % is shared")
+    assert r"81 \% is shared" in latex(shown(table), footnote(table, records))

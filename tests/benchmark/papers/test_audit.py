@@ -1,0 +1,274 @@
+"""The audit of printed numbers against an independent list, brute force and planted discrepancies."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from decimal import ROUND_HALF_UP, Decimal
+from fractions import Fraction
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmark.metrics.confusion import Convention, score
+from benchmark.papers.audit.checks import Check, compare
+from benchmark.papers.audit.report import audit, counts, findings
+from benchmark.papers.audit.rules import RULES, f1_of_iou, iou_of_f1, lowest_f1
+from benchmark.papers.printed_numbers import REPORTED, Cell, Reported, Rounded, mean, read_reported, shown
+from usererror import UserError
+
+ROOT = Path(__file__).resolve().parents[3]
+# an audit of the same tables made before this one, where the checkout lies beside it
+LIST = ROOT.parent / "shared" / "reported"
+beside = pytest.mark.skipif(not (LIST / "audit_expected.csv").exists(), reason="the independent list is not at hand")
+KIND = {"wrong": "differs", "impossible": "no matrix", "claim": "statement", "pattern": "pattern"}
+KIND["rounding"] = "rounding"
+
+
+@pytest.fixture(scope="module")
+def reported() -> Reported:
+    return read_reported()
+
+
+@pytest.fixture(scope="module")
+def checks(reported: Reported) -> list[Check]:
+    return audit(reported)
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def changed(reported: Reported, choose: Callable[[Cell], bool], **values: str) -> Reported:
+    """The same tables with other values in the one cell that `choose` picks."""
+    assert sum(map(choose, reported.cells)) == 1
+    cells = (replace(cell, **values) if choose(cell) else cell for cell in reported.cells)
+    return Reported(tuple(cells), reported.labels)
+
+
+def named(checks: list[Check]) -> Counter[tuple[str, ...]]:
+    return Counter((check.paper, check.table, check.location, check.rule) for check in findings(checks))
+
+
+@beside
+def test_every_finding_of_the_independent_list_is_found_and_no_other(checks: list[Check]) -> None:
+    expected = rows(LIST / "audit_expected.csv")
+    assert len(expected) == 183
+    ours = {(c.paper, c.table, c.location, c.rule, c.printed): c for c in findings(checks)}
+    theirs = {tuple(row[k] for k in ("paper", "table", "location", "rule", "printed")): row for row in expected}
+    assert set(ours) == set(theirs) and len(findings(checks)) == len(expected)
+    for key, row in theirs.items():
+        assert ours[key].kind == KIND[row["note"].split(":")[0]], key
+        own, other = (Decimal(text.removesuffix(" %")) for text in (ours[key].recomputed, row["recomputed"]))
+        assert own.quantize(other, ROUND_HALF_UP) == other, key
+    assert not [check for check in findings(checks) if any(word in check.arithmetic for word in ("wrong", "error"))]
+
+
+@beside
+def test_every_count_of_the_independent_list_is_the_same(checks: list[Check]) -> None:
+    expected = {tuple(row.values()) for row in rows(LIST / "audit_counts.csv")}
+    ours = {row for row in counts(checks) if row[2] != "claim"}
+    assert ours == expected and len(expected) == 57
+
+
+@beside
+def test_the_numbers_are_the_transcribed_ones() -> None:
+    names = sorted(path.name for path in LIST.glob("*_results.csv")) + ["labels.csv"]
+    for name in [*names, *(path.name for path in LIST.glob("*_complexity.csv"))]:
+        assert (REPORTED / name).read_bytes() == (LIST / name).read_bytes(), name
+
+
+def test_bounds_hold_for_random_matrices_and_are_attained() -> None:
+    rng = np.random.default_rng(0)
+    for classes in (2, 5, 25):
+        convention = Convention(tuple(range(classes)), tuple(range(classes)))
+        for _ in range(200):
+            matrix = rng.integers(0, 50, (classes, classes)) ** 2 + np.diag(rng.integers(1, 9**6, classes))
+            scores = score(matrix, convention)
+            miou, f1 = Fraction(100 * scores.miou), 100 * scores.mf1
+            assert float(lowest_f1(miou, classes)) - 1e-9 <= f1 <= float(f1_of_iou(miou)) + 1e-9
+            assert float(f1_of_iou(Fraction(100 * scores.iou[0]))) == pytest.approx(100 * scores.f1[0])
+            assert float(iou_of_f1(Fraction(100 * scores.f1[0]))) == pytest.approx(100 * scores.iou[0])
+    two = Convention((0, 1), (0, 1))
+    equal = score(np.array([[7, 3], [3, 7]]), two)
+    assert float(f1_of_iou(Fraction(100 * equal.miou))) == pytest.approx(100 * equal.mf1)
+    everywhere = score(np.array([[75, 0], [25, 0]]), two)
+    assert float(lowest_f1(Fraction(100 * everywhere.miou), 2)) == pytest.approx(100 * everywhere.mf1)
+
+
+def test_lower_bound_is_the_least_over_a_grid_of_class_ious() -> None:
+    """Brute force: of all triples of class IoU on a grid with one mean, none has a smaller mean F1."""
+    grid = [Fraction(step, 20) * 100 for step in range(21)]
+    least: dict[Fraction, Fraction] = {}
+    for triple in product(grid, repeat=3):
+        miou, f1 = sum(triple) / 3, sum(map(f1_of_iou, triple)) / 3
+        least[miou] = min(f1, least.get(miou, f1))
+    assert all(lowest_f1(miou, 3) == f1 for miou, f1 in least.items())
+
+
+def test_interval_arithmetic_covers_every_number_that_prints_the_same() -> None:
+    numbers = [Rounded.printed(text) for text in ("12.3", "45.67", "8")]
+    ends = list(product(*((n.low, n.value, n.high) for n in numbers)))
+    for combined, function in {
+        mean(numbers): lambda a, b, c: (a + b + c) / 3,
+        numbers[0] - numbers[1]: lambda a, b, c: a - b,
+        numbers[0].over(numbers[1]): lambda a, b, c: a / b,
+    }.items():
+        values = [function(*end) for end in ends]
+        assert (min(values), max(values)) == (combined.low, combined.high)
+    assert compare(Rounded.printed("2.50"), Rounded(*[Fraction("2.505")] * 3)) == "agree", "half a unit still agrees"
+    assert compare(Rounded.printed("2.50"), Rounded(*[Fraction("2.5051")] * 3)) == "fail"
+    assert compare(Rounded.printed("2.50"), Rounded.printed("2.51")) == "rounding"
+
+
+@pytest.mark.parametrize("text", ["0", "0.005", "-0.005", "-0.004", "12.345", "-12.345", "99.995", "7/3", "-1/3"])
+def test_numbers_are_shown_as_decimal_rounds_them(text: str) -> None:
+    value = Fraction(text)
+    exact = (Decimal(value.numerator) / Decimal(value.denominator)).quantize(Decimal("0.01"), ROUND_HALF_UP)
+    assert Decimal(shown(value)) == exact
+    assert shown(value, 2, sign=True)[0] in "+-" and not shown(Fraction("-0.004")).startswith("-")
+
+
+def test_a_planted_discrepancy_is_found_by_every_rule_that_reads_the_cell(
+    reported: Reported, checks: list[Check]
+) -> None:
+    """ResNet-50 SGMA with R+D+N on Potsdam, 0.5 higher: three numbers of the row, and its gains, no longer follow."""
+
+    def cell(entry: Cell) -> bool:
+        place = {"table": "I", "backbone": "resnet50", "method": "sgma", "combo": "R+D+N", "kind": "score"}
+        return entry.source == "sgma" and entry.is_at(**place)
+
+    before = next(filter(cell, reported.cells))
+    other = changed(reported, cell, value=shown(before.number.value + Fraction(1, 2)))
+    new = named(audit(other)) - named(checks)
+    combos = {(rule, part[6:]) for _, _, place, rule in new for part in place.split(";") if part.startswith("combo=")}
+    assert combos == {("summary", "Average"), ("summary", "Top-1"), ("best_other", "R+D+N")}
+    assert not named(checks) - named(audit(other))
+
+
+def test_each_kind_of_row_is_recomputed(reported: Reported, checks: list[Check]) -> None:
+    """A derived number changed by 0.1 is one finding more, of the rule that derives it."""
+    cells = {
+        "summary": {"source": "sgma", "table": "III", "kind": "summary", "method": "magic", "backbone": "resnet50"},
+        "difference": {"source": "sgma", "table": "VII", "kind": "difference", "variant": "sgf_only"},
+        "relative_difference": {"source": "gemmnet", "kind": "relative_difference", "variant": "cgan"},
+        "fps_is_inverse_latency": {"source": "mobanet", "metric": "FPS", "method": "manet"},
+        "mean_of_class_f1": {"source": "mobanet", "table": "I", "metric": "mF1", "method": "dc_swin"},
+        "miou_from_class_f1": {"source": "mobanet", "table": "I", "metric": "mIoU", "method": "unet"},
+        "same_configuration": {"source": "mobanet", "table": "IV", "metric": "params_M", "variant": "full"},
+    }
+    for rule, columns in cells.items():
+        first = next(cell for cell in reported.cells if cell.is_at(**columns))
+        value = shown(first.number.value + Fraction(1, 10))
+        other = changed(reported, lambda cell, key=first.key: cell.key == key, value=value, printed=value)
+        (own,) = (entry for entry in RULES if entry.name == rule)
+        assert len(findings(own.checks(other))) == 1 + sum(check.rule == rule for check in findings(checks)), rule
+
+
+def test_constant_answers_are_recognised_whatever_the_share(reported: Reported) -> None:
+    """Scores of one class everywhere, from real matrices, planted in a pair of Tables III and IV."""
+    rule = next(rule for rule in RULES if rule.name == "constant_prediction")
+    for share in (60, 75, 88):
+        scores = score(np.array([[share, 0], [100 - share, 0]]), Convention((0, 1), (0, 1)))
+        tables = reported
+        for table, value in {"III": scores.miou, "IV": scores.mf1}.items():
+            place = {"source": "sgma", "table": table, "backbone": "resnet50", "method": "imlt", "combo": "S"}
+            tables = changed(tables, lambda cell, at=place: cell.is_at(kind="score", **at), value=f"{100 * value:.2f}")
+        found = [check for check in rule.checks(tables) if "method=imlt" in check.location]
+        assert len(found) == 1 and f"q = {share}.0" in found[0].arithmetic
+
+
+def test_tables_that_follow_from_their_cells_give_no_finding(reported: Reported) -> None:
+    """SGMA's ablation of mIoU with its own Average corrected: the audit is silent about it."""
+    cells = tuple(cell for cell in reported.cells if (cell.source, cell.table) == ("sgma", "VII"))
+    quiet = Reported(cells, {})
+    found = [check for rule in RULES if rule.name in ("summary", "difference") for check in rule.checks(quiet)]
+    assert [check.location for check in found if check.listed] == [
+        "dataset=potsdam;backbone=pvt_v2_b2;method=sgma;variant=full;combo=Average;metric=mIoU;kind=summary"
+    ]
+    mended = changed(quiet, lambda cell: cell.value == "79.55", value="79.56", printed="79.56")
+    assert not [check for rule in RULES[:1] for check in rule.checks(mended) if check.listed]
+
+
+def run(out: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "benchmark", "audit", "--out", str(out)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+
+def test_the_command_prints_rule_and_arithmetic_and_writes_the_committed_files(tmp_path: Path) -> None:
+    done = run(tmp_path)
+    assert done.returncode == 0, done.stderr
+    line = next(line for line in done.stdout.splitlines() if "SGMA paper, Table V, DELIVER" in line and "R+D," in line)
+    assert "best_other" in line and "67.60 - 64.01 (magic) = +3.59" in line and "+3.72" in line
+    for name in ("audit.csv", "audit.md"):
+        assert (tmp_path / name).read_text() == (ROOT / "results" / name).read_text(), "write it again: make audit"
+    table = pd.read_csv(tmp_path / "audit.csv", dtype=str)
+    assert len(table) == 183 and not table.isna().any().any()
+    assert set(table["rule"]) <= {rule.name for rule in RULES} | {"claim"}
+    text = (tmp_path / "audit.md").read_text()
+    assert text.isascii() and all(f"| {rule.name} | {rule.says} |" in text for rule in RULES)
+    assert not [word for word in ("wrong", "mistake", "false", "impossible", "error") if word in text.lower()]
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    failed = run(blocked / "below")
+    assert failed.returncode == 2 and failed.stderr.count("\n") == 1 and "--out" in failed.stderr
+
+
+def broken(tmp_path: Path, name: str, old: str, new: str) -> Path:
+    folder = tmp_path / "reported"
+    shutil.copytree(REPORTED, folder)
+    text = (folder / name).read_text(encoding="utf-8")
+    assert old in text
+    (folder / name).write_text(text.replace(old, new, 1), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "words"),
+    [
+        ("sgma_results.csv", "40.21,score", "4o.21,score", "line 2: value '4o.21' is no decimal number"),
+        ("sgma_results.csv", "17.13,score", "17.13,guess", "line 3: unknown kind 'guess'"),
+        ("sgma_results.csv", ",D,mIoU,17.13", ",R,mIoU,17.13", "line 3: this cell has a row already"),
+        ("sgma_results.csv", "source,table", "paper,table", "lacks the column source"),
+        ("mobanet_results.csv", "mobanet,I,vaihingen,", "mobanet,I,", "another number of values"),
+    ],
+)
+def test_damaged_tables_are_named_with_file_and_line(tmp_path: Path, name: str, old: str, new: str, words: str) -> None:
+    with pytest.raises(UserError) as error:
+        read_reported(broken(tmp_path, name, old, new))
+    assert words in str(error.value) and name in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (",least,", ",most,", "unknown form 'most'"),
+        ("combo=Average |", "combo=Mean |", "selects 0 cells"),
+        ("method=sgma;kind=cost;metric=FLOPs_G", "method:sgma", "not of the form"),
+        ("-0.52", "less", "holds no number"),
+        (",kind=difference;backbone=pvt_v2_b2;combo=Average |", ",colour=red |", "not of the form"),
+    ],
+)
+def test_damaged_claims_are_named_with_the_line(
+    tmp_path: Path, reported: Reported, old: str, new: str, words: str
+) -> None:
+    with pytest.raises(UserError) as error:
+        audit(reported, broken(tmp_path, "claims.csv", old, new) / "claims.csv")
+    assert words in str(error.value) and "line " in str(error.value)
+
+
+def test_a_missing_reference_row_is_said(reported: Reported, tmp_path: Path) -> None:
+    cells = tuple(cell for cell in reported.cells if not cell.is_at(method="mmformer"))
+    with pytest.raises(UserError, match="no row with method mmformer"):
+        audit(Reported(cells, reported.labels))
+    with pytest.raises(UserError, match="No reported numbers"):
+        read_reported(tmp_path)

@@ -1,0 +1,293 @@
+"""The papers' tables, reported beside measured: golden files, other libraries, and the papers' own cells."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import statistics
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import f1_score, jaccard_score
+
+from benchmark.papers.audit.checks import Check
+from benchmark.papers.audit.report import audit, findings
+from benchmark.papers.measured import Runs
+from benchmark.papers.model import Table
+from benchmark.papers.printed_numbers import Reported, read_reported
+from benchmark.papers.render import as_csv, as_latex, as_markdown
+from benchmark.papers.tables import build_tables
+from benchmark.records.record import Record
+from tests.support.published_records import fixed_record, fixed_records
+from tests.support.tex import check_latex, compile_latex
+
+ROOT = Path(__file__).resolve().parents[3]
+GOLDEN = Path(__file__).with_name("golden")
+SGMA = [f"sgma_{number}" for number in ("I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX")]
+STEMS = [*SGMA, *(f"mobanet_{number}" for number in ("I", "II", "III", "IV", "V")), "gemmnet_1"]
+
+
+@pytest.fixture(scope="module")
+def reported() -> Reported:
+    return read_reported()
+
+
+@pytest.fixture(scope="module")
+def tables(reported: Reported) -> dict[str, Table]:
+    return {table.stem: table for table in build_tables(reported, Runs(fixed_records()))}
+
+
+@pytest.fixture(scope="module")
+def unmeasured(reported: Reported) -> dict[str, Table]:
+    return {table.stem: table for table in build_tables(reported, Runs({}))}
+
+
+@pytest.fixture(scope="module")
+def listed(reported: Reported) -> list[Check]:
+    return [check for check in findings(audit(reported)) if check.kind != "rounding"]
+
+
+def frame(table: Table) -> pd.DataFrame:
+    return pd.read_csv(io.StringIO(as_csv(table)), dtype=str, keep_default_na=False)
+
+
+def only(records: list[Record]) -> Runs:
+    by_data: dict[str, list[Record]] = {}
+    for record in records:
+        by_data.setdefault(record.manifest["data"], []).append(record)
+    return Runs(by_data)
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_golden_files(stem: str, tables: dict[str, Table]) -> None:
+    assert set(tables) == set(STEMS)
+    remedy = "after looking at the difference: python -m tests.support.published_records"
+    assert as_csv(tables[stem]) == (GOLDEN / f"{stem}.csv").read_text(), remedy
+    assert as_latex(tables[stem]) == (GOLDEN / f"{stem}.tex").read_text(), remedy
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_every_printed_number_stands_in_its_row_and_column(
+    stem: str, tables: dict[str, Table], reported: Reported
+) -> None:
+    source, number = stem.split("_")
+    read = frame(tables[stem])
+    words = {"\u2717": "no", "\u2713": "yes", "\u0394": "change of"}
+    seen = []
+    for cell in reported.select(source, number):
+        heading = "".join(words.get(character, character) for character in cell.paper_row)
+        what = "reported" if cell.kind in ("score", "summary", "cost") else "reported difference"
+        names = np.where(read["block"] == "", read["row"], read["block"] + " / " + read["row"])
+        (row,) = read.index[(names == heading) & (read["what"] == what)]
+        assert read.loc[row, cell.paper_column] == cell.value
+        seen.append((row, cell.paper_column))
+    printed = read[read["what"].str.startswith("reported")].drop(columns=["block", "row", "what", "protocol", "n"])
+    assert (printed.drop(columns="audit") != "-").to_numpy().sum() == len(seen) == len(set(seen))
+    headings = list(dict.fromkeys(cell.paper_column for cell in reported.select(source, number)))
+    assert list(read.columns[5:-1]) == headings
+
+
+def pixels(record: Record, subset: str) -> tuple[np.ndarray, np.ndarray]:
+    """True and predicted ids of every scored pixel, ignored labels left out."""
+    matrix = record.counts[record.subsets.index(subset), 0, 0]
+    kept = [label for label in range(len(matrix)) if label not in record.convention.ignored]
+    true, predicted = np.meshgrid(kept, record.convention.outputs, indexing="ij")
+    counts = matrix[kept].ravel()
+    return np.repeat(true.ravel(), counts), np.repeat(predicted.ravel(), counts)
+
+
+@pytest.mark.parametrize(
+    ("stem", "data", "config", "backbone", "block", "row"),
+    [
+        ("sgma_I", "potsdam", "sgma", "resnet50", "ResNet-50", "SGMA (Ours)"),
+        ("sgma_IV", "dfc2023", "m3l", "pvt_v2_b2", "Pvt-v2-b2", "M3L"),
+    ],
+)
+def test_measured_numbers_agree_with_scikit_learn(
+    tables: dict[str, Table], stem: str, data: str, config: str, backbone: str, block: str, row: str
+) -> None:
+    keys = {"variant": config, "backbone": backbone}
+    records = [r for r in fixed_records()[data] if all(r.manifest[k] == v for k, v in keys.items())]
+    metric = jaccard_score if stem == "sgma_I" else f1_score
+    scores = {
+        subset: [
+            100 * metric(*pixels(record, subset), labels=record.convention.averaged, average="macro")
+            for record in records
+        ]
+        for subset in records[0].subsets
+    }
+    read = frame(tables[stem])
+    own = read[(read["block"] == block) & (read["row"] == row)].set_index("what")
+    assert set(own["n"]) <= {"", str(len(records))} and own.loc["measured", "protocol"] == "sgma, last"
+    for subset, values in scores.items():
+        measured, difference = (float(own.loc[what, subset]) for what in ("measured", "difference"))
+        assert measured == pytest.approx(statistics.mean(values), abs=1e-4)
+        assert difference == pytest.approx(measured - float(own.loc["reported", subset]), abs=2e-4)
+        if len(values) > 1:
+            assert float(own.loc["std", subset]) == pytest.approx(statistics.stdev(values), abs=1e-4)
+    seeds = np.array(list(scores.values()))
+    for name, values in {"Average": seeds.mean(0), "Top-1": seeds.max(0), "Last-1": seeds.min(0)}.items():
+        assert float(own.loc["measured", name]) == pytest.approx(values.mean(), abs=1e-4), "per seed first"
+
+
+def test_overall_accuracy_and_classes_of_a_row(tables: dict[str, Table]) -> None:
+    """MoBaNet on Potsdam: OA over six classes, F1 of each class, from the counts by hand."""
+    (record,) = (r for r in fixed_records()["potsdam"] if r.manifest["identity"].startswith("potsdam-mobanet-vit_base"))
+    matrix = record.counts[record.subsets.index("R+D"), 0, 0].astype(float)
+    read = frame(tables["mobanet_II"])
+    own = read[(read["row"] == "MoBaNet (DINOv2) / ViT-B") & (read["what"] == "measured")].iloc[0]
+    assert float(own["OA"]) == pytest.approx(100 * np.trace(matrix) / matrix.sum(), abs=1e-4)
+    f1 = 200 * np.diag(matrix) / (matrix.sum(0) + matrix.sum(1))
+    assert [float(own[name]) for name in ("Imp.", "Bui.", "Low.", "Tre.", "Car")] == pytest.approx(f1[:5], abs=1e-4)
+    assert float(own["mF1 (%)"]) == pytest.approx(f1[:5].mean(), abs=1e-4)
+
+
+def test_what_was_not_measured_is_a_dash(tables: dict[str, Table], unmeasured: dict[str, Table]) -> None:
+    for table in unmeasured.values():
+        read = frame(table)
+        own = read[~read["what"].str.startswith("reported")].drop(columns=["block", "row", "what", "audit"])
+        assert (own == "-").all().all()
+        assert "Nothing of this table was measured" in as_markdown(table)
+        assert "measured (" not in as_latex(table)
+    # the runs of MoBaNet have no M3L, and costs are in no record
+    read = frame(tables["mobanet_IV"])
+    assert set(read.loc[read["what"] == "measured", "Params (M)"]) == {"-"}
+    reported_only = read[read["row"] == "Base + CPIA"]
+    assert reported_only["what"].tolist() == ["reported", "measured", "difference"]
+
+
+@pytest.mark.parametrize("stem", ["sgma_I", "sgma_VI", "sgma_IX", "mobanet_II", "gemmnet_1"])
+def test_best_is_bold_and_second_underlined_in_every_column(stem: str, unmeasured: dict[str, Table]) -> None:
+    read = frame(unmeasured[stem])
+    lines = [line.removesuffix(r" \\") for line in as_latex(unmeasured[stem]).splitlines() if line.endswith(r" \\")]
+    texts, heading, named = {}, "", (read["block"] != "").any()
+    for cells in (line.split(" & ") for line in lines):
+        heading = (cells[0] or heading) if named else ""
+        name, *values = cells[1:] if named else cells
+        texts[heading, name.replace(r"\_", "_")] = values
+    for block, rows in read[read["what"] == "reported"].groupby("block", sort=False):
+        for number, column in enumerate(read.columns[5:-1]):
+            values = pd.to_numeric(rows.set_index("row")[column].replace("-", np.nan)).dropna()
+            ordered = sorted(set(values), reverse=stem != "sgma_IX")
+            for name, value in values.items():
+                text = texts[block, name][number]
+                assert text.startswith(r"\textbf{") == (value == ordered[0]), (block, column, text)
+                assert text.startswith(r"\underline{") == (value == ordered[1]), (block, column, text)
+
+
+def test_costs_are_best_when_small_and_rates_when_large(unmeasured: dict[str, Table]) -> None:
+    text = as_latex(unmeasured["mobanet_III"])
+    assert r"\textbf{3.55} & \textbf{281.61}" in text and r"\textbf{186.92}" in text and r"\textbf{6.18}" in text
+    assert r"\textbf" not in as_latex(unmeasured["mobanet_V"]), "its rows are inputs of one method, not rivals"
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_every_cell_that_the_audit_names_has_a_footnote(
+    stem: str, unmeasured: dict[str, Table], listed: list[Check]
+) -> None:
+    table = unmeasured[stem]
+    own = [check for check in listed if f"{check.paper}_{check.table}" == stem]
+    read = frame(table)
+    marks = {}
+    for rule in dict.fromkeys(check.rule for check in own if check.cell):
+        marks[rule] = "abcdef"[len(marks)]
+    expected = set()
+    for check in own:
+        if check.cell:
+            expected.add((check.cell.paper_column, check.printed.lstrip("+"), marks[check.rule]))
+    found = set()
+    for _, row in read[read["audit"] != ""].iterrows():
+        for entry in row["audit"].split("; "):
+            column, _, letters = entry.rpartition(": ")
+            found |= {(column, row[column].replace("-", "", int(row["what"] != "reported")), mark) for mark in letters}
+    assert found == expected
+    for text in (as_markdown(table), as_latex(table)):
+        assert text.isascii()
+        for mark in marks.values():
+            assert len(re.findall(rf"(?:<sup>|textsuperscript{{)\w*{mark}\w*(?:</sup>|}})", text)) >= 2
+        sentences = [check for check in own if check.cell is None]
+        assert text.count("Audit, ") == len(sentences)
+
+
+def test_latex_compiles_inside_a_plain_article(tables: dict[str, Table], tmp_path: Path) -> None:
+    texts = {f"{stem}.tex": as_latex(table) for stem, table in tables.items()}
+    for text in texts.values():
+        check_latex(text)
+    compile_latex(tmp_path, texts)
+
+
+def test_another_convention_changes_the_measured_lines_and_nothing_else(reported: Reported) -> None:
+    def built(absent: str) -> list[list[str]]:
+        record = fixed_record("potsdam", "RDN", "sgma", "pvt_v2_b2", "sgma", 0)
+        counts = record.counts.copy()
+        counts[:, :, :, 4] = 0  # no true car pixel
+        manifest = {**record.manifest, "convention": {**record.manifest["convention"], "absent": absent}}
+        record = replace(record, manifest=manifest, counts=counts)
+        (table,) = (table for table in build_tables(reported, only([record])) if table.stem == "sgma_I")
+        return list(csv.reader(io.StringIO(as_csv(table))))
+
+    pairs = zip(built("exclude"), built("zero"), strict=True)
+    changed = [(a[1:3], [x != y for x, y in zip(a, b, strict=True)]) for a, b in pairs]
+    moved = [entry for entry in changed if any(entry[1])]
+    assert [name for name, _ in moved] == [["SGMA (Ours)", "measured"], ["SGMA (Ours)", "difference"]]
+    assert all(flags[5:15] == [True] * 10 and not any(flags[:5]) for _, flags in moved)
+
+
+def test_runs_that_differ_in_more_than_the_seed_are_never_mixed(reported: Reported) -> None:
+    first = fixed_record("potsdam", "RDN", "sgma", "pvt_v2_b2", "sgma", 0)
+    protocol = {"name": "standard", "selection": "best", "selected": "best", "split_note": "ground is shared"}
+    other = fixed_record("potsdam", "RDN", "sgma", "pvt_v2_b2", "sgma", 2)
+    records = [
+        first,
+        fixed_record("potsdam", "RDN", "sgma", "pvt_v2_b2", "sgma", 1, group="another-recipe"),
+        replace(other, manifest={**other.manifest, "group": "standard", "protocol": protocol}),
+        fixed_record("potsdam", "RDN", "sgma", "pvt_v2_b0", "sgma", 0),
+        fixed_record("potsdam", "RDN", "sgma_additive", "pvt_v2_b2", "sgma", 0),
+        fixed_record("dfc2023", "RDS", "sgma", "pvt_v2_b2", "sgma", 0),
+    ]
+    (table,) = (table for table in build_tables(reported, only(records)) if table.stem == "sgma_I")
+    read = frame(table)
+    own = read[(read["what"] == "measured") & (read["protocol"] != "-")]
+    assert set(own["row"]) == {"SGMA (Ours)"} and set(own["block"]) == {"Pvt-v2-b2"} and set(own["n"]) == {"1"}
+    assert own["protocol"].tolist() == ["sgma, last, potsdam-", "sgma, last, another-", "standard*, best"]
+    assert "* standard: ground is shared" in as_markdown(table)
+
+
+def test_a_record_of_other_sensors_has_no_comparable_summary(reported: Reported) -> None:
+    """Heights and RGB alone: their subsets are comparable, the Average over three subsets is not."""
+    runs = only([fixed_record("potsdam", "RD", "sgma", "pvt_v2_b2", "sgma", 0)])
+    (table,) = (table for table in build_tables(reported, runs) if table.stem == "sgma_I")
+    own = frame(table).query("row == 'SGMA (Ours)' and block == 'Pvt-v2-b2'").set_index("what").loc["measured"]
+    assert [own[name] == "-" for name in ("R", "D", "R+D", "N", "R+D+N", "Average")] == [False] * 3 + [True] * 3
+
+
+def test_the_order_of_letters_does_not_matter(reported: Reported) -> None:
+    """A store that lists heights last calls the subset R+N+D."""
+    runs = only([fixed_record("potsdam", "RND", "sgma", "pvt_v2_b2", "sgma", 0)])
+    (table,) = (table for table in build_tables(reported, runs) if table.stem == "sgma_I")
+    own = frame(table).query("row == 'SGMA (Ours)' and block == 'Pvt-v2-b2'").set_index("what").loc["measured"]
+    assert "-" not in own[["R", "D", "N", "R+D", "R+N", "D+N", "R+D+N", "Average", "Top-1", "Last-1"]].tolist()
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "benchmark", "tables", *words], cwd=ROOT, capture_output=True, text=True
+    )
+
+
+def test_the_command_writes_the_committed_tables(tmp_path: Path) -> None:
+    done = run("--runs", str(tmp_path / "none"), "--out", str(tmp_path / "tables"))
+    assert done.returncode == 0, done.stderr
+    assert "Tables: 15 in" in done.stdout
+    committed = {path.name: path.read_text() for path in (ROOT / "results" / "tables").iterdir()}
+    assert len(committed) == 45
+    assert {path.name: path.read_text() for path in (tmp_path / "tables").iterdir()} == committed, "make tables"
+    (tmp_path / "file").write_text("")
+    failed = run("--runs", str(tmp_path / "none"), "--out", str(tmp_path / "file" / "below"))
+    assert failed.returncode == 2 and failed.stderr.count("\n") == 1 and "--out" in failed.stderr

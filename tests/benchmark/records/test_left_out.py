@@ -1,0 +1,143 @@
+"""Records that may not enter a table: every command leaves them out, says so in its files, and no number changes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmark.__main__ import main
+from benchmark.records.record import MANIFEST, SCENES, SUMMARY
+from tests.support.tex import check_latex
+from tests.support.toy_records import CONVENTION, toy_record, toy_result
+
+COMMANDS = {
+    "leaderboard": ["--data", "potsdam"],
+    "worth": ["--data", "potsdam"],
+    "lens": ["--data", "potsdam"],
+    "compare": ["--data", "potsdam", "--samples", "100"],
+    "tables": [],
+}
+PROTOCOL = {"name": "standard", "selection": "best", "selected": "best", "split": "s", "score_label": "label"}
+
+
+def good(runs: Path) -> None:
+    """Two methods, two seeds each, of a dataset and subsets that a published table has."""
+    for number, variant in enumerate(("sgma", "m3l")):
+        for seed in range(2):
+            result = toy_result(0.5 + 0.2 * number, 10 * number + seed, scenes=10, blocks=1)
+            toy_record(runs, variant, seed, result, data="potsdam", backbone="pvt_v2_b2")
+
+
+def add(runs: Path, name: str, **changes: object) -> Path:
+    """A record of other numbers beside the good ones."""
+    result = toy_result(0.9, 77, scenes=10, blocks=1)
+    settings = {"data": "potsdam", "backbone": "pvt_v2_b2", "created": "2025-01-01", **changes}
+    return toy_record(runs, name, 0, result, **settings).path
+
+
+def edit(path: Path, change: Callable[[dict], None]) -> None:
+    manifest = json.loads((path / MANIFEST).read_text())
+    change(manifest)
+    (path / MANIFEST).write_text(json.dumps(manifest))
+
+
+def spoil(runs: Path) -> list[str]:
+    """Add a record of every kind that has no place in a table; return a piece of what is to be said of each."""
+    cut = add(runs, "cut")
+    (cut / SUMMARY).write_bytes((cut / SUMMARY).read_bytes()[:300])
+    (add(runs, "garbled") / MANIFEST).write_text('{"data": ')
+    (add(runs, "halfway") / MANIFEST).unlink()
+    (add(runs, "lost") / SUMMARY).unlink()
+    edit(add(runs, "lacking"), lambda manifest: manifest.pop("group"))
+    edit(add(runs, "misfit"), lambda manifest: manifest["convention"].update(outputs=[0, 1]))
+    edit(add(runs, "beyond"), lambda manifest: manifest["convention"].update(averaged=[0, 9]))
+    edit(add(runs, "odd"), lambda manifest: manifest.update(protocol="standard"))
+    sgma = {"group": "sgma-group", "variant": "sgma"}
+    edit(add(runs, "twin"), lambda manifest: manifest.update(sgma, identity="sgma-0"))
+    add(runs, "elsewhere", fingerprint="e" * 64)
+    other = {**CONVENTION, "absent": "zero"}
+    edit(add(runs, "altered"), lambda manifest: manifest.update(sgma, convention=other))
+    edit(add(runs, "renamed"), lambda manifest: manifest.update(sgma, protocol={**PROTOCOL, "name": "other"}))
+    return [
+        "cut/0/record is damaged",
+        "garbled/0/record is damaged",
+        "halfway/0/record is no whole run record: manifest.json is missing",
+        "lost/0/record is no whole run record: summary.npz is missing",
+        "lacking/0/record lacks group",
+        "misfit/0/record does not fit its counts",
+        "beyond/0/record does not fit its counts",
+        "odd/0/record is damaged",
+        "Two records of one cell differ: the older one",
+        "1 records of potsdam with another fingerprint than ffffffffffff",
+        "altered/0/record was scored by another protocol",
+        "renamed/0/record was scored by another protocol",
+    ]
+
+
+def written(command: str, runs: Path, out: Path) -> dict[str, str]:
+    assert main([command, "--runs", str(runs), "--out", str(out), *COMMANDS[command]]) == 0
+    return {path.name: path.read_text() for path in sorted(out.iterdir())}
+
+
+def without_notes(text: str) -> str:
+    """A page up to its list of what was left out."""
+    return text.partition("\n\nLeft out:\n\n")[0].partition("\\noindent Left out:")[0].removesuffix("\n")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_left_out_named_and_without_effect(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmark.records.selection.PUBLISHED", tmp_path / "none")
+    good(tmp_path / "runs")
+    clean = written(command, tmp_path / "runs", tmp_path / "clean")
+    assert "Left out" not in capsys.readouterr().out and not any("Left out" in text for text in clean.values())
+    pieces = spoil(tmp_path / "runs")
+    spoilt = written(command, tmp_path / "runs", tmp_path / "spoilt")
+    said = capsys.readouterr().out
+    assert said.count("Left out: ") == len(pieces) and all(said.count(piece) == 1 for piece in pieces)
+    assert spoilt.keys() == clean.keys()
+    pages = [name for name in clean if not name.endswith(".csv")]
+    for name in set(clean) - set(pages):
+        assert spoilt[name] == clean[name], "no number changes"
+    if command == "tables":  # notes stand between others there; tables of other datasets say nothing of this one
+        assert all(piece in spoilt["sgma_I.md"] for piece in pieces)
+        assert "another fingerprint" not in spoilt["sgma_VI.md"] and spoilt["sgma_IX.md"] == clean["sgma_IX.md"]
+        check_latex(spoilt["sgma_I.tex"])
+        return
+    for name in pages:
+        text = spoilt[name]
+        assert without_notes(text) == without_notes(clean[name]).removesuffix("\n\\endgroup"), name
+        if name.endswith(".md"):
+            assert all(text.count(piece) == 1 for piece in pieces)
+        else:
+            check_latex(text)
+
+
+def test_without_counts_per_scene_there_is_no_comparison_and_the_page_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmark.records.selection.PUBLISHED", tmp_path / "none")
+    good(tmp_path / "runs")
+    for method in ("slim", "stale"):
+        shutil.copytree(tmp_path / "runs" / "m3l", tmp_path / "runs" / method)
+        for seed in "01":
+            record = tmp_path / "runs" / method / seed / "record"
+            identity = {"identity": method + seed, "group": method, "variant": method}
+            edit(record, lambda manifest, identity=identity: manifest.update(identity))
+            if method == "slim":
+                (record / SCENES).unlink()
+    np.savez(tmp_path / "runs" / "stale" / "0" / "record" / SCENES, scenes=np.array(["a"]), counts_0=np.zeros(3))
+    text = written("compare", tmp_path / "runs", tmp_path / "out")["potsdam.md"]
+    for piece in (
+        "slim/0/record has no scenes.npz",
+        "slim/1/record has no",
+        "stale/0/record/scenes.npz does not add up",
+    ):
+        assert text.count(piece) == 1
+    assert "| stale pvt_v2_b2 | Average |" in text and "| slim" not in text, "one seed of it can be read"

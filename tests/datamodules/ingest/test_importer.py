@@ -1,0 +1,385 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from datamodules.adapters.registry import ADAPTERS, load_adapter
+from datamodules.ingest import raster_writer as rasters
+from datamodules.ingest.importer import import_dataset
+from datamodules.ingest.sources import SourceIndex
+from datamodules.store.scene_store import SceneStore
+from usererror import UserError
+
+HOUSE = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def source(tmp_path, write_folder):
+    write_folder(tmp_path / "source")
+    return tmp_path / "source"
+
+
+def load(source, tmp_path, store="store", **options):
+    return import_dataset("mine", source, tmp_path / store, **options)
+
+
+def run_script(code: str, source: Path, store: Path, *more: object) -> subprocess.CompletedProcess[str]:
+    """Run an import in a process of its own, to kill or to starve it; a UserError is printed as the program would."""
+    text = (
+        "import sys\nfrom pathlib import Path\nfrom datamodules.ingest.importer import import_dataset\n"
+        f"from usererror import UserError\n{code}\n"
+        "try:\n    import_dataset('mine', Path(sys.argv[1]), Path(sys.argv[2]), workers=1)\n"
+        "except UserError as error:\n    print('error:', error)\n    sys.exit(2)\n"
+    )
+    return subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", text, str(source), str(store), *map(str, more)],
+        cwd=HOUSE,
+        env={**os.environ, "PYTHONPATH": str(HOUSE)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_adapters_load_by_name():
+    for name in ADAPTERS:
+        adapter = load_adapter(name)
+        assert adapter.name == name and len(adapter.obtain) > 80
+    with pytest.raises(UserError, match="known are .*folder, potsdam"):
+        load_adapter("postdam")
+
+
+# -- what is recorded
+
+
+def test_statistics_are_those_of_the_pixels(tmp_path, write_folder):
+    truth = write_folder(tmp_path / "source")
+    store = load(tmp_path / "source", tmp_path)
+    for scene, layers in truth.items():
+        for raster in ("rgb", "dsm"):
+            values = layers[raster].reshape(len(layers[raster]), -1).astype(np.float64)
+            found = store.statistics[scene][raster]
+            assert found["count"] == values.shape[1]
+            expected = {
+                "mean": values.mean(1), "std": values.std(1), "min": values.min(1), "max": values.max(1),
+                "p05": np.percentile(values, 5, axis=1, method="inverted_cdf"),
+                "p95": np.percentile(values, 95, axis=1, method="inverted_cdf"),
+            }  # fmt: skip
+            for key, value in expected.items():
+                np.testing.assert_allclose(found[key], value, rtol=1e-9, err_msg=f"{scene} {raster} {key}")
+        counts = store.statistics[scene]["label"]["counts"]
+        assert counts == {str(i): int((layers["label"] == i).sum()) for i in (0, 1, 2, 255)}
+
+
+def test_blocks_of_rows_do_not_show(tmp_path, write_folder, write_raster, pixels, monkeypatch):
+    """Scenes that end inside, at and just after a block; heights two pixels short or long are replicated or cropped."""
+    monkeypatch.setattr(rasters, "ROWS", 256)
+    monkeypatch.setattr(rasters, "STAY_SIDE", 0)
+    for height in (255, 256, 257, 513):
+        source = tmp_path / f"source{height}"
+        truth = write_folder(source, height=height, splits=("train", "test"))
+        plain = load(source, tmp_path, f"plain{height}")
+        assert all(path.is_relative_to(plain.root) for scene in plain.scenes for path in scene.paths.values())
+        assert (pixels(plain.scenes[0].paths["rgb"]) == truth["s0"]["rgb"]).all()
+        dsm = truth["s0"]["dsm"]
+        write_raster(source / "dsm/s0.tif", dsm[:, :-2, :-1])
+        short = pixels(load(source, tmp_path, f"short{height}").scenes[0].paths["dsm"])
+        np.testing.assert_array_equal(short, np.pad(dsm[:, :-2, :-1], ((0, 0), (0, 2), (0, 1)), mode="edge"))
+        write_raster(source / "dsm/s0.tif", np.pad(dsm, ((0, 0), (0, 1), (0, 2))))
+        np.testing.assert_array_equal(pixels(load(source, tmp_path, f"long{height}").scenes[0].paths["dsm"]), dsm)
+
+
+def test_the_fingerprint_is_that_of_the_content(tmp_path, source, monkeypatch):
+    first = load(source, tmp_path).fingerprint
+    moved = shutil.move(source, tmp_path / "elsewhere")
+    monkeypatch.setattr(rasters, "STAY_SIDE", 0)  # copied, not referenced
+    assert load(moved, tmp_path, "copied").fingerprint == first
+    table = (Path(moved) / "scenes.csv").read_text()
+    (Path(moved) / "scenes.csv").write_text(table.replace("s1,val", "s1,train"))
+    assert load(moved, tmp_path, "other").fingerprint != first
+
+
+def test_written_rasters_are_tiled_plain_and_keep_their_place(tmp_path, source, write_raster, monkeypatch):
+    import rasterio
+    from rasterio.transform import from_origin
+
+    monkeypatch.setattr(rasters, "STAY_SIDE", 0)
+    values = np.random.default_rng(0).integers(0, 255, (3, 40, 50), dtype=np.uint8)
+    write_raster(source / "rgb/s0.tif", values, crs="EPSG:32633", transform=from_origin(366976.5, 5809761, 0.2, 0.2))
+    store = load(source, tmp_path)
+    with rasterio.open(store.scenes[0].paths["rgb"]) as dataset:
+        assert dataset.block_shapes == [(256, 256)] * 3 and dataset.compression is None
+        assert dataset.crs.to_epsg() == 32633 and dataset.transform.e == -0.2
+    with rasterio.open(store.scenes[0].paths["label"]) as dataset:
+        assert dataset.dtypes == ("uint8",)
+        assert dataset.colormap(1)[1] == (200, 30, 30, 255)
+    assert store.info["gsd_m"] == 0.2
+
+
+def test_the_nodata_tag_is_not_believed(tmp_path, source, write_raster, pixels, monkeypatch):
+    monkeypatch.setattr(rasters, "STAY_SIDE", 0)
+    values = np.full((3, 40, 50), 255, np.uint8)
+    values[:, 0, 0] = 1
+    write_raster(source / "rgb/s0.tif", values, nodata=255)
+    store = load(source, tmp_path)
+    assert (pixels(store.scenes[0].paths["rgb"]) == values).all()
+    assert store.statistics["s0"]["rgb"]["count"] == 2000
+
+
+# -- resuming
+
+
+def test_a_complete_store_is_left_alone(tmp_path, source, capsys):
+    store = load(source, tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in store.root.rglob("*") if path.name != "import.lock"}
+    capsys.readouterr()
+    assert load(source, tmp_path).fingerprint == store.fingerprint
+    assert "is complete" in "".join(capsys.readouterr())
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    shutil.rmtree(source / "label")  # the source may go once its labels are in the store
+    assert load(source, tmp_path).fingerprint == store.fingerprint
+
+
+def test_a_changed_source_restarts_what_changed(tmp_path, source, write_raster, pixels):
+    store = load(source, tmp_path)
+    label = store.root / "rasters" / "s{}" / "label.tif"
+    before = {i: Path(str(label).format(i)).stat().st_mtime_ns for i in range(3)}
+    write_raster(source / "label/s1.tif", np.ones((1, 40, 50), np.uint8))
+    changed = load(source, tmp_path)
+    assert changed.fingerprint != store.fingerprint
+    assert (pixels(changed.scenes[1].paths["label"]) == 1).all()
+    after = {i: Path(str(label).format(i)).stat().st_mtime_ns for i in range(3)}
+    assert [i for i in range(3) if after[i] != before[i]] == [1]
+
+
+def test_force_does_everything_again(tmp_path, source):
+    store = load(source, tmp_path)
+    path = store.scenes[0].paths["label"]
+    path.write_bytes(path.read_bytes()[:-1] + b"x")  # same size: the journal cannot tell
+    assert len(store.verify()) == 1
+    assert load(source, tmp_path, force=True).verify() == []
+
+
+def test_other_tiles_are_another_import(tmp_path, source):
+    assert len(load(source, tmp_path).scenes) == 3
+    assert [scene.id for scene in load(source, tmp_path, tiles=["s0", "s2"]).scenes] == ["s0", "s2"]
+    assert not (tmp_path / "store/mine/rasters/s1/label.tif").exists()
+    assert len(load(source, tmp_path).scenes) == 3
+
+
+@pytest.mark.parametrize("where", ["between two rasters", "before the rename", "before dataset.json"])
+def test_a_killed_import_resumes(where, tmp_path, source):
+    code = (
+        "import os, signal\nimport datamodules.ingest.journal as j, datamodules.ingest.raster_writer as r, datamodules.ingest.importer as i\n"
+        + {
+            "between two rasters": (
+                "add, seen = j.Journal.add, []\n"
+                "def stop(self, *a):\n    add(self, *a)\n    seen.append(1)\n"
+                "    if len(seen) == 7: os.kill(os.getpid(), signal.SIGKILL)\n"
+                "j.Journal.add = stop"
+            ),
+            "before the rename": "r._reads_back = lambda *a: os.kill(os.getpid(), signal.SIGKILL)",
+            "before dataset.json": "i._prune = lambda *a: os.kill(os.getpid(), signal.SIGKILL)",
+        }[where]
+    )
+    assert run_script(code, source, tmp_path / "store").returncode == -9
+    root = tmp_path / "store" / "mine"
+    with pytest.raises(UserError, match=re.escape(f"make data DATA=mine SOURCE={source}")):
+        SceneStore.open(root)
+    done = {path: path.stat().st_mtime_ns for path in root.rglob("*.tif")}
+    assert len(done) == {"between two rasters": 2, "before the rename": 0, "before dataset.json": 3}[where]
+    store = load(source, tmp_path)
+    assert {path: path.stat().st_mtime_ns for path in done} == done  # not done twice
+    assert not list(root.rglob("*.part")) and not (root / "scratch").exists()
+    assert store.verify() == []
+    assert store.fingerprint == load(source, tmp_path, "uninterrupted").fingerprint
+
+
+def test_a_journal_line_cut_short_is_no_harm(tmp_path, source):
+    store = load(source, tmp_path)
+    (store.root / "dataset.json").unlink()
+    journal = store.root / "import.jsonl"
+    journal.write_bytes(journal.read_bytes()[:-30])
+    assert load(source, tmp_path).fingerprint == store.fingerprint
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="limits on file sizes exist on POSIX systems only")
+@pytest.mark.parametrize("limit", [30_000, 66_500, 60_000])
+def test_a_full_disk(limit, tmp_path, source):
+    """A label takes 64 KiB and a header: the limits cut it in the header, in the pixels, and near the end."""
+    code = f"import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))"
+    run = run_script(code, source, tmp_path / "store")
+    assert run.returncode == 2, run.stderr
+    assert re.search(r"error: \S+label\.tif could not be written whole .* make room", run.stdout)
+    assert "Traceback" not in run.stderr
+    assert not list((tmp_path / "store").rglob("*.tif")) and not list((tmp_path / "store").rglob("*.part"))
+    with pytest.raises(UserError, match="was not finished"):
+        SceneStore.open(tmp_path / "store" / "mine")
+    assert load(source, tmp_path).fingerprint == load(source, tmp_path, "other").fingerprint
+
+
+def test_several_processes_give_the_same_store(tmp_path, source, write_raster):
+    serial = load(source, tmp_path, workers=1)
+    assert load(source, tmp_path, "parallel", workers=2).fingerprint == serial.fingerprint
+    (source / "label/s1.tif").write_bytes(b"not an image")
+    with pytest.raises(UserError, match=r"s1\.tif is no TIFF"):
+        load(source, tmp_path, "broken", workers=2)
+    with pytest.raises(UserError, match="workers is 0"):
+        load(source, tmp_path, "none", workers=0)
+
+
+def test_two_imports_at_once_do_the_work_once(tmp_path, source):
+    stores = []
+    threads = [threading.Thread(target=lambda: stores.append(load(source, tmp_path))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({store.fingerprint for store in stores}) == 1 and len(stores) == 3
+    lines = (stores[0].root / "import.jsonl").read_text().splitlines()
+    assert len(lines) == 1 + 9
+
+
+# -- bad input: one clear line
+
+
+def cut(path: Path, share: float = 0.6) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+
+
+@pytest.mark.parametrize("compress", ["none", "lzw", "deflate"])
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 0.99])
+def test_a_truncated_tiff(compress, share, tmp_path, source, write_raster):
+    values = np.random.default_rng(0).integers(0, 255, (3, 40, 50), dtype=np.uint8)
+    write_raster(source / "rgb/s1.tif", values, compress=compress)
+    cut(source / "rgb/s1.tif", share)
+    with pytest.raises(UserError) as caught:
+        load(source, tmp_path)
+    assert "s1.tif" in str(caught.value) and "\n" not in str(caught.value)
+    assert re.search("cut short|cannot be read as an image|is empty", str(caught.value))
+
+
+@pytest.mark.parametrize(("driver", "suffix"), [("PNG", "png"), ("JPEG", "jpg"), ("BMP", "bmp")])
+def test_other_truncated_images(driver, suffix, tmp_path, source, write_raster):
+    table = source / "scenes.csv"
+    table.write_text(table.read_text().replace("rgb/s1.tif", f"rgb/s1.{suffix}"))
+    values = np.random.default_rng(0).integers(0, 255, (3, 40, 50), dtype=np.uint8)
+    write_raster(source / f"rgb/s1.{suffix}", values, driver)
+    assert load(source, tmp_path, "whole").verify() == []
+    cut(source / f"rgb/s1.{suffix}")
+    with pytest.raises(UserError, match=rf"s1\.{suffix} (is cut short|cannot be read)"):
+        load(source, tmp_path)
+
+
+def test_bytes_turned_inside_compressed_data(tmp_path, source, write_raster):
+    values = np.random.default_rng(0).integers(0, 9, (3, 40, 50), dtype=np.uint8)
+    write_raster(source / "rgb/s1.tif", values, compress="lzw")
+    content = bytearray((source / "rgb/s1.tif").read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 40] = b"\xff" * 40
+    (source / "rgb/s1.tif").write_bytes(content)
+    with pytest.raises(UserError, match=r"s1\.tif cannot be read as an image"):
+        load(source, tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"GIF89a", b"<VRTDataset/>", b"\0" * 500, b"II*\0garbage", b"\x89PNG\r\n\x1a\n"])
+def test_bytes_that_are_no_image(content, tmp_path, source):
+    (source / "rgb/s1.tif").write_bytes(content)
+    with pytest.raises(UserError, match=r"s1\.tif"):
+        load(source, tmp_path)
+
+
+def test_several_bad_files_are_named_together(tmp_path, source):
+    for i in (0, 2):
+        cut(source / f"label/s{i}.tif")
+    with pytest.raises(UserError, match=r"^2 rasters cannot be used: .*s0\.tif.*s2\.tif") as caught:
+        load(source, tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_absent_and_empty_sources_leave_nothing_behind(tmp_path):
+    with pytest.raises(UserError, match="SOURCE .*nowhere does not exist.*isprs"):
+        import_dataset("potsdam", tmp_path / "nowhere", tmp_path / "store")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="holds no files"):
+        import_dataset("potsdam", tmp_path / "empty", tmp_path / "store")
+    (tmp_path / "text.zip").write_text("hello")
+    with pytest.raises(UserError, match="neither a folder nor a whole zip"):
+        import_dataset("potsdam", tmp_path / "text.zip", tmp_path / "store")
+    assert not (tmp_path / "store" / "potsdam").exists()
+    with pytest.raises(UserError, match="no usable name"):
+        import_dataset("folder", tmp_path / "empty", tmp_path / "store", name="../out")
+
+
+# -- what lies in folders and archives
+
+
+def test_symbolic_links_in_a_circle(tmp_path, source):
+    (source / "rgb" / "again").symlink_to(source, target_is_directory=True)
+    (source / "broken.tif").symlink_to(source / "nothing.tif")
+    assert len(load(source, tmp_path).scenes) == 3
+
+
+@pytest.mark.parametrize("name", ["../out.tif", "/out.tif", "a/../../out.tif", "C:/out.tif", "..\\out.tif"])
+def test_members_that_lead_outside_are_refused(name, tmp_path):
+    with zipfile.ZipFile(tmp_path / "bad.zip", "w") as archive:
+        archive.writestr("scenes.csv", "id,split,label\n")
+        archive.writestr(name, b"x")
+    with pytest.raises(UserError, match=r"bad\.zip holds a file whose path leads outside"):
+        load(tmp_path / "bad.zip", tmp_path)
+    assert not list(tmp_path.rglob("out.tif"))
+
+
+def test_broken_and_locked_archives(tmp_path, source):
+    packed = shutil.make_archive(str(tmp_path / "packed"), "zip", source)
+    shutil.copy(packed, source / "inner.zip")
+    cut(source / "inner.zip")
+    with pytest.raises(UserError, match=r"inner\.zip is not a whole zip file"):
+        load(source, tmp_path)
+    content = bytearray(Path(packed).read_bytes())
+    for entry in re.finditer(rb"PK\x01\x02", bytes(content)):
+        content[entry.start() + 8] |= 1  # "encrypted", in the directory at the end of the archive
+    (source / "inner.zip").write_bytes(content)
+    with pytest.raises(UserError, match=r"inner\.zip is protected by a password"):
+        load(source, tmp_path)
+
+
+def test_choice_among_copies(tmp_path):
+    root = tmp_path / "source"
+    for name, content in {
+        "deep/er/complete/x_1.bin": b"a", "deep/er/complete/x_2.bin": b"a", "part/x_1.bin": b"bb", "one/x_3.bin": b"c",
+        "longer/x_3.bin": b"c",
+    }.items():  # fmt: skip
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(content)
+    with zipfile.ZipFile(root / "a.zip", "w") as archive:
+        archive.writestr("x_3.bin", b"c")
+    index = SourceIndex(root, tmp_path / "scratch")
+    chosen = index.find(re.compile(r"x_(\d)\.bin$"), lambda match: int(match[1]))
+    assert {key: file.rel for key, file in chosen.items()} == {
+        1: "deep/er/complete/x_1.bin", 2: "deep/er/complete/x_2.bin", 3: "one/x_3.bin"
+    }  # fmt: skip
+    assert len(index.warnings) == 1 and "part/x_1.bin (2 bytes)" in index.warnings[0]
+    assert chosen[3].read_bytes() == b"c"
+
+
+def test_the_store_inside_the_source_is_not_read_again(tmp_path, source):
+    first = load(source, source)
+    assert load(source, source, force=True).fingerprint == first.fingerprint
+
+
+def test_journal_header_names_the_source(tmp_path, source):
+    store = load(source, tmp_path)
+    header = json.loads((store.root / "import.jsonl").read_text().splitlines()[0])
+    assert header["source"] == str(source) and header["adapter"] == "folder"

@@ -1,0 +1,104 @@
+"""Parameters and multiply-accumulates of IMLT with PVT-v2-b2, three modalities, 512 px (dossier 4.6, 4.8, 5.7)."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from benchmark.profiling.complexity import gmac, parameters
+from methods.imlt.fusion import head_count
+from methods.imlt.network import IMLTNetwork
+from tests.support.contract import subsets
+
+WIDTHS, SIDES = (64, 128, 320, 512), (128, 64, 32, 16)
+THREE = ("rgb", "dsm", "nir")
+
+
+def network(modalities=THREE, classes: int = 5, **options) -> IMLTNetwork:
+    with torch.device("meta"):
+        return IMLTNetwork(modalities, classes, **options)
+
+
+def maps() -> list[torch.Tensor]:
+    return [torch.zeros(1, c, s, s, device="meta") for c, s in zip(WIDTHS, SIDES, strict=True)]
+
+
+def fusion_gmac(whole: IMLTNetwork, present: int) -> float:
+    """Of the fusion layers alone, with the first of the modalities.
+
+    The counter sees matrix products and fused attention. The modality attention is elementwise here: C multiply-
+    accumulates per key, position and of logit and value are added by hand."""
+
+    def call() -> None:
+        for layer, features in zip(whole.fusion, maps(), strict=True):
+            layer.fuse([layer.project(m, features) for m in range(present)])
+
+    elementwise = sum(2 * (present + 1) * c * s * s for c, s in zip(WIDTHS, SIDES, strict=True))
+    return gmac(call) + elementwise / 1e9
+
+
+def test_parameters_of_the_default():
+    whole = network()
+    counts = parameters(whole)
+    assert [parameters(layer)["total"] for layer in whole.fusion] == [62_272, 214_656, 1_212_480, 3_021_312]
+    assert round(counts["fusion"] / 1e6, 3) == 4.511
+    assert counts["head"] == 527_109
+    assert round((counts["fusion"] + counts["head"]) / 1e6, 3) == 5.038
+    assert counts["encoder"] == 24_849_856
+    assert round(counts["pool"] / 1e6, 2) == 1.58
+    plain = parameters(network(contrast="none"))
+    assert "pool" not in plain and plain["total"] == counts["total"] - counts["pool"]
+
+
+@pytest.mark.parametrize("modalities", [("a",), ("a", "b"), THREE, (*THREE, "sar")])
+def test_parameters_follow_the_closed_form(modalities):
+    """Per scale: 4 C^2 and two norms per attention, 3 C^2 and a norm, the token grid, M modality vectors."""
+    fusion = network(modalities).fusion
+    assert parameters(fusion)["total"] == sum(11 * c * c + (10 + 256 + len(modalities)) * c for c in WIDTHS)
+
+
+@pytest.mark.parametrize(
+    ("ff_mult", "millions", "giga"),
+    [(1 / 2, 3.933, 9.10), (2 / 3, 4.125, 9.25), (1, 4.511, 9.56), (2, 5.666, 10.48), (8 / 3, 6.435, 11.09)],
+)
+def test_the_table_of_feed_forward_widths(ff_mult, millions, giga):
+    whole = network(ff_mult=ff_mult)
+    assert round(parameters(whole.fusion)["total"] / 1e6, 3) == millions
+    assert round(fusion_gmac(whole, 3), 2) == giga
+
+
+def test_cost_by_number_of_modalities():
+    whole = network()
+    costs = [fusion_gmac(whole, present) for present in (1, 2, 3)]
+    assert [round(cost, 2) for cost in costs] == [5.85, 7.70, 9.56]
+    assert round(costs[2] - costs[1], 2) == round(costs[1] - costs[0], 2) == 1.85
+
+
+def test_resnet_gets_the_same_layers_and_head():
+    wide, narrow = parameters(network(backbone="resnet50")), parameters(network())
+    assert all(wide[part] == narrow[part] for part in ("fusion", "pool", "head"))
+
+
+def test_heads_are_64_wide_where_that_divides():
+    assert [head_count(c, 64) for c in WIDTHS] == [1, 2, 5, 8]
+    assert [head_count(c, 64) for c in (32, 160, 256)] == [1, 2, 4]
+    assert [layer.stream_attention.heads for layer in network().fusion] == [1, 2, 5, 8]
+
+
+def test_all_subsets_cost_at_most_1_7_full_passes():
+    """512 px; with gradients nothing is kept between subsets, so this counts too much for all of them."""
+    whole = network().eval()
+    with torch.device("meta"):
+        images = {m: torch.zeros(1, 3, 512, 512) for m in THREE}
+
+    def passes(chosen) -> float:
+        def call() -> None:
+            encoded = whole.encode(images)
+            for subset in chosen:
+                whole.fuse({m: encoded[m] for m in subset})
+
+        return gmac(call)
+
+    everything = list(subsets(list(THREE)))
+    assert len(everything) == 7
+    assert passes(everything) / passes(everything[-1:]) < 1.7

@@ -1,0 +1,81 @@
+"""A fixed set of records by a formula, and the files that the table commands make of it.
+
+`python -m tests.support.golden_records` writes tests/benchmark/golden anew: look at the difference by hand, and
+commit it with the change that moved it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmark.__main__ import main
+from benchmark.leaderboard import write as boards
+from benchmark.metrics.result import EvaluationResult
+from tests.support.toy_records import CONVENTION, LABELS, toy_record
+
+GOLDEN = Path(__file__).parents[1] / "benchmark" / "leaderboard" / "golden"
+COMMANDS = {"leaderboard": [], "worth": [], "lens": [], "compare": ["--samples", "100"]}
+SUBSETS = ("R", "D", "R+D")
+SCENES = 10
+FOG, SUN = "weather=fog", "weather=sun"
+# method: (errors of 40 to 50 pixels under R, D, R+D; seeds)
+METHODS = {"early": ((24, 12, 3), 1), "plain": ((18, 16, 9), 2), "steady_1": ((15, 14, 8), 1)}
+OTHER = {"name": "other", "selection": "last", "selected": "last", "split": "s", "score_label": "label_eroded"}
+CLUTTER_IN = {**CONVENTION, "outputs": [0, 1, 2, 3], "ignored": [], "absent": "zero", "regions": ["interior"]}
+
+
+def result(method: str, seed: int, outputs: int = 3) -> EvaluationResult:
+    """Ten scenes in two weathers, one block and two regions each; no tree in fog; the truth is the same for all."""
+    counts = []
+    for scene in range(SCENES):
+        own = np.zeros((len(SUBSETS), 1, 2, len(LABELS), outputs), np.int64)
+        for subset, region, label in np.ndindex(len(SUBSETS), 2, len(LABELS)):
+            truth = 40 + (7 * scene + 5 * label + 3 * region) % 11
+            if LABELS[label] == "tree" and scene % 2 == 0:
+                truth = 0
+            errors = METHODS[method][0][subset] + (3 * scene + 5 * label + 2 * seed + subset + region) % 6
+            errors = truth if label >= outputs else min(errors, truth)
+            row = own[subset, 0, region, label]
+            if label < outputs:
+                row[label] = truth - errors
+            row[(label + 1) % outputs] += errors // 2
+            row[(label + 2) % outputs] += errors - errors // 2
+        counts.append(own)
+    names = tuple(f"scene{number}" for number in range(SCENES))
+    conditions = {name: [FOG if number % 2 == 0 else SUN] for number, name in enumerate(names)}
+    scored = np.ones((len(SUBSETS), SCENES), bool)
+    return EvaluationResult(SUBSETS, names, conditions, ("interior", "band"), LABELS, counts, scored)
+
+
+def write_records(runs: Path, **convention: Any) -> None:
+    """All rows of the protocol `standard`, whose convention may be changed, and one of another protocol."""
+    settings = {"data": "toy", "convention": {**CONVENTION, **convention}}
+    for method, (_, seeds) in METHODS.items():
+        for seed in range(seeds):
+            toy_record(runs, method, seed, result(method, seed), control=method == "plain", **settings)
+    toy_record(runs, "other", 0, result("plain", 5, outputs=4), protocol=OTHER, convention=CLUTTER_IN)
+
+
+def tables(command: str, runs: Path, out: Path) -> dict[str, str]:
+    """What a table command writes."""
+    assert main([command, "--runs", str(runs), "--out", str(out), *COMMANDS[command]]) == 0
+    return {path.name: path.read_text() for path in sorted(out.iterdir())}
+
+
+def write_golden() -> None:
+    """Write the golden files anew."""
+    shutil.rmtree(GOLDEN, ignore_errors=True)
+    with tempfile.TemporaryDirectory() as place:
+        boards.PUBLISHED = Path(place) / "none"
+        write_records(Path(place) / "runs")
+        for command in COMMANDS:
+            tables(command, Path(place) / "runs", GOLDEN / command)
+
+
+if __name__ == "__main__":
+    write_golden()
