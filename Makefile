@@ -100,7 +100,7 @@ profile-all: $(STAMP) ## parameters and GMAC of every method on DATA (default po
 	  --device "$(DEVICE)" $(if $(TIMING),--timing) $(ARGS)
 
 speed: $(STAMP) ## measure the suite itself: evaluation, reading, waiting, counting
-	$(IMSS) speed $(ARGS)
+	$(VENV)/bin/python -m tests.performance $(ARGS)
 
 picture: $(STAMP) ## draw a scene of RUN with the prediction of every subset
 	$(IMSS) picture --run "$(RUN)" $(ARGS)

@@ -84,19 +84,30 @@ class SceneDataModule(L.LightningDataModule):
         self.train_label, self.score_label, self.clutter = train_label, score_label, clutter
         self.window, self.stride = window, stride or max(1, window // 2)
         if not 1 <= self.stride <= window:
-            raise UserError(f"stride {self.stride} must lie between 1 and the window of {window} px.")
+            raise UserError(
+                f"stride {self.stride} must lie between 1 and the window of {window} px."
+            )
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size or batch_size
-        self.scale_jitter, self.colour_jitter = (float(scale_jitter[0]), float(scale_jitter[1])), colour_jitter
+        self.scale_jitter, self.colour_jitter = (
+            (float(scale_jitter[0]), float(scale_jitter[1])),
+            colour_jitter,
+        )
         self.nadir = bool(self.store.info.get("nadir", False)) if nadir is None else nadir
-        self.num_workers = min(4, (os.cpu_count() or 1) // 2) if num_workers is None else num_workers
+        self.num_workers = (
+            min(4, (os.cpu_count() or 1) // 2) if num_workers is None else num_workers
+        )
         self.rasters = self._resolve_rasters(modalities, rasters or {})
         for label in (train_label, score_label):
             if label not in self.store.labels:
-                raise UserError(f"{name} has no label column {label!r}; it has {', '.join(self.store.labels)}.")
+                raise UserError(
+                    f"{name} has no label column {label!r}; it has {', '.join(self.store.labels)}."
+                )
         self.splits = self.store.split(split)
         for part in ("train", "test"):
             if not self.splits.get(part):
-                raise UserError(f"{name}: no scene has {part!r} in {split}; train and test scenes are required.")
+                raise UserError(
+                    f"{name}: no scene has {part!r} in {split}; train and test scenes are required."
+                )
         self.layers = self._layers(normalization or {})
 
     # ---- what a network and a table need to know -------------------------------------------------------------------
@@ -152,7 +163,9 @@ class SceneDataModule(L.LightningDataModule):
         """The covering windows of `val` or `test`, as the loaders read them."""
         full = "label" if "label" in self.store.labels else self.score_label
         eroded = "label_eroded" if "label_eroded" in self.store.labels and full == "label" else None
-        return EvaluationWindows(self.splits[part], self.layers, full, eroded, self.window, self.stride)
+        return EvaluationWindows(
+            self.splits[part], self.layers, full, eroded, self.window, self.stride
+        )
 
     # ---- loaders ---------------------------------------------------------------------------------------------------
 
@@ -172,8 +185,12 @@ class SceneDataModule(L.LightningDataModule):
             self.seed,
         )
         rank, world_size = self._place()
-        patterns = [available_layers(dataset.scene(index), self.layers) for index in range(len(dataset))]
-        return self._loader(dataset, TrainingBatches(patterns, self.batch_size, self.seed, rank, world_size))
+        patterns = [
+            available_layers(dataset.scene(index), self.layers) for index in range(len(dataset))
+        ]
+        return self._loader(
+            dataset, TrainingBatches(patterns, self.batch_size, self.seed, rank, world_size)
+        )
 
     def val_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Covering windows of the validation scenes."""
@@ -186,12 +203,20 @@ class SceneDataModule(L.LightningDataModule):
     def _evaluation_loader(self, part: str) -> DataLoader[dict[str, Any]]:
         dataset = self.evaluation_windows(part)
         rank, world_size = self._place()
-        share = share_scenes([scene.height * scene.width for scene in dataset.scenes], world_size)[rank]
+        share = share_scenes([scene.height * scene.width for scene in dataset.scenes], world_size)[
+            rank
+        ]
         patterns = [
-            (available_layers(dataset.scene(index), self.layers), dataset.band(index, self.eval_batch_size))
+            (
+                available_layers(dataset.scene(index), self.layers),
+                dataset.band(index, self.eval_batch_size),
+            )
             for index in range(len(dataset))
         ]
-        return self._loader(dataset, EvaluationBatches(patterns, dataset.scene_of_index, share, self.eval_batch_size))
+        return self._loader(
+            dataset,
+            EvaluationBatches(patterns, dataset.scene_of_index, share, self.eval_batch_size),
+        )
 
     def _loader(
         self, dataset: Dataset[dict[str, Any]], batches: TrainingBatches | EvaluationBatches
@@ -210,13 +235,17 @@ class SceneDataModule(L.LightningDataModule):
     def _place(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
-    def _resolve_rasters(self, modalities: list[str] | None, rasters: dict[str, str]) -> dict[str, str]:
+    def _resolve_rasters(
+        self, modalities: list[str] | None, rasters: dict[str, str]
+    ) -> dict[str, str]:
         names = modalities or list(self.store.modalities)
         resolved = {name: rasters.get(name, name) for name in names}
         for name, raster in resolved.items():
             if raster not in self.store.modalities:
                 have = ", ".join(self.store.modalities)
-                raise UserError(f"{self.name}: modality {name!r} needs the raster {raster!r}; the store has {have}.")
+                raise UserError(
+                    f"{self.name}: modality {name!r} needs the raster {raster!r}; the store has {have}."
+                )
         letters = [self.store.modalities[raster].letter for raster in resolved.values()]
         if len(set(letters)) < len(letters):
             raise UserError(
@@ -228,17 +257,31 @@ class SceneDataModule(L.LightningDataModule):
     def _layers(self, rules: dict[str, Rule]) -> list[Layer]:
         unknown = set(rules) - set(self.rasters)
         if unknown:
-            raise UserError(f"normalization names {', '.join(sorted(unknown))}, which {self.name} does not use.")
+            raise UserError(
+                f"normalization names {', '.join(sorted(unknown))}, which {self.name} does not use."
+            )
         layers = []
         for name, raster in self.rasters.items():
             modality = self.store.modalities[raster]
-            every = {scene: columns[raster] for scene, columns in self.store.statistics.items() if raster in columns}
-            training = {scene.id: every[scene.id] for scene in self.splits["train"] if scene.id in every}
+            every = {
+                scene: columns[raster]
+                for scene, columns in self.store.statistics.items()
+                if raster in columns
+            }
+            training = {
+                scene.id: every[scene.id] for scene in self.splits["train"] if scene.id in every
+            }
             if not training:
-                raise UserError(f"{self.name}: no training scene has {name!r}; leave it out with --data.modalities.")
-            normalizer = fit_normalizer(modality, rules.get(name, default_rule(modality)), training, every)
+                raise UserError(
+                    f"{self.name}: no training scene has {name!r}; leave it out with --data.modalities."
+                )
+            normalizer = fit_normalizer(
+                modality, rules.get(name, default_rule(modality)), training, every
+            )
             top = (
-                float(np.iinfo(modality.dtype).max) if modality.kind == "optical" and "int" in modality.dtype else None
+                float(np.iinfo(modality.dtype).max)
+                if modality.kind == "optical" and "int" in modality.dtype
+                else None
             )
             layers.append(Layer(name, raster, modality.channels, normalizer, top))
         return layers

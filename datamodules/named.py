@@ -19,7 +19,10 @@ DFC2023 = ["rgb", "dsm", "sar"]
 GREY_DEPTH = "depth_grey"
 DELIVER = ["rgb", "depth", "event", "lidar"]
 # published statistics of the training tiles: nDSM in metres, SAR in decibels clipped to [-25, 0] (dataset dossier, 9)
-DFC2023_RULES: Rules = {"dsm": {"mean": [5.016], "std": [7.613]}, "sar": {"mean": [-7.945], "std": [2.777]}}
+DFC2023_RULES: Rules = {
+    "dsm": {"mean": [5.016], "std": [7.613]},
+    "sar": {"mean": [-7.945], "std": [2.777]},
+}
 
 
 class PotsdamDataModule(SceneDataModule):
@@ -76,10 +79,24 @@ class DeliverDataModule(SceneDataModule):
         eval_batch_size: int | None = 1,
         **kwargs: Any,
     ) -> None:
-        super().__init__(name=name, modalities=modalities, window=window, eval_batch_size=eval_batch_size, **kwargs)
+        super().__init__(
+            name=name,
+            modalities=modalities,
+            window=window,
+            eval_batch_size=eval_batch_size,
+            **kwargs,
+        )
 
-    def _resolve_rasters(self, modalities: list[str] | None, rasters: dict[str, str]) -> dict[str, str]:
-        if "depth" not in {**self.store.modalities, **rasters} and GREY_DEPTH in self.store.modalities:
-            warnings.warn(f"{self.name} has no HHA pictures: depth is the grey one ({GREY_DEPTH}).", stacklevel=2)
+    def _resolve_rasters(
+        self, modalities: list[str] | None, rasters: dict[str, str]
+    ) -> dict[str, str]:
+        if (
+            "depth" not in {**self.store.modalities, **rasters}
+            and GREY_DEPTH in self.store.modalities
+        ):
+            warnings.warn(
+                f"{self.name} has no HHA pictures: depth is the grey one ({GREY_DEPTH}).",
+                stacklevel=2,
+            )
             rasters = {**rasters, "depth": GREY_DEPTH}
         return super()._resolve_rasters(modalities, rasters)

@@ -26,7 +26,15 @@ def ensure_store(name: str, store: Path, force: bool = False) -> None:
         source = _generate(name, miniature, store, force)
         from datamodules.ingest.importer import import_dataset
 
-        import_dataset(miniature.adapter, source, store, name=name, force=force, tiles=miniature.scenes(), copy=True)
+        import_dataset(
+            miniature.adapter,
+            source,
+            store,
+            name=name,
+            force=force,
+            tiles=miniature.scenes(),
+            copy=True,
+        )
         shutil.rmtree(source)  # the store holds copies; what was generated can be generated again
     elif (root / JOURNAL_FILE).exists():
         SceneStore.open(root)  # explains how to go on with the half import

@@ -29,7 +29,9 @@ def mix_seed(*values: int) -> int:
     return state
 
 
-def named_maps(fused: Sequence[Tensor], single: Mapping[str, Sequence[Tensor]]) -> dict[str, Tensor]:
+def named_maps(
+    fused: Sequence[Tensor], single: Mapping[str, Sequence[Tensor]]
+) -> dict[str, Tensor]:
     """Maps per scale, finest first, under the names that `AnyModalitySegmenter.diagnostics` gives them.
 
     Args:
@@ -83,11 +85,15 @@ class AnyModalitySegmenter(L.LightningModule):
         plain = {**asdict(self.recipe), "betas": list(self.recipe.betas)}
         self.save_hyperparameters({"optimizer": plain})
         if not modalities:
-            raise UserError("A method needs at least one modality; the data configuration names none.")
+            raise UserError(
+                "A method needs at least one modality; the data configuration names none."
+            )
         unknown = sorted(set(loss_weights or {}) - set(self.default_loss_weights))
         if unknown:
             known = ", ".join(self.default_loss_weights) or "none"
-            raise UserError(f"loss_weights names {', '.join(unknown)}; {type(self).__name__} has the terms: {known}.")
+            raise UserError(
+                f"loss_weights names {', '.join(unknown)}; {type(self).__name__} has the terms: {known}."
+            )
         self.modalities = {str(name): int(channels) for name, channels in modalities.items()}
         self.num_classes, self.ignore_index, self.seed = num_classes, ignore_index, seed
         self.loss_weights = {**self.default_loss_weights, **(loss_weights or {})}
@@ -151,11 +157,15 @@ class AnyModalitySegmenter(L.LightningModule):
         """The scalar training loss: the sum of weight times term."""
         return torch.stack([self.loss_weights[name] * term for name, term in terms.items()]).sum()
 
-    def log_losses(self, terms: Mapping[str, Tensor], loss: Tensor, batch: Mapping[str, Any]) -> None:
+    def log_losses(
+        self, terms: Mapping[str, Tensor], loss: Tensor, batch: Mapping[str, Any]
+    ) -> None:
         """Log `train/loss` and every term as `train/<term>`."""
         size = len(batch["mask"])
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=size)
-        self.log_dict({f"train/{name}": term.detach() for name, term in terms.items()}, batch_size=size)
+        self.log_dict(
+            {f"train/{name}": term.detach() for name, term in terms.items()}, batch_size=size
+        )
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor | None:
         """One automatic optimisation step; adversarial methods override it, see `manual_update`."""
@@ -183,11 +193,15 @@ class AnyModalitySegmenter(L.LightningModule):
         schedulers = self.lr_schedulers()
         (schedulers[index] if isinstance(schedulers, list) else schedulers).step()
 
-    def validation_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any]:
+    def validation_step(
+        self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0
+    ) -> dict[str, Any]:
         """Encode what the batch has; the evaluation callback decodes every subset of it."""
         return {"encoded": self.encode(batch["image"])}
 
-    def test_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any]:
+    def test_step(
+        self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0
+    ) -> dict[str, Any]:
         """As `validation_step`."""
         return self.validation_step(batch, batch_idx, dataloader_idx)
 
@@ -200,10 +214,17 @@ class AnyModalitySegmenter(L.LightningModule):
         """(optimiser steps of the whole run, optimiser steps per epoch); UserError for a run without an end."""
         total = self.trainer.estimated_stepping_batches
         if not isfinite(total):
-            raise UserError("The schedule needs an end: set trainer.max_epochs or trainer.max_steps.")
-        return int(total), ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches)
+            raise UserError(
+                "The schedule needs an end: set trainer.max_epochs or trainer.max_steps."
+            )
+        return int(total), ceil(
+            self.trainer.num_training_batches / self.trainer.accumulate_grad_batches
+        )
 
     def configure_optimizers(self) -> Any:
         """AdamW with warm-up and polynomial decay, stepped per iteration."""
         optimizer, scheduler = build(self.parameters(), self.recipe, *self.schedule_length())
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }

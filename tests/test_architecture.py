@@ -31,4 +31,6 @@ def test_methods_and_datamodules_stand_side_by_side(package: str) -> None:
 def test_the_lock_names_no_index() -> None:
     lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
     assert "--hash=sha256:" in lock
-    assert not [word for word in ("http://", "https://", "--index-url", "--find-links") if word in lock]
+    assert not [
+        word for word in ("http://", "https://", "--index-url", "--find-links") if word in lock
+    ]

@@ -19,15 +19,24 @@ SHORT = "--trainer.max_steps 2 --trainer.val_check_interval 2 --trainer.enable_p
 def commands() -> list[str]:
     """Every line in the README's shell blocks, without its comment."""
     blocks = re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.S)
-    return [line.split("#")[0].strip() for block in blocks for line in block.splitlines() if line.strip()]
+    return [
+        line.split("#")[0].strip()
+        for block in blocks
+        for line in block.splitlines()
+        if line.strip()
+    ]
 
 
 def make(words: str, *more: str) -> subprocess.CompletedProcess[str]:
     """Run make with this interpreter's environment in place of .venv, and without installing anything."""
     venv = Path(sys.prefix)
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
+    environment = {
+        key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))
+    }
     line = ["make", "-o", f"{venv}/.installed", f"VENV={venv}", *words.split()[1:], *more]
-    return subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=580)
+    return subprocess.run(
+        line, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=580
+    )
 
 
 def test_every_command_is_a_make_target() -> None:
@@ -36,7 +45,9 @@ def test_every_command_is_a_make_target() -> None:
     assert all(line.startswith("make ") for line in found)
 
 
-@pytest.mark.parametrize("line", [line for line in commands() if "SEED" in line or "SOURCE" in line or "=" not in line])
+@pytest.mark.parametrize(
+    "line", [line for line in commands() if "SEED" in line or "SOURCE" in line or "=" not in line]
+)
 def test_command_resolves(line: str) -> None:
     done = make(line, "-n")
     assert done.returncode == 0, done.stderr
@@ -63,7 +74,9 @@ def test_make_bench_and_what_follows_it(tmp_path: Path) -> None:
     assert report.returncode == 0, report.stderr[-3000:]
     page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
     content = json.loads(page.split('id="data">')[1].split("</script>")[0])
-    board = next(entry for entry in content["datasets"] if entry["name"] == "miniature")["boards"][0]
+    board = next(entry for entry in content["datasets"] if entry["name"] == "miniature")["boards"][
+        0
+    ]
     (own,) = [row for row in board["rows"] if "max_steps" in row["overrides"]]
     assert own["runs"][0]["local"] and own["training"][0]["val/average_miou"]["step"]
     assert [list(scene["rows"]) for scene in board["gallery"]["scenes"]] == 3 * [[own["id"]]]
@@ -88,14 +101,18 @@ def ledger_of(variant: str) -> Path:
     """The README of the package that a row's method lives in."""
     folder = ROOT / "configs" / "method"
     family = yaml.safe_load((folder / f"{variant}.yaml").read_text())["cell"]["method"]
-    package = yaml.safe_load((folder / f"{family}.yaml").read_text())["model"]["class_path"].split(".")[1]
+    package = yaml.safe_load((folder / f"{family}.yaml").read_text())["model"]["class_path"].split(
+        "."
+    )[1]
     return ROOT / "methods" / package / "README.md"
 
 
 def test_leaderboards_in_the_documents_are_those_of_the_records(tmp_path: Path) -> None:
     done = make("make leaderboard", f"RUNS={tmp_path}/none", f"ARGS=--out {tmp_path}")
     assert done.returncode == 0, done.stderr
-    committed = {path.name: path.read_text() for path in (ROOT / "results" / "leaderboards").iterdir()}
+    committed = {
+        path.name: path.read_text() for path in (ROOT / "results" / "leaderboards").iterdir()
+    }
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == committed
     for data, documents in {
         "miniature": ["README.md", "docs/methods.md"],

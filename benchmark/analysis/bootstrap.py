@@ -20,7 +20,9 @@ from benchmark.records.record import Record, SceneCounts, read_scenes
 from benchmark.records.selection import say_left_out
 from usererror import UserError
 
-FEWEST_SCENES = 10  # below this, blocks of the scenes are drawn: few scenes give few different draws
+FEWEST_SCENES = (
+    10  # below this, blocks of the scenes are drawn: few scenes give few different draws
+)
 CHUNK = 2**23  # entries of the largest array of resampled sums, 64 MiB
 PRINTED = 50  # pairs that a terminal has room for
 SCENES, BLOCKS = "scenes", "blocks"
@@ -48,7 +50,10 @@ def units_of(record: Record, scenes: SceneCounts) -> Units:
     """
     regions = record.manifest["convention"]["regions"]
     parts = [
-        class_sums(region_counts(record, np.moveaxis(entry, 1, 0).astype(np.int64), regions), record.convention)
+        class_sums(
+            region_counts(record, np.moveaxis(entry, 1, 0).astype(np.int64), regions),
+            record.convention,
+        )
         for entry in scenes.counts  # blocks x subsets x 3 x classes
     ]
     whole = np.stack([entry.sum(0) for entry in parts])
@@ -60,7 +65,11 @@ def units_of(record: Record, scenes: SceneCounts) -> Units:
         for block in range(1 if kind == SCENES else len(entry))
     ]
     labelled = np.asarray(sums[:, :, 1].any((1, 2)))
-    return Units(kind, sums[labelled], tuple(name for name, keep in zip(names, labelled, strict=True) if keep))
+    return Units(
+        kind,
+        sums[labelled],
+        tuple(name for name, keep in zip(names, labelled, strict=True) if keep),
+    )
 
 
 def check_paired(rows: Sequence[Row], units: Sequence[Sequence[Units]]) -> None:
@@ -68,7 +77,9 @@ def check_paired(rows: Sequence[Row], units: Sequence[Sequence[Units]]) -> None:
     first = units[0][0]
     for row, members in zip(rows, units, strict=True):
         for record, entry in zip(row.members, members, strict=True):
-            same = entry.names == first.names and np.array_equal(entry.sums[:, :, 1], first.sums[:, :, 1])
+            same = entry.names == first.names and np.array_equal(
+                entry.sums[:, :, 1], first.sums[:, :, 1]
+            )
             if not same:
                 raise UserError(
                     f"{record.path} was scored on other scenes, blocks or labels than {rows[0].first.path}, though the "
@@ -94,10 +105,14 @@ def measure_values(record: Record, sums: Counts) -> Floats:
 
 def resampled(record: Record, units: Units, weights: Counts) -> Floats:
     """The measures under every draw, samples x measures, in pieces that fit into memory."""
-    flat = units.sums.reshape(len(units.sums), -1).astype(float)  # exact below 2^53 pixels, and float products are fast
+    flat = units.sums.reshape(len(units.sums), -1).astype(
+        float
+    )  # exact below 2^53 pixels, and float products are fast
     step = max(1, CHUNK // flat.shape[1])
     pieces = [
-        measure_values(record, (weights[start : start + step] @ flat).reshape(-1, *units.sums.shape[1:]))
+        measure_values(
+            record, (weights[start : start + step] @ flat).reshape(-1, *units.sums.shape[1:])
+        )
         for start in range(0, len(weights), step)
     ]
     return np.concatenate(pieces)
@@ -110,7 +125,10 @@ def bounds(values: Floats, level: float) -> Floats:
         return np.asarray(np.percentile(values, [tail, 100 - tail], axis=0))
     columns = [column[~np.isnan(column)] for column in values.T]
     return np.array(
-        [np.percentile(column, [tail, 100 - tail]) if len(column) else [np.nan, np.nan] for column in columns]
+        [
+            np.percentile(column, [tail, 100 - tail]) if len(column) else [np.nan, np.nan]
+            for column in columns
+        ]
     ).T
 
 
@@ -129,7 +147,9 @@ class Sampled:
     draws: Floats
 
 
-def sample(rows: Sequence[Row], units: Sequence[Sequence[Units]], samples: int, seed: int) -> list[Sampled]:
+def sample(
+    rows: Sequence[Row], units: Sequence[Sequence[Units]], samples: int, seed: int
+) -> list[Sampled]:
     """The measures of rows with the units of their members (see `with_units`), under the same draws for all.
 
     Raises:
@@ -138,7 +158,9 @@ def sample(rows: Sequence[Row], units: Sequence[Sequence[Units]], samples: int, 
     check_paired(rows, units)
     drawn = units[0][0]
     if len(drawn.names) < 2:
-        raise UserError(f"There is a single {drawn.kind[:-1]} with labels; an interval needs at least two.")
+        raise UserError(
+            f"There is a single {drawn.kind[:-1]} with labels; an interval needs at least two."
+        )
     weights = draws(len(drawn.names), samples, seed)
     sampled = []
     for row, members in zip(rows, units, strict=True):
@@ -149,7 +171,9 @@ def sample(rows: Sequence[Row], units: Sequence[Sequence[Units]], samples: int, 
     return sampled
 
 
-def with_units(rows: Sequence[Row], left_out: list[str] | None = None) -> tuple[list[Row], list[list[Units]]]:
+def with_units(
+    rows: Sequence[Row], left_out: list[str] | None = None
+) -> tuple[list[Row], list[list[Units]]]:
     """Rows with the units of their members; a record without usable counts per scene is left out and named."""
     kept, units = [], []
     for row in rows:

@@ -10,7 +10,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmark.analysis.bootstrap import BLOCKS, PRINTED, Sampled, bounds, measures, sample, with_units
+from benchmark.analysis.bootstrap import (
+    BLOCKS,
+    PRINTED,
+    Sampled,
+    bounds,
+    measures,
+    sample,
+    with_units,
+)
 from benchmark.formats.files import write_texts
 from benchmark.formats.markdown_latex import Part, page_latex, page_markdown
 from benchmark.formats.terminal import print_display
@@ -24,10 +32,15 @@ def print_summary(title: str, lines: pd.DataFrame) -> None:
     """The summaries of few pairs; of many, how many of them cannot be told apart."""
     pairs = lines[lines["measure"] == SUMMARIES[0]]
     if len(pairs) <= PRINTED:
-        print_display(f"{title}: differences, {how_drawn(lines)}", display(lines[lines["measure"].isin(SUMMARIES)]))
+        print_display(
+            f"{title}: differences, {how_drawn(lines)}",
+            display(lines[lines["measure"].isin(SUMMARIES)]),
+        )
     else:
         alike = (~pairs["separable"]).sum()
-        print(f"{title}: {alike} of {len(pairs)} pairs are not separable in {SUMMARIES[0]}, {how_drawn(lines)}.")
+        print(
+            f"{title}: {alike} of {len(pairs)} pairs are not separable in {SUMMARIES[0]}, {how_drawn(lines)}."
+        )
 
 
 def named_rows(rows: Sequence[Row], wanted: Sequence[str]) -> list[Row]:
@@ -38,10 +51,14 @@ def named_rows(rows: Sequence[Row], wanted: Sequence[str]) -> list[Row]:
     """
     chosen: list[Row] = []
     for word in wanted:
-        fits = [row for row in rows if row.method == word] or [row for row in rows if row.group.startswith(word)]
+        fits = [row for row in rows if row.method == word] or [
+            row for row in rows if row.group.startswith(word)
+        ]
         if not fits:
             have = ", ".join(sorted({row.method for row in rows}))
-            raise UserError(f"No record of method {word!r} on this dataset; there are records of: {have}.")
+            raise UserError(
+                f"No record of method {word!r} on this dataset; there are records of: {have}."
+            )
         if len(fits) > 1:
             several = ", ".join(f"{row.group[:8]} ({row.label}, {_protocol(row)})" for row in fits)
             raise UserError(f"{word!r} stands for several rows; name one by its group: {several}.")
@@ -49,8 +66,13 @@ def named_rows(rows: Sequence[Row], wanted: Sequence[str]) -> list[Row]:
     if len(chosen) < 2:
         raise UserError("One method cannot be compared; name at least two, as in --methods a,b.")
     if len(apart := sections(chosen)) > 1:
-        kinds = "; ".join(f"{title}: {', '.join(row.label for row in members)}" for title, members in apart.items())
-        raise UserError(f"These rows were scored under different protocols and cannot be compared ({kinds}).")
+        kinds = "; ".join(
+            f"{title}: {', '.join(row.label for row in members)}"
+            for title, members in apart.items()
+        )
+        raise UserError(
+            f"These rows were scored under different protocols and cannot be compared ({kinds})."
+        )
     return chosen
 
 
@@ -78,8 +100,16 @@ def compare(
         return pd.DataFrame()
     sampled = sample(rows, units, samples, seed)
     drawn = units[0][0]
-    how = {"drawn": drawn.kind, "units": len(drawn.names), "samples": samples, "level": level, "seed": seed}
-    return pd.DataFrame(line | how for a, b in combinations(sampled, 2) for line in differences(a, b, level))
+    how = {
+        "drawn": drawn.kind,
+        "units": len(drawn.names),
+        "samples": samples,
+        "level": level,
+        "seed": seed,
+    }
+    return pd.DataFrame(
+        line | how for a, b in combinations(sampled, 2) for line in differences(a, b, level)
+    )
 
 
 def differences(first: Sampled, second: Sampled, level: float) -> list[dict[str, Any]]:
@@ -90,7 +120,11 @@ def differences(first: Sampled, second: Sampled, level: float) -> list[dict[str,
         line: dict[str, Any] = {"measure": name}
         for word, entry in (("first", first), ("second", second)):
             values = entry.seeds[:, column]
-            line |= {word: entry.row.label, f"{word} mean": float(values.mean()), f"{word} std": deviation(values)}
+            line |= {
+                word: entry.row.label,
+                f"{word} mean": float(values.mean()),
+                f"{word} std": deviation(values),
+            }
             line[f"{word} seeds"] = len(values)
         line["difference"] = line["first mean"] - line["second mean"]
         line |= {"low": float(low[column]), "high": float(high[column])}
@@ -105,7 +139,13 @@ def display(lines: pd.DataFrame) -> pd.DataFrame:
 
     def scores(word: str) -> pd.Series:
         std = lines[f"{word} std"].map(lambda value: "" if np.isnan(value) else f" +- {value:.2f}")
-        return lines[f"{word} mean"].map("{:.2f}".format) + std + " (" + lines[f"{word} seeds"].astype(str) + ")"
+        return (
+            lines[f"{word} mean"].map("{:.2f}".format)
+            + std
+            + " ("
+            + lines[f"{word} seeds"].astype(str)
+            + ")"
+        )
 
     return pd.DataFrame(
         {
@@ -115,7 +155,10 @@ def display(lines: pd.DataFrame) -> pd.DataFrame:
             "first (n)": scores("first"),
             "second (n)": scores("second"),
             "difference": lines["difference"].map("{:+.2f}".format),
-            "interval": [f"{low:+.2f} to {high:+.2f}" for low, high in zip(lines["low"], lines["high"], strict=True)],
+            "interval": [
+                f"{low:+.2f} to {high:+.2f}"
+                for low, high in zip(lines["low"], lines["high"], strict=True)
+            ],
             "verdict": [verdict(line) for line in lines.to_dict("records")],
         }
     )
@@ -129,7 +172,11 @@ def verdict(line: Mapping[Any, Any]) -> str:
 
 
 def write_intervals(
-    directory: Path, stem: str, title: str, tables: Sequence[pd.DataFrame], left_out: Sequence[str] = ()
+    directory: Path,
+    stem: str,
+    title: str,
+    tables: Sequence[pd.DataFrame],
+    left_out: Sequence[str] = (),
 ) -> list[Path]:
     """Write `<stem>.csv` (every measure), `<stem>.md` and `<stem>.tex` (the summaries)."""
     parts: list[Part] = [f"# Differences between methods: {title}"]
@@ -138,7 +185,9 @@ def write_intervals(
         parts += [f"## Protocol {lines['protocol'].iloc[0]}", display(summaries), note(lines)]
     parts += left_out_notes(left_out)
     contents = {
-        f"{stem}.csv": pd.concat(tables).to_csv(index=False, float_format="%.4f", lineterminator="\n"),
+        f"{stem}.csv": pd.concat(tables).to_csv(
+            index=False, float_format="%.4f", lineterminator="\n"
+        ),
         f"{stem}.md": page_markdown(parts),
         f"{stem}.tex": page_latex(parts),
     }

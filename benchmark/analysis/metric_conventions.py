@@ -58,12 +58,16 @@ def own_regions(record: Record) -> Sequence[str] | None:
 
 def read_own(record: Record) -> Floats:
     """MIoU as in the leaderboard."""
-    return mean_scores(pooled_sums(record, record.convention, own_regions(record)), record.convention)[0]
+    return mean_scores(
+        pooled_sums(record, record.convention, own_regions(record)), record.convention
+    )[0]
 
 
 def read_f1(record: Record) -> Floats:
     """Mean of the class F1."""
-    return mean_scores(pooled_sums(record, record.convention, own_regions(record)), record.convention)[1]
+    return mean_scores(
+        pooled_sums(record, record.convention, own_regions(record)), record.convention
+    )[1]
 
 
 def read_f1_of_miou(record: Record) -> Floats:
@@ -84,7 +88,9 @@ def read_absent(absent: Absent) -> Reading:
 
 def clutter_of(record: Record) -> tuple[int, ...]:
     """Label ids that the record's own convention keeps out of the means."""
-    clutter = tuple(label for label in range(len(record.labels)) if label not in record.convention.averaged)
+    clutter = tuple(
+        label for label in range(len(record.labels)) if label not in record.convention.averaged
+    )
     if not clutter:
         raise Unreadable("the dataset has no clutter class")
     return clutter
@@ -96,9 +102,15 @@ def read_clutter(kind: str) -> Reading:
     def read(record: Record) -> Floats:
         clutter, convention = clutter_of(record), record.convention
         if kind == "in" and not set(clutter) <= set(convention.outputs):
-            raise Unreadable(f"the network has no output for {', '.join(record.labels[label] for label in clutter)}")
-        averaged = tuple(sorted({*convention.averaged, *clutter})) if kind == "in" else convention.averaged
-        convention = replace(convention, averaged=averaged, ignored=clutter if kind == "dropped" else ())
+            raise Unreadable(
+                f"the network has no output for {', '.join(record.labels[label] for label in clutter)}"
+            )
+        averaged = (
+            tuple(sorted({*convention.averaged, *clutter})) if kind == "in" else convention.averaged
+        )
+        convention = replace(
+            convention, averaged=averaged, ignored=clutter if kind == "dropped" else ()
+        )
         return mean_scores(pooled_sums(record, convention, own_regions(record)), convention)[0]
 
     return read
@@ -125,7 +137,10 @@ def read_scene_mean(record: Record) -> Floats:
         print(f"Left out of the scene mean: {error}")
         raise Unreadable("damaged counts per scene") from error
     sums = [
-        class_sums(region_counts(record, entry.sum(1, dtype=np.int64), own_regions(record)), record.convention)
+        class_sums(
+            region_counts(record, entry.sum(1, dtype=np.int64), own_regions(record)),
+            record.convention,
+        )
         for entry in scenes.counts
     ]
     values = mean_scores(np.stack(sums, 1), record.convention)[0]  # subsets x scenes
@@ -135,10 +150,20 @@ def read_scene_mean(record: Record) -> Floats:
 LENSES = (
     Lens(OWN, "as in the leaderboard", read_own),
     Lens("clutter dropped", "pixels of clutter do not exist", read_clutter("dropped")),
-    Lens("clutter out", "clutter is not in the mean; its pixels taken for a class are errors", read_clutter("out")),
+    Lens(
+        "clutter out",
+        "clutter is not in the mean; its pixels taken for a class are errors",
+        read_clutter("out"),
+    ),
     Lens("clutter in", "clutter is a class of the mean", read_clutter("in")),
-    Lens("absent exclude", "a class without a true pixel is left out (nan)", read_absent("exclude")),
-    Lens("absent union", "a class with neither true nor predicted pixels is left out", read_absent("union")),
+    Lens(
+        "absent exclude", "a class without a true pixel is left out (nan)", read_absent("exclude")
+    ),
+    Lens(
+        "absent union",
+        "a class with neither true nor predicted pixels is left out",
+        read_absent("union"),
+    ),
     Lens("absent zero", "a class without evidence counts 0", read_absent("zero")),
     Lens("full label", "every labelled pixel", read_label(None)),
     Lens("eroded label", "without the band along class borders", read_label((INTERIOR,))),
@@ -168,9 +193,21 @@ def lens_table(rows: Sequence[Row], lenses: Sequence[Lens] = LENSES) -> pd.DataF
             ranks, before = _ranks(means, known), _ranks(base, known)
             for row in rows:
                 values, reason = read[lens.name, row.label]
-                line: dict[str, Any] = {"convention": lens.name, "summary": summary, "label": row.label}
-                line |= {**row.columns(), "value": means[row.label], "std": deviation(values[:, position])}
-                line |= {"rank": ranks.get(row.label), "base rank": before.get(row.label), "reason": reason}
+                line: dict[str, Any] = {
+                    "convention": lens.name,
+                    "summary": summary,
+                    "label": row.label,
+                }
+                line |= {
+                    **row.columns(),
+                    "value": means[row.label],
+                    "std": deviation(values[:, position]),
+                }
+                line |= {
+                    "rank": ranks.get(row.label),
+                    "base rank": before.get(row.label),
+                    "reason": reason,
+                }
                 lines.append(line | {"changed": ranks.get(row.label) != before.get(row.label)})
     return pd.DataFrame(lines).astype({"rank": "Int64", "base rank": "Int64"})
 
@@ -187,13 +224,17 @@ def _row_scores(lens: Lens, row: Row) -> tuple[Floats, str]:
     if not reasons:
         return np.stack(values), ""
     some = len(values) > 0
-    reason = "; ".join(f"{text}{' of seed ' + ', '.join(seeds) if some else ''}" for text, seeds in reasons.items())
+    reason = "; ".join(
+        f"{text}{' of seed ' + ', '.join(seeds) if some else ''}" for text, seeds in reasons.items()
+    )
     return np.full((len(row.members), len(SUMMARIES)), np.nan), reason
 
 
 def _ranks(values: Mapping[str, float], among: Sequence[str]) -> dict[str, int]:
     # what is equal up to rounding shares a rank: sums in another order differ in the last digits
-    return {label: 1 + sum(values[other] > values[label] + 1e-9 for other in among) for label in among}
+    return {
+        label: 1 + sum(values[other] > values[label] + 1e-9 for other in among) for label in among
+    }
 
 
 def shown(table: pd.DataFrame, summary: str) -> pd.DataFrame:
@@ -205,7 +246,11 @@ def shown(table: pd.DataFrame, summary: str) -> pd.DataFrame:
     shown: dict[str, list[str]] = {"method": [*order, "ranking"]}
     for name, lines in columns.items():
         readable = any(not np.isnan(line["value"]) for line in lines.values())
-        verdict = ("changes" if any(line["changed"] for line in lines.values()) else "same") if readable else "-"
+        verdict = (
+            ("changes" if any(line["changed"] for line in lines.values()) else "same")
+            if readable
+            else "-"
+        )
         shown[name] = [*(_cell(lines[label]) for label in order), verdict]
     return pd.DataFrame(shown)
 
@@ -244,9 +289,14 @@ def write_lenses(
         parts.append(NOTE)
         if sentences := reasons(table):
             parts += ["Dashes:", "\n".join(sentences)]
-    parts += ["\n".join(f"- {lens.name}: {lens.meaning}" for lens in LENSES), *left_out_notes(left_out)]
+    parts += [
+        "\n".join(f"- {lens.name}: {lens.meaning}" for lens in LENSES),
+        *left_out_notes(left_out),
+    ]
     contents = {
-        f"{data}.csv": pd.concat(tables.values()).to_csv(index=False, float_format="%.4f", lineterminator="\n"),
+        f"{data}.csv": pd.concat(tables.values()).to_csv(
+            index=False, float_format="%.4f", lineterminator="\n"
+        ),
         f"{data}.md": page_markdown(parts),
         f"{data}.tex": page_latex(parts),
     }

@@ -10,7 +10,14 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from benchmark.analysis.shapley import as_game, crossings, expected_score, interaction, masks, shapley
+from benchmark.analysis.shapley import (
+    as_game,
+    crossings,
+    expected_score,
+    interaction,
+    masks,
+    shapley,
+)
 from benchmark.formats.files import write_texts
 from benchmark.formats.markdown_latex import Part, page_latex, page_markdown
 from benchmark.leaderboard.notes import left_out_notes
@@ -36,9 +43,14 @@ def complete_rows(rows: Sequence[Row], left_out: list[str] | None = None) -> lis
         except ValueError as error:
             say_left_out(f"{row.label}, {error}.", left_out)
             continue
-        missing = sorted({name for record in row.members for name in unscored(record)}, key=row.first.subsets.index)
+        missing = sorted(
+            {name for record in row.members for name in unscored(record)},
+            key=row.first.subsets.index,
+        )
         if missing:
-            say_left_out(f"{row.label}, no test scene has all modalities of {', '.join(missing)}.", left_out)
+            say_left_out(
+                f"{row.label}, no test scene has all modalities of {', '.join(missing)}.", left_out
+            )
         else:
             kept.append(row)
     return kept
@@ -59,7 +71,9 @@ def games(record: Record, empty: Empty = "zero") -> Floats:
     _, places = masks(record.subsets)
     sums = pooled_sums(record, convention, record.manifest["convention"]["regions"])
     values = _class_values(sums, convention)
-    nothing = np.zeros(len(values[0])) if empty == "zero" else _class_values(majority(sums), convention)
+    nothing = (
+        np.zeros(len(values[0])) if empty == "zero" else _class_values(majority(sums), convention)
+    )
     return as_game(values.T, places, empty=nothing)
 
 
@@ -99,7 +113,9 @@ def worth_lines(row: Row, empty: Empty) -> list[dict[str, Any]]:
         "shapley": (list(letters), shapley(by_seed)),
         "interaction": (
             [f"{letters[a]} x {letters[b]}" for a, b in pairs],
-            np.stack([index[..., a, b] for a, b in pairs], -1) if pairs else np.empty((*by_seed.shape[:-1], 0)),
+            np.stack([index[..., a, b] for a, b in pairs], -1)
+            if pairs
+            else np.empty((*by_seed.shape[:-1], 0)),
         ),
         "expected": ([f"p={p:g}" for p in FAILURES], expected_score(by_seed, np.array(FAILURES))),
         "expected, all lost counts 0": (
@@ -112,7 +128,12 @@ def worth_lines(row: Row, empty: Empty) -> list[dict[str, Any]]:
         for number, name in enumerate(class_names(row)):
             for position, subject in enumerate(subjects):
                 seeds = values[:, number, position]
-                entry = {"measure": measure, "class": name, "subject": subject, "value": float(seeds.mean())}
+                entry = {
+                    "measure": measure,
+                    "class": name,
+                    "subject": subject,
+                    "value": float(seeds.mean()),
+                }
                 lines.append({**row.columns(), **entry, "std": deviation(seeds)})
     return lines
 
@@ -124,7 +145,9 @@ def shapley_table(rows: Sequence[Row], empty: Empty) -> pd.DataFrame:
     for row in rows:
         by_seed = row_games(row, empty)[:, 0]
         values, pairs = shapley(by_seed), interaction(by_seed)
-        line = {"method": row.label} | {letter: spread(values[:, m]) for m, letter in enumerate(letters)}
+        line = {"method": row.label} | {
+            letter: spread(values[:, m]) for m, letter in enumerate(letters)
+        }
         line["sum"] = spread(values.sum(-1))
         for a, b in combinations(range(len(letters)), 2):
             line[f"{letters[a]} x {letters[b]}"] = spread(pairs[:, a, b])
@@ -177,16 +200,21 @@ def write_worth(
     curve = [
         {**row.columns(), "p": f"{p:.2f}", "expected mIoU": f"{value:.4f}"}
         for row in rows
-        for p, value in zip(CURVE, expected_score(row_games(row, "zero")[:, 0].mean(0), CURVE), strict=True)
+        for p, value in zip(
+            CURVE, expected_score(row_games(row, "zero")[:, 0].mean(0), CURVE), strict=True
+        )
     ]
-    met = [crossing_table(members).assign(protocol=title) for title, members in sections(rows).items()]
+    met = [
+        crossing_table(members).assign(protocol=title) for title, members in sections(rows).items()
+    ]
     tables = {
         "csv": pd.DataFrame(line for row in rows for line in worth_lines(row, empty)),
         "curve.csv": pd.DataFrame(curve),
         "crossings.csv": pd.concat(met),
     }
     contents = {
-        name: table.to_csv(index=False, float_format="%.4f", lineterminator="\n") for name, table in tables.items()
+        name: table.to_csv(index=False, float_format="%.4f", lineterminator="\n")
+        for name, table in tables.items()
     }
     page = [*worth_page(data, rows, empty), *left_out_notes(left_out)]
     contents |= {"md": page_markdown(page), "tex": page_latex(page)}
@@ -201,7 +229,9 @@ def worth_page(data: str, rows: Sequence[Row], empty: Empty) -> list[Part]:
         parts += ["### When sensors fail", expected_table(members), EXPECTED_NOTE]
         met = crossing_table(members)
         if len(met):
-            shown = met.assign(p=met["p"].map("{:.4f}".format), **{MEAN: met[MEAN].map("{:.2f}".format)})
+            shown = met.assign(
+                p=met["p"].map("{:.4f}".format), **{MEAN: met[MEAN].map("{:.2f}".format)}
+            )
             parts += [shown, CROSSING_NOTE]
         elif len(members) > 1:
             parts.append("No two of these curves cross.")

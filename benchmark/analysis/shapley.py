@@ -49,7 +49,9 @@ def shapley(game: Floats) -> Floats:
         for others in _coalitions(count, {modality}):
             size = others.bit_count()
             weight = factorial(size) * factorial(count - size - 1) / factorial(count)
-            result[..., modality] += weight * (game[..., others | 1 << modality] - game[..., others])
+            result[..., modality] += weight * (
+                game[..., others | 1 << modality] - game[..., others]
+            )
     return result
 
 
@@ -67,7 +69,9 @@ def interaction(game: Floats) -> Floats:
             size = others.bit_count()
             weight = factorial(size) * factorial(count - size - 2) / factorial(count - 1)
             both, one, other = others | 1 << a | 1 << b, others | 1 << a, others | 1 << b
-            value += weight * (game[..., both] - game[..., one] - game[..., other] + game[..., others])
+            value += weight * (
+                game[..., both] - game[..., one] - game[..., other] + game[..., others]
+            )
         result[..., a, b] = result[..., b, a] = value
     return result
 
@@ -106,7 +110,10 @@ def numerator(game: Floats) -> Floats:
     """
     count = players(game)
     sizes = range(1, count + 1)
-    basis = [polynomial.polymul(polynomial.polypow([1, -1], size - 1), [0] * (count - size) + [1]) for size in sizes]
+    basis = [
+        polynomial.polymul(polynomial.polypow([1, -1], size - 1), [0] * (count - size) + [1])
+        for size in sizes
+    ]
     members = [[mask for mask in range(2**count) if mask.bit_count() == size] for size in sizes]
     sums = np.stack([game[..., same].sum(-1) for same in members], -1)
     return np.asarray(sums @ np.array(basis))
@@ -128,8 +135,14 @@ def crossings(first: Floats, second: Floats, tolerance: float = 1e-9) -> list[fl
         return []
     trimmed = polynomial.polytrim(difference / scale, tolerance)
     roots = polynomial.polyroots(trimmed)
-    inside = sorted(float(root.real) for root in roots if abs(root.imag) < 1e-6 and 1e-9 < root.real < 1 - 1e-9)
+    inside = sorted(
+        float(root.real) for root in roots if abs(root.imag) < 1e-6 and 1e-9 < root.real < 1 - 1e-9
+    )
     edges = [0.0, *inside, 1.0]
     middles = [(low + high) / 2 for low, high in zip(edges[:-1], edges[1:], strict=True)]
     signs = np.sign(polynomial.polyval(np.array(middles), trimmed))
-    return [root for root, before, after in zip(inside, signs[:-1], signs[1:], strict=True) if before * after < 0]
+    return [
+        root
+        for root, before, after in zip(inside, signs[:-1], signs[1:], strict=True)
+        if before * after < 0
+    ]

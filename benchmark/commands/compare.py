@@ -15,10 +15,17 @@ from usererror import UserError
 def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     """Compare the named methods, or all, of one dataset, or of all that have records."""
     if arguments.samples < 100:
-        raise UserError(f"--samples {arguments.samples} is too few for an interval; use at least 100.")
+        raise UserError(
+            f"--samples {arguments.samples} is too few for an interval; use at least 100."
+        )
     if not 0 < arguments.level < 100:
-        raise UserError(f"--level {arguments.level:g} is no percentage of an interval; use one such as 95.")
-    out, wanted = Path(arguments.out).expanduser(), [word for word in arguments.methods.split(",") if word]
+        raise UserError(
+            f"--level {arguments.level:g} is no percentage of an interval; use one such as 95."
+        )
+    out, wanted = (
+        Path(arguments.out).expanduser(),
+        [word for word in arguments.methods.split(",") if word],
+    )
     for data, choice in chosen_records(Path(arguments.runs).expanduser(), arguments.data).items():
         rows, left_out = rows_of(choice.records), list(choice.left_out)
         if wanted:
@@ -27,7 +34,9 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         for title, members in sections(rows).items():
             lines = compare(members, arguments.samples, arguments.level, arguments.seed, left_out)
             if lines.empty:
-                print(f"Nothing to compare under {data}, {title}: fewer than two methods have counts per scene.")
+                print(
+                    f"Nothing to compare under {data}, {title}: fewer than two methods have counts per scene."
+                )
                 continue
             tables.append(lines.assign(protocol=title))
             print_summary(f"{data}, {title}", lines)

@@ -30,6 +30,8 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         raise UserError(EXTRA) from error
     project = arguments.project or os.environ.get("WANDB_PROJECT") or choices.WANDB_PROJECT
     entity = told(entity_of_user, arguments.entity or os.environ.get("WANDB_ENTITY", ""))
-    records = chosen_records(Path(arguments.runs).expanduser(), arguments.data)[arguments.data].records
+    records = chosen_records(Path(arguments.runs).expanduser(), arguments.data)[
+        arguments.data
+    ].records
     letters = max((record.manifest["modalities"] for record in records), key=len)
     print(f"Dashboard: {told(save, workspace(project, entity, arguments.data, letters))}")

@@ -36,7 +36,9 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         copy=arguments.copy,
         workers=arguments.workers or None,
     )
-    print(f"Complete: {imported.root}, {len(imported.scenes)} scenes, fingerprint {imported.fingerprint[:12]}")
+    print(
+        f"Complete: {imported.root}, {len(imported.scenes)} scenes, fingerprint {imported.fingerprint[:12]}"
+    )
 
 
 def verify(store: object) -> None:

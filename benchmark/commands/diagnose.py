@@ -25,7 +25,9 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
 
     run_dir = Path(arguments.run).expanduser()
     if arguments.points < 2:
-        raise UserError(f"--points {arguments.points}: a class needs two points or more to have neighbours.")
+        raise UserError(
+            f"--points {arguments.points}: a class needs two points or more to have neighbours."
+        )
     cli = load_run(run_dir)
     cli.model.to(cli.trainer.strategy.root_device)
     scenes = complete(cli, test_scenes(cli, [name for name in arguments.scenes.split(",") if name]))
@@ -38,8 +40,16 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     if inside.draws:
         tables["sampling"] = sampling(cli, track)
     if not tables:
-        raise UserError(f"{cli.cell.variant} shows nothing of what the diagnostics look at (docs/diagnose.md).")
-    write_texts(out, {f"{name}.csv": table.to_csv(index=False, lineterminator="\n") for name, table in tables.items()})
+        raise UserError(
+            f"{cli.cell.variant} shows nothing of what the diagnostics look at (docs/diagnose.md)."
+        )
+    write_texts(
+        out,
+        {
+            f"{name}.csv": table.to_csv(index=False, lineterminator="\n")
+            for name, table in tables.items()
+        },
+    )
     draw(cli, tables, inside.maps, out)
     if lacking := [f"{name} ({need})" for name, need in NEEDS.items() if name not in tables]:
         print(f"{cli.cell.variant} lacks {', '.join(lacking)}.")

@@ -22,7 +22,9 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         raise UserError(f"There is no checkpoint {checkpoint}.")
     trained = trained_request(checkpoint)
     if arguments.method and arguments.method != trained["method"]:
-        raise UserError(f"{checkpoint} is of method {trained['method']!r}, not {arguments.method!r}.")
+        raise UserError(
+            f"{checkpoint} is of method {trained['method']!r}, not {arguments.method!r}."
+        )
     wanted = argparse.Namespace(
         **{key: trained[key] for key in ("method", "seed", "backbone", "logger")},
         data=arguments.data or trained["data"],
@@ -30,12 +32,20 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         runs=arguments.runs,
         store=arguments.store,
     )
-    same = (wanted.data, wanted.protocol, list(overrides)) == (trained["data"], trained["protocol"], [])
+    same = (wanted.data, wanted.protocol, list(overrides)) == (
+        trained["data"],
+        trained["protocol"],
+        [],
+    )
     request = checked_request(wanted, [*trained["overrides"], *model_words(trained), *overrides])
     from benchmark.experiment.lightning_cli import build
 
     run_dir = checkpoint.resolve().parent.parent
-    out = Path(arguments.out).expanduser() if arguments.out else run_dir / "evaluations" / checkpoint.stem
+    out = (
+        Path(arguments.out).expanduser()
+        if arguments.out
+        else run_dir / "evaluations" / checkpoint.stem
+    )
     cli = build(request, run_dir=out)
     result = test(cli, checkpoint)
     if cli.trainer.is_global_zero:
@@ -53,5 +63,7 @@ def print_scores(cli: Any, result: Any) -> None:
     convention = convention_of(cli.datamodule, cli.config_init.evaluation.absent)
     scores = result.scores(convention, scored_regions(cli.datamodule))
     for name, entry in scores.items():
-        print(f"{name:12} mIoU {100 * entry.miou:6.2f}  mF1 {100 * entry.mf1:6.2f}  OA {100 * entry.oa:6.2f}")
+        print(
+            f"{name:12} mIoU {100 * entry.miou:6.2f}  mF1 {100 * entry.mf1:6.2f}  OA {100 * entry.oa:6.2f}"
+        )
     print("  ".join(f"{name} {100 * value:.2f}" for name, value in headline(scores).items()))

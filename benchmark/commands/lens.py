@@ -16,8 +16,12 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     """Write the lenses of one dataset, or of all that have records, and print Average."""
     out = Path(arguments.out).expanduser()
     for data, choice in chosen_records(Path(arguments.runs).expanduser(), arguments.data).items():
-        tables = {title: lens_table(rows) for title, rows in sections(rows_of(choice.records)).items()}
+        tables = {
+            title: lens_table(rows) for title, rows in sections(rows_of(choice.records)).items()
+        }
         paths = write_lenses(out, data, tables, choice.left_out)
         for title, table in tables.items():
-            print_display(f"{data}, {title}: Average under each convention", shown(table, "Average"))
+            print_display(
+                f"{data}, {title}: Average under each convention", shown(table, "Average")
+            )
         print("Lenses: " + ", ".join(str(path) for path in paths))

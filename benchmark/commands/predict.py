@@ -14,7 +14,15 @@ from usererror import UserError
 
 if TYPE_CHECKING:
     pass
-from benchmark.maps.predict import CACHE_BYTES, changed, class_ids, default_stride, predicted, shares, shifts
+from benchmark.maps.predict import (
+    CACHE_BYTES,
+    changed,
+    class_ids,
+    default_stride,
+    predicted,
+    shares,
+    shifts,
+)
 
 
 def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
@@ -45,7 +53,9 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         open_scene(files, inputs.modalities, not arguments.ignore_nodata) as (rasters, grid),
         open_maps(out, grid, inputs.classes, inputs.outputs, second, tags) as maps,
     ):
-        print(f"{trained.variant} trained on {trained.data}, {subset} of {'+'.join(inputs.letters.values())}")
+        print(
+            f"{trained.variant} trained on {trained.data}, {subset} of {'+'.join(inputs.letters.values())}"
+        )
         number = sum(len(places) for _, places in strips(grid.height, grid.width, window, stride))
         size = f"{grid.height} x {grid.width} px, {number} windows of {window} px every {stride}"
         print(f"{size}, {trained.model.device}; a larger --stride is faster")
@@ -55,12 +65,16 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
             counts += np.bincount(ids.ravel(), minlength=256)
             maps.write(row, col, ids)
             if second:
-                maps.write_probabilities(row, col, means if inputs.stitching == "probabilities" else means.softmax(0))
+                maps.write_probabilities(
+                    row, col, means if inputs.stitching == "probabilities" else means.softmax(0)
+                )
         if arguments.check_seams:
             for shift in shifts(stride):
                 moved = predicted(trained, rasters, grid, window, stride, shift)
                 share = 100 * changed(moved, inputs.outputs, maps) / (grid.height * grid.width)
-                print(f"windows moved by {shift[0]} rows, {shift[1]} columns: {share:.3f} % of the labels change")
+                print(
+                    f"windows moved by {shift[0]} rows, {shift[1]} columns: {share:.3f} % of the labels change"
+                )
     print(shares(counts, {entry.id: entry.name for entry in inputs.classes}))
     print(f"Map: {out}" + (f"\nProbabilities: {second}" if second else ""))
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9:.2f} GB")

@@ -13,7 +13,16 @@ from benchmark import choices
 
 if TYPE_CHECKING:
     pass
-from benchmark.profiling.profile import COUNTED, TIMED, check_names, counted, report, row, setting, timing_row
+from benchmark.profiling.profile import (
+    COUNTED,
+    TIMED,
+    check_names,
+    counted,
+    report,
+    row,
+    setting,
+    timing_row,
+)
 
 
 def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:

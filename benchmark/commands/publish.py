@@ -14,7 +14,9 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     """Check the record, then copy manifest and summary."""
     source = Path(arguments.run).expanduser() / "record"
     manifest = read_record(source).manifest
-    name = "-".join(str(manifest[key]) for key in ("variant", "backbone")) + f"-seed{manifest['seed']}"
+    name = (
+        "-".join(str(manifest[key]) for key in ("variant", "backbone")) + f"-seed{manifest['seed']}"
+    )
     target = PUBLISHED / manifest["data"] / f"{name}-{manifest['identity'][:8]}"
     publish_record(source, target)
     print(f"Published: {target}")

@@ -34,13 +34,17 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     wanted = [name for name in arguments.scenes.split(",") if name]
     scenes = named_scenes(store, wanted) if wanted else chosen_scenes(store, split, arguments.rows)
     if not 0 <= arguments.blend <= 1:
-        raise UserError(f"--blend is {arguments.blend:g}; give the label's part in the mixture, 0 (no mixture) to 1.")
+        raise UserError(
+            f"--blend is {arguments.blend:g}; give the label's part in the mixture, 0 (no mixture) to 1."
+        )
     out = Path(arguments.out).expanduser() if arguments.out else store.root / "contact_sheet.png"
     if out.suffix.lower() != ".png":
         raise UserError(f"{out} is no name of a PNG file: let OUT end in .png.")
     shares = all_shares(store, split)
     if not shares[store.labels[0]]:
-        raise UserError(f"No imported scene of {store.name} takes part in {split}: name another column with --split.")
+        raise UserError(
+            f"No imported scene of {store.name} takes part in {split}: name another column with --split."
+        )
     statistics = training_statistics(store, split)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -49,6 +53,8 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
 
         save(store, split, scenes, shares[store.labels[0]], statistics, out, arguments.blend)
     except PermissionError as error:
-        raise UserError(f"{out} cannot be written ({error.strerror}): name another place with OUT=.") from error
+        raise UserError(
+            f"{out} cannot be written ({error.strerror}): name another place with OUT=."
+        ) from error
     print("\n".join(summary(store, split, shares[store.labels[0]])))
     print(f"Contact sheet: {out}; beside it: class_shares.csv, statistics.csv")

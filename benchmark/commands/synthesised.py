@@ -32,11 +32,19 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     for scene in track(scenes, description="painting"):
         paintings = paint(cli, corner(scene))
         if not paintings and len(present_modalities(cli, scene)) > 1:
-            raise UserError(f"{cli.cell.variant} paints no missing modality; methods of the GEMMNet family do.")
+            raise UserError(
+                f"{cli.cell.variant} paints no missing modality; methods of the GEMMNet family do."
+            )
         out.mkdir(parents=True, exist_ok=True)
         draw(cli, scene, paintings, out / f"{file_stem(scene.id)}.png")
         rows += [
-            (scene.id, entry.missing, subset_name(entry.source, cli.datamodule.letters), entry.l1, entry.psnr)
+            (
+                scene.id,
+                entry.missing,
+                subset_name(entry.source, cli.datamodule.letters),
+                entry.l1,
+                entry.psnr,
+            )
             for entry in paintings
         ]
     with (out / SCORES).open("w", newline="", encoding="utf-8") as file:
@@ -46,5 +54,7 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     for missing, source in dict.fromkeys(row[1:3] for row in rows):
         found = np.array([row[3:] for row in rows if row[1:3] == (missing, source)])
         l1, psnr = found.mean(0)
-        print(f"{missing} from {source}: L1 {l1:.3f} standard deviations, PSNR {psnr:.2f} dB, {len(found)} scenes")
+        print(
+            f"{missing} from {source}: L1 {l1:.3f} standard deviations, PSNR {psnr:.2f} dB, {len(found)} scenes"
+        )
     print(f"Pictures and {SCORES}: {out}")

@@ -27,7 +27,9 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     paths = write_tables(out, tables)
     measured = sum(bool(row.measured) for table in tables for row in table.rows)
     rows = sum(bool(row.cells) for table in tables for row in table.rows)
-    print(f"Tables: {len(tables)} in {out}, {len(paths)} files; {measured} of {rows} rows have been measured.")
+    print(
+        f"Tables: {len(tables)} in {out}, {len(paths)} files; {measured} of {rows} rows have been measured."
+    )
 
 
 def write_tables(directory: Path, tables: Sequence[Table]) -> list[Path]:
@@ -39,5 +41,9 @@ def write_tables(directory: Path, tables: Sequence[Table]) -> list[Path]:
     from benchmark.papers.render import as_csv, as_latex, as_markdown
 
     formats = {"csv": as_csv, "md": as_markdown, "tex": as_latex}
-    contents = {f"{table.stem}.{suffix}": form(table) for table in tables for suffix, form in formats.items()}
+    contents = {
+        f"{table.stem}.{suffix}": form(table)
+        for table in tables
+        for suffix, form in formats.items()
+    }
     return write_texts(directory, contents)

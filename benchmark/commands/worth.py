@@ -6,7 +6,12 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmark.analysis.sensor_value import complete_rows, expected_table, shapley_table, write_worth
+from benchmark.analysis.sensor_value import (
+    complete_rows,
+    expected_table,
+    shapley_table,
+    write_worth,
+)
 from benchmark.formats.terminal import print_display
 from benchmark.records.groups import rows_of, sections
 from benchmark.records.selection import chosen_records
@@ -22,6 +27,9 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
             continue
         paths = write_worth(out, data, rows, arguments.empty, left_out)
         for title, members in sections(rows).items():
-            print_display(f"{data}, {title}: Shapley values of mIoU in points", shapley_table(members, arguments.empty))
+            print_display(
+                f"{data}, {title}: Shapley values of mIoU in points",
+                shapley_table(members, arguments.empty),
+            )
             print_display(f"{data}, {title}: expected mIoU in per cent", expected_table(members))
         print("Worth: " + ", ".join(str(path) for path in paths))

@@ -12,7 +12,13 @@ import torch
 from torch import Tensor
 
 from benchmark.evaluation.confusion_counter import Place, SceneCounter, Stitching, block_grid
-from benchmark.evaluation.protocol import convention_of, datamodule_of, inside, regions_of, scored_regions
+from benchmark.evaluation.protocol import (
+    convention_of,
+    datamodule_of,
+    inside,
+    regions_of,
+    scored_regions,
+)
 from benchmark.metrics.confusion import Absent
 from benchmark.metrics.result import EvaluationResult, headline
 from benchmark.metrics.subsets import modality_subsets, subset_name
@@ -49,7 +55,9 @@ class MissingModalityEvaluation(L.Callback):
         block: approximate side in pixels of the blocks that are counted apart (for intervals).
     """
 
-    def __init__(self, stitching: Stitching = "logits", absent: Absent = "exclude", block: int = 1000) -> None:
+    def __init__(
+        self, stitching: Stitching = "logits", absent: Absent = "exclude", block: int = 1000
+    ) -> None:
         self.stitching, self.absent, self.block = stitching, absent, block
         self.result: EvaluationResult | None = None
         self._pass: _Pass | None = None
@@ -63,12 +71,24 @@ class MissingModalityEvaluation(L.Callback):
         self._start(trainer, "test")
 
     def on_validation_batch_end(  # noqa: D102
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, *args: Any, **kwargs: Any
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        *args: Any,
+        **kwargs: Any,
     ) -> None:
         self._score_batch(trainer, pl_module, outputs, batch)
 
     def on_test_batch_end(  # noqa: D102
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, *args: Any, **kwargs: Any
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        *args: Any,
+        **kwargs: Any,
     ) -> None:
         self._score_batch(trainer, pl_module, outputs, batch)
 
@@ -85,7 +105,9 @@ class MissingModalityEvaluation(L.Callback):
         windows = data.evaluation_windows(part)
         places: list[list[Place]] = [[] for _ in windows.scenes]
         for number, window in zip(windows.scene_of_index, windows.places, strict=True):
-            places[number].append(inside(window, windows.scenes[number].height, windows.scenes[number].width))
+            places[number].append(
+                inside(window, windows.scenes[number].height, windows.scenes[number].width)
+            )
         self._pass = _Pass(part, windows, places)
 
     def _counter(self, trainer: L.Trainer, number: int, device: torch.device) -> SceneCounter:
@@ -107,7 +129,11 @@ class MissingModalityEvaluation(L.Callback):
         return self._pass.counters[number]
 
     def _score_batch(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Mapping[str, Any], batch: Mapping[str, Any]
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Mapping[str, Any],
+        batch: Mapping[str, Any],
     ) -> None:
         assert self._pass is not None and isinstance(pl_module, AnyModalitySegmenter)
         mask, region, encoded = batch["mask"], batch["region"], outputs["encoded"]
@@ -117,17 +143,23 @@ class MissingModalityEvaluation(L.Callback):
         places = [tuple(window) for window in batch["window"].tolist()]
         for number, positions in members.items():
             self._counter(trainer, number, mask.device).prepare(
-                [places[p] for p in positions], [mask[p] for p in positions], [region[p] for p in positions]
+                [places[p] for p in positions],
+                [mask[p] for p in positions],
+                [region[p] for p in positions],
             )
         size = (mask.shape[-2], mask.shape[-1])
-        for subset_number, subset in enumerate(modality_subsets(list(datamodule_of(trainer).modalities))):
+        for subset_number, subset in enumerate(
+            modality_subsets(list(datamodule_of(trainer).modalities))
+        ):
             if any(name not in encoded for name in subset):
                 continue  # the scenes of this batch really lack a modality; `scored` says so
             with trainer.precision_plugin.val_step_context():
                 logits = pl_module.decode({name: encoded[name] for name in subset}, size)
             for number, positions in members.items():
                 for position in positions:
-                    self._pass.counters[number].add(subset_number, places[position], logits[position])
+                    self._pass.counters[number].add(
+                        subset_number, places[position], logits[position]
+                    )
         for number, positions in members.items():
             if self._pass.counters[number].done([places[p] for p in positions]):
                 self._pass.finished[number] = self._pass.counters.pop(number).result()
@@ -143,7 +175,9 @@ class MissingModalityEvaluation(L.Callback):
         for name, entry in scores.items():
             pl_module.log(f"{current.part}/miou/{name}", entry.miou)
 
-    def _gather(self, trainer: L.Trainer, data: SceneDataModule, current: _Pass) -> EvaluationResult:
+    def _gather(
+        self, trainer: L.Trainer, data: SceneDataModule, current: _Pass
+    ) -> EvaluationResult:
         """Sum the ranks' counts; a rank holds zeros for scenes it did not see."""
         subsets, regions = modality_subsets(list(data.modalities)), regions_of(current.windows)
         device = trainer.strategy.root_device
@@ -153,7 +187,11 @@ class MissingModalityEvaluation(L.Callback):
             if mine is None:
                 blocks = block_grid(scene.height, scene.width, self.block)
                 mine = torch.zeros(
-                    len(subsets), blocks[0] * blocks[1], len(regions), len(data.store.classes), data.num_classes
+                    len(subsets),
+                    blocks[0] * blocks[1],
+                    len(regions),
+                    len(data.store.classes),
+                    data.num_classes,
                 ).long()
             counts.append(mine)
         if trainer.world_size > 1:
@@ -177,6 +215,9 @@ class MissingModalityEvaluation(L.Callback):
             labels=tuple(entry.name for entry in data.store.classes),
             counts=[entry.numpy() for entry in counts],
             scored=np.array(
-                [[all(data.rasters[name] in scene.paths for name in subset) for scene in scenes] for subset in subsets]
+                [
+                    [all(data.rasters[name] in scene.paths for name in subset) for scene in scenes]
+                    for subset in subsets
+                ]
             ),
         )

@@ -50,7 +50,12 @@ class SceneCounter:
         device: torch.device | str = "cpu",
     ) -> None:
         self.height, self.width, self.subsets, self.stitching = height, width, subsets, stitching
-        self.regions, self.labels, self.outputs, self.device = regions, labels, outputs, torch.device(device)
+        self.regions, self.labels, self.outputs, self.device = (
+            regions,
+            labels,
+            outputs,
+            torch.device(device),
+        )
         self.blocks = block_grid(height, width, block)
         self.remaining = len(places)
         self.disjoint = sum(place[2] * place[3] for place in places) == height * width
@@ -61,7 +66,9 @@ class SceneCounter:
         self.base = RowBand((1,), width, fill=-1, dtype=torch.int64, device=self.device)
         self._window_base: dict[Place, Tensor] = {}
 
-    def prepare(self, places: Sequence[Place], masks: Sequence[Tensor], regions: Sequence[Tensor]) -> None:
+    def prepare(
+        self, places: Sequence[Place], masks: Sequence[Tensor], regions: Sequence[Tensor]
+    ) -> None:
         """Announce the next windows, in order: rows above them are final and are counted now.
 
         Args:
@@ -101,7 +108,9 @@ class SceneCounter:
     def result(self) -> Tensor:
         """int64 subsets x blocks x regions x labels x outputs on the CPU."""
         blocks = self.blocks[0] * self.blocks[1]
-        return self.counts.cpu().reshape(self.subsets, blocks, self.regions, self.labels, self.outputs)
+        return self.counts.cpu().reshape(
+            self.subsets, blocks, self.regions, self.labels, self.outputs
+        )
 
     def _base_index(self, place: Place, mask: Tensor, region: Tensor) -> Tensor:
         """Bin of output 0 for every pixel of the window; -1 where the label is ignored."""
@@ -128,6 +137,8 @@ class SceneCounter:
         if final <= 0:
             return
         for subset in self.seen:
-            self._count(subset, self.base.values[0, :final], self.sums.values[subset, :, :final].argmax(0))
+            self._count(
+                subset, self.base.values[0, :final], self.sums.values[subset, :, :final].argmax(0)
+            )
         self.sums.drop(row)
         self.base.drop(row)

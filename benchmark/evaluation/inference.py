@@ -63,14 +63,18 @@ def windows_of(
     from datamodules.loading.datasets import EvaluationWindows, collate
 
     data = cli.datamodule
-    windows = EvaluationWindows([scene], data.layers, data.train_label, None, data.window, stride or data.stride)
+    windows = EvaluationWindows(
+        [scene], data.layers, data.train_label, None, data.window, stride or data.stride
+    )
     for index in range(len(windows)):
         batch = collate([windows[0, index]], present_modalities(cli, scene))
         row, col, rows, cols = batch["window"][0].tolist()
         yield batch, (slice(row, row + rows), slice(col, col + cols))
 
 
-def predictions(cli: BenchCLI, scene: Scene, subsets: Sequence[tuple[str, ...]] = ()) -> tuple[dict[str, Array], Array]:
+def predictions(
+    cli: BenchCLI, scene: Scene, subsets: Sequence[tuple[str, ...]] = ()
+) -> tuple[dict[str, Array], Array]:
     """({subset: predicted label ids H x W}, true label ids H x W) of a scene; by default for all of its subsets."""
     import torch
 
@@ -82,12 +86,18 @@ def predictions(cli: BenchCLI, scene: Scene, subsets: Sequence[tuple[str, ...]] 
         for batch, here in windows_of(cli, scene):
             rows, cols = (part.stop - part.start for part in here)
             truth[here] = batch["mask"][0, :rows, :cols].numpy()
-            encoded = cli.model.encode({name: image.to(like) for name, image in batch["image"].items()})
+            encoded = cli.model.encode(
+                {name: image.to(like) for name, image in batch["image"].items()}
+            )
             for number, subset in enumerate(subsets):
-                logits = cli.model.decode({name: encoded[name] for name in subset}, batch["mask"].shape[-2:])
+                logits = cli.model.decode(
+                    {name: encoded[name] for name in subset}, batch["mask"].shape[-2:]
+                )
                 sums[(number, slice(None), *here)] += logits[0, :, :rows, :cols].cpu()
     ids = np.asarray(data.outputs, np.uint8)[_argmax(sums)]
-    return {subset_name(subset, data.letters): ids[number] for number, subset in enumerate(subsets)}, truth
+    return {
+        subset_name(subset, data.letters): ids[number] for number, subset in enumerate(subsets)
+    }, truth
 
 
 def _argmax(sums: torch.Tensor) -> Array:
@@ -101,7 +111,9 @@ def modality_picture(cli: BenchCLI, scene: Scene, name: str, height: int, width:
 
     modality = cli.datamodule.modalities[name]
     path = scene.paths[cli.datamodule.rasters[name]]
-    return picture(RasterReader().read(path, Window(0, 0, height, width), modality.channels), modality).image
+    return picture(
+        RasterReader().read(path, Window(0, 0, height, width), modality.channels), modality
+    ).image
 
 
 FEW = 3  # scenes, evenly spread over the test scenes in their order: the same for every method

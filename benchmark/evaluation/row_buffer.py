@@ -20,7 +20,9 @@ class RowBand:
         options: `dtype` and `device`.
     """
 
-    def __init__(self, leading: tuple[int, ...], width: int, fill: float = 0, **options: Any) -> None:
+    def __init__(
+        self, leading: tuple[int, ...], width: int, fill: float = 0, **options: Any
+    ) -> None:
         self.fill, self.top = fill, 0
         self.values = torch.zeros(*leading, 0, width, **options)
 

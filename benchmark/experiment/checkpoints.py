@@ -27,7 +27,9 @@ def selected_checkpoint(run_dir: Path, rule: str) -> tuple[Path, str]:
     if rule == "best" and (directory / "best.ckpt").exists():
         return directory / "best.ckpt", "best"
     if not (directory / "last.ckpt").exists():
-        raise UserError(f"{directory} has no checkpoint; training ended before its first epoch did.")
+        raise UserError(
+            f"{directory} has no checkpoint; training ended before its first epoch did."
+        )
     return directory / "last.ckpt", "last"
 
 
@@ -50,7 +52,9 @@ def load_state(model: AnyModalitySegmenter, checkpoint: Path, name: str) -> None
         content = torch.load(checkpoint, map_location="cpu", weights_only=True)
         state = content["state_dict"]
     except (OSError, RuntimeError, pickle.UnpicklingError, KeyError, EOFError) as error:
-        raise UserError(f"{checkpoint} cannot be read as a checkpoint: {str(error).splitlines()[0]}") from error
+        raise UserError(
+            f"{checkpoint} cannot be read as a checkpoint: {str(error).splitlines()[0]}"
+        ) from error
     try:
         model.load_state_dict(state)
     except RuntimeError as error:

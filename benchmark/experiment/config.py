@@ -21,7 +21,9 @@ def config_files(method: str, data: str, protocol: str) -> list[Path]:
     refined = [f"{stem}.{suffix}" for suffix in (scale, data) for stem in stems]
     files = [CONFIGS / "base.yaml", data_file, CONFIGS / "protocol" / f"{protocol}.yaml"]
     files += [CONFIGS / "method" / f"{stem}.yaml" for stem in stems]
-    return files + [path for stem in refined if (path := CONFIGS / "method" / f"{stem}.yaml").exists()]
+    return files + [
+        path for stem in refined if (path := CONFIGS / "method" / f"{stem}.yaml").exists()
+    ]
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -61,7 +61,9 @@ def identity(config: Mapping[str, Any], fingerprint: str) -> tuple[str, str]:
     content = json.loads(json.dumps(config, default=str))
     content.pop("config", None)
     content["cell"].pop("control", None)
-    content["trainer"] = {k: v for k, v in content["trainer"].items() if k not in IRRELEVANT_TRAINER}
+    content["trainer"] = {
+        k: v for k, v in content["trainer"].items() if k not in IRRELEVANT_TRAINER
+    }
     data = content["data"]["init_args"]
     content["data"]["init_args"] = {k: v for k, v in data.items() if k not in IRRELEVANT_DATA}
     content["fingerprint"] = fingerprint
@@ -87,10 +89,15 @@ def git_state() -> dict[str, Any]:
     """Commit, and whether the tree differs from it (results apart); empty outside a checkout."""
 
     def git(*words: str) -> str:
-        return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(
+            ["git", *words], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout.strip()
 
     try:
-        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--", ".", ":!results"))}
+        return {
+            "commit": git("rev-parse", "HEAD"),
+            "dirty": bool(git("status", "--porcelain", "--", ".", ":!results")),
+        }
     except (OSError, subprocess.CalledProcessError):
         return {}
 
@@ -100,6 +107,8 @@ def package_versions() -> dict[str, str]:
     return {name: metadata.version(name) for name in PACKAGES}
 
 
-def run_directory(runs: Path, data: str, variant: str, backbone: str, seed: int, identity_hash: str) -> Path:
+def run_directory(
+    runs: Path, data: str, variant: str, backbone: str, seed: int, identity_hash: str
+) -> Path:
     """Where a cell lives; readable names first, the identity last."""
     return runs / data / variant / f"{backbone}-seed{seed}-{identity_hash[:8]}"

@@ -52,8 +52,12 @@ class BenchCLI(LightningCLI):
         for part in ("model", "data"):
             parser.link_arguments("seed_everything", f"{part}.init_args.seed")
         parser.link_arguments("data.channels", "model.init_args.modalities", apply_on="instantiate")
-        parser.link_arguments("data.num_classes", "model.init_args.num_classes", apply_on="instantiate")
-        parser.link_arguments("data.ignore_index", "model.init_args.ignore_index", apply_on="instantiate")
+        parser.link_arguments(
+            "data.num_classes", "model.init_args.num_classes", apply_on="instantiate"
+        )
+        parser.link_arguments(
+            "data.ignore_index", "model.init_args.ignore_index", apply_on="instantiate"
+        )
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """Name the cell, then build the trainer with its directory, loggers and checkpoints."""
@@ -93,13 +97,19 @@ class BenchCLI(LightningCLI):
         }
         # unmonitored and every epoch: a monitored one with `save_last` can leave `last` at epoch 0
         callbacks: list[L.Callback] = [
-            ModelCheckpoint(filename=LAST, every_n_epochs=1, save_on_train_epoch_end=True, **common),
+            ModelCheckpoint(
+                filename=LAST, every_n_epochs=1, save_on_train_epoch_end=True, **common
+            ),
         ]
         if self.config.trainer.enable_progress_bar is not False:
             callbacks.append(TQDMProgressBar(refresh_rate=5))
         if self.cell.selection == BEST:
             monitor = ModelCheckpoint(
-                filename=BEST, monitor="val/average_miou", mode="max", save_on_train_epoch_end=False, **common
+                filename=BEST,
+                monitor="val/average_miou",
+                mode="max",
+                save_on_train_epoch_end=False,
+                **common,
             )
             callbacks.append(monitor)
         if self.request.logger == "wandb":
@@ -119,7 +129,9 @@ class BenchCLI(LightningCLI):
         import wandb
 
         (self.run_dir / "wandb").mkdir(parents=True, exist_ok=True)
-        mode = os.environ.get("WANDB_MODE") or ("online" if wandb.login(prompt=False) else "offline")
+        mode = os.environ.get("WANDB_MODE") or (
+            "online" if wandb.login(prompt=False) else "offline"
+        )
         return WandbLogger(
             project=os.environ.get("WANDB_PROJECT", WANDB_PROJECT),
             name=f"{self.request.data}/{self.cell.variant}/{self.backbone}/seed{self.seed}",
@@ -200,7 +212,13 @@ def mistake_behind(error: BaseException) -> UserError | None:
         cause = cause.__cause__ or cause.__context__
     if not isinstance(error, argparse.ArgumentError):
         return None
-    noise = ("Does not validate", "Subtypes:", "Errors:", "- Expected a <class 'NoneType'>", "Given value type:")
+    noise = (
+        "Does not validate",
+        "Subtypes:",
+        "Errors:",
+        "- Expected a <class 'NoneType'>",
+        "Given value type:",
+    )
     lines = [line.strip() for line in str(error).splitlines()]
     kept = [line for line in lines if not line.startswith((*noise, "Given value: NestedArg"))]
     return UserError(f"The configuration does not parse: {' '.join(kept)}")

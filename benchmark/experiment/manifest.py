@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from benchmark.experiment.lightning_cli import BenchCLI
 
 
-def manifest(cli: BenchCLI, checkpoint: Path, selected: str, steps: int, durations: dict[str, float]) -> dict[str, Any]:
+def manifest(
+    cli: BenchCLI, checkpoint: Path, selected: str, steps: int, durations: dict[str, float]
+) -> dict[str, Any]:
     """Everything a reader of the numbers may ask about the run; no paths outside the run directory."""
     import torch
 
@@ -53,7 +55,10 @@ def manifest(cli: BenchCLI, checkpoint: Path, selected: str, steps: int, duratio
             "stitching": evaluation.stitching,
             "absent": evaluation.absent,
         },
-        "convention": {**asdict(convention_of(data, evaluation.absent)), "regions": scored_regions(data)},
+        "convention": {
+            **asdict(convention_of(data, evaluation.absent)),
+            "regions": scored_regions(data),
+        },
         "modalities": data.letters,
         "classes": [entry.name for entry in data.store.classes],
         "fingerprint": data.store.fingerprint,
@@ -80,5 +85,8 @@ def _model_hparams(cli: BenchCLI) -> dict[str, Any]:
 
 
 def _without_paths(resolved: dict[str, Any]) -> dict[str, Any]:
-    data = {**resolved["data"], "init_args": {k: v for k, v in resolved["data"]["init_args"].items() if k != "store"}}
+    data = {
+        **resolved["data"],
+        "init_args": {k: v for k, v in resolved["data"]["init_args"].items() if k != "store"},
+    }
     return {**{k: v for k, v in resolved.items() if k != "config"}, "data": data}

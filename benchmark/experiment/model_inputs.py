@@ -50,8 +50,12 @@ class Inputs:
         """What a datamodule reads."""
         from datamodules.loading.inference_rasters import Expected
 
-        modalities = {layer.name: Expected.of(layer, data.modalities[layer.name]) for layer in data.layers}
-        return cls(modalities, list(data.store.classes), data.outputs, data.window, data.stride, stitching)
+        modalities = {
+            layer.name: Expected.of(layer, data.modalities[layer.name]) for layer in data.layers
+        }
+        return cls(
+            modalities, list(data.store.classes), data.outputs, data.window, data.stride, stitching
+        )
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
@@ -66,6 +70,14 @@ class Inputs:
         """Inverse of `to_json`; KeyError or TypeError for anything else."""
         from datamodules.loading.inference_rasters import Expected
 
-        classes = [SceneClass(**{**entry, "color": tuple(entry["color"])}) for entry in content["classes"]]
-        modalities = {name: Expected.from_json(entry) for name, entry in content["modalities"].items()}
-        return cls(modalities, classes, *(content[key] for key in ("outputs", "window", "stride", "stitching")))
+        classes = [
+            SceneClass(**{**entry, "color": tuple(entry["color"])}) for entry in content["classes"]
+        ]
+        modalities = {
+            name: Expected.from_json(entry) for name, entry in content["modalities"].items()
+        }
+        return cls(
+            modalities,
+            classes,
+            *(content[key] for key in ("outputs", "window", "stride", "stitching")),
+        )

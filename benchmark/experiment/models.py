@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 PAPER = "potsdam"
 
 
-def build(method: str, channels: Mapping[str, int], num_classes: int, **options: Any) -> AnyModalitySegmenter:
+def build(
+    method: str, channels: Mapping[str, int], num_classes: int, **options: Any
+) -> AnyModalitySegmenter:
     """The module of a method or variant at the published scale, without pretrained weights.
 
     Args:
@@ -32,7 +34,11 @@ def build(method: str, channels: Mapping[str, int], num_classes: int, **options:
 
 
 def configuration(
-    method: str, data: str = PAPER, protocol: str = "standard", backbone: str = "", overrides: Sequence[str] = ()
+    method: str,
+    data: str = PAPER,
+    protocol: str = "standard",
+    backbone: str = "",
+    overrides: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The resolved configuration of a cell as plain values; the data need not be there.
 

@@ -72,7 +72,9 @@ def _inputs(run_dir: Path, config: Mapping[str, Any], store: str) -> Inputs:
     except FileNotFoundError:
         return _from_store(run_dir, config, store)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is damaged ({error!r}): remove it to read the same from the run's store.") from error
+        raise UserError(
+            f"{path} is damaged ({error!r}): remove it to read the same from the run's store."
+        ) from error
 
 
 def _from_store(run_dir: Path, config: Mapping[str, Any], store: str) -> Inputs:
@@ -101,7 +103,11 @@ def trained_request(checkpoint: Path) -> dict[str, Any]:
         raise UserError(
             f"{checkpoint} does not lie in a run directory. {error} Keep checkpoints where bench wrote them."
         ) from error
-    return {**content["request"], "logger": "csv", "model": content["resolved"]["model"]["init_args"]}
+    return {
+        **content["request"],
+        "logger": "csv",
+        "model": content["resolved"]["model"]["init_args"],
+    }
 
 
 def trained_run(run_dir: Path) -> dict[str, Any]:
@@ -124,9 +130,14 @@ def model_words(trained: dict[str, Any]) -> list[str]:
 
     Pretrained weights are not looked for, since the checkpoint replaces them.
     """
-    arguments = {key: False if key == "pretrained" else value for key, value in trained["model"].items()}
+    arguments = {
+        key: False if key == "pretrained" else value for key, value in trained["model"].items()
+    }
     # a quoted string is not taken for a Literal by the parser
-    texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in arguments.items()}
+    texts = {
+        key: value if isinstance(value, str) else json.dumps(value)
+        for key, value in arguments.items()
+    }
     return [f"--model.init_args.{key}={text}" for key, text in texts.items()]
 
 
@@ -138,7 +149,9 @@ def load_run(run_dir: Path) -> BenchCLI:
     """
     trained = trained_request(run_dir / "checkpoints" / "last.ckpt")
     trained["runs"] = str(run_dir)
-    request = checked_request(argparse.Namespace(**trained), [*trained["overrides"], *model_words(trained)])
+    request = checked_request(
+        argparse.Namespace(**trained), [*trained["overrides"], *model_words(trained)]
+    )
     from benchmark.experiment.lightning_cli import build
 
     cli = build(request, run_dir=run_dir)

@@ -23,7 +23,9 @@ def _run_cell(cli: BenchCLI, record: Path) -> None:
     durations = {}
     if cli.trainer.is_global_zero:
         cli.run_dir.mkdir(parents=True, exist_ok=True)
-        write_json(cli.run_dir / "config.json", {"request": _plain(cli.request), "resolved": cli.resolved})
+        write_json(
+            cli.run_dir / "config.json", {"request": _plain(cli.request), "resolved": cli.resolved}
+        )
         inputs = Inputs.of(cli.datamodule, cli.config_init.evaluation.stitching)
         write_json(cli.run_dir / INPUTS, inputs.to_json())
     data, device = cli.datamodule, cli.trainer.strategy.root_device
@@ -70,7 +72,10 @@ def test(cli: BenchCLI, checkpoint: Path) -> Any:
 
 
 def _plain(request: Request) -> dict[str, Any]:
-    return {key: str(value) if isinstance(value, Path) else value for key, value in asdict(request).items()}
+    return {
+        key: str(value) if isinstance(value, Path) else value
+        for key, value in asdict(request).items()
+    }
 
 
 def set_aside(run_dir: Path) -> None:
@@ -86,4 +91,6 @@ def _mention_other_code(record: Path) -> None:
     now = git_state()
     if then.get("commit") != now.get("commit") or then.get("dirty"):
         made = f"commit {then.get('commit', 'unknown')[:10]}{' with changes' if then.get('dirty') else ''}"
-        print(f"Its record was made by {made}; the tree is now at {now.get('commit', 'unknown')[:10]}.")
+        print(
+            f"Its record was made by {made}; the tree is now at {now.get('commit', 'unknown')[:10]}."
+        )

@@ -25,7 +25,12 @@ Array = npt.NDArray[Any]
 DPI = 120
 # inches
 LEFT, RIGHT, GAP = 1.45, 0.2, 0.12
-HEAD, NOTE, TITLES, BELOW = 0.75, 0.25, 0.42, 0.34  # the latter: room under a row for its colour bars
+HEAD, NOTE, TITLES, BELOW = (
+    0.75,
+    0.25,
+    0.42,
+    0.34,
+)  # the latter: room under a row for its colour bars
 CELL, NARROWEST, LARGEST_CELL = 2.1, 13.5, 2.9
 LINE, ROW_LINE = 0.19, 0.15  # of the class shares and the table; of the text beside a row
 TABLE = 6.3
@@ -138,7 +143,12 @@ def _head(figure: Figure, store: SceneStore, split: str) -> None:
         lines.append((f"{split}: {note}", 8, "normal"))
     for (text, size, weight), down in zip(lines, (0.15, 0.47, 0.68), strict=False):
         figure.text(
-            0.15 / width, 1 - down / height, _shorten(text, width, size), va="top", fontsize=size, fontweight=weight
+            0.15 / width,
+            1 - down / height,
+            _shorten(text, width, size),
+            va="top",
+            fontsize=size,
+            fontweight=weight,
         )
 
 
@@ -173,9 +183,24 @@ def _column_title(figure: Figure, axis: Axes, store: SceneStore, column: str, bl
         title, detail = "alignment", f"{100 * blend:.0f} % label over the image"
     else:
         title, detail = column, "class colours as below"
-    axis.text(0, 1, f"{detail}\n", transform=axis.transAxes, va="bottom", fontsize=7, color="0.35", linespacing=0.5)
+    axis.text(
+        0,
+        1,
+        f"{detail}\n",
+        transform=axis.transAxes,
+        va="bottom",
+        fontsize=7,
+        color="0.35",
+        linespacing=0.5,
+    )
     axis.annotate(
-        title, (0, 1), (0, 15), xycoords="axes fraction", textcoords="offset points", fontsize=10, fontweight="bold"
+        title,
+        (0, 1),
+        (0, 15),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        fontsize=10,
+        fontweight="bold",
     )
 
 
@@ -193,10 +218,20 @@ def _pictures(
             found[name] = picture(read_small(scene.paths[name], modality, size), modality)
     for name in store.labels:
         if name in scene.paths:
-            found[name] = label_picture(read_small(scene.paths[name], None, 2 * side)[0], store.classes, ignored)
+            found[name] = label_picture(
+                read_small(scene.paths[name], None, 2 * side)[0], store.classes, ignored
+            )
     first = store.labels[0]
-    optical = [name for name, modality in store.modalities.items() if name in found and modality.kind == "optical"]
-    dense = [name for name, modality in store.modalities.items() if name in found and modality.kind not in SPARSE]
+    optical = [
+        name
+        for name, modality in store.modalities.items()
+        if name in found and modality.kind == "optical"
+    ]
+    dense = [
+        name
+        for name, modality in store.modalities.items()
+        if name in found and modality.kind not in SPARSE
+    ]
     if blend and first in found and dense:
         ground = found[optical[0] if optical else dense[0]]
         found["overlay"] = _mixture(ground, found[first], ignored, blend)  # type: ignore[arg-type]
@@ -205,21 +240,43 @@ def _pictures(
 
 def _mixture(ground: Picture, label: Array, ignored: tuple[int, int, int], blend: float) -> Array:
     """uint8 H x W x 3: class colours over the picture; pixels without class show the picture alone."""
-    image = np.nan_to_num(ground.image if ground.image.ndim == 3 else np.stack([ground.image] * 3, axis=-1))
+    image = np.nan_to_num(
+        ground.image if ground.image.ndim == 3 else np.stack([ground.image] * 3, axis=-1)
+    )
     part = np.where((label == ignored).all(axis=-1, keepdims=True), 0.0, blend)
     return np.round((1 - part) * 255 * image + part * label).astype(np.uint8)
 
 
-def _cell(figure: Figure, axis: Axes, shown: Picture | Array | None, modality: Modality | None) -> None:
+def _cell(
+    figure: Figure, axis: Axes, shown: Picture | Array | None, modality: Modality | None
+) -> None:
     """Draw one raster; what is missing, whole or in part, shows the hatched ground."""
     from matplotlib.patches import Rectangle
 
     axis.add_patch(
-        Rectangle((0, 0), 1, 1, transform=axis.transAxes, facecolor="0.93", edgecolor="0.6", hatch="///", lw=0)
+        Rectangle(
+            (0, 0),
+            1,
+            1,
+            transform=axis.transAxes,
+            facecolor="0.93",
+            edgecolor="0.6",
+            hatch="///",
+            lw=0,
+        )
     )
     if shown is None:
         box = {"facecolor": "white", "edgecolor": "none", "pad": 2}
-        axis.text(0.5, 0.5, "missing", transform=axis.transAxes, ha="center", va="center", fontsize=10, bbox=box)
+        axis.text(
+            0.5,
+            0.5,
+            "missing",
+            transform=axis.transAxes,
+            ha="center",
+            va="center",
+            fontsize=10,
+            bbox=box,
+        )
         axis.set_xlim(0, 1)
         axis.set_ylim(0, 1)
         return
@@ -230,23 +287,41 @@ def _cell(figure: Figure, axis: Axes, shown: Picture | Array | None, modality: M
     if shown.image.ndim == 3:
         alpha = np.isfinite(shown.image).all(axis=-1, keepdims=True)
         axis.imshow(
-            np.concatenate([np.nan_to_num(shown.image), alpha], -1), interpolation=smooth, aspect="auto", zorder=2
+            np.concatenate([np.nan_to_num(shown.image), alpha], -1),
+            interpolation=smooth,
+            aspect="auto",
+            zorder=2,
         )
         return
     colours = _colours(modality)
-    axis.imshow(shown.image, cmap=colours, vmin=0, vmax=1, interpolation=smooth, aspect="auto", zorder=2)
+    axis.imshow(
+        shown.image, cmap=colours, vmin=0, vmax=1, interpolation=smooth, aspect="auto", zorder=2
+    )
     if modality is None or shown.low is None or shown.high is None:
         return
     place, thick = axis.get_position(), 0.055 / figure.get_size_inches()[1]
     bar = figure.add_axes((place.x0, place.y0 - 1.9 * thick, place.width, thick))
     bar.imshow(np.linspace(0, 1, 256)[None], cmap=colours, aspect="auto")
     bar.set_axis_off()
-    band = "" if modality.channels == 1 else f"band {shown.bands[0]}" if len(shown.bands) == 1 else "strongest band"
+    band = (
+        ""
+        if modality.channels == 1
+        else f"band {shown.bands[0]}"
+        if len(shown.bands) == 1
+        else "strongest band"
+    )
     for x, text, side in (
         (0.0, number(shown.low), "left"), (0.5, band, "center"), (1.0, f"{number(shown.high)} {shown.unit}", "right")
     ):  # fmt: skip
         bar.annotate(
-            text, (x, 0), (0, -2), xycoords="axes fraction", textcoords="offset points", va="top", ha=side, fontsize=6.5
+            text,
+            (x, 0),
+            (0, -2),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            va="top",
+            ha=side,
+            fontsize=6.5,
         )
 
 
@@ -262,7 +337,12 @@ def _colours(modality: Modality | None) -> Colormap:
 
 def _panel(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
     total_width, total_height = figure.get_size_inches()
-    box = (left / total_width, 1 - (top + height) / total_height, width / total_width, height / total_height)
+    box = (
+        left / total_width,
+        1 - (top + height) / total_height,
+        width / total_width,
+        height / total_height,
+    )
     return figure.add_axes(box)
 
 
@@ -276,7 +356,10 @@ def _share_panel(
 ) -> None:
     """Bars of the class shares, one group of bars per part of the split; the ignored share below."""
     names = [entry.name for entry in store.classes]
-    colours = [tuple(value / 255 for value in colour) for colour in (*(e.color for e in store.classes), ignored)]
+    colours = [
+        tuple(value / 255 for value in colour)
+        for colour in (*(e.color for e in store.classes), ignored)
+    ]
     left = 0.35 + 0.075 * max(len(name) for name in (*names, "ignored"))
     each = (width - left) / len(shares)
     highest = max(max(one.shares.max(), ignored_share(one)) for one in shares.values())
@@ -284,13 +367,19 @@ def _share_panel(
         values = [*one.shares, ignored_share(one)]
         axis = _panel(figure, left + place * each, top, each - 0.12, LINE * len(values))
         axis.set_label(f"shares {part}")
-        axis.barh(range(len(values)), values, color=colours, edgecolor="0.4", linewidth=0.5, height=0.78)
+        axis.barh(
+            range(len(values)), values, color=colours, edgecolor="0.4", linewidth=0.5, height=0.78
+        )
         for row, value in enumerate(values):
             axis.text(value + 0.02 * highest, row, per_cent(value), va="center", fontsize=7)
         axis.set_xlim(0, 1.3 * max(highest, 1e-9))
         axis.set_ylim(len(values) - 0.5, -0.5)
         axis.set_xticks([])
-        axis.set_yticks(range(len(values)), [*names, "ignored"] if place == 0 else [""] * len(values), fontsize=8)
+        axis.set_yticks(
+            range(len(values)),
+            [*names, "ignored"] if place == 0 else [""] * len(values),
+            fontsize=8,
+        )
         axis.tick_params(length=0, pad=13)
         if place == 0:  # the legend: a class without pixels has no bar to show its colour
             axis.scatter(
@@ -318,15 +407,29 @@ def _table_panel(figure: Figure, statistics: Statistics, top: float, left: float
     places = [0.0, 0.2, 0.25, *np.linspace(0.42, 1.0, len(KEYS))]
     several = {row["raster"] for row in statistics if row["band"] > 1}
     for place, text in zip(places, ["raster", "", "unit", *KEYS], strict=True):
-        axis.text(place, 0, text, fontsize=7.5, color="0.35", ha="right" if place > 0.4 else "left", va="center")
+        axis.text(
+            place,
+            0,
+            text,
+            fontsize=7.5,
+            color="0.35",
+            ha="right" if place > 0.4 else "left",
+            va="center",
+        )
     for line, row in enumerate(rows, start=1):
         name = row["raster"] if row["band"] == 1 else ""
         band = str(row["band"]) if row["raster"] in several else ""
         cells = [_shorten(name, 1.15, 7.5), band, _shorten(row["unit"], 0.6, 7.5)]
         cells += ["-" if row[key] is None else number(row[key]) for key in KEYS]
         for place, text in zip(places, cells, strict=True):
-            axis.text(place, line, text, fontsize=7.5, ha="right" if place > 0.4 else "left", va="center")
-    more = f"{len(statistics) - len(rows)} more bands in statistics.csv; " if len(statistics) > len(rows) else ""
+            axis.text(
+                place, line, text, fontsize=7.5, ha="right" if place > 0.4 else "left", va="center"
+            )
+    more = (
+        f"{len(statistics) - len(rows)} more bands in statistics.csv; "
+        if len(statistics) > len(rows)
+        else ""
+    )
     axis.annotate(
         f"{more}p05, p95: mean of the scenes' own percentiles", (1, 0), (0, -4), xycoords="axes fraction",
         textcoords="offset points", va="top", ha="right", fontsize=6.5, color="0.35",
@@ -335,4 +438,10 @@ def _table_panel(figure: Figure, statistics: Statistics, top: float, left: float
 
 def number(value: float) -> str:
     """A value of a raster as short text."""
-    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}" if abs(value) < 1 else f"{value:.4g}"
+    return (
+        f"{value:.0f}"
+        if abs(value) >= 1000
+        else f"{value:.3g}"
+        if abs(value) < 1
+        else f"{value:.4g}"
+    )

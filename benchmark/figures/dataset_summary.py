@@ -24,12 +24,18 @@ def named_scenes(store: SceneStore, wanted: Sequence[str]) -> list[Scene]:
     """The scenes the user named, in that order; a UserError for a name the store does not have."""
     known = {scene.id: scene for scene in store.scenes}
     if len(wanted) > MOST_ROWS:
-        raise UserError(f"A contact sheet holds at most {MOST_ROWS} scenes; {len(wanted)} are named.")
+        raise UserError(
+            f"A contact sheet holds at most {MOST_ROWS} scenes; {len(wanted)} are named."
+        )
     for name in wanted:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]}? All" if near else f"for example {store.scenes[0].id}; all"
-            raise UserError(f"{store.name} has no scene {name!r}; {hint} {len(known)} are in {store.root}/scenes.csv.")
+            hint = (
+                f"did you mean {near[0]}? All" if near else f"for example {store.scenes[0].id}; all"
+            )
+            raise UserError(
+                f"{store.name} has no scene {name!r}; {hint} {len(known)} are in {store.root}/scenes.csv."
+            )
     return [known[name] for name in wanted]
 
 
@@ -45,7 +51,10 @@ def chosen_scenes(store: SceneStore, split: str, rows: int) -> list[Scene]:
         raise UserError(f"A contact sheet holds 1 to {MOST_ROWS} scenes, not {rows}.")
     columns = (*store.modalities, *store.labels)
     used = [scene for scene in store.scenes if scene.splits[split] != "unused"] or store.scenes
-    facts = [[(name, scene.attributes.get(name, "")) for name in store.info["conditions"]] for scene in used]
+    facts = [
+        [(name, scene.attributes.get(name, "")) for name in store.info["conditions"]]
+        for scene in used
+    ]
     lacking = [any(column not in scene.paths for column in columns) for scene in used]
     seen: dict[tuple[str, str], int] = {}
     gaps = [len(used)] * len(used)  # to the nearest chosen scene
@@ -67,7 +76,12 @@ def chosen_scenes(store: SceneStore, split: str, rows: int) -> list[Scene]:
             seen[fact] = seen.get(fact, 0) + 1
         gaps = [min(gap, abs(index - best)) for index, gap in enumerate(gaps)]
     order = ("train", "val", "test", "unused")
-    return [used[index] for index in sorted(chosen, key=lambda index: (order.index(used[index].splits[split]), index))]
+    return [
+        used[index]
+        for index in sorted(
+            chosen, key=lambda index: (order.index(used[index].splits[split]), index)
+        )
+    ]
 
 
 def all_shares(store: SceneStore, split: str) -> dict[str, dict[str, ClassShares]]:
@@ -75,7 +89,10 @@ def all_shares(store: SceneStore, split: str) -> dict[str, dict[str, ClassShares
     from datamodules.store.class_frequencies import class_shares
 
     parts = [part for part, scenes in store.split(split).items() if scenes]
-    return {label: {part: class_shares(store, split, part, label) for part in parts} for label in store.labels}
+    return {
+        label: {part: class_shares(store, split, part, label) for part in parts}
+        for label in store.labels
+    }
 
 
 def training_statistics(store: SceneStore, split: str) -> Statistics:
@@ -99,12 +116,16 @@ def training_statistics(store: SceneStore, split: str) -> Statistics:
         values: dict[str, Any] = {key: [None] * modality.channels for key in KEYS}
         pixels = [entry["count"] for entry in found.values()]
         if found:
-            column = {key: np.array([entry[key] for entry in found.values()], float) for key in KEYS}
+            column = {
+                key: np.array([entry[key] for entry in found.values()], float) for key in KEYS
+            }
             values["mean"], values["std"] = pooled_statistics(found)
             values["min"], values["max"] = column["min"].min(axis=0), column["max"].max(axis=0)
             # a constant band has no deviation, whatever it is divided by in training
             values["std"] = np.where(values["min"] == values["max"], 0, values["std"])
-            values |= {key: np.average(column[key], axis=0, weights=pixels) for key in ("p05", "p95")}
+            values |= {
+                key: np.average(column[key], axis=0, weights=pixels) for key in ("p05", "p95")
+            }
         for band in range(modality.channels):
             rows.append(
                 {
@@ -115,7 +136,10 @@ def training_statistics(store: SceneStore, split: str) -> Statistics:
                     "unit": "dB" if modality.kind == SAR_LINEAR else modality.unit,
                     "scenes": len(found),
                     "pixels": sum(pixels),
-                    **{key: None if values[key][band] is None else float(values[key][band]) for key in KEYS},
+                    **{
+                        key: None if values[key][band] is None else float(values[key][band])
+                        for key in KEYS
+                    },
                 }
             )
     return rows
@@ -137,7 +161,11 @@ def summary(store: SceneStore, split: str, shares: dict[str, ClassShares]) -> li
     training = shares["train"] if "train" in shares and any(shares["train"].pixels) else None
     rules = [rule for rule in RULES if rule != "none"] if training else []
     width = max(len("ignored"), *(len(entry.name) for entry in store.classes))
-    head = [*(f"{part} %" for part in shares), *(["frequency %"] if training else []), *(f"w {rule}" for rule in rules)]
+    head = [
+        *(f"{part} %" for part in shares),
+        *(["frequency %"] if training else []),
+        *(f"w {rule}" for rule in rules),
+    ]
     lines += ["", f"{'class':{width}}" + "".join(f"{text:>13}" for text in head)]
     weights = [class_weights(training, rule) for rule in rules] if training else []
     for number, entry in enumerate(store.classes):
@@ -146,7 +174,10 @@ def summary(store: SceneStore, split: str, shares: dict[str, ClassShares]) -> li
         cells += [f"{weight[number]:.3f}" for weight in weights]
         lines.append(f"{entry.name:{width}}" + "".join(f"{text:>13}" for text in cells))
     ignored = [per_cent(ignored_share(one)) for one in shares.values()]
-    return [*lines, f"{'ignored':{width}}" + "".join(f"{text:>13}" for text in ignored) + "  of all pixels"]
+    return [
+        *lines,
+        f"{'ignored':{width}}" + "".join(f"{text:>13}" for text in ignored) + "  of all pixels",
+    ]
 
 
 def ignored_share(shares: ClassShares) -> float:
@@ -160,7 +191,11 @@ def per_cent(share: float) -> str:
 
 
 def _write_tables(
-    store: SceneStore, split: str, shares: dict[str, dict[str, ClassShares]], statistics: Statistics, folder: Path
+    store: SceneStore,
+    split: str,
+    shares: dict[str, dict[str, ClassShares]],
+    statistics: Statistics,
+    folder: Path,
 ) -> None:
     from datamodules.store.class_frequencies import RULES, class_weights
     from datamodules.store.scene_store import write_text_whole
@@ -170,10 +205,18 @@ def _write_tables(
         for part, one in parts.items():
             weights = {rule: class_weights(one, rule) for rule in RULES} if any(one.pixels) else {}
             for number, entry in enumerate(store.classes):
-                row = {"split": split, "label": label, "part": part, "id": entry.id, "name": entry.name}
+                row = {
+                    "split": split,
+                    "label": label,
+                    "part": part,
+                    "id": entry.id,
+                    "name": entry.name,
+                }
                 row |= {"pixels": one.pixels[number], "share": one.shares[number]}
                 row |= {"frequency": one.frequencies[number]}
-                rows.append(row | {f"weight_{rule}": weight[number] for rule, weight in weights.items()})
+                rows.append(
+                    row | {f"weight_{rule}": weight[number] for rule, weight in weights.items()}
+                )
             ignored = {"split": split, "label": label, "part": part, "id": 255, "name": "ignored"}
             rows.append(ignored | {"pixels": one.ignored, "share": ignored_share(one)})
     write_text_whole(folder / "class_shares.csv", _table(rows))

@@ -24,10 +24,28 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 # table -> (title, label of the axis, column of the bars, column of their colours, column of error bars)
 BARS = {
-    "variance": ("Intra-class variance after fusion", "variance (all classes: 1)", "variance", "class", ""),
+    "variance": (
+        "Intra-class variance after fusion",
+        "variance (all classes: 1)",
+        "variance",
+        "class",
+        "",
+    ),
     "silhouette": ("Silhouette of the classes", "silhouette", "silhouette", "maps", ""),
-    "robustness": ("Robustness: share in the fusion", "mean share, std over scenes", "mean", "modality", "std"),
-    "sampling": ("Draws of single modalities in an epoch", "chance (bar), share drawn (dot)", "chance", "modality", ""),
+    "robustness": (
+        "Robustness: share in the fusion",
+        "mean share, std over scenes",
+        "mean",
+        "modality",
+        "std",
+    ),
+    "sampling": (
+        "Draws of single modalities in an epoch",
+        "chance (bar), share drawn (dot)",
+        "chance",
+        "modality",
+        "",
+    ),
 }
 
 
@@ -38,7 +56,10 @@ def draw(
     out: Path,
 ) -> None:
     """Write `<table>.png` for every table and `robustness_<scene>.png` for every scene of `maps`."""
-    colours = {entry.name: tuple(part / 255 for part in entry.color) for entry in cli.datamodule.store.classes}
+    colours = {
+        entry.name: tuple(part / 255 for part in entry.color)
+        for entry in cli.datamodule.store.classes
+    }
     run = f"{cli.cell.variant}, {cli.request.data}, seed {cli.seed}"
     for name, table in tables.items():
         figure = scatter(table, colours) if name == "tsne" else bars(table, *BARS[name], colours)
@@ -61,7 +82,13 @@ def save(figure: Figure, title: str, path: Path) -> None:
 
 
 def bars(
-    table: pd.DataFrame, title: str, label: str, value: str, group: str, error: str, colours: Mapping[str, Any]
+    table: pd.DataFrame,
+    title: str,
+    label: str,
+    value: str,
+    group: str,
+    error: str,
+    colours: Mapping[str, Any],
 ) -> Figure:
     """A group of bars per scale, one bar for each entry of the column `group`."""
     wide = table.pivot(index="scale", columns=group, values=value)
@@ -103,7 +130,9 @@ def scatter(table: pd.DataFrame, colours: Mapping[str, Any]) -> Figure:
         layout="constrained",
     )
     classes = [name for name in colours if name in set(table["class"])]
-    for (row, scale), (column, kind) in ((a, b) for a in enumerate(scales) for b in enumerate(kinds)):
+    for (row, scale), (column, kind) in (
+        (a, b) for a in enumerate(scales) for b in enumerate(kinds)
+    ):
         axis = axes[row, column]
         own = table[(table["scale"] == scale) & (table["maps"] == kind)]
         _points(axis, own, classes, colours)
@@ -112,11 +141,15 @@ def scatter(table: pd.DataFrame, colours: Mapping[str, Any]) -> Figure:
         if column == 0:
             axis.set_ylabel(f"scale {scale}", fontsize=9)
     handles = axes[0, 0].collections
-    figure.legend(handles, classes, loc="outside right upper", fontsize=8, markerscale=4, facecolor="0.8")
+    figure.legend(
+        handles, classes, loc="outside right upper", fontsize=8, markerscale=4, facecolor="0.8"
+    )
     return figure
 
 
-def _points(axis: Axes, table: pd.DataFrame, classes: Sequence[str], colours: Mapping[str, Any]) -> None:
+def _points(
+    axis: Axes, table: pd.DataFrame, classes: Sequence[str], colours: Mapping[str, Any]
+) -> None:
     for name in classes:
         own = table[table["class"] == name]
         axis.scatter(own["x"], own["y"], s=3, color=colours[name], linewidths=0)

@@ -89,7 +89,10 @@ class PixelSample:
             offered = (keys[here], vectors[here])
             if label in self.kept:
                 old = self.kept[label]
-                offered = (np.concatenate([old[0], offered[0]]), np.concatenate([old[1], offered[1]]))
+                offered = (
+                    np.concatenate([old[0], offered[0]]),
+                    np.concatenate([old[1], offered[1]]),
+                )
             order = np.argsort(offered[0])[: self.size]
             self.kept[label] = (offered[0][order], offered[1][order])
 

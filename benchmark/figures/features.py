@@ -13,7 +13,14 @@ import numpy.typing as npt
 import pandas as pd
 
 from benchmark.evaluation.inference import corner, present_modalities, windows_of
-from benchmark.figures.feature_statistics import SEED, ClassMoments, PixelSample, at_cells, embedding, silhouette
+from benchmark.figures.feature_statistics import (
+    SEED,
+    ClassMoments,
+    PixelSample,
+    at_cells,
+    embedding,
+    silhouette,
+)
 from usererror import UserError
 
 if TYPE_CHECKING:
@@ -47,7 +54,11 @@ class View(NamedTuple):
 
 def complete(cli: BenchCLI, scenes: Sequence[Scene]) -> list[Scene]:
     """The scenes that have every modality; UserError if none does."""
-    whole = [scene for scene in scenes if len(present_modalities(cli, scene)) == len(cli.datamodule.modalities)]
+    whole = [
+        scene
+        for scene in scenes
+        if len(present_modalities(cli, scene)) == len(cli.datamodule.modalities)
+    ]
     if not whole:
         raise UserError("No chosen scene has every modality; the diagnostics look at the full set.")
     if len(whole) < len(scenes):
@@ -94,7 +105,12 @@ def views(cli: BenchCLI, scene: Scene) -> Iterator[View]:
         fresh[:rows, :cols] = ~seen[here]
         seen[here] = True
         labels = np.where(fresh, data.label_map[ids], IGNORE)
-        yield View(inspected(cli, {**batch, "mask": torch.from_numpy(labels)[None].long()}), labels, fresh, here)
+        yield View(
+            inspected(cli, {**batch, "mask": torch.from_numpy(labels)[None].long()}),
+            labels,
+            fresh,
+            here,
+        )
 
 
 class Inside:
@@ -113,9 +129,15 @@ class Inside:
         self.strides: dict[int, int] = {}
         self.moments: dict[int, ClassMoments] = {}
         self.samples: dict[int, PixelSample] = {}
-        self.parts: dict[int, dict[str, slice]] = {}  # where the channels of each name lie in a sampled vector
-        self.shares: list[tuple[int, str, str, float, int]] = []  # scale, modality, scene, sum of r, cells
-        self.maps: dict[str, dict[tuple[int, str], Array]] = {}  # scene -> (scale, modality) -> r, H x W
+        self.parts: dict[
+            int, dict[str, slice]
+        ] = {}  # where the channels of each name lie in a sampled vector
+        self.shares: list[
+            tuple[int, str, str, float, int]
+        ] = []  # scale, modality, scene, sum of r, cells
+        self.maps: dict[
+            str, dict[tuple[int, str], Array]
+        ] = {}  # scene -> (scale, modality) -> r, H x W
 
     def add(self, scene: Scene, view: View) -> None:
         """Take in one window."""
@@ -125,24 +147,35 @@ class Inside:
             named = {name: maps[name][0].movedim(0, -1).float().cpu().numpy() for name in order}
             labels = self._at_cells(view, view.labels, "maps", scale, IGNORE)
             valid = labels != IGNORE
-            self._vectors(scale, {name: cells[valid] for name, cells in named.items()}, labels[valid].astype(np.int64))
+            self._vectors(
+                scale,
+                {name: cells[valid] for name, cells in named.items()},
+                labels[valid].astype(np.int64),
+            )
         for scale, shares in view.found["robustness"].items():
             fresh = self._at_cells(view, view.fresh, "robustness", scale, False)
             for m, tensor in shares.items():
                 cells = tensor[0].float().cpu().numpy()
-                self.shares.append((scale, m, scene.id, float(cells[fresh].sum()), int(fresh.sum())))
+                self.shares.append(
+                    (scale, m, scene.id, float(cells[fresh].sum()), int(fresh.sum()))
+                )
                 self._paint(scene, view, (scale, m), cells)
 
     def _at_cells(self, view: View, pixels: Array, kind: str, scale: int, beyond: int) -> Array:
         """`pixels` at the cells of this scale; notes its stride."""
-        shapes = {number: next(iter(maps.values())).shape[-2:] for number, maps in view.found[kind].items()}
+        shapes = {
+            number: next(iter(maps.values())).shape[-2:]
+            for number, maps in view.found[kind].items()
+        }
         self.strides[scale] = stride_of(len(pixels), shapes[min(shapes)][0], shapes[scale][0])
         return at_cells(pixels, shapes[scale], self.strides[scale], beyond)
 
     def _vectors(self, scale: int, named: Mapping[str, Array], labels: Array) -> None:
         if scale not in self.samples:
             ends = np.cumsum([0, *(vectors.shape[1] for vectors in named.values())])
-            self.parts[scale] = {name: slice(a, b) for name, a, b in zip(named, ends, ends[1:], strict=False)}
+            self.parts[scale] = {
+                name: slice(a, b) for name, a, b in zip(named, ends, ends[1:], strict=False)
+            }
             self.samples[scale] = PixelSample(self.points)
             if FUSED in named:
                 self.moments[scale] = ClassMoments(len(self.classes), named[FUSED].shape[1])
@@ -177,23 +210,43 @@ class Inside:
         for scale, moments in self.moments.items():
             relative, raw = moments.variances()
             for label, name in enumerate(self.classes):
-                place = (scale, self.strides[scale], moments.sums.shape[1], name, moments.count[label])
+                place = (
+                    scale,
+                    self.strides[scale],
+                    moments.sums.shape[1],
+                    name,
+                    moments.count[label],
+                )
                 rows.append((*place, relative[label], raw[label]))
-        return pd.DataFrame(rows, columns=["scale", "stride", "channels", "class", "cells", "variance", "raw"])
+        return pd.DataFrame(
+            rows, columns=["scale", "stride", "channels", "class", "cells", "variance", "raw"]
+        )
 
     def _samples(self, track: Track) -> dict[str, pd.DataFrame]:
         scores, points = [], []
-        sampled = [(scale, *sample.result()) for scale, sample in self.samples.items() if sample.kept]
-        work = [(*entry, name, part) for entry in sampled for name, part in self.parts[entry[0]].items()]
+        sampled = [
+            (scale, *sample.result()) for scale, sample in self.samples.items() if sample.kept
+        ]
+        work = [
+            (*entry, name, part) for entry in sampled for name, part in self.parts[entry[0]].items()
+        ]
         for scale, vectors, labels, name, part in track(work, description="silhouette and t-SNE"):
             own = vectors[:, part]
             present = len(np.unique(labels))
-            scores.append((scale, self.strides[scale], name, present, len(labels), silhouette(own, labels)))
+            scores.append(
+                (scale, self.strides[scale], name, present, len(labels), silhouette(own, labels))
+            )
             places = pd.DataFrame(embedding(own), columns=["x", "y"])
-            points.append(places.assign(scale=scale, maps=name, **{"class": np.array(self.classes)[labels]}))
+            points.append(
+                places.assign(scale=scale, maps=name, **{"class": np.array(self.classes)[labels]})
+            )
         return {
-            "silhouette": pd.DataFrame(scores, columns=["scale", "stride", "maps", "classes", "points", "silhouette"]),
-            "tsne": pd.concat(points)[["scale", "maps", "class", "x", "y"]] if points else pd.DataFrame(),
+            "silhouette": pd.DataFrame(
+                scores, columns=["scale", "stride", "maps", "classes", "points", "silhouette"]
+            ),
+            "tsne": pd.concat(points)[["scale", "maps", "class", "x", "y"]]
+            if points
+            else pd.DataFrame(),
         }
 
     def _shares(self) -> pd.DataFrame:
@@ -224,5 +277,7 @@ def sampling(cli: BenchCLI, track: Track) -> pd.DataFrame:
                     rows += [(scale, m, chance, taken) for chance, taken in pairs]
     frame = pd.DataFrame(rows, columns=["scale", "modality", "chance", "draws"])
     groups = frame.groupby(["scale", "modality"], sort=False)
-    table = groups.agg(chance=("chance", "mean"), draws=("draws", "sum"), windows=("draws", "size")).reset_index()
+    table = groups.agg(
+        chance=("chance", "mean"), draws=("draws", "sum"), windows=("draws", "size")
+    ).reset_index()
     return table.sort_values("scale", kind="stable").astype({"draws": int})

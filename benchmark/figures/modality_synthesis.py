@@ -63,7 +63,9 @@ def paint(cli: BenchCLI, scene: Scene) -> list[Painting]:
     true: dict[str, Array] = {}
     sums: dict[tuple[str, tuple[str, ...]], Array] = {}
 
-    def add(store: dict[Any, Array], key: Any, picture: torch.Tensor, here: tuple[slice, slice]) -> None:
+    def add(
+        store: dict[Any, Array], key: Any, picture: torch.Tensor, here: tuple[slice, slice]
+    ) -> None:
         rows, cols = (part.stop - part.start for part in here)
         total = store.setdefault(key, np.zeros((len(picture), *shape)))
         total[(slice(None), *here)] += picture[:, :rows, :cols].numpy()
@@ -81,7 +83,9 @@ def paint(cli: BenchCLI, scene: Scene) -> list[Painting]:
                     add(sums, (name, subset), painted[name][0], here)
     return [
         Painting(name, subset, true[name] / covered, total / covered, reach)
-        for (name, subset), total in sorted(sums.items(), key=lambda entry: names.index(entry[0][0]))
+        for (name, subset), total in sorted(
+            sums.items(), key=lambda entry: names.index(entry[0][0])
+        )
     ]
 
 
@@ -93,10 +97,14 @@ def draw(cli: BenchCLI, scene: Scene, paintings: Sequence[Painting], out: Path) 
     import matplotlib.pyplot as plt
 
     data = cli.datamodule
-    rows = {name: [entry for entry in paintings if entry.missing == name] for name in data.modalities}
+    rows = {
+        name: [entry for entry in paintings if entry.missing == name] for name in data.modalities
+    }
     rows = {name: entries for name, entries in rows.items() if entries}
     columns = 1 + max(len(entries) for entries in rows.values())
-    figure, axes = plt.subplots(len(rows), columns, figsize=(2.4 * columns, 2.75 * len(rows)), squeeze=False)
+    figure, axes = plt.subplots(
+        len(rows), columns, figsize=(2.4 * columns, 2.75 * len(rows)), squeeze=False
+    )
     for axis in axes.flat:
         axis.axis("off")
     for line, (name, entries) in zip(axes, rows.items(), strict=True):

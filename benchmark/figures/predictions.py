@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmark.evaluation.inference import Array, corner, modality_picture, predictions, present_modalities
+from benchmark.evaluation.inference import (
+    Array,
+    corner,
+    modality_picture,
+    predictions,
+    present_modalities,
+)
 
 if TYPE_CHECKING:
     from benchmark.experiment.lightning_cli import BenchCLI
@@ -30,7 +36,9 @@ def draw(cli: BenchCLI, scene: Scene, out: Path) -> None:
         colours[entry.id] = entry.color
     panels: list[tuple[str, Array]] = [
         (f"{modality.letter}  {name}", modality_picture(cli, scene, name, *truth.shape))
-        for name, modality in ((name, data.modalities[name]) for name in present_modalities(cli, scene))
+        for name, modality in (
+            (name, data.modalities[name]) for name in present_modalities(cli, scene)
+        )
     ]
     panels.append(("label", colours[truth]))
     valid = np.isin(truth, data.outputs)
@@ -39,7 +47,9 @@ def draw(cli: BenchCLI, scene: Scene, out: Path) -> None:
         panels.append((f"{name}: {100 * right:.0f} % right", colours[ids]))
     columns = len(data.modalities) + 1
     rows = -(-len(panels) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(2.4 * columns, 2.65 * rows + 0.35), squeeze=False)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(2.4 * columns, 2.65 * rows + 0.35), squeeze=False
+    )
     for axis in axes.flat:
         axis.axis("off")
     for axis, (title, picture) in zip(axes.flat, panels, strict=False):
@@ -53,7 +63,9 @@ def draw(cli: BenchCLI, scene: Scene, out: Path) -> None:
         )
         for entry in data.store.classes
     ]
-    figure.legend(handles=handles, ncol=min(6, len(handles)), loc="lower center", fontsize=8, frameon=False)
+    figure.legend(
+        handles=handles, ncol=min(6, len(handles)), loc="lower center", fontsize=8, frameon=False
+    )
     figure.suptitle(f"{cli.cell.variant}, {cli.request.data}, scene {scene.id}", fontsize=10)
     figure.tight_layout(rect=(0, 0.35 / figure.get_figheight(), 1, 1))
     figure.savefig(out, dpi=110)

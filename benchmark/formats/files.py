@@ -20,5 +20,7 @@ def write_texts(directory: Path, contents: Mapping[str, str]) -> list[Path]:
         for name, text in contents.items():
             write_text_whole(directory / name, text)
     except OSError as error:
-        raise UserError(f"{directory} cannot be written ({error.strerror}): name another place with --out.") from error
+        raise UserError(
+            f"{directory} cannot be written ({error.strerror}): name another place with --out."
+        ) from error
     return [directory / name for name in contents]

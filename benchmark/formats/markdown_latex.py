@@ -10,8 +10,23 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-TEXT_COLUMNS = ("method", "backbone", "condition", "protocol", "class", "first", "second", "measure", "verdict")
-ESCAPES = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "+-": r"$\pm$"}
+TEXT_COLUMNS = (
+    "method",
+    "backbone",
+    "condition",
+    "protocol",
+    "class",
+    "first",
+    "second",
+    "measure",
+    "verdict",
+)
+ESCAPES = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "+-": r"$\pm$",
+}
 ESCAPES |= {character: rf"\{character}" for character in "&%$#_{}"} | {"<": r"$<$", ">": r"$>$"}
 Part = pd.DataFrame | str
 
@@ -40,15 +55,22 @@ def latex(display: pd.DataFrame, note: str) -> str:
 
 def page_latex(parts: Sequence[Part]) -> str:
     """The parts as they stand inside a plain article with `\\usepackage{booktabs}`, in small type."""
-    lines = [r"% needs \usepackage{booktabs}", r"\begingroup\footnotesize\setlength{\tabcolsep}{3pt}"]
+    lines = [
+        r"% needs \usepackage{booktabs}",
+        r"\begingroup\footnotesize\setlength{\tabcolsep}{3pt}",
+    ]
     for part in parts:
-        lines += _paragraphs(part) if isinstance(part, str) else [*_tabular(part), "", r"\smallskip"]
+        lines += (
+            _paragraphs(part) if isinstance(part, str) else [*_tabular(part), "", r"\smallskip"]
+        )
     return "\n".join([*lines, r"\endgroup", ""])
 
 
 def _tabular(display: pd.DataFrame) -> list[str]:
     aligned = "".join("l" if name in TEXT_COLUMNS else "r" for name in display)
-    head, *body = (_row([latex_text(text) for text in row]) for row in [list(display.columns), *cells(display)])
+    head, *body = (
+        _row([latex_text(text) for text in row]) for row in [list(display.columns), *cells(display)]
+    )
     begin = rf"\noindent\begin{{tabular}}{{{aligned}}}"
     return [begin, r"\toprule", head, r"\midrule", *body, r"\bottomrule", r"\end{tabular}"]
 
@@ -66,7 +88,10 @@ def _paragraphs(text: str) -> list[str]:
         if mark and set(mark) == {"#"}:
             result += [rf"\medskip\noindent\textbf{{{latex_text(rest)}}}", "", r"\smallskip"]
         else:
-            result += [r"\noindent " + (f"-- {latex_text(rest)}" if mark == "-" else latex_text(line)), ""]
+            result += [
+                r"\noindent " + (f"-- {latex_text(rest)}" if mark == "-" else latex_text(line)),
+                "",
+            ]
     return result
 
 

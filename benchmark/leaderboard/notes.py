@@ -49,7 +49,9 @@ def _scene_columns(table: pd.DataFrame) -> list[str]:
 def _scored_scenes(table: pd.DataFrame) -> str:
     """How many test scenes the scores come from; per subset where scenes really lack modalities."""
     whole = table[table["condition"] == ALL]
-    counts = {name.removeprefix("scenes "): int(whole[name].min()) for name in _scene_columns(table)}
+    counts = {
+        name.removeprefix("scenes "): int(whole[name].min()) for name in _scene_columns(table)
+    }
     most = max(counts.values())
     fewer = [f"{name} {number}" for name, number in counts.items() if number < most]
     if not fewer:
@@ -70,4 +72,6 @@ def split_notes(table: pd.DataFrame) -> str:
 def _per_protocol(values: Mapping[str, set[str]]) -> str:
     # one table may hold rows of several protocols, each with conventions of its own, and an override may change one
     texts = {name: " / ".join(sorted(entry)) for name, entry in sorted(values.items())}
-    return ", ".join(f"{text} ({name})" if len(values) > 1 else text for name, text in texts.items())
+    return ", ".join(
+        f"{text} ({name})" if len(values) > 1 else text for name, text in texts.items()
+    )

@@ -51,10 +51,15 @@ def class_page(data: str, rows: Sequence[Row]) -> list[Part]:
     parts: list[Part] = [f"# Classes: {data}", NOTE]
     for title, members in sections(rows).items():
         parts.append(f"## Protocol {title}")
-        ranked = sorted(((row, class_values(row)) for row in members), key=lambda entry: -_average(entry[1]))
+        ranked = sorted(
+            ((row, class_values(row)) for row in members), key=lambda entry: -_average(entry[1])
+        )
         for subset, name in enumerate(members[0].first.subsets):
             for number, measure in enumerate(MEASURES):
-                parts += [f"### {name}, {measure}", _table([(row, of[:, number, subset]) for row, of in ranked])]
+                parts += [
+                    f"### {name}, {measure}",
+                    _table([(row, of[:, number, subset]) for row, of in ranked]),
+                ]
     return parts
 
 

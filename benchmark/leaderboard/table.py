@@ -25,7 +25,11 @@ def leaderboard(records: Sequence[Record]) -> pd.DataFrame:
     """
     rows = [_row(members, ALL) for members in groups(records)]
     table = pd.DataFrame(rows)
-    return table.sort_values("Average", ascending=False, kind="stable").reset_index(drop=True) if rows else table
+    return (
+        table.sort_values("Average", ascending=False, kind="stable").reset_index(drop=True)
+        if rows
+        else table
+    )
 
 
 def condition_board(records: Sequence[Record]) -> pd.DataFrame:
@@ -36,14 +40,20 @@ def condition_board(records: Sequence[Record]) -> pd.DataFrame:
     """
     if all(record.conditions == (ALL,) for record in records):
         return pd.DataFrame()
-    parts = [[_row(members, condition) for condition in members[0].conditions] for members in groups(records)]
+    parts = [
+        [_row(members, condition) for condition in members[0].conditions]
+        for members in groups(records)
+    ]
     parts.sort(key=lambda rows: -next(row["Average"] for row in rows if row["condition"] == ALL))
     return pd.DataFrame(row for rows in parts for row in rows)
 
 
 def _row(members: Sequence[Record], condition: str) -> dict[str, Any]:
     first = members[0].manifest
-    seeds = [record.scores(condition) for record in sorted(members, key=lambda record: record.manifest["seed"])]
+    seeds = [
+        record.scores(condition)
+        for record in sorted(members, key=lambda record: record.manifest["seed"])
+    ]
     subsets = members[0].subsets
     miou = np.array([[100 * seed[name].miou for name in subsets] for seed in seeds])
     f1 = np.array([[100 * seed[name].mf1 for name in subsets] for seed in seeds])
@@ -62,16 +72,24 @@ def _row(members: Sequence[Record], condition: str) -> dict[str, Any]:
     row["Top-1 subset"] = subsets[max(scored, key=lambda subset: mean[subset])] if scored else ""
     row["Last-1 subset"] = subsets[min(scored, key=lambda subset: mean[subset])] if scored else ""
     for number, name in enumerate(subsets):
-        row[f"mIoU {name}"], row[f"mIoU {name} std"] = float(mean[number]), deviation(miou[:, number])
+        row[f"mIoU {name}"], row[f"mIoU {name} std"] = (
+            float(mean[number]),
+            deviation(miou[:, number]),
+        )
     for number, name in enumerate(subsets):
-        row[f"mF1 {name}"], row[f"mF1 {name} std"] = float(f1[:, number].mean()), deviation(f1[:, number])
+        row[f"mF1 {name}"], row[f"mF1 {name} std"] = (
+            float(f1[:, number].mean()),
+            deviation(f1[:, number]),
+        )
     oa = [100 * seed[subsets[-1]].oa for seed in seeds]
     oa_all = [100 * seed[subsets[-1]].oa_all for seed in seeds]
     row["OA full"], row["OA all labels full"] = float(np.mean(oa)), float(np.mean(oa_all))
     row["K"] = members[0].counts.shape[-1]
     convention = members[0].convention
     classes = {seed[subsets[i]].classes for seed in seeds for i in scored} or {0}
-    row["classes"] = f"{' to '.join(map(str, sorted({min(classes), max(classes)})))} of {len(convention.averaged)}"
+    row["classes"] = (
+        f"{' to '.join(map(str, sorted({min(classes), max(classes)})))} of {len(convention.averaged)}"
+    )
     counts = members[0].scored[:, members[0].conditions.index(condition)]
     row |= {f"scenes {name}": int(number) for name, number in zip(subsets, counts, strict=True)}
     row["split note"] = first["protocol"].get("split_note", "")
@@ -108,7 +126,12 @@ def shown(table: pd.DataFrame, decimals: int = 2, sign: str = " +- ") -> pd.Data
     for column in scores:
         result[column.removeprefix("mIoU ")] = [cell(row, column) for row in rows]
     result["n"] = table["seeds"]
-    result["protocol"] = table["protocol"] + np.where(table["split note"] != "", MARK, "") + ", " + table["selection"]
+    result["protocol"] = (
+        table["protocol"]
+        + np.where(table["split note"] != "", MARK, "")
+        + ", "
+        + table["selection"]
+    )
     if (table["overrides"] != "").any():
         result["overrides"] = table["overrides"]
     return result

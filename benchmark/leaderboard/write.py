@@ -24,7 +24,9 @@ def rebuild(data: str, choice: Choice, out: Path) -> None:
     paths = write_boards(out, data, boards, choice)
     print_table(f"{data}: mIoU in per cent", boards[data])
     if (conditions := f"{data}.conditions") in boards:
-        print_table(f"{data}, per condition of the test scenes: mIoU in per cent", boards[conditions])
+        print_table(
+            f"{data}, per condition of the test scenes: mIoU in per cent", boards[conditions]
+        )
     print("Leaderboard: " + ", ".join(str(path) for path in paths))
 
 
@@ -34,10 +36,14 @@ def build(data: str, records: Sequence[Record]) -> dict[str, pd.DataFrame]:
     return {name: board for name, board in boards.items() if not board.empty}
 
 
-def write_boards(directory: Path, data: str, boards: Mapping[str, pd.DataFrame], choice: Choice) -> list[Path]:
+def write_boards(
+    directory: Path, data: str, boards: Mapping[str, pd.DataFrame], choice: Choice
+) -> list[Path]:
     """Write each of `build` and `<data>.classes` as `.csv` (every column), `.md` and `.tex`; return the paths."""
     records, rows = choice.records, rows_of(choice.records)
-    pages: dict[str, list[Part]] = {name: [shown(board), footnote(board, records)] for name, board in boards.items()}
+    pages: dict[str, list[Part]] = {
+        name: [shown(board), footnote(board, records)] for name, board in boards.items()
+    }
     whole = boards[data]
     basis = f"Scored {conventions(whole, records)}.{split_notes(whole)}"
     pages[f"{data}.classes"] = [*class_page(data, rows), basis]

@@ -55,7 +55,11 @@ class MapFiles:
         self.probabilities = None
         if probabilities:
             self.probabilities = _raw(
-                folder / "probabilities.raw.tif", count=len(outputs), dtype="float32", nodata=np.nan, **place
+                folder / "probabilities.raw.tif",
+                count=len(outputs),
+                dtype="float32",
+                nodata=np.nan,
+                **place,
             )
             self.probabilities.update_tags(**tags)
             for band, number in enumerate(outputs, 1):
@@ -84,7 +88,11 @@ class MapFiles:
     def finish(self, out: Path, second: Path) -> None:
         """Rewrite what was written as cloud-optimised files, check them, and give them their names."""
         self.close()
-        whole = {second: _optimised(self.folder / "probabilities", "average")} if self.probabilities else {}
+        whole = (
+            {second: _optimised(self.folder / "probabilities", "average")}
+            if self.probabilities
+            else {}
+        )
         whole[out] = _optimised(self.folder / "map", "mode")
         sidecar = self.folder / "names.xml"
         sidecar.write_bytes(category_names(self.classes))
@@ -115,7 +123,9 @@ def open_maps(
         out.parent.mkdir(parents=True, exist_ok=True)
         scratch = TemporaryDirectory(prefix=".predict-", dir=out.parent)
     except OSError as error:
-        raise UserError(f"{out} cannot be written ({error.strerror}): name another place.") from error
+        raise UserError(
+            f"{out} cannot be written ({error.strerror}): name another place."
+        ) from error
     with scratch as folder:
         maps = None
         try:
@@ -124,7 +134,9 @@ def open_maps(
             maps.finish(out, probabilities or out)
         except (OSError, RasterioError) as error:
             free = shutil.disk_usage(out.parent).free / 1e6
-            raise UserError(f"{out} could not be written whole ({one_line(error)}; {free:.0f} MB free).") from error
+            raise UserError(
+                f"{out} could not be written whole ({one_line(error)}; {free:.0f} MB free)."
+            ) from error
         finally:
             if maps is not None:
                 maps.close()
@@ -134,7 +146,9 @@ def category_names(classes: Sequence[SceneClass]) -> bytes:
     """GDAL's side file with the names of the classes, for which GeoTIFF has no place; GIS show them as legend."""
     names = {entry.id: entry.name for entry in classes}
     root = ElementTree.Element("PAMDataset")
-    categories = ElementTree.SubElement(ElementTree.SubElement(root, "PAMRasterBand", band="1"), "CategoryNames")
+    categories = ElementTree.SubElement(
+        ElementTree.SubElement(root, "PAMRasterBand", band="1"), "CategoryNames"
+    )
     for number in range(max(names) + 1):
         ElementTree.SubElement(categories, "Category").text = names.get(number, "")
     ElementTree.indent(root)
@@ -144,7 +158,13 @@ def category_names(classes: Sequence[SceneClass]) -> bytes:
 def _raw(path: Path, **profile: Any) -> Any:
     import rasterio
 
-    tiles = {"tiled": True, "blockxsize": TILE, "blockysize": TILE, "bigtiff": "if_safer", "interleave": "band"}
+    tiles = {
+        "tiled": True,
+        "blockxsize": TILE,
+        "blockysize": TILE,
+        "bigtiff": "if_safer",
+        "interleave": "band",
+    }
     return rasterio.open(path, "w+", driver="GTiff", **tiles, **profile)
 
 

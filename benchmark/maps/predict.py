@@ -36,10 +36,13 @@ def shifts(stride: int) -> list[tuple[int, int]]:
     return [(stride // 2, stride // 2), (stride // 3, 2 * stride // 3), (16, stride // 4)]
 
 
-def changed(pieces: Iterable[tuple[int, int, Tensor]], outputs: Sequence[int], maps: MapFiles) -> int:
+def changed(
+    pieces: Iterable[tuple[int, int, Tensor]], outputs: Sequence[int], maps: MapFiles
+) -> int:
     """How many pixels of the written map have another label in `pieces`, see `predicted`."""
     return sum(
-        int((class_ids(means, outputs) != maps.read(row, col, *means.shape[1:])).sum()) for row, col, means in pieces
+        int((class_ids(means, outputs) != maps.read(row, col, *means.shape[1:])).sum())
+        for row, col, means in pieces
     )
 
 
@@ -82,7 +85,9 @@ def predicted(
             top = final
 
 
-def window_output(trained: Trained, rasters: Mapping[str, GivenRaster], window: Window) -> tuple[Tensor | None, Tensor]:
+def window_output(
+    trained: Trained, rasters: Mapping[str, GivenRaster], window: Window
+) -> tuple[Tensor | None, Tensor]:
     """(float32 K x height x width to be blended, bool height x width: some input says something there).
 
     None where no input says anything in the whole window.
@@ -99,7 +104,9 @@ def window_output(trained: Trained, rasters: Mapping[str, GivenRaster], window: 
     if not images:
         return None, valid
     with torch.inference_mode():
-        logits = trained.model.decode(trained.model.encode(images), (window.height, window.width))[0].float()
+        logits = trained.model.decode(trained.model.encode(images), (window.height, window.width))[
+            0
+        ].float()
         values = logits.softmax(0) if trained.inputs.stitching == "probabilities" else logits
     return values.cpu(), valid
 
@@ -117,5 +124,7 @@ def shares(counts: np.ndarray, names: Mapping[int, str]) -> str:
     if not total:
         return "No pixel has a class."
     found = [(counts[number], name) for number, name in names.items() if counts[number]]
-    text = ", ".join(f"{name} {100 * count / total:.1f} %" for count, name in sorted(found, reverse=True))
+    text = ", ".join(
+        f"{name} {100 * count / total:.1f} %" for count, name in sorted(found, reverse=True)
+    )
     return text + (f"; {counts[IGNORE]} px without input" if counts[IGNORE] else "")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-SHEAR = (3 - 5**0.5) / 2  # the golden section, whose multiples spread most evenly whatever their number
+SHEAR = (
+    3 - 5**0.5
+) / 2  # the golden section, whose multiples spread most evenly whatever their number
 
 
 def strips(

@@ -71,7 +71,10 @@ def score_all(matrices: Counts, convention: Convention) -> list[Scores]:
     total, hits = matrices.sum(-1), np.zeros(matrices.shape[:2], np.int64)
     for j, label in enumerate(convention.outputs):
         hits[:, label] = matrices[:, label, j]
-    oa, oa_all = _ratio(hits[:, kept].sum(-1), total[:, kept].sum(-1)), _ratio(hits.sum(-1), total.sum(-1))
+    oa, oa_all = (
+        _ratio(hits[:, kept].sum(-1), total[:, kept].sum(-1)),
+        _ratio(hits.sum(-1), total.sum(-1)),
+    )
     return [
         Scores(
             miou=_mean(iou[number][used[number]]),
@@ -105,12 +108,20 @@ def class_sums(matrices: Counts, convention: Convention) -> Counts:
     truth = matrices.sum(-1)[..., list(convention.averaged)]
     nothing = np.zeros(matrices.shape[:-2], matrices.dtype)
     # a network without an output for a class neither hits it nor takes anything for it
-    hits = [matrices[..., label, column[label]] if label in column else nothing for label in convention.averaged]
-    guessed = [predicted[..., column[label]] if label in column else nothing for label in convention.averaged]
+    hits = [
+        matrices[..., label, column[label]] if label in column else nothing
+        for label in convention.averaged
+    ]
+    guessed = [
+        predicted[..., column[label]] if label in column else nothing
+        for label in convention.averaged
+    ]
     return np.stack([np.stack(hits, -1), truth, np.stack(guessed, -1)], -2)
 
 
-def class_scores(sums: npt.NDArray[Any], absent: Absent) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
+def class_scores(
+    sums: npt.NDArray[Any], absent: Absent
+) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
     """IoU and F1 of each averaged class, and which classes enter the means, from `class_sums`; all ... x classes."""
     tp, truth, guessed = (sums[..., part, :] for part in range(3))
     iou, f1 = _ratio(tp, truth + guessed - tp), _ratio(2 * tp, truth + guessed)
@@ -118,8 +129,14 @@ def class_scores(sums: npt.NDArray[Any], absent: Absent) -> tuple[Floats, Floats
         return iou, f1, truth > 0
     if absent == "union":
         return iou, f1, truth + guessed > 0
-    counted = truth.sum(-1, keepdims=True) > 0  # a subset that no scene was scored under has no score, not 0
-    return np.nan_to_num(iou, nan=0.0), np.nan_to_num(f1, nan=0.0), np.broadcast_to(counted, truth.shape)
+    counted = (
+        truth.sum(-1, keepdims=True) > 0
+    )  # a subset that no scene was scored under has no score, not 0
+    return (
+        np.nan_to_num(iou, nan=0.0),
+        np.nan_to_num(f1, nan=0.0),
+        np.broadcast_to(counted, truth.shape),
+    )
 
 
 def mean_over(values: Floats, used: npt.NDArray[np.bool_]) -> Floats:

@@ -37,7 +37,9 @@ class EvaluationResult:
 
     def pooled(self) -> tuple[tuple[str, ...], Counts, np.ndarray]:
         """(conditions, int64 subsets x conditions x regions x labels x outputs, scored scenes subsets x conditions)."""
-        names = [ALL] + sorted({name for scene in self.scenes for name in self.conditions.get(scene, ())})
+        names = [ALL] + sorted(
+            {name for scene in self.scenes for name in self.conditions.get(scene, ())}
+        )
         sums = [counts.sum(1) for counts in self.counts]
         pooled = np.zeros((len(self.subsets), len(names), *sums[0].shape[1:]), np.int64)
         scored = np.zeros((len(self.subsets), len(names)), np.int64)
@@ -47,7 +49,9 @@ class EvaluationResult:
                 scored[:, names.index(name)] += self.scored[:, number]
         return tuple(names), pooled, scored
 
-    def scores(self, convention: Convention, regions: Sequence[str] | None = None) -> dict[str, Scores]:
+    def scores(
+        self, convention: Convention, regions: Sequence[str] | None = None
+    ) -> dict[str, Scores]:
         """Scores per subset over all scenes; `regions` None means all of them (full labels)."""
         _, pooled, _ = self.pooled()
         return region_scores(self.subsets, self.regions, pooled[:, 0], convention, regions)

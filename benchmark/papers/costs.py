@@ -33,7 +33,10 @@ NOTES = {
         "Measured: trained parameters of the built network for RGB and heights, K = 6, auxiliary heads included; "
         "latency, FPS and memory were not measured on a GPU."
     ),
-    ("mobanet", "IV"): "Measured: trained parameters of the built network for RGB and heights, K = 6.",
+    (
+        "mobanet",
+        "IV",
+    ): "Measured: trained parameters of the built network for RGB and heights, K = 6.",
 }
 
 
@@ -70,7 +73,10 @@ def measured_costs(cells: Mapping[str, Cell], costs: Iterable[PublishedCost]) ->
             own = (cell.source, cell.table, cell.method, cell.variant)
             text = {"params_M": cost.parameters, "FLOPs_G": cost.GMAC}.get(cell.metric, "")
             if text and own == (cost.source, cost.table, cost.method, cost.variant):
-                values[column] = (float(text) / (1e6 if cell.metric == "params_M" else 1), float("nan"))
+                values[column] = (
+                    float(text) / (1e6 if cell.metric == "params_M" else 1),
+                    float("nan"),
+                )
         if values:
             found.append(Measured(cost.counted, values))
     return found

@@ -59,7 +59,9 @@ class Runs:
     def scores(self) -> dict[int, dict[frozenset[str], Scores]]:
         """Scores of every record by subset of letters; the order in which a paper lists them does not matter."""
         return {
-            id(record): {frozenset(name.split("+")): scores for name, scores in record.scores().items()}
+            id(record): {
+                frozenset(name.split("+")): scores for name, scores in record.scores().items()
+            }
             for records in self.by_data.values()
             for record in records
         }
@@ -84,7 +86,9 @@ def _labelled(groups: list[list[Record]], with_backbone: bool) -> dict[str, list
     """Groups by a label for readers; where two would share it, their hashes are added: they are never mixed."""
     labels = [_label(members[0], with_backbone) for members in groups]
     return {
-        label if labels.count(label) == 1 else f"{label}, {members[0].manifest['group'][:8]}": members
+        label
+        if labels.count(label) == 1
+        else f"{label}, {members[0].manifest['group'][:8]}": members
         for label, members in zip(labels, groups, strict=True)
     }
 
@@ -121,11 +125,16 @@ def measure(
 
 
 def _value(
-    cell: Cell, record: Record, scores: Mapping[frozenset[str], Scores], subsets: frozenset[frozenset[str]]
+    cell: Cell,
+    record: Record,
+    scores: Mapping[frozenset[str], Scores],
+    subsets: frozenset[frozenset[str]],
 ) -> float:
     """The cell's metric in per cent, nan where the record has no such number."""
     if cell.kind == "summary":
-        values = [_metric(cell.metric, record, scores[subset]) for subset in subsets if subset in scores]
+        values = [
+            _metric(cell.metric, record, scores[subset]) for subset in subsets if subset in scores
+        ]
         if set(scores) != subsets or np.isnan(values).any():
             return float("nan")
         return summarise(values)[SUMMARIES.index(cell.combo)]
@@ -139,4 +148,8 @@ def _metric(metric: str, record: Record, scores: Scores) -> float:
         return 100 * simple[metric]
     classes = [record.labels[label] for label in record.convention.averaged]
     name = metric.removeprefix("F1/")
-    return 100 * scores.f1[classes.index(name)] if metric.startswith("F1/") and name in classes else float("nan")
+    return (
+        100 * scores.f1[classes.index(name)]
+        if metric.startswith("F1/") and name in classes
+        else float("nan")
+    )

@@ -54,7 +54,9 @@ def mean(numbers: Sequence[Rounded]) -> Rounded:
     return combined(numbers, lambda values: sum(values, Fraction(0)) / len(values))
 
 
-def combined(numbers: Sequence[Rounded], increasing: Callable[[list[Fraction]], Fraction]) -> Rounded:
+def combined(
+    numbers: Sequence[Rounded], increasing: Callable[[list[Fraction]], Fraction]
+) -> Rounded:
     """A function of several numbers that increases with each of them, such as max or the mean."""
     ends = ([getattr(number, end) for number in numbers] for end in ("value", "low", "high"))
     return Rounded(*(increasing(values) for values in ends))
@@ -169,7 +171,9 @@ def read_reported(directory: Path = REPORTED) -> Reported:
     """
     files = sorted(directory.glob("*_results.csv")) + sorted(directory.glob("*_complexity.csv"))
     if not files:
-        raise UserError(f"No reported numbers in {directory}; restore the folder with: git checkout results/reported")
+        raise UserError(
+            f"No reported numbers in {directory}; restore the folder with: git checkout results/reported"
+        )
     fields = tuple(Cell.__dataclass_fields__)
     cells: dict[tuple[str, ...], Cell] = {}
     for path in files:
@@ -177,7 +181,9 @@ def read_reported(directory: Path = REPORTED) -> Reported:
             cell = Cell(*(row[name] for name in fields))
             _check(cell, path, number)
             if cell.key in cells:
-                raise UserError(f"{path}, line {number}: this cell has a row already; remove one of the two.")
+                raise UserError(
+                    f"{path}, line {number}: this cell has a row already; remove one of the two."
+                )
             cells[cell.key] = cell
     labels: dict[str, dict[str, str]] = {}
     for row in read_rows(directory / LABELS, ("column", "id", "label")):
@@ -189,9 +195,13 @@ def _check(cell: Cell, path: Path, line: int) -> None:
     try:
         cell.number  # noqa: B018
     except (ValueError, ZeroDivisionError) as error:
-        raise UserError(f"{path}, line {line}: value {cell.value!r} is no decimal number; correct it.") from error
+        raise UserError(
+            f"{path}, line {line}: value {cell.value!r} is no decimal number; correct it."
+        ) from error
     if cell.kind not in KINDS:
-        raise UserError(f"{path}, line {line}: unknown kind {cell.kind!r}; valid are: {', '.join(KINDS)}.")
+        raise UserError(
+            f"{path}, line {line}: unknown kind {cell.kind!r}; valid are: {', '.join(KINDS)}."
+        )
 
 
 def read_rows(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
@@ -205,11 +215,17 @@ def read_rows(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
             reader = csv.DictReader(stream)
             missing = [name for name in columns if name not in (reader.fieldnames or ())]
             if missing:
-                raise UserError(f"{path} lacks the column {', '.join(missing)}; restore it with: git checkout {path}")
+                raise UserError(
+                    f"{path} lacks the column {', '.join(missing)}; restore it with: git checkout {path}"
+                )
             rows = list(reader)
     except (FileNotFoundError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is missing or no UTF-8 text; restore it with: git checkout {path}") from error
+        raise UserError(
+            f"{path} is missing or no UTF-8 text; restore it with: git checkout {path}"
+        ) from error
     for number, row in enumerate(rows, start=2):
         if None in row or None in row.values():
-            raise UserError(f"{path}, line {number}: the row has another number of values than the header; correct it.")
+            raise UserError(
+                f"{path}, line {number}: the row has another number of values than the header; correct it."
+            )
     return rows

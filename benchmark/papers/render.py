@@ -16,7 +16,11 @@ from benchmark.papers.printed_numbers import decimals, shown
 
 DASH = "-"
 LARGER_IS_BETTER = "FPS"  # among costs
-STYLES = {"best": ("**{}**", r"\textbf{{{}}}"), "second": ("<u>{}</u>", r"\underline{{{}}}"), "": ("{}", "{}")}
+STYLES = {
+    "best": ("**{}**", r"\textbf{{{}}}"),
+    "second": ("<u>{}</u>", r"\underline{{{}}}"),
+    "": ("{}", "{}"),
+}
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,9 @@ def as_csv(table: Table) -> str:
             cells = [values.get(column, DASH) for column in table.columns]
             printed = {"reported": row.cells, "reported difference": row.differences}.get(what, {})
             doubts = [
-                f"{column}: {table.doubts[cell.key]}" for column, cell in printed.items() if cell.key in table.doubts
+                f"{column}: {table.doubts[cell.key]}"
+                for column, cell in printed.items()
+                if cell.key in table.doubts
             ]
             writer.writerow([row.block, row.name, what, protocol, seeds, *cells, "; ".join(doubts)])
     return stream.getvalue()
@@ -62,19 +68,36 @@ def _csv_lines(row: Row) -> Iterator[tuple[str, str, str, dict[str, str]]]:
     for entry in row.measured:
         own = (entry.label, _seeds(entry))
         digits = {column: 6 if row.cells[column].kind == "cost" else 4 for column in entry.values}
-        yield "measured", *own, {column: f"{mean:.{digits[column]}f}" for column, (mean, _) in entry.values.items()}
+        yield (
+            "measured",
+            *own,
+            {column: f"{mean:.{digits[column]}f}" for column, (mean, _) in entry.values.items()},
+        )
         spread = {column: std for column, (_, std) in entry.values.items()}
-        yield "std", *own, {column: f"{std:.4f}" for column, std in spread.items() if not np.isnan(std)}
-        yield "difference", *own, {column: f"{gap:+.{digits[column]}f}" for column, gap in _gaps(row, entry).items()}
+        yield (
+            "std",
+            *own,
+            {column: f"{std:.4f}" for column, std in spread.items() if not np.isnan(std)},
+        )
+        yield (
+            "difference",
+            *own,
+            {column: f"{gap:+.{digits[column]}f}" for column, gap in _gaps(row, entry).items()},
+        )
 
 
 def _seeds(entry: Measured) -> str:
-    return " to ".join(map(str, sorted({min(entry.seeds), max(entry.seeds)}))) if entry.seeds else DASH
+    return (
+        " to ".join(map(str, sorted({min(entry.seeds), max(entry.seeds)}))) if entry.seeds else DASH
+    )
 
 
 def _gaps(row: Row, entry: Measured) -> dict[str, float]:
     """Measured minus reported, in the unit of the column."""
-    return {column: mean - float(row.cells[column].number.value) for column, (mean, _) in entry.values.items()}
+    return {
+        column: mean - float(row.cells[column].number.value)
+        for column, (mean, _) in entry.values.items()
+    }
 
 
 def lines(table: Table, block: Sequence[Row]) -> list[Line]:
@@ -83,7 +106,9 @@ def lines(table: Table, block: Sequence[Row]) -> list[Line]:
     measured = _measured_ranks(block)
     result = []
     for number, row in enumerate(block):
-        columns = [column for column in table.columns if column in row.cells or column in row.differences]
+        columns = [
+            column for column in table.columns if column in row.cells or column in row.differences
+        ]
         result.append(
             Line(
                 row.name,
@@ -96,7 +121,9 @@ def lines(table: Table, block: Sequence[Row]) -> list[Line]:
         for entry in row.measured:
             means = {column: _mean(mean, std) for column, (mean, std) in entry.values.items()}
             ranks = {column: measured.get((number, entry.label, column), "") for column in means}
-            result.append(Line(f"measured ({entry.label})", means, ranks, {}, _seeds(entry), measured=True))
+            result.append(
+                Line(f"measured ({entry.label})", means, ranks, {}, _seeds(entry), measured=True)
+            )
             gaps = {column: f"{gap:+.2f}" for column, gap in _gaps(row, entry).items()}
             result.append(Line("difference", gaps, {}, {}, "", measured=True))
     return result
@@ -109,7 +136,9 @@ def _mean(mean: float, std: float) -> str:
 def _printed(row: Row, column: str) -> str:
     """The printed value; a difference in the same cell stands in brackets with its sign."""
     cell, difference = row.cells.get(column), row.differences.get(column)
-    signed = shown(difference.number.value, decimals(difference.value), sign=True) if difference else ""
+    signed = (
+        shown(difference.number.value, decimals(difference.value), sign=True) if difference else ""
+    )
     if cell is None:
         return signed
     return f"{cell.value} ({signed})" if difference else cell.value
@@ -206,7 +235,10 @@ def as_latex(table: Table) -> str:
         for line in lines(table, block):
             name = r"\quad " + latex_text(line.name) if line.measured else latex_text(line.name)
             cells = [_styled(line, column, latex=True) for column in table.columns]
-            parts.append(" & ".join([*([latex_text(heading)] if named else []), name, *cells, line.seeds]) + r" \\")
+            parts.append(
+                " & ".join([*([latex_text(heading)] if named else []), name, *cells, line.seeds])
+                + r" \\"
+            )
             heading = ""
     parts += [r"\bottomrule", r"\end{tabular}", "", r"\smallskip"]
     for note in table.notes:
@@ -223,7 +255,9 @@ def _latex_head(table: Table, left: int) -> list[str]:
     groups: list[tuple[str, int]] = []
     for group, *_ in pairs:
         groups = (
-            [*groups[:-1], (group, groups[-1][1] + 1)] if groups and groups[-1][0] == group else [*groups, (group, 1)]
+            [*groups[:-1], (group, groups[-1][1] + 1)]
+            if groups and groups[-1][0] == group
+            else [*groups, (group, 1)]
         )
     if not any(group for group, _ in groups):
         return [below]

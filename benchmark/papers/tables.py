@@ -36,7 +36,11 @@ def build_tables(
         rows = _rows(cells, runs, costs)
         own = [check for check in checks if (check.paper, check.table) == (source, number)]
         doubts, marked = _doubts(own)
-        texts = [row["note"] for row in notes if row["source"] == source and row["table"] in (number, ANY)]
+        texts = [
+            row["note"]
+            for row in notes
+            if row["source"] == source and row["table"] in (number, ANY)
+        ]
         cost_note = COST_NOTES.get((source, number), "")
         texts += [RANKS, *_measured_notes(rows, cost_note), *_left_out(cells, runs)]
         texts += [*([LETTERS] if marked else []), *_sentences(own)]
@@ -58,15 +62,21 @@ def _rows(cells: Sequence[Cell], runs: Runs, costs: Sequence[PublishedCost]) -> 
         by_row.setdefault(plain(cell.paper_row), []).append(cell)
     heads: dict[str, set[str]] = {}
     for heading, members in by_row.items():
-        heads.setdefault(heading.partition(SEPARATOR)[0], set()).update(cell.method for cell in members)
+        heads.setdefault(heading.partition(SEPARATOR)[0], set()).update(
+            cell.method for cell in members
+        )
     rows = []
     for heading, members in by_row.items():
         head, _, rest = heading.partition(SEPARATOR)
         # a heading over several methods is a block; one method's backbone or input belongs to the row
         block, name = (head, rest) if rest and len(heads[head]) > 1 else ("", heading)
         own = {plain(cell.paper_column): cell for cell in members if cell.kind in ABSOLUTE}
-        differences = {plain(cell.paper_column): cell for cell in members if cell.kind not in ABSOLUTE}
-        subsets = {column: _subsets(cells, cell) for column, cell in own.items() if cell.kind == "summary"}
+        differences = {
+            plain(cell.paper_column): cell for cell in members if cell.kind not in ABSOLUTE
+        }
+        subsets = {
+            column: _subsets(cells, cell) for column, cell in own.items() if cell.kind == "summary"
+        }
         measured = [*measure(own, subsets, runs), *measured_costs(own, costs)]
         rows.append(Row(block, name, own, differences, measured))
     return rows
@@ -74,8 +84,12 @@ def _rows(cells: Sequence[Cell], runs: Runs, costs: Sequence[PublishedCost]) -> 
 
 def _subsets(cells: Iterable[Cell], cell: Cell) -> frozenset[frozenset[str]]:
     """The subsets that the paper prints for the cell's configuration."""
-    columns = {name: getattr(cell, name) for name in ("dataset", "backbone", "method", "variant", "metric")}
-    return frozenset(frozenset(one.combo.split("+")) for one in cells if one.is_at(kind="score", **columns))
+    columns = {
+        name: getattr(cell, name) for name in ("dataset", "backbone", "method", "variant", "metric")
+    }
+    return frozenset(
+        frozenset(one.combo.split("+")) for one in cells if one.is_at(kind="score", **columns)
+    )
 
 
 def _doubts(checks: Sequence[Check]) -> tuple[dict[tuple[str, ...], str], dict[str, str]]:
@@ -92,7 +106,9 @@ def _doubts(checks: Sequence[Check]) -> tuple[dict[tuple[str, ...], str], dict[s
                     doubts[check.cell.key] = doubts.get(check.cell.key, "") + mark
                 place = f"{plain(check.cell.paper_row)}, {plain(check.cell.paper_column)}"
                 parts.append(f"{place}: {check.printed} beside {check.recomputed}")
-        marked[mark] = f"{SAYS[rule]} Printed beside what the rule gives or compares with: {'; '.join(parts)}."
+        marked[mark] = (
+            f"{SAYS[rule]} Printed beside what the rule gives or compares with: {'; '.join(parts)}."
+        )
     return doubts, marked
 
 
@@ -108,14 +124,23 @@ def _sentences(checks: Sequence[Check]) -> list[str]:
 
 def _measured_notes(rows: Sequence[Row], cost_note: str) -> list[str]:
     """What the measured numbers of a table mean, per dataset; what counts mean stands in `cost_note`."""
-    records = {key: record for row in rows for entry in row.measured for key, record in entry.records.items()}
+    records = {
+        key: record
+        for row in rows
+        for entry in row.measured
+        for key, record in entry.records.items()
+    }
     by_data: dict[str, list[Record]] = {}
     for record in records.values():
         by_data.setdefault(record.manifest["data"], []).append(record)
     notes = [cost_note] if any(not entry.records for row in rows for entry in row.measured) else []
     if not by_data:
-        return notes or ["Nothing of this table was measured with this suite yet (n: seeds measured)."]
-    notes += ["Measured: mean +- std over n seeds, difference: measured minus reported; a dash: not measured."]
+        return notes or [
+            "Nothing of this table was measured with this suite yet (n: seeds measured)."
+        ]
+    notes += [
+        "Measured: mean +- std over n seeds, difference: measured minus reported; a dash: not measured."
+    ]
     for data, members in by_data.items():
         board = leaderboard(members)
         notes.append(f"Measured on {data}: {conventions(board, members)}.{split_notes(board)}")

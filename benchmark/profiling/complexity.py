@@ -28,7 +28,10 @@ def parameters(module: nn.Module) -> dict[str, int]:
     children = dict(module.named_children())
     if TOTAL in children:
         raise ValueError(f"{type(module).__name__} has a child called {TOTAL}")
-    return {TOTAL: _trainable(module), **{name: _trainable(child) for name, child in children.items()}}
+    return {
+        TOTAL: _trainable(module),
+        **{name: _trainable(child) for name, child in children.items()},
+    }
 
 
 def _trainable(module: nn.Module) -> int:
@@ -43,7 +46,11 @@ def gmac(call: Callable[[], object]) -> float:
     gradients (`methods.parts.kernel_folding`) is therefore part of every count. Elementwise work, norms and interpolation
     count nothing, and the `meta` device will do.
     """
-    with torch.inference_mode(False), torch.enable_grad(), FlopCounterMode(display=False) as counter:
+    with (
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        FlopCounterMode(display=False) as counter,
+    ):
         call()
     return counter.get_total_flops() / 2e9
 
@@ -66,7 +73,11 @@ def evaluation_gmac(call: Callable[[], object], warm: bool = False) -> float:
 def frozen(module: nn.Module) -> list[Tensor]:
     """Weights that no training changes and no checkpoint holds: floating-point buffers outside of the state."""
     saved = module.state_dict(keep_vars=True).keys()
-    return [value for name, value in module.named_buffers() if value.is_floating_point() and name not in saved]
+    return [
+        value
+        for name, value in module.named_buffers()
+        if value.is_floating_point() and name not in saved
+    ]
 
 
 def used(module: nn.Module, call: Callable[[], Iterable[Tensor]]) -> list[Tensor]:
@@ -139,5 +150,7 @@ def shares(parts: Mapping[str, nn.Module]) -> Iterator[dict[str, float]]:
 
 def _methods(part: nn.Module) -> list[str]:
     """`forward`, and the public methods that a module has beyond those of every module."""
-    added = [key for key in dir(type(part)) if not key.startswith("_") and not hasattr(nn.Module, key)]
+    added = [
+        key for key in dir(type(part)) if not key.startswith("_") and not hasattr(nn.Module, key)
+    ]
     return ["forward", *(key for key in added if isfunction(getattr(type(part), key)))]

@@ -61,15 +61,21 @@ class Timing:
 
 def images(channels: Mapping[str, int], side: int, device: str | torch.device) -> dict[str, Tensor]:
     """One window of every modality, 1 x C x side x side; standard normal."""
-    return {name: torch.randn(1, count, side, side, device=device) for name, count in channels.items()}
+    return {
+        name: torch.randn(1, count, side, side, device=device) for name, count in channels.items()
+    }
 
 
-def decoded(model: AnyModalitySegmenter, encoded: Mapping[str, Any], subset: Iterable[str], side: int) -> Tensor:
+def decoded(
+    model: AnyModalitySegmenter, encoded: Mapping[str, Any], subset: Iterable[str], side: int
+) -> Tensor:
     """Logits 1 x K x side x side of a subset of what is encoded."""
     return model.decode({name: encoded[name] for name in subset}, (side, side))
 
 
-def scored(model: AnyModalitySegmenter, given: Mapping[str, Tensor], subsets: Sequence[Subset]) -> list[Tensor]:
+def scored(
+    model: AnyModalitySegmenter, given: Mapping[str, Tensor], subsets: Sequence[Subset]
+) -> list[Tensor]:
     """Logits of the subsets, each image encoded once."""
     side, encoded = next(iter(given.values())).shape[-1], model.encode(given)
     return [decoded(model, encoded, subset, side) for subset in subsets]
@@ -85,14 +91,18 @@ def count(model: AnyModalitySegmenter, side: int) -> Cost:
     subsets = modality_subsets(list(given))
     needed = used(model, lambda: scored(model, given, subsets))
     with torch.no_grad():
-        scored(model, given, [*subsets[: len(given)], subsets[-1]])  # what is kept is kept from here on
+        scored(
+            model, given, [*subsets[: len(given)], subsets[-1]]
+        )  # what is kept is kept from here on
         encoded = model.encode(given)
     encode = {
         name: evaluation_gmac(lambda name=name, image=image: model.encode({name: image}), warm=True)  # type: ignore[misc]
         for name, image in given.items()
     }
     decode = {
-        subset: evaluation_gmac(lambda subset=subset: decoded(model, encoded, subset, side), warm=True)  # type: ignore[misc]
+        subset: evaluation_gmac(
+            lambda subset=subset: decoded(model, encoded, subset, side), warm=True
+        )  # type: ignore[misc]
         for subset in subsets
     }
     weights = list(model.parameters())
@@ -135,9 +145,18 @@ def timed(model: AnyModalitySegmenter, side: int, device: str, rounds: int) -> T
             torch.cuda.reset_peak_memory_stats(place)
             full()
             memory = torch.cuda.max_memory_allocated(place) / 2**20
-    name = torch.cuda.get_device_name(place) if on_gpu else f"CPU ({platform.processor() or platform.machine()})"
+    name = (
+        torch.cuda.get_device_name(place)
+        if on_gpu
+        else f"CPU ({platform.processor() or platform.machine()})"
+    )
     return Timing(
-        1000 * seconds["full"], 1000 * seconds["every"], memory, name, torch.get_num_threads(), torch.__version__
+        1000 * seconds["full"],
+        1000 * seconds["every"],
+        memory,
+        name,
+        torch.get_num_threads(),
+        torch.__version__,
     )
 
 

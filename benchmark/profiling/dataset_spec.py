@@ -40,7 +40,9 @@ def shapes(data: str, section: Mapping[str, Any], store: Path) -> Shapes:
     for name in section.get("modalities") or list(known):
         raster = rasters.get(name, name)
         if raster not in known:
-            raise UserError(f"{data}: modality {name!r} needs the raster {raster!r}; there is {', '.join(known)}.")
+            raise UserError(
+                f"{data}: modality {name!r} needs the raster {raster!r}; there is {', '.join(known)}."
+            )
         chosen[name] = known[raster]
     outputs = [one for one in classes if not (one.clutter and section["clutter"] == "ignore")]
     return Shapes(

@@ -53,11 +53,15 @@ def published_costs(arguments: argparse.Namespace) -> list[PublishedCost]:
     for (method, variant), name in SGMA_IX.items():
         for counted, without in PARTS.items():
             size, gmac = behind(setting(name, names("potsdam", "standard")), without)
-            lines.append(PublishedCost("sgma", "IX", method, variant, counted, str(size), f"{gmac:.6f}"))
+            lines.append(
+                PublishedCost("sgma", "IX", method, variant, counted, str(size), f"{gmac:.6f}")
+            )
     for variant, name in MOBANET.items():
         size = trained(setting(name, names("potsdam", "mobanet"), OPTICAL_AND_HEIGHTS))
         for table in ("III", "IV") if variant == "full" else ("IV",):
-            lines.append(PublishedCost("mobanet", table, "mobanet", variant, TRAINED, str(size), ""))
+            lines.append(
+                PublishedCost("mobanet", table, "mobanet", variant, TRAINED, str(size), "")
+            )
     return lines
 
 
@@ -81,7 +85,11 @@ def behind(chosen: Setting, without: Iterable[str]) -> tuple[int, float]:
     size = sum(weight.numel() for weight in used(model, call) if id(weight) not in elsewhere)
     whole = evaluation_gmac(call)
     # folded weights are kept by now: what a part does in this call is what it does in every window
-    with shares(left_out) as found, torch.no_grad(), torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+    with (
+        shares(left_out) as found,
+        torch.no_grad(),
+        torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH),
+    ):
         call()
     return size, whole - sum(found.values())
 

@@ -68,7 +68,9 @@ def check_names(arguments: argparse.Namespace) -> None:
     if arguments.backbone:
         choices.check("BACKBONE", arguments.backbone, list(choices.BACKBONES))
     if arguments.side and not (arguments.side.isdigit() and int(arguments.side) >= 32):
-        raise UserError(f"SIDE {arguments.side!r} is no side of a window: give whole pixels, 32 or more.")
+        raise UserError(
+            f"SIDE {arguments.side!r} is no side of a window: give whole pixels, 32 or more."
+        )
     if arguments.rounds < 1:
         raise UserError(f"--rounds {arguments.rounds}: at least one run must count.")
 
@@ -138,7 +140,13 @@ def report(directory: Path, stem: str, table: pd.DataFrame, note: str) -> None:
 
 def shown(table: pd.DataFrame) -> pd.DataFrame:
     """For readers: parameters in millions, GMAC and milliseconds with one digit or two, a dash for what is unknown."""
-    units = {"parameters": "M", "trainable": "M trained", "inference": "M used", "outputs": "K", "side": "px"}
+    units = {
+        "parameters": "M",
+        "trainable": "M trained",
+        "inference": "M used",
+        "outputs": "K",
+        "side": "px",
+    }
 
     def text(column: str, value: Any) -> str:
         if pd.isna(value):
@@ -147,5 +155,8 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
             return f"{value / 1e6:.2f}"
         return f"{value:.1f}" if isinstance(value, float) else str(value)
 
-    columns = {units.get(name, name): [text(name, value) for value in table[name]] for name in map(str, table)}
+    columns = {
+        units.get(name, name): [text(name, value) for value in table[name]]
+        for name in map(str, table)
+    }
     return pd.DataFrame(columns)

@@ -57,7 +57,9 @@ class Row:
         """The method and whatever tells it from other rows."""
         manifest = self.first.manifest
         mark = CONTROL if manifest.get("control", False) else ""
-        return " ".join(filter(None, [self.method + mark, manifest["backbone"], self.overrides, self.tag]))
+        return " ".join(
+            filter(None, [self.method + mark, manifest["backbone"], self.overrides, self.tag])
+        )
 
     def columns(self) -> dict[str, Any]:
         """The first columns of every CSV: what the numbers of a line belong to."""
@@ -74,11 +76,16 @@ class Row:
 
 def rows_of(records: Sequence[Record]) -> list[Row]:
     """Rows in the order of their names."""
-    rows = [Row(tuple(sorted(members, key=lambda entry: entry.manifest["seed"]))) for members in groups(records)]
+    rows = [
+        Row(tuple(sorted(members, key=lambda entry: entry.manifest["seed"])))
+        for members in groups(records)
+    ]
     names = Counter((row.label, row.first.manifest["protocol"]["name"]) for row in rows)
     twins = {name for name, number in names.items() if number > 1}
     rows = [
-        replace(row, tag=f"[{row.group[:6]}]") if (row.label, row.first.manifest["protocol"]["name"]) in twins else row
+        replace(row, tag=f"[{row.group[:6]}]")
+        if (row.label, row.first.manifest["protocol"]["name"]) in twins
+        else row
         for row in rows
     ]
     return sorted(rows, key=lambda row: (row.label, row.group))
@@ -93,7 +100,12 @@ def sections(rows: Sequence[Row]) -> dict[str, list[Row]]:
     apart: dict[str, dict[str, list[Row]]] = {}
     for row in rows:
         protocol, convention = row.first.manifest["protocol"], row.first.manifest["convention"]
-        shared = [protocol.get("split"), protocol.get("score_label"), row.first.subsets, row.first.labels]
+        shared = [
+            protocol.get("split"),
+            protocol.get("score_label"),
+            row.first.subsets,
+            row.first.labels,
+        ]
         shared += [convention[name] for name in ("averaged", "ignored", "absent", "regions")]
         apart.setdefault(protocol["name"], {}).setdefault(json.dumps(shared), []).append(row)
     titles = {}

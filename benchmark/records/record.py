@@ -62,13 +62,22 @@ class Record:
     def convention(self) -> Convention:
         """The convention that the record's protocol names."""
         entry = self.manifest["convention"]
-        return Convention(tuple(entry["outputs"]), tuple(entry["averaged"]), tuple(entry["ignored"]), entry["absent"])
+        return Convention(
+            tuple(entry["outputs"]),
+            tuple(entry["averaged"]),
+            tuple(entry["ignored"]),
+            entry["absent"],
+        )
 
     def scores(self, condition: str = ALL) -> dict[str, Scores]:
         """Scores per subset under the record's own convention and label kind."""
         counts = self.counts[:, self.conditions.index(condition)]
         return region_scores(
-            self.subsets, self.regions, counts, self.convention, self.manifest["convention"]["regions"]
+            self.subsets,
+            self.regions,
+            counts,
+            self.convention,
+            self.manifest["convention"]["regions"],
         )
 
 
@@ -90,10 +99,20 @@ def write_record(path: Path, manifest: Mapping[str, Any], result: EvaluationResu
     path.mkdir(parents=True, exist_ok=True)
     (path / MANIFEST).unlink(missing_ok=True)
     conditions, counts, scored = result.pooled()
-    names = {key: np.array(getattr(result, key), dtype=str) for key in ("subsets", "regions", "labels")}
-    _write_npz(path / SUMMARY, {**names, "conditions": np.array(conditions), "counts": counts, "scored": scored})
-    scenes = {f"counts_{number}": counts.astype(np.uint32) for number, counts in enumerate(result.counts)}
-    _write_npz(path / SCENES, {**names, "scenes": np.array(result.scenes), "scored": result.scored, **scenes})
+    names = {
+        key: np.array(getattr(result, key), dtype=str) for key in ("subsets", "regions", "labels")
+    }
+    _write_npz(
+        path / SUMMARY,
+        {**names, "conditions": np.array(conditions), "counts": counts, "scored": scored},
+    )
+    scenes = {
+        f"counts_{number}": counts.astype(np.uint32) for number, counts in enumerate(result.counts)
+    }
+    _write_npz(
+        path / SCENES,
+        {**names, "scenes": np.array(result.scenes), "scored": result.scored, **scenes},
+    )
     write_json(path / MANIFEST, {"format": FORMAT, **manifest})
 
 
@@ -107,20 +126,36 @@ def read_record(path: Path) -> Record:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
         with np.load(path / SUMMARY, allow_pickle=False) as summary:
             axes = {
-                key: tuple(str(name) for name in summary[key]) for key in ("subsets", "conditions", "regions", "labels")
+                key: tuple(str(name) for name in summary[key])
+                for key in ("subsets", "conditions", "regions", "labels")
             }
             counts, scored = summary["counts"], summary["scored"]
     except FileNotFoundError as error:
         lacks = Path(error.filename).name
-        raise UserError(f"{path} is no whole run record: {lacks} is missing; run its cell again.") from error
+        raise UserError(
+            f"{path} is no whole run record: {lacks} is missing; run its cell again."
+        ) from error
     except DAMAGE as error:
-        raise UserError(f"The run record {path} is damaged ({error}); run its cell again with FORCE=1.") from error
+        raise UserError(
+            f"The run record {path} is damaged ({error}); run its cell again with FORCE=1."
+        ) from error
     if not isinstance(manifest, dict):
-        raise UserError(f"The run record {path} is damaged ({MANIFEST} is no object); run its cell again with FORCE=1.")
+        raise UserError(
+            f"The run record {path} is damaged ({MANIFEST} is no object); run its cell again with FORCE=1."
+        )
     missing = [key for key in REQUIRED if key not in manifest]
     shape = tuple(len(axes[key]) for key in ("subsets", "conditions", "regions", "labels"))
-    if manifest.get("format") != FORMAT or missing or counts.shape[:-1] != shape or scored.shape != shape[:2]:
-        reason = f"lacks {', '.join(missing)}" if missing else "is of another format or its parts do not fit"
+    if (
+        manifest.get("format") != FORMAT
+        or missing
+        or counts.shape[:-1] != shape
+        or scored.shape != shape[:2]
+    ):
+        reason = (
+            f"lacks {', '.join(missing)}"
+            if missing
+            else "is of another format or its parts do not fit"
+        )
         raise UserError(f"The run record {path} {reason}; run its cell again with FORCE=1.")
     record = Record(path, manifest, counts=counts.astype(np.int64), scored=scored, **axes)
     _check_convention(record)
@@ -139,7 +174,8 @@ def _check_convention(record: Record) -> None:
             set(regions) <= set(record.regions),
             convention.absent in get_args(Absent),
             ALL in record.conditions,
-            all(isinstance(manifest[name], str) for name in TEXTS) and isinstance(manifest["protocol"]["name"], str),
+            all(isinstance(manifest[name], str) for name in TEXTS)
+            and isinstance(manifest["protocol"]["name"], str),
             isinstance(manifest["seed"], int),
         ]
     except (KeyError, TypeError) as error:
@@ -147,7 +183,9 @@ def _check_convention(record: Record) -> None:
             f"The manifest of {record.path} is damaged ({error!r}); run its cell again with FORCE=1."
         ) from error
     if not all(fits):
-        raise UserError(f"The manifest of {record.path} does not fit its counts; run its cell again with FORCE=1.")
+        raise UserError(
+            f"The manifest of {record.path} does not fit its counts; run its cell again with FORCE=1."
+        )
 
 
 def read_scenes(record: Record) -> SceneCounts:
@@ -162,11 +200,15 @@ def read_scenes(record: Record) -> SceneCounts:
             scenes = tuple(str(name) for name in file["scenes"])
             counts = tuple(file[f"counts_{number}"] for number in range(len(scenes)))
     except FileNotFoundError as error:
-        raise UserError(f"{record.path} has no {SCENES} (published records are slim); run its cell again.") from error
+        raise UserError(
+            f"{record.path} has no {SCENES} (published records are slim); run its cell again."
+        ) from error
     except DAMAGE as error:
         raise UserError(f"{path} is damaged ({error}); run its cell again with FORCE=1.") from error
     whole = record.counts[:, record.conditions.index(ALL)]
-    fits = all(entry.ndim == 5 and entry.shape[:1] + entry.shape[2:] == whole.shape for entry in counts)
+    fits = all(
+        entry.ndim == 5 and entry.shape[:1] + entry.shape[2:] == whole.shape for entry in counts
+    )
     if not fits or not np.array_equal(sum(entry.sum(1, dtype=np.int64) for entry in counts), whole):
         raise UserError(f"{path} does not add up to {SUMMARY}; run its cell again with FORCE=1.")
     return SceneCounts(scenes, counts)
@@ -202,7 +244,9 @@ def _record_directories(root: Path) -> list[Path]:
     """Directories that hold a part of a record, sorted."""
     found = []
     for place, folders, files in os.walk(root):
-        folders[:] = [name for name in folders if name != "evaluations" and not name.startswith("old-")]
+        folders[:] = [
+            name for name in folders if name != "evaluations" and not name.startswith("old-")
+        ]
         if {MANIFEST, SUMMARY} & set(files):
             found.append(Path(place))
     return sorted(found)

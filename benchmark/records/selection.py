@@ -13,7 +13,11 @@ from usererror import UserError
 PUBLISHED = ROOT / "results" / "records"
 
 
-PROTOCOL_KEYS = ("name", "split", "score_label")  # of a protocol, what scores depend on besides the convention
+PROTOCOL_KEYS = (
+    "name",
+    "split",
+    "score_label",
+)  # of a protocol, what scores depend on besides the convention
 
 
 @dataclass(frozen=True)
@@ -41,13 +45,17 @@ def chosen_records(runs: Path, data: str) -> dict[str, Choice]:
         raise UserError(f"No run record of {data!r} below {runs}; there are records of: {have}.")
     if not by_data:
         raise UserError(f"No run record below {runs}; make one with: make bench")
-    return {name: choose(name, by_data[name], unread) for name in ([data] if data else sorted(by_data))}
+    return {
+        name: choose(name, by_data[name], unread) for name in ([data] if data else sorted(by_data))
+    }
 
 
 def records_among(runs: Path, datasets: Collection[str]) -> dict[str, Choice]:
     """As `chosen_records`, of those of the named datasets that have records."""
     by_data, unread = read_by_data(runs)
-    return {name: choose(name, members, unread) for name, members in by_data.items() if name in datasets}
+    return {
+        name: choose(name, members, unread) for name, members in by_data.items() if name in datasets
+    }
 
 
 def read_by_data(runs: Path) -> tuple[dict[str, list[Record]], list[tuple[str, str]]]:
@@ -74,13 +82,17 @@ def say_left_out(text: str, left_out: list[str] | None = None) -> None:
         left_out.append(text)
 
 
-def one_fingerprint(data: str, records: Sequence[Record], left_out: list[str] | None = None) -> list[Record]:
+def one_fingerprint(
+    data: str, records: Sequence[Record], left_out: list[str] | None = None
+) -> list[Record]:
     """The records of the newest fingerprint: scores on different pixels are not comparable."""
     newest = max(records, key=lambda record: record.manifest["created"]).manifest["fingerprint"]
     kept = [record for record in records if record.manifest["fingerprint"] == newest]
     if len(kept) < len(records):
         number = len(records) - len(kept)
-        say_left_out(f"{number} records of {data} with another fingerprint than {newest[:12]}.", left_out)
+        say_left_out(
+            f"{number} records of {data} with another fingerprint than {newest[:12]}.", left_out
+        )
     return kept
 
 
@@ -93,8 +105,14 @@ def one_configuration(records: Sequence[Record], left_out: list[str] | None = No
     def alike(one: Record, other: Record) -> bool:
         # older manifests lack keys of a protocol that newer ones have; what both say must be the same
         ours, theirs = one.manifest["protocol"], other.manifest["protocol"]
-        same = all(ours[name] == theirs[name] for name in PROTOCOL_KEYS if name in ours and name in theirs)
-        return same and one.manifest["convention"] == other.manifest["convention"] and one.axes == other.axes
+        same = all(
+            ours[name] == theirs[name] for name in PROTOCOL_KEYS if name in ours and name in theirs
+        )
+        return (
+            same
+            and one.manifest["convention"] == other.manifest["convention"]
+            and one.axes == other.axes
+        )
 
     newest: dict[str, Record] = {}
     for record in sorted(records, key=lambda record: str(record.manifest["created"])):

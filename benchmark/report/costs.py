@@ -22,6 +22,12 @@ def costs(directory: Path, data: str) -> list[dict[str, Any]]:
     texts = table.fillna("").astype(str)
     backbones = texts["backbone"] if "backbone" in table else [""] * len(table)
     return [
-        {"method": method, "backbone": backbone, "values": {name: rounded(values[name]) for name in numbers}}
-        for method, backbone, values in zip(texts["method"], backbones, table.to_dict("records"), strict=True)
+        {
+            "method": method,
+            "backbone": backbone,
+            "values": {name: rounded(values[name]) for name in numbers},
+        }
+        for method, backbone, values in zip(
+            texts["method"], backbones, table.to_dict("records"), strict=True
+        )
     ]

@@ -35,18 +35,27 @@ def gallery(rows: Sequence[Row], remarks: list[str]) -> dict[str, Any]:
             run_dir = run_directory(record)
             folder = run_dir / FOLDER if run_dir else None
             index = _index(folder) if folder else None
-            if folder is None or index is None or index.get("fingerprint") != record.manifest["fingerprint"]:
+            if (
+                folder is None
+                or index is None
+                or index.get("fingerprint") != record.manifest["fingerprint"]
+            ):
                 continue
             try:
                 _add_run(found, folder, index, row.group, int(record.manifest["seed"]))
                 shared = shared or _legend(index)
             except UNREADABLE as error:
                 say_left_out(
-                    f"The pictures in {folder} cannot be read ({error}); make them again: make examples.", remarks
+                    f"The pictures in {folder} cannot be read ({error}); make them again: make examples.",
+                    remarks,
                 )
                 continue
             break
-    return {**shared, "scenes": [{"id": name, **scene} for name, scene in found.items()]} if found else {}
+    return (
+        {**shared, "scenes": [{"id": name, **scene} for name, scene in found.items()]}
+        if found
+        else {}
+    )
 
 
 def fit(named: Sequence[tuple[str, dict[str, Any]]], room: int, remarks: list[str]) -> None:
@@ -63,7 +72,10 @@ def fit(named: Sequence[tuple[str, dict[str, Any]]], room: int, remarks: list[st
                     room -= size
                     chosen.append(scene)
                 else:
-                    say_left_out(f"Pictures of {data}, scene {scene['id']}: the page would become too large.", remarks)
+                    say_left_out(
+                        f"Pictures of {data}, scene {scene['id']}: the page would become too large.",
+                        remarks,
+                    )
     for one, chosen in zip(galleries, kept, strict=True):
         if not chosen:
             one.clear()
@@ -82,21 +94,30 @@ def _index(folder: Path) -> dict[str, Any] | None:
 def _legend(index: dict[str, Any]) -> dict[str, Any]:
     scored = set(index["outputs"])
     return {
-        "classes": [{"name": str(entry["name"]), "color": list(entry["color"])} for entry in index["classes"]],
+        "classes": [
+            {"name": str(entry["name"]), "color": list(entry["color"])}
+            for entry in index["classes"]
+        ],
         "unlabelled": list(index["unlabelled"]),
-        "unscored": [list(entry["color"]) for entry in index["classes"] if entry["id"] not in scored],
+        "unscored": [
+            list(entry["color"]) for entry in index["classes"] if entry["id"] not in scored
+        ],
         "letters": dict(index["letters"]),
     }
 
 
-def _add_run(found: dict[str, dict[str, Any]], folder: Path, index: dict[str, Any], group: str, seed: int) -> None:
+def _add_run(
+    found: dict[str, dict[str, Any]], folder: Path, index: dict[str, Any], group: str, seed: int
+) -> None:
     """Add the pictures of one run to the scenes; nothing is added if one of them cannot be read."""
     read = []
     for scene in index["scenes"]:
         here = folder / _plain(scene["folder"])
         subsets = {str(name): _address(here / f"{_plain(name)}.png") for name in scene["subsets"]}
         common = {
-            "modalities": {str(name): _address(here / f"{_plain(name)}.jpg") for name in scene["modalities"]},
+            "modalities": {
+                str(name): _address(here / f"{_plain(name)}.jpg") for name in scene["modalities"]
+            },
             "label": _address(here / "label.png"),
             "pixels": [int(number) for number in scene["pixels"]],
             "step": int(scene["step"]),

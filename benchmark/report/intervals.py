@@ -33,7 +33,9 @@ def chance(rows: Sequence[Row], samples: int, left_out: list[str]) -> dict[str, 
     whole = [row for row in rows if all((record.path / SCENES).exists() for record in row.members)]
     kept, units = with_units(whole, left_out)
     seeds = {row.group: len(row.members) for row in rows}
-    complete = [len(row.members) == seeds[row.group] for row in kept]  # a damaged seed has been named
+    complete = [
+        len(row.members) == seeds[row.group] for row in kept
+    ]  # a damaged seed has been named
     kept, units = list(compress(kept, complete)), list(compress(units, complete))
     if not kept:
         return nothing | {
@@ -47,7 +49,9 @@ def chance(rows: Sequence[Row], samples: int, left_out: list[str]) -> dict[str, 
     single = {}
     for entry in sampled:
         low, high = rounded(bounds(entry.draws, LEVEL), 2)
-        single[entry.row.group] = dict(zip(measures(entry.row), zip(low, high, strict=True), strict=True))
+        single[entry.row.group] = dict(
+            zip(measures(entry.row), zip(low, high, strict=True), strict=True)
+        )
     pairs = []
     for first, second in combinations(sampled, 2):
         for line in differences(first, second, LEVEL)[: len(SUMMARIES)]:
@@ -62,5 +66,9 @@ def chance(rows: Sequence[Row], samples: int, left_out: list[str]) -> dict[str, 
             )
     slim = len(rows) - len(kept)
     how = f"{LEVEL:g} % bootstrap intervals over {len(drawn.names)} test {drawn.kind}, {samples} draws, seeds averaged"
-    how += f"; {slim} methods lack counts per scene of some seed (published records are slim)" if slim else ""
+    how += (
+        f"; {slim} methods lack counts per scene of some seed (published records are slim)"
+        if slim
+        else ""
+    )
     return {"rows": single, "pairs": pairs, "how": how, "reason": ""}

@@ -10,7 +10,15 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
-SCRIPTS = ("state.js", "elements.js", "charts.js", "views.js", "worth.js", "runs.js", "main.js")  # in this order
+SCRIPTS = (
+    "state.js",
+    "elements.js",
+    "charts.js",
+    "views.js",
+    "worth.js",
+    "runs.js",
+    "main.js",
+)  # in this order
 
 
 def build_page(content: Mapping[str, Any]) -> str:
@@ -26,7 +34,9 @@ def build_page(content: Mapping[str, Any]) -> str:
     }
     page = (here / "page.html").read_text(encoding="utf-8")
     for name, text in parts.items():
-        before, after = page.split(f"{{{{ {name} }}}}")  # each place stands once; texts may hold the same signs
+        before, after = page.split(
+            f"{{{{ {name} }}}}"
+        )  # each place stands once; texts may hold the same signs
         page = before + text + after
     return page
 

@@ -52,20 +52,40 @@ def gather(runs: Path, data: str, samples: int, complexity: Path) -> dict[str, A
     for name, parts in apart.items():
         shown = [_board(title, rows, samples, remarks) for title, rows in parts.items()]
         fingerprint = next(iter(parts.values()))[0].first.manifest["fingerprint"]
-        datasets.append({"name": name, "fingerprint": fingerprint, "boards": shown, "costs": costs(complexity, name)})
-    fit([(entry["name"], board["gallery"]) for entry in datasets for board in entry["boards"]], ROOM, remarks)
-    return {"made": datetime.now(UTC).isoformat(timespec="minutes"), "datasets": datasets, "remarks": remarks}
+        datasets.append(
+            {
+                "name": name,
+                "fingerprint": fingerprint,
+                "boards": shown,
+                "costs": costs(complexity, name),
+            }
+        )
+    fit(
+        [(entry["name"], board["gallery"]) for entry in datasets for board in entry["boards"]],
+        ROOM,
+        remarks,
+    )
+    return {
+        "made": datetime.now(UTC).isoformat(timespec="minutes"),
+        "datasets": datasets,
+        "remarks": remarks,
+    }
 
 
 def _board(title: str, rows: Sequence[Row], samples: int, remarks: list[str]) -> dict[str, Any]:
     """Rows that may be ranked against each other, best Average first, with everything that is said of them."""
     first = rows[0].first
-    conditions = sorted({name for row in rows for name in row.first.conditions}, key=lambda name: (name != ALL, name))
+    conditions = sorted(
+        {name for row in rows for name in row.first.conditions},
+        key=lambda name: (name != ALL, name),
+    )
     records = [record for row in rows for record in row.members]
     table = leaderboard(records)
     lines = {row.group: leaderboard(row.members).iloc[0] for row in rows}
     ranked = sorted(rows, key=lambda row: -np.nan_to_num(lines[row.group]["Average"], nan=-np.inf))
-    encoders = Counter(method for method, _ in {(row.method, row.first.manifest["backbone"]) for row in rows})
+    encoders = Counter(
+        method for method, _ in {(row.method, row.first.manifest["backbone"]) for row in rows}
+    )
     return {
         "title": title,
         "subsets": list(first.subsets),
@@ -77,7 +97,8 @@ def _board(title: str, rows: Sequence[Row], samples: int, remarks: list[str]) ->
             {
                 **_identity(row, encoders[row.method] > 1),
                 "summary": {
-                    name: [rounded(lines[row.group][part]) for part in (name, f"{name} std")] for name in SUMMARIES
+                    name: [rounded(lines[row.group][part]) for part in (name, f"{name} std")]
+                    for name in SUMMARIES
                 },
                 "best": lines[row.group]["Top-1 subset"],
                 "worst": lines[row.group]["Last-1 subset"],
@@ -96,13 +117,20 @@ def _identity(row: Row, with_backbone: bool) -> dict[str, Any]:
     """Who the row is; `name` holds the backbone of a method that stands in the board with several."""
     manifest = row.first.manifest
     mark = CONTROL if manifest.get("control", False) else ""
-    parts = [row.method + mark, manifest["backbone"] if with_backbone else "", row.overrides, row.tag]
+    parts = [
+        row.method + mark,
+        manifest["backbone"] if with_backbone else "",
+        row.overrides,
+        row.tag,
+    ]
     return {
         "id": row.group,
         "name": " ".join(filter(None, parts)),
         **row.columns(),
         "seeds": [record.manifest["seed"] for record in row.members],
-        "selection": manifest["protocol"].get("selected", manifest["protocol"].get("selection", "")),
+        "selection": manifest["protocol"].get(
+            "selected", manifest["protocol"].get("selection", "")
+        ),
         "outputs": list(row.first.convention.outputs),
         "runs": [_about(record) for record in row.members],
     }

@@ -34,7 +34,9 @@ def row_scores(row: Row, conditions: list[str]) -> dict[str, Any]:
     """
     means: dict[str, list[Any]] = {"miou": [], "mf1": [], "oa": []}
     for record in row.members:
-        by_condition = [record.scores(name) if name in record.conditions else None for name in conditions]
+        by_condition = [
+            record.scores(name) if name in record.conditions else None for name in conditions
+        ]
         for name, values in means.items():
             values.append([_percents(scores, name, len(record.subsets)) for scores in by_condition])
     regions = row.first.manifest["convention"]["regions"]
@@ -43,7 +45,12 @@ def row_scores(row: Row, conditions: list[str]) -> dict[str, Any]:
         for record in row.members
     ]
     iou = [[_class_iou(record, name) for name in conditions] for record in row.members]
-    return {**means, "iou": iou, "counts": counts, "scored": [_scored(row.first, name) for name in conditions]}
+    return {
+        **means,
+        "iou": iou,
+        "counts": counts,
+        "scored": [_scored(row.first, name) for name in conditions],
+    }
 
 
 def _percents(scores: dict[str, Scores] | None, name: str, subsets: int) -> Any:
@@ -57,7 +64,9 @@ def _class_iou(record: Record, condition: str) -> Any:
     if condition not in record.conditions:
         return [[None] * len(convention.averaged)] * len(record.subsets)
     counts = record.counts[:, record.conditions.index(condition)]
-    sums = class_sums(region_counts(record, counts, record.manifest["convention"]["regions"]), convention)
+    sums = class_sums(
+        region_counts(record, counts, record.manifest["convention"]["regions"]), convention
+    )
     iou, _, used = class_scores(sums, convention.absent)
     return rounded(np.where(used, 100 * iou, np.nan), 4)
 

@@ -8,7 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.analysis.sensor_value import FAILURES, class_names, complete_rows, crossing_table, row_games
+from benchmark.analysis.sensor_value import (
+    FAILURES,
+    class_names,
+    complete_rows,
+    crossing_table,
+    row_games,
+)
 from benchmark.analysis.shapley import expected_score, interaction, masks, shapley
 from benchmark.metrics.confusion import Floats
 from benchmark.metrics.summaries import deviation
@@ -58,7 +64,11 @@ def sensors(rows: Sequence[Row], left_out: list[str]) -> dict[str, Any]:
 def _row(row: Row, pairs: Sequence[tuple[int, int]]) -> dict[str, Any]:
     games = row_games(row, "zero")  # seeds x (1 + classes) x 2^M
     index = interaction(games)
-    both = np.stack([index[..., a, b] for a, b in pairs], -1) if pairs else np.empty((*games.shape[:-1], 0))
+    both = (
+        np.stack([index[..., a, b] for a, b in pairs], -1)
+        if pairs
+        else np.empty((*games.shape[:-1], 0))
+    )
     curves = expected_score(games[:, 0], CURVE)  # seeds x p
     return {
         "shapley": [_spreads(values.T) for values in shapley(games).transpose(1, 0, 2)],

@@ -17,7 +17,11 @@ SHOWN = {  # column of the log -> factor; scores are logged as shares
     "train/loss": 1,
 }
 POINTS = 100  # of a curve; longer logs are thinned evenly
-UNREADABLE = (OSError, ValueError, pd.errors.ParserError)  # an empty or cut file; Unicode errors are ValueErrors
+UNREADABLE = (
+    OSError,
+    ValueError,
+    pd.errors.ParserError,
+)  # an empty or cut file; Unicode errors are ValueErrors
 
 
 def run_directory(record: Record) -> Path | None:

@@ -33,10 +33,13 @@ def store_examples(cli: BenchCLI, run_dir: Path, scenes: Sequence[Scene]) -> Non
     folder = run_dir / FOLDER
     shutil.rmtree(folder, ignore_errors=True)
     cli.model.eval()
-    entries = [_store_scene(cli, scene, folder / str(number)) for number, scene in enumerate(scenes)]
+    entries = [
+        _store_scene(cli, scene, folder / str(number)) for number, scene in enumerate(scenes)
+    ]
     colours = palette(data.store.classes)
     classes = [
-        {"id": entry.id, "name": entry.name, "color": colours[entry.id].tolist()} for entry in data.store.classes
+        {"id": entry.id, "name": entry.name, "color": colours[entry.id].tolist()}
+        for entry in data.store.classes
     ]
     index = {
         "fingerprint": data.store.fingerprint,
@@ -64,9 +67,17 @@ def _store_scene(cli: BenchCLI, scene: Scene, folder: Path) -> dict[str, Any]:
     names = present_modalities(cli, scene)
     for name in names:
         values = np.nan_to_num(modality_picture(cli, part, name, *truth.shape)[::step, ::step])
-        Image.fromarray((255 * values).round().astype(np.uint8)).save(folder / f"{name}.jpg", quality=85)
+        Image.fromarray((255 * values).round().astype(np.uint8)).save(
+            folder / f"{name}.jpg", quality=85
+        )
     size = [part.width, part.height]
-    return {"id": scene.id, "pixels": size, "step": step, "modalities": names, "subsets": list(predicted)}
+    return {
+        "id": scene.id,
+        "pixels": size,
+        "step": step,
+        "modalities": names,
+        "subsets": list(predicted),
+    }
 
 
 def palette(classes: Sequence[SceneClass]) -> Array:

@@ -11,7 +11,14 @@ import torch
 from lightning.pytorch.loggers import WandbLogger
 from torch import Tensor
 
-from benchmark.evaluation.inference import corner, few, modality_picture, predictions, present_modalities, windows_of
+from benchmark.evaluation.inference import (
+    corner,
+    few,
+    modality_picture,
+    predictions,
+    present_modalities,
+    windows_of,
+)
 from benchmark.metrics.subsets import modality_subsets
 from datamodules.base import SceneDataModule
 from datamodules.store.rendering import ignore_colour, label_picture
@@ -32,7 +39,9 @@ def example_scenes(data: SceneDataModule) -> list[Scene]:
     Scenes that have all modalities come before others; method, seed and test scenes have no say.
     """
     scenes = sorted(data.splits.get("val") or data.splits["train"], key=lambda scene: scene.id)
-    whole = [scene for scene in scenes if all(raster in scene.paths for raster in data.rasters.values())]
+    whole = [
+        scene for scene in scenes if all(raster in scene.paths for raster in data.rasters.values())
+    ]
     return [corner(scene, SIDE) for scene in few(whole or scenes, EXAMPLES)]
 
 
@@ -60,8 +69,13 @@ class ExampleLogging(L.Callback):
         if not trainer.is_global_zero or trainer.sanity_checking:
             return
         device = trainer.strategy.root_device
-        with torch.random.fork_rng([device] if device.type == "cuda" else []), torch.inference_mode():
-            torch.manual_seed(0)  # what a method draws for its diagnostics is the same after every validation
+        with (
+            torch.random.fork_rng([device] if device.type == "cuda" else []),
+            torch.inference_mode(),
+        ):
+            torch.manual_seed(
+                0
+            )  # what a method draws for its diagnostics is the same after every validation
             with trainer.precision_plugin.val_step_context():
                 content = example_images(self.cli, last) | diagnostic_values(self.cli, last)
         for logger in trainer.loggers:
@@ -78,18 +92,25 @@ def example_images(cli: BenchCLI, everything: bool) -> dict[str, Any]:
     black = ignore_colour(data.store.classes)
     for scene in example_scenes(data):
         present = present_modalities(cli, scene)
-        predicted, truth = predictions(cli, scene, modality_subsets(present) if everything else [tuple(present)])
+        predicted, truth = predictions(
+            cli, scene, modality_subsets(present) if everything else [tuple(present)]
+        )
         valid = np.isin(truth, data.outputs)
         pictures: dict[str, tuple[Array, str]] = {}
         if everything:
             for name in present:
-                pictures[name] = grey_or_colour(modality_picture(cli, scene, name, *truth.shape)), ""
+                pictures[name] = (
+                    grey_or_colour(modality_picture(cli, scene, name, *truth.shape)),
+                    "",
+                )
             pictures["label"] = label_picture(truth, data.store.classes, black), ""
         for name, ids in predicted.items():
             right = f", {100 * (ids == truth)[valid].mean():.0f} % right" if valid.any() else ""
             pictures[f"prediction/{name}"] = label_picture(ids, data.store.classes, black), right
         for name, (picture, note) in pictures.items():
-            found.setdefault(f"examples/{name}", []).append(Image(picture, caption=f"{scene.id}{note}"))
+            found.setdefault(f"examples/{name}", []).append(
+                Image(picture, caption=f"{scene.id}{note}")
+            )
     return found
 
 
@@ -119,13 +140,22 @@ def diagnostic_batch(cli: BenchCLI) -> tuple[dict[str, Any], list[str]]:
     It holds the modalities that all of these scenes have; without any, no window.
     """
     data, scenes = cli.datamodule, example_scenes(cli.datamodule)
-    names = [name for name in data.rasters if all(name in present_modalities(cli, scene) for scene in scenes)]
+    names = [
+        name
+        for name in data.rasters
+        if all(name in present_modalities(cli, scene) for scene in scenes)
+    ]
     if not names:
         return {}, []
-    windows = few([(scene.id, batch) for scene in scenes for batch, _ in windows_of(cli, scene)], EXAMPLES)
+    windows = few(
+        [(scene.id, batch) for scene in scenes for batch, _ in windows_of(cli, scene)], EXAMPLES
+    )
     label_map, like = torch.from_numpy(data.label_map).long(), next(cli.model.parameters())
     batch = {
-        "image": {name: torch.cat([window["image"][name] for _, window in windows]).to(like) for name in names},
+        "image": {
+            name: torch.cat([window["image"][name] for _, window in windows]).to(like)
+            for name in names
+        },
         "mask": label_map[torch.cat([window["mask"] for _, window in windows])].to(like.device),
     }
     return batch, [f"{name}, {window_name(window)}" for name, window in windows]

@@ -30,7 +30,11 @@ def log_result(cli: BenchCLI, result: EvaluationResult, durations: Mapping[str, 
         scores = result.scores(convention, scored_regions(cli.datamodule))
         logger.log_metrics({**flat(scores), **cost(cli), **durations}, cli.trainer.global_step)
         logger.log_table("subset_scores", columns=SUBSET_COLUMNS, data=subset_rows(scores))
-        logger.log_table("class_scores", columns=CLASS_COLUMNS, data=class_rows(scores, convention, result.labels))
+        logger.log_table(
+            "class_scores",
+            columns=CLASS_COLUMNS,
+            data=class_rows(scores, convention, result.labels),
+        )
         logger.experiment.finish()
 
 
@@ -43,11 +47,14 @@ def flat(scores: Mapping[str, Scores]) -> dict[str, float]:
 def subset_rows(scores: Mapping[str, Scores]) -> list[list[Any]]:
     """Rows of `SUBSET_COLUMNS`."""
     return [
-        [name, 100 * entry.miou, 100 * entry.mf1, 100 * entry.oa, 100 * entry.oa_all] for name, entry in scores.items()
+        [name, 100 * entry.miou, 100 * entry.mf1, 100 * entry.oa, 100 * entry.oa_all]
+        for name, entry in scores.items()
     ]
 
 
-def class_rows(scores: Mapping[str, Scores], convention: Convention, labels: Sequence[str]) -> list[list[Any]]:
+def class_rows(
+    scores: Mapping[str, Scores], convention: Convention, labels: Sequence[str]
+) -> list[list[Any]]:
     """Rows of `CLASS_COLUMNS`, one per subset and averaged class."""
     return [
         [subset, labels[label], 100 * iou, 100 * f1]
@@ -59,6 +66,12 @@ def class_rows(scores: Mapping[str, Scores], convention: Convention, labels: Seq
 def cost(cli: BenchCLI) -> dict[str, float]:
     """`parameters_m`, trainable ones in 1e6, and `gmac` of the full set on one window, as `make profile` counts."""
     side = cli.datamodule.window
-    images = {name: torch.zeros(1, count, side, side, device="meta") for name, count in cli.model.modalities.items()}
+    images = {
+        name: torch.zeros(1, count, side, side, device="meta")
+        for name, count in cli.model.modalities.items()
+    }
     network = copy.deepcopy(cli.model.network).to("meta").eval()
-    return {"parameters_m": parameters(cli.model)[TOTAL] / 1e6, "gmac": evaluation_gmac(lambda: network(images))}
+    return {
+        "parameters_m": parameters(cli.model)[TOTAL] / 1e6,
+        "gmac": evaluation_gmac(lambda: network(images)),
+    }

@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 HEADLINE = {"average": "Average", "top1": "Top-1", "last1": "Last-1"}
-COSTS = {"parameters_m": "trainable parameters, 1e6", "gmac": "GMAC of a window", "fit_s": "seconds of training"}
+COSTS = {
+    "parameters_m": "trainable parameters, 1e6",
+    "gmac": "GMAC of a window",
+    "fit_s": "seconds of training",
+}
 PAINTING_LOSSES = ("adversarial", "discriminator", "l1", "l2")
 SCALES = (1, 2, 3, 4)
 STEP = "trainer/global_step"
@@ -93,19 +97,26 @@ def sections(subsets: Sequence[str], letters: Mapping[str, str]) -> dict[str, li
     }
 
     def bars(metric: str, title: str) -> Any:
-        return wr.BarPlot(title=title, metrics=[metric], title_x="mIoU, per cent", max_bars_to_show=100, **seeds)
+        return wr.BarPlot(
+            title=title, metrics=[metric], title_x="mIoU, per cent", max_bars_to_show=100, **seeds
+        )
 
     def curve(title: str, **what: Any) -> Any:
         return wr.LinePlot(title=title, x=STEP, max_runs_to_show=100, **what, **seeds)
 
     def media(title: str, keys: Sequence[str]) -> Any:
-        return wr.MediaBrowser(title=title, media_keys=list(keys), mode="grid", grid_x_axis="index", grid_y_axis="run")
+        return wr.MediaBrowser(
+            title=title, media_keys=list(keys), mode="grid", grid_x_axis="index", grid_y_axis="run"
+        )
 
     robustness = [f"maps/robustness/{name}/{scale}" for scale in SCALES for name in letters]
     return {
         "Leaderboard": [bars(f"{key}_miou", f"{text} mIoU") for key, text in HEADLINE.items()],
         "Subsets": [bars(f"miou_{subset}", f"mIoU from {subset}") for subset in subsets],
-        "Validation": [curve(f"{text} mIoU, validation", y=[f"val/{key}_miou"]) for key, text in HEADLINE.items()],
+        "Validation": [
+            curve(f"{text} mIoU, validation", y=[f"val/{key}_miou"])
+            for key, text in HEADLINE.items()
+        ],
         "Cost against accuracy": [
             wr.ScatterPlot(
                 title=f"Average mIoU against {text}",
@@ -115,20 +126,31 @@ def sections(subsets: Sequence[str], letters: Mapping[str, str]) -> dict[str, li
             )
             for key, text in COSTS.items()
         ],
-        "Tables": [wr.WeavePanelSummaryTable(table_name=name) for name in ("subset_scores", "class_scores")],
+        "Tables": [
+            wr.WeavePanelSummaryTable(table_name=name) for name in ("subset_scores", "class_scores")
+        ],
         "Examples": [
             media("Modalities and label", [f"examples/{name}" for name in (*letters, "label")]),
-            *(media(f"Prediction from {subset}", [f"examples/prediction/{subset}"]) for subset in subsets),
+            *(
+                media(f"Prediction from {subset}", [f"examples/prediction/{subset}"])
+                for subset in subsets
+            ),
         ],
         "Diagnostics": [
             curve("Training loss", y=["train/loss"]),
             curve("Losses of painting", y=[f"train/{name}" for name in PAINTING_LOSSES]),
             *(
-                curve(f"Robustness at scale {scale}", metric_regex=f"diagnostics/robustness/.*/{scale}")
+                curve(
+                    f"Robustness at scale {scale}",
+                    metric_regex=f"diagnostics/robustness/.*/{scale}",
+                )
                 for scale in SCALES
             ),
             media("Robustness maps", robustness),
-            media("Masks of MCRM, and hard pixels", [*(f"maps/masked/{name}" for name in letters), "maps/hard"]),
+            media(
+                "Masks of MCRM, and hard pixels",
+                [*(f"maps/masked/{name}" for name in letters), "maps/hard"],
+            ),
         ],
     }
 

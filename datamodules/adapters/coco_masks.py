@@ -42,7 +42,9 @@ class Outlines:
 
     def __repr__(self) -> str:
         """Return a short text that differs when the mask may differ."""
-        digest = hashlib.sha256(repr((self.size, len(self.rings), [len(r) for r in self.runs])).encode())
+        digest = hashlib.sha256(
+            repr((self.size, len(self.rings), [len(r) for r in self.runs])).encode()
+        )
         for part in (self.points, self.rings, *self.runs):
             digest.update(np.ascontiguousarray(part).tobytes())
         return f"Outlines({digest.hexdigest()})"
@@ -60,7 +62,9 @@ class _Picture:
 
     def packed(self) -> Outlines:
         points = np.array(self.points, np.int32).reshape(-1, 2)
-        return Outlines(self.where, self.size, points, np.array(self.rings, np.int32), tuple(self.runs))
+        return Outlines(
+            self.where, self.size, points, np.array(self.rings, np.int32), tuple(self.runs)
+        )
 
 
 def burn(outlines: Outlines, raw: NDArray[Any]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
@@ -108,14 +112,18 @@ def fill(mask: NDArray[np.uint8], ring: NDArray[np.int64]) -> None:
     run, rise = (lower - upper).T
     edge, step = _counted(rise)
     row = upper[edge, 1] + step
-    column = upper[edge, 0] - (-run[edge] * step) // np.maximum(rise[edge], 1)  # rounded to the right
+    column = upper[edge, 0] - (-run[edge] * step) // np.maximum(
+        rise[edge], 1
+    )  # rounded to the right
     seen = (row >= first) & (row < last)
     changes = np.zeros((last - first, right - left + 1), np.int64)
     np.add.at(changes, (row[seen] - first, np.clip(column[seen] - left, 0, right - left)), 1)
     mask[first:last, left:right] |= (np.cumsum(changes, axis=1)[:, :-1] & 1).astype(np.uint8)
 
 
-def _line(start: NDArray[np.int64], end: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _line(
+    start: NDArray[np.int64], end: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the pixels (x, y) of straight lines, one per step along the longer side, from the left end to the right.
 
     Half a pixel rounds towards the left end's row or column, as the mask tools behind the real file do.
@@ -132,7 +140,9 @@ def _line(start: NDArray[np.int64], end: NDArray[np.int64]) -> tuple[NDArray[np.
     return x, y
 
 
-def _ordered(start: NDArray[np.int64], end: NDArray[np.int64], axis: int) -> tuple[NDArray[np.int64], ...]:
+def _ordered(
+    start: NDArray[np.int64], end: NDArray[np.int64], axis: int
+) -> tuple[NDArray[np.int64], ...]:
     """Return the ends of lines (K x 2 each), the one with the smaller coordinate on `axis` first."""
     swapped = (start[:, axis] > end[:, axis])[:, None]
     return np.where(swapped, end, start), np.where(swapped, start, end)
@@ -158,11 +168,15 @@ def read_outlines(file: SourceFile, scratch: Path) -> dict[str, Outlines]:
         try:
             content = json.loads(file.extract(scratch).read_bytes(), parse_constant=_no_number)
         except (ValueError, RecursionError) as error:
-            raise UserError(f"{file.origin} is not whole JSON ({error}): replace it by a fresh copy.") from error
+            raise UserError(
+                f"{file.origin} is not whole JSON ({error}): replace it by a fresh copy."
+            ) from error
         images = content.get("images") if isinstance(content, dict) else None
         records = content.get("annotations") if isinstance(content, dict) else None
         if not isinstance(images, list) or not isinstance(records, list):
-            raise UserError(f"{file.origin} lacks the lists `images` and `annotations`: is this the original file?")
+            raise UserError(
+                f"{file.origin} lacks the lists `images` and `annotations`: is this the original file?"
+            )
         _check_categories(content.get("categories", []), file.origin)
         pictures = _pictures(images, file.origin)
         for number, record in enumerate(records):
@@ -192,7 +206,9 @@ def _check_categories(categories: Any, origin: str) -> None:
     for category in categories:
         name = category.get("name") if isinstance(category, dict) else category
         if name != CATEGORY:
-            raise UserError(f"{origin} has the category {name!r:.40}: it should hold nothing but {CATEGORY}s.")
+            raise UserError(
+                f"{origin} has the category {name!r:.40}: it should hold nothing but {CATEGORY}s."
+            )
 
 
 def _pictures(images: list[Any], origin: str) -> dict[int, tuple[str, _Picture]]:
@@ -205,7 +221,9 @@ def _pictures(images: list[Any], origin: str) -> dict[int, tuple[str, _Picture]]
         size = _key(image, "height", int, where), _key(image, "width", int, where)
         name = name.replace("\\", "/").rpartition("/")[2]
         if id_ in pictures or name in names:
-            raise UserError(f"{where} ({name}, id {id_}): its name or id occurs before; they must be unique.")
+            raise UserError(
+                f"{where} ({name}, id {id_}): its name or id occurs before; they must be unique."
+            )
         if not all(0 < side <= LONGEST_SIDE for side in size):
             raise UserError(f"{where} ({name}): a size of {size[0]} x {size[1]} pixels cannot be.")
         names.add(name)
@@ -213,7 +231,9 @@ def _pictures(images: list[Any], origin: str) -> dict[int, tuple[str, _Picture]]
     return pictures
 
 
-def _collect(record: Any, number: int, pictures: dict[int, tuple[str, _Picture]], origin: str) -> None:
+def _collect(
+    record: Any, number: int, pictures: dict[int, tuple[str, _Picture]], origin: str
+) -> None:
     """Add one record to its image."""
     where = f"{origin}: annotation number {number}"
     if isinstance(record, dict) and "id" in record:
@@ -229,11 +249,15 @@ def _collect(record: Any, number: int, pictures: dict[int, tuple[str, _Picture]]
     reach = 2 * max(picture.size)
     for ring in shape:
         if not isinstance(ring, list) or not set(map(type, ring)) <= {int, float} or len(ring) % 2:
-            raise UserError(f"{where}: a ring must be a list of numbers x, y, x, y, ..., but one is {ring!r:.60}.")
+            raise UserError(
+                f"{where}: a ring must be a list of numbers x, y, x, y, ..., but one is {ring!r:.60}."
+            )
         if not ring:
             continue
         if not (-reach <= min(ring) and max(ring) <= reach):
-            raise UserError(f"{where}: a corner lies far outside of the image: {min(ring)} ... {max(ring)}.")
+            raise UserError(
+                f"{where}: a corner lies far outside of the image: {min(ring)} ... {max(ring)}."
+            )
         picture.points += map(round, ring)
         picture.rings.append(len(ring) // 2)
 
@@ -249,7 +273,9 @@ def _key(item: Any, key: str, kind: type | tuple[type, ...], where: str) -> Any:
 def _runs(shape: dict[str, Any], size: tuple[int, int], where: str) -> NDArray[np.int32]:
     """Return the run lengths of a code, packed as text or not; they must fill the image exactly."""
     if shape.get("size") != list(size):
-        raise UserError(f"{where}: its code is for {shape.get('size')!r:.40} pixels, not {list(size)}.")
+        raise UserError(
+            f"{where}: its code is for {shape.get('size')!r:.40} pixels, not {list(size)}."
+        )
     counts = shape.get("counts")
     runs = _unpack(counts) if isinstance(counts, str) else counts
     if not isinstance(runs, list) or not set(map(type, runs)) <= {int}:

@@ -39,7 +39,9 @@ def read_about(index: SourceIndex, folder: str = ".") -> dict[str, Any]:
         raise UserError(f"{file.origin} must hold one JSON object.")
     for key, value in about.items():
         if not isinstance(value, KEYS.get(key, ())):
-            raise UserError(f"{file.origin}: {key!r} is unknown or of the wrong type; known are {', '.join(KEYS)}.")
+            raise UserError(
+                f"{file.origin}: {key!r} is unknown or of the wrong type; known are {', '.join(KEYS)}."
+            )
     side = about.get("gsd_m", 1)
     if isinstance(side, bool) or not 0 < side < math.inf:
         raise UserError(f"{file.origin}: 'gsd_m' is {side!r}, not the side of a pixel in metres.")

@@ -20,7 +20,15 @@ from pathlib import Path
 import numpy as np
 
 from datamodules.adapters.dataset_card import read_about
-from datamodules.ingest.plan import Adapter, ImportOptions, ImportPlan, Missing, RasterJob, ScenePlan, share_out
+from datamodules.ingest.plan import (
+    Adapter,
+    ImportOptions,
+    ImportPlan,
+    Missing,
+    RasterJob,
+    ScenePlan,
+    share_out,
+)
 from datamodules.ingest.sources import SourceFile, SourceIndex, sizes
 from datamodules.store.scene_store import IGNORE, PARTS, Modality, SceneClass
 from usererror import UserError
@@ -54,7 +62,11 @@ CASE_COUNTS = {  # frames per case (dossier 6.3); those per weather are in deliv
     "test": {"normal": 1198, "motionblur": 300, "overexposure": 100, "underexposure": 100, "lidarjitter": 99,
              "eventlowres": 100},
 }  # fmt: skip
-SGMA_PART = {"train": "train", "val": "test", "test": "unused"}  # SGMA evaluates on val (dossier 6.3)
+SGMA_PART = {
+    "train": "train",
+    "val": "test",
+    "test": "unused",
+}  # SGMA evaluates on val (dossier 6.3)
 NAMED = 20  # lines of the inventory for one kind of trouble
 
 IDS = np.full(256, IGNORE, np.uint8)
@@ -74,7 +86,9 @@ def decode_label(red: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def one_of_equal(bands: np.ndarray) -> np.ndarray:
     """Return the first of three bands, 1 x h x w; raises ValueError where they differ: that is not grey depth."""
     if not (bands[0] == bands[1]).all() or not (bands[0] == bands[2]).all():
-        raise ValueError("its three bands differ, so it is no grey depth; HHA pictures belong into the folder hha")
+        raise ValueError(
+            "its three bands differ, so it is no grey depth; HHA pictures belong into the folder hha"
+        )
     return bands[:1]
 
 
@@ -96,7 +110,14 @@ class Frame:
     @property
     def reference(self) -> str:
         """The raster that says the size: never low-resolution events, if need be the label."""
-        order = ("rgb", "depth", "depth_grey", "lidar", *(("event",) if self.case != "eventlowres" else ()), "label")
+        order = (
+            "rgb",
+            "depth",
+            "depth_grey",
+            "lidar",
+            *(("event",) if self.case != "eventlowres" else ()),
+            "label",
+        )
         return next((raster for raster in order if raster in self.files), "")
 
 
@@ -114,14 +135,19 @@ def plan_deliver(index: SourceIndex, options: ImportOptions) -> ImportPlan:
     required = _required(frames, warnings)
     if options.tiles is None:
         missing += _lacking_frames(frames, warnings)
-    missing += [Missing(f.id, r, _path(r, f.id)) for r in required for f in frames if r not in f.files]
+    missing += [
+        Missing(f.id, r, _path(r, f.id)) for r in required for f in frames if r not in f.files
+    ]
     scenes = [_scene(f) for f in frames if "label" in f.files and len(f.files) > 1]
     used = {raster for scene in scenes for raster in scene.jobs}
     plan = ImportPlan(
         title=about.get("title", "DELIVER"),
-        licence=about.get("licence", "Apache-2.0; commercial users are asked to contact the authors"),
+        licence=about.get(
+            "licence", "Apache-2.0; commercial users are asked to contact the authors"
+        ),
         citation=about.get(
-            "citation", "J. Zhang et al., Delivering Arbitrary-Modal Semantic Segmentation, CVPR 2023 (DELIVER)"
+            "citation",
+            "J. Zhang et al., Delivering Arbitrary-Modal Semantic Segmentation, CVPR 2023 (DELIVER)",
         ),
         classes=deliver_classes(),
         modalities=[m for m in MODALITIES if m.name in used],
@@ -142,7 +168,9 @@ def deliver_classes() -> list[SceneClass]:
     """Return the 25 classes with their colours (dossier 6.5)."""
     with (SPLITS / "classes_deliver.csv").open(encoding="utf-8", newline="") as stream:
         rows = [row for row in csv.DictReader(stream) if int(row["id"]) != IGNORE]
-    return [SceneClass(int(r["id"]), r["name"], (int(r["r"]), int(r["g"]), int(r["b"]))) for r in rows]
+    return [
+        SceneClass(int(r["id"]), r["name"], (int(r["r"]), int(r["g"]), int(r["b"]))) for r in rows
+    ]
 
 
 def expected_counts() -> dict[str, dict[str, int]]:
@@ -207,7 +235,11 @@ def _wanted(frames: list[Frame], options: ImportOptions) -> tuple[list[Frame], l
         if above:
             chosen.append(frame)
             found |= above
-    missing = [Missing(tile, "frames", f"every file of {tile}") for tile in dict.fromkeys(asked) if tile not in found]
+    missing = [
+        Missing(tile, "frames", f"every file of {tile}")
+        for tile in dict.fromkeys(asked)
+        if tile not in found
+    ]
     return chosen, missing
 
 
@@ -226,13 +258,21 @@ def _required(frames: Iterable[Frame], warnings: list[str]) -> tuple[str, ...]:
     """Return the rasters every frame should have; one kind of depth may be absent altogether, which is said."""
     have = Counter(raster for frame in frames for raster in frame.files)
     if have["depth"] and not have["depth_grey"]:
-        warnings.append("there is no folder `depth`: grey depth (raster depth_grey) is not in the store")
+        warnings.append(
+            "there is no folder `depth`: grey depth (raster depth_grey) is not in the store"
+        )
     elif have["depth_grey"] and not have["depth"]:
         warnings.append(
             "there is no folder `hha`: only grey depth is in the store; use it with "
             "--data.rasters '{depth: depth_grey}'"
         )
-    dropped = "depth" if have["depth_grey"] and not have["depth"] else "depth_grey" if not have["depth_grey"] else ""
+    dropped = (
+        "depth"
+        if have["depth_grey"] and not have["depth"]
+        else "depth_grey"
+        if not have["depth_grey"]
+        else ""
+    )
     return tuple(raster for raster in FOLDERS if raster != dropped)
 
 
@@ -265,7 +305,11 @@ def _path(raster: str, id_: str) -> str:
 
 
 def _scene(frame: Frame) -> ScenePlan:
-    splits = {"split_standard": frame.split, "split_official": frame.split, "split_sgma": SGMA_PART[frame.split]}
+    splits = {
+        "split_standard": frame.split,
+        "split_official": frame.split,
+        "split_sgma": SGMA_PART[frame.split],
+    }
     jobs = {raster: _job(raster, file, frame.case) for raster, file in frame.files.items()}
     attributes = {"weather": frame.weather, "case": frame.case, "map": frame.map}
     return ScenePlan(frame.id, splits, jobs, frame.reference, attributes)
@@ -303,8 +347,13 @@ def _inventory(index: SourceIndex, frames: list[Frame], required: Collection[str
     for split, counts in expected_counts().items():
         found = {w: weathers[split, w] for w in WEATHERS}
         text = ", ".join(f"{w} {found[w]}/{n}" for w, n in counts.items())
-        lines.append(f"  {split}: {sum(found.values())}/{sum(counts.values())} frames (found/expected: {text})")
-        lines.append("    cases: " + ", ".join(f"{c} {cases[split, c]}/{n}" for c, n in CASE_COUNTS[split].items()))
+        lines.append(
+            f"  {split}: {sum(found.values())}/{sum(counts.values())} frames (found/expected: {text})"
+        )
+        lines.append(
+            "    cases: "
+            + ", ".join(f"{c} {cases[split, c]}/{n}" for c, n in CASE_COUNTS[split].items())
+        )
     sgma = Counter({SGMA_PART[split]: sum(weathers[split, w] for w in WEATHERS) for split in PARTS})
     lines.append(f"  split_sgma: {share_out(sgma) or 'none'} (evaluated on the val frames)")
     for raster, ids in lacking.items():

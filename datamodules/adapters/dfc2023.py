@@ -14,16 +14,28 @@ from functools import cache, partial
 from datamodules.adapters.coco_masks import Outlines, burn, read_outlines
 from datamodules.adapters.dataset_card import read_about
 from datamodules.adapters.isprs import SPLITS
-from datamodules.ingest.plan import Adapter, ImportOptions, ImportPlan, Missing, RasterJob, ScenePlan, share_out
+from datamodules.ingest.plan import (
+    Adapter,
+    ImportOptions,
+    ImportPlan,
+    Missing,
+    RasterJob,
+    ScenePlan,
+    share_out,
+)
 from datamodules.ingest.sources import SourceFile, SourceIndex, sizes
 from datamodules.store.scene_store import PARTS, SPLIT_VALUES, Modality, SceneClass
 from usererror import UserError
 
 TILE = re.compile(r"((?:SV|GF2)_[A-Za-z]+_-?\d+\.\d+_-?\d+\.\d+)\.tiff?$", re.IGNORECASE)
-EVALUATION = re.compile(r"P_?\d{4}\.tiff?$", re.IGNORECASE)  # inputs of the contest's validation and test
+EVALUATION = re.compile(
+    r"P_?\d{4}\.tiff?$", re.IGNORECASE
+)  # inputs of the contest's validation and test
 OUTLINES = re.compile(r"buildings_only_train\.json$", re.IGNORECASE)
 FOLDERS = {"rgb": "rgb", "sar": "sar", "dsm": "dsm", "ndsm": "dsm", "height": "dsm"}
-TRACK_1 = re.compile(r"(dfc_?(23|2023)?_?)?track_?1$", re.IGNORECASE)  # other pictures under names of track 2
+TRACK_1 = re.compile(
+    r"(dfc_?(23|2023)?_?)?track_?1$", re.IGNORECASE
+)  # other pictures under names of track 2
 NO_REFERENCE = ("val", "test", "track2_test_data")
 DERIVED = ("merge", "dsmnpy")
 MODALITIES = (
@@ -119,14 +131,23 @@ def plan_dfc2023(index: SourceIndex, options: ImportOptions) -> ImportPlan:
             f"Use the original file, or go on without them: INCOMPLETE=1 (--allow-incomplete)."
         )
     scenes = [
-        ScenePlan(tile, splits_of(table[tile]), jobs[tile], _reference(jobs[tile]), _attributes(table[tile]))
+        ScenePlan(
+            tile,
+            splits_of(table[tile]),
+            jobs[tile],
+            _reference(jobs[tile]),
+            _attributes(table[tile]),
+        )
         for tile in tiles
         if "label" in jobs[tile] and _reference(jobs[tile])
     ]
     used = {raster for scene in scenes for raster in scene.jobs}
     return ImportPlan(
         title=about.get("title", "IEEE GRSS Data Fusion Contest 2023, track 2"),
-        licence=about.get("licence", "Terms of the contest (IEEE DataPort): cite it and acknowledge the organisers"),
+        licence=about.get(
+            "licence",
+            "Terms of the contest (IEEE DataPort): cite it and acknowledge the organisers",
+        ),
         citation=about.get(
             "citation",
             "2023 IEEE GRSS Data Fusion Contest: large-scale fine-grained building classification for semantic urban "
@@ -142,7 +163,10 @@ def plan_dfc2023(index: SourceIndex, options: ImportOptions) -> ImportPlan:
         missing=_missing(tiles, jobs, known, found),
         warnings=_warnings(found, foreign),
         inventory=inventory,
-        split_notes={"split_random": LEAK, "split_sgma": f"SGMA's list is not published, this is split_random; {LEAK}"},
+        split_notes={
+            "split_random": LEAK,
+            "split_sgma": f"SGMA's list is not published, this is split_random; {LEAK}",
+        },
     )
 
 
@@ -164,16 +188,22 @@ def _attributes(row: dict[str, str]) -> dict[str, str]:
 
 
 def _parts(table: dict[str, dict[str, str]], column: str) -> tuple[str, ...]:
-    return tuple(part for part in PARTS if any(splits_of(row)[column] == part for row in table.values()))
+    return tuple(
+        part for part in PARTS if any(splits_of(row)[column] == part for row in table.values())
+    )
 
 
 def _classes() -> list[SceneClass]:
     with (SPLITS / "classes_dfc2023.csv").open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
-    return [SceneClass(int(r["id"]), r["name"], (int(r["r"]), int(r["g"]), int(r["b"]))) for r in rows]
+    return [
+        SceneClass(int(r["id"]), r["name"], (int(r["r"]), int(r["g"]), int(r["b"]))) for r in rows
+    ]
 
 
-def _wanted(options: ImportOptions, table: dict[str, dict[str, str]], stems: dict[str, str]) -> list[str]:
+def _wanted(
+    options: ImportOptions, table: dict[str, dict[str, str]], stems: dict[str, str]
+) -> list[str]:
     if options.tiles is None:
         return list(table)
     wanted = [re.sub(r"\.tiff?$", "", tile.strip(), flags=re.IGNORECASE) for tile in options.tiles]
@@ -193,7 +223,9 @@ def _outlines(index: SourceIndex, file: SourceFile | None) -> dict[str, Outlines
     return read_outlines(file, index.scratch / "outlines")
 
 
-def _by_stem(outlines: dict[str, Outlines], stems: dict[str, str]) -> tuple[dict[str, Outlines], list[str]]:
+def _by_stem(
+    outlines: dict[str, Outlines], stems: dict[str, str]
+) -> tuple[dict[str, Outlines], list[str]]:
     """Return the outlines by tile, and the names that are of none: the JSON decides what a training image is."""
     known, foreign = {}, []
     for name, of_image in outlines.items():
@@ -223,7 +255,13 @@ def _jobs(tile: str, found: _Sorted, outlines: Outlines | None) -> dict[str, Ras
         assert found.outlines is not None
         source = jobs[reference].source
         jobs["label"] = RasterJob(
-            source, (1,), "uint8", "label", decode=partial(burn, outlines), whole=True, beside=(found.outlines,)
+            source,
+            (1,),
+            "uint8",
+            "label",
+            decode=partial(burn, outlines),
+            whole=True,
+            beside=(found.outlines,),
         )
     return jobs
 
@@ -233,10 +271,18 @@ def _reference(jobs: dict[str, RasterJob]) -> str:
 
 
 def _missing(
-    tiles: list[str], jobs: dict[str, dict[str, RasterJob]], known: dict[str, Outlines], found: _Sorted
+    tiles: list[str],
+    jobs: dict[str, dict[str, RasterJob]],
+    known: dict[str, Outlines],
+    found: _Sorted,
 ) -> list[Missing]:
     name = found.outlines.name if found.outlines else "buildings_only_train.json"
-    missing = [Missing(tile, r, f"train/{r}/{tile}.tif") for tile in tiles for r in RASTERS if r not in jobs[tile]]
+    missing = [
+        Missing(tile, r, f"train/{r}/{tile}.tif")
+        for tile in tiles
+        for r in RASTERS
+        if r not in jobs[tile]
+    ]
     for tile in tiles:
         if tile not in known:
             missing.append(Missing(tile, "label", f"{tile}.tif in {name}" if known else name))
@@ -246,14 +292,20 @@ def _missing(
 def _warnings(found: _Sorted, foreign: list[str]) -> list[str]:
     warnings = []
     if found.strangers:
-        warnings.append(f"{len(found.strangers)} file(s) are of no training tile: {_some(found.strangers)}: ignored")
+        warnings.append(
+            f"{len(found.strangers)} file(s) are of no training tile: {_some(found.strangers)}: ignored"
+        )
     if foreign:
-        warnings.append(f"{len(foreign)} image(s) of the JSON are none of the contest's: {_some(foreign)}: ignored")
+        warnings.append(
+            f"{len(foreign)} image(s) of the JSON are none of the contest's: {_some(foreign)}: ignored"
+        )
     return warnings
 
 
 def _some(names: list[str]) -> str:
-    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+    return ", ".join(names[:SHOWN]) + (
+        f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    )
 
 
 def _inventory(
@@ -262,15 +314,23 @@ def _inventory(
 ) -> list[str]:  # fmt: skip
     needed = (*RASTERS, "label")
     whole = [tile for tile in tiles if all(raster in jobs[tile] for raster in needed)]
-    lines = [f"DFC2023 track 2 in {index.root}: {len(whole)} of {len(tiles)} tiles have {', '.join(needed)}"]
+    lines = [
+        f"DFC2023 track 2 in {index.root}: {len(whole)} of {len(tiles)} tiles have {', '.join(needed)}"
+    ]
     for raster in RASTERS:
         files = [job.source for tile in tiles if (job := jobs[tile].get(raster))]
-        lines.append(f"  {raster}: {len(files)} files, {sum(file.size for file in files) / 1e6:.1f} MB")
+        lines.append(
+            f"  {raster}: {len(files)} files, {sum(file.size for file in files) / 1e6:.1f} MB"
+        )
     buildings = sum(len(o.rings) + len(o.runs) for o in known.values())
     empty = sum(not len(o.rings) and not o.runs for o in known.values())
     where = found.outlines.origin if found.outlines else "no buildings_only_train.json"
-    lines.append(f"  outlines: {buildings} parts in {len(known)} images, {empty} of them without any ({where})")
-    lines.append("  sizes: " + sizes([job.source for tile in tiles if (job := jobs[tile].get("rgb"))]))
+    lines.append(
+        f"  outlines: {buildings} parts in {len(known)} images, {empty} of them without any ({where})"
+    )
+    lines.append(
+        "  sizes: " + sizes([job.source for tile in tiles if (job := jobs[tile].get("rgb"))])
+    )
     if found.ignored:
         lines.append("  ignored: " + ", ".join(f"{n} {what}" for what, n in found.ignored.items()))
     for column in splits_of(table[tiles[0]]):

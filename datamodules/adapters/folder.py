@@ -29,7 +29,15 @@ from typing import Any
 import numpy as np
 
 from datamodules.adapters.dataset_card import read_about
-from datamodules.ingest.plan import Adapter, ImportOptions, ImportPlan, Missing, RasterJob, ScenePlan, share_out
+from datamodules.ingest.plan import (
+    Adapter,
+    ImportOptions,
+    ImportPlan,
+    Missing,
+    RasterJob,
+    ScenePlan,
+    share_out,
+)
 from datamodules.ingest.sources import SourceFile, SourceIndex, peek, sizes
 from datamodules.store.scene_store import IGNORE, PARTS, SPLIT_VALUES, Modality, SceneClass
 from usererror import UserError
@@ -45,7 +53,17 @@ KNOWN = {  # name: letter, kind, unit
     "event": ("E", "event", "counts"),
     "lidar": ("L", "lidar", "counts"),
 }
-KINDS = ("optical", "height_absolute", "height_normalised", "sar", "sar_linear", "depth", "event", "lidar", "other")
+KINDS = (
+    "optical",
+    "height_absolute",
+    "height_normalised",
+    "sar",
+    "sar_linear",
+    "depth",
+    "event",
+    "lidar",
+    "other",
+)
 LABELS = ("label", "label_eroded")
 RASTER_SUFFIX = re.compile(r".*\.(tiff?|png|jpe?g|bmp|jp2)$", re.IGNORECASE)
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029]")  # but tab and line ends
@@ -82,7 +100,9 @@ def plan_folder(index: SourceIndex, options: ImportOptions) -> ImportPlan:
             continue
         jobs = {raster: _job(raster, file, form, ids) for raster, file in have.items()}
         splits = {column: row[source] for column, source in table.splits.items()}
-        attributes = {name: row[column] for name, column in (table.conditions | table.attributes).items()}
+        attributes = {
+            name: row[column] for name, column in (table.conditions | table.attributes).items()
+        }
         reference = next(m for m in table.modalities if m in have)
         scenes.append(ScenePlan(row["id"], splits, jobs, reference, attributes))
     plan = ImportPlan(
@@ -93,7 +113,11 @@ def plan_folder(index: SourceIndex, options: ImportOptions) -> ImportPlan:
         modalities=[replace(m, dtype=_stored(m.dtype)) for m in modalities],
         labels=table.labels,
         splits={
-            column: tuple(part for part in PARTS if part in {row[source] for row in table.rows} | {"train", "test"})
+            column: tuple(
+                part
+                for part in PARTS
+                if part in {row[source] for row in table.rows} | {"train", "test"}
+            )
             for column, source in table.splits.items()
         },
         scenes=scenes,
@@ -113,13 +137,17 @@ def _csv(file: SourceFile, needed: Iterable[str]) -> list[dict[str, str]]:
     except UnicodeDecodeError as error:
         raise UserError(f"{file.origin} is not UTF-8 text: save it as CSV in UTF-8.") from error
     if CONTROL.search(text):
-        raise UserError(f"{file.origin} holds characters that are no text: save it as CSV in UTF-8.")
+        raise UserError(
+            f"{file.origin} holds characters that are no text: save it as CSV in UTF-8."
+        )
     try:
         table = list(csv.reader(io.StringIO(text, newline=None), skipinitialspace=True)) or [[]]
     except csv.Error as error:
         raise UserError(f"{file.origin} is no CSV table ({error}).") from error
     if any("\n" in cell for row in table for cell in row):
-        raise UserError(f"{file.origin}: a cell holds a line break: is a quotation mark not closed?")
+        raise UserError(
+            f"{file.origin}: a cell holds a line break: is a quotation mark not closed?"
+        )
     names = [name.strip() for name in table[0]]
     lacking = [column for column in needed if column not in names]
     if lacking:
@@ -132,7 +160,9 @@ def _csv(file: SourceFile, needed: Iterable[str]) -> list[dict[str, str]]:
         if not any(cell.strip() for cell in cells):
             continue
         if len(cells) != len(names):
-            raise UserError(f"{file.origin}, line {number}: {len(cells)} cells, but the header has {len(names)}.")
+            raise UserError(
+                f"{file.origin}, line {number}: {len(cells)} cells, but the header has {len(names)}."
+            )
         rows.append({name: cell.strip() for name, cell in zip(names, cells, strict=True)})
     if not rows:
         raise UserError(f"{file.origin} has no rows below its header.")
@@ -148,7 +178,9 @@ def _one(index: SourceIndex, name: str, folder: str | None = None) -> SourceFile
 def _read_table(index: SourceIndex) -> Table:
     file = _one(index, "scenes.csv")
     if file is None:
-        raise UserError(f"No scenes.csv below {index.root} ({len(index.files)} files looked at). {ADAPTER.obtain}")
+        raise UserError(
+            f"No scenes.csv below {index.root} ({len(index.files)} files looked at). {ADAPTER.obtain}"
+        )
     rows = _csv(file, ("id", "split", "label"))
     table = Table(file, rows, [], [], {"split_standard": "split"}, {})
     for column in rows[0]:
@@ -160,7 +192,9 @@ def _read_table(index: SourceIndex) -> Table:
         elif column.startswith("condition_"):
             table.conditions[column.removeprefix("condition_")] = column
         elif not any(cells):
-            raise UserError(f"{file.origin}: the column {column!r} has no file in any scene: fill it or take it out.")
+            raise UserError(
+                f"{file.origin}: the column {column!r} has no file in any scene: fill it or take it out."
+            )
         elif column in LABELS:
             table.labels.append(column)
         elif any(RASTER_SUFFIX.match(cell) for cell in cells):
@@ -168,7 +202,9 @@ def _read_table(index: SourceIndex) -> Table:
         else:
             table.attributes[column] = column
     if not table.modalities:
-        raise UserError(f"{file.origin} has no column with raster paths beside {', '.join(table.labels)}.")
+        raise UserError(
+            f"{file.origin} has no column with raster paths beside {', '.join(table.labels)}."
+        )
     _check_rows(table)
     return table
 
@@ -177,21 +213,29 @@ def _check_rows(table: Table) -> None:
     where = table.file.origin
     for name in (*table.modalities, *table.splits, *table.conditions, *table.attributes):
         if not NAME.match(name) or name.endswith("_sha256") or name in ("height", "width"):
-            raise UserError(f"{where}: {name!r} is no usable column name (letters, digits, `_`, `-`, `.`).")
+            raise UserError(
+                f"{where}: {name!r} is no usable column name (letters, digits, `_`, `-`, `.`)."
+            )
     for id_, n in Counter(row["id"] for row in table.rows).items():
         if n > 1:
             raise UserError(f"{where}: the id {id_!r} occurs {n} times: ids must be unique.")
         if not all(NAME.match(part) for part in id_.split("/")):
-            raise UserError(f"{where}: {id_!r} is no usable id (letters, digits, `_-+.`, and `/` between parts).")
+            raise UserError(
+                f"{where}: {id_!r} is no usable id (letters, digits, `_-+.`, and `/` between parts)."
+            )
     for column in table.splits.values():
         for row in table.rows:
             if row[column] not in SPLIT_VALUES:
                 valid = ", ".join(SPLIT_VALUES)
-                raise UserError(f"{where}: scene {row['id']}: {column} is {row[column]!r}, not one of {valid}.")
+                raise UserError(
+                    f"{where}: scene {row['id']}: {column} is {row[column]!r}, not one of {valid}."
+                )
     for column in (*table.modalities, *table.labels):
         for row in table.rows:
             if row[column] and not RASTER_SUFFIX.match(row[column]):
-                raise UserError(f"{where}: scene {row['id']}: {column} is {row[column]!r}, which is no raster path.")
+                raise UserError(
+                    f"{where}: scene {row['id']}: {column} is {row[column]!r}, which is no raster path."
+                )
 
 
 def _selected(table: Table, options: ImportOptions) -> list[dict[str, str]]:
@@ -199,7 +243,9 @@ def _selected(table: Table, options: ImportOptions) -> list[dict[str, str]]:
         return table.rows
     known = {row["id"]: row for row in table.rows}
     if unknown := [tile for tile in options.tiles if tile not in known]:
-        raise UserError(f"{table.file.origin} has no scene {unknown[0]!r}; it has: {', '.join(known)}.")
+        raise UserError(
+            f"{table.file.origin} has no scene {unknown[0]!r}; it has: {', '.join(known)}."
+        )
     return [known[tile] for tile in options.tiles]
 
 
@@ -207,24 +253,36 @@ def _read_classes(index: SourceIndex, folder: str) -> tuple[list[SceneClass], tu
     """Return the classes with ids contiguous from 0, and the values they have in the label rasters."""
     file = _one(index, "classes.csv", folder)
     if file is None:
-        raise UserError(f"No classes.csv beside scenes.csv in {index.root / folder}. {ADAPTER.obtain}")
+        raise UserError(
+            f"No classes.csv beside scenes.csv in {index.root / folder}. {ADAPTER.obtain}"
+        )
     found: dict[int, SceneClass] = {}
     for row in _csv(file, ("id", "name", "r", "g", "b")):
         try:
             id_, color = int(row["id"]), (int(row["r"]), int(row["g"]), int(row["b"]))
         except ValueError as error:
-            raise UserError(f"{file.origin}: class {row['name']!r}: id, r, g and b must be whole numbers.") from error
+            raise UserError(
+                f"{file.origin}: class {row['name']!r}: id, r, g and b must be whole numbers."
+            ) from error
         if id_ == IGNORE:
             continue
         if not 0 <= id_ < IGNORE or any(not 0 <= value <= 255 for value in color):
-            raise UserError(f"{file.origin}: class {row['name']!r}: ids go from 0 to 254, colours from 0 to 255.")
+            raise UserError(
+                f"{file.origin}: class {row['name']!r}: ids go from 0 to 254, colours from 0 to 255."
+            )
         if id_ in found or row["name"] in {c.name for c in found.values()} or not row["name"]:
-            raise UserError(f"{file.origin}: class {row['name']!r} (id {id_}): ids and names must be unique.")
-        found[id_] = SceneClass(id_, row["name"], color, row.get("clutter", "").lower() in ("1", "true", "yes"))
+            raise UserError(
+                f"{file.origin}: class {row['name']!r} (id {id_}): ids and names must be unique."
+            )
+        found[id_] = SceneClass(
+            id_, row["name"], color, row.get("clutter", "").lower() in ("1", "true", "yes")
+        )
     if len(found) < 2:
         raise UserError(f"{file.origin} has {len(found)} class(es); at least 2 are needed.")
     ids = tuple(sorted(found))
-    return [SceneClass(i, found[v].name, found[v].color, found[v].clutter) for i, v in enumerate(ids)], ids
+    return [
+        SceneClass(i, found[v].name, found[v].color, found[v].clutter) for i, v in enumerate(ids)
+    ], ids
 
 
 def _find_files(
@@ -239,7 +297,11 @@ def _find_files(
             if file is not None:
                 have[raster] = file
             else:
-                missing.append(Missing(row["id"], raster, row[raster] or f"(empty cell: {raster} of {row['id']})"))
+                missing.append(
+                    Missing(
+                        row["id"], raster, row[raster] or f"(empty cell: {raster} of {row['id']})"
+                    )
+                )
     return files, missing
 
 
@@ -248,28 +310,48 @@ def _resolve(index: SourceIndex, table: SourceFile, cell: str) -> SourceFile | N
     cell = cell.replace("\\", "/")
     if (file := index.get(f"{table.folder}/{cell}")) is not None:
         return file
-    path = Path(cell).expanduser() if table.member is not None else table.path.parent / Path(cell).expanduser()
+    path = (
+        Path(cell).expanduser()
+        if table.member is not None
+        else table.path.parent / Path(cell).expanduser()
+    )
     if not path.is_absolute() or not path.is_file():
         return None
     return SourceFile.on_disk(path, cell)
 
 
-def _modalities(table: Table, files: dict[str, dict[str, SourceFile]], about: dict[str, Any]) -> list[Modality]:
+def _modalities(
+    table: Table, files: dict[str, dict[str, SourceFile]], about: dict[str, Any]
+) -> list[Modality]:
     taken = {KNOWN[name][0] for name in table.modalities if name in KNOWN}
-    taken |= {fields["letter"] for fields in about.get("modalities", {}).values() if "letter" in fields}
+    taken |= {
+        fields["letter"] for fields in about.get("modalities", {}).values() if "letter" in fields
+    }
     modalities = []
     for name in table.modalities:
-        channels, dtype = _same_form(table, name, [have[name] for have in files.values() if name in have])
+        channels, dtype = _same_form(
+            table, name, [have[name] for have in files.values() if name in have]
+        )
         letter, kind, unit = KNOWN.get(name, ("", "other", "counts"))
         given = about.get("modalities", {}).get(name, {})
-        letter, kind, unit = given.get("letter", letter), given.get("kind", kind), given.get("unit", unit)
+        letter, kind, unit = (
+            given.get("letter", letter),
+            given.get("kind", kind),
+            given.get("unit", unit),
+        )
         if kind not in KINDS:
-            raise UserError(f"about.json: kind {kind!r} of {name} is unknown; known are {', '.join(KINDS)}.")
+            raise UserError(
+                f"about.json: kind {kind!r} of {name} is unknown; known are {', '.join(KINDS)}."
+            )
         if not letter:
-            letter = next(c for c in name.upper() + ascii_uppercase if c in ascii_uppercase and c not in taken)
+            letter = next(
+                c for c in name.upper() + ascii_uppercase if c in ascii_uppercase and c not in taken
+            )
             taken.add(letter)
         elif len(letter) != 1 or letter not in ascii_uppercase:
-            raise UserError(f"about.json: the letter of {name} is {letter!r}, not one capital letter.")
+            raise UserError(
+                f"about.json: the letter of {name} is {letter!r}, not one capital letter."
+            )
         modalities.append(Modality(name, letter, channels, dtype, unit, kind))
     return modalities
 
@@ -280,7 +362,9 @@ def _same_form(table: Table, name: str, files: list[SourceFile]) -> tuple[int, s
     Of packed files only the first is looked into here; the others are checked when they are read.
     """
     if not files:
-        raise UserError(f"{table.file.origin}: none of the files of the column {name!r} exists: check the paths.")
+        raise UserError(
+            f"{table.file.origin}: none of the files of the column {name!r} exists: check the paths."
+        )
     form = peek(files[0])
     for file in files[1:]:
         if file.member is None and (other := peek(file)) != form:
@@ -289,18 +373,24 @@ def _same_form(table: Table, name: str, files: list[SourceFile]) -> tuple[int, s
                 f"{form[1]}: {name} must be alike in all scenes."
             )
     if form[1].startswith("complex"):
-        raise UserError(f"{files[0].origin} holds complex numbers: give amplitudes or decibels instead.")
+        raise UserError(
+            f"{files[0].origin} holds complex numbers: give amplitudes or decibels instead."
+        )
     return form
 
 
-def _job(raster: str, file: SourceFile, form: dict[str, Modality], ids: tuple[int, ...]) -> RasterJob:
+def _job(
+    raster: str, file: SourceFile, form: dict[str, Modality], ids: tuple[int, ...]
+) -> RasterJob:
     if raster in LABELS:
         types = ("uint8", "uint16", "int16", "int32", "uint32", "int8", "int64", "uint64")
         return RasterJob(file, (1,), "uint8", "label", (1,), types, partial(decode_ids, ids=ids))
     modality = form[raster]
     bands = tuple(range(1, modality.channels + 1))
     stored = _stored(modality.dtype)
-    return RasterJob(file, bands, stored, modality.kind, (modality.channels,), (modality.dtype,), stay=True)
+    return RasterJob(
+        file, bands, stored, modality.kind, (modality.channels,), (modality.dtype,), stay=True
+    )
 
 
 def _stored(dtype: str) -> str:
@@ -310,7 +400,9 @@ def _stored(dtype: str) -> str:
 def decode_ids(values: np.ndarray, ids: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Map label values 1 x h x w to their positions in `ids`, 255 and negative ones to 255; see `RasterJob.decode`."""
     values = values[0]
-    if values.dtype == np.uint8:  # a table: comparing a large raster with every class would cost the import a fifth
+    if (
+        values.dtype == np.uint8
+    ):  # a table: comparing a large raster with every class would cost the import a fifth
         decoded, unknown = decode_ids(np.arange(256, dtype=np.int16)[None, None], ids)
         return decoded[0][values], unknown[0][values]
     decoded = np.full(values.shape, IGNORE, np.uint8)
@@ -323,7 +415,10 @@ def decode_ids(values: np.ndarray, ids: tuple[int, ...]) -> tuple[np.ndarray, np
 
 
 def _inventory(
-    index: SourceIndex, table: Table, rows: list[dict[str, str]], files: dict[str, dict[str, SourceFile]]
+    index: SourceIndex,
+    table: Table,
+    rows: list[dict[str, str]],
+    files: dict[str, dict[str, SourceFile]],
 ) -> list[str]:
     rasters = [*table.modalities, *table.labels]
     whole = sum(all(raster in have for raster in rasters) for have in files.values())

@@ -29,7 +29,10 @@ def isprs_classes() -> list[SceneClass]:
     with (SPLITS / "classes_isprs.csv").open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     return [
-        SceneClass(int(r["id"]), r["name"], (int(r["r"]), int(r["g"]), int(r["b"])), r["clutter"] == "1") for r in rows
+        SceneClass(
+            int(r["id"]), r["name"], (int(r["r"]), int(r["g"]), int(r["b"])), r["clutter"] == "1"
+        )
+        for r in rows
     ]
 
 
@@ -61,7 +64,9 @@ def split_table(name: str) -> dict[str, dict[str, str]]:
     """Return {tile: {split column: value}} of a list of tiles that comes with this package."""
     with (SPLITS / name).open(encoding="utf-8", newline="") as stream:
         return {
-            row["tile"]: {column: value for column, value in row.items() if column.startswith("split_")}
+            row["tile"]: {
+                column: value for column, value in row.items() if column.startswith("split_")
+            }
             for row in csv.DictReader(stream)
         }
 
@@ -79,12 +84,23 @@ def inventory(
 
     `jobs` is {tile: {raster: job}}, `required` what every tile should have, `optical` the raster whose sizes are told.
     """
-    whole = [tile for tile, rasters in jobs.items() if all(raster in rasters for raster in required)]
-    lines = [f"{title} in {index.root}: {len(whole)} of {len(jobs)} tiles have {', '.join(required)}"]
+    whole = [
+        tile for tile, rasters in jobs.items() if all(raster in rasters for raster in required)
+    ]
+    lines = [
+        f"{title} in {index.root}: {len(whole)} of {len(jobs)} tiles have {', '.join(required)}"
+    ]
     for raster in dict.fromkeys((*required, *(r for rasters in jobs.values() for r in rasters))):
-        files = {job.source.origin: job.source.size for rasters in jobs.values() if (job := rasters.get(raster))}
+        files = {
+            job.source.origin: job.source.size
+            for rasters in jobs.values()
+            if (job := rasters.get(raster))
+        }
         lines.append(f"  {raster}: {len(files)} files, {sum(files.values()) / 1e6:.1f} MB")
-    lines.append("  sizes: " + sizes([job.source for rasters in jobs.values() if (job := rasters.get(optical))]))
+    lines.append(
+        "  sizes: "
+        + sizes([job.source for rasters in jobs.values() if (job := rasters.get(optical))])
+    )
     for tile, rasters in jobs.items():
         if lacking := [raster for raster in required if raster not in rasters]:
             lines.append(f"  {tile} lacks {', '.join(lacking)}")

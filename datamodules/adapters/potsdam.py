@@ -12,8 +12,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from datamodules.adapters.dataset_card import read_about
-from datamodules.adapters.isprs import decimetres, decode_label, inventory, isprs_classes, parts, split_table
-from datamodules.ingest.plan import Adapter, ImportOptions, ImportPlan, Missing, RasterJob, ScenePlan
+from datamodules.adapters.isprs import (
+    decimetres,
+    decode_label,
+    inventory,
+    isprs_classes,
+    parts,
+    split_table,
+)
+from datamodules.ingest.plan import (
+    Adapter,
+    ImportOptions,
+    ImportPlan,
+    Missing,
+    RasterJob,
+    ScenePlan,
+)
 from datamodules.ingest.sources import SourceFile, SourceIndex
 from datamodules.store.scene_store import Modality
 from usererror import UserError
@@ -22,7 +36,9 @@ TILE = r"_0?(\d{1,2})_0?(\d{1,2})"  # optical files and labels write 2_10, heigh
 TOP = re.compile(rf"top_potsdam{TILE}_(RGBIR|IRRG|RGB)\.tiff?$", re.IGNORECASE)
 LABEL = re.compile(rf"top_potsdam{TILE}_label(_noBoundary)?\.tiff?$", re.IGNORECASE)
 DSM = re.compile(rf"dsm_potsdam{TILE}\.tiff?$", re.IGNORECASE)
-NDSM = re.compile(rf"dsm_potsdam{TILE}_normalized_(lastools|ownapproach)\.(?:jpe?g|tiff?|png)$", re.IGNORECASE)
+NDSM = re.compile(
+    rf"dsm_potsdam{TILE}_normalized_(lastools|ownapproach)\.(?:jpe?g|tiff?|png)$", re.IGNORECASE
+)
 WORLD = re.compile(rf"top_potsdam{TILE}_(RGBIR|IRRG|RGB)\.(?:tfw|tifw)$", re.IGNORECASE)
 MODALITIES = (
     Modality("rgb", "R", 3, "uint8", "counts", "optical"),
@@ -32,7 +48,9 @@ MODALITIES = (
     Modality("ndsm", "D", 1, "float32", "m", "height_normalised"),
 )
 EXPECTED = {  # raster: name of the file it needs, for the list of missing ones
-    **dict.fromkeys(("rgb", "nir", "irrg"), "top_potsdam_{0}_{1}_RGBIR.tif (or _RGB.tif and _IRRG.tif)"),
+    **dict.fromkeys(
+        ("rgb", "nir", "irrg"), "top_potsdam_{0}_{1}_RGBIR.tif (or _RGB.tif and _IRRG.tif)"
+    ),
     "dsm": "dsm_potsdam_{0:0>2}_{1:0>2}.tif",
     "ndsm": "dsm_potsdam_{0:0>2}_{1:0>2}_normalized_lastools.jpg",
     "label": "top_potsdam_{0}_{1}_label.tif",
@@ -68,7 +86,9 @@ def plan_potsdam(index: SourceIndex, options: ImportOptions) -> ImportPlan:
     height = "ndsm" if have["ndsm"] > have["dsm"] else "dsm"
     label = "label_eroded" if have["label_eroded"] > have["label"] else "label"
     # whatever some tiles have, all should have: a gap is said, not skipped
-    required = tuple(raster for raster in EXPECTED if have[raster] or raster in ("rgb", "nir", height, label))
+    required = tuple(
+        raster for raster in EXPECTED if have[raster] or raster in ("rgb", "nir", height, label)
+    )
     missing = [
         Missing(tile, raster, EXPECTED[raster].format(*tile.split("_")))
         for tile in tiles
@@ -127,7 +147,10 @@ def _find(index: SourceIndex) -> Found:
 def _wanted(options: ImportOptions, splits: dict[str, dict[str, str]]) -> list[str]:
     if options.tiles is None:
         return list(splits)
-    wanted = ["_".join(str(int(part)) if part.isdigit() else part for part in t.split("_")) for t in options.tiles]
+    wanted = [
+        "_".join(str(int(part)) if part.isdigit() else part for part in t.split("_"))
+        for t in options.tiles
+    ]
     if unknown := [tile for tile in wanted if tile not in splits]:
         raise UserError(f"Potsdam has no tile {unknown[0]!r}; it has: {', '.join(splits)}.")
     if not wanted:
@@ -145,17 +168,28 @@ def _jobs(tile: str, found: Found) -> dict[str, RasterJob]:
         jobs["nir"] = _optical(rgbir or irrg, (4,) if rgbir else (1,), 4 if rgbir else 3)
         jobs["irrg"] = _optical(irrg or rgbir, (1, 2, 3) if irrg else (4, 1, 2), 3 if irrg else 4)
     if dsm := found.get(tile, "dsm"):
-        jobs["dsm"] = RasterJob(dsm, (1,), "float32", "height_absolute", (1,), ("float32", "float64"))
+        jobs["dsm"] = RasterJob(
+            dsm, (1,), "float32", "height_absolute", (1,), ("float32", "float64")
+        )
     lastools, own = found.get(tile, "lastools"), found.get(tile, "ownapproach")
     if first := lastools or own:
         other = own if lastools else None
         # may open with one band or with three equal ones
         jobs["ndsm"] = RasterJob(
-            first, (1,), "float32", "height_normalised", (1, 3), ("uint8",), decimetres, fallback=other
+            first,
+            (1,),
+            "float32",
+            "height_normalised",
+            (1, 3),
+            ("uint8",),
+            decimetres,
+            fallback=other,
         )
     for name in ("label", "label_eroded"):
         if file := found.get(tile, name):
-            jobs[name] = RasterJob(file, (1, 2, 3), "uint8", "label", (3, 4), ("uint8",), decode_label)
+            jobs[name] = RasterJob(
+                file, (1, 2, 3), "uint8", "label", (3, 4), ("uint8",), decode_label
+            )
     return jobs
 
 
@@ -181,7 +215,11 @@ def _gsd(index: SourceIndex) -> float | None:
 
 def _strangers(index: SourceIndex, splits: dict[str, dict[str, str]]) -> list[str]:
     found = [pair for pattern in (TOP, LABEL, DSM, NDSM) for pair in index.matches(pattern)]
-    return [f"{file.rel} is of no tile of the benchmark: ignored" for file, m in found if _tile(m) not in splits]
+    return [
+        f"{file.rel} is of no tile of the benchmark: ignored"
+        for file, m in found
+        if _tile(m) not in splits
+    ]
 
 
 ADAPTER = Adapter(

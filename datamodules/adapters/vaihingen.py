@@ -14,23 +14,43 @@ from pathlib import Path
 import numpy as np
 
 from datamodules.adapters.dataset_card import read_about
-from datamodules.adapters.isprs import decimetres, decode_label, inventory, isprs_classes, parts, split_table
-from datamodules.ingest.plan import Adapter, ImportOptions, ImportPlan, Missing, RasterJob, ScenePlan
+from datamodules.adapters.isprs import (
+    decimetres,
+    decode_label,
+    inventory,
+    isprs_classes,
+    parts,
+    split_table,
+)
+from datamodules.ingest.plan import (
+    Adapter,
+    ImportOptions,
+    ImportPlan,
+    Missing,
+    RasterJob,
+    ScenePlan,
+)
 from datamodules.ingest.sources import SourceFile, SourceIndex
 from datamodules.store.raster_file import check_intact, one_line, open_raw
 from datamodules.store.scene_store import Modality
 from usererror import UserError
 
-TOP = re.compile(r"top_mosaic_09cm_area(\d{1,2})(_noBoundary)?\.tiff?$", re.IGNORECASE)  # image or label
+TOP = re.compile(
+    r"top_mosaic_09cm_area(\d{1,2})(_noBoundary)?\.tiff?$", re.IGNORECASE
+)  # image or label
 DSM = re.compile(r"dsm_09cm_matching_area(\d{1,2})\.tiff?$", re.IGNORECASE)
 NDSM = re.compile(
     r"(?:(?:ndsm_09cm_matching_area(\d{1,2})(?:_normali[sz]ed)?|dsm_09cm_matching_area(\d{1,2})_normali[sz]ed)"
     r"\.(?:tiff?|bmp|jpe?g|png)|dsm_09cm_matching_area(\d{1,2})\.(?:bmp|jpe?g|png))$",
     re.IGNORECASE,
 )
-BENCHMARK = re.compile(r"semantic[ _-]?labell?ing", re.IGNORECASE)  # in the names of folders that hold the images too
+BENCHMARK = re.compile(
+    r"semantic[ _-]?labell?ing", re.IGNORECASE
+)  # in the names of folders that hold the images too
 ERODED_FOLDER = re.compile(r"eroded|no_?boundary", re.IGNORECASE)
-LABEL_FOLDER = re.compile(r"^gts?([_-]|$)|ground[ _-]?truth|label|mask|^sem(antic)?$", re.IGNORECASE)
+LABEL_FOLDER = re.compile(
+    r"^gts?([_-]|$)|ground[ _-]?truth|label|mask|^sem(antic)?$", re.IGNORECASE
+)
 IMAGE_FOLDER = re.compile(r"^(top|irrg|rgb)$|image", re.IGNORECASE)
 NDSM_FOLDER = re.compile(r"^ndsm|normali[sz]", re.IGNORECASE)
 TILE = re.compile(r"(?:area)?0?(\d{1,2})$", re.IGNORECASE)
@@ -67,7 +87,9 @@ def plan_vaihingen(index: SourceIndex, options: ImportOptions) -> ImportPlan:
     height = "ndsm" if have["ndsm"] > have["dsm"] else "dsm"
     label = "label_eroded" if have["label_eroded"] > have["label"] else "label"
     # whatever some tiles have, all should have: a gap is said, not skipped
-    required = tuple(raster for raster in EXPECTED if have[raster] or raster in ("irrg", height, label))
+    required = tuple(
+        raster for raster in EXPECTED if have[raster] or raster in ("irrg", height, label)
+    )
     missing = [
         Missing(tile, raster, EXPECTED[raster].format(tile))
         for tile in tiles
@@ -82,7 +104,9 @@ def plan_vaihingen(index: SourceIndex, options: ImportOptions) -> ImportPlan:
     used = {raster for scene in scenes for raster in scene.jobs}
     plan = ImportPlan(
         title=about.get("title", "ISPRS Vaihingen"),
-        licence=about.get("licence", "Research use only; no passing on to third parties (ISPRS, DGPF)"),
+        licence=about.get(
+            "licence", "Research use only; no passing on to third parties (ISPRS, DGPF)"
+        ),
         citation=about.get(
             "citation",
             "ISPRS 2D Semantic Labeling Contest - Vaihingen, ISPRS Working Group II/4; M. Cramer, The DGPF test on "
@@ -106,8 +130,12 @@ def plan_vaihingen(index: SourceIndex, options: ImportOptions) -> ImportPlan:
 def _wanted(options: ImportOptions, known: list[str]) -> list[str]:
     if options.tiles is None:
         return known
-    wanted = [f"area{int(match[1])}" if (match := TILE.match(text)) else text for text in options.tiles]
-    if unknown := [text for text, tile in zip(options.tiles, wanted, strict=True) if tile not in known]:
+    wanted = [
+        f"area{int(match[1])}" if (match := TILE.match(text)) else text for text in options.tiles
+    ]
+    if unknown := [
+        text for text, tile in zip(options.tiles, wanted, strict=True) if tile not in known
+    ]:
         raise UserError(f"Vaihingen has no tile {unknown[0]!r}; it has: {', '.join(known)}.")
     if not wanted:
         raise UserError("No tile is asked for: name some, or leave the choice out for all.")
@@ -133,12 +161,18 @@ def _find(index: SourceIndex, tiles: set[str]) -> Files:
             candidates[role].append(((tile, role), file))
     for file, match in index.matches(DSM):
         # a normalised model may have the plain name, in a folder that says what it is
-        raster = "ndsm" if NDSM_FOLDER.search(file.rel.split("/")[-2] if "/" in file.rel else "") else "dsm"
+        raster = (
+            "ndsm"
+            if NDSM_FOLDER.search(file.rel.split("/")[-2] if "/" in file.rel else "")
+            else "dsm"
+        )
         candidates[raster].append(((_area(match), raster), file))
     for file, match in index.matches(NDSM):
         candidates["ndsm"].append(((_area(match), "ndsm"), file))
     found: Files = {}
-    for pairs in candidates.values():  # "the folder that holds most" is asked of each raster by itself
+    for (
+        pairs
+    ) in candidates.values():  # "the folder that holds most" is asked of each raster by itself
         found |= index.choose(sorted(pairs, key=lambda pair: pair[1].rel))
     return {key: file for key, file in found.items() if key[0] in tiles}
 
@@ -196,13 +230,19 @@ def _jobs(tile: str, files: Files) -> dict[str, RasterJob]:
     if irrg := files.get((tile, "irrg")):
         jobs["irrg"] = RasterJob(irrg, (1, 2, 3), "uint8", "optical", (3,), ("uint8",))
     if dsm := files.get((tile, "dsm")):
-        jobs["dsm"] = RasterJob(dsm, (1,), "float32", "height_absolute", (1,), ("float32", "float64"))
+        jobs["dsm"] = RasterJob(
+            dsm, (1,), "float32", "height_absolute", (1,), ("float32", "float64")
+        )
     if ndsm := files.get((tile, "ndsm")):
         # a picture may open with one band or with three equal ones
-        jobs["ndsm"] = RasterJob(ndsm, (1,), "float32", "height_normalised", (1, 3), ("uint8",), decimetres)
+        jobs["ndsm"] = RasterJob(
+            ndsm, (1,), "float32", "height_normalised", (1, 3), ("uint8",), decimetres
+        )
     for name in ("label", "label_eroded"):
         if file := files.get((tile, name)):
-            jobs[name] = RasterJob(file, (1, 2, 3), "uint8", "label", (3, 4), ("uint8",), decode_label)
+            jobs[name] = RasterJob(
+                file, (1, 2, 3), "uint8", "label", (3, 4), ("uint8",), decode_label
+            )
     return jobs
 
 
@@ -214,7 +254,11 @@ def _reference(jobs: dict[str, RasterJob]) -> str:
 def _strangers(index: SourceIndex, splits: dict[str, dict[str, str]]) -> list[str]:
     """Name files of no tile; the eroded labels are distributed with one of an `area9` that has no image."""
     found = [pair for pattern in (TOP, DSM, NDSM) for pair in index.matches(pattern)]
-    return [f"{file.rel} is of no tile of the benchmark: ignored" for file, m in found if _area(m) not in splits]
+    return [
+        f"{file.rel} is of no tile of the benchmark: ignored"
+        for file, m in found
+        if _area(m) not in splits
+    ]
 
 
 ADAPTER = Adapter(

@@ -84,7 +84,9 @@ def import_dataset(
         adapter = load_adapter(adapter)
     name = name or adapter.name
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
-        raise UserError(f"{name!r} is no usable name for a dataset: letters, digits, `_`, `-` and `.` only.")
+        raise UserError(
+            f"{name!r} is no usable name for a dataset: letters, digits, `_`, `-` and `.` only."
+        )
     root = Path(store_root).expanduser().absolute() / name
     if not source.exists() and not (root / DATASET_FILE).is_file():
         raise UserError(f"SOURCE {source} does not exist. {adapter.obtain}")
@@ -98,7 +100,9 @@ def import_dataset(
             return _import(adapter, source, root, options, force, workers, say)
     except OSError as error:
         text = f"The import of {name} into {root} failed ({error}): mend this (room on the disk, permissions)"
-        raise UserError(f"{text} and run the same command again; it goes on where it stopped.") from error
+        raise UserError(
+            f"{text} and run the same command again; it goes on where it stopped."
+        ) from error
     finally:
         # nothing was imported: leave nothing behind
         if root.is_dir() and [path.name for path in root.iterdir()] == [LOCK_FILE]:
@@ -107,7 +111,13 @@ def import_dataset(
 
 
 def _import(
-    adapter: Adapter, source: Path, root: Path, options: ImportOptions, force: bool, workers: int | None, say: Console
+    adapter: Adapter,
+    source: Path,
+    root: Path,
+    options: ImportOptions,
+    force: bool,
+    workers: int | None,
+    say: Console,
 ) -> SceneStore:
     scratch = root / "scratch"
     try:
@@ -121,16 +131,27 @@ def _import(
         check_plan(plan, source, options, adapter)
         usable_splits(plan, options)
         (root / DATASET_FILE).unlink(missing_ok=True)
-        header = {"format": FORMAT, "adapter": adapter.name, "source": str(source), "archives": index.archives}
+        header = {
+            "format": FORMAT,
+            "adapter": adapter.name,
+            "source": str(source),
+            "archives": index.archives,
+        }
         with Journal(root, header, forget=force) as journal:
             results = run_jobs(plan, journal, scratch, root, workers, say)
         info = _finish(adapter, source, root, plan, results, options)
         for line in info["warnings"][:SHOWN]:
             _print(say, f"warning: {line}")
         if len(info["warnings"]) > SHOWN:
-            _print(say, f"warning: {len(info['warnings']) - SHOWN} more are listed in {root / DATASET_FILE}")
+            _print(
+                say,
+                f"warning: {len(info['warnings']) - SHOWN} more are listed in {root / DATASET_FILE}",
+            )
         store = SceneStore.open(root)
-        _print(say, f"{store.name}: {len(store.scenes)} scenes in {root}, fingerprint {store.fingerprint[:12]}")
+        _print(
+            say,
+            f"{store.name}: {len(store.scenes)} scenes in {root}, fingerprint {store.fingerprint[:12]}",
+        )
         return store
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -141,14 +162,22 @@ def _copy_everything(plan: ImportPlan) -> None:
         scene.jobs.update({raster: replace(job, stay=False) for raster, job in scene.jobs.items()})
 
 
-def _complete(root: Path, adapter: Adapter, source: Path, options: ImportOptions, say: Console) -> SceneStore | None:
+def _complete(
+    root: Path, adapter: Adapter, source: Path, options: ImportOptions, say: Console
+) -> SceneStore | None:
     """Return the store if it is whole and was made from this source as it is now, by this adapter, for these scenes."""
     if not (root / DATASET_FILE).is_file():
         return None
     store = SceneStore.open(root)
     wanted = list(options.tiles) if options.tiles is not None else None
-    outside = any(not path.is_relative_to(root) for scene in store.scenes for path in scene.paths.values())
-    if store.info["adapter"] != adapter.name or store.info["tiles"] != wanted or (options.copy and outside):
+    outside = any(
+        not path.is_relative_to(root) for scene in store.scenes for path in scene.paths.values()
+    )
+    if (
+        store.info["adapter"] != adapter.name
+        or store.info["tiles"] != wanted
+        or (options.copy and outside)
+    ):
         _print(say, f"{store.name} was imported with other settings: importing what differs")
         return None
     if store.info["incomplete"] and not options.allow_incomplete:
@@ -158,7 +187,10 @@ def _complete(root: Path, adapter: Adapter, source: Path, options: ImportOptions
         _print(say, f"{changed[0]} has changed since the import: importing what differs")
         return None
     again = f"{import_command(store.name, str(source))} FORCE=1"
-    _print(say, f"{store.name} is complete ({len(store.scenes)} scenes in {root}); to import it again: {again}")
+    _print(
+        say,
+        f"{store.name} is complete ({len(store.scenes)} scenes in {root}); to import it again: {again}",
+    )
     return store
 
 
@@ -168,7 +200,9 @@ def _finish(
 ) -> dict[str, Any]:  # fmt: skip
     """Write scenes.csv and statistics.json, then dataset.json, and remove rasters no longer wanted."""
     warnings = [*plan.warnings]
-    warnings += [w for scene in plan.scenes for r in results[scene.id].values() for w in r["warnings"]]
+    warnings += [
+        w for scene in plan.scenes for r in results[scene.id].values() for w in r["warnings"]
+    ]
     info = {
         "format": FORMAT,
         "name": root.name,
@@ -177,15 +211,26 @@ def _finish(
         "citation": plan.citation,
         "gsd_m": _gsd(plan, results),
         "nadir": plan.nadir,
-        "classes": [{"id": c.id, "name": c.name, "color": list(c.color), "clutter": c.clutter} for c in plan.classes],
+        "classes": [
+            {"id": c.id, "name": c.name, "color": list(c.color), "clutter": c.clutter}
+            for c in plan.classes
+        ],
         "ignore_index": IGNORE,
         "modalities": {
-            m.name: {"letter": m.letter, "channels": m.channels, "dtype": m.dtype, "unit": m.unit, "kind": m.kind}
+            m.name: {
+                "letter": m.letter,
+                "channels": m.channels,
+                "dtype": m.dtype,
+                "unit": m.unit,
+                "kind": m.kind,
+            }
             for m in plan.modalities
         },
         "labels": plan.labels,
         "splits": list(plan.splits),
-        "split_notes": {column: note for column, note in plan.split_notes.items() if column in plan.splits},
+        "split_notes": {
+            column: note for column, note in plan.split_notes.items() if column in plan.splits
+        },
         "attributes": plan.attributes,
         "conditions": plan.conditions,
         "adapter": adapter.name,
@@ -196,10 +241,15 @@ def _finish(
         "source": str(source),
     }
     scenes = [_scene(plan_scene, results[plan_scene.id]) for plan_scene in plan.scenes]
-    pixels = {s: {r: v["statistics"]["pixels_sha256"] for r, v in rasters.items()} for s, rasters in results.items()}
+    pixels = {
+        s: {r: v["statistics"]["pixels_sha256"] for r, v in rasters.items()}
+        for s, rasters in results.items()
+    }
     info["fingerprint"] = fingerprint(info, scenes, pixels)
     write_text_whole(root / SCENES_FILE, _scenes_csv(plan, results, root))
-    statistics = {s: {r: v["statistics"] for r, v in rasters.items()} for s, rasters in results.items()}
+    statistics = {
+        s: {r: v["statistics"] for r, v in rasters.items()} for s, rasters in results.items()
+    }
     write_text_whole(root / STATISTICS_FILE, json.dumps(statistics))
     _prune(root, results)
     write_text_whole(root / DATASET_FILE, json.dumps(info, indent=1) + "\n")
@@ -232,7 +282,11 @@ def _scenes_csv(plan: ImportPlan, results: dict[str, dict[str, dict[str, Any]]],
         for raster in rasters:
             path = Path(done[raster]["path"]) if raster in done else None
             inside = path is not None and path.is_relative_to(root)
-            row += ["", ""] if path is None else [path.relative_to(root) if inside else path, done[raster]["sha256"]]
+            row += (
+                ["", ""]
+                if path is None
+                else [path.relative_to(root) if inside else path, done[raster]["sha256"]]
+            )
         writer.writerow(row)
     return text.getvalue()
 

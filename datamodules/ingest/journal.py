@@ -29,7 +29,9 @@ class Journal:
     def __init__(self, root: Path, header: dict[str, Any], forget: bool = False) -> None:
         """Open the journal of the store `root`; with `forget`, without what earlier imports did."""
         self.path = root / JOURNAL_FILE
-        self._records = {} if forget else {(r["scene"], r["raster"]): r for r in read_records(self.path)}
+        self._records = (
+            {} if forget else {(r["scene"], r["raster"]): r for r in read_records(self.path)}
+        )
         self._stream: IO[str] | None = None
         self._header = header
         self._flushed = 0.0
@@ -53,7 +55,9 @@ class Journal:
             os.fsync(self._stream.fileno())
             self._stream.close()
 
-    def finished(self, scene: str, raster: str, job: RasterJob, size: Size) -> dict[str, Any] | None:
+    def finished(
+        self, scene: str, raster: str, job: RasterJob, size: Size
+    ) -> dict[str, Any] | None:
         """Return the result recorded for a job, or None if it has to be done (again)."""
         record = self._records.get((scene, raster))
         if record is None or record["key"] != key(job, size):
@@ -63,11 +67,23 @@ class Journal:
             return None
         return record["result"]
 
-    def add(self, scene: str, raster: str, job: RasterJob, size: Size, result: dict[str, Any]) -> None:
+    def add(
+        self, scene: str, raster: str, job: RasterJob, size: Size, result: dict[str, Any]
+    ) -> None:
         """Record a finished raster."""
         assert self._stream is not None
-        files = {str(file.path): file.stamp for file in (job.source, *job.others()) if file.member is None}
-        record = {"scene": scene, "raster": raster, "key": key(job, size), "files": files, "result": result}
+        files = {
+            str(file.path): file.stamp
+            for file in (job.source, *job.others())
+            if file.member is None
+        }
+        record = {
+            "scene": scene,
+            "raster": raster,
+            "key": key(job, size),
+            "files": files,
+            "result": result,
+        }
         self._records[scene, raster] = record
         self._stream.write(_write(record))
         self._stream.flush()
@@ -82,7 +98,9 @@ class Journal:
         for record in read_records(root / JOURNAL_FILE):
             stamps.update(record["files"])
         present = [(path, stamp) for path, stamp in stamps.items() if Path(path).is_file()]
-        return [path for path, stamp in present if SourceFile.on_disk(Path(path), "").stamp != stamp]
+        return [
+            path for path, stamp in present if SourceFile.on_disk(Path(path), "").stamp != stamp
+        ]
 
 
 def key(job: RasterJob, size: Size) -> str:

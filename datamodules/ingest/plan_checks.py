@@ -15,13 +15,17 @@ def check_plan(plan: ImportPlan, source: Path, options: ImportOptions, adapter: 
     """Raise UserError for a plan with missing files (unless allowed), unused modalities, double ids or no scenes."""
     if plan.missing and not options.allow_incomplete:
         names = list(dict.fromkeys(m.expected for m in plan.missing))
-        shown = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+        shown = ", ".join(names[:NAMED]) + (
+            f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        )
         raise UserError(
             f"{len(names)} needed file(s) of {plan.title} are missing below {source}: {shown}. Add them, or go on "
             f"without them: INCOMPLETE=1 (--allow-incomplete). {adapter.obtain}"
         )
     if not plan.scenes:
-        raise UserError(f"No scene of {plan.title} below {source} has both a modality and a label. {adapter.obtain}")
+        raise UserError(
+            f"No scene of {plan.title} below {source} has both a modality and a label. {adapter.obtain}"
+        )
     twice = [id_ for id_, n in Counter(s.id for s in plan.scenes).items() if n > 1]
     if twice:
         raise UserError(f"The scene id {twice[0]!r} occurs more than once: ids must be unique.")
@@ -41,13 +45,19 @@ def usable_splits(plan: ImportPlan, options: ImportOptions) -> None:
         values = {scene.splits[column] for scene in plan.scenes}
         empty = [part for part in parts if part not in values]
         if empty and not chosen:
-            raise UserError(f"The {empty[0]} part of {column} is empty: no scene of {plan.title} is in it.")
+            raise UserError(
+                f"The {empty[0]} part of {column} is empty: no scene of {plan.title} is in it."
+            )
         if {"train", "test"} <= values:
             usable[column] = parts
         else:
-            plan.warnings.append(f"{column} is left out: no scene imported is in its {' and '.join(empty)} part")
+            plan.warnings.append(
+                f"{column} is left out: no scene imported is in its {' and '.join(empty)} part"
+            )
         if empty == ["val"]:
             plan.warnings.append(f"{column} has no val scenes among those imported")
     if not usable:
-        raise UserError(f"No split of {plan.title} has both train and test scenes here: import more scenes.")
+        raise UserError(
+            f"No split of {plan.title} has both train and test scenes here: import more scenes."
+        )
     plan.splits = usable

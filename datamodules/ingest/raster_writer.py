@@ -22,14 +22,23 @@ from usererror import UserError
 
 ROWS = 1024  # rows handled at a time; a multiple of the tile, so that every tile is written once
 TILE = 256
-STAY_SIDE = 1100  # a raster up to this side reads fast whatever its layout, and may stay where it is
+STAY_SIDE = (
+    1100  # a raster up to this side reads fast whatever its layout, and may stay where it is
+)
 SIZE_TOLERANCE = 2  # pixels by which rasters of a scene may differ in size (dossier, rule 3)
-UNKNOWN_SHARE = 0.001  # label pixels of unknown meaning: up to this share 255 and a warning, above it an error
+UNKNOWN_SHARE = (
+    0.001  # label pixels of unknown meaning: up to this share 255 and a warning, above it an error
+)
 FULL_DISK = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
 
 def process(
-    job: RasterJob, path: Path, target: Path, size: tuple[int, int] | None, reference: str, classes: list[SceneClass]
+    job: RasterJob,
+    path: Path,
+    target: Path,
+    size: tuple[int, int] | None,
+    reference: str,
+    classes: list[SceneClass],
 ) -> dict[str, Any]:
     """Bring one raster into the store and return what is to be recorded of it.
 
@@ -51,12 +60,27 @@ def process(
     shown = job.source.origin
     try:
         return _process(job, path, target, size, reference, classes)
-    except (ArithmeticError, AttributeError, IndexError, MemoryError, OSError, TypeError, ValueError) as error:
-        raise UserError(f"{shown} cannot be imported ({type(error).__name__}: {one_line(error)}).") from error
+    except (
+        ArithmeticError,
+        AttributeError,
+        IndexError,
+        MemoryError,
+        OSError,
+        TypeError,
+        ValueError,
+    ) as error:
+        raise UserError(
+            f"{shown} cannot be imported ({type(error).__name__}: {one_line(error)})."
+        ) from error
 
 
 def _process(
-    job: RasterJob, path: Path, target: Path, size: tuple[int, int] | None, reference: str, classes: list[SceneClass]
+    job: RasterJob,
+    path: Path,
+    target: Path,
+    size: tuple[int, int] | None,
+    reference: str,
+    classes: list[SceneClass],
 ) -> dict[str, Any]:
     shown = job.source.origin
     check_intact(path, shown)
@@ -132,7 +156,9 @@ class _Sink:
         digest = {"pixels_sha256": self.hash.hexdigest()}
         if self.stats is not None:
             if self.stats.count == 0:
-                raise UserError(f"{shown} has no valid pixel: replace it, or take the scene out of the source.")
+                raise UserError(
+                    f"{shown} has no valid pixel: replace it, or take the scene out of the source."
+                )
             return {**self.stats.result(), **digest}
         share = self.unknown / self.pixels
         if share > UNKNOWN_SHARE:
@@ -142,14 +168,18 @@ class _Sink:
             )
         result = self.counts.result(classes)
         if sum(result["counts"].values()) == result["counts"][str(IGNORE)]:
-            raise UserError(f"{shown} has not one valid label pixel: replace it, or take the scene out of the source.")
+            raise UserError(
+                f"{shown} has not one valid label pixel: replace it, or take the scene out of the source."
+            )
         return {**result, **digest}
 
     def warnings(self, shown: str) -> list[str]:
         """Return what is worth saying about a raster that was accepted."""
         if not self.unknown:
             return []
-        return [f"{shown}: {self.unknown} label pixels of unknown value ({', '.join(self.examples)}) are ignored"]
+        return [
+            f"{shown}: {self.unknown} label pixels of unknown value ({', '.join(self.examples)}) are ignored"
+        ]
 
 
 def _check_bands(dataset: Any, job: RasterJob, shown: str) -> None:
@@ -159,10 +189,14 @@ def _check_bands(dataset: Any, job: RasterJob, shown: str) -> None:
         raise UserError(f"{shown} has {dataset.count} band(s), expected {expected}{remedy}.")
     dtypes = {dataset.dtypes[band - 1] for band in job.bands}
     if job.file_dtypes and not dtypes <= set(job.file_dtypes):
-        raise UserError(f"{shown} has data type {', '.join(sorted(dtypes))}, expected {' or '.join(job.file_dtypes)}.")
+        raise UserError(
+            f"{shown} has data type {', '.join(sorted(dtypes))}, expected {' or '.join(job.file_dtypes)}."
+        )
 
 
-def _check_size(size: tuple[int, int], expected: tuple[int, int], shown: str, reference: str) -> None:
+def _check_size(
+    size: tuple[int, int], expected: tuple[int, int], shown: str, reference: str
+) -> None:
     if any(abs(a - b) > SIZE_TOLERANCE for a, b in zip(size, expected, strict=True)):
         raise UserError(
             f"{shown} has {size[0]} x {size[1]} pixels (rows x columns), but {reference} has {expected[0]} x "
@@ -184,7 +218,9 @@ def _may_stay(dataset: Any, job: RasterJob, height: int, width: int) -> bool:
     )
 
 
-def _blocks(dataset: Any, job: RasterJob, height: int, width: int, sink: _Sink, reference: str) -> Iterator[np.ndarray]:
+def _blocks(
+    dataset: Any, job: RasterJob, height: int, width: int, sink: _Sink, reference: str
+) -> Iterator[np.ndarray]:
     """Yield the raster as it is stored, C x at most ROWS x width at a time, telling the sink about each block."""
     from rasterio.windows import Window
 
@@ -300,7 +336,10 @@ def _reads_back(path: Path, checks: list[int]) -> bool:
         with _quiet(), rasterio.open(path) as dataset:
             for i, check in enumerate(checks):
                 rows = min(ROWS, dataset.height - i * ROWS)
-                if zlib.crc32(dataset.read(window=Window(0, i * ROWS, dataset.width, rows))) != check:
+                if (
+                    zlib.crc32(dataset.read(window=Window(0, i * ROWS, dataset.width, rows)))
+                    != check
+                ):
                     return False
     except RasterioError:
         return False

@@ -25,7 +25,9 @@ from datamodules.store.raster_file import open_raw
 from usererror import UserError
 
 Key = TypeVar("Key", bound=Hashable)
-UNUSABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # control characters, undecodable bytes
+UNUSABLE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]"
+)  # control characters, undecodable bytes
 WORLD_FILE_SUFFIXES = (".tfw", ".tifw", ".jgw", ".pgw", ".wld")
 
 
@@ -79,7 +81,9 @@ class SourceFile:
         scratch.mkdir(parents=True, exist_ok=True)
         archive = _kept_open(self.path, self.path.stat().st_mtime_ns)
         for member in (self.member, *self.sidecars):
-            _inflate(archive, archive.getinfo(member), scratch / PurePosixPath(member).name, self.origin)
+            _inflate(
+                archive, archive.getinfo(member), scratch / PurePosixPath(member).name, self.origin
+            )
         return scratch / self.name
 
 
@@ -96,7 +100,11 @@ class SourceIndex:
     """
 
     def __init__(
-        self, source: Path, scratch: Path, exclude: Path | None = None, say: Callable[[str], None] = lambda text: None
+        self,
+        source: Path,
+        scratch: Path,
+        exclude: Path | None = None,
+        say: Callable[[str], None] = lambda text: None,
     ) -> None:
         """Index `source`; see the class."""
         self.say = say
@@ -105,7 +113,9 @@ class SourceIndex:
         self.scratch = scratch
         self.warnings: list[str] = []
         if UNUSABLE.search(str(self.root)):
-            raise UserError(f"SOURCE {str(self.root)!r} has a character in its name that is no text: rename it.")
+            raise UserError(
+                f"SOURCE {str(self.root)!r} has a character in its name that is no text: rename it."
+            )
         if not self.root.exists():
             raise UserError(f"SOURCE {self.root} does not exist.")
         if self.root.is_dir():
@@ -114,7 +124,9 @@ class SourceIndex:
             self.archives[str(self.root)] = SourceFile.on_disk(self.root, "").stamp
             self.files = list(self._archive(self.root, "", str(self.root)))
         else:
-            raise UserError(f"SOURCE {self.root} is neither a folder nor a whole zip file: unpack it first.")
+            raise UserError(
+                f"SOURCE {self.root} is neither a folder nor a whole zip file: unpack it first."
+            )
         if not self.files:
             raise UserError(f"SOURCE {self.root} holds no files.")
         self._by_rel = {file.rel: file for file in self.files}
@@ -127,7 +139,9 @@ class SourceIndex:
         """Return every file whose base name matches `pattern` from its beginning."""
         return [(file, match) for file in self.files if (match := pattern.match(file.name))]
 
-    def find(self, pattern: re.Pattern[str], key: Callable[[re.Match[str]], Key]) -> dict[Key, SourceFile]:
+    def find(
+        self, pattern: re.Pattern[str], key: Callable[[re.Match[str]], Key]
+    ) -> dict[Key, SourceFile]:
         """Return one file per key, for the base names that match `pattern`; see `choose`."""
         return self.choose([(key(match), file) for file, match in self.matches(pattern)])
 
@@ -138,13 +152,17 @@ class SourceIndex:
         participants), then the unpacked one, then the shortest path. Files of one key that differ in size are worth a
         warning: they cannot all be the same download.
         """
-        keys_in_folder: Counter[str] = Counter(folder for folder, _ in {(f.folder, key) for key, f in candidates})
+        keys_in_folder: Counter[str] = Counter(
+            folder for folder, _ in {(f.folder, key) for key, f in candidates}
+        )
         groups: dict[Key, list[SourceFile]] = {}
         for key, file in candidates:
             groups.setdefault(key, []).append(file)
         chosen = {}
         for key, files in groups.items():
-            files.sort(key=lambda f: (-keys_in_folder[f.folder], f.member is not None, len(f.rel), f.rel))
+            files.sort(
+                key=lambda f: (-keys_in_folder[f.folder], f.member is not None, len(f.rel), f.rel)
+            )
             chosen[key] = files[0]
             other = next((f for f in files if f.size != files[0].size), None)
             if other is not None:
@@ -158,7 +176,9 @@ class SourceIndex:
         seen: set[tuple[int, int]] = set()
         for folder, subfolders, names in os.walk(self.root, onerror=_unreadable, followlinks=True):
             status = os.stat(folder)
-            if (status.st_dev, status.st_ino) in seen or (exclude is not None and Path(folder) == exclude):
+            if (status.st_dev, status.st_ino) in seen or (
+                exclude is not None and Path(folder) == exclude
+            ):
                 subfolders.clear()
                 continue
             seen.add((status.st_dev, status.st_ino))
@@ -181,7 +201,9 @@ class SourceIndex:
         """Tell whether a path can be shown and written to a table; if not, say that it is ignored."""
         if UNUSABLE.search(rel) is None:
             return True
-        self.warnings.append(f"{rel!r} is ignored: its name holds a character that is no text; rename it if it matters")
+        self.warnings.append(
+            f"{rel!r} is ignored: its name holds a character that is no text; rename it if it matters"
+        )
         return False
 
     def _archive(self, path: Path, prefix: str, origin: str) -> Iterator[SourceFile]:
@@ -195,15 +217,22 @@ class SourceIndex:
                     continue
                 rel, shown = prefix + info.filename, f"{origin}/{info.filename}"
                 if info.filename.lower().endswith(".zip"):
-                    inner = self.scratch / f"{info.CRC:08x}-{info.file_size}-{PurePosixPath(info.filename).name}"
-                    if not inner.exists():  # a killed import leaves it behind, whole because renamed last
+                    inner = (
+                        self.scratch
+                        / f"{info.CRC:08x}-{info.file_size}-{PurePosixPath(info.filename).name}"
+                    )
+                    if (
+                        not inner.exists()
+                    ):  # a killed import leaves it behind, whole because renamed last
                         self.say(f"unpacking {shown} ({info.file_size / 1e6:.0f} MB)")
                         _inflate(archive, info, inner, shown)
                     yield from self._archive(inner, rel + "/", shown)
                 else:
                     stamp = f"{info.file_size}:{info.CRC:08x}"
                     sidecars = _sidecars(info.filename, names)
-                    yield SourceFile(path, rel, shown, info.file_size, stamp, info.filename, sidecars)
+                    yield SourceFile(
+                        path, rel, shown, info.file_size, stamp, info.filename, sidecars
+                    )
 
 
 def _refuse_pipe(path: Path) -> None:
@@ -213,7 +242,9 @@ def _refuse_pipe(path: Path) -> None:
 
 
 def _unreadable(error: OSError) -> None:
-    raise UserError(f"{error.filename} cannot be looked into ({error.strerror}): mend its permissions or take it away.")
+    raise UserError(
+        f"{error.filename} cannot be looked into ({error.strerror}): mend its permissions or take it away."
+    )
 
 
 def _sidecars(name: str, names: set[str]) -> tuple[str, ...]:
@@ -244,7 +275,9 @@ def close_archives() -> None:
 def _refuse_unsafe(info: zipfile.ZipInfo, origin: str) -> None:
     name = info.filename.replace("\\", "/")
     if name.startswith("/") or ".." in name.split("/") or re.match(r"[A-Za-z]:", name):
-        raise UserError(f"{origin} holds a file whose path leads outside of the archive ({info.filename!r}): refused.")
+        raise UserError(
+            f"{origin} holds a file whose path leads outside of the archive ({info.filename!r}): refused."
+        )
     if info.flag_bits & 1:
         remedy = "unpack it first and name the folder"
         raise UserError(f"{origin} is protected by a password ({info.filename!r}): {remedy}.")
@@ -271,18 +304,30 @@ def _undamaged(origin: str) -> Iterator[None]:
     import struct
     import zlib
 
-    damage = (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError, struct.error)
+    damage = (
+        zipfile.BadZipFile,
+        EOFError,
+        NotImplementedError,
+        RuntimeError,
+        ValueError,
+        struct.error,
+    )
     try:
         yield
     except (*damage, lzma.LZMAError, zlib.error, OSError) as error:
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise  # a full disk, no permission; without such a number it is bz2 that cannot go on, or a wrong offset
-        raise UserError(f"{origin} is damaged inside its archive ({error}): download the archive again.") from error
+        raise UserError(
+            f"{origin} is damaged inside its archive ({error}): download the archive again."
+        ) from error
 
 
 def peek(file: SourceFile) -> tuple[int, str]:
     """Return the number of bands and the data type that holds them all from the header of a raster, packed or not."""
-    with tempfile.TemporaryDirectory() as scratch, open_raw(file.extract(Path(scratch)), file.origin) as dataset:
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        open_raw(file.extract(Path(scratch)), file.origin) as dataset,
+    ):
         return dataset.count, str(np.result_type(*dataset.dtypes))
 
 
@@ -298,4 +343,6 @@ def sizes(files: list[SourceFile]) -> str:
                 seen[f"{dataset.height} x {dataset.width}"] += 1
         except UserError:  # told when the file is imported
             seen["unreadable"] += 1
-    return ", ".join(f"{n} of {size}" for size, n in seen.most_common(5)) + (", ..." if len(seen) > 5 else "")
+    return ", ".join(f"{n} of {size}" for size, n in seen.most_common(5)) + (
+        ", ..." if len(seen) > 5 else ""
+    )

@@ -24,7 +24,9 @@ from usererror import UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
-SMALL_BYTES = 100_000_000  # below so many bytes of source, starting processes costs more than it saves
+SMALL_BYTES = (
+    100_000_000  # below so many bytes of source, starting processes costs more than it saves
+)
 AHEAD = 8  # groups of jobs per process that are handed over ahead of time
 NAMED = 5  # damaged files that are named in one error
 
@@ -56,9 +58,20 @@ def run_jobs(
     Raises:
         UserError: naming the files that cannot be used.
     """
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     total = sum(len(scene.jobs) for scene in plan.scenes)
     results: Results = {scene.id: {} for scene in plan.scenes}
     errors: list[UserError] = []
@@ -100,7 +113,9 @@ def _others(plan: ImportPlan, root: Path, results: Results) -> Iterator[Item]:
         size, name = (known["height"], known["width"]), scene.jobs[scene.reference].source.origin
         for raster, job in scene.jobs.items():
             if raster != scene.reference:
-                yield Item(scene.id, raster, job, root / "rasters" / scene.id / f"{raster}.tif", size, name)
+                yield Item(
+                    scene.id, raster, job, root / "rasters" / scene.id / f"{raster}.tif", size, name
+                )
 
 
 def _by_file(items: Iterable[Item]) -> list[list[Item]]:
@@ -115,7 +130,9 @@ def _summary(errors: list[UserError]) -> UserError:
     if len(errors) == 1:
         return errors[0]
     more = f" (and {len(errors) - NAMED} more)" if len(errors) > NAMED else ""
-    return UserError(f"{len(errors)} rasters cannot be used{more}: " + " | ".join(str(e) for e in errors[:NAMED]))
+    return UserError(
+        f"{len(errors)} rasters cannot be used{more}: " + " | ".join(str(e) for e in errors[:NAMED])
+    )
 
 
 class _Workers:
@@ -133,7 +150,9 @@ class _Workers:
         if self.count > 1:
             # spawned, not forked: GDAL and the progress bar's thread do not survive a fork
             context = multiprocessing.get_context("spawn")
-            self.pool = ProcessPoolExecutor(self.count, mp_context=context, initializer=_start_worker)
+            self.pool = ProcessPoolExecutor(
+                self.count, mp_context=context, initializer=_start_worker
+            )
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -204,7 +223,11 @@ def _one(item: Item, place: Path, classes: list[SceneClass]) -> dict[str, Any]:
     from datamodules.ingest.raster_writer import process
 
     extracted = place / item.job.source.name
-    path = extracted if item.job.source.member and extracted.is_file() else item.job.source.extract(place)
+    path = (
+        extracted
+        if item.job.source.member and extracted.is_file()
+        else item.job.source.extract(place)
+    )
     result = process(item.job, path, item.target, item.size, item.reference, classes)
     if not result["constant"]:
         return result
@@ -213,5 +236,12 @@ def _one(item: Item, place: Path, classes: list[SceneClass]) -> dict[str, Any]:
     else:
         text = f"{item.job.source.origin} holds one single value: {item.job.fallback.name} is used instead"
         job = replace(item.job, source=item.job.fallback, fallback=None)
-        result = process(job, job.source.extract(place / "fallback"), item.target, item.size, item.reference, classes)
+        result = process(
+            job,
+            job.source.extract(place / "fallback"),
+            item.target,
+            item.size,
+            item.reference,
+            classes,
+        )
     return {**result, "warnings": [*result["warnings"], text]}

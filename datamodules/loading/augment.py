@@ -25,14 +25,19 @@ class Geometry:
         """C x side x side float -> C x window x window, bilinear (antialiased where it shrinks)."""
         if self.side != self.window:
             pixels = functional.interpolate(
-                pixels[None], (self.window, self.window), mode="bilinear", antialias=self.side > self.window
+                pixels[None],
+                (self.window, self.window),
+                mode="bilinear",
+                antialias=self.side > self.window,
             )[0]
         return self._move(pixels)
 
     def label(self, ids: Tensor) -> Tensor:
         """side x side uint8 -> window x window, nearest neighbour."""
         if self.side != self.window:
-            ids = functional.interpolate(ids[None, None], (self.window, self.window), mode="nearest-exact")[0, 0]
+            ids = functional.interpolate(
+                ids[None, None], (self.window, self.window), mode="nearest-exact"
+            )[0, 0]
         return self._move(ids)
 
     def _move(self, raster: Tensor) -> Tensor:
@@ -41,7 +46,9 @@ class Geometry:
         return torch.flip(raster, flips) if flips else raster
 
 
-def draw_geometry(rng: np.random.Generator, window: int, scale_jitter: tuple[float, float], nadir: bool) -> Geometry:
+def draw_geometry(
+    rng: np.random.Generator, window: int, scale_jitter: tuple[float, float], nadir: bool
+) -> Geometry:
     """A random scale, and a random mirror image; turns and upside-down only where the camera looks straight down."""
     scale = rng.uniform(*scale_jitter)
     return Geometry(
@@ -54,7 +61,10 @@ def draw_geometry(rng: np.random.Generator, window: int, scale_jitter: tuple[flo
 
 
 def jitter_colour(
-    rng: np.random.Generator, images: Mapping[str, Tensor], optical: Mapping[str, float], strength: float
+    rng: np.random.Generator,
+    images: Mapping[str, Tensor],
+    optical: Mapping[str, float],
+    strength: float,
 ) -> dict[str, Tensor]:
     """Brightness and contrast of every optical modality, saturation of those with three bands.
 

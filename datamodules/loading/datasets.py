@@ -91,7 +91,9 @@ class TrainingWindows(Dataset[dict[str, Any]]):
         present = [layer for layer in self.layers if layer.raster in scene.paths]
         images = {
             layer.name: torch.from_numpy(
-                layer.normalizer.clean(self.reader.read(scene.paths[layer.raster], place, layer.channels), scene.id)
+                layer.normalizer.clean(
+                    self.reader.read(scene.paths[layer.raster], place, layer.channels), scene.id
+                )
             )
             for layer in present
         }
@@ -101,7 +103,9 @@ class TrainingWindows(Dataset[dict[str, Any]]):
         ids = read_label(self.reader, scene, self.label, place)
         return {
             "image": {
-                layer.name: torch.from_numpy(layer.normalizer.scale(images[layer.name].numpy(), scene.id))
+                layer.name: torch.from_numpy(
+                    layer.normalizer.scale(images[layer.name].numpy(), scene.id)
+                )
                 for layer in present
             },
             "mask": geometry.label(torch.from_numpy(self.label_map[ids])).long(),
@@ -209,9 +213,13 @@ def collate(samples: Sequence[Mapping[str, Any]], modalities: Sequence[str]) -> 
         configured ones, `mask` int64 B x H x W, `scene` list of ids, and the other tensors stacked.
     """
     batch: dict[str, Any] = {
-        "image": {name: torch.stack([sample["image"][name] for sample in samples]) for name in samples[0]["image"]},
+        "image": {
+            name: torch.stack([sample["image"][name] for sample in samples])
+            for name in samples[0]["image"]
+        },
         "available": {
-            name: torch.full((len(samples),), name in samples[0]["image"], dtype=torch.bool) for name in modalities
+            name: torch.full((len(samples),), name in samples[0]["image"], dtype=torch.bool)
+            for name in modalities
         },
         "scene": [sample["scene"] for sample in samples],
     }

@@ -27,7 +27,10 @@ from usererror import UserError
 BANDS = re.compile(r"(?P<path>.+):(?P<bands>\d+(,\d+)*)$")
 ROWS = 512  # read at once for statistics
 SHIFT = 0.05  # pixels by which two grids may differ at a corner
-STORED_WIDER = {"float64": "float32", "int8": "int16"}  # what an import makes of types that stores do not have
+STORED_WIDER = {
+    "float64": "float32",
+    "int8": "int16",
+}  # what an import makes of types that stores do not have
 
 
 @dataclass(frozen=True)
@@ -46,21 +49,32 @@ class Expected:
     def of(cls, layer: Layer, modality: Modality) -> Expected:
         """What the datamodule reads for a modality."""
         rule = layer.normalizer
-        return cls(modality, rule.mean.ravel().tolist(), rule.std.ravel().tolist(), bool(rule.offsets))
+        return cls(
+            modality, rule.mean.ravel().tolist(), rule.std.ravel().tolist(), bool(rule.offsets)
+        )
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Expected:
         """Inverse of `to_json`; KeyError or TypeError for anything else."""
         rule = {key: content[key] for key in ("mean", "std", "lowered")}
-        return cls(Modality(**{key: value for key, value in content.items() if key not in rule}), **rule)
+        return cls(
+            Modality(**{key: value for key, value in content.items() if key not in rule}), **rule
+        )
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
-        return {**asdict(self.modality), "mean": self.mean, "std": self.std, "lowered": self.lowered}
+        return {
+            **asdict(self.modality),
+            "mean": self.mean,
+            "std": self.std,
+            "lowered": self.lowered,
+        }
 
     def normalizer(self, percentile: Sequence[float], scene: str) -> Normalizer:
         """The rule for one new scene, given the 5th percentile of each of its channels."""
-        mean, std = (np.asarray(values, np.float32).reshape(-1, 1, 1) for values in (self.mean, self.std))
+        mean, std = (
+            np.asarray(values, np.float32).reshape(-1, 1, 1) for values in (self.mean, self.std)
+        )
         offsets = {scene: float(percentile[0])} if self.lowered else {}
         return Normalizer(mean, std, offsets, self.modality.kind, {scene: percentile})
 
@@ -90,7 +104,12 @@ class GivenRaster:
     """
 
     def __init__(
-        self, shown: str, dataset: Any, bands: Sequence[int], expected: Expected, honour_nodata: bool = True
+        self,
+        shown: str,
+        dataset: Any,
+        bands: Sequence[int],
+        expected: Expected,
+        honour_nodata: bool = True,
     ) -> None:
         self.shown, self.dataset, self.bands, self.expected = shown, dataset, list(bands), expected
         self.honour_nodata = honour_nodata
@@ -143,7 +162,9 @@ class GivenRaster:
             statistics.update(self._raw(Window(row, 0, min(ROWS, height - row), width)))
         found = statistics.result()
         if found["count"] == 0:
-            raise UserError(f"{self.shown} has no valid pixel: leave {modality.name} out, or name another file.")
+            raise UserError(
+                f"{self.shown} has no valid pixel: leave {modality.name} out, or name another file."
+            )
         return found["p05"]
 
 
@@ -153,7 +174,9 @@ def mirrored(start: int, length: int, size: int) -> np.ndarray:
     return np.minimum(index, 2 * size - 1 - index)
 
 
-def parse_inputs(words: Sequence[str], names: Sequence[str]) -> dict[str, tuple[Path, tuple[int, ...]]]:
+def parse_inputs(
+    words: Sequence[str], names: Sequence[str]
+) -> dict[str, tuple[Path, tuple[int, ...]]]:
     """{modality: (path, bands)} of words such as `nir=scene.tif:4`, in the order of `names`; no bands: all.
 
     Raises:
@@ -163,7 +186,9 @@ def parse_inputs(words: Sequence[str], names: Sequence[str]) -> dict[str, tuple[
     for word in words:
         name, equals, rest = word.partition("=")
         if not (name and equals and rest):
-            raise UserError(f"{word!r} does not say which modality it is: write <modality>=<file> or <file>:<bands>.")
+            raise UserError(
+                f"{word!r} does not say which modality it is: write <modality>=<file> or <file>:<bands>."
+            )
         if name not in names:
             raise UserError(f"This run has no modality {name!r}; it has: {', '.join(names)}.")
         if name in found:
@@ -174,13 +199,17 @@ def parse_inputs(words: Sequence[str], names: Sequence[str]) -> dict[str, tuple[
             raise UserError(f"There is no file {path} (given for {name}).")
         found[name] = (path, tuple(map(int, chosen["bands"].split(","))) if chosen else ())
     if not found:
-        raise UserError(f"No input is given: name at least one of {', '.join(names)} as <modality>=<file>.")
+        raise UserError(
+            f"No input is given: name at least one of {', '.join(names)} as <modality>=<file>."
+        )
     return {name: found[name] for name in names if name in found}
 
 
 @contextmanager
 def open_scene(
-    inputs: Mapping[str, tuple[Path, Sequence[int]]], expected: Mapping[str, Expected], honour_nodata: bool = True
+    inputs: Mapping[str, tuple[Path, Sequence[int]]],
+    expected: Mapping[str, Expected],
+    honour_nodata: bool = True,
 ) -> Iterator[tuple[dict[str, GivenRaster], Grid]]:
     """Open the files of one scene: ({modality: raster}, their common grid).
 
@@ -199,7 +228,9 @@ def open_scene(
             chosen[name] = _bands(datasets[name], bands, expected[name].modality, path)
         grid = _common_grid({str(inputs[name][0]): dataset for name, dataset in datasets.items()})
         rasters = {
-            name: GivenRaster(str(inputs[name][0]), dataset, chosen[name], expected[name], honour_nodata)
+            name: GivenRaster(
+                str(inputs[name][0]), dataset, chosen[name], expected[name], honour_nodata
+            )
             for name, dataset in datasets.items()
         }
         yield rasters, grid
@@ -209,7 +240,9 @@ def _bands(dataset: Any, bands: Sequence[int], modality: Modality, path: Path) -
     """The bands to read: those asked for, or all but transparency."""
     if missing := [band for band in bands if not 1 <= band <= dataset.count]:
         raise UserError(f"{path} has no band {missing[0]}; its bands are 1 to {dataset.count}.")
-    found = list(bands) or [i for i, kind in enumerate(dataset.colorinterp, 1) if kind.name != "alpha"]
+    found = list(bands) or [
+        i for i, kind in enumerate(dataset.colorinterp, 1) if kind.name != "alpha"
+    ]
     if len(found) != modality.channels:
         example = ",".join(map(str, range(1, modality.channels + 1)))
         raise UserError(
@@ -260,9 +293,13 @@ def _common_grid(datasets: Mapping[str, Any]) -> Grid:
 
 def _shift(one: Any, other: Any) -> float:
     """The largest distance between equal corners, in pixels of `other`."""
-    corners = np.array([(0, 0, 1), (one.width, 0, 1), (0, one.height, 1), (one.width, one.height, 1)], float).T
+    corners = np.array(
+        [(0, 0, 1), (one.width, 0, 1), (0, one.height, 1), (one.width, one.height, 1)], float
+    ).T
     ground = np.reshape(one.transform, (3, 3)) @ corners
-    return float(np.abs(np.linalg.solve(np.reshape(other.transform, (3, 3)), ground) - corners).max())
+    return float(
+        np.abs(np.linalg.solve(np.reshape(other.transform, (3, 3)), ground) - corners).max()
+    )
 
 
 def _crs_name(crs: Any) -> str:

@@ -84,23 +84,35 @@ def fit_normalizer(
         mean, std = _fixed(modality, rule)
     elif rule == "imagenet":
         if modality.channels != 3 or modality.dtype != "uint8":
-            raise UserError(f"normalization of {modality.name}: 'imagenet' needs three uint8 bands; use 'standard'.")
+            raise UserError(
+                f"normalization of {modality.name}: 'imagenet' needs three uint8 bands; use 'standard'."
+            )
         mean, std = 255 * np.array(IMAGENET_MEAN), 255 * np.array(IMAGENET_STD)
     elif rule == "unit":
         mean, std = np.zeros(modality.channels), np.full(modality.channels, 255.0)
     elif rule in ("standard", "lowered"):
         mean, std = pooled_statistics(training, lowered=rule == "lowered")
     else:
-        raise UserError(f"normalization of {modality.name}: unknown rule {rule!r}; choose one of {', '.join(RULES)}.")
+        raise UserError(
+            f"normalization of {modality.name}: unknown rule {rule!r}; choose one of {', '.join(RULES)}."
+        )
     shape = (-1, 1, 1)
     return Normalizer(
-        mean.reshape(shape).astype(np.float32), std.reshape(shape).astype(np.float32), offsets, modality.kind, fill
+        mean.reshape(shape).astype(np.float32),
+        std.reshape(shape).astype(np.float32),
+        offsets,
+        modality.kind,
+        fill,
     )
 
 
-def _fixed(modality: Modality, rule: Mapping[str, Sequence[float]]) -> tuple[np.ndarray, np.ndarray]:
+def _fixed(
+    modality: Modality, rule: Mapping[str, Sequence[float]]
+) -> tuple[np.ndarray, np.ndarray]:
     if set(rule) != {"mean", "std"} or any(len(rule[key]) != modality.channels for key in rule):
-        raise UserError(f"normalization of {modality.name}: give mean and std, {modality.channels} numbers each.")
+        raise UserError(
+            f"normalization of {modality.name}: give mean and std, {modality.channels} numbers each."
+        )
     return np.asarray(rule["mean"], float), np.asarray(rule["std"], float)
 
 

@@ -28,7 +28,12 @@ class TrainingBatches(Sampler[Batch]):
     """
 
     def __init__(
-        self, patterns: Sequence[Hashable], batch_size: int, seed: int, rank: int = 0, world_size: int = 1
+        self,
+        patterns: Sequence[Hashable],
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
     ) -> None:
         self.groups: dict[Hashable, list[int]] = {}
         for index, pattern in enumerate(patterns):
@@ -48,8 +53,13 @@ class TrainingBatches(Sampler[Batch]):
         for members in self.groups.values():
             order = rng.permutation(members)
             rounded = -(-len(order) // self.batch_size) * self.batch_size
-            indices = [int(order[n % len(order)]) + n // len(order) * self.length for n in range(rounded)]
-            batches += [indices[start : start + self.batch_size] for start in range(0, rounded, self.batch_size)]
+            indices = [
+                int(order[n % len(order)]) + n // len(order) * self.length for n in range(rounded)
+            ]
+            batches += [
+                indices[start : start + self.batch_size]
+                for start in range(0, rounded, self.batch_size)
+            ]
         rng.shuffle(batches)
         for number in range(self.rank, len(self) * self.world_size, self.world_size):
             again = number // len(batches) * (self.batch_size + 1) * self.length
@@ -71,7 +81,11 @@ class EvaluationBatches(Sampler[Batch]):
     """
 
     def __init__(
-        self, patterns: Sequence[Hashable], scene_of_index: Sequence[int], scenes: Sequence[int], batch_size: int
+        self,
+        patterns: Sequence[Hashable],
+        scene_of_index: Sequence[int],
+        scenes: Sequence[int],
+        batch_size: int,
     ) -> None:
         mine = set(scenes)
         self.batches: list[Batch] = []
@@ -79,7 +93,11 @@ class EvaluationBatches(Sampler[Batch]):
         for index, scene in enumerate(scene_of_index):
             if scene not in mine:
                 continue
-            if not self.batches or len(self.batches[-1]) == batch_size or patterns[index] != previous:
+            if (
+                not self.batches
+                or len(self.batches[-1]) == batch_size
+                or patterns[index] != previous
+            ):
                 self.batches.append([])
             self.batches[-1].append((0, index))
             previous = patterns[index]

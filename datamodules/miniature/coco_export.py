@@ -17,7 +17,9 @@ STEPS = ((0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1))
 Ring = list[tuple[int, int]]
 
 
-def records(mask: NDArray[np.bool_], rng: np.random.Generator, *, packed: bool = True) -> list[dict[str, Any]]:
+def records(
+    mask: NDArray[np.bool_], rng: np.random.Generator, *, packed: bool = True
+) -> list[dict[str, Any]]:
     """Return annotations (without ids) whose union is `mask` (H x W), outlines included.
 
     Every connected piece is a record: of a ring through the centres of its border pixels or, with holes, a run-length
@@ -25,7 +27,9 @@ def records(mask: NDArray[np.bool_], rng: np.random.Generator, *, packed: bool =
     degenerate ring besides its own; some rings touch themselves; some rings repeat their first point, others do not.
     """
     pieces, number = ndimage.label(mask, EIGHT)
-    shapes = [_placed(pieces == k, at) for k, at in enumerate(ndimage.find_objects(pieces), start=1)]
+    shapes = [
+        _placed(pieces == k, at) for k, at in enumerate(ndimage.find_objects(pieces), start=1)
+    ]
     shapes.sort(key=lambda shape: int(shape.sum()))
     out = []
     if number >= 4:
@@ -66,7 +70,10 @@ def _record(
     rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     segmentation: Any
     if (ndimage.binary_fill_holes(mask) != mask).any():
-        segmentation = {"size": list(mask.shape), "counts": pack(runs(mask)) if packed else runs(mask)}
+        segmentation = {
+            "size": list(mask.shape),
+            "counts": pack(runs(mask)) if packed else runs(mask),
+        }
     else:
         segmentation = []
         for shape in shapes:
@@ -82,7 +89,12 @@ def _record(
         "segmentation": segmentation,
         "iscrowd": 0,
         "category_id": 1,
-        "bbox": [int(columns[0]), int(rows[0]), int(columns[-1] - columns[0]), int(rows[-1] - rows[0])],
+        "bbox": [
+            int(columns[0]),
+            int(rows[0]),
+            int(columns[-1] - columns[0]),
+            int(rows[-1] - rows[0]),
+        ],
         "area": float(mask.sum()),
     }
 
@@ -93,7 +105,10 @@ def trace(piece: NDArray[np.bool_]) -> Ring:
     row, column = (int(v) for v in np.argwhere(padded)[0])
     first = (row, column)
     ring: Ring = []
-    heading, begun = 0, None  # the westernmost pixel of the top row: nothing above it, nothing to its left
+    heading, begun = (
+        0,
+        None,
+    )  # the westernmost pixel of the top row: nothing above it, nothing to its left
     while True:
         for turn in range(8):
             step = (heading + 6 + turn) % 8  # from the left of the way we came, clockwise

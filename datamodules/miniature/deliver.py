@@ -57,7 +57,9 @@ def deliver_ids(
             for i in range(count):
                 k = i - (count - corners)  # the corner cases come last
                 case = "" if k < 0 else f"_{CASES[(number + k) % len(CASES)]}"
-                ids.append(f"{weather}/{split}/MAP_{1 + i % 6}_point{10 + i}{case}/{1550 + 500 * (i % 7):06d}")
+                ids.append(
+                    f"{weather}/{split}/MAP_{1 + i % 6}_point{10 + i}{case}/{1550 + 500 * (i % 7):06d}"
+                )
     return ids
 
 
@@ -87,8 +89,12 @@ def write_deliver(
     Raises:
         ValueError: for an unknown quirk or weather, or a size below 32.
     """
-    if unknown := sorted(set(quirks) - DELIVER_QUIRKS.keys()) + sorted(set(weathers) - set(WEATHERS)):
-        raise ValueError(f"unknown {', '.join(unknown)}; quirks: {', '.join(DELIVER_QUIRKS)}; weathers: {WEATHERS}")
+    if unknown := sorted(set(quirks) - DELIVER_QUIRKS.keys()) + sorted(
+        set(weathers) - set(WEATHERS)
+    ):
+        raise ValueError(
+            f"unknown {', '.join(unknown)}; quirks: {', '.join(DELIVER_QUIRKS)}; weathers: {WEATHERS}"
+        )
     wanted = deliver_ids(size, frames, weathers) if ids is None else ids
     _check(size)
     if progress:
@@ -162,7 +168,9 @@ def paint_semantic(label: NDArray[np.uint8], rng: np.random.Generator) -> NDArra
     return picture
 
 
-def _write_picture(root: Path, name: str, picture: NDArray[np.uint8], quirks: frozenset[str]) -> None:
+def _write_picture(
+    root: Path, name: str, picture: NDArray[np.uint8], quirks: frozenset[str]
+) -> None:
     top = root / "DELIVER" / "DELIVER" if "nested" in quirks else root
     name += ".PNG" if "capital_extension" in quirks else ".png"
     path = top / name

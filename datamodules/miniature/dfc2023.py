@@ -56,7 +56,9 @@ def _some(blocks: dict[int, int]) -> tuple[str, ...]:
     by_block: dict[int, list[str]] = {}
     for stem, row in _table().items():
         by_block.setdefault(int(row["block"]), []).append(stem)
-    return tuple(sorted(stem for block, number in blocks.items() for stem in by_block[block][:number]))
+    return tuple(
+        sorted(stem for block, number in blocks.items() for stem in by_block[block][:number])
+    )
 
 
 SIZES: dict[str, dict[str, Any]] = {
@@ -115,7 +117,12 @@ def write_dfc2023(
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for number, stem in enumerate(steps):
-        image = {"file_name": f"{stem}.tif", "height": size, "width": size, "id": list(_table()).index(stem)}
+        image = {
+            "file_name": f"{stem}.tif",
+            "height": size,
+            "width": size,
+            "id": list(_table()).index(stem),
+        }
         if "shuffled" in quirks:
             image["id"] = 5000 - 2 * number
         images.append(image)
@@ -125,7 +132,10 @@ def write_dfc2023(
         for record in records(tile.truth, draw, packed="plain_codes" not in quirks):
             annotations.append({**record, "image_id": image["id"], "id": len(annotations)})
     if "shuffled" in quirks:
-        images, annotations = images[::-1], annotations[::-3] + annotations[-2::-3] + annotations[-3::-3]
+        images, annotations = (
+            images[::-1],
+            annotations[::-3] + annotations[-2::-3] + annotations[-3::-3],
+        )
     layout.write_json(layout.outlines(), "building", images, annotations)
     _write_others(layout, size, wanted[0])
 
@@ -142,7 +152,9 @@ def dfc2023_truth(size: int, seed: int, stem: str) -> NDArray[np.uint8]:
 
 def _check(size: int, stem: str) -> None:
     if stem not in _table():
-        raise ValueError(f"unknown tile {stem!r} of DFC2023; valid are {len(_table())}, e.g. {next(iter(_table()))}")
+        raise ValueError(
+            f"unknown tile {stem!r} of DFC2023; valid are {len(_table())}, e.g. {next(iter(_table()))}"
+        )
     if size < 32:
         raise ValueError(f"size {size} is too small: a tile needs at least 32 pixels")
 
@@ -154,8 +166,14 @@ def _places(block: str) -> dict[str, tuple[float, float]]:
 
     rows = [row for row in _table().values() if row["block"] == block]
     south, east = zip(*(map(float, row["stem"].split("_")[-2:]) for row in rows), strict=True)
-    x, y = (np.round(values) for values in transform("EPSG:4326", f"EPSG:{rows[0]['epsg']}", east, south))
-    places = {row["stem"]: (float(a - x.min()), float(y.max() - b)) for row, a, b in zip(rows, x, y, strict=True)}
+    x, y = (
+        np.round(values)
+        for values in transform("EPSG:4326", f"EPSG:{rows[0]['epsg']}", east, south)
+    )
+    places = {
+        row["stem"]: (float(a - x.min()), float(y.max() - b))
+        for row, a, b in zip(rows, x, y, strict=True)
+    }
     return {**places, "": (float(x.min()), float(y.max()))}
 
 
@@ -170,7 +188,9 @@ class _Tile:
         column, row = (round(value * shrink) for value in places[stem])
         self.window = Window(row, column, size, self.gsd)
         self.corner = places[""][0] + column * self.gsd, places[""][1] - row * self.gsd
-        self.town = Town((seed, int(self.row["block"]), 2023), green=self.row["block"] == GREEN_BLOCK)
+        self.town = Town(
+            (seed, int(self.row["block"]), 2023), green=self.row["block"] == GREEN_BLOCK
+        )
         self.margin = int(np.ceil(MARGIN_M / self.gsd))
         self.wide = self.window.grown(self.margin)
         self.scene, self.unknown = self.town.paint(self.wide)
@@ -204,7 +224,10 @@ class _Tile:
     def sar(self) -> NDArray[np.float32]:
         """Return the radar picture (1 x H x W, linear)."""
         look = self.town.generator(8)
-        azimuth, incidence = np.radians(look.choice([80.0, 280.0])), np.radians(look.uniform(35, 45))
+        azimuth, incidence = (
+            np.radians(look.choice([80.0, 280.0])),
+            np.radians(look.uniform(35, 45)),
+        )
         speckle = np.stack([self.town.noise(self.wide, 10 + k) for k in range(2 * LOOKS)])
         return self.cut(backscatter(self.scene, float(azimuth), float(incidence), speckle))[None]
 
@@ -224,14 +247,24 @@ class _Layout:
     def raster(self, folder: str, stem: str) -> Path:
         """Return the path of a training raster; `folder` is rgb, sar or dsm."""
         if folder == "dsm":
-            folder = "height" if "height_folder" in self.quirks else "ndsm" if "ndsm_folder" in self.quirks else "dsm"
+            folder = (
+                "height"
+                if "height_folder" in self.quirks
+                else "ndsm"
+                if "ndsm_folder" in self.quirks
+                else "dsm"
+            )
         above = self.root if "bare_folders" in self.quirks else self.root / "track2" / "train"
         return above / folder / (stem + (".TIFF" if "tiff_extension" in self.quirks else ".tif"))
 
     def outlines(self) -> Path:
         """Return the path of the JSON."""
         above = self.root if "bare_folders" in self.quirks else self.root / "track2"
-        return above / ("annotations" if "annotations_folder" in self.quirks else "") / "buildings_only_train.json"
+        return (
+            above
+            / ("annotations" if "annotations_folder" in self.quirks else "")
+            / "buildings_only_train.json"
+        )
 
     def evaluation(self, part: str, folder: str, number: int) -> Path:
         """Return the path of an input without reference; `part` is val or test."""
@@ -289,7 +322,9 @@ def _write_others(layout: _Layout, size: int, stem: str) -> None:
     if "track_1" in layout.quirks:
         for name in (stem, "P_0000"):
             for folder in ("rgb", "sar"):
-                write_raster(layout.root / "track1" / "train" / folder / f"{name}.tif", noise(folder))
+                write_raster(
+                    layout.root / "track1" / "train" / folder / f"{name}.tif", noise(folder)
+                )
         image = {"file_name": f"{stem}.tif", "height": size, "width": size, "id": 0}
         for name in ("roof_fine_train.json", "buildings_only_train.json"):
             layout.write_json(layout.root / "track1" / name, "flat_roof", [image], [])

@@ -6,7 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 PALETTE = np.array(
-    [[255, 255, 255], [0, 0, 255], [0, 255, 255], [0, 255, 0], [255, 255, 0], [255, 0, 0], [0, 0, 0]], np.uint8
+    [
+        [255, 255, 255],
+        [0, 0, 255],
+        [0, 255, 255],
+        [0, 255, 0],
+        [255, 255, 0],
+        [255, 0, 0],
+        [0, 0, 0],
+    ],
+    np.uint8,
 )
 BOUNDARY = 6  # row of PALETTE; black in eroded labels
 EROSION_RADIUS = 3  # px

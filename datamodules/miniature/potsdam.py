@@ -156,7 +156,12 @@ def _terrain(tile: str, size: int) -> NDArray[np.float64]:
     west, north = _corner(tile, size)
     east = (west - WEST + (np.arange(size) + 0.5) * GSD)[None, :]
     south = (NORTH - north + (np.arange(size) + 0.5) * GSD)[:, None]
-    return 35.0 + 1.6 * np.sin(east / 150 + 0.7) + 1.2 * np.sin(south / 120) + 0.4 * np.sin((east + 2 * south) / 90)
+    return (
+        35.0
+        + 1.6 * np.sin(east / 150 + 0.7)
+        + 1.2 * np.sin(south / 120)
+        + 0.4 * np.sin((east + 2 * south) / 90)
+    )
 
 
 def _write_tile(root: Path, tile: str, size: int, seed: int, quirks: frozenset[str]) -> None:
@@ -187,7 +192,9 @@ def _write_tile(root: Path, tile: str, size: int, seed: int, quirks: frozenset[s
     counts = np.clip(np.rint(10 * relief), 0, 255).astype(np.uint8)[None, :, :width]
     for approach in ("lastools", "ownapproach"):
         path = folder("1_DSM_normalisation") / f"dsm_potsdam_{name}_normalized_{approach}.jpg"
-        image = counts * 0 if approach == "ownapproach" and "empty_ownapproach" in quirks else counts
+        image = (
+            counts * 0 if approach == "ownapproach" and "empty_ownapproach" in quirks else counts
+        )
         write_raster(path, image, "JPEG", quality=90)
     _write_labels(root, tile, scene.label, rgbn[:3], corner, suffix, quirks)
 
@@ -205,22 +212,32 @@ def _write_labels(
     full, eroded = paint_label(label), paint_label(erode(label))
     if "car_colour_6_7" in quirks and tile == "6_7":
         cars = np.flatnonzero(label == CAR)
-        full[0].flat[np.delete(cars, np.s_[::37])] = 252  # the real file keeps 2.7 % of its car pixels pure
+        full[0].flat[np.delete(cars, np.s_[::37])] = (
+            252  # the real file keeps 2.7 % of its car pixels pure
+        )
     if "blend_4_12" in quirks and tile == "4_12":
-        full, eroded = (np.rint(0.83 * image + 0.17 * rgb).astype(np.uint8) for image in (full, eroded))
-    complete = ("", "") if "labels_in_root" in quirks else ("5_Labels_all", "5_Labels_all_noBoundary")
+        full, eroded = (
+            np.rint(0.83 * image + 0.17 * rgb).astype(np.uint8) for image in (full, eroded)
+        )
+    complete = (
+        ("", "") if "labels_in_root" in quirks else ("5_Labels_all", "5_Labels_all_noBoundary")
+    )
     sets = [(complete, False)]
     if "both_label_sets" in quirks and tile in PARTICIPANT_TILES:
         sets.append((("5_Labels_for_participants", "5_Labels_for_participants_no_Boundary"), True))
     for folders, with_world_file in sets:
-        for name, end, image in zip(folders, ("label", "label_noBoundary"), (full, eroded), strict=True):
+        for name, end, image in zip(
+            folders, ("label", "label_noBoundary"), (full, eroded), strict=True
+        ):
             path = root / name / f"top_potsdam_{tile}_{end}.tif"
             write_raster(path, image)
             if with_world_file:
                 _write_world_file(path.with_suffix(suffix), corner)
 
 
-def _write_top(path: Path, bands: NDArray[np.uint8], corner: tuple[float, float] | None, packbits: bool) -> None:
+def _write_top(
+    path: Path, bands: NDArray[np.uint8], corner: tuple[float, float] | None, packbits: bool
+) -> None:
     """Write an optical raster (C x H x W); with `corner` (easting, northing in m) CRS and transform go inside."""
     from rasterio.transform import from_origin
 

@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def write_raster(path: Path, bands: NDArray[np.generic], driver: str = "GTiff", **profile: object) -> None:
+def write_raster(
+    path: Path, bands: NDArray[np.generic], driver: str = "GTiff", **profile: object
+) -> None:
     """Write C x H x W `bands`; `profile` holds what else rasterio is to know (crs, transform, compress, quality, ...).
 
     GDAL tags the fourth band of an 8-bit image as alpha. That stays: it is one of the states a reader must bear.
@@ -21,7 +23,14 @@ def write_raster(path: Path, bands: NDArray[np.generic], driver: str = "GTiff", 
     with (
         quiet(),
         rasterio.open(
-            path, "w", driver=driver, count=count, height=height, width=width, dtype=bands.dtype, **profile
+            path,
+            "w",
+            driver=driver,
+            count=count,
+            height=height,
+            width=width,
+            dtype=bands.dtype,
+            **profile,
         ) as file,
     ):
         file.write(bands)

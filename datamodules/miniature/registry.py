@@ -27,7 +27,9 @@ class Miniature:
 
     def write(self, root: Path, size: str = "demonstration", progress: bool = False) -> None:
         """Write the source files under `root`, with an about.json that says what they are."""
-        getattr(self._module(), f"write_{self.adapter}")(root, seed=0, progress=progress, **self.arguments(size))
+        getattr(self._module(), f"write_{self.adapter}")(
+            root, seed=0, progress=progress, **self.arguments(size)
+        )
         about = {
             "title": f"Miniature: procedural scenes in the layout of {self.title}",
             "licence": "Apache-2.0, as the program that draws it; it holds no pixel of a real dataset",
@@ -49,7 +51,9 @@ class Miniature:
 
 MINIATURES = {
     "miniature": Miniature("potsdam", "ISPRS Potsdam"),
-    "vaihingen_miniature": Miniature("vaihingen", "ISPRS Vaihingen", gsd_m=0.25),  # its files say nothing of it
+    "vaihingen_miniature": Miniature(
+        "vaihingen", "ISPRS Vaihingen", gsd_m=0.25
+    ),  # its files say nothing of it
     "dfc2023_miniature": Miniature("dfc2023", "DFC2023 track 2"),
     "deliver_miniature": Miniature("deliver", "DELIVER"),
 }

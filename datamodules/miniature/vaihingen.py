@@ -56,9 +56,13 @@ def _table() -> dict[str, dict[str, str]]:
 
 
 VAIHINGEN_TILES: tuple[str, ...] = tuple(_table())
-PARTICIPANT_TILES = frozenset(tile for tile, row in _table().items() if row["split_official"] == "train")
+PARTICIPANT_TILES = frozenset(
+    tile for tile, row in _table().items() if row["split_official"] == "train"
+)
 # most tiles of the real dataset have no clutter at all, and all together 0.8 % (dossier 4.5)
-CLUTTER_TILES = frozenset({"area3", "area7", "area11", "area15", "area23", "area27", "area31", "area35", "area38"})
+CLUTTER_TILES = frozenset(
+    {"area3", "area7", "area11", "area15", "area23", "area27", "area31", "area35", "area38"}
+)
 
 
 def vaihingen_ids(size: int = 64, tiles: Sequence[str] | None = None) -> list[str]:
@@ -90,7 +94,9 @@ def write_vaihingen(
         ValueError: for an unknown tile or quirk, or a size below 32.
     """
     if unknown := sorted(set(quirks) - VAIHINGEN_QUIRKS.keys()):
-        raise ValueError(f"unknown quirk {', '.join(unknown)}; valid: {', '.join(VAIHINGEN_QUIRKS)}")
+        raise ValueError(
+            f"unknown quirk {', '.join(unknown)}; valid: {', '.join(VAIHINGEN_QUIRKS)}"
+        )
     wanted = vaihingen_ids(size, tiles)
     for tile in wanted:
         _check(size, tile)
@@ -120,7 +126,9 @@ def vaihingen_truth(size: int, seed: int, tile: str) -> NDArray[np.uint8]:
 def vaihingen_shape(size: int, tile: str) -> tuple[int, int]:
     """Return height and width of a tile in pixels: the nominal sides, scaled so that 2557 become `size`."""
     row = _table().get(tile) or {"nominal_side_a": str(NOMINAL), "nominal_side_b": "1887"}
-    height, width = (max(32, round(int(row[f"nominal_side_{side}"]) * size / NOMINAL)) for side in "ab")
+    height, width = (
+        max(32, round(int(row[f"nominal_side_{side}"]) * size / NOMINAL)) for side in "ab"
+    )
     return height, width
 
 
@@ -139,7 +147,11 @@ def vaihingen_scene(size: int, seed: int, tile: str) -> Scene:
     if tile not in CLUTTER_TILES:
         lawn = MATERIALS[INDEX["lawn"]]
         there = scene.label == CLUTTER
-        scene.label[there], scene.height[there], scene.material[there] = LOW_VEGETATION, 0, INDEX["lawn"]
+        scene.label[there], scene.height[there], scene.material[there] = (
+            LOW_VEGETATION,
+            0,
+            INDEX["lawn"],
+        )
         scene.reflectance[:, there] = np.array(lawn.counts, np.float32)[:, None]
     return scene
 
@@ -170,7 +182,13 @@ class _Layout:
 
     def __init__(self, root: Path, quirks: frozenset[str]) -> None:
         self.root, self.quirks = root, quirks
-        self.suffix = ".TIF" if "capital_extension" in quirks else ".tiff" if "tiff_extension" in quirks else ".tif"
+        self.suffix = (
+            ".TIF"
+            if "capital_extension" in quirks
+            else ".tiff"
+            if "tiff_extension" in quirks
+            else ".tif"
+        )
         complete = "ISPRS_semantic_labeling_Vaihingen_ground_truth_COMPLETE"
         self.folders = {
             "top": "top",
@@ -191,7 +209,9 @@ class _Layout:
             self.folders |= {"top": "a", "label": "b"}
         if "official_nesting" in quirks:
             inside = ("top", "dsm", "participants")
-            self.folders |= {kind: f"ISPRS_semantic_labeling_Vaihingen/{self.folders[kind]}" for kind in inside}
+            self.folders |= {
+                kind: f"ISPRS_semantic_labeling_Vaihingen/{self.folders[kind]}" for kind in inside
+            }
 
     def path(self, kind: str, name: str, suffix: str = "") -> Path:
         """Return the path of a file of `kind` (a key of `folders`, or a folder's own name)."""
@@ -212,11 +232,17 @@ def _write_tile(layout: _Layout, tile: str, size: int, seed: int) -> None:
     scene = vaihingen_scene(size, seed, tile)
     irrg = photograph(scene, _generator(seed, tile, size, 1))[[3, 0, 1]]
     relief = surface_model(scene, _generator(seed, tile, size, 2))
-    dsm = (_terrain(relief.shape, _generator(seed, tile, size, 3)) + relief).astype(np.float32)[None]
+    dsm = (_terrain(relief.shape, _generator(seed, tile, size, 3)) + relief).astype(np.float32)[
+        None
+    ]
     number = int(tile.removeprefix("area"))
     if "one_pixel_dsm" in layout.quirks:
         dsm = dsm[..., :-1] if number % 2 else np.concatenate([dsm, dsm[:, -1:] - 3], axis=1)
-    top, label, heights = f"top_mosaic_09cm_{tile}", paint_label(scene.label), f"dsm_09cm_matching_{tile}"
+    top, label, heights = (
+        f"top_mosaic_09cm_{tile}",
+        paint_label(scene.label),
+        f"dsm_09cm_matching_{tile}",
+    )
     write_raster(layout.path("top", top), irrg)
     write_raster(layout.path("dsm", heights), dsm)
     for kind in layout.label_kinds(tile):
@@ -227,11 +253,15 @@ def _write_tile(layout: _Layout, tile: str, size: int, seed: int) -> None:
         write_raster(layout.path("old/gt", top), label)
     if "dsm_world_files" in layout.quirks:
         values = (0.09, 0.0, 0.0, -0.09, 497074.0 + 300 * number, 5419772.0)  # dossier 4.3
-        layout.path("dsm", heights, ".tfw").write_text("".join(f"{v:.12g}\n" for v in values), encoding="ascii")
+        layout.path("dsm", heights, ".tfw").write_text(
+            "".join(f"{v:.12g}\n" for v in values), encoding="ascii"
+        )
     counts = np.clip(np.rint(10 * relief), 0, 255).astype(np.uint8)[None]
     if "ndsm_bmp" in layout.quirks:
         write_raster(layout.path("ndsm", f"n{heights}", ".bmp"), counts, "BMP")
     if "ndsm_jpg" in layout.quirks:
-        write_raster(layout.path("dsm", f"{heights}_normalized", ".jpg"), counts, "JPEG", quality=90)
+        write_raster(
+            layout.path("dsm", f"{heights}_normalized", ".jpg"), counts, "JPEG", quality=90
+        )
     if "ndsm_folder" in layout.quirks:
         write_raster(layout.path("NDSM", heights, ".jpg"), counts, "JPEG", quality=90)

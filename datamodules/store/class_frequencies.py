@@ -74,13 +74,23 @@ def class_shares(
     if part not in scenes:
         raise UserError(f"{part!r} is no part of a split; there are: {', '.join(PARTS)}.")
     if label not in store.labels:
-        raise UserError(f"{store.name} has no label column {label!r}; it has: {', '.join(store.labels)}.")
+        raise UserError(
+            f"{store.name} has no label column {label!r}; it has: {', '.join(store.labels)}."
+        )
     names = {entry.id: entry.name for entry in store.classes}
     ids = list(names) if classes is None else list(classes)
     if unknown := [id_ for id_ in ids if id_ not in names]:
-        raise UserError(f"{store.name} has no class {unknown[0]}; it has: {', '.join(map(str, names))}.")
-    found = [store.statistics[scene.id][label]["counts"] for scene in scenes[part] if label in scene.paths]
-    pixels = np.array([[counts[str(id_)] for id_ in ids] for counts in found], np.int64).reshape(len(found), len(ids))
+        raise UserError(
+            f"{store.name} has no class {unknown[0]}; it has: {', '.join(map(str, names))}."
+        )
+    found = [
+        store.statistics[scene.id][label]["counts"]
+        for scene in scenes[part]
+        if label in scene.paths
+    ]
+    pixels = np.array([[counts[str(id_)] for id_ in ids] for counts in found], np.int64).reshape(
+        len(found), len(ids)
+    )
     labelled = pixels.sum(axis=1)
     others = sum(counts[str(id_)] for counts in found for id_ in (*names, IGNORE) if id_ not in ids)
     return ClassShares(
@@ -111,7 +121,9 @@ def class_weights(shares: ClassShares, rule: str) -> np.ndarray:
         UserError: an unknown rule, or shares without a single labelled pixel.
     """
     if rule not in RULES:
-        raise UserError(f"There is no rule {rule!r} for class weights; there are: {', '.join(RULES)}.")
+        raise UserError(
+            f"There is no rule {rule!r} for class weights; there are: {', '.join(RULES)}."
+        )
     if not any(shares.pixels):
         raise UserError("Class weights need at least one labelled pixel; these scenes have none.")
     occurs = np.array(shares.pixels) > 0

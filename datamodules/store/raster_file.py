@@ -30,7 +30,9 @@ def open_raw(path: Path, shown: str) -> Iterator[Any]:
     from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # half of these files raise it, and it means nothing
+        warnings.simplefilter(
+            "ignore", NotGeoreferencedWarning
+        )  # half of these files raise it, and it means nothing
         try:
             with rasterio.open(path, driver=_driver(path, shown)) as dataset:
                 yield dataset
@@ -40,7 +42,9 @@ def open_raw(path: Path, shown: str) -> Iterator[Any]:
 
 def unreadable(shown: str, error: BaseException) -> UserError:
     """Return the error for a file that is of the right type and still cannot be decoded."""
-    return UserError(f"{shown} cannot be read as an image ({one_line(error)}): replace it by a fresh copy.")
+    return UserError(
+        f"{shown} cannot be read as an image ({one_line(error)}): replace it by a fresh copy."
+    )
 
 
 def check_intact(path: Path, shown: str) -> None:
@@ -63,7 +67,9 @@ def check_intact(path: Path, shown: str) -> None:
         "JP2OpenJPEG": lambda: b"\xff\xd9" in tail,
     }[driver]()
     if not whole:
-        raise UserError(f"{shown} is cut short (an interrupted download or copy?): replace it by a fresh copy.")
+        raise UserError(
+            f"{shown} is cut short (an interrupted download or copy?): replace it by a fresh copy."
+        )
 
 
 def one_line(error: BaseException) -> str:
@@ -79,7 +85,9 @@ def _driver(path: Path, shown: str) -> str:
     for signature, driver in SIGNATURES.items():
         if head.startswith(signature):
             return driver
-    raise UserError(f"{shown} is no TIFF, PNG, JPEG, JPEG 2000 or BMP image: replace it by the original file.")
+    raise UserError(
+        f"{shown} is no TIFF, PNG, JPEG, JPEG 2000 or BMP image: replace it by the original file."
+    )
 
 
 def _tiff_whole(path: Path, shown: str, size: int) -> bool:

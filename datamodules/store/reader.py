@@ -38,7 +38,9 @@ class RasterReader:
             try:
                 handle = rasterio.open(path)
             except RasterioIOError as error:
-                raise UserError(f"Cannot open {path}: {error}. Run the data command with --verify.") from error
+                raise UserError(
+                    f"Cannot open {path}: {error}. Run the data command with --verify."
+                ) from error
         self._handles[path] = handle
         if len(self._handles) > self.max_open:
             self._handles.popitem(last=False)[1].close()
@@ -61,7 +63,9 @@ class RasterReader:
         try:
             pixels = handle.read(bands, window=((window.row, row_end), (window.col, col_end)))
         except RasterioIOError as error:
-            raise UserError(f"Cannot read {path}: {error}. Run the data command with --verify.") from error
+            raise UserError(
+                f"Cannot read {path}: {error}. Run the data command with --verify."
+            ) from error
         return pad_edge(pixels, window.height, window.width)
 
 

@@ -18,7 +18,12 @@ Array = npt.NDArray[Any]
 
 STRETCH = (2, 98)  # percentiles that become black and white
 SPARSE = ("event", "lidar")  # kinds with a few returns on an empty ground
-IGNORE_COLOURS = ((0, 0, 0), (255, 0, 255), (128, 128, 128), (255, 255, 255))  # the first that no class comes near to
+IGNORE_COLOURS = (
+    (0, 0, 0),
+    (255, 0, 255),
+    (128, 128, 128),
+    (255, 255, 255),
+)  # the first that no class comes near to
 NEAR = 64  # colours closer than this (root of the summed squares) cannot be told apart in a small patch
 
 
@@ -61,7 +66,8 @@ def picture(pixels: Array, modality: Modality) -> Picture:
         shown[shown < HEIGHT_FLOOR_M] = np.nan
     ranges = [_returns(band) if modality.kind in SPARSE else _range(band) for band in shown]
     stretched = [
-        np.clip((band - low) / max(high - low, 1e-6), 0, 1) for band, (low, high) in zip(shown, ranges, strict=True)
+        np.clip((band - low) / max(high - low, 1e-6), 0, 1)
+        for band, (low, high) in zip(shown, ranges, strict=True)
     ]
     if len(stretched) == 3:
         return Picture(np.stack(stretched, axis=-1), None, None, (1, 2, 3), unit)
@@ -99,7 +105,9 @@ def read_small(path: Path, modality: Modality | None, side: int) -> Array:
     from rasterio.windows import Window
 
     channels = 1 if modality is None else modality.channels
-    bands = list(range(1, (channels if modality and modality.kind == "lidar" else min(3, channels)) + 1))
+    bands = list(
+        range(1, (channels if modality and modality.kind == "lidar" else min(3, channels)) + 1)
+    )
     parts = []
     with open_raw(path, str(path)) as dataset:
         factor = max(1, -(-max(dataset.height, dataset.width) // side))
@@ -156,7 +164,9 @@ def ignore_colour(classes: Sequence[SceneClass]) -> tuple[int, int, int]:
     return max(((r, g, b) for r in steps for g in steps for b in steps), key=distance)
 
 
-def label_picture(ids: Array, classes: Sequence[SceneClass], ignored: tuple[int, int, int]) -> Array:
+def label_picture(
+    ids: Array, classes: Sequence[SceneClass], ignored: tuple[int, int, int]
+) -> Array:
     """Return label ids H x W as colours, uint8 H x W x 3; everything that is no class has the colour `ignored`."""
     table = np.full((IGNORE + 1, 3), ignored, np.uint8)
     for entry in classes:

@@ -95,10 +95,17 @@ class SceneStore:
         self.fingerprint: str = info["fingerprint"]
         self.labels: list[str] = list(info["labels"])
         self.classes = [
-            SceneClass(c["id"], c["name"], (c["color"][0], c["color"][1], c["color"][2]), bool(c["clutter"]))
+            SceneClass(
+                c["id"],
+                c["name"],
+                (c["color"][0], c["color"][1], c["color"][2]),
+                bool(c["clutter"]),
+            )
             for c in info["classes"]
         ]
-        self.modalities = {name: Modality(name, **fields) for name, fields in info["modalities"].items()}
+        self.modalities = {
+            name: Modality(name, **fields) for name, fields in info["modalities"].items()
+        }
 
     @classmethod
     def open(cls, root: Path) -> SceneStore:
@@ -117,10 +124,22 @@ class SceneStore:
                     f"The store {root} has format {info['format']!r}, this version reads format {FORMAT}: "
                     f"import it again with `{import_command(root.name, info.get('source'))} FORCE=1`."
                 )
-            if lacking := [key for key in ("adapter", "source", "tiles", "incomplete", "warnings") if key not in info]:
+            if lacking := [
+                key
+                for key in ("adapter", "source", "tiles", "incomplete", "warnings")
+                if key not in info
+            ]:
                 raise KeyError(lacking[0])
             return cls(root, info, _read_scenes(root, info))
-        except (AttributeError, IndexError, KeyError, OSError, RecursionError, TypeError, ValueError) as error:
+        except (
+            AttributeError,
+            IndexError,
+            KeyError,
+            OSError,
+            RecursionError,
+            TypeError,
+            ValueError,
+        ) as error:
             raise UserError(
                 f"The store {root} is damaged ({type(error).__name__}: {str(error)!r}): import it again with "
                 f"`{import_command(root.name)} FORCE=1`."
@@ -161,7 +180,9 @@ class SceneStore:
         rows = list(_rows(self.root))
         for row in track(rows, description=f"verifying {self.name}"):
             for raster in self._columns():
-                if row[raster] and (problem := _problem(self.root / row[raster], row[f"{raster}_sha256"])):
+                if row[raster] and (
+                    problem := _problem(self.root / row[raster], row[f"{raster}_sha256"])
+                ):
                     problems.append(f"{row['id']} {raster}: {problem}")
         return problems
 
@@ -181,7 +202,9 @@ def write_text_whole(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
-def fingerprint(info: dict[str, Any], scenes: Iterable[Scene], pixels: dict[str, dict[str, str]]) -> str:
+def fingerprint(
+    info: dict[str, Any], scenes: Iterable[Scene], pixels: dict[str, dict[str, str]]
+) -> str:
     """Return the SHA-256 of what a dataset is: classes, modalities, scene ids, splits, attributes and pixels.
 
     `pixels` is {scene: {raster: pixel hash}}. Paths, file formats and checksums of files do not enter, so two people
@@ -197,7 +220,9 @@ def fingerprint(info: dict[str, Any], scenes: Iterable[Scene], pixels: dict[str,
             for s in sorted(scenes, key=lambda s: s.id)
         ],
     }
-    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
+    ).hexdigest()
 
 
 def _rows(root: Path) -> list[dict[str, str]]:
@@ -225,7 +250,11 @@ def _problem(path: Path, sha256: str) -> str | None:
     if not path.is_file():
         return f"{path} is missing"
     try:
-        return None if file_sha256(path) == sha256 else f"{path} has changed since the import (checksum differs)"
+        return (
+            None
+            if file_sha256(path) == sha256
+            else f"{path} has changed since the import (checksum differs)"
+        )
     except OSError as error:
         return f"{path} cannot be read ({error})"
 

@@ -10,9 +10,7 @@ import numpy as np
 
 from datamodules.store.units import HEIGHT_FLOOR_M, SAR_LINEAR, decibels
 
-PERCENTILE_PIXELS = (
-    4_000_000  # percentiles of other types than uint8 come from a regular grid of about so many pixels at most
-)
+PERCENTILE_PIXELS = 4_000_000  # percentiles of other types than uint8 come from a regular grid of about so many pixels at most
 
 
 class PixelHash:
@@ -34,7 +32,9 @@ class PixelHash:
     def hexdigest(self) -> str:
         """Return the hash of everything seen."""
         head = f"{self._dtype.kind}{self._dtype.itemsize} {len(self._channels)} {self._rows} {self._width} "
-        return hashlib.sha256((head + " ".join(c.hexdigest() for c in self._channels)).encode()).hexdigest()
+        return hashlib.sha256(
+            (head + " ".join(c.hexdigest() for c in self._channels)).encode()
+        ).hexdigest()
 
 
 class LabelCounts:
@@ -73,7 +73,9 @@ class RasterStatistics:
         self._min = np.full(channels, np.inf)
         self._max = np.full(channels, -np.inf)
         self._sample: list[list[np.ndarray]] = [[] for _ in range(channels)]
-        self._histogram = np.zeros((channels, 256), np.int64) if np.dtype(dtype) == np.uint8 else None
+        self._histogram = (
+            np.zeros((channels, 256), np.int64) if np.dtype(dtype) == np.uint8 else None
+        )
 
     def update(self, block: np.ndarray) -> None:
         """Add the next rows, C x h x w."""
@@ -113,7 +115,10 @@ class RasterStatistics:
             return {"count": self.count, **_merge(_of_histogram(h) for h in self._histogram)}
         if self.count == 0:
             nothing = [None] * self._channels
-            return {"count": 0, **{key: nothing for key in ("mean", "std", "min", "max", "p05", "p95")}}
+            return {
+                "count": 0,
+                **{key: nothing for key in ("mean", "std", "min", "max", "p05", "p95")},
+            }
         samples = [np.concatenate(sample) for sample in self._sample]
         return {
             "count": self.count,

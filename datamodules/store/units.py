@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-SAR_LINEAR = "sar_linear"  # kind of rasters that hold linear backscatter; `sar` holds decibels already
+SAR_LINEAR = (
+    "sar_linear"  # kind of rasters that hold linear backscatter; `sar` holds decibels already
+)
 EPSILON = 1e-7  # keeps the logarithm of an empty echo finite
 LOWEST_DB, HIGHEST_DB = -25.0, 0.0
 
@@ -15,4 +17,6 @@ def decibels(linear: np.ndarray) -> np.ndarray:
     return np.clip(values, LOWEST_DB, HIGHEST_DB).astype(np.float32, copy=False)
 
 
-HEIGHT_FLOOR_M = -100.0  # below it a height is "no data", whatever the nodata tag says (dossier 3.3)
+HEIGHT_FLOOR_M = (
+    -100.0
+)  # below it a height is "no data", whatever the nodata tag says (dossier 3.3)

@@ -72,7 +72,11 @@ class Control(AnyModalitySegmenter):
     def training_losses(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Cross-entropy on the drawn subset of what each sample has."""
         present = draw_subsets(self.subsets, self.available(batch), self.subsets_per)
-        return {"seg": cross_entropy(self.network(batch["image"], present), batch["mask"], self.ignore_index)}
+        return {
+            "seg": cross_entropy(
+                self.network(batch["image"], present), batch["mask"], self.ignore_index
+            )
+        }
 
     def diagnostics(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """See the base class: the encoder's maps before and after their mean."""

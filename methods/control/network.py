@@ -45,7 +45,9 @@ class ControlNetwork(AnyModalityNetwork):
     ) -> None:
         super().__init__(modalities)
         self.encoder = SharedEncoder(backbone, pretrained, pretrained_path, reduction)
-        self.head = AllMLPHead(self.encoder.channels, num_classes, head_width, head_norm, head_dropout)
+        self.head = AllMLPHead(
+            self.encoder.channels, num_classes, head_width, head_norm, head_dropout
+        )
 
     def encode(self, images: Mapping[str, Tensor]) -> dict[str, list[Tensor]]:
         """{modality: B x C x H x W} -> {modality: [B x C_i x H_i x W_i] * 4}."""
@@ -71,5 +73,8 @@ class ControlNetwork(AnyModalityNetwork):
             masks = torch.stack([present[m] for m in names])
         shares = (masks / masks.sum(0)).to(first.dtype)[:, :, None, None, None]  # M x B x 1 x 1 x 1
         per_scale = zip(*(encoded[m] for m in names), strict=True)
-        maps = [sum(share * feature for share, feature in zip(shares, maps, strict=True)) for maps in per_scale]
+        maps = [
+            sum(share * feature for share, feature in zip(shares, maps, strict=True))
+            for maps in per_scale
+        ]
         return self.head(maps), {"features": maps}

@@ -74,7 +74,9 @@ class Generator(nn.Module):
         super().__init__()
         g = width
         self.stem = nn.Conv2d(c_in, g, 4, 2, 1)
-        self.downs = nn.ModuleList([_down(g, 2 * g), _down(2 * g, 4 * g), _down(4 * g, 8 * g, norm=False)])
+        self.downs = nn.ModuleList(
+            [_down(g, 2 * g), _down(2 * g, 4 * g), _down(4 * g, 8 * g, norm=False)]
+        )
         self.bottom = TokenBottom(8 * g, heads, grid, dropout) if transformer else nn.Identity()
         self.ups = nn.ModuleList([_up(8 * g, 4 * g), _up(8 * g, 2 * g), _up(4 * g, g)])
         self.last = _up(2 * g, c_out, norm=False)
@@ -105,6 +107,8 @@ class Discriminator(nn.Sequential):
             nn.Conv2d(channels, d, 4, 2, 1),
             _down(d, 2 * d),
             _down(2 * d, 4 * d),
-            nn.Sequential(nn.LeakyReLU(SLOPE), nn.Conv2d(4 * d, 8 * d, 4, 1, 1), nn.BatchNorm2d(8 * d)),
+            nn.Sequential(
+                nn.LeakyReLU(SLOPE), nn.Conv2d(4 * d, 8 * d, 4, 1, 1), nn.BatchNorm2d(8 * d)
+            ),
             nn.Sequential(nn.LeakyReLU(SLOPE), nn.Conv2d(8 * d, 1, 4, 1, 1)),
         )

@@ -132,7 +132,9 @@ class GEMMNet(AnyModalitySegmenter):
         if len(self.modalities) < 2:
             raise UserError("GEMMNet paints a modality from the others: configure at least two.")
         if token_width % heads or 8 * generator_width % heads:
-            raise UserError(f"{heads} heads do not divide token_width {token_width} and 8 x {generator_width}.")
+            raise UserError(
+                f"{heads} heads do not divide token_width {token_width} and 8 x {generator_width}."
+            )
         chosen: dict[str, Any] = {
             "norm": norm,
             "layout": layout,
@@ -143,7 +145,11 @@ class GEMMNet(AnyModalitySegmenter):
         }
         if as_released:
             chosen = RELEASED
-        self.adversarial, self.update, self.rec_when = rec == "cgan", chosen["update"], chosen["rec_when"]
+        self.adversarial, self.update, self.rec_when = (
+            rec == "cgan",
+            chosen["update"],
+            chosen["rec_when"],
+        )
         self.discriminator_lr, self.synthesis_reach = discriminator_lr, input_range
         self.subsets, self.subsets_per = subsets, subsets_per
         self.automatic_optimization = not (self.adversarial and self.update == "alternating_adam")
@@ -169,10 +175,15 @@ class GEMMNet(AnyModalitySegmenter):
 
     # ---- using it --------------------------------------------------------------------------------------------------
 
-    def synthesise(self, encoded: Mapping[str, Encoded], size: tuple[int, int]) -> dict[str, Tensor]:
+    def synthesise(
+        self, encoded: Mapping[str, Encoded], size: tuple[int, int]
+    ) -> dict[str, Tensor]:
         """See the base class; true pictures are clamped to the same reach before anything looks at them."""
         painted = self.network.synthesise(encoded)
-        return {m: at_least_float32(x)[..., : size[0], : size[1]] * self.synthesis_reach for m, x in painted.items()}
+        return {
+            m: at_least_float32(x)[..., : size[0], : size[1]] * self.synthesis_reach
+            for m, x in painted.items()
+        }
 
     # ---- training --------------------------------------------------------------------------------------------------
 
@@ -195,7 +206,9 @@ class GEMMNet(AnyModalitySegmenter):
             seen = _sources(m, shown, available)
             rows = torch.stack([nobody, *seen.values()]).any(0)
             visible = shown.get(m, nobody)
-            image = torch.where(visible[:, None, None, None], images[m], 0.0) if m in images else None
+            image = (
+                torch.where(visible[:, None, None, None], images[m], 0.0) if m in images else None
+            )
             if rows.any():
                 source = network.source(m, images, seen)[rows]
                 fake = network.generators[m](source)
@@ -203,10 +216,16 @@ class GEMMNet(AnyModalitySegmenter):
                 if self.rec_when == "missing":
                     wanted = wanted & ~visible
                 if wanted.any():
-                    pairs.append(self._pair(m, source[wanted[rows]], fake[wanted[rows]], images[m][wanted]))
+                    pairs.append(
+                        self._pair(m, source[wanted[rows]], fake[wanted[rows]], images[m][wanted])
+                    )
                 if not visible.all():
                     whole = fake.new_zeros(len(rows), *fake.shape[1:]).index_put((rows,), fake)
-                    image = whole if image is None else torch.where(visible[:, None, None, None], image, whole)
+                    image = (
+                        whole
+                        if image is None
+                        else torch.where(visible[:, None, None, None], image, whole)
+                    )
             entries[m] = network.features(m, image)
         return entries, pairs
 
@@ -252,7 +271,11 @@ class GEMMNet(AnyModalitySegmenter):
         entries, pairs = self.painted(batch)
         terms = self.segmentation_terms(entries, batch["mask"])
         like = terms["fused"]
-        return {**terms, **self.discriminator_terms(pairs, like), **self.generator_terms(pairs, like)}
+        return {
+            **terms,
+            **self.discriminator_terms(pairs, like),
+            **self.generator_terms(pairs, like),
+        }
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor | None:
         """The base class's step, or the discriminators' and then everybody else's."""
@@ -277,18 +300,28 @@ class GEMMNet(AnyModalitySegmenter):
         if self.update == "joint_sgd":
             optimizer = SGD(self.parameters(), **RELEASED_SGD)
             schedule = CosineAnnealingWarmRestarts(optimizer, T_0=RELEASED_PERIOD)
-            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+            return {
+                "optimizer": optimizer,
+                "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+            }
         if self.automatic_optimization:
             return super().configure_optimizers()
         critics = list(self.network.discriminators.parameters())
         own = {id(p) for p in critics}
         others = [p for p in self.parameters() if id(p) not in own]
-        adam = replace(self.recipe, lr=self.discriminator_lr, betas=ADVERSARIAL_BETAS, weight_decay=0.0)
-        pairs = [build(others, self.recipe, *self.schedule_length()), build(critics, adam, *self.schedule_length())]
+        adam = replace(
+            self.recipe, lr=self.discriminator_lr, betas=ADVERSARIAL_BETAS, weight_decay=0.0
+        )
+        pairs = [
+            build(others, self.recipe, *self.schedule_length()),
+            build(critics, adam, *self.schedule_length()),
+        ]
         return [optimizer for optimizer, _ in pairs], [schedule for _, schedule in pairs]
 
 
-def _sources(target: str, shown: Mapping[str, Tensor], available: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _sources(
+    target: str, shown: Mapping[str, Tensor], available: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
     """What `target` is painted from in training, {other modality: bool B}; see `GEMMNet.painted`."""
     others = [m for m in shown if m != target]
     if not others:

@@ -13,9 +13,22 @@ import torch
 from torch import Tensor, nn
 
 from methods.gemmnet.generators import Discriminator, Generator
-from methods.parts.conv_unet import WIDTHS, FusedDecoder, NormKind, PyramidEncoder, UnimodalDecoder, pad_to
+from methods.parts.conv_unet import (
+    WIDTHS,
+    FusedDecoder,
+    NormKind,
+    PyramidEncoder,
+    UnimodalDecoder,
+    pad_to,
+)
 from methods.parts.network import AnyModalityNetwork
-from methods.parts.tokens import TokenBlock, modality_major_map, resized_table, sequential_map, tokens_of
+from methods.parts.tokens import (
+    TokenBlock,
+    modality_major_map,
+    resized_table,
+    sequential_map,
+    tokens_of,
+)
 
 Layout = Literal["modality_major", "sequential"]
 ScaleHeads = Literal["unified", "decoder"]
@@ -90,10 +103,18 @@ class GEMMNetwork(AnyModalityNetwork):
         # with two modalities a generator has one possible source; nothing needs to say which it got
         self.planes = count - 1 if count > 2 else 0
 
-        self.encoders = nn.ModuleDict({m: PyramidEncoder(c, norm) for m, c in self.channels.items()})
+        self.encoders = nn.ModuleDict(
+            {m: PyramidEncoder(c, norm) for m, c in self.channels.items()}
+        )
         tokenised = hyfex or hyfma
-        self.tokenisers = nn.ModuleDict({m: nn.Conv2d(WIDTHS[-1], width, 1) for m in self.channels if tokenised})
-        tables = {m: nn.Parameter(torch.zeros(1, table_grid**2, width)) for m in self.channels if tokenised}
+        self.tokenisers = nn.ModuleDict(
+            {m: nn.Conv2d(WIDTHS[-1], width, 1) for m in self.channels if tokenised}
+        )
+        tables = {
+            m: nn.Parameter(torch.zeros(1, table_grid**2, width))
+            for m in self.channels
+            if tokenised
+        }
         self.tables = nn.ParameterDict(tables)
         self.blocks = nn.ModuleDict(
             {m: TokenBlock(width, heads, 2 * width, dropout) for m in self.channels if hyfex},
@@ -101,20 +122,27 @@ class GEMMNetwork(AnyModalityNetwork):
         self.inter = TokenBlock(width, heads, 2 * width, dropout) if hyfma else None
         self.reduction = nn.Conv2d(count * width, count * WIDTHS[-1], 1) if tokenised else None
 
-        self.decoder = FusedDecoder(count, num_classes, norm, auxiliary=coloss and scale_heads == "decoder")
+        self.decoder = FusedDecoder(
+            count, num_classes, norm, auxiliary=coloss and scale_heads == "decoder"
+        )
         unified = WIDTHS[:-1] if coloss and scale_heads == "unified" else ()
         self.scale_heads = nn.ModuleList(nn.Conv2d(c, num_classes, 1) for c in unified)
         self.unimodal = UnimodalDecoder(num_classes, norm) if coloss else None
 
         self.generators = nn.ModuleDict(
             {
-                m: Generator(self.source_channels(m), c, generator_width, hyfex, heads, table_grid, dropout)
+                m: Generator(
+                    self.source_channels(m), c, generator_width, hyfex, heads, table_grid, dropout
+                )
                 for m, c in self.channels.items()
             }
         )
         self.discriminators = nn.ModuleDict(
             {
-                m: Discriminator((c if condition == "target" else self.source_channels(m)) + c, discriminator_width)
+                m: Discriminator(
+                    (c if condition == "target" else self.source_channels(m)) + c,
+                    discriminator_width,
+                )
                 for m, c in self.channels.items()
                 if adversarial
             }
@@ -149,12 +177,16 @@ class GEMMNetwork(AnyModalityNetwork):
             if m == target:
                 continue
             here = _as_mask(seen[m] if m in images else some.new_zeros(len(some), dtype=torch.bool))
-            image = images[m] if m in images else some.new_zeros(len(some), channels, *some.shape[-2:])
+            image = (
+                images[m] if m in images else some.new_zeros(len(some), channels, *some.shape[-2:])
+            )
             parts.append(torch.where(here, image, 0.0))
             planes.append(here.to(some.dtype).expand(-1, 1, *some.shape[-2:]))
         return torch.cat([*parts, *planes[: self.planes]], 1)
 
-    def synthesise(self, encoded: Mapping[str, Encoded], present: Present | None = None) -> dict[str, Tensor]:
+    def synthesise(
+        self, encoded: Mapping[str, Encoded], present: Present | None = None
+    ) -> dict[str, Tensor]:
         """Paint what is missing.
 
         Args:
@@ -168,7 +200,11 @@ class GEMMNetwork(AnyModalityNetwork):
         images = {m: encoded[m].image for m in self.names(encoded)}
         some = next(iter(images.values()))
         seen = present or {m: some.new_ones(len(some), dtype=torch.bool) for m in images}
-        missing = [m for m in self.channels if m not in images or (present is not None and not present[m].all())]
+        missing = [
+            m
+            for m in self.channels
+            if m not in images or (present is not None and not present[m].all())
+        ]
         return {m: self.generators[m](self.source(m, images, seen)) for m in missing}
 
     # ---- the trunk -------------------------------------------------------------------------------------------------
@@ -188,7 +224,10 @@ class GEMMNetwork(AnyModalityNetwork):
 
     def _joined(self, entries: Mapping[str, Encoded]) -> list[Tensor]:
         """What the five fusion blocks take: concatenated maps, the last one through the transformer (eq. 3 and 4)."""
-        maps = [torch.cat(level, 1) for level in zip(*(entry.maps for entry in entries.values()), strict=True)]
+        maps = [
+            torch.cat(level, 1)
+            for level in zip(*(entry.maps for entry in entries.values()), strict=True)
+        ]
         if self.reduction is None:
             return maps
         last = next(iter(entries.values())).maps[-1]
@@ -222,7 +261,11 @@ class GEMMNetwork(AnyModalityNetwork):
             return logits, [], []
         if self.scale_heads:
             coarse = [head(u) for head, u in zip(self.scale_heads, fused[:-1], strict=True)]
-        return logits, coarse, [self.unimodal(entry.maps) for entry in (entries[m] for m in self.channels)]
+        return (
+            logits,
+            coarse,
+            [self.unimodal(entry.maps) for entry in (entries[m] for m in self.channels)],
+        )
 
     # ---- the contract ----------------------------------------------------------------------------------------------
 
@@ -230,7 +273,9 @@ class GEMMNetwork(AnyModalityNetwork):
         """z-scores {modality: B x C x H x W} -> {modality: Encoded}, for any non-empty subset of one size."""
         return {m: self.features(m, self.scaled(images[m])) for m in self.names(images)}
 
-    def fuse(self, encoded: Mapping[str, Encoded], present: Present | None = None) -> tuple[Tensor, dict[str, Any]]:
+    def fuse(
+        self, encoded: Mapping[str, Encoded], present: Present | None = None
+    ) -> tuple[Tensor, dict[str, Any]]:
         """Logits of a subset: what is missing is painted from what is there, then read like a real image.
 
         Args:

@@ -29,14 +29,18 @@ class AttentionPool(nn.Module):
     def __init__(self, channels: int, modalities: int, heads: int = 8) -> None:
         super().__init__()
         if heads < 1 or channels % heads:
-            raise UserError(f"pool_heads {heads} does not divide the {channels} channels of the coarsest scale.")
+            raise UserError(
+                f"pool_heads {heads} does not divide the {channels} channels of the coarsest scale."
+            )
         self.heads = heads
         self.queries = nn.Parameter(TOKEN_STD * torch.randn(modalities, channels))
         self.norm = nn.LayerNorm(channels)
         self.query = nn.Linear(channels, channels, bias=False)
         self.key_value = nn.Linear(channels, 2 * channels, bias=False)
         self.out = nn.Linear(channels, channels, bias=False)
-        self.mlp = nn.Sequential(nn.Linear(channels, channels), nn.GELU(), nn.Linear(channels, channels))
+        self.mlp = nn.Sequential(
+            nn.Linear(channels, channels), nn.GELU(), nn.Linear(channels, channels)
+        )
         for weight in (self.query.weight, *self.key_value.weight.chunk(2), self.out.weight):
             nn.init.xavier_uniform_(weight)
 
@@ -45,12 +49,16 @@ class AttentionPool(nn.Module):
         keys, values = self.key_value(self.norm(tokens)).chunk(2, dim=-1)
         # the whole parameter takes part whatever is picked, so every process of a distributed run has its gradient
         queries = self.query(self.queries[modalities]).expand(len(tokens), -1, -1)
-        parts = [part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in (queries, keys, values)]
+        parts = [
+            part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in (queries, keys, values)
+        ]
         pooled = self.out(F.scaled_dot_product_attention(*parts).transpose(1, 2).flatten(2))
         return pooled + self.mlp(pooled)
 
 
-def distillation(fused: Tensor, targets: Tensor, student: float = 0.1, teacher: float = 0.04) -> Tensor:
+def distillation(
+    fused: Tensor, targets: Tensor, student: float = 0.1, teacher: float = 0.04
+) -> Tensor:
     """Cross-entropy between feature distributions: -<softmax(g / teacher), log softmax(h / student)>, g detached.
 
     Args:
@@ -78,7 +86,9 @@ def info_nce(fused: Tensor, targets: Tensor, present: Tensor, temperature: float
     Returns:
         B x n; what samples without the modality hold is finite and means nothing.
     """
-    h, g = (F.normalize(at_least_float32(part), dim=-1).transpose(0, 1) for part in (fused, targets))
+    h, g = (
+        F.normalize(at_least_float32(part), dim=-1).transpose(0, 1) for part in (fused, targets)
+    )
     similarities = h @ g.transpose(1, 2) / temperature
     own = torch.eye(len(fused), dtype=torch.bool, device=fused.device)
     # the diagonal stays, so that no row is empty

@@ -49,11 +49,18 @@ def head_count(channels: int, wanted: int) -> int:
 
 def sine_cosine(channels: int, height: int, width: int, like: Tensor) -> Tensor:
     """Fixed 2-D positions, 1 x C x h x w: sine and cosine of row and column, wavelengths 2 pi to 10000 * 2 pi."""
-    frequencies = 10_000.0 ** -torch.linspace(0, 1, channels // 4 + 1, device=like.device, dtype=like.dtype)[:-1]
-    rows, columns = (
-        torch.arange(n, device=like.device, dtype=like.dtype)[None] * frequencies[:, None] for n in (height, width)
+    frequencies = (
+        10_000.0
+        ** -torch.linspace(0, 1, channels // 4 + 1, device=like.device, dtype=like.dtype)[:-1]
     )
-    rows, columns = rows[:, :, None].expand(-1, -1, width), columns[:, None, :].expand(-1, height, -1)
+    rows, columns = (
+        torch.arange(n, device=like.device, dtype=like.dtype)[None] * frequencies[:, None]
+        for n in (height, width)
+    )
+    rows, columns = (
+        rows[:, :, None].expand(-1, -1, width),
+        columns[:, None, :].expand(-1, height, -1),
+    )
     return torch.cat([rows.sin(), rows.cos(), columns.sin(), columns.cos()])[None]
 
 
@@ -108,13 +115,16 @@ class ModalityAttention(TokenAttention):
         logits = [self.logits(start.query, stream.key) for stream in streams]
         if present is not None:
             pairs = zip(logits, present, strict=True)
-            logits = [logit.masked_fill(~there[:, None, None], float("-inf")) for logit, there in pairs]
+            logits = [
+                logit.masked_fill(~there[:, None, None], float("-inf")) for logit, there in pairs
+            ]
         values = [stream.value for stream in streams]
         if start.logit is not None and start.value is not None:
             logits, values = [*logits, start.logit.expand_as(logits[0])], [*values, start.value]
         weights = torch.stack(logits).softmax(0)
         mixed = sum(
-            w.unsqueeze(3).to(v.dtype) * v.unflatten(2, (self.heads, -1)) for w, v in zip(weights, values, strict=True)
+            w.unsqueeze(3).to(v.dtype) * v.unflatten(2, (self.heads, -1))
+            for w, v in zip(weights, values, strict=True)
         )
         return self.out(mixed.flatten(2))
 
@@ -122,7 +132,9 @@ class ModalityAttention(TokenAttention):
 class StreamAttention(TokenAttention):
     """The fusion rows of the masked self-attention: they see every stream and the fusion stream itself (2.2 b)."""
 
-    def forward(self, tokens: Tensor, pooled: Tensor, streams: Sequence[Stream], present: Tensor | None) -> Tensor:
+    def forward(
+        self, tokens: Tensor, pooled: Tensor, streams: Sequence[Stream], present: Tensor | None
+    ) -> Tensor:
         """The update of x, B x P x C; `pooled` = pool(x), B x Q x C."""
         own_key, own_value = (self.split(part) for part in self.keys_values(pooled))
         keys = torch.cat([*(stream.pooled_key for stream in streams), own_key], 2)
@@ -181,12 +193,16 @@ class FusionLayer(nn.Module):
     ) -> None:
         super().__init__()
         if channels % 4:
-            raise UserError(f"Sine-cosine positions need a width that is a multiple of 4; the encoder has {channels}.")
+            raise UserError(
+                f"Sine-cosine positions need a width that is a multiple of 4; the encoder has {channels}."
+            )
         if min(head_channels, token_grid, key_grid) < 1:
             raise UserError("head_channels, token_grid and key_grid must be at least 1.")
         inner = int(channels * ff_mult)
         if inner < 1:
-            raise UserError(f"ff_mult {ff_mult} leaves the feed-forward of {channels} channels without width.")
+            raise UserError(
+                f"ff_mult {ff_mult} leaves the feed-forward of {channels} channels without width."
+            )
         self.key_grid, self.own_token = key_grid, own_token
         heads = head_count(channels, head_channels)
         self.tokens = nn.Parameter(TOKEN_STD * torch.randn(1, channels, token_grid, token_grid))
@@ -220,7 +236,9 @@ class FusionLayer(nn.Module):
 
     def _start(self, height: int, width: int) -> Start:
         grid = at_least_float32(self.tokens)
-        tokens = tokens_of(upsample(grid, (height, width)) + sine_cosine(grid.shape[1], height, width, grid))
+        tokens = tokens_of(
+            upsample(grid, (height, width)) + sine_cosine(grid.shape[1], height, width, grid)
+        )
         attention = self.modality_attention
         query = attention.queries(tokens) * attention.scale
         if not self.own_token:
@@ -235,7 +253,10 @@ class FusionLayer(nn.Module):
             self._size = (height, width)
         attention = self.modality_attention
         layers = (attention.norm, attention.norm_keys, attention.query, attention.key_value)
-        sources = [self.tokens, *(parameter for layer in layers for parameter in layer.parameters())]
+        sources = [
+            self.tokens,
+            *(parameter for layer in layers for parameter in layer.parameters()),
+        ]
         return self._fold.get(sources, lambda: self._start(height, width))
 
     def fuse(self, streams: Sequence[Stream], present: Tensor | None = None) -> Tensor:

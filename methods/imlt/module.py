@@ -112,11 +112,15 @@ class IMLT(AnyModalitySegmenter):
         """Cross-entropy of a drawn subset per sample, and the contrastive term over the same subsets (dossier 4.3)."""
         mask = batch["mask"]
         if self.network.contrast == "infonce" and len(mask) < 2:
-            raise UserError("contrast: infonce compares the samples of a batch; give it a batch size of at least 4.")
+            raise UserError(
+                "contrast: infonce compares the samples of a batch; give it a batch size of at least 4."
+            )
         encoded = self.encode(batch["image"])
         present = draw_subsets(self.subsets, self.available(batch), self.subsets_per)
         logits, extras = self.network.fuse(encoded, present)
-        terms = {"seg": cross_entropy(to_image_size(logits, mask.shape[-2:]), mask, self.ignore_index)}
+        terms = {
+            "seg": cross_entropy(to_image_size(logits, mask.shape[-2:]), mask, self.ignore_index)
+        }
         if self.network.pool is not None:
             terms["con"] = self.network.contrastive(encoded, extras["features"][-1], present)
         return terms

@@ -13,7 +13,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from methods.imlt.contrastive_loss import AttentionPool, Reduce, distillation, info_nce, over_subsets
+from methods.imlt.contrastive_loss import (
+    AttentionPool,
+    Reduce,
+    distillation,
+    info_nce,
+    over_subsets,
+)
 from methods.imlt.fusion import FusionLayer, Stream, tokens_of
 from methods.parts.backbones import SharedEncoder
 from methods.parts.heads import AllMLPHead
@@ -75,8 +81,14 @@ class IMLTNetwork(AnyModalityNetwork):
         self.temperatures = (student_temperature, teacher_temperature)
         self.encoder = SharedEncoder(backbone, pretrained, pretrained_path, reduction)
         widths = self.encoder.channels
-        self.fusion = nn.ModuleList(FusionLayer(width, len(self.modalities), **fusion) for width in widths)
-        self.pool = None if contrast == "none" else AttentionPool(widths[-1], len(self.modalities), pool_heads)
+        self.fusion = nn.ModuleList(
+            FusionLayer(width, len(self.modalities), **fusion) for width in widths
+        )
+        self.pool = (
+            None
+            if contrast == "none"
+            else AttentionPool(widths[-1], len(self.modalities), pool_heads)
+        )
         self.head = AllMLPHead(widths, num_classes, head_width, head_norm, head_dropout)
 
     def undecayed(self) -> list[nn.Parameter]:
@@ -88,7 +100,10 @@ class IMLTNetwork(AnyModalityNetwork):
         """Everything that one modality alone determines: {modality: [`Stream`] * 4}."""
         pyramids = self.encoder({m: images[m] for m in self.names(images)})
         return {
-            m: [layer.project(self.modalities.index(m), f) for layer, f in zip(self.fusion, maps, strict=True)]
+            m: [
+                layer.project(self.modalities.index(m), f)
+                for layer, f in zip(self.fusion, maps, strict=True)
+            ]
             for m, maps in pyramids.items()
         }
 
@@ -107,7 +122,9 @@ class IMLTNetwork(AnyModalityNetwork):
         """
         names = self.names(encoded)
         mask = None if present is None else torch.stack([present[m] for m in names])
-        maps = [layer.fuse([encoded[m][i] for m in names], mask) for i, layer in enumerate(self.fusion)]
+        maps = [
+            layer.fuse([encoded[m][i] for m in names], mask) for i, layer in enumerate(self.fusion)
+        ]
         return self.head(maps), {"modalities": names, "features": maps}
 
     def contrastive(
@@ -132,7 +149,9 @@ class IMLTNetwork(AnyModalityNetwork):
         indices = [self.modalities.index(m) for m in names]
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.contrast == "infonce"):
             streams = [tokens_of(encoded[m][-1].features) for m in names]
-            targets = torch.cat([self.pool(s, [i]) for s, i in zip(streams, indices, strict=True)], 1)
+            targets = torch.cat(
+                [self.pool(s, [i]) for s, i in zip(streams, indices, strict=True)], 1
+            )
         pooled = self.pool(tokens_of(fused), indices)
         everywhere = torch.ones(pooled.shape[:2], dtype=torch.bool, device=pooled.device)
         mask = everywhere if present is None else torch.stack([present[m] for m in names], 1)

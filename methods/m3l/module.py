@@ -140,9 +140,14 @@ class M3L(AnyModalitySegmenter):
         ensemble, extras = self.network.fuse(self.network.encode(images, present), present)
         size = batch["mask"].shape[-2:]
         count = len(self.modalities) + 1
-        losses = [self._loss(to_image_size(stream, size), batch["mask"]) for stream in extras["streams"]]
+        losses = [
+            self._loss(to_image_size(stream, size), batch["mask"]) for stream in extras["streams"]
+        ]
         detached = to_image_size(ensemble.detach(), size)
-        return {"streams": sum(losses) / count, "ensemble": self._loss(detached, batch["mask"]) / count}
+        return {
+            "streams": sum(losses) / count,
+            "ensemble": self._loss(detached, batch["mask"]) / count,
+        }
 
     def diagnostics(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """See the base class: with fusion by stage what the head makes of a modality, at stride 4; no stream is fused

@@ -65,9 +65,13 @@ class M3LNetwork(AnyModalityNetwork):
         self.ensemble = ensemble
         self.encoder = SharedEncoder(backbone, pretrained, pretrained_path, reduction)
         self.fusion = StreamFusion(len(self.modalities), ratio)
-        self.head = AllMLPHead(self.encoder.channels, num_classes, head_width, head_norm, head_dropout)
+        self.head = AllMLPHead(
+            self.encoder.channels, num_classes, head_width, head_norm, head_dropout
+        )
 
-    def project(self, names: Sequence[str], packed: Tensor, counts: Sequence[int]) -> Sequence[Tensor]:
+    def project(
+        self, names: Sequence[str], packed: Tensor, counts: Sequence[int]
+    ) -> Sequence[Tensor]:
         """The part of the network in which the modalities do not touch each other.
 
         Args:
@@ -80,14 +84,18 @@ class M3LNetwork(AnyModalityNetwork):
         """
         raise NotImplementedError
 
-    def mixtures(self, encoded: Mapping[str, Tensor], present: Present | None) -> Iterator[tuple[Tensor, list[int]]]:
+    def mixtures(
+        self, encoded: Mapping[str, Tensor], present: Present | None
+    ) -> Iterator[tuple[Tensor, list[int]]]:
         """The fused streams before the head's ReLU, B x E x H/4 x W/4, each with the streams that it stands for.
 
         The streams are indices of configured modalities; together they cover each index once.
         """
         raise NotImplementedError
 
-    def encode(self, images: Mapping[str, Tensor], present: Present | None = None) -> dict[str, Tensor]:
+    def encode(
+        self, images: Mapping[str, Tensor], present: Present | None = None
+    ) -> dict[str, Tensor]:
         """Everything that one modality alone determines.
 
         Args:
@@ -102,7 +110,9 @@ class M3LNetwork(AnyModalityNetwork):
         rows = [to_three_channels(images[m]) for m in names]
         if present is not None:
             rows = [image[present[m]] for image, m in zip(rows, names, strict=True)]
-        parts = self.project(names, pad_to_multiple(torch.cat(rows)), [len(image) for image in rows])
+        parts = self.project(
+            names, pad_to_multiple(torch.cat(rows)), [len(image) for image in rows]
+        )
         if present is None:
             return dict(zip(names, parts, strict=True))
         entries = {}
@@ -118,7 +128,10 @@ class M3LNetwork(AnyModalityNetwork):
         if present is None:
             return [(m in encoded) / len(encoded) for m in self.modalities]
         count = torch.stack([present[m] for m in encoded]).sum(0)
-        return [(present[m] / count)[:, None, None, None] if m in encoded else 0.0 for m in self.modalities]
+        return [
+            (present[m] / count)[:, None, None, None] if m in encoded else 0.0
+            for m in self.modalities
+        ]
 
     def streams(self, encoded: Mapping[str, Tensor], present: Present | None = None) -> Tensor:
         """The prediction P_m of every configured modality's stream: logits M x B x K x H/4 x W/4.
@@ -126,11 +139,19 @@ class M3LNetwork(AnyModalityNetwork):
         One call of the head for all: with batch statistics they are joint.
         """
         batch = len(next(iter(encoded.values())))
-        mixed = {i: feature for feature, members in self.mixtures(encoded, present) for i in members}
-        packed = torch.cat([mixed[i].expand(batch, -1, -1, -1) for i in range(len(self.modalities))])
-        return self.head.classify(self.head.activate(packed)).unflatten(0, (len(self.modalities), batch))
+        mixed = {
+            i: feature for feature, members in self.mixtures(encoded, present) for i in members
+        }
+        packed = torch.cat(
+            [mixed[i].expand(batch, -1, -1, -1) for i in range(len(self.modalities))]
+        )
+        return self.head.classify(self.head.activate(packed)).unflatten(
+            0, (len(self.modalities), batch)
+        )
 
-    def fuse(self, encoded: Mapping[str, Tensor], present: Present | None = None) -> tuple[Tensor, dict[str, Any]]:
+    def fuse(
+        self, encoded: Mapping[str, Tensor], present: Present | None = None
+    ) -> tuple[Tensor, dict[str, Any]]:
         """Logits of a subset: the mean of the streams' predictions.
 
         The classifier is affine, so in eval it is applied once, to the mean of the activated streams.
@@ -146,7 +167,9 @@ class M3LNetwork(AnyModalityNetwork):
         shares = self._shares(encoded, present)
         if self.training:
             streams = self.streams(encoded, present)
-            return sum(share * stream for share, stream in zip(shares, streams, strict=True)), {"streams": streams}
+            return sum(share * stream for share, stream in zip(shares, streams, strict=True)), {
+                "streams": streams
+            }
         features: Tensor | None = None
         for mixed, members in self.mixtures(encoded, present):
             share = sum(shares[i] for i in members)
@@ -172,10 +195,14 @@ class StageM3L(M3LNetwork):
     def __init__(self, modalities: Sequence[str], num_classes: int, **options: Any) -> None:
         super().__init__(modalities, num_classes, **options)
         widths = self.encoder.channels
-        self.norms = nn.ModuleDict({m: nn.ModuleList(ChannelNorm(width) for width in widths) for m in modalities})
+        self.norms = nn.ModuleDict(
+            {m: nn.ModuleList(ChannelNorm(width) for width in widths) for m in modalities}
+        )
         self.tokens = nn.ParameterList(nn.Parameter(torch.randn(width)) for width in widths)
 
-    def project(self, names: Sequence[str], packed: Tensor, counts: Sequence[int]) -> Sequence[Tensor]:
+    def project(
+        self, names: Sequence[str], packed: Tensor, counts: Sequence[int]
+    ) -> Sequence[Tensor]:
         """Encoder, the modality's own norms, and the affine part of the head."""
         maps = self.encoder({"packed": packed})["packed"]
         for i, feature in enumerate(maps):
@@ -183,12 +210,17 @@ class StageM3L(M3LNetwork):
             maps[i] = torch.cat([self.norms[m][i](part) for m, part in parts])
         return self.head.mix(maps).split(list(counts))
 
-    def mixtures(self, encoded: Mapping[str, Tensor], present: Present | None) -> Iterator[tuple[Tensor, list[int]]]:
+    def mixtures(
+        self, encoded: Mapping[str, Tensor], present: Present | None
+    ) -> Iterator[tuple[Tensor, list[int]]]:
         """Fusion of the entries; all absent modalities are one and the same stream of tokens."""
         token = self.head.mix([value[None, :, None, None] for value in self.tokens])
         entries = dict(encoded)
         if present is not None:
-            entries = {m: torch.where(present[m][:, None, None, None], entry, token) for m, entry in encoded.items()}
+            entries = {
+                m: torch.where(present[m][:, None, None, None], entry, token)
+                for m, entry in encoded.items()
+            }
         absent = [i for i, m in enumerate(self.modalities) if m not in entries]
         own, other = self.fusion.weights
         common = other * (sum(entries.values()) + len(absent) * token)
@@ -211,12 +243,16 @@ class BlockM3L(M3LNetwork):
         interleave(self.encoder.pyramid, self.fusion)
         self.token = nn.Parameter(torch.randn(token_width(self.encoder.pyramid)))
 
-    def project(self, names: Sequence[str], packed: Tensor, counts: Sequence[int]) -> Sequence[Tensor]:
+    def project(
+        self, names: Sequence[str], packed: Tensor, counts: Sequence[int]
+    ) -> Sequence[Tensor]:
         """The first embedding: counts[i] x C x H/4 x W/4 per modality."""
         indices = [self.modalities.index(m) for m in names]
         return embed(self.encoder.pyramid, packed, indices, list(counts))
 
-    def mixtures(self, encoded: Mapping[str, Tensor], present: Present | None) -> Iterator[tuple[Tensor, list[int]]]:
+    def mixtures(
+        self, encoded: Mapping[str, Tensor], present: Present | None
+    ) -> Iterator[tuple[Tensor, list[int]]]:
         """Encoder stages with fusion, M streams packed along the batch, and the affine part of the head."""
         first = next(iter(encoded.values()))
         token = self.token[:, None, None].to(first.dtype)
@@ -230,6 +266,8 @@ class BlockM3L(M3LNetwork):
                 tokens.append(torch.where(present[m][:, None, None, None], encoded[m], token))
         maps = stages(self.encoder.pyramid, torch.cat(tokens))
         if self.encoder.reduction is not None:
-            maps = [layer(feature) for layer, feature in zip(self.encoder.reduction, maps, strict=True)]
+            maps = [
+                layer(feature) for layer, feature in zip(self.encoder.reduction, maps, strict=True)
+            ]
         for i, mixed in enumerate(self.head.mix(maps).chunk(len(self.modalities))):
             yield mixed, [i]

@@ -59,7 +59,12 @@ class StreamNorm(nn.Module):
 
     def forward(self, packed: Tensor) -> Tensor:
         """(M B) x ... x C, each stream by its own copy."""
-        return torch.cat([copy(part) for copy, part in zip(self.copies, packed.chunk(len(self.copies)), strict=True)])
+        return torch.cat(
+            [
+                copy(part)
+                for copy, part in zip(self.copies, packed.chunk(len(self.copies)), strict=True)
+            ]
+        )
 
 
 class FusedAttention(nn.Module):
@@ -104,7 +109,9 @@ def interleave(pyramid: nn.Module, fusion: StreamFusion) -> None:
         for parent, name, norm in owners:
             setattr(parent, name, StreamNorm(norm, fusion.count))
     if not fused:
-        raise UserError("M3L's fusion in every block is defined for PVT-v2 and ResNet backbones; use fusion: stage.")
+        raise UserError(
+            "M3L's fusion in every block is defined for PVT-v2 and ResNet backbones; use fusion: stage."
+        )
 
 
 def token_width(pyramid: nn.ModuleDict) -> int:
@@ -114,7 +121,9 @@ def token_width(pyramid: nn.ModuleDict) -> int:
     return pyramid["bn1"].num_features
 
 
-def embed(pyramid: nn.ModuleDict, packed: Tensor, indices: Sequence[int], counts: Sequence[int]) -> list[Tensor]:
+def embed(
+    pyramid: nn.ModuleDict, packed: Tensor, indices: Sequence[int], counts: Sequence[int]
+) -> list[Tensor]:
     """The first embedding of a rebuilt pyramid: PVT's patch embedding with its norm, ResNet's stem with its pooling.
 
     Args:

@@ -35,14 +35,18 @@ class NeighbourhoodGate(nn.Module):
     def __init__(self, channels: int, kernel: int = 7, pools: Sequence[int] = (3, 7, 11)) -> None:
         super().__init__()
         if any(side < 1 or side % 2 == 0 for side in (kernel, *pools)):
-            raise UserError(f"Kernel and pools of MAM must be odd and positive; got {kernel} and {list(pools)}.")
+            raise UserError(
+                f"Kernel and pools of MAM must be odd and positive; got {kernel} and {list(pools)}."
+            )
         self.pools = tuple(pools)
         self.depthwise = nn.Conv2d(channels, channels, kernel, padding=kernel // 2, groups=channels)
         self.pointwise = nn.Conv2d(channels, channels, 1)
 
     def averages(self, maps: Tensor) -> list[Tensor]:
         """The stride-1 averages of B x C x H x W over each pool, at the same size."""
-        return [F.avg_pool2d(maps, side, 1, side // 2, count_include_pad=False) for side in self.pools]
+        return [
+            F.avg_pool2d(maps, side, 1, side // 2, count_include_pad=False) for side in self.pools
+        ]
 
     def forward(self, maps: Tensor) -> Tensor:
         """f_m -> gated f_m."""
@@ -124,7 +128,9 @@ class Aggregation(nn.Module):
         self.gate = NeighbourhoodGate(channels, kernel, pools)
         self.phi = nn.ModuleDict({m: phi() for m in modalities})
         # trained through ASM only; one modality has nothing to select
-        self.salient = nn.ModuleDict({part: phi() for part in ("top", "last")} if len(modalities) > 1 else {})
+        self.salient = nn.ModuleDict(
+            {part: phi() for part in ("top", "last")} if len(modalities) > 1 else {}
+        )
 
 
 def mean_of_present(maps: Sequence[Tensor], present: Tensor | None) -> Tensor:

@@ -52,7 +52,9 @@ def correlations(maps: Tensor, salient: Tensor) -> Tensor:
 
     The paper takes logarithms of the correlations themselves, which can be negative; the softmax is our completion.
     """
-    cosines = F.cosine_similarity(at_least_float32(maps).flatten(3), at_least_float32(salient).flatten(2)[None], dim=3)
+    cosines = F.cosine_similarity(
+        at_least_float32(maps).flatten(3), at_least_float32(salient).flatten(2)[None], dim=3
+    )
     return cosines.log_softmax(2)
 
 
@@ -75,5 +77,8 @@ def map_consistency(maps: Tensor, rest: Tensor) -> Tensor:
 def rest_to_salient(maps: Tensor, salient: Tensor, rest: Tensor) -> Tensor:
     """Where a sample has one rest modality: the divergence between its map and the detached salient map, in pixels."""
     target = at_least_float32(salient.detach()).log_softmax(1)
-    values = [divergence(one, target, 1).flatten(1).mean(1) for one in at_least_float32(maps).log_softmax(2)]
+    values = [
+        divergence(one, target, 1).flatten(1).mean(1)
+        for one in at_least_float32(maps).log_softmax(2)
+    ]
     return _mean_where(torch.stack(values), rest & (rest.sum(0) == 1))

@@ -10,7 +10,12 @@ from torch import Tensor
 
 from methods.base import AnyModalitySegmenter, named_maps
 from methods.magic.aggregation import mean_of_present
-from methods.magic.losses import correlation_consistency, filtered_targets, map_consistency, rest_to_salient
+from methods.magic.losses import (
+    correlation_consistency,
+    filtered_targets,
+    map_consistency,
+    rest_to_salient,
+)
 from methods.magic.network import Branches, MAGICNetwork
 from methods.parts.losses import cross_entropy
 from methods.parts.modality_dropout import SubsetRule, draw_subsets
@@ -49,7 +54,11 @@ class MAGIC(AnyModalitySegmenter):
         head_dropout: Dropout2d in the head.
     """
 
-    default_loss_weights: ClassVar[dict[str, float]] = {"main": 1.0, "selection": 1.0, "consistency": 1.0}
+    default_loss_weights: ClassVar[dict[str, float]] = {
+        "main": 1.0,
+        "selection": 1.0,
+        "consistency": 1.0,
+    }
 
     def __init__(
         self,
@@ -80,7 +89,9 @@ class MAGIC(AnyModalitySegmenter):
         if consistency not in ("correlation", "maps"):
             raise UserError(f"consistency {consistency!r} is neither correlation nor maps.")
         if level == "features" and (consistency == "maps" or rest_to_sa):
-            raise UserError("Features are no class distributions: consistency: maps and rest_to_sa need level: logits.")
+            raise UserError(
+                "Features are no class distributions: consistency: maps and rest_to_sa need level: logits."
+            )
         self.consistency, self.rest_to_sa = consistency, rest_to_sa
         self.subsets, self.subsets_per = subsets, subsets_per
         self.network = MAGICNetwork(
@@ -117,7 +128,9 @@ class MAGIC(AnyModalitySegmenter):
     def diagnostics(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """See the base class: the votes, at stride 4 (of features, what the head makes of them), and their mean."""
         encoded = self.encode(batch["image"])
-        single = {m: one.votes if one.linear is None else [one.linear] for m, one in encoded.items()}
+        single = {
+            m: one.votes if one.linear is None else [one.linear] for m, one in encoded.items()
+        }
         fused = [mean_of_present(maps, None) for maps in zip(*single.values(), strict=True)]
         return named_maps(fused, single)
 
@@ -128,7 +141,13 @@ class MAGIC(AnyModalitySegmenter):
             value = map_consistency(step.maps[0], rest)
         elif len(rest) > 3:
             scales = zip(step.maps, step.salient, strict=True)
-            value = torch.stack([correlation_consistency(maps, salient, rest) for maps, salient in scales]).mean()
+            value = torch.stack(
+                [correlation_consistency(maps, salient, rest) for maps, salient in scales]
+            ).mean()
         else:
             value = step.main.new_zeros((), dtype=torch.float32)
-        return value + rest_to_salient(step.maps[0], step.salient[0], rest) if self.rest_to_sa else value
+        return (
+            value + rest_to_salient(step.maps[0], step.salient[0], rest)
+            if self.rest_to_sa
+            else value
+        )

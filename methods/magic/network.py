@@ -27,15 +27,21 @@ class Encoded(NamedTuple):
     """All of one modality; one map (B x K x H/4 x W/4) at level logits, four (B x C_i x H_i x W_i) at features."""
 
     maps: list[Tensor]  # gated f_m, read by ASM; empty in eval mode
-    votes: list[Tensor]  # phi_m(f_m), whose mean over modalities is f_se; empty where `linear` takes their place
-    linear: Tensor | None  # B x E x H/4 x W/4: the head's affine part of the votes (features, eval mode)
+    votes: list[
+        Tensor
+    ]  # phi_m(f_m), whose mean over modalities is f_se; empty where `linear` takes their place
+    linear: (
+        Tensor | None
+    )  # B x E x H/4 x W/4: the head's affine part of the votes (features, eval mode)
 
 
 class Branches(NamedTuple):
     """A training step."""
 
     main: Tensor  # logits of f_se, B x K x H x W
-    selected: Tensor | None  # logits of f_sa; None, as the rest below, when only one modality is given
+    selected: (
+        Tensor | None
+    )  # logits of f_sa; None, as the rest below, when only one modality is given
     modalities: list[str]  # the order of the axes of length M
     maps: list[Tensor]  # per scale the gated f_m, M x B x C x H_i x W_i
     fused: list[Tensor]  # per scale f_se
@@ -85,7 +91,9 @@ class MAGICNetwork(AnyModalityNetwork):
             raise UserError(f"level {level!r} is none of {', '.join(get_args(Level))}.")
         self.on_logits = level == "logits"
         self.encoder = SharedEncoder(backbone, pretrained, pretrained_path, reduction)
-        self.head = AllMLPHead(self.encoder.channels, num_classes, head_width, head_norm, head_dropout)
+        self.head = AllMLPHead(
+            self.encoder.channels, num_classes, head_width, head_norm, head_dropout
+        )
         kind = "scalar" if self.on_logits else "mixing"
         self.mam = nn.ModuleList(
             Aggregation(width, self.modalities, kind, mam_kernel, mam_pools, phi_hidden, phi_init)
@@ -101,7 +109,10 @@ class MAGICNetwork(AnyModalityNetwork):
         if not self.training:
             return {m: [self.head(maps)] for m, maps in pyramids.items()}
         packed = [torch.cat(maps) for maps in zip(*pyramids.values(), strict=True)]
-        return {m: [part] for m, part in zip(pyramids, self.head(packed).chunk(len(pyramids)), strict=True)}
+        return {
+            m: [part]
+            for m, part in zip(pyramids, self.head(packed).chunk(len(pyramids)), strict=True)
+        }
 
     def _encode(self, images: Mapping[str, Tensor]) -> dict[str, Encoded]:
         """`encode` with every map kept."""
@@ -124,7 +135,9 @@ class MAGICNetwork(AnyModalityNetwork):
     def _presence(self, names: Sequence[str], present: Present | None) -> Tensor | None:
         return None if present is None else torch.stack([present[m] for m in names])
 
-    def fuse(self, encoded: Mapping[str, Encoded], present: Present | None = None) -> tuple[Tensor, dict[str, Any]]:
+    def fuse(
+        self, encoded: Mapping[str, Encoded], present: Present | None = None
+    ) -> tuple[Tensor, dict[str, Any]]:
         """Logits of a subset: the mean of its votes, through the head where they are features.
 
         Args:
@@ -140,10 +153,18 @@ class MAGICNetwork(AnyModalityNetwork):
         if entries[0].linear is not None:
             total = mean_of_present([one.linear for one in entries], mask)
             return self.head.classify(self.head.activate(total)), {"modalities": names, "fused": []}
-        fused = [mean_of_present(votes, mask) for votes in zip(*(one.votes for one in entries), strict=True)]
-        return fused[0] if self.on_logits else self.head(fused), {"modalities": names, "fused": fused}
+        fused = [
+            mean_of_present(votes, mask)
+            for votes in zip(*(one.votes for one in entries), strict=True)
+        ]
+        return fused[0] if self.on_logits else self.head(fused), {
+            "modalities": names,
+            "fused": fused,
+        }
 
-    def forward_train(self, images: Mapping[str, Tensor], present: Present | None = None) -> Branches:
+    def forward_train(
+        self, images: Mapping[str, Tensor], present: Present | None = None
+    ) -> Branches:
         """The main branch and the selection branch of a training step; for `present` see `fuse`."""
         size = next(iter(images.values())).shape[-2:]
         encoded = self._encode(images)
@@ -152,15 +173,29 @@ class MAGICNetwork(AnyModalityNetwork):
             logits, extras = self.fuse(encoded, present)
             return Branches(to_image_size(logits, size), None, names, [], extras["fused"], [], None)
         mask, entries = self._presence(names, present), [encoded[m] for m in names]
-        fused = [mean_of_present(votes, mask) for votes in zip(*(one.votes for one in entries), strict=True)]
+        fused = [
+            mean_of_present(votes, mask)
+            for votes in zip(*(one.votes for one in entries), strict=True)
+        ]
         maps = [torch.stack(scale) for scale in zip(*(one.maps for one in entries), strict=True)]
         chosen = select(similarities(fused, maps), mask)
         salient = [
-            scale.salient["top"](pick(given, chosen.top)) + scale.salient["last"](pick(given, chosen.last))
+            scale.salient["top"](pick(given, chosen.top))
+            + scale.salient["last"](pick(given, chosen.last))
             for scale, given in zip(self.mam, maps, strict=True)
         ]
         if self.on_logits:
             main, selected = fused[0], salient[0]
         else:
-            main, selected = self.head([torch.cat(pair) for pair in zip(fused, salient, strict=True)]).chunk(2)
-        return Branches(to_image_size(main, size), to_image_size(selected, size), names, maps, fused, salient, chosen)
+            main, selected = self.head(
+                [torch.cat(pair) for pair in zip(fused, salient, strict=True)]
+            ).chunk(2)
+        return Branches(
+            to_image_size(main, size),
+            to_image_size(selected, size),
+            names,
+            maps,
+            fused,
+            salient,
+            chosen,
+        )

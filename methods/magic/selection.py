@@ -31,7 +31,9 @@ def similarities(fused: Sequence[Tensor], maps: Sequence[Tensor]) -> Tensor:
     with no_autocast(fused[0].device):
         pairs = zip(fused, maps, strict=True)
         scores = [
-            F.cosine_similarity(at_least_float32(one).flatten(2), at_least_float32(se).flatten(1)[None], dim=2)
+            F.cosine_similarity(
+                at_least_float32(one).flatten(2), at_least_float32(se).flatten(1)[None], dim=2
+            )
             for se, one in pairs
         ]
         return torch.stack(scores).mean(0).clamp(-1.0, 1.0)

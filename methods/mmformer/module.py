@@ -51,7 +51,11 @@ class MMFormer(AnyModalitySegmenter):
         UserError: an option that does not exist.
     """
 
-    default_loss_weights: ClassVar[dict[str, float]] = {"fused": 1.0, "scales": 1.0, "unimodal": 1.0}
+    default_loss_weights: ClassVar[dict[str, float]] = {
+        "fused": 1.0,
+        "scales": 1.0,
+        "unimodal": 1.0,
+    }
 
     def __init__(
         self,
@@ -101,12 +105,16 @@ class MMFormer(AnyModalitySegmenter):
         padded = (logits.shape[-2], logits.shape[-1])
 
         def loss(output: Tensor, labels: Tensor) -> Tensor:
-            return segmentation_loss(class_probabilities(output, padded, mask.shape[-2:]), labels, self.ignore_index)
+            return segmentation_loss(
+                class_probabilities(output, padded, mask.shape[-2:]), labels, self.ignore_index
+            )
 
         unimodal = []
         for m, output in self.network.unimodal(encoded).items():
             # a sample that really lacks the modality has no image to learn from
-            unimodal.append(loss(output, torch.where(available[m][:, None, None], mask, self.ignore_index)))
+            unimodal.append(
+                loss(output, torch.where(available[m][:, None, None], mask, self.ignore_index))
+            )
         scales = [loss(output, mask) for output in extras["scales"]]
         return {"fused": loss(logits, mask), "scales": sum(scales), "unimodal": sum(unimodal)}
 
@@ -121,11 +129,19 @@ class MMFormer(AnyModalitySegmenter):
         recipe = self.recipe
         total, per_epoch = self.schedule_length()
         optimizer = Adam(
-            self.parameters(), recipe.lr, recipe.betas, recipe.eps, weight_decay=recipe.weight_decay, amsgrad=True
+            self.parameters(),
+            recipe.lr,
+            recipe.betas,
+            recipe.eps,
+            weight_decay=recipe.weight_decay,
+            amsgrad=True,
         )
         warmup = warmup_steps(recipe, total, per_epoch)
 
         def factor(step: int) -> float:
             return warmup_poly(step, total, warmup, recipe.warmup_start, recipe.poly_power)
 
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}}
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": LambdaLR(optimizer, factor), "interval": "step"},
+        }

@@ -14,9 +14,22 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from methods.parts.conv_unet import WIDTHS, FusedDecoder, NormKind, PyramidEncoder, UnimodalDecoder, pad_to
+from methods.parts.conv_unet import (
+    WIDTHS,
+    FusedDecoder,
+    NormKind,
+    PyramidEncoder,
+    UnimodalDecoder,
+    pad_to,
+)
 from methods.parts.network import AnyModalityNetwork
-from methods.parts.tokens import TokenBlock, modality_major_map, resized_table, sequential_map, tokens_of
+from methods.parts.tokens import (
+    TokenBlock,
+    modality_major_map,
+    resized_table,
+    sequential_map,
+    tokens_of,
+)
 from usererror import UserError
 
 Layout = Literal["modality_major", "sequential"]
@@ -87,9 +100,13 @@ class MMFormerNetwork(AnyModalityNetwork):
             raise UserError(f"mmFormer's width {width} is not a multiple of its {heads} heads.")
         self.norm, self.to_map = norm, _LAYOUTS[layout]
         count, last = len(self.modalities), WIDTHS[-1]
-        self.encoders = nn.ModuleDict({m: PyramidEncoder(channels, norm) for m, channels in modalities.items()})
+        self.encoders = nn.ModuleDict(
+            {m: PyramidEncoder(channels, norm) for m, channels in modalities.items()}
+        )
         self.tokenisers = nn.ModuleDict({m: nn.Conv2d(last, width, 1) for m in modalities})
-        self.tables = nn.ParameterDict({m: nn.Parameter(torch.zeros(1, grid * grid, width)) for m in modalities})
+        self.tables = nn.ParameterDict(
+            {m: nn.Parameter(torch.zeros(1, grid * grid, width)) for m in modalities}
+        )
         self.intra = nn.ModuleDict({m: TokenBlock(width, heads, mlp, dropout) for m in modalities})
         self.inter = TokenBlock(width, heads, mlp, dropout)
         self.reduction = nn.Conv2d(count * width, count * last, 1)
@@ -111,17 +128,25 @@ class MMFormerNetwork(AnyModalityNetwork):
         skips = maps[:-1]
         if self.norm == "instance":
             index = self.modalities.index(modality)
-            skips = [block.partial(index, x) for block, x in zip(self.decoder.fusion, skips, strict=False)]
+            skips = [
+                block.partial(index, x)
+                for block, x in zip(self.decoder.fusion, skips, strict=False)
+            ]
         return Encoded(modality_major_map(tokens, 1, grid), skips, maps if self.training else [])
 
     def fused(self, encoded: Mapping[str, Encoded], present: Present | None = None) -> list[Tensor]:
         """Outputs of the five fusion blocks, B x c_i x H/2^i x W/2^i; arguments as for `fuse`."""
         names = self.names(encoded)
-        skips = [self._skip(i, {m: _kept(encoded[m].skips[i], present, m) for m in names}) for i in range(4)]
+        skips = [
+            self._skip(i, {m: _kept(encoded[m].skips[i], present, m) for m in names})
+            for i in range(4)
+        ]
         correlated = self._correlate({m: _kept(encoded[m].tokens, present, m) for m in names})
         return [*skips, self.decoder.fusion[-1](self.reduction(correlated))]
 
-    def fuse(self, encoded: Mapping[str, Encoded], present: Present | None = None) -> tuple[Tensor, dict[str, Any]]:
+    def fuse(
+        self, encoded: Mapping[str, Encoded], present: Present | None = None
+    ) -> tuple[Tensor, dict[str, Any]]:
         """Logits of a subset; what is absent or masked is zero at every scale (dossier I.3).
 
         Args:
@@ -131,7 +156,9 @@ class MMFormerNetwork(AnyModalityNetwork):
         Returns:
             Logits B x K x H x W of the padded image, and extras: in training `scales`, logits at strides 16, 8, 4, 2.
         """
-        logits, scales = self.decoder.decode(self.fused(encoded, present), with_auxiliary=self.training)
+        logits, scales = self.decoder.decode(
+            self.fused(encoded, present), with_auxiliary=self.training
+        )
         return logits, {"scales": scales} if self.training else {}
 
     def _with_zeros(self, given: Mapping[str, Tensor]) -> list[Tensor]:

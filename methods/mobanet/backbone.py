@@ -53,7 +53,9 @@ def _timm_model(name: str, pretrained: bool = False, file: Path | None = None) -
 
     if name not in TINY:
         overlay = {"file": str(file)} if file else None
-        return timm.create_model(name, pretrained=pretrained, pretrained_cfg_overlay=overlay, num_classes=0)
+        return timm.create_model(
+            name, pretrained=pretrained, pretrained_cfg_overlay=overlay, num_classes=0
+        )
     model = (VisionTransformerSAM if name.startswith("samvit") else VisionTransformer)(**TINY[name])
     if pretrained:
         model.load_state_dict(timm.models.load_state_dict(str(file)))
@@ -96,7 +98,9 @@ def build_vit(name: str, pretrained: bool, pretrained_path: str | None, seed: in
         return _without_neck(_timm_model(name, True, file))
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"The weights of {name} from {file or 'the hub'} could not be loaded: {reason}") from error
+        raise UserError(
+            f"The weights of {name} from {file or 'the hub'} could not be loaded: {reason}"
+        ) from error
 
 
 def digest(model: nn.Module) -> str:
@@ -138,18 +142,30 @@ class FrozenViT(nn.Module):
         UserError: see `build_vit`.
     """
 
-    def __init__(self, name: str, pretrained: bool = False, pretrained_path: str | None = None, seed: int = 0) -> None:
+    def __init__(
+        self, name: str, pretrained: bool = False, pretrained_path: str | None = None, seed: int = 0
+    ) -> None:
         super().__init__()
         self.name, self.pretrained_path, self.seed = name, pretrained_path, seed
         model = build_vit(name, pretrained, pretrained_path, seed)
         self.sam = hasattr(model, "neck")
         blocks, pos = getattr(model, "blocks", ()), getattr(model, "pos_embed", None)
-        form = pos is not None and (pos.ndim == 4 if self.sam else pos.shape[1] == model.patch_embed.num_patches + 1)
+        form = pos is not None and (
+            pos.ndim == 4 if self.sam else pos.shape[1] == model.patch_embed.num_patches + 1
+        )
         if not form or len(blocks) % STAGES or getattr(model, "num_prefix_tokens", 1) != 1:
-            raise UserError(f"{name} is no ViT of DINOv2's or SAM's form; known to work here: {', '.join(KNOWN)}.")
-        self.patch, self.width, self.depth = int(model.patch_embed.patch_size[0]), int(model.embed_dim), len(blocks)
+            raise UserError(
+                f"{name} is no ViT of DINOv2's or SAM's form; known to work here: {', '.join(KNOWN)}."
+            )
+        self.patch, self.width, self.depth = (
+            int(model.patch_embed.patch_size[0]),
+            int(model.embed_dim),
+            len(blocks),
+        )
         self.hash = digest(model)
-        self.source: dict[str, Any] = {"pretrained": True} if pretrained else {"pretrained": False, "seed": seed}
+        self.source: dict[str, Any] = (
+            {"pretrained": True} if pretrained else {"pretrained": False, "seed": seed}
+        )
         freeze(model)
         self.model = model
 
@@ -179,13 +195,17 @@ class FrozenViT(nn.Module):
             table = table[:, 1:].unflatten(1, (side, side))
         if tuple(grid) == tuple(table.shape[1:3]):
             return table
-        resize: Callable[..., Tensor] = partial(F.interpolate, mode="bicubic", align_corners=False, antialias=False)
+        resize: Callable[..., Tensor] = partial(
+            F.interpolate, mode="bicubic", align_corners=False, antialias=False
+        )
         with no_autocast(table.device):
             rows = table.float().permute(0, 3, 1, 2)
             if self.sam:
                 return resize(rows, size=tuple(grid)).permute(0, 2, 3, 1)
             scale = tuple((length + 0.1) / side for length in grid)
-            return resize(rows, scale_factor=scale, recompute_scale_factor=False).permute(0, 2, 3, 1)
+            return resize(rows, scale_factor=scale, recompute_scale_factor=False).permute(
+                0, 2, 3, 1
+            )
 
     def embed(self, image: Tensor, convolution: nn.Module | None = None) -> Tensor:
         """Patch tokens with positions, B x h x w x C, of a B x 3 x H x W image.
@@ -198,7 +218,9 @@ class FrozenViT(nn.Module):
             ValueError: other sides, which a convolution would crop without a word.
         """
         if image.shape[-2] % self.patch or image.shape[-1] % self.patch:
-            raise ValueError(f"image of {tuple(image.shape[-2:])} is not padded to multiples of {self.patch}")
+            raise ValueError(
+                f"image of {tuple(image.shape[-2:])} is not padded to multiples of {self.patch}"
+            )
         tokens = (convolution or self.model.patch_embed.proj)(image).permute(0, 2, 3, 1)
         return tokens + self.positions((tokens.shape[1], tokens.shape[2]))
 
@@ -208,7 +230,9 @@ class FrozenViT(nn.Module):
             return None
         return (self.model.cls_token + self.model.pos_embed[:, :1]).expand(batch, -1, -1)
 
-    def stage(self, number: int, token: Tensor | None, patches: Tensor) -> tuple[Tensor | None, Tensor]:
+    def stage(
+        self, number: int, token: Tensor | None, patches: Tensor
+    ) -> tuple[Tensor | None, Tensor]:
         """Run the blocks of a stage on one stream.
 
         Args:
@@ -224,7 +248,9 @@ class FrozenViT(nn.Module):
         tokens = patches if token is None else torch.cat([token, patches.flatten(1, 2)], 1)
         for block in self.model.blocks[first : self.taps[number] + 1]:
             tokens = block(tokens)
-        return (None, tokens) if token is None else (tokens[:, :1], tokens[:, 1:].unflatten(1, grid))
+        return (
+            (None, tokens) if token is None else (tokens[:, :1], tokens[:, 1:].unflatten(1, grid))
+        )
 
     def tap(self, patches: Tensor) -> Tensor:
         """A stage's feature: the final LayerNorm, the same one after every stage; SAM has none."""
@@ -245,12 +271,16 @@ class FrozenViT(nn.Module):
         """
         note = json.loads(bytes(state.tolist()))
         if note["backbone"] != self.name:
-            raise UserError(f"The checkpoint was trained on the frozen backbone {note['backbone']}, not {self.name}.")
+            raise UserError(
+                f"The checkpoint was trained on the frozen backbone {note['backbone']}, not {self.name}."
+            )
         if note["pretrained"] and not self.source["pretrained"]:
             self._fetch()
         if note["sha256"] == self.hash:
             return
-        then = "pretrained weights" if note["pretrained"] else f"random weights of seed {note['seed']}"
+        then = (
+            "pretrained weights" if note["pretrained"] else f"random weights of seed {note['seed']}"
+        )
         now = "pretrained" if self.source["pretrained"] else f"random, of seed {self.seed}"
         raise UserError(
             f"The frozen weights of {self.name} are not those the checkpoint was trained on: {then} with hash "

@@ -16,7 +16,9 @@ POOLS = (1, 2, 3, 6)
 
 def conv_norm(c_in: int, c_out: int, kernel: int) -> nn.Sequential:
     """Convolution without bias and BatchNorm."""
-    return nn.Sequential(nn.Conv2d(c_in, c_out, kernel, padding=kernel // 2, bias=False), nn.BatchNorm2d(c_out))
+    return nn.Sequential(
+        nn.Conv2d(c_in, c_out, kernel, padding=kernel // 2, bias=False), nn.BatchNorm2d(c_out)
+    )
 
 
 def conv_block(c_in: int, c_out: int, kernel: int) -> nn.Sequential:

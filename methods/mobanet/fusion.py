@@ -27,7 +27,11 @@ class Adapter(nn.Module):
     def __init__(self, width: int, dropout: float = 0.1) -> None:
         super().__init__()
         inner = int(width * ADAPTER_RATIO)
-        self.down, self.prompt, self.up = nn.Linear(width, inner), nn.Linear(width, inner), nn.Linear(inner, width)
+        self.down, self.prompt, self.up = (
+            nn.Linear(width, inner),
+            nn.Linear(width, inner),
+            nn.Linear(inner, width),
+        )
         self.dropout = nn.Dropout(dropout)
         nn.init.kaiming_uniform_(self.down.weight, a=sqrt(5))
         for zero in (self.down.bias, self.up.weight, self.up.bias):
@@ -63,7 +67,9 @@ class CPIA(nn.Module):
         """P_m = S + gamma_m S + beta_m, B x h x w x C for each stream of that shape."""
         reduced = [layer(tokens) for layer, tokens in zip(self.down, streams, strict=True)]
         base = self.up(self.mix(torch.cat(reduced, -1)))
-        return [base + gamma * base + beta for gamma, beta in zip(self.gamma, self.beta, strict=True)]
+        return [
+            base + gamma * base + beta for gamma, beta in zip(self.gamma, self.beta, strict=True)
+        ]
 
     def forward(self, streams: Sequence[Tensor]) -> list[Tensor]:
         """Patch tokens of all streams, B x h x w x C each -> the same with their prompts."""
@@ -90,7 +96,9 @@ class DGFM(nn.Module):
         super().__init__()
         inner = max(LEAST_GATE, int(width * GATE_RATIO))
         self.pairs = list(combinations(range(streams), 2))
-        self.reductions = nn.ModuleList(nn.Conv2d(width, inner, 1, bias=False) for _ in range(streams))
+        self.reductions = nn.ModuleList(
+            nn.Conv2d(width, inner, 1, bias=False) for _ in range(streams)
+        )
         self.gate_in = nn.Conv2d((streams + len(self.pairs)) * inner, inner, 1, bias=False)
         self.gate_norm = nn.GroupNorm(1, inner)
         self.gate_out = nn.Conv2d(inner, (streams - 1) * width, 1)
@@ -99,12 +107,19 @@ class DGFM(nn.Module):
 
     def gates(self, streams: Sequence[Tensor]) -> Tensor:
         """Shares of the streams, B x M x C x h x w, which sum to one over M."""
-        reduced = [layer(features) for layer, features in zip(self.reductions, streams, strict=True)]
+        reduced = [
+            layer(features) for layer, features in zip(self.reductions, streams, strict=True)
+        ]
         differences = [(reduced[i] - reduced[j]).abs() for i, j in self.pairs]
         mixed = self.gate_norm(self.gate_in(torch.cat([*reduced, *differences], 1)))
         logits = self.gate_out(nn.functional.gelu(mixed)).unflatten(1, (len(streams) - 1, -1))
-        return torch.cat([logits, torch.zeros_like(streams[0], dtype=logits.dtype)[:, None]], 1).softmax(1)
+        return torch.cat(
+            [logits, torch.zeros_like(streams[0], dtype=logits.dtype)[:, None]], 1
+        ).softmax(1)
 
     def forward(self, streams: Sequence[Tensor]) -> Tensor:
         """Maps B x C x h x w of all streams -> B x C x h x w."""
-        return sum(gate * features for gate, features in zip(self.gates(streams).unbind(1), streams, strict=True))
+        return sum(
+            gate * features
+            for gate, features in zip(self.gates(streams).unbind(1), streams, strict=True)
+        )

@@ -33,7 +33,11 @@ def choose(batch: int, streams: int, ratio: float, released: bool, device: torch
             order of the streams decides, so that in the long run all are masked alike.
         device: of the result.
     """
-    numbers = [stream for stream, count in enumerate(masked_counts(batch, streams, ratio)) for _ in range(count)]
+    numbers = [
+        stream
+        for stream, count in enumerate(masked_counts(batch, streams, ratio))
+        for _ in range(count)
+    ]
     plan = torch.tensor(numbers + [-1] * (batch - len(numbers)), device=device)
     if not released:
         order = torch.rand(streams, device=device).argsort()
@@ -61,7 +65,10 @@ def rectangles(batch: int, size: tuple[int, int], device: torch.device) -> Tenso
 
 
 def mask_regions(
-    images: Mapping[str, Tensor], present: Mapping[str, Tensor], ratio: float = 0.25, released: bool = False
+    images: Mapping[str, Tensor],
+    present: Mapping[str, Tensor],
+    ratio: float = 0.25,
+    released: bool = False,
 ) -> dict[str, Tensor]:
     """Images in which some samples have zeros in a rectangle of one modality; draws from torch's global generator.
 

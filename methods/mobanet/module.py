@@ -118,8 +118,12 @@ class MoBaNet(AnyModalitySegmenter):
         """Cross-entropy of the fused logits, and of the auxiliary heads where these are wrong."""
         mask = batch["mask"]
         if len(mask) < 2:
-            raise UserError("MoBaNet's decoder has batch statistics over one pooled pixel; use batches of at least 2.")
-        images = {m: self.network.pad(batch["image"][m]) for m in self.network.names(batch["image"])}
+            raise UserError(
+                "MoBaNet's decoder has batch statistics over one pooled pixel; use batches of at least 2."
+            )
+        images = {
+            m: self.network.pad(batch["image"][m]) for m in self.network.names(batch["image"])
+        }
         present = draw_subsets(self.subsets, self.available(batch), self.subsets_per)
         if self.mcrm:
             images = mask_regions(images, present, self.mask_ratio, self.as_released)
@@ -157,7 +161,9 @@ class MoBaNet(AnyModalitySegmenter):
         kept = mask_regions(everything, available, self.mask_ratio, self.as_released)
         masked = {m: image * kept[m] for m, image in images.items()}
         logits, _ = self.network.fuse(self.network.encode(masked), available)
-        wrong = hard_pixels(to_image_size(logits, (height, width), self.network.stride), mask, self.ignore_index)
+        wrong = hard_pixels(
+            to_image_size(logits, (height, width), self.network.stride), mask, self.ignore_index
+        )
         shown |= {f"masked/{m}": 1 - left[:, 0, :height, :width] for m, left in kept.items()}
         return {**shown, "hard": (wrong != self.ignore_index).float()}
 
@@ -170,4 +176,7 @@ class MoBaNet(AnyModalitySegmenter):
         optimizer = AdamW(groups, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps)
         epochs, last = ceil(steps / per_epoch), LAST_RATE / recipe.lr
         scheduler = LambdaLR(optimizer, lambda epoch: epoch_cosine(epoch, epochs, last))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "epoch"}}
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "epoch"},
+        }

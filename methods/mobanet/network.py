@@ -65,7 +65,9 @@ class MoBaNetNetwork(AnyModalityNetwork):
         if cpia not in ("code", "paper_eq9", "none"):
             raise UserError(f"cpia {cpia!r} is none of code, paper_eq9, none.")
         count = len(modalities)
-        self.optical = next((m for m, channels in modalities.items() if channels == 3), self.modalities[0])
+        self.optical = next(
+            (m for m, channels in modalities.items() if channels == 3), self.modalities[0]
+        )
         self.backbone = FrozenViT(backbone, pretrained, pretrained_path, seed)
         self.stride, width = self.backbone.patch, self.backbone.width
         others = [m for m in self.modalities if m != self.optical]
@@ -73,14 +75,20 @@ class MoBaNetNetwork(AnyModalityNetwork):
         self._embedding_of = {m: index for index, m in enumerate(others)}
         self.cpia: nn.ModuleList | None = None
         if cpia != "none":
-            self.cpia = nn.ModuleList(CPIA(count, width, cpia == "paper_eq9") for _ in range(STAGES))
+            self.cpia = nn.ModuleList(
+                CPIA(count, width, cpia == "paper_eq9") for _ in range(STAGES)
+            )
         self.dgfm: nn.ModuleList | None = None
         if dgfm and count > 1:
             self.dgfm = nn.ModuleList(DGFM(count, width) for _ in range(STAGES))
             self.norms = nn.ModuleList(ChannelNorm(width) for _ in range(STAGES))
-        self.projections = nn.ModuleList(nn.Conv2d(width, LEVEL_WIDTH, 1, bias=False) for _ in range(STAGES))
+        self.projections = nn.ModuleList(
+            nn.Conv2d(width, LEVEL_WIDTH, 1, bias=False) for _ in range(STAGES)
+        )
         self.head = UPerHead(num_classes)
-        self.heads = nn.ModuleList(AuxiliaryHead(num_classes) for _ in self.modalities) if heads else None
+        self.heads = (
+            nn.ModuleList(AuxiliaryHead(num_classes) for _ in self.modalities) if heads else None
+        )
         self._blanks = {m: FoldCache() for m in self.modalities}
         self._blank_grid = (0, 0)
 
@@ -95,10 +103,14 @@ class MoBaNetNetwork(AnyModalityNetwork):
         With CPIA that is its patch tokens B x h x w x C only, since the streams meet before the first block. Without,
         it is the whole stream: its features B x C x h x w after each stage.
         """
-        return {m: self._alone(m, self.pad(to_three_channels(images[m]))) for m in self.names(images)}
+        return {
+            m: self._alone(m, self.pad(to_three_channels(images[m]))) for m in self.names(images)
+        }
 
     def _alone(self, modality: str, image: Tensor) -> Any:
-        embedding = None if modality == self.optical else self.embeddings[self._embedding_of[modality]]
+        embedding = (
+            None if modality == self.optical else self.embeddings[self._embedding_of[modality]]
+        )
         tokens = self.backbone.embed(image, embedding)
         return tokens if self.cpia is not None else [stage[0] for stage in self._stages([tokens])]
 
@@ -127,7 +139,9 @@ class MoBaNetNetwork(AnyModalityNetwork):
         def make() -> Any:
             return self._alone(modality, proj.weight.new_zeros(1, 3, *size))
 
-        return self._blanks[modality].get([*self.embeddings.parameters(), *self.backbone.buffers()], make)
+        return self._blanks[modality].get(
+            [*self.embeddings.parameters(), *self.backbone.buffers()], make
+        )
 
     def _present(self, encoded: Mapping[str, Any], present: Present | None) -> list[Any]:
         """Entries of all configured modalities; absent and masked ones are those of zeros."""
@@ -147,19 +161,30 @@ class MoBaNetNetwork(AnyModalityNetwork):
                 entries.append(_where(keep, encoded.get(m), blank, batch))
             else:
                 given = encoded.get(m) or [None] * STAGES
-                entries.append([_where(keep, x, y, batch) for x, y in zip(given, blank, strict=True)])
+                entries.append(
+                    [_where(keep, x, y, batch) for x, y in zip(given, blank, strict=True)]
+                )
         return entries
 
     def _per_stage(self, encoded: Mapping[str, Any], present: Present | None) -> list[list[Tensor]]:
         """After each stage the features B x C x h x w of every configured modality."""
         entries = self._present({m: encoded[m] for m in self.names(encoded)}, present)
-        return self._stages(entries) if self.cpia is not None else [list(s) for s in zip(*entries, strict=True)]
+        return (
+            self._stages(entries)
+            if self.cpia is not None
+            else [list(s) for s in zip(*entries, strict=True)]
+        )
 
     def fused(self, encoded: Mapping[str, Any]) -> list[Tensor]:
         """What leaves the gated fusion after each stage, B x C x h x w, for any non-empty subset."""
-        return [self._fused(number, streams) for number, streams in enumerate(self._per_stage(encoded, None))]
+        return [
+            self._fused(number, streams)
+            for number, streams in enumerate(self._per_stage(encoded, None))
+        ]
 
-    def fuse(self, encoded: Mapping[str, Any], present: Present | None = None) -> tuple[Tensor, dict[str, Any]]:
+    def fuse(
+        self, encoded: Mapping[str, Any], present: Present | None = None
+    ) -> tuple[Tensor, dict[str, Any]]:
         """Logits of a subset.
 
         Args:
@@ -171,11 +196,15 @@ class MoBaNetNetwork(AnyModalityNetwork):
             {modality: B x K x h x w} for every configured modality.
         """
         stages = self._per_stage(encoded, present)
-        logits = self.head([self.projections[number](self._fused(number, s)) for number, s in enumerate(stages)])
+        logits = self.head(
+            [self.projections[number](self._fused(number, s)) for number, s in enumerate(stages)]
+        )
         if self.heads is None or not self.training:
             return logits, {}
         shallow = zip(self.modalities, self.heads, stages[0], strict=True)
-        return logits, {"heads": {m: head(self.projections[0](features)) for m, head, features in shallow}}
+        return logits, {
+            "heads": {m: head(self.projections[0](features)) for m, head, features in shallow}
+        }
 
     def _fused(self, number: int, streams: Sequence[Tensor]) -> Tensor:
         if self.dgfm is None:

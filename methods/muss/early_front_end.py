@@ -48,10 +48,14 @@ def enter_at_stride_4(pyramid: nn.Module) -> int:
         for name in ("conv1", "bn1", "act1", "maxpool"):
             pyramid[name] = nn.Identity()
         return width
-    raise UserError("Early fusion knows where to enter PVT-v2 and ResNet backbones only; take fusion: concat.")
+    raise UserError(
+        "Early fusion knows where to enter PVT-v2 and ResNet backbones only; take fusion: concat."
+    )
 
 
-def blacken(images: Mapping[str, Tensor], present: Present, modalities: Mapping[str, int]) -> dict[str, Tensor]:
+def blacken(
+    images: Mapping[str, Tensor], present: Present, modalities: Mapping[str, int]
+) -> dict[str, Tensor]:
     """An image of zeros wherever a sample lacks a modality, keys that are absent included.
 
     Args:
@@ -60,7 +64,11 @@ def blacken(images: Mapping[str, Tensor], present: Present, modalities: Mapping[
         modalities: channels of every configured name.
     """
     some = next(iter(images.values()))
-    absent = {m: some.new_zeros(len(some), c, *some.shape[-2:]) for m, c in modalities.items() if m not in images}
+    absent = {
+        m: some.new_zeros(len(some), c, *some.shape[-2:])
+        for m, c in modalities.items()
+        if m not in images
+    }
     return {**{m: image * present[m][:, None, None, None] for m, image in images.items()}, **absent}
 
 
@@ -73,7 +81,13 @@ class GatedHead(AllMLPHead):
     """
 
     def __init__(
-        self, in_channels: Sequence[int], num_classes: int, width: int, norm: str, dropout: float, guidance: int
+        self,
+        in_channels: Sequence[int],
+        num_classes: int,
+        width: int,
+        norm: str,
+        dropout: float,
+        guidance: int,
     ) -> None:
         super().__init__(in_channels, num_classes, width, norm, dropout)
         half = width // 2
@@ -94,7 +108,9 @@ class GatedHead(AllMLPHead):
         size = maps[0].shape[-2:]
         quarters = self.fusion.weight.chunk(len(self.projections), dim=1)
         parts = zip(maps, self.projections, quarters, strict=True)
-        fused = sum(upsample(F.conv2d(proj(feature), quarter), size) for feature, proj, quarter in parts)
+        fused = sum(
+            upsample(F.conv2d(proj(feature), quarter), size) for feature, proj, quarter in parts
+        )
         fused = F.relu(self.norm(fused))
         narrow = self.narrow(fused)
         inner = self.inner(narrow)
@@ -146,7 +162,9 @@ class EarlyMuSSNetwork(AnyModalityNetwork):
         self.encoder = SharedEncoder(backbone, pretrained, pretrained_path, reduction)
         entry = enter_at_stride_4(self.encoder.pyramid)
         guidance = EXPERT_WIDTH if gate else 0
-        self.matching = AdaptiveMatching(len(self.modalities), EXPERT_WIDTH, entry, guidance=guidance)
+        self.matching = AdaptiveMatching(
+            len(self.modalities), EXPERT_WIDTH, entry, guidance=guidance
+        )
         head = (self.encoder.channels, num_classes, head_width, head_norm, head_dropout)
         self.head = GatedHead(*head, guidance) if gate else AllMLPHead(*head)
         self.aux = AuxHead(self.encoder.channels[AUX_SCALE], num_classes) if aux else None
@@ -164,7 +182,10 @@ class EarlyMuSSNetwork(AnyModalityNetwork):
         sources = [*self.experts.parameters(), *self.experts.buffers()]
         return self._zeros.get(
             sources,
-            lambda: {m: self.experts[m](sources[0].new_zeros(1, c, height, width)) for m, c in self.channels.items()},
+            lambda: {
+                m: self.experts[m](sources[0].new_zeros(1, c, height, width))
+                for m, c in self.channels.items()
+            },
         )
 
     def _complete(self, encoded: Mapping[str, Tensor], present: Present | None) -> Tensor:
@@ -183,7 +204,9 @@ class EarlyMuSSNetwork(AnyModalityNetwork):
                 parts.append(torch.where(present[m][:, None, None, None], encoded[m], zero))
         return torch.cat(parts, 1)
 
-    def fuse(self, encoded: Mapping[str, Tensor], present: Present | None = None) -> tuple[Tensor, dict[str, Any]]:
+    def fuse(
+        self, encoded: Mapping[str, Tensor], present: Present | None = None
+    ) -> tuple[Tensor, dict[str, Any]]:
         """Logits of a subset; arguments and results as `MuSSNetwork.fuse`, `features` are the backbone's maps."""
         fused, guidance = self.matching(self._complete(encoded, present))
         maps = self.encoder.pyramid_of(fused)
@@ -192,7 +215,9 @@ class EarlyMuSSNetwork(AnyModalityNetwork):
             extras["aux"] = self.aux(maps[AUX_SCALE])
         return self.head(maps) if guidance is None else self.head(maps, guidance), extras
 
-    def forward_train(self, images: Mapping[str, Tensor], present: Present) -> tuple[Tensor, Tensor | None]:
+    def forward_train(
+        self, images: Mapping[str, Tensor], present: Present
+    ) -> tuple[Tensor, Tensor | None]:
         """Logits and auxiliary logits (None without that head), B x K x H x W; `present` as for `fuse`."""
         given = blacken(images, present, self.channels)
         return at_image_size(self.fuse(self.encode(given)), given)

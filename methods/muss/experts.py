@@ -80,7 +80,9 @@ class ImageExpert(nn.Module):
         trained: whether p is a parameter.
     """
 
-    def __init__(self, in_channels: int, phase: float, channels: int = 32, trained: bool = False) -> None:
+    def __init__(
+        self, in_channels: int, phase: float, channels: int = 32, trained: bool = False
+    ) -> None:
         super().__init__()
         self.stem = nn.Conv2d(in_channels, channels, 3, padding=1, bias=False)
         self.norm = nn.BatchNorm2d(channels)

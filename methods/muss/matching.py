@@ -48,7 +48,12 @@ class AdaptiveMatching(nn.Module):
     offsets: Tensor
 
     def __init__(
-        self, modalities: int, width: int = 32, out_width: int = 64, dropout: float = 0.1, guidance: int = 0
+        self,
+        modalities: int,
+        width: int = 32,
+        out_width: int = 64,
+        dropout: float = 0.1,
+        guidance: int = 0,
     ) -> None:
         super().__init__()
         channels = modalities * width
@@ -65,8 +70,12 @@ class AdaptiveMatching(nn.Module):
         self.scale = nn.Parameter(torch.full((HEADS, 1, 1), log(10.0)))
         self.register_buffer("offsets", channel_offsets(channels), persistent=False)
         hidden = 16 * modalities
-        self.bias = nn.Sequential(nn.Linear(1, hidden), nn.ReLU(), nn.Linear(hidden, HEADS, bias=False))
-        self.projection = nn.Sequential(nn.Conv2d(channels, channels, 1), nn.GELU(), nn.Conv2d(channels, out_width, 1))
+        self.bias = nn.Sequential(
+            nn.Linear(1, hidden), nn.ReLU(), nn.Linear(hidden, HEADS, bias=False)
+        )
+        self.projection = nn.Sequential(
+            nn.Conv2d(channels, channels, 1), nn.GELU(), nn.Conv2d(channels, out_width, 1)
+        )
         self.norm = ChannelNorm(out_width)
         self.patches = nn.Conv2d(channels, out_width, 4, 4)
         self.patch_norm = ChannelNorm(out_width)
@@ -79,12 +88,15 @@ class AdaptiveMatching(nn.Module):
     def weights(self, features: Tensor) -> Tensor:
         """T, B x heads x c x c, in float32; each row sums to 1."""
         strips = [
-            part(features).flatten(2).unflatten(2, (HEADS, -1)).transpose(1, 2) for part in (self.query, self.key)
+            part(features).flatten(2).unflatten(2, (HEADS, -1)).transpose(1, 2)
+            for part in (self.query, self.key)
         ]
         query, key = (F.normalize(at_least_float32(strip), dim=-1) for strip in strips)
         cosine = query @ key.transpose(-2, -1)
         bias = self.bias(self.offsets[..., None]).movedim(-1, 0)
-        scores = self.scale.clamp(max=log(100.0)).exp() * cosine + torch.sigmoid(at_least_float32(bias))
+        scores = self.scale.clamp(max=log(100.0)).exp() * cosine + torch.sigmoid(
+            at_least_float32(bias)
+        )
         return reversed_softmax(scores)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -93,5 +105,7 @@ class AdaptiveMatching(nn.Module):
         strips = value.flatten(2).unflatten(2, (HEADS, -1)).transpose(1, 2)
         mixed = self.dropout(self.weights(features)).to(strips.dtype) @ strips
         mixed = mixed.transpose(1, 2).flatten(2).unflatten(2, value.shape[-2:])
-        fused = self.norm(self.dropout(self.projection(mixed))) + self.patch_norm(self.patches(features))
+        fused = self.norm(self.dropout(self.projection(mixed))) + self.patch_norm(
+            self.patches(features)
+        )
         return fused, None if self.guide is None else self.guide(features)

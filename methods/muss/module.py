@@ -94,12 +94,18 @@ class MuSS(AnyModalitySegmenter):
         }
         if fusion == "early":
             if missing != "zero_image" or experts:
-                raise UserError("fusion: early presents a missing modality as missing: zero_image, and has experts.")
+                raise UserError(
+                    "fusion: early presents a missing modality as missing: zero_image, and has experts."
+                )
             self.network = EarlyMuSSNetwork(self.modalities, num_classes, gate=gate, **common)
         else:
             if gate:
-                raise UserError("The decode gate takes guidance at full resolution: set fusion: early.")
-            self.network = MuSSNetwork(list(self.modalities), num_classes, missing=missing, experts=experts, **common)
+                raise UserError(
+                    "The decode gate takes guidance at full resolution: set fusion: early."
+                )
+            self.network = MuSSNetwork(
+                list(self.modalities), num_classes, missing=missing, experts=experts, **common
+            )
 
     def training_losses(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Cross-entropy of the main and of the auxiliary logits."""

@@ -31,7 +31,9 @@ class AuxHead(nn.Sequential):
 
     def __init__(self, channels: int, num_classes: int) -> None:
         smooth = nn.Conv2d(channels, AUX_WIDTH, 3, padding=1, bias=False)
-        super().__init__(smooth, nn.BatchNorm2d(AUX_WIDTH), nn.ReLU(), nn.Conv2d(AUX_WIDTH, num_classes, 1))
+        super().__init__(
+            smooth, nn.BatchNorm2d(AUX_WIDTH), nn.ReLU(), nn.Conv2d(AUX_WIDTH, num_classes, 1)
+        )
 
 
 class ConcatFusion(nn.Module):
@@ -45,7 +47,11 @@ class ConcatFusion(nn.Module):
     """
 
     def __init__(
-        self, modalities: Sequence[str], channels: int, experts: bool = False, trained_phases: bool = False
+        self,
+        modalities: Sequence[str],
+        channels: int,
+        experts: bool = False,
+        trained_phases: bool = False,
     ) -> None:
         super().__init__()
         self.place = {m: index for index, m in enumerate(modalities)}
@@ -54,7 +60,9 @@ class ConcatFusion(nn.Module):
         self.second = nn.Conv2d(channels, channels, 1)
         phases = phase_offsets(len(self.place)) if experts else []
         pairs = zip(self.place, phases, strict=False)
-        self.experts = nn.ModuleDict({m: FeatureExpert(channels, phase, trained_phases) for m, phase in pairs})
+        self.experts = nn.ModuleDict(
+            {m: FeatureExpert(channels, phase, trained_phases) for m, phase in pairs}
+        )
 
     def features(self, modality: str, features: Tensor) -> Tensor:
         """What enters the concatenation, B x C x h x w."""
@@ -114,7 +122,9 @@ class MuSSNetwork(AnyModalityNetwork):
         self.missing = missing
         self.encoder = SharedEncoder(backbone, pretrained, pretrained_path, reduction)
         widths = self.encoder.channels
-        self.fusion = nn.ModuleList(ConcatFusion(self.modalities, width, experts, trained_phases) for width in widths)
+        self.fusion = nn.ModuleList(
+            ConcatFusion(self.modalities, width, experts, trained_phases) for width in widths
+        )
         self.head = AllMLPHead(widths, num_classes, head_width, head_norm, head_dropout)
         self.aux = AuxHead(widths[AUX_SCALE], num_classes) if aux else None
         self._zeros, self._zeros_size = FoldCache(), (0, 0)
@@ -128,14 +138,20 @@ class MuSSNetwork(AnyModalityNetwork):
         pyramids = self.encoder({m: images[m] for m in self.names(images)})
         encoded = {}
         for m, maps in pyramids.items():
-            features = [fusion.features(m, feature) for fusion, feature in zip(self.fusion, maps, strict=True)]
+            features = [
+                fusion.features(m, feature)
+                for fusion, feature in zip(self.fusion, maps, strict=True)
+            ]
             if self.training and self.missing == "mean_feature":
                 self._follow(m, features)
             encoded[m] = self._products(m, features)
         return encoded
 
     def _products(self, modality: str, features: Sequence[Tensor]) -> list[Tensor]:
-        return [fusion.product(modality, feature) for fusion, feature in zip(self.fusion, features, strict=True)]
+        return [
+            fusion.product(modality, feature)
+            for fusion, feature in zip(self.fusion, features, strict=True)
+        ]
 
     @torch.no_grad()
     def _follow(self, modality: str, features: Sequence[Tensor]) -> None:
@@ -182,7 +198,9 @@ class MuSSNetwork(AnyModalityNetwork):
             features = self._features_of_zeros(height, width)[modality]
         else:
             place = self.modalities.index(modality)
-            means = [getattr(self, f"mean_{scale}")[place].clone() for scale in range(len(self.fusion))]
+            means = [
+                getattr(self, f"mean_{scale}")[place].clone() for scale in range(len(self.fusion))
+            ]
             features = [mean[None, :, None, None] for mean in means]
         parts = zip(self._products(modality, features), like, strict=True)
         return [part.to(other.dtype) for part, other in parts]
@@ -212,7 +230,9 @@ class MuSSNetwork(AnyModalityNetwork):
             else:
                 mask = present[m][:, None, None, None]
                 others = stand_ins or [feature.new_zeros(()) for feature in encoded[m]]
-                products = [torch.where(mask, x, other) for x, other in zip(encoded[m], others, strict=True)]
+                products = [
+                    torch.where(mask, x, other) for x, other in zip(encoded[m], others, strict=True)
+                ]
             if products is not None:
                 per_modality.append(products)
         per_scale = zip(*per_modality, strict=True)
@@ -222,7 +242,9 @@ class MuSSNetwork(AnyModalityNetwork):
             extras["aux"] = self.aux(maps[AUX_SCALE])
         return self.head(maps), extras
 
-    def forward_train(self, images: Mapping[str, Tensor], present: Present) -> tuple[Tensor, Tensor | None]:
+    def forward_train(
+        self, images: Mapping[str, Tensor], present: Present
+    ) -> tuple[Tensor, Tensor | None]:
         """Logits and auxiliary logits (None without that head), B x K x H x W; `present` as for `fuse`."""
         return at_image_size(self.fuse(self.encode(images), present), images)
 
@@ -233,4 +255,6 @@ def at_image_size(
     """Logits and auxiliary logits of `fuse`, both brought to the size of the images."""
     size = next(iter(images.values())).shape[-2:]
     logits, aux = fused[0], fused[1].get("aux")
-    return to_image_size(logits, size), None if aux is None else to_image_size(aux, size, STRIDES[AUX_SCALE])
+    return to_image_size(logits, size), None if aux is None else to_image_size(
+        aux, size, STRIDES[AUX_SCALE]
+    )

@@ -44,7 +44,9 @@ def to_three_channels(image: Tensor) -> Tensor:
 def _endpoint_answers(endpoint: str, timeout: float = 3.0) -> bool:
     """Whether an HTTP server answers at all; one attempt."""
     try:
-        with urllib.request.urlopen(urllib.request.Request(endpoint, method="HEAD"), timeout=timeout):
+        with urllib.request.urlopen(
+            urllib.request.Request(endpoint, method="HEAD"), timeout=timeout
+        ):
             return True
     except urllib.error.HTTPError:
         return True
@@ -90,7 +92,9 @@ def locate_weights(name: str, path: str | None = None) -> Path | None:
         return file
     config = timm.get_pretrained_cfg(name)
     if config is None:
-        raise UserError(f"timm has no pretrained weights for {name}; set pretrained: false or give pretrained_path.")
+        raise UserError(
+            f"timm has no pretrained weights for {name}; set pretrained: false or give pretrained_path."
+        )
     file = _cached_weights(config.to_dict())
     if file is None and (constants.HF_HUB_OFFLINE or not _endpoint_answers(constants.ENDPOINT)):
         raise UserError(
@@ -106,11 +110,17 @@ def _create(name: str, pretrained: bool, file: Path | None) -> nn.Module:
 
     overlay = {"file": str(file)} if file else None
     return timm.create_model(
-        name, pretrained=pretrained, pretrained_cfg_overlay=overlay, features_only=True, out_indices=(-4, -3, -2, -1)
+        name,
+        pretrained=pretrained,
+        pretrained_cfg_overlay=overlay,
+        features_only=True,
+        out_indices=(-4, -3, -2, -1),
     )
 
 
-def create_pyramid(name: str, pretrained: bool = False, pretrained_path: str | None = None) -> nn.Module:
+def create_pyramid(
+    name: str, pretrained: bool = False, pretrained_path: str | None = None
+) -> nn.Module:
     """A timm feature extractor B x 3 x H x W -> four maps at strides 4, 8, 16, 32.
 
     Args:
@@ -124,7 +134,9 @@ def create_pyramid(name: str, pretrained: bool = False, pretrained_path: str | N
     import timm
 
     if not timm.is_model(name):
-        raise UserError(f"timm knows no backbone {name}; tried and known here: pvt_v2_b0, pvt_v2_b2, resnet50.")
+        raise UserError(
+            f"timm knows no backbone {name}; tried and known here: pvt_v2_b0, pvt_v2_b2, resnet50."
+        )
     file = locate_weights(name, pretrained_path) if pretrained else None
     state = torch.get_rng_state()
     try:
@@ -132,7 +144,9 @@ def create_pyramid(name: str, pretrained: bool = False, pretrained_path: str | N
     except (RuntimeError, IndexError, AssertionError, AttributeError) as error:
         raise UserError(f"{name} cannot serve as a feature pyramid: {error}") from error
     if tuple(model.feature_info.reduction()) != STRIDES:
-        raise UserError(f"{name} has maps at strides {model.feature_info.reduction()}, not {list(STRIDES)}.")
+        raise UserError(
+            f"{name} has maps at strides {model.feature_info.reduction()}, not {list(STRIDES)}."
+        )
     if not pretrained:
         return model
     source = file or "the hub"
@@ -140,12 +154,18 @@ def create_pyramid(name: str, pretrained: bool = False, pretrained_path: str | N
     try:
         loaded = _create(name, True, file)
     except Exception as error:
-        raise UserError(f"The weights of {name} from {source} could not be loaded: {error}") from error
+        raise UserError(
+            f"The weights of {name} from {source} could not be loaded: {error}"
+        ) from error
     # features_only loads leniently; a matrix equal to its random twin was not in the file
     pairs = zip(model.named_parameters(), loaded.parameters(), strict=True)
-    missing = [key for (key, random), value in pairs if random.ndim > 1 and torch.equal(random, value)]
+    missing = [
+        key for (key, random), value in pairs if random.ndim > 1 and torch.equal(random, value)
+    ]
     if missing:
-        raise UserError(f"The weights of {name} from {source} lack {len(missing)} tensors, the first: {missing[0]}.")
+        raise UserError(
+            f"The weights of {name} from {source} lack {len(missing)} tensors, the first: {missing[0]}."
+        )
     return loaded
 
 
@@ -179,11 +199,15 @@ class SharedEncoder(nn.Module):
             raise UserError(f"The reduction is a list of widths, auto or null; got {reduce_to!r}.")
         self.channels = tuple(native if reduce_to is None else reduce_to)
         if len(self.channels) != len(native):
-            raise UserError(f"The reduction of {name} needs {len(native)} widths, one per scale; got {self.channels}.")
+            raise UserError(
+                f"The reduction of {name} needs {len(native)} widths, one per scale; got {self.channels}."
+            )
         self.reduction: nn.ModuleList | None = None
         if reduce_to is not None:
             pairs = zip(native, self.channels, strict=True)
-            self.reduction = nn.ModuleList(nn.Conv2d(wide, narrow, 1, bias=False) for wide, narrow in pairs)
+            self.reduction = nn.ModuleList(
+                nn.Conv2d(wide, narrow, 1, bias=False) for wide, narrow in pairs
+            )
 
     def pyramid_of(self, image: Tensor) -> list[Tensor]:
         """B x 3 x H x W, sides multiples of 32 -> four maps B x C_i x H/s_i x W/s_i."""

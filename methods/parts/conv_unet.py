@@ -28,7 +28,9 @@ def pad_to(image: Tensor, multiple: int = STRIDE, at_least: int = LEAST) -> Tens
 
     `heads.to_image_size(logits, size, stride=1)` crops what the network makes of it.
     """
-    bottom, right = (max(at_least, -(-side // multiple) * multiple) - side for side in image.shape[-2:])
+    bottom, right = (
+        max(at_least, -(-side // multiple) * multiple) - side for side in image.shape[-2:]
+    )
     return F.pad(image, (0, right, 0, bottom), mode="replicate") if bottom or right else image
 
 
@@ -37,7 +39,11 @@ def normalise(features: Tensor, norm: NormKind) -> Tensor:
 
     `instance`: every channel of every sample by itself. `layer`: every sample as a whole, over C, H and W.
     """
-    return F.instance_norm(features, eps=EPS) if norm == "instance" else F.group_norm(features, 1, eps=EPS)
+    return (
+        F.instance_norm(features, eps=EPS)
+        if norm == "instance"
+        else F.group_norm(features, 1, eps=EPS)
+    )
 
 
 class PreConv(nn.Module):
@@ -91,10 +97,14 @@ class PyramidEncoder(nn.Module):
     def __init__(self, channels: int, norm: NormKind = "instance") -> None:
         super().__init__()
         # the first convolution sees the image as it is: no norm, no activation
-        firsts: list[nn.Module] = [nn.Conv2d(channels, WIDTHS[0], 3, padding=1, padding_mode="reflect")]
+        firsts: list[nn.Module] = [
+            nn.Conv2d(channels, WIDTHS[0], 3, padding=1, padding_mode="reflect")
+        ]
         firsts += [PreConv(c, 2 * c, stride=2, norm=norm) for c in WIDTHS[:-1]]
         self.firsts = nn.ModuleList(firsts)
-        self.pairs = nn.ModuleList(nn.Sequential(PreConv(c, c, norm=norm), PreConv(c, c, norm=norm)) for c in WIDTHS)
+        self.pairs = nn.ModuleList(
+            nn.Sequential(PreConv(c, c, norm=norm), PreConv(c, c, norm=norm)) for c in WIDTHS
+        )
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """B x c x H x W, sides multiples of 16 and at least 32 -> maps of widths 8 to 128 at strides 1 to 16."""
@@ -123,7 +133,8 @@ class FusionBlock(nn.Module):
         self.modalities = modalities
         self.first = PreConv(modalities * channels, channels, 1, norm=norm)
         self.rest = nn.Sequential(
-            PreConv(channels, channels, 3, padding_mode="zeros", norm=norm), PreConv(channels, channels, 1, norm=norm)
+            PreConv(channels, channels, 3, padding_mode="zeros", norm=norm),
+            PreConv(channels, channels, 1, norm=norm),
         )
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -137,7 +148,9 @@ class FusionBlock(nn.Module):
             ValueError: the norm is `layer`, whose statistics mix the modalities.
         """
         if self.first.norm != "instance":
-            raise ValueError("only with the norm `instance` does the fusion separate over the modalities")
+            raise ValueError(
+                "only with the norm `instance` does the fusion separate over the modalities"
+            )
         weight = self.first.conv.weight.chunk(self.modalities, dim=1)[index]
         return F.conv2d(self.first.activate(features), weight)
 
@@ -157,7 +170,9 @@ class _UpStep(nn.Module):
 
     def raise_up(self, below: Tensor) -> Tensor:
         """B x 2c x h x w -> B x c x 2h x 2w."""
-        return self.lift(F.interpolate(below, scale_factor=2.0, mode="bilinear", align_corners=True))
+        return self.lift(
+            F.interpolate(below, scale_factor=2.0, mode="bilinear", align_corners=True)
+        )
 
     def join(self, left: Tensor, right: Tensor) -> Tensor:
         """Two maps B x c x h x w, in the order of their channels -> one."""
@@ -180,7 +195,9 @@ class FusedDecoder(nn.Module):
         auxiliary: build the heads at strides 16, 8, 4, 2.
     """
 
-    def __init__(self, modalities: int, num_classes: int, norm: NormKind = "instance", auxiliary: bool = True) -> None:
+    def __init__(
+        self, modalities: int, num_classes: int, norm: NormKind = "instance", auxiliary: bool = True
+    ) -> None:
         super().__init__()
         self.fusion = nn.ModuleList(FusionBlock(modalities, c, norm) for c in WIDTHS)
         self.steps = _steps(norm)
@@ -188,11 +205,18 @@ class FusedDecoder(nn.Module):
         widths = reversed(WIDTHS[1:]) if auxiliary else ()
         self.heads = nn.ModuleList(nn.Conv2d(c, num_classes, 1) for c in widths)
 
-    def forward(self, maps: Sequence[Tensor], with_auxiliary: bool = False) -> tuple[Tensor, list[Tensor]]:
+    def forward(
+        self, maps: Sequence[Tensor], with_auxiliary: bool = False
+    ) -> tuple[Tensor, list[Tensor]]:
         """Five concatenations B x M c_i x H/2^i x W/2^i, finest first -> see `decode`."""
-        return self.decode([block(features) for block, features in zip(self.fusion, maps, strict=True)], with_auxiliary)
+        return self.decode(
+            [block(features) for block, features in zip(self.fusion, maps, strict=True)],
+            with_auxiliary,
+        )
 
-    def decode(self, fused: Sequence[Tensor], with_auxiliary: bool = False) -> tuple[Tensor, list[Tensor]]:
+    def decode(
+        self, fused: Sequence[Tensor], with_auxiliary: bool = False
+    ) -> tuple[Tensor, list[Tensor]]:
         """From the outputs of the five fusion blocks on.
 
         Args:
@@ -207,7 +231,11 @@ class FusedDecoder(nn.Module):
         for step, skip in zip(self.steps, reversed(skips), strict=True):
             states.append(step.join(skip, step.raise_up(states[-1])))
         # zip stops at the last head: the finest state has its own
-        coarse = [head(state) for head, state in zip(self.heads, states, strict=False)] if with_auxiliary else []
+        coarse = (
+            [head(state) for head, state in zip(self.heads, states, strict=False)]
+            if with_auxiliary
+            else []
+        )
         return self.head(states[-1]), coarse
 
 

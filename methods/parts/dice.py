@@ -27,7 +27,9 @@ def class_probabilities(logits: Tensor, padded: tuple[int, int], size: tuple[int
     """
     probabilities = at_least_float32(logits).softmax(1)
     if tuple(logits.shape[-2:]) != tuple(padded):
-        probabilities = F.interpolate(probabilities, size=tuple(padded), mode="bilinear", align_corners=True)
+        probabilities = F.interpolate(
+            probabilities, size=tuple(padded), mode="bilinear", align_corners=True
+        )
     return probabilities[..., : size[0], : size[1]]
 
 
@@ -62,7 +64,9 @@ def dice_loss(probabilities: Tensor, mask: Tensor, ignore_index: int = 255) -> T
         mask: B x H x W int64.
         ignore_index: label value to leave out.
     """
-    return _dice(at_least_float32(probabilities), *one_hot(mask, probabilities.shape[1], ignore_index))
+    return _dice(
+        at_least_float32(probabilities), *one_hot(mask, probabilities.shape[1], ignore_index)
+    )
 
 
 def weighted_cross_entropy(probabilities: Tensor, mask: Tensor, ignore_index: int = 255) -> Tensor:
@@ -70,7 +74,9 @@ def weighted_cross_entropy(probabilities: Tensor, mask: Tensor, ignore_index: in
 
     Arguments as for `dice_loss`; 0 when no pixel is valid.
     """
-    return _weighted(at_least_float32(probabilities), *one_hot(mask, probabilities.shape[1], ignore_index))
+    return _weighted(
+        at_least_float32(probabilities), *one_hot(mask, probabilities.shape[1], ignore_index)
+    )
 
 
 def segmentation_loss(probabilities: Tensor, mask: Tensor, ignore_index: int = 255) -> Tensor:

@@ -63,7 +63,12 @@ class AllMLPHead(nn.Module):
     """
 
     def __init__(
-        self, in_channels: Sequence[int], num_classes: int, width: int = 256, norm: str = "bn", dropout: float = 0.1
+        self,
+        in_channels: Sequence[int],
+        num_classes: int,
+        width: int = 256,
+        norm: str = "bn",
+        dropout: float = 0.1,
     ) -> None:
         super().__init__()
         if norm not in _NORMS:
@@ -96,7 +101,12 @@ class AllMLPHead(nn.Module):
 
     def _mixed_folded(self, maps: Sequence[Tensor]) -> Tensor:
         """The eval path, channels last: upsampling and an argmax over classes are then several times faster."""
-        sources = [*self.projections.parameters(), self.fusion.weight, *self.norm.parameters(), *self.norm.buffers()]
+        sources = [
+            *self.projections.parameters(),
+            self.fusion.weight,
+            *self.norm.parameters(),
+            *self.norm.buffers(),
+        ]
         kernels, bias = self._fold.get(sources, self._folded)
         total: Tensor | None = None
         for feature, kernel in zip(maps, kernels, strict=True):
@@ -121,7 +131,9 @@ class AllMLPHead(nn.Module):
         quarters = self.fusion.weight.chunk(len(self.projections), dim=1)
         size = maps[0].shape[-2:]
         parts = zip(maps, self.projections, quarters, strict=True)
-        return sum(upsample(F.conv2d(proj(feature), quarter), size) for feature, proj, quarter in parts)
+        return sum(
+            upsample(F.conv2d(proj(feature), quarter), size) for feature, proj, quarter in parts
+        )
 
     def activate(self, mixed: Tensor) -> Tensor:
         """What is left of the norm after `mix`, ReLU, dropout: B x E x H x W."""
@@ -133,7 +145,9 @@ class AllMLPHead(nn.Module):
         """Activated features B x E x H x W -> logits B x K x H x W; affine."""
         if self.training:
             return self.classifier(features)
-        classes = F.linear(features.permute(0, 2, 3, 1), self.classifier.weight.flatten(1), self.classifier.bias)
+        classes = F.linear(
+            features.permute(0, 2, 3, 1), self.classifier.weight.flatten(1), self.classifier.bias
+        )
         return classes.permute(0, 3, 1, 2)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:

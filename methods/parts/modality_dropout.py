@@ -12,7 +12,9 @@ SubsetRule = Literal["full", "one_missing", "any_subset", "size_uniform"]
 SubsetScope = Literal["sample", "batch"]
 
 
-def draw_subsets(rule: SubsetRule, available: Mapping[str, Tensor], per: SubsetScope = "sample") -> dict[str, Tensor]:
+def draw_subsets(
+    rule: SubsetRule, available: Mapping[str, Tensor], per: SubsetScope = "sample"
+) -> dict[str, Tensor]:
     """A random non-empty subset of what each sample has, {modality: bool B}, from torch's global generator.
 
     With m modalities at hand:
@@ -31,12 +33,16 @@ def draw_subsets(rule: SubsetRule, available: Mapping[str, Tensor], per: SubsetS
         ValueError: unknown rule or scope; a sample without any modality; with per="batch", no modality that all share.
     """
     if rule not in get_args(SubsetRule) or per not in get_args(SubsetScope):
-        raise ValueError(f"expected a rule of {get_args(SubsetRule)} per {get_args(SubsetScope)}; got {rule}, {per}")
+        raise ValueError(
+            f"expected a rule of {get_args(SubsetRule)} per {get_args(SubsetScope)}; got {rule}, {per}"
+        )
     have = torch.stack(list(available.values()))
     together = per == "batch" and rule != "full"
     common = have.all(1, keepdim=True) if together else have
     if not common.any(0).all():
-        raise ValueError("the samples of the batch have no modality in common" if together else "an empty sample")
+        raise ValueError(
+            "the samples of the batch have no modality in common" if together else "an empty sample"
+        )
     if rule == "full":
         return dict(available)
     kept = (common & _keep(rule, common)).expand_as(have)

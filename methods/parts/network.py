@@ -32,10 +32,14 @@ class AnyModalityNetwork(torch.nn.Module):
         """The keys of `given` in configured order; ValueError when there is none, or one the network does not know."""
         unknown = set(given) - set(self.modalities)
         if unknown or not given:
-            raise ValueError(f"expected a non-empty subset of {self.modalities}, got {tuple(given)}")
+            raise ValueError(
+                f"expected a non-empty subset of {self.modalities}, got {tuple(given)}"
+            )
         return [m for m in self.modalities if m in given]
 
-    def forward(self, images: Mapping[str, Tensor], present: Mapping[str, Tensor] | None = None) -> Tensor:
+    def forward(
+        self, images: Mapping[str, Tensor], present: Mapping[str, Tensor] | None = None
+    ) -> Tensor:
         """Logits B x K x H x W of any non-empty subset; `present` {modality: B bool} masks samples."""
         size = next(iter(images.values())).shape[-2:]
         return to_image_size(self.fuse(self.encode(images), present)[0], size, self.stride)

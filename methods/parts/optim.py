@@ -42,12 +42,17 @@ class Recipe:
         object.__setattr__(self, "betas", tuple(self.betas))
 
 
-def parameter_groups(parameters: Iterable[nn.Parameter], weight_decay: float, no_decay_1d: bool = True) -> list[dict]:
+def parameter_groups(
+    parameters: Iterable[nn.Parameter], weight_decay: float, no_decay_1d: bool = True
+) -> list[dict]:
     """Split trainable parameters into a decayed and an undecayed group (empty groups are left out)."""
     trainable = [p for p in parameters if p.requires_grad]
     plain = [p for p in trainable if no_decay_1d and p.ndim <= 1]
     decayed = [p for p in trainable if not (no_decay_1d and p.ndim <= 1)]
-    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    groups = [
+        {"params": decayed, "weight_decay": weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
     return [group for group in groups if group["params"]]
 
 
@@ -68,7 +73,9 @@ def build(
 ) -> tuple[torch.optim.Optimizer, LambdaLR]:
     """AdamW over `parameters` and its per-step schedule."""
     groups = parameter_groups(parameters, recipe.weight_decay, recipe.no_decay_1d)
-    optimizer = AdamW(groups, lr=recipe.lr, betas=(recipe.betas[0], recipe.betas[1]), eps=recipe.eps)
+    optimizer = AdamW(
+        groups, lr=recipe.lr, betas=(recipe.betas[0], recipe.betas[1]), eps=recipe.eps
+    )
     warmup = warmup_steps(recipe, total_steps, steps_per_epoch)
 
     def factor(step: int) -> float:

@@ -50,9 +50,15 @@ class TokenBlock(nn.Module):
 
     def attention(self, tokens: Tensor) -> Tensor:
         """Multi-head self-attention B x L x D -> B x L x D, before the output projection."""
-        query, key, value = self.qkv(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        query, key, value = (
+            self.qkv(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        )
         dropped = self.dropout if self.training else 0.0
-        return F.scaled_dot_product_attention(query, key, value, dropout_p=dropped).transpose(1, 2).flatten(2)
+        return (
+            F.scaled_dot_product_attention(query, key, value, dropout_p=dropped)
+            .transpose(1, 2)
+            .flatten(2)
+        )
 
     def forward(self, tokens: Tensor, positions: Tensor) -> Tensor:
         """Tokens B x L x D and positions 1 x L x D -> B x L x D."""

@@ -123,13 +123,18 @@ class SGMA(AnyModalitySegmenter):
         network, encoded = self.network, self.encode(batch["image"])
         _, extras = network.fuse(encoded)
         found = named_maps(
-            extras["features"], {m: [getattr(one, "features", one) for one in given] for m, given in encoded.items()}
+            extras["features"],
+            {m: [getattr(one, "features", one) for one in given] for m, given in encoded.items()},
         )
         kinds = {"robustness": extras["robustness"]}
         if network.mas:
             kinds["sampling"], drawn = network.draw(extras["robustness"], None)
-            kinds["draws"] = [torch.stack([(index == i).float() for i in range(len(encoded))]) for index in drawn]
+            kinds["draws"] = [
+                torch.stack([(index == i).float() for i in range(len(encoded))]) for index in drawn
+            ]
         for kind, scales in kinds.items():
             for scale, values in enumerate(scales, 1):
-                found |= {f"{kind}/{m}/{scale}": of_one for m, of_one in zip(encoded, values, strict=True)}
+                found |= {
+                    f"{kind}/{m}/{scale}": of_one for m, of_one in zip(encoded, values, strict=True)
+                }
         return found

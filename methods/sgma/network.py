@@ -38,7 +38,9 @@ def sampling_probabilities(robustness: Tensor, present: Tensor | None = None) ->
     return invert_robustness(robustness.detach(), present).mean((2, 3))
 
 
-def draw_modalities(probabilities: Tensor, per_batch: bool = False, present: Tensor | None = None) -> Tensor:
+def draw_modalities(
+    probabilities: Tensor, per_batch: bool = False, present: Tensor | None = None
+) -> Tensor:
     """One modality index per sample ~ Categorical(s), by exponential races on torch's global generator.
 
     Args:
@@ -98,14 +100,17 @@ class SGMANetwork(AnyModalityNetwork):
     ) -> None:
         super().__init__(modalities)
         if mas and fusion == "additive":
-            raise UserError("MAS draws from SGF's robustness maps; additive fusion has none: set mas: false.")
+            raise UserError(
+                "MAS draws from SGF's robustness maps; additive fusion has none: set mas: false."
+            )
         self.fusion, self.mas = fusion, mas
         self.mas_per_batch, self.mas_per_image = mas_draw == "batch", mas_scope == "per_image"
         self.packed_head = head_calls == "packed"
         self.encoder = SharedEncoder(backbone, pretrained, pretrained_path, reduction)
         widths = self.encoder.channels
         self.sgf = nn.ModuleList(
-            SGFScale(width, num_classes, self.modalities, **sgf) for width in (widths if fusion == "sgf" else ())
+            SGFScale(width, num_classes, self.modalities, **sgf)
+            for width in (widths if fusion == "sgf" else ())
         )
         self.head = AllMLPHead(widths, num_classes, head_width, head_norm, head_dropout)
 
@@ -122,16 +127,25 @@ class SGMANetwork(AnyModalityNetwork):
     def _presence(self, names: Sequence[str], present: Present | None) -> Tensor | None:
         return None if present is None else torch.stack([present[m] for m in names])
 
-    def _fuse_maps(self, encoded: Mapping[str, Any], mask: Tensor | None) -> tuple[list[Tensor], list[Tensor]]:
+    def _fuse_maps(
+        self, encoded: Mapping[str, Any], mask: Tensor | None
+    ) -> tuple[list[Tensor], list[Tensor]]:
         per_scale = list(zip(*(encoded[m] for m in self.names(encoded)), strict=True))
         if self.fusion == "sgf":
-            fused = [scale.fuse(tokens, mask) for scale, tokens in zip(self.sgf, per_scale, strict=True)]
+            fused = [
+                scale.fuse(tokens, mask) for scale, tokens in zip(self.sgf, per_scale, strict=True)
+            ]
             return [feature for feature, _ in fused], [robustness for _, robustness in fused]
         if mask is not None:
-            per_scale = [[f * p[:, None, None, None] for f, p in zip(maps, mask, strict=True)] for maps in per_scale]
+            per_scale = [
+                [f * p[:, None, None, None] for f, p in zip(maps, mask, strict=True)]
+                for maps in per_scale
+            ]
         return [sum(maps) for maps in per_scale], []
 
-    def fuse(self, encoded: Mapping[str, Any], present: Present | None = None) -> tuple[Tensor, dict[str, Any]]:
+    def fuse(
+        self, encoded: Mapping[str, Any], present: Present | None = None
+    ) -> tuple[Tensor, dict[str, Any]]:
         """Logits of a subset.
 
         Args:
@@ -151,7 +165,9 @@ class SGMANetwork(AnyModalityNetwork):
         chances = [sampling_probabilities(r, mask) for r in robustness]
         return [torch.stack(chances).mean(0)] * len(chances) if self.mas_per_image else chances
 
-    def draw(self, robustness: Sequence[Tensor], mask: Tensor | None) -> tuple[list[Tensor], list[Tensor]]:
+    def draw(
+        self, robustness: Sequence[Tensor], mask: Tensor | None
+    ) -> tuple[list[Tensor], list[Tensor]]:
         """Per scale: s (M x B) and the drawn index (B)."""
         chances = self.chances(robustness, mask)
         if self.mas_per_image:
@@ -176,9 +192,14 @@ class SGMANetwork(AnyModalityNetwork):
         if not self.mas or len(names) == 1:
             return to_image_size(self.head(maps), size), None, extras
         extras["sampling"], extras["draws"] = self.draw(robustness, mask)
-        singles = [scale.single([encoded[m][i] for m in names], extras["draws"][i]) for i, scale in enumerate(self.sgf)]
+        singles = [
+            scale.single([encoded[m][i] for m in names], extras["draws"][i])
+            for i, scale in enumerate(self.sgf)
+        ]
         if self.packed_head:
-            full, single = self.head([torch.cat(pair) for pair in zip(maps, singles, strict=True)]).chunk(2)
+            full, single = self.head(
+                [torch.cat(pair) for pair in zip(maps, singles, strict=True)]
+            ).chunk(2)
         else:
             full, single = self.head(maps), self.head(singles)
         return to_image_size(full, size), to_image_size(single, size), extras

@@ -60,7 +60,14 @@ class ModalityProjector(nn.Module):
             raise UserError(f"The kernels of MP must be odd and positive; got {list(kernels)}.")
         self.mode = mode
         self.depthwise = nn.ModuleList(
-            nn.Conv2d(channels, channels, kernel, padding=kernel // 2, groups=channels, bias=depthwise_bias)
+            nn.Conv2d(
+                channels,
+                channels,
+                kernel,
+                padding=kernel // 2,
+                groups=channels,
+                bias=depthwise_bias,
+            )
             for kernel in kernels
         )
         self.pointwise = nn.Conv2d(channels, channels, 1, bias=pointwise_bias)
@@ -74,7 +81,9 @@ class ModalityProjector(nn.Module):
     def _merged(self) -> tuple[Tensor, Tensor | None]:
         largest = max(layer.kernel_size[0] for layer in self.depthwise)
         margins = [(largest - layer.kernel_size[0]) // 2 for layer in self.depthwise]
-        kernel = sum(F.pad(layer.weight, (m,) * 4) for layer, m in zip(self.depthwise, margins, strict=True))
+        kernel = sum(
+            F.pad(layer.weight, (m,) * 4) for layer, m in zip(self.depthwise, margins, strict=True)
+        )
         biases = [layer.bias for layer in self.depthwise if layer.bias is not None]
         return kernel, sum(biases) if biases else None
 
@@ -87,7 +96,9 @@ class ModalityProjector(nn.Module):
             features = sum(layer(features) for layer in self.depthwise)
         else:
             kernel, bias = self._fold.get(list(self.depthwise.parameters()), self._merged)
-            features = F.conv2d(features, kernel, bias, padding=kernel.shape[-1] // 2, groups=features.shape[1])
+            features = F.conv2d(
+                features, kernel, bias, padding=kernel.shape[-1] // 2, groups=features.shape[1]
+            )
         return self.pointwise(features)
 
 
@@ -105,7 +116,9 @@ class TokenAttention(nn.Module):
             )
         self.heads = heads
         self.scale = (channels // heads) ** -0.5
-        self.query, self.key, self.value, self.out = (nn.Conv2d(channels, channels, 1, bias=bias) for _ in range(4))
+        self.query, self.key, self.value, self.out = (
+            nn.Conv2d(channels, channels, 1, bias=bias) for _ in range(4)
+        )
         for layer in (self.query, self.key, self.value, self.out):
             nn.init.xavier_uniform_(layer.weight)
             if layer.bias is not None:
@@ -123,7 +136,9 @@ class TokenAttention(nn.Module):
 
     def mix(self, weights: Tensor, values: Sequence[Tensor]) -> Tensor:
         """Weights M x B x heads x N and M value maps B x C x H x W -> the projected weighted sum B x C x H x W."""
-        mixed = sum(w.unsqueeze(2).to(v.dtype) * self.split(v) for w, v in zip(weights, values, strict=True))
+        mixed = sum(
+            w.unsqueeze(2).to(v.dtype) * self.split(v) for w, v in zip(weights, values, strict=True)
+        )
         return self.out(mixed.flatten(1, 2).unflatten(2, values[0].shape[-2:]))
 
 
@@ -149,7 +164,9 @@ class SpatialPerceptron(TokenAttention):
     Prototypes, queries and logits are float32: unnormalised prototypes come close to float16's limit.
     """
 
-    def mean_weights(self, prototypes: Tensor, keys: Sequence[Tensor], present: Tensor | None) -> Tensor:
+    def mean_weights(
+        self, prototypes: Tensor, keys: Sequence[Tensor], present: Tensor | None
+    ) -> Tensor:
         """Prototypes B x K x C and M key maps B x C x H x W -> weights M x B x heads x N, mean over the slots."""
         grad = torch.is_grad_enabled()
         with no_autocast(prototypes.device):
@@ -162,11 +179,18 @@ class SpatialPerceptron(TokenAttention):
                 parts = [mean_slot_weights(queries, turn, present) for turn in turns]
             else:
                 options = {"use_reentrant": False, "preserve_rng_state": False}
-                parts = [checkpoint(mean_slot_weights, queries, turn, present, **options) for turn in turns]
+                parts = [
+                    checkpoint(mean_slot_weights, queries, turn, present, **options)
+                    for turn in turns
+                ]
             return torch.cat(parts, 3)
 
     def forward(
-        self, prototypes: Tensor, keys: Sequence[Tensor], values: Sequence[Tensor], present: Tensor | None = None
+        self,
+        prototypes: Tensor,
+        keys: Sequence[Tensor],
+        values: Sequence[Tensor],
+        present: Tensor | None = None,
     ) -> Tensor:
         """The semantic-guided feature g, B x C x H x W."""
         return self.mix(self.mean_weights(prototypes, keys, present), values)
@@ -176,12 +200,18 @@ class RobustnessPerceptron(TokenAttention):
     """RP (eqs. 8-10): the semantic-guided feature queries the same modality vectors; its weights are the robustness."""
 
     def forward(
-        self, guide: Tensor, keys: Sequence[Tensor], values: Sequence[Tensor], present: Tensor | None = None
+        self,
+        guide: Tensor,
+        keys: Sequence[Tensor],
+        values: Sequence[Tensor],
+        present: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """g B x C x H x W -> fused feature B x C x H x W, robustness maps M x B x H x W (float32, mean over heads)."""
         with no_autocast(guide.device):
             queries = self.queries(guide)
-            logits = torch.stack([(queries * self.split(at_least_float32(key))).sum(2) for key in keys])
+            logits = torch.stack(
+                [(queries * self.split(at_least_float32(key))).sum(2) for key in keys]
+            )
             weights = modality_softmax(logits, present)
         return self.mix(weights, values), weights.mean(2).unflatten(2, guide.shape[-2:])
 
@@ -222,7 +252,10 @@ class SGFScale(nn.Module):
             raise UserError(f"proto_norm {proto_norm!r} is none of mean, none, softmax.")
         self.proto_norm = proto_norm
         self.projectors = nn.ModuleDict(
-            {m: ModalityProjector(channels, kernels, mp_mode, depthwise_bias, pointwise_bias) for m in modalities}
+            {
+                m: ModalityProjector(channels, kernels, mp_mode, depthwise_bias, pointwise_bias)
+                for m in modalities
+            }
         )
         self.semantic_filter = nn.Conv2d(channels, slots, 1)
         self.sp = SpatialPerceptron(channels, sp_heads, attn_bias)
@@ -238,7 +271,9 @@ class SGFScale(nn.Module):
             if self.proto_norm == "softmax":
                 scores = scores.softmax(2)
             part = scores @ vectors.transpose(1, 2)
-        return Tokens(f, part, mass, self.sp.key(f), self.sp.value(f), self.rp.key(f), self.rp.value(f))
+        return Tokens(
+            f, part, mass, self.sp.key(f), self.sp.value(f), self.rp.key(f), self.rp.value(f)
+        )
 
     def prototypes(self, tokens: Sequence[Tokens], present: Tensor | None = None) -> Tensor:
         """Eq. 3 as the sum of the modalities' parts: B x K x C, float32."""
@@ -255,7 +290,9 @@ class SGFScale(nn.Module):
         count = len(tokens) if present is None else present.sum(0)[:, None, None]
         return total / (count * pixels)
 
-    def fuse(self, tokens: Sequence[Tokens], present: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def fuse(
+        self, tokens: Sequence[Tokens], present: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Fuse the modalities of a set.
 
         Args:
@@ -270,7 +307,9 @@ class SGFScale(nn.Module):
             value = tokens[0].rp_value
             return self.rp.out(value), torch.ones_like(value[:, 0], dtype=torch.float32)[None]
         prototypes = self.prototypes(tokens, present)
-        guide = self.sp(prototypes, [t.sp_key for t in tokens], [t.sp_value for t in tokens], present)
+        guide = self.sp(
+            prototypes, [t.sp_key for t in tokens], [t.sp_value for t in tokens], present
+        )
         return self.rp(guide, [t.rp_key for t in tokens], [t.rp_value for t in tokens], present)
 
     def single(self, tokens: Sequence[Tokens], index: Tensor) -> Tensor:

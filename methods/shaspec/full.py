@@ -55,7 +55,9 @@ class ASPP(nn.Module):
     def __init__(self, channels: int, pooling_norm: bool) -> None:
         super().__init__()
         self.views = nn.ModuleList([conv_norm_act(channels, channels, 1)])
-        self.views.extend(conv_norm_act(channels, channels, 3, dilation=dilation) for dilation in DILATIONS)
+        self.views.extend(
+            conv_norm_act(channels, channels, 3, dilation=dilation) for dilation in DILATIONS
+        )
         self.pooled = nn.Sequential(StandardisedConv(channels, channels, 1, bias=not pooling_norm))
         if pooling_norm:
             self.pooled.append(DeadNorm(channels, affine=True))
@@ -84,7 +86,9 @@ class ResidualEncoder(nn.Module):
         inputs = (width, *(4 * width * unit for unit in STAGES))
         self.stages = nn.ModuleList(
             bottleneck_stage(c_in, width * unit, blocks, 1 if index == 0 else 2)
-            for index, (c_in, unit, blocks) in enumerate(zip(inputs[:-1], STAGES, BLOCKS, strict=True))
+            for index, (c_in, unit, blocks) in enumerate(
+                zip(inputs[:-1], STAGES, BLOCKS, strict=True)
+            )
         )
         self.reduction = conv_norm_act(inputs[-1], 4 * width, 1)
         self.aspp = ASPP(4 * width, pooling_norm)
@@ -142,7 +146,10 @@ class SkipDecoder(nn.Module):
 
     def skips(self, index: int, maps: Sequence[Tensor]) -> list[Tensor]:
         """What modality number `index` adds to each skip, finest first; `maps` are the shared encoder's."""
-        parts = [standardised(join.weight).chunk(self.modalities, 1)[index] for join in reversed(self.joins)]
+        parts = [
+            standardised(join.weight).chunk(self.modalities, 1)[index]
+            for join in reversed(self.joins)
+        ]
         return [F.conv2d(features, part) for features, part in zip(maps, parts, strict=True)]
 
     def absent(self, shared: Callable[[Tensor], Features], image: Tensor) -> list[list[Tensor]]:

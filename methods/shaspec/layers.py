@@ -29,7 +29,13 @@ class StandardisedConv(nn.Conv2d):
     """
 
     def __init__(
-        self, c_in: int, c_out: int, kernel: int, stride: int = 1, dilation: int = 1, bias: bool = False
+        self,
+        c_in: int,
+        c_out: int,
+        kernel: int,
+        stride: int = 1,
+        dilation: int = 1,
+        bias: bool = False,
     ) -> None:
         super().__init__(c_in, c_out, kernel, stride, dilation * (kernel // 2), dilation, bias=bias)
 
@@ -48,12 +54,16 @@ def norm(channels: int) -> nn.Module:
     return nn.InstanceNorm2d(channels, affine=True)
 
 
-def conv_norm(c_in: int, c_out: int, kernel: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
+def conv_norm(
+    c_in: int, c_out: int, kernel: int, stride: int = 1, dilation: int = 1
+) -> nn.Sequential:
     """Standardised convolution and norm."""
     return nn.Sequential(StandardisedConv(c_in, c_out, kernel, stride, dilation), norm(c_out))
 
 
-def conv_norm_act(c_in: int, c_out: int, kernel: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
+def conv_norm_act(
+    c_in: int, c_out: int, kernel: int, stride: int = 1, dilation: int = 1
+) -> nn.Sequential:
     """Standardised convolution, norm, LeakyReLU."""
     return conv_norm(c_in, c_out, kernel, stride, dilation).append(nn.LeakyReLU(SLOPE))
 
@@ -93,7 +103,9 @@ def bottleneck_stage(c_in: int, width: int, blocks: int, stride: int) -> nn.Sequ
 
 def basic_block(channels: int) -> Residual:
     """Two 3x3 convolutions with norms, and the identity around them."""
-    return Residual(nn.Sequential(conv_norm_act(channels, channels, 3), conv_norm(channels, channels, 3)))
+    return Residual(
+        nn.Sequential(conv_norm_act(channels, channels, 3), conv_norm(channels, channels, 3))
+    )
 
 
 def initialise(network: nn.Module) -> None:

@@ -50,7 +50,9 @@ class LightDecoder(nn.Module):
     def skips(self, index: int, maps: Sequence[Tensor]) -> list[Tensor]:
         """What modality number `index` adds to each fusion block, finest first."""
         blocks = self.decoder.fusion[:-1]
-        return [block.partial(index, features) for block, features in zip(blocks, maps, strict=True)]
+        return [
+            block.partial(index, features) for block, features in zip(blocks, maps, strict=True)
+        ]
 
     def absent(self, shared: Callable[[Tensor], Features], image: Tensor) -> list[list[Tensor]]:
         """What each modality adds when it is missing: nothing.

@@ -38,7 +38,9 @@ def alignment(shared: Sequence[Tensor], present: Tensor, pairs: Pairs = "all") -
     return (total if pairs == "ring" else total / both.sum(0).clamp(min=1)).mean()
 
 
-def domain_classification(scores: Sequence[Tensor], indices: Sequence[int], present: Tensor) -> Tensor:
+def domain_classification(
+    scores: Sequence[Tensor], indices: Sequence[int], present: Tensor
+) -> Tensor:
     """DCO (paper eq. 5): mean cross-entropy of telling the modality from its specific features.
 
     Args:
@@ -48,5 +50,7 @@ def domain_classification(scores: Sequence[Tensor], indices: Sequence[int], pres
     """
     logits = at_least_float32(torch.stack(list(scores)))
     truth = torch.tensor(indices, device=logits.device)[:, None].expand(logits.shape[:2])
-    losses = F.cross_entropy(logits.flatten(0, 1), truth.flatten(), reduction="none").view_as(present)
+    losses = F.cross_entropy(logits.flatten(0, 1), truth.flatten(), reduction="none").view_as(
+        present
+    )
     return torch.where(present, losses, 0.0).sum() / present.sum()

@@ -108,8 +108,12 @@ class ShaSpec(AnyModalitySegmenter):
         shared = [entry.shared for entry in encoded.values()]
         vectors = [entry.vector for entry in encoded.values()]
         if self.blank_terms:
-            shared = [_constant_unless(flag, part) for flag, part in zip(flags, shared, strict=True)]
-            vectors = [_constant_unless(flag, part) for flag, part in zip(flags, vectors, strict=True)]
+            shared = [
+                _constant_unless(flag, part) for flag, part in zip(flags, shared, strict=True)
+            ]
+            vectors = [
+                _constant_unless(flag, part) for flag, part in zip(flags, vectors, strict=True)
+            ]
             flags = torch.ones_like(flags)
         scores = [self.network.classifier(vector) for vector in vectors]
         indices = [self.network.modalities.index(m) for m in encoded]
@@ -121,7 +125,9 @@ class ShaSpec(AnyModalitySegmenter):
 
     def diagnostics(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """See the base class: f of each modality (eq. 2), at one scale; they are decoded side by side."""
-        return named_maps([], {m: [entry.fused] for m, entry in self.encode(batch["image"]).items()})
+        return named_maps(
+            [], {m: [entry.fused] for m, entry in self.encode(batch["image"]).items()}
+        )
 
     def _blanked(
         self, images: Mapping[str, Tensor], present: Mapping[str, Tensor]
@@ -130,9 +136,12 @@ class ShaSpec(AnyModalitySegmenter):
         first = next(iter(images.values()))
         nowhere = torch.zeros(len(first), dtype=torch.bool, device=first.device)
         flags = {m: present.get(m, nowhere) for m in self.modalities}
-        blank = {m: first.new_zeros(len(first), c, *first.shape[-2:]) for m, c in self.modalities.items()}
+        blank = {
+            m: first.new_zeros(len(first), c, *first.shape[-2:]) for m, c in self.modalities.items()
+        }
         return {
-            m: torch.where(flags[m][:, None, None, None], images.get(m, zeros), zeros) for m, zeros in blank.items()
+            m: torch.where(flags[m][:, None, None, None], images.get(m, zeros), zeros)
+            for m, zeros in blank.items()
         }, flags
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:

@@ -96,9 +96,13 @@ class ShaSpecNetwork(AnyModalityNetwork):
         self.shared, self.specific = encoders[0], nn.ModuleList(encoders[1:])
         # the "linear projection" of eq. 2 is a 3x3 convolution in the code (dossier S6)
         self.fusion = (
-            StandardisedConv(2 * inner, inner, 3) if width else nn.Conv2d(2 * inner, inner, 3, padding=1, bias=False)
+            StandardisedConv(2 * inner, inner, 3)
+            if width
+            else nn.Conv2d(2 * inner, inner, 3, padding=1, bias=False)
         )
-        self.decoder = SkipDecoder(count, num_classes, width) if width else LightDecoder(count, num_classes)
+        self.decoder = (
+            SkipDecoder(count, num_classes, width) if width else LightDecoder(count, num_classes)
+        )
         self.stride = self.decoder.stride
         self.classifier = nn.Linear(inner, count)
 
@@ -112,7 +116,9 @@ class ShaSpecNetwork(AnyModalityNetwork):
         padded = [pad_to(images[m], self.decoder.multiple, self.decoder.at_least) for m in names]
         shared = self.shared(torch.cat([repeat_channels(image, self.channels) for image in padded]))
         indices = [self.modalities.index(m) for m in names]
-        specific = [self.specific[index](image) for index, image in zip(indices, padded, strict=True)]
+        specific = [
+            self.specific[index](image) for index, image in zip(indices, padded, strict=True)
+        ]
         joined = torch.cat([shared.output, torch.cat([part.output for part in specific])], 1)
         fused = (shared.output + self.fusion(joined)).chunk(len(names))
         outputs = shared.output.chunk(len(names))
@@ -124,7 +130,10 @@ class ShaSpecNetwork(AnyModalityNetwork):
     def _generated(self, features: Sequence[Tensor], flags: Sequence[Tensor]) -> Tensor:
         """The feature of every missing modality, B x C x h x w, from the shared ones of the available (eq. 4)."""
         if self.missing == "mean":
-            shown = [torch.where(flag, feature, 0.0) for feature, flag in zip(features, flags, strict=True)]
+            shown = [
+                torch.where(flag, feature, 0.0)
+                for feature, flag in zip(features, flags, strict=True)
+            ]
             return sum(shown) / sum(flag.int() for flag in flags)
         result = features[-1]
         for feature, flag in zip(features[-2::-1], flags[-2::-1], strict=True):
@@ -137,7 +146,9 @@ class ShaSpecNetwork(AnyModalityNetwork):
         weight = self.classifier.weight
         return self.decoder.absent(self.shared, weight.new_zeros(1, self.channels, *sides))
 
-    def fuse(self, encoded: Mapping[str, Entry], present: Present | None = None) -> tuple[Tensor, dict[str, Any]]:
+    def fuse(
+        self, encoded: Mapping[str, Entry], present: Present | None = None
+    ) -> tuple[Tensor, dict[str, Any]]:
         """Logits of a subset (eq. 3).
 
         Args:
@@ -150,19 +161,27 @@ class ShaSpecNetwork(AnyModalityNetwork):
         """
         names = self.names(encoded)
         everywhere = torch.ones(1, dtype=torch.bool, device=self.classifier.weight.device)
-        flags = {m: (everywhere if present is None else present[m])[:, None, None, None] for m in names}
+        flags = {
+            m: (everywhere if present is None else present[m])[:, None, None, None] for m in names
+        }
         generated = self._generated([encoded[m].shared for m in names], list(flags.values()))
         features = [
-            torch.where(flags[m], encoded[m].fused, generated) if m in flags else generated for m in self.modalities
+            torch.where(flags[m], encoded[m].fused, generated) if m in flags else generated
+            for m in self.modalities
         ]
         if present is None and len(names) == len(self.modalities):
             skips = [encoded[m].skips for m in names]
         else:
             skips = [
-                [torch.where(flags[m], own, other) for own, other in zip(encoded[m].skips, absent, strict=True)]
+                [
+                    torch.where(flags[m], own, other)
+                    for own, other in zip(encoded[m].skips, absent, strict=True)
+                ]
                 if m in flags
                 else absent
-                for m, absent in zip(self.modalities, self._absent_skips(encoded[names[0]].skips[0]), strict=True)
+                for m, absent in zip(
+                    self.modalities, self._absent_skips(encoded[names[0]].skips[0]), strict=True
+                )
             ]
         totals = [sum(parts) for parts in zip(*skips, strict=True)]
         return self.decoder(features, totals), {"features": features}

@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 import rasterio
 
-SIZES = {"one": ("train", 70, 90), "two": ("val", 64, 50), "three": ("test", 75, 61), "four": ("test", 40, 130)}
+SIZES = {
+    "one": ("train", 70, 90),
+    "two": ("val", 64, 50),
+    "three": ("test", 75, 61),
+    "four": ("test", 40, 130),
+}
 SIZES |= {"five": ("test", 33, 33)}
 
 
@@ -33,9 +38,13 @@ def tiny_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
         label[rng.random(label.shape) < 0.05] = 255
         for kind, pixels in {"rgb": rgb, "dsm": dsm, "nir": nir, "label": label[None]}.items():
             write_raster(root / f"{name}_{kind}.tif", pixels)
-        lines.append(f"{name},{split},{name}_rgb.tif,{name}_dsm.tif,{name}_nir.tif,{name}_label.tif")
+        lines.append(
+            f"{name},{split},{name}_rgb.tif,{name}_dsm.tif,{name}_nir.tif,{name}_label.tif"
+        )
     (root / "scenes.csv").write_text("\n".join(lines) + "\n")
-    (root / "classes.csv").write_text("id,name,r,g,b\n0,ground,0,0,0\n1,building,255,0,0\n2,tree,0,255,0\n")
+    (root / "classes.csv").write_text(
+        "id,name,r,g,b\n0,ground,0,0,0\n1,building,255,0,0\n2,tree,0,255,0\n"
+    )
     return root
 
 

@@ -23,7 +23,14 @@ def write_raster() -> Callable[..., None]:
         with (
             warnings.catch_warnings(action="ignore"),
             rasterio.open(
-                path, "w", driver=driver, count=count, height=height, width=width, dtype=values.dtype, **profile
+                path,
+                "w",
+                driver=driver,
+                count=count,
+                height=height,
+                width=width,
+                dtype=values.dtype,
+                **profile,
             ) as dataset,
         ):
             dataset.write(values)
@@ -32,11 +39,17 @@ def write_raster() -> Callable[..., None]:
 
 
 @pytest.fixture
-def write_folder(write_raster: Callable[..., None]) -> Callable[..., dict[str, dict[str, np.ndarray]]]:
+def write_folder(
+    write_raster: Callable[..., None],
+) -> Callable[..., dict[str, dict[str, np.ndarray]]]:
     """Return a function that writes scenes.csv, classes.csv and rasters, and returns {scene: {raster: C x H x W}}."""
 
     def write(
-        root: Path, *, height: int = 40, width: int = 50, splits: tuple[str, ...] = ("train", "val", "test")
+        root: Path,
+        *,
+        height: int = 40,
+        width: int = 50,
+        splits: tuple[str, ...] = ("train", "val", "test"),
     ) -> dict[str, dict[str, np.ndarray]]:
         draw = np.random.default_rng(5)
         truth: dict[str, dict[str, np.ndarray]] = {}
@@ -52,8 +65,12 @@ def write_folder(write_raster: Callable[..., None]) -> Callable[..., dict[str, d
                 }
                 for raster, values in truth[f"s{i}"].items():
                     write_raster(root / raster / f"s{i}.tif", values)
-                table.writerow([f"s{i}", split, *(f"{raster}/s{i}.tif" for raster in truth[f"s{i}"])])
-        (root / "classes.csv").write_text("id,name,r,g,b\n0,road,90,90,90\n1,roof,200,30,30\n2,tree,0,110,0\n")
+                table.writerow(
+                    [f"s{i}", split, *(f"{raster}/s{i}.tif" for raster in truth[f"s{i}"])]
+                )
+        (root / "classes.csv").write_text(
+            "id,name,r,g,b\n0,road,90,90,90\n1,roof,200,30,30\n2,tree,0,110,0\n"
+        )
         return truth
 
     return write

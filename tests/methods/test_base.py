@@ -26,7 +26,9 @@ class ToyNet(nn.Module):
 
     def __init__(self, modalities: dict[str, int], classes: int) -> None:
         super().__init__()
-        self.stems = nn.ModuleDict({m: nn.Conv2d(c, classes, 3, padding=1) for m, c in modalities.items()})
+        self.stems = nn.ModuleDict(
+            {m: nn.Conv2d(c, classes, 3, padding=1) for m, c in modalities.items()}
+        )
         self.dropout = nn.Dropout(0.5)
 
 
@@ -35,7 +37,9 @@ class Toy(AnyModalitySegmenter):
 
     default_loss_weights = {"ce": 1.0, "size": 0.25}
 
-    def __init__(self, modalities: dict[str, int], num_classes: int, width: int = 4, **kwargs: Any) -> None:
+    def __init__(
+        self, modalities: dict[str, int], num_classes: int, width: int = 4, **kwargs: Any
+    ) -> None:
         super().__init__(modalities, num_classes, **kwargs)
         self.network = ToyNet(self.modalities, num_classes)
 
@@ -47,7 +51,10 @@ class Toy(AnyModalitySegmenter):
 
     def training_losses(self, batch):
         logits = self(batch["image"])
-        return {"ce": cross_entropy(logits, batch["mask"], self.ignore_index), "size": logits.square().mean()}
+        return {
+            "ce": cross_entropy(logits, batch["mask"], self.ignore_index),
+            "size": logits.square().mean(),
+        }
 
 
 class CliToy(Toy):
@@ -82,14 +89,20 @@ class Adversarial(Toy):
     def training_losses(self, batch):
         logits = self(batch["image"])
         ce = cross_entropy(logits, batch["mask"], self.ignore_index)
-        return {"ce": ce, "fool": -self.critic(logits).mean(), "spot": self.critic(logits.detach()).mean()}
+        return {
+            "ce": ce,
+            "fool": -self.critic(logits).mean(),
+            "spot": self.critic(logits.detach()).mean(),
+        }
 
     def training_step(self, batch, batch_idx):
         terms = self.training_losses(batch)
         generator, critic = self.optimizers()
         for optimizer, names in ((generator, ("ce", "fool")), (critic, ("spot",))):
             optimizer.zero_grad()
-            self.manual_backward(self.weighted_sum({n: terms[n] for n in names}), inputs=self.group(optimizer))
+            self.manual_backward(
+                self.weighted_sum({n: terms[n] for n in names}), inputs=self.group(optimizer)
+            )
             optimizer.step()
         for scheduler in self.lr_schedulers():
             scheduler.step()
@@ -100,7 +113,10 @@ class Adversarial(Toy):
         return [p for group in optimizer.param_groups for p in group["params"]]
 
     def configure_optimizers(self):
-        pairs = [build(part.parameters(), self.recipe, *self.schedule_length()) for part in (self.network, self.critic)]
+        pairs = [
+            build(part.parameters(), self.recipe, *self.schedule_length())
+            for part in (self.network, self.critic)
+        ]
         return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
 
 
@@ -129,7 +145,11 @@ class ToyData(L.LightningDataModule):
 def trainer(tmp_path, **kwargs: Any) -> L.Trainer:
     kwargs = {"max_epochs": 2, "logger": False, "enable_checkpointing": False, **kwargs}
     return L.Trainer(
-        default_root_dir=tmp_path, accelerator="cpu", enable_progress_bar=False, enable_model_summary=False, **kwargs
+        default_root_dir=tmp_path,
+        accelerator="cpu",
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        **kwargs,
     )
 
 
@@ -179,11 +199,17 @@ def test_resumed_equals_uninterrupted(tmp_path, kind):
     whole = fresh(kind)
     trainer(tmp_path, max_epochs=4).fit(whole, ToyData())
     # interrupted after the second of four epochs, with the schedule of the whole run
-    keep = ModelCheckpoint(dirpath=tmp_path / "ckpt", filename="{epoch}", save_top_k=-1, auto_insert_metric_name=False)
-    trainer(tmp_path, max_epochs=4, callbacks=[keep], enable_checkpointing=True).fit(fresh(kind), ToyData())
+    keep = ModelCheckpoint(
+        dirpath=tmp_path / "ckpt", filename="{epoch}", save_top_k=-1, auto_insert_metric_name=False
+    )
+    trainer(tmp_path, max_epochs=4, callbacks=[keep], enable_checkpointing=True).fit(
+        fresh(kind), ToyData()
+    )
     torch.manual_seed(99)
     resumed = fresh(kind)
-    trainer(tmp_path, max_epochs=4).fit(resumed, ToyData(), ckpt_path=tmp_path / "ckpt" / "1.ckpt", weights_only=True)
+    trainer(tmp_path, max_epochs=4).fit(
+        resumed, ToyData(), ckpt_path=tmp_path / "ckpt" / "1.ckpt", weights_only=True
+    )
     assert all(torch.equal(value, state(resumed)[name]) for name, value in state(whole).items())
 
 
@@ -192,7 +218,9 @@ def test_two_optimisers_both_move_and_only_their_own(tmp_path):
     before = state(module)
     fit = trainer(tmp_path, max_epochs=1, limit_train_batches=1)
     fit.fit(module, ToyData())
-    changed = {name for name, value in state(module).items() if not torch.equal(value, before[name])}
+    changed = {
+        name for name, value in state(module).items() if not torch.equal(value, before[name])
+    }
     assert changed == {n for n in before if "critic.bias" not in n} | ({"critic.bias"} & changed)
     assert fit.callback_metrics.keys() >= {"train/loss", "train/ce", "train/fool", "train/spot"}
 
@@ -202,14 +230,18 @@ def test_loss_is_the_weighted_sum_and_terms_are_logged(tmp_path):
     fit = trainer(tmp_path, max_steps=1, logger=CSVLogger(tmp_path), log_every_n_steps=1)
     fit.fit(module, ToyData())
     metrics = {name: float(value) for name, value in fit.callback_metrics.items()}
-    assert metrics["train/loss"] == pytest.approx(metrics["train/ce"] + 3.0 * metrics["train/size"], rel=1e-6)
+    assert metrics["train/loss"] == pytest.approx(
+        metrics["train/ce"] + 3.0 * metrics["train/size"], rel=1e-6
+    )
 
 
 def test_validation_returns_the_encoding_of_what_is_there(tmp_path):
     outputs = []
 
     class Catch(L.Callback):
-        def on_validation_batch_end(self, trainer, module, outputs_, batch, batch_idx, dataloader_idx=0):
+        def on_validation_batch_end(
+            self, trainer, module, outputs_, batch, batch_idx, dataloader_idx=0
+        ):
             outputs.append((outputs_["encoded"], module.decode(outputs_["encoded"], (8, 8)), batch))
 
     module = fresh()
@@ -219,7 +251,9 @@ def test_validation_returns_the_encoding_of_what_is_there(tmp_path):
         assert list(encoded) == list(MODALITIES)
         with torch.no_grad():
             torch.testing.assert_close(logits, module.eval()(batch["image"]))
-    assert list(module.validation_step({"image": {"dsm": torch.zeros(1, 1, 4, 4)}}, 0)["encoded"]) == ["dsm"]
+    assert list(
+        module.validation_step({"image": {"dsm": torch.zeros(1, 1, 4, 4)}}, 0)["encoded"]
+    ) == ["dsm"]
 
 
 def test_schedule_reaches_its_peak_and_its_end(tmp_path):
@@ -231,7 +265,9 @@ def test_schedule_reaches_its_peak_and_its_end(tmp_path):
 
     recipe = Recipe(lr=1.0, warmup_epochs=1, warmup_share=0.25)
     torch.manual_seed(0)
-    trainer(tmp_path, max_epochs=4, callbacks=[Watch()]).fit(Toy(MODALITIES, 3, optimizer=recipe), ToyData())
+    trainer(tmp_path, max_epochs=4, callbacks=[Watch()]).fit(
+        Toy(MODALITIES, 3, optimizer=recipe), ToyData()
+    )
     # 16 steps, warm-up = min(4 steps of one epoch, 25 % of 16) = 4
     assert rates[:4] == pytest.approx([0.1, 0.325, 0.55, 0.775])
     assert rates[4:] == pytest.approx([(1 - i / 12) ** 0.9 for i in range(12)])
@@ -277,10 +313,19 @@ def test_the_command_line_merges_and_links(tmp_path):
             parser.link_arguments("modalities", "model.init_args.modalities")
 
     options = ["--config", str(tmp_path / "a.yaml"), "--config", str(tmp_path / "b.yaml")]
-    options += ["--model.num_classes=3", "--model.optimizer.eps=1e-7", "--model.loss_weights.size=7"]
+    options += [
+        "--model.num_classes=3",
+        "--model.optimizer.eps=1e-7",
+        "--model.loss_weights.size=7",
+    ]
     options += ["--trainer.logger=false", "--trainer.accelerator=cpu"]
     cli = Cli(
-        AnyModalitySegmenter, ToyData, subclass_mode_model=True, args=options, run=False, save_config_callback=None
+        AnyModalitySegmenter,
+        ToyData,
+        subclass_mode_model=True,
+        args=options,
+        run=False,
+        save_config_callback=None,
     )
     model = cli.model
     assert isinstance(model, CliToy)

@@ -10,7 +10,15 @@ from benchmark.profiling.complexity import gmac, parameters
 from methods.control.module import Control
 from methods.control.network import ControlNetwork
 from methods.parts.losses import cross_entropy
-from tests.support.contract import CHANNELS, CLASSES, SIZE, MethodContract, images, subsets, training_batch
+from tests.support.contract import (
+    CHANNELS,
+    CLASSES,
+    SIZE,
+    MethodContract,
+    images,
+    subsets,
+    training_batch,
+)
 
 SMALL = {"backbone": "pvt_v2_b0", "pretrained": False, "head_width": 16}
 THREE = dict(list(CHANNELS.items())[:3])
@@ -51,7 +59,10 @@ def test_nothing_knows_the_sensors_apart():
         torch.testing.assert_close(turned, expected, rtol=1e-4, atol=1e-5)
         # three times the same image is that image
         torch.testing.assert_close(
-            module(dict.fromkeys("abc", given["b"])), module({"c": given["b"]}), atol=1e-5, rtol=1e-4
+            module(dict.fromkeys("abc", given["b"])),
+            module({"c": given["b"]}),
+            atol=1e-5,
+            rtol=1e-4,
         )
 
 
@@ -59,7 +70,10 @@ def reached(module: Control, batch: dict) -> list[set[str]]:
     """Per sample the modalities whose pixels the training loss depends on."""
     given = {m: image.requires_grad_() for m, image in batch["image"].items()}
     module.training_losses({**batch, "image": given})["seg"].backward()
-    return [{m for m, image in given.items() if image.grad[sample].any()} for sample in range(len(batch["mask"]))]
+    return [
+        {m for m, image in given.items() if image.grad[sample].any()}
+        for sample in range(len(batch["mask"]))
+    ]
 
 
 @pytest.mark.parametrize("per", ["sample", "batch"])
@@ -91,7 +105,9 @@ def test_the_loss_is_cross_entropy_of_the_full_set():
     module, batch = make(head_dropout=0.0).train(), training_batch(THREE)
     with torch.no_grad():
         expected = cross_entropy(module(batch["image"]), batch["mask"])
-        torch.testing.assert_close(module.training_losses(batch)["seg"], expected, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            module.training_losses(batch)["seg"], expected, rtol=1e-4, atol=1e-5
+        )
 
 
 def test_one_modality_is_segformer():
@@ -123,7 +139,9 @@ def test_resnet_trains_and_stays_exact():
         encoded = module.eval().encode(given)
         for subset in subsets(list(THREE)):
             cached = module.decode({m: encoded[m] for m in subset}, SIZE)
-            torch.testing.assert_close(cached, module({m: given[m] for m in subset}), rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(
+                cached, module({m: given[m] for m in subset}), rtol=1e-4, atol=1e-4
+            )
 
 
 def test_what_cannot_be_done():

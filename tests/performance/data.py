@@ -1,4 +1,4 @@
-"""`imss speed`, the parts about data: importing large scenes, reading frames that stay where the user keeps them."""
+"""`make speed`, the parts about data: importing large scenes, reading frames that stay where the user keeps them."""
 
 from __future__ import annotations
 
@@ -32,12 +32,22 @@ def imports(rounds: int) -> None:
         for _ in range(rounds):
             for workers in (1, 2):
                 shutil.rmtree(place / "store", ignore_errors=True)
-                words = [sys.executable, "-c", f"from tests.performance.data import import_here as f; f({workers})"]
-                found = json.loads(subprocess.run([*words, folder], check=True, cwd=ROOT, capture_output=True).stdout)
+                words = [
+                    sys.executable,
+                    "-c",
+                    f"from tests.performance.data import import_here as f; f({workers})",
+                ]
+                found = json.loads(
+                    subprocess.run(
+                        [*words, folder], check=True, cwd=ROOT, capture_output=True
+                    ).stdout
+                )
                 name = f"{workers} processes"
                 best[name] = min(best.get(name, np.inf), found["seconds"])
                 peak = max(peak, found["peak_gb"])
-            best["copy"] = min(best.get("copy", np.inf), _timed(lambda: _copy(place / "store", place / "copy")))
+            best["copy"] = min(
+                best.get("copy", np.inf), _timed(lambda: _copy(place / "store", place / "copy"))
+            )
         written = sum(path.stat().st_size for path in (place / "store").rglob("*.tif"))
     one, two, copy = best["1 processes"], best["2 processes"], best["copy"]
     print(
@@ -58,9 +68,14 @@ def import_here(workers: int) -> None:
     place = Path(sys.argv[1])
     quiet = Console(file=io.StringIO())
     seconds = _timed(
-        lambda: import_dataset("folder", place / "source", place / "store", workers=workers, console=quiet)
+        lambda: import_dataset(
+            "folder", place / "source", place / "store", workers=workers, console=quiet
+        )
     )
-    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    peak = max(
+        resource.getrusage(who).ru_maxrss
+        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
     print(json.dumps({"seconds": seconds, "peak_gb": peak * 1024 / 1e9}))
 
 
@@ -72,13 +87,19 @@ def _write_scenes(root: Path, number: int) -> None:
     rows = ["id,split,label,rgb,nir,dsm"]
     for scene in range(number):
         for name, (bands, dtype) in LAYERS.items():
-            pixels = rng.integers(0, 5 if name == "label" else 255, (bands, SIDE, SIDE), np.uint8).astype(dtype)
+            pixels = rng.integers(
+                0, 5 if name == "label" else 255, (bands, SIDE, SIDE), np.uint8
+            ).astype(dtype)
             write_raster(root / f"{scene}_{name}.tif", pixels)
         part = "test" if scene else "train"
-        rows.append(f"s{scene},{part},{scene}_label.tif,{scene}_rgb.tif,{scene}_nir.tif,{scene}_dsm.tif")
+        rows.append(
+            f"s{scene},{part},{scene}_label.tif,{scene}_rgb.tif,{scene}_nir.tif,{scene}_dsm.tif"
+        )
     (root / "scenes.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     classes = [f"{number},class{number},{40 * number},0,0" for number in range(5)]
-    (root / "classes.csv").write_text("\n".join(["id,name,r,g,b", *classes]) + "\n", encoding="utf-8")
+    (root / "classes.csv").write_text(
+        "\n".join(["id,name,r,g,b", *classes]) + "\n", encoding="utf-8"
+    )
 
 
 def _copy(store: Path, target: Path) -> None:
@@ -111,13 +132,22 @@ def frame(rounds: int) -> None:
         place = Path(folder)
         deliver.write(place / "source", "real")
         quiet = Console(file=io.StringIO())
-        store = import_dataset("deliver", place / "source", place, tiles=deliver.scenes("real"), console=quiet)
+        store = import_dataset(
+            "deliver", place / "source", place, tiles=deliver.scenes("real"), console=quiet
+        )
         names = ["rgb", "depth", "event", "lidar"]
-        scene = next(s for s in store.scenes if all(not s.paths[name].is_relative_to(store.root) for name in names))
+        scene = next(
+            s
+            for s in store.scenes
+            if all(not s.paths[name].is_relative_to(store.root) for name in names)
+        )
         paths = [scene.paths[name] for name in names]
 
         def from_store() -> None:
-            reader, window = RasterReader(), Window(0, 0, scene.height, scene.width)  # new: handles keep what they read
+            reader, window = (
+                RasterReader(),
+                Window(0, 0, scene.height, scene.width),
+            )  # new: handles keep what they read
             for name in names:
                 reader.read(scene.paths[name], window, store.modalities[name].channels)
             reader.read(scene.paths["label"], window, 1)

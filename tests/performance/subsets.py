@@ -1,4 +1,4 @@
-"""`imss speed`, the parts about evaluation: what all subsets cost, against one pass over the full set."""
+"""`make speed`, the parts about evaluation: what all subsets cost, against one pass over the full set."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ def sgma(rounds: int) -> None:
     """SGMA: all subsets against one full pass and against the loop over subsets; the metric update's share."""
     for modalities, classes, limit in ((3, 5, 1.5), (4, 25, 2.5)):
         model, images = _built("sgma", modalities, classes)
-        seconds = _timed(model, images, classes, rounds, ("full pass", "all subsets", "loop", "metric update"))
+        seconds = _timed(
+            model, images, classes, rounds, ("full pass", "all subsets", "loop", "metric update")
+        )
         full, every = seconds["full pass"], seconds["all subsets"]
         print(
             f"  {modalities} modalities, {classes} classes, {2**modalities - 1} subsets, PVT-v2-b2, {SIDE} px: "
@@ -36,7 +38,9 @@ def methods(rounds: int) -> None:
     """Every shipped method and variant: all 7 subsets of 3 modalities against one full pass."""
     from benchmark.choices import methods as shipped
 
-    print(f"  3 modalities, 5 classes, 7 subsets, {SIDE} px; limit 1.7 full passes where subsets can share work")
+    print(
+        f"  3 modalities, 5 classes, 7 subsets, {SIDE} px; limit 1.7 full passes where subsets can share work"
+    )
     for name in shipped():
         model, images = _built(name, 3, 5)
         seconds = _timed(model, images, 5, rounds, ("full pass", "all subsets"))
@@ -49,7 +53,9 @@ def methods(rounds: int) -> None:
         )
 
 
-def _built(method: str, modalities: int, classes: int) -> tuple[AnyModalitySegmenter, dict[str, torch.Tensor]]:
+def _built(
+    method: str, modalities: int, classes: int
+) -> tuple[AnyModalitySegmenter, dict[str, torch.Tensor]]:
     import torch
 
     from benchmark.experiment.models import build
@@ -60,7 +66,11 @@ def _built(method: str, modalities: int, classes: int) -> tuple[AnyModalitySegme
 
 
 def _timed(
-    model: AnyModalitySegmenter, images: Mapping[str, torch.Tensor], classes: int, rounds: int, chosen: Sequence[str]
+    model: AnyModalitySegmenter,
+    images: Mapping[str, torch.Tensor],
+    classes: int,
+    rounds: int,
+    chosen: Sequence[str],
 ) -> dict[str, float]:
     """Seconds of the chosen ways to score one window."""
     import torch

@@ -17,7 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-PROGRAM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+PROGRAM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 PATIENCE_S = float(os.environ.get("BROWSER_PATIENCE_S", "60"))
 KEYS = {"Tab": 9, "Enter": 13, "Escape": 27, " ": 32}
 
@@ -36,10 +38,12 @@ class Page:
         self.complaints: list[str] = []
         self.requests: list[str] = []
         self.session = ""
-        target = self.call("Target.createTarget", url="about:blank", newWindow=True, width=1400, height=1000)[
-            "targetId"
+        target = self.call(
+            "Target.createTarget", url="about:blank", newWindow=True, width=1400, height=1000
+        )["targetId"]
+        self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)[
+            "sessionId"
         ]
-        self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
 
@@ -70,7 +74,9 @@ class Page:
     def _note(self, event: dict[str, Any]) -> None:
         kind, said = event.get("method", ""), event.get("params", {})
         if kind == "Runtime.consoleAPICalled" and said["type"] in ("error", "warning", "assert"):
-            self.complaints.append(str([part.get("value", part.get("description")) for part in said["args"]]))
+            self.complaints.append(
+                str([part.get("value", part.get("description")) for part in said["args"]])
+            )
         elif kind == "Runtime.exceptionThrown":
             self.complaints.append(json.dumps(said["exceptionDetails"])[:600])
         elif kind == "Log.entryAdded" and said["entry"]["level"] in ("error", "warning"):
@@ -80,7 +86,9 @@ class Page:
 
     def run(self, script: str) -> Any:
         """The value of an expression in the page; a promise is waited for."""
-        answer = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+        answer = self.call(
+            "Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True
+        )
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
@@ -106,7 +114,14 @@ class Page:
         text = {"text": {"Enter": "\r"}.get(key, key)} if key in ("Enter", " ") else {}
         for kind in ("keyDown", "keyUp"):
             more = text if kind == "keyDown" else {}
-            self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=KEYS[key], **more)
+            self.call(
+                "Input.dispatchKeyEvent",
+                type=kind,
+                key=key,
+                code=key,
+                windowsVirtualKeyCode=KEYS[key],
+                **more,
+            )
 
     def screenshot(self, path: Path, whole: bool = True) -> None:
         """Write a PNG of the page, or of what the window shows."""
@@ -127,10 +142,23 @@ def chromium(folder: Path) -> Iterator[Page]:
         os.dup2(one, 3)
         os.dup2(two, 4)
 
-    line = [PROGRAM, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]
-    line += ["--remote-debugging-pipe", f"--user-data-dir={folder / 'profile'}", "--disable-background-networking"]
+    line = [
+        PROGRAM,
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--no-first-run",
+    ]
+    line += [
+        "--remote-debugging-pipe",
+        f"--user-data-dir={folder / 'profile'}",
+        "--disable-background-networking",
+    ]
     with (folder / "browser.log").open("wb") as log:
-        process = subprocess.Popen(line, stdout=log, stderr=log, close_fds=False, preexec_fn=hand_over)
+        process = subprocess.Popen(
+            line, stdout=log, stderr=log, close_fds=False, preexec_fn=hand_over
+        )
     os.close(to_browser)
     os.close(from_browser)
     try:

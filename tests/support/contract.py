@@ -46,7 +46,9 @@ def training_batch(modalities: dict[str, int], batch: int = 2, seed: int = 0) ->
     return {"image": images(modalities, batch, seed=seed), "mask": mask, "available": present}
 
 
-def check_eval_follows_training(make: Callable[[], AnyModalitySegmenter], modalities: dict[str, int]) -> None:
+def check_eval_follows_training(
+    make: Callable[[], AnyModalitySegmenter], modalities: dict[str, int]
+) -> None:
     """What one eval phase keeps (folded weights, responses) must not survive a training step into the next."""
     module, given = make().eval(), images(modalities)
     optimizer = torch.optim.SGD(module.parameters(), lr=0.5)
@@ -88,7 +90,9 @@ class MethodContract:
         return module.eval()
 
     @classmethod
-    def make(cls, modalities: dict[str, int], seed: int = 0, **options: Any) -> AnyModalitySegmenter:
+    def make(
+        cls, modalities: dict[str, int], seed: int = 0, **options: Any
+    ) -> AnyModalitySegmenter:
         torch.manual_seed(seed)
         return cls.method(modalities=modalities, num_classes=CLASSES, **{**cls.options, **options})
 
@@ -100,7 +104,9 @@ class MethodContract:
             for subset in subsets(list(modalities)):
                 logits = module.decode({m: encoded[m] for m in subset}, SIZE)
                 assert logits.shape == (2, CLASSES, *SIZE) and logits.isfinite().all()
-                torch.testing.assert_close(logits, module({m: given[m] for m in subset}), **TOLERANCE)
+                torch.testing.assert_close(
+                    logits, module({m: given[m] for m in subset}), **TOLERANCE
+                )
 
     def test_diagnostics_have_the_announced_shapes(self, modalities, settled):
         batch = training_batch(modalities)
@@ -131,7 +137,9 @@ class MethodContract:
             encoded = module.encode(given)
             for kept in modalities:
                 mixed = module.encode({m: (given if m == kept else other)[m] for m in modalities})
-                logits = [module.decode({kept: entries[kept]}, SIZE) for entries in (encoded, mixed)]
+                logits = [
+                    module.decode({kept: entries[kept]}, SIZE) for entries in (encoded, mixed)
+                ]
                 torch.testing.assert_close(logits[0], logits[1], **TOLERANCE)
 
     def test_masked_equals_absent(self, modalities, settled):
@@ -146,7 +154,9 @@ class MethodContract:
                 masked = module.network.fuse(encoded, present)[0]
                 absent = module.network.fuse({m: encoded[m] for m in subset})[0]
                 torch.testing.assert_close(masked[0], absent[0], **TOLERANCE)
-                torch.testing.assert_close(masked[1], module.network.fuse(encoded)[0][1], **TOLERANCE)
+                torch.testing.assert_close(
+                    masked[1], module.network.fuse(encoded)[0][1], **TOLERANCE
+                )
 
     def test_order_of_the_dictionary_is_irrelevant(self, modalities, settled):
         module, given = settled, images(modalities)
@@ -158,7 +168,9 @@ class MethodContract:
         module, given = settled, images(modalities)
         with torch.inference_mode():
             both = module(given)
-            alone = torch.cat([module({m: image[i : i + 1] for m, image in given.items()}) for i in range(2)])
+            alone = torch.cat(
+                [module({m: image[i : i + 1] for m, image in given.items()}) for i in range(2)]
+            )
             torch.testing.assert_close(both, alone, **TOLERANCE)
 
     def test_eval_draws_nothing(self, modalities, settled):
@@ -173,10 +185,18 @@ class MethodContract:
         module = self.make(modalities).train()
         for seed in range(3):
             torch.manual_seed(seed)
-            module.weighted_sum(module.training_losses(training_batch(modalities, seed=seed))).backward()
-        missed = [n for n, p in module.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
+            module.weighted_sum(
+                module.training_losses(training_batch(modalities, seed=seed))
+            ).backward()
+        missed = [
+            n for n, p in module.named_parameters() if p.grad is None or not p.grad.isfinite().all()
+        ]
         assert missed == []
-        zero = [n for n, p in module.named_parameters() if not p.grad.any() and not n.endswith(self.silent or ("\0",))]
+        zero = [
+            n
+            for n, p in module.named_parameters()
+            if not p.grad.any() and not n.endswith(self.silent or ("\0",))
+        ]
         assert zero == []
 
     def test_losses_are_named_finite_and_repeatable(self, modalities):

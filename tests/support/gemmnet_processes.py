@@ -60,7 +60,10 @@ def main(out: Path) -> None:
         rank = trainer.global_rank
         parameters = {n: p.detach().clone() for n, p in module.named_parameters()}
         seen = float(data.train_dataloader().dataset[0]["image"]["rgb"].sum())
-        torch.save({"parameters": parameters, "step": trainer.global_step, "seen": seen}, out / f"{name}{rank}.pt")
+        torch.save(
+            {"parameters": parameters, "step": trainer.global_step, "seen": seen},
+            out / f"{name}{rank}.pt",
+        )
 
 
 if __name__ == "__main__":

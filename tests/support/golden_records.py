@@ -25,8 +25,20 @@ SCENES = 10
 FOG, SUN = "weather=fog", "weather=sun"
 # method: (errors of 40 to 50 pixels under R, D, R+D; seeds)
 METHODS = {"early": ((24, 12, 3), 1), "plain": ((18, 16, 9), 2), "steady_1": ((15, 14, 8), 1)}
-OTHER = {"name": "other", "selection": "last", "selected": "last", "split": "s", "score_label": "label_eroded"}
-CLUTTER_IN = {**CONVENTION, "outputs": [0, 1, 2, 3], "ignored": [], "absent": "zero", "regions": ["interior"]}
+OTHER = {
+    "name": "other",
+    "selection": "last",
+    "selected": "last",
+    "split": "s",
+    "score_label": "label_eroded",
+}
+CLUTTER_IN = {
+    **CONVENTION,
+    "outputs": [0, 1, 2, 3],
+    "ignored": [],
+    "absent": "zero",
+    "regions": ["interior"],
+}
 
 
 def result(method: str, seed: int, outputs: int = 3) -> EvaluationResult:
@@ -38,7 +50,10 @@ def result(method: str, seed: int, outputs: int = 3) -> EvaluationResult:
             truth = 40 + (7 * scene + 5 * label + 3 * region) % 11
             if LABELS[label] == "tree" and scene % 2 == 0:
                 truth = 0
-            errors = METHODS[method][0][subset] + (3 * scene + 5 * label + 2 * seed + subset + region) % 6
+            errors = (
+                METHODS[method][0][subset]
+                + (3 * scene + 5 * label + 2 * seed + subset + region) % 6
+            )
             errors = truth if label >= outputs else min(errors, truth)
             row = own[subset, 0, region, label]
             if label < outputs:
@@ -49,7 +64,9 @@ def result(method: str, seed: int, outputs: int = 3) -> EvaluationResult:
     names = tuple(f"scene{number}" for number in range(SCENES))
     conditions = {name: [FOG if number % 2 == 0 else SUN] for number, name in enumerate(names)}
     scored = np.ones((len(SUBSETS), SCENES), bool)
-    return EvaluationResult(SUBSETS, names, conditions, ("interior", "band"), LABELS, counts, scored)
+    return EvaluationResult(
+        SUBSETS, names, conditions, ("interior", "band"), LABELS, counts, scored
+    )
 
 
 def write_records(runs: Path, **convention: Any) -> None:
@@ -57,8 +74,12 @@ def write_records(runs: Path, **convention: Any) -> None:
     settings = {"data": "toy", "convention": {**CONVENTION, **convention}}
     for method, (_, seeds) in METHODS.items():
         for seed in range(seeds):
-            toy_record(runs, method, seed, result(method, seed), control=method == "plain", **settings)
-    toy_record(runs, "other", 0, result("plain", 5, outputs=4), protocol=OTHER, convention=CLUTTER_IN)
+            toy_record(
+                runs, method, seed, result(method, seed), control=method == "plain", **settings
+            )
+    toy_record(
+        runs, "other", 0, result("plain", 5, outputs=4), protocol=OTHER, convention=CLUTTER_IN
+    )
 
 
 def tables(command: str, runs: Path, out: Path) -> dict[str, str]:

@@ -43,7 +43,11 @@ class Case:
         self.source = self.root / "source"
 
     def files(self, *suffixes: str) -> list[Path]:
-        return sorted(p for p in self.source.rglob("*") if p.suffix.lower() in (suffixes or RASTERS) and p.is_file())
+        return sorted(
+            p
+            for p in self.source.rglob("*")
+            if p.suffix.lower() in (suffixes or RASTERS) and p.is_file()
+        )
 
     def pick(self, *suffixes: str) -> Path:
         """Draw a file; an error has to name it, or the scene it belongs to."""
@@ -67,7 +71,13 @@ def rewrite(path: Path, change: Callable[[np.ndarray], np.ndarray]) -> None:
             values = change(dataset.read())
         path.unlink()
         count, height, width = values.shape
-        profile = {"driver": "GTiff", "count": count, "height": height, "width": width, "dtype": values.dtype}
+        profile = {
+            "driver": "GTiff",
+            "count": count,
+            "height": height,
+            "width": width,
+            "dtype": values.dtype,
+        }
         with rasterio.open(path, "w", **profile) as dataset:
             dataset.write(values)
 
@@ -93,13 +103,17 @@ def flipped_bytes(case: Case) -> None:
     path = case.pick()
     content = bytearray(path.read_bytes())
     for _ in range(case.rng.choice([1, 3, 40])):  # the header more often than the rest
-        place = case.rng.randrange(len(content) if case.rng.random() < 0.5 else min(300, len(content)))
+        place = case.rng.randrange(
+            len(content) if case.rng.random() < 0.5 else min(300, len(content))
+        )
         content[place] ^= case.rng.randrange(1, 256)
     put(path, bytes(content))
 
 
 def other_type(case: Case) -> None:
-    dtype = case.rng.choice(["uint16", "int16", "int32", "float32", "float64", "complex64", "uint8"])
+    dtype = case.rng.choice(
+        ["uint16", "int16", "int32", "float32", "float64", "complex64", "uint8"]
+    )
     rewrite(case.pick(), lambda values: values.astype(dtype))
 
 
@@ -110,7 +124,10 @@ def other_bands(case: Case) -> None:
 
 def other_size(case: Case) -> None:
     cut = case.rng.choice([1, 2, 3, 20])
-    rewrite(case.pick(), lambda values: values[:, cut:, :] if case.rng.random() < 0.5 else values[:, :1, :1])
+    rewrite(
+        case.pick(),
+        lambda values: values[:, cut:, :] if case.rng.random() < 0.5 else values[:, :1, :1],
+    )
 
 
 def not_a_number(case: Case) -> None:
@@ -128,8 +145,10 @@ def swapped(case: Case) -> None:
 def foreign_content(case: Case) -> None:
     outside = case.root / "secret.tif"
     put(outside, case.files()[0].read_bytes())
-    vrt = f'<VRTDataset rasterXSize="32" rasterYSize="32"><VRTRasterBand dataType="Byte" band="1"><SimpleSource>\
+    vrt = (
+        f'<VRTDataset rasterXSize="32" rasterYSize="32"><VRTRasterBand dataType="Byte" band="1"><SimpleSource>\
 <SourceFilename>{outside}</SourceFilename></SimpleSource></VRTRasterBand></VRTDataset>'
+    )
     contents = [
         b"<html>log in first</html>",
         b"GIF89a" + b"\0" * 99,
@@ -147,7 +166,9 @@ def huge_header(case: Case) -> None:
     chunk = b"IHDR" + struct.pack(">IIBBBBB", *sides, 8, case.rng.choice([0, 2]), 0, 0, 0)
     import zlib
 
-    png = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    png = (
+        b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    )
     tiff = struct.pack("<2sHIH", b"II", 42, 8, 4)
     for tag, value in ((256, sides[0]), (257, sides[1]), (273, 8), (279, 4)):
         tiff += struct.pack("<HHII", tag, 4, 1, value)
@@ -159,8 +180,14 @@ def sidecars(case: Case) -> None:
     """Files that GDAL looks for beside a raster."""
     path = case.pick()
     for end in (".aux.xml", ".ovr", ".msk"):
-        put(path.with_name(path.name + end), case.rng.choice([b"", b"<PAMDataset>", case.rng.randbytes(99)]))
-    put(path.with_suffix(".tfw"), case.rng.choice([b"", b"nan\n" * 6, b"x", b"1e999\n" * 6, b"0\n" * 6, b"\xff\xfe"]))
+        put(
+            path.with_name(path.name + end),
+            case.rng.choice([b"", b"<PAMDataset>", case.rng.randbytes(99)]),
+        )
+    put(
+        path.with_suffix(".tfw"),
+        case.rng.choice([b"", b"nan\n" * 6, b"x", b"1e999\n" * 6, b"0\n" * 6, b"\xff\xfe"]),
+    )
 
 
 # ---- what is done to folders
@@ -203,14 +230,26 @@ def link_loops(case: Case) -> None:
 def odd_names(case: Case) -> None:
     for name in case.rng.sample(ODD, 3):
         put(case.source / name, case.rng.randbytes(9))
-    put(Path(os.fsdecode(os.fsencode(case.source) + b"/\xff\xfe" + case.files()[0].name.encode())), b"x")
+    put(
+        Path(os.fsdecode(os.fsencode(case.source) + b"/\xff\xfe" + case.files()[0].name.encode())),
+        b"x",
+    )
 
 
 def odd_folder(case: Case) -> None:
     """The source itself has a strange name, and a damaged file."""
     noise(case)
     name = case.rng.choice(
-        [b"a\nb", b"\xff\xfe", b"[bold]", b"100% {0}", b"a b'c\"d", b"gt", b"label.zip", b"a\rb\x1b[31m"]
+        [
+            b"a\nb",
+            b"\xff\xfe",
+            b"[bold]",
+            b"100% {0}",
+            b"a b'c\"d",
+            b"gt",
+            b"label.zip",
+            b"a\rb\x1b[31m",
+        ]
     )
     case.names.append("SOURCE")
     target = Path(os.fsdecode(os.fsencode(case.root) + b"/" + name))
@@ -219,7 +258,10 @@ def odd_folder(case: Case) -> None:
 
 def folder_called_zip(case: Case) -> None:
     (case.source / "images.zip").mkdir()
-    put(case.source / "more.zip", case.rng.choice([b"", b"text", b"PK\3\4" + case.rng.randbytes(50)]))
+    put(
+        case.source / "more.zip",
+        case.rng.choice([b"", b"text", b"PK\3\4" + case.rng.randbytes(50)]),
+    )
     case.names.append("more.zip")
 
 
@@ -229,7 +271,9 @@ def folder_called_zip(case: Case) -> None:
 def pack(case: Case, change: Callable[[zipfile.ZipFile], None] = lambda archive: None) -> Path:
     packed = case.root / "packed" / "all.zip"
     packed.parent.mkdir()
-    method = case.rng.choice([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+    method = case.rng.choice(
+        [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
+    )
     with warnings.catch_warnings(action="ignore"), zipfile.ZipFile(packed, "w", method) as archive:
         for path in sorted(case.source.rglob("*")):
             if path.is_file():
@@ -266,7 +310,14 @@ def zip_directory_flipped(case: Case) -> None:
 
 def zip_escape(case: Case) -> None:
     name = case.rng.choice(
-        ["../evil.tif", "/tmp/evil.tif", "a/../../evil.tif", "..\\evil.tif", "C:\\evil.tif", "../../e.zip"]
+        [
+            "../evil.tif",
+            "/tmp/evil.tif",
+            "a/../../evil.tif",
+            "..\\evil.tif",
+            "C:\\evil.tif",
+            "../../e.zip",
+        ]
     )
     pack(case, lambda archive: archive.writestr(name, b"evil"))
     case.names.append("evil" if "evil" in name else "e.zip")
@@ -286,7 +337,13 @@ def zip_inside(case: Case) -> None:
     with zipfile.ZipFile(inner, "w") as archive:
         archive.writestr("readme.txt", b"x" * 200)
     content = inner.getvalue()
-    damaged = [content[:-9], b"", b"text", content.replace(b"readme.txt", b"../../evil"), content[:40]]
+    damaged = [
+        content[:-9],
+        b"",
+        b"text",
+        content.replace(b"readme.txt", b"../../evil"),
+        content[:40],
+    ]
     pack(case, lambda archive: archive.writestr("inner.zip", case.rng.choice(damaged)))
     case.names.append("inner.zip")
 
@@ -355,10 +412,25 @@ def change_one(value: Any, rng: random.Random) -> Any:
 
 
 def about_changed(case: Case) -> None:
-    about: dict[str, Any] = {"title": "t", "licence": "l", "citation": "c", "gsd_m": 0.5, "nadir": True}
+    about: dict[str, Any] = {
+        "title": "t",
+        "licence": "l",
+        "citation": "c",
+        "gsd_m": 0.5,
+        "nadir": True,
+    }
     about["modalities"] = {"rgb": {"letter": "T", "kind": "optical", "unit": "K"}}
     text = json.dumps(change_one(about, case.rng)).encode()
-    texts = [text, text, text, b"[" * 200_000, b"", b"\xff", b'{"gsd_m": ' + b"9" * 6000 + b"}", b"\xef\xbb\xbf" + text]
+    texts = [
+        text,
+        text,
+        text,
+        b"[" * 200_000,
+        b"",
+        b"\xff",
+        b'{"gsd_m": ' + b"9" * 6000 + b"}",
+        b"\xef\xbb\xbf" + text,
+    ]
     put(case.source / "about.json", case.rng.choice(texts))
     case.names.append("about.json")
 
@@ -370,7 +442,16 @@ def json_changed(case: Case) -> None:
         text = json.dumps(change_one(json.loads(text), case.rng)).encode()
     else:
         text = case.rng.choice(
-            [text[: case.rng.randrange(len(text))], b"", b"[" * 200_000, b"\xff", b"null", b"[]", b"{}", b"7"]
+            [
+                text[: case.rng.randrange(len(text))],
+                b"",
+                b"[" * 200_000,
+                b"\xff",
+                b"null",
+                b"[]",
+                b"{}",
+                b"7",
+            ]
         )
     put(path, text)
 
@@ -385,14 +466,36 @@ def table_changed(case: Case) -> None:
     if case.rng.random() < 0.3:
         lines.insert(row, case.rng.choice(lines))
     text = "\n".join(lines).encode()
-    put(path, case.rng.choice([text, text, text, text, text[: len(text) // 2], b"\xff\xfe" + text, b"", b'"' * 9]))
+    put(
+        path,
+        case.rng.choice(
+            [text, text, text, text, text[: len(text) // 2], b"\xff\xfe" + text, b"", b'"' * 9]
+        ),
+    )
     case.names += ["scenes.csv", "classes.csv", "raster", "split_standard"]
 
 
-RASTER = (cut_short, empty, noise, flipped_bytes, other_type, other_bands, other_size, not_a_number, swapped)
+RASTER = (
+    cut_short,
+    empty,
+    noise,
+    flipped_bytes,
+    other_type,
+    other_bands,
+    other_size,
+    not_a_number,
+    swapped,
+)
 HARM = (
     *RASTER, foreign_content, huge_header, sidecars, removed, folder_for_a_file, pipe_for_a_file, link_loops, odd_names,
     odd_folder, folder_called_zip, zip_cut_short, zip_flipped, zip_directory_flipped, zip_escape, zip_link, zip_inside,
     zip_odd_members, zip_password, about_changed,
 )  # fmt: skip
-OFTEN = {flipped_bytes: 4, zip_directory_flipped: 3, cut_short: 3, swapped: 3, about_changed: 3, zip_flipped: 2}
+OFTEN = {
+    flipped_bytes: 4,
+    zip_directory_flipped: 3,
+    cut_short: 3,
+    swapped: 3,
+    about_changed: 3,
+    zip_flipped: 2,
+}

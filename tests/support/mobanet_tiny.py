@@ -18,7 +18,12 @@ VARIANTS = {
     "mobanet_no_mcrm": {"mcrm": False},
 }
 # the gate's last convolution starts at zero, hence what comes before it has no gradient in the first step (dossier 2.5)
-GATE = ("gate_in.weight", "gate_norm.weight", "gate_norm.bias", *(f"reductions.{i}.weight" for i in range(4)))
+GATE = (
+    "gate_in.weight",
+    "gate_norm.weight",
+    "gate_norm.bias",
+    *(f"reductions.{i}.weight" for i in range(4)),
+)
 
 
 def make(modalities: dict[str, int] = TWO, seed: int = 0, **options) -> MoBaNet:

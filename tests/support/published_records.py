@@ -21,27 +21,42 @@ CELLS = [
         for data, letters in {"potsdam": "RDN", "dfc2023": "RDS", "deliver": "RDEL"}.items()
     ),
     ("potsdam", "RDN", ("sgma_additive", "sgma_sgf_only"), ("pvt_v2_b2",), "sgma"),
-    ("potsdam", "RD", ("mobanet",), ("vit_base_patch14_dinov2", "vit_large_patch14_dinov2"), "mobanet"),
+    (
+        "potsdam",
+        "RD",
+        ("mobanet",),
+        ("vit_base_patch14_dinov2", "vit_large_patch14_dinov2"),
+        "mobanet",
+    ),
     ("potsdam", "RD", ("mobanet_base", "mobanet_no_mcrm"), ("vit_base_patch14_dinov2",), "mobanet"),
     ("vaihingen", "ID", ("mobanet",), ("vit_base_patch14_dinov2",), "mobanet"),
-    *((data, "ID", ("gemmnet_ae", "cgan", "mmformer"), ("none",), "gemmnet") for data in ("potsdam", "vaihingen")),
+    *(
+        (data, "ID", ("gemmnet_ae", "cgan", "mmformer"), ("none",), "gemmnet")
+        for data in ("potsdam", "vaihingen")
+    ),
 ]
 
 
 def matrices(seed: int, subsets: int, labels: int, outputs: int) -> np.ndarray:
     """Counts by a formula, so that no generator of random numbers can change them."""
-    subset, true, predicted = np.meshgrid(np.arange(subsets), np.arange(labels), np.arange(outputs), indexing="ij")
+    subset, true, predicted = np.meshgrid(
+        np.arange(subsets), np.arange(labels), np.arange(outputs), indexing="ij"
+    )
     counts = (97 * subset + 131 * true + 57 * predicted + 41 * seed + 7 * true * predicted) % 113
     hits = (true == predicted) * (1000 + 37 * ((11 * subset + 5 * true + seed) % 29))
     return (counts + hits).astype(np.int64)[:, None, None]
 
 
-def fixed_record(data: str, letters: str, config: str, backbone: str, protocol: str, seed: int, **more: Any) -> Record:
+def fixed_record(
+    data: str, letters: str, config: str, backbone: str, protocol: str, seed: int, **more: Any
+) -> Record:
     """A record with the fixed matrices; `more` goes into its manifest."""
     classes, clutter_is_class = CLASSES[data], protocol == "mobanet"
     scored = [number for number, name in enumerate(classes) if name != "clutter"]
     outputs = list(range(len(classes))) if clutter_is_class else scored
-    ignored = [number for number, name in enumerate(classes) if name == "clutter" and not clutter_is_class]
+    ignored = [
+        number for number, name in enumerate(classes) if name == "clutter" and not clutter_is_class
+    ]
     subsets = tuple("+".join(subset) for subset in modality_subsets(letters))
     number = sum(map(ord, data + config + backbone)) + 1000 * seed
     manifest = {
@@ -66,7 +81,14 @@ def fixed_record(data: str, letters: str, config: str, backbone: str, protocol: 
     }
     counts = matrices(number, len(subsets), len(classes), len(outputs))
     return Record(
-        Path("."), manifest, subsets, ("all",), ("interior",), classes, counts, np.full((len(subsets), 1), 14)
+        Path("."),
+        manifest,
+        subsets,
+        ("all",),
+        ("interior",),
+        classes,
+        counts,
+        np.full((len(subsets), 1), 14),
     )
 
 

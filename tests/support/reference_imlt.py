@@ -52,7 +52,9 @@ def modality_attention(layer: FusionLayer, streams: list[Tensor], x: Tensor) -> 
     batch, count, channels = x.shape
     sequence = torch.stack([*streams, x], 2).reshape(batch * count, len(streams) + 1, channels)
     visible = torch.ones(len(streams) + 1, len(streams) + 1, dtype=torch.bool)
-    return attention(layer.modality_attention, sequence, visible)[:, -1].reshape(batch, count, channels)
+    return attention(layer.modality_attention, sequence, visible)[:, -1].reshape(
+        batch, count, channels
+    )
 
 
 def masked_self_attention(layer: FusionLayer, streams: list[Tensor], x: Tensor) -> Tensor:
@@ -67,8 +69,16 @@ def literal_layer(layer: FusionLayer, features: dict[int, Tensor]) -> Tensor:
     """{index of modality: B x C x h x w} -> X, B x C x h x w, for maps no larger than the pooled keys."""
     batch, channels, height, width = next(iter(features.values())).shape
     grid = F.interpolate(layer.tokens, (height, width), mode="bilinear", align_corners=False)
-    x = (grid[0] + positions(channels, height, width)).reshape(channels, -1).t().expand(batch, -1, -1)
-    streams = [f.reshape(batch, channels, -1).transpose(1, 2) + layer.vectors[m] for m, f in features.items()]
+    x = (
+        (grid[0] + positions(channels, height, width))
+        .reshape(channels, -1)
+        .t()
+        .expand(batch, -1, -1)
+    )
+    streams = [
+        f.reshape(batch, channels, -1).transpose(1, 2) + layer.vectors[m]
+        for m, f in features.items()
+    ]
     x = modality_attention(layer, streams, x)
     x = masked_self_attention(layer, streams, x)
     signal, gate = layer.feed_forward.expand(layer.feed_forward.norm(x)).chunk(2, 2)

@@ -19,7 +19,8 @@ def mix(streams: Sequence[Tensor], ratio: float) -> list[Tensor]:
     if len(streams) == 1:
         return list(streams)
     return [
-        ratio * own + sum((1 - ratio) / (len(streams) - 1) * z for n, z in enumerate(streams) if n != m)
+        ratio * own
+        + sum((1 - ratio) / (len(streams) - 1) * z for n, z in enumerate(streams) if n != m)
         for m, own in enumerate(streams)
     ]
 
@@ -27,7 +28,10 @@ def mix(streams: Sequence[Tensor], ratio: float) -> list[Tensor]:
 def textbook(head: AllMLPHead, maps: Sequence[Tensor]) -> Tensor:
     """SegFormer: project, upsample, concatenate, fuse, norm, ReLU, classify."""
     size = maps[0].shape[-2:]
-    wide = [F.interpolate(p(x), size=size, mode="bilinear") for p, x in zip(head.projections, maps, strict=True)]
+    wide = [
+        F.interpolate(p(x), size=size, mode="bilinear")
+        for p, x in zip(head.projections, maps, strict=True)
+    ]
     return head.classifier(F.relu(head.norm(head.fusion(torch.cat(wide, 1)))))
 
 
@@ -67,7 +71,11 @@ def plain_pyramids(network: BlockM3L, backbone: str) -> list[Any]:
                 if int(number) != stream:
                     continue
                 key = f"{layer}.{leaf}"
-            for ours, theirs in ((".attn.attention.", ".attn."), (".bn3.0.", ".bn3."), (".bn2.0.", ".bn2.")):
+            for ours, theirs in (
+                (".attn.attention.", ".attn."),
+                (".bn3.0.", ".bn3."),
+                (".bn2.0.", ".bn2."),
+            ):
                 key = key.replace(ours, theirs)
             mine[key] = value
         pyramid = create_pyramid(backbone)
@@ -76,9 +84,13 @@ def plain_pyramids(network: BlockM3L, backbone: str) -> list[Any]:
     return plain
 
 
-def pvt_in_lockstep(plain: Sequence[Any], images: Sequence[Tensor | None], token: Tensor, ratio: float) -> list:
+def pvt_in_lockstep(
+    plain: Sequence[Any], images: Sequence[Tensor | None], token: Tensor, ratio: float
+) -> list:
     """Per scale the maps of all streams; None = a stream of tokens. One block after the other, streams side by side."""
-    embedded = [None if x is None else p["patch_embed"](x) for p, x in zip(plain, images, strict=True)]
+    embedded = [
+        None if x is None else p["patch_embed"](x) for p, x in zip(plain, images, strict=True)
+    ]
     shape = next(x for x in embedded if x is not None).shape
     states = [token.expand(shape) if x is None else x for x in embedded]
     scales = []
@@ -89,24 +101,36 @@ def pvt_in_lockstep(plain: Sequence[Any], images: Sequence[Tensor | None], token
         batch, height, width, channels = states[0].shape
         rows = [x.reshape(batch, height * width, channels) for x in states]
         for blocks in zip(*(layer.blocks for layer in layers), strict=True):
-            attended = [b.attn(b.norm1(x), (height, width)) for b, x in zip(blocks, rows, strict=True)]
+            attended = [
+                b.attn(b.norm1(x), (height, width)) for b, x in zip(blocks, rows, strict=True)
+            ]
             rows = [x + a for x, a in zip(rows, mix(attended, ratio), strict=True)]
-            rows = [x + b.mlp(b.norm2(x), (height, width)) for b, x in zip(blocks, rows, strict=True)]
+            rows = [
+                x + b.mlp(b.norm2(x), (height, width)) for b, x in zip(blocks, rows, strict=True)
+            ]
         rows = [layer.norm(x) for layer, x in zip(layers, rows, strict=True)]
         states = [x.reshape(batch, height, width, channels).permute(0, 3, 1, 2) for x in rows]
         scales.append(states)
     return scales
 
 
-def resnet_in_lockstep(plain: Sequence[Any], images: Sequence[Tensor | None], token: Tensor, ratio: float) -> list:
+def resnet_in_lockstep(
+    plain: Sequence[Any], images: Sequence[Tensor | None], token: Tensor, ratio: float
+) -> list:
     """As `pvt_in_lockstep`, for bottleneck blocks."""
-    stem = [p.maxpool(p.act1(p.bn1(p.conv1(x)))) if x is not None else None for p, x in zip(plain, images, strict=True)]
+    stem = [
+        p.maxpool(p.act1(p.bn1(p.conv1(x)))) if x is not None else None
+        for p, x in zip(plain, images, strict=True)
+    ]
     shape = next(x for x in stem if x is not None).shape
     states = [token[:, None, None].expand(shape) if x is None else x for x in stem]
     scales = []
     for name in ("layer1", "layer2", "layer3", "layer4"):
         for blocks in zip(*(p[name] for p in plain), strict=True):
-            shortcuts = [x if b.downsample is None else b.downsample(x) for b, x in zip(blocks, states, strict=True)]
+            shortcuts = [
+                x if b.downsample is None else b.downsample(x)
+                for b, x in zip(blocks, states, strict=True)
+            ]
             branches = []
             for block, x in zip(blocks, states, strict=True):
                 x = F.relu(block.bn1(block.conv1(x)))
@@ -118,14 +142,19 @@ def resnet_in_lockstep(plain: Sequence[Any], images: Sequence[Tensor | None], to
     return scales
 
 
-def literal_block(network: BlockM3L, plain: Sequence[Any], images: Mapping[str, Tensor]) -> list[Tensor]:
+def literal_block(
+    network: BlockM3L, plain: Sequence[Any], images: Mapping[str, Tensor]
+) -> list[Tensor]:
     """Images of a subset -> the streams' predictions at stride 4; `plain` as `plain_pyramids` gives it."""
     given = [
-        pad_to_multiple(to_three_channels(images[m])) if m in images else None for m in network.modalities
+        pad_to_multiple(to_three_channels(images[m])) if m in images else None
+        for m in network.modalities
     ]  # a stream without an image is one of tokens
     steps = pvt_in_lockstep if "patch_embed" in plain[0] else resnet_in_lockstep
     scales = steps(plain, given, network.token, network.fusion.ratio)
     if network.encoder.reduction is not None:
         reductions: Sequence[nn.Module] = network.encoder.reduction
-        scales = [[layer(x) for x in states] for layer, states in zip(reductions, scales, strict=True)]
+        scales = [
+            [layer(x) for x in states] for layer, states in zip(reductions, scales, strict=True)
+        ]
     return [textbook(network.head, maps) for maps in zip(*scales, strict=True)]

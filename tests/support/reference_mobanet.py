@@ -34,7 +34,9 @@ def positions(table: Tensor, side: int, grid: tuple[int, int]) -> Tensor:
         return table
     rows, columns = (axis_matrix(n, side, (n + 0.1) / side) for n in grid)
     square = table[0, 1:].double().reshape(side, side, -1)
-    resized = torch.einsum("ia,jb,abc->ijc", rows, columns, square).reshape(1, grid[0] * grid[1], -1)
+    resized = torch.einsum("ia,jb,abc->ijc", rows, columns, square).reshape(
+        1, grid[0] * grid[1], -1
+    )
     return torch.cat([table[:, :1], resized.to(table.dtype)], 1)
 
 
@@ -54,18 +56,26 @@ def block(weights: dict[str, Tensor], name: str, x: Tensor, heads: int) -> Tenso
     qkv = linear(weights, f"{name}.attn.qkv", norm(weights, f"{name}.norm1", x, 1e-6))
     query, key, value = qkv.reshape(batch, length, 3, heads, width // heads).permute(2, 0, 3, 1, 4)
     attention = (query @ key.transpose(-2, -1) / math.sqrt(width // heads)).softmax(-1) @ value
-    attention = linear(weights, f"{name}.attn.proj", attention.transpose(1, 2).reshape(batch, length, width))
+    attention = linear(
+        weights, f"{name}.attn.proj", attention.transpose(1, 2).reshape(batch, length, width)
+    )
     x = x + weights[f"{name}.ls1.gamma"] * attention
     inner = F.gelu(linear(weights, f"{name}.mlp.fc1", norm(weights, f"{name}.norm2", x, 1e-6)))
     return x + weights[f"{name}.ls2.gamma"] * linear(weights, f"{name}.mlp.fc2", inner)
 
 
-def tokens(frozen: dict[str, Tensor], image: Tensor, weight: Tensor, bias: Tensor, side: int) -> Tensor:
+def tokens(
+    frozen: dict[str, Tensor], image: Tensor, weight: Tensor, bias: Tensor, side: int
+) -> Tensor:
     """[class; patches] + positions, B x (1 + h w) x C; patches are cut and multiplied, row by row."""
     patch = weight.shape[-1]
     cut = image.unfold(2, patch, patch).unfold(3, patch, patch)  # B x 3 x h x w x p x p
     grid = (cut.shape[2], cut.shape[3])
-    rows = cut.permute(0, 2, 3, 1, 4, 5).reshape(len(image), grid[0] * grid[1], -1) @ weight.flatten(1).T + bias
+    rows = (
+        cut.permute(0, 2, 3, 1, 4, 5).reshape(len(image), grid[0] * grid[1], -1)
+        @ weight.flatten(1).T
+        + bias
+    )
     sequence = torch.cat([frozen["cls_token"].expand(len(image), -1, -1), rows], 1)
     return sequence + positions(frozen["pos_embed"], side, grid)
 
@@ -81,8 +91,13 @@ def gated(w: dict[str, Tensor], number: int, one: Tensor, two: Tensor) -> Tensor
     name = f"dgfm.{number}"
     u, v = linear(w, f"{name}.reductions.0", one), linear(w, f"{name}.reductions.1", two)
     hidden = linear(w, f"{name}.gate_in", torch.cat([u, v, (u - v).abs()], -1))
-    mean, variance = hidden.mean((1, 2), keepdim=True), hidden.var((1, 2), keepdim=True, unbiased=False)
-    hidden = (hidden - mean) / (variance + 1e-5).sqrt() * w[f"{name}.gate_norm.weight"] + w[f"{name}.gate_norm.bias"]
+    mean, variance = (
+        hidden.mean((1, 2), keepdim=True),
+        hidden.var((1, 2), keepdim=True, unbiased=False),
+    )
+    hidden = (hidden - mean) / (variance + 1e-5).sqrt() * w[f"{name}.gate_norm.weight"] + w[
+        f"{name}.gate_norm.bias"
+    ]
     gate = torch.sigmoid(linear(w, f"{name}.gate_out", F.gelu(hidden)))
     return norm(w, f"norms.{number}", gate * one + (1 - gate) * two, 1e-5)
 
@@ -107,7 +122,9 @@ def uper(w: dict[str, Tensor], levels: list[Tensor]) -> Tensor:
     second = conv_block(w, "head.laterals.1", levels[1], False) + third
     first = conv_block(w, "head.laterals.0", levels[0], False) + second
     smooth = [conv_block(w, f"head.smooth.{i}", x) for i, x in enumerate((first, second, third))]
-    return F.conv2d(conv_block(w, "head.fusion", torch.cat([*smooth, top], 1)), w["head.classifier.weight"])
+    return F.conv2d(
+        conv_block(w, "head.fusion", torch.cat([*smooth, top], 1)), w["head.classifier.weight"]
+    )
 
 
 def forward(network, one: Tensor, two: Tensor) -> Tensor:
@@ -120,8 +137,12 @@ def forward(network, one: Tensor, two: Tensor) -> Tensor:
     side = math.isqrt(frozen["pos_embed"].shape[1] - 1)
     patch = frozen["patch_embed.proj.weight"].shape[-1]
     grid = (one.shape[-2] // patch, one.shape[-1] // patch)
-    x = tokens(frozen, one, frozen["patch_embed.proj.weight"], frozen["patch_embed.proj.bias"], side)
-    y = tokens(frozen, two.repeat(1, 3, 1, 1), w["embeddings.0.weight"], w["embeddings.0.bias"], side)
+    x = tokens(
+        frozen, one, frozen["patch_embed.proj.weight"], frozen["patch_embed.proj.bias"], side
+    )
+    y = tokens(
+        frozen, two.repeat(1, 3, 1, 1), w["embeddings.0.weight"], w["embeddings.0.bias"], side
+    )
     levels = []
     for number in range(4):
         p, q = prompts(w, f"cpia.{number}", x[:, 1:], y[:, 1:])

@@ -26,7 +26,11 @@ def attention(block: TokenAttention, query: Tensor, tokens: Tensor) -> tuple[Ten
     def heads(vectors: Tensor) -> Tensor:
         return vectors.reshape(pixels, -1, block.heads, width).transpose(1, 2)
 
-    q, k, v = heads(linear(block.query, query)), heads(linear(block.key, tokens)), heads(linear(block.value, tokens))
+    q, k, v = (
+        heads(linear(block.query, query)),
+        heads(linear(block.key, tokens)),
+        heads(linear(block.value, tokens)),
+    )
     weights = (q @ k.transpose(2, 3) / width**0.5).softmax(-1)
     mixed = (weights @ v).transpose(1, 2).reshape(pixels, -1, tokens.shape[2])
     return linear(block.out, mixed), weights
@@ -40,8 +44,14 @@ def literal_sgf(scale: SGFScale, features: dict[str, Tensor]) -> tuple[Tensor, T
     prototypes = compact @ torch.cat([x.flatten(2) for x in f], 2).transpose(1, 2)
     if scale.proto_norm == "mean":
         prototypes = prototypes / compact.shape[2]
-    tokens = torch.stack([x.flatten(2).transpose(1, 2) for x in f], 2).reshape(batch * height * width, len(f), channels)
-    repeated = prototypes[:, None].expand(-1, height * width, -1, -1).reshape(batch * height * width, -1, channels)
+    tokens = torch.stack([x.flatten(2).transpose(1, 2) for x in f], 2).reshape(
+        batch * height * width, len(f), channels
+    )
+    repeated = (
+        prototypes[:, None]
+        .expand(-1, height * width, -1, -1)
+        .reshape(batch * height * width, -1, channels)
+    )
     slots, _ = attention(scale.sp, repeated, tokens)
     fused, weights = attention(scale.rp, slots.mean(1, keepdim=True), tokens)
     robustness = weights.mean(1)[:, 0].reshape(batch, height, width, len(f)).permute(3, 0, 1, 2)

@@ -13,7 +13,11 @@ import torch
 from methods.m3l.module import M3L
 from tests.support.smoke_sgma import CLASSES, SIGNAL, Task, report, train_and_score
 
-VARIANTS = {"m3l": {}, "m3l_any_subset": {"subsets": "any_subset"}, "m3l_block": {"fusion": "block"}}
+VARIANTS = {
+    "m3l": {},
+    "m3l_any_subset": {"subsets": "any_subset"},
+    "m3l_block": {"fusion": "block"},
+}
 
 
 def main(variant: str, seed: int) -> None:
@@ -21,7 +25,14 @@ def main(variant: str, seed: int) -> None:
     task = Task(seed)
     torch.manual_seed(seed)
     options = VARIANTS[variant]
-    model = M3L(dict.fromkeys(SIGNAL, 3), CLASSES, backbone="pvt_v2_b0", pretrained=False, head_width=64, **options)  # type: ignore[arg-type]
+    model = M3L(
+        dict.fromkeys(SIGNAL, 3),
+        CLASSES,
+        backbone="pvt_v2_b0",
+        pretrained=False,
+        head_width=64,
+        **options,
+    )  # type: ignore[arg-type]
     report(variant, seed, train_and_score(model, task))
 
 

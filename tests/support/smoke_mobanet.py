@@ -22,7 +22,10 @@ MODALITIES = {"rgb": 3, "dsm": 1}
 
 def batch(size: int, count: int, device: str) -> dict:
     generator = torch.Generator().manual_seed(0)
-    draw = {m: torch.randn(count, c, size, size, generator=generator).to(device) for m, c in MODALITIES.items()}
+    draw = {
+        m: torch.randn(count, c, size, size, generator=generator).to(device)
+        for m, c in MODALITIES.items()
+    }
     mask = torch.randint(0, 6, (count, size, size), generator=generator).to(device)
     return {
         "image": draw,
@@ -66,7 +69,10 @@ def main() -> None:
         if options.device == "cuda":
             peak, name = torch.cuda.max_memory_allocated(), torch.cuda.get_device_name()
         else:
-            peak, name = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, "whole process on the CPU"
+            peak, name = (
+                resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+                "whole process on the CPU",
+            )
         print(
             f"{options.backbone} at {options.size} px, batch {options.batch}, {'bf16' if half else 'fp32'}: "
             f"{seconds:.2f} s per step, peak {peak / 1e9:.2f} GB ({name})"

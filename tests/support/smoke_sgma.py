@@ -48,7 +48,9 @@ class Task:
 def train_and_score(model: AnyModalitySegmenter, task: Task) -> dict[str, float]:
     """Train 300 steps; mIoU in per cent of every subset on 32 held-out images."""
     optimizer = torch.optim.AdamW(parameter_groups(model.parameters(), 1e-2), lr=5e-4)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warmup_poly(step, STEPS, 20, 0.1, 0.9))
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: warmup_poly(step, STEPS, 20, 0.1, 0.9)
+    )
     images, labels = task.batch(32)
     for _ in range(STEPS):
         x, y = task.batch(8)
@@ -65,7 +67,9 @@ def train_and_score(model: AnyModalitySegmenter, task: Task) -> dict[str, float]
         for subset in modality_subsets(list(SIGNAL)):
             guess = model.decode({name: encoded[name] for name in subset}, (SIDE, SIDE)).argmax(1)
             counts = torch.bincount((labels * CLASSES + guess).flatten(), minlength=CLASSES**2)
-            scores["+".join(subset)] = 100 * score(counts.reshape(CLASSES, CLASSES).numpy(), convention).miou
+            scores["+".join(subset)] = (
+                100 * score(counts.reshape(CLASSES, CLASSES).numpy(), convention).miou
+            )
     return scores
 
 
@@ -80,7 +84,14 @@ def main(variant: str, seed: int) -> None:
     task = Task(seed)
     torch.manual_seed(seed)
     options = VARIANTS[variant]
-    model = SGMA(dict.fromkeys(SIGNAL, 3), CLASSES, backbone="pvt_v2_b0", pretrained=False, head_width=64, **options)  # type: ignore[arg-type]
+    model = SGMA(
+        dict.fromkeys(SIGNAL, 3),
+        CLASSES,
+        backbone="pvt_v2_b0",
+        pretrained=False,
+        head_width=64,
+        **options,
+    )  # type: ignore[arg-type]
     report(variant, seed, train_and_score(model, task))
 
 

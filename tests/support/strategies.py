@@ -20,16 +20,22 @@ CHANCE = st.floats(0, 1)
 @st.composite
 def conventions(draw: st.DrawFn, labels: int) -> Convention:
     """Any outputs (some labels may have none), averaged and ignored labels, and rule for absent classes."""
-    some = st.lists(st.sampled_from(range(labels)), min_size=1, max_size=labels, unique=True).map(tuple)
+    some = st.lists(st.sampled_from(range(labels)), min_size=1, max_size=labels, unique=True).map(
+        tuple
+    )
     averaged = draw(some)
     rest = [label for label in range(labels) if label not in averaged]
     ignored = draw(st.lists(st.sampled_from(rest), unique=True)) if rest else []
-    return Convention(draw(some), averaged, tuple(ignored), draw(st.sampled_from(["exclude", "zero", "union"])))
+    return Convention(
+        draw(some), averaged, tuple(ignored), draw(st.sampled_from(["exclude", "zero", "union"]))
+    )
 
 
 def counts(*shape: int) -> st.SearchStrategy[np.ndarray]:
     """Matrices with many zeros, so that classes are never true or never guessed, and once in a while nothing is."""
-    return arrays(np.int64, shape, elements=st.one_of(st.just(0), st.integers(0, 1000)), fill=st.just(0))
+    return arrays(
+        np.int64, shape, elements=st.one_of(st.just(0), st.integers(0, 1000)), fill=st.just(0)
+    )
 
 
 @st.composite

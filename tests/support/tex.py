@@ -46,7 +46,13 @@ def compile_latex(directory: Path, texts: Mapping[str, str]) -> None:
     inputs = "\n".join(rf"\input{{{name}}}\clearpage" for name in texts)
     head = "\\documentclass{article}\n\\usepackage{booktabs}\n\\begin{document}\n"
     (directory / "article.tex").write_text(f"{head}{inputs}\n\\end{{document}}\n")
-    options = [] if "tectonic" in engine else ["-interaction=nonstopmode", "-halt-on-error", "-file-line-error"]
-    done = subprocess.run([engine, *options, "article.tex"], cwd=directory, capture_output=True, text=True)
+    options = (
+        []
+        if "tectonic" in engine
+        else ["-interaction=nonstopmode", "-halt-on-error", "-file-line-error"]
+    )
+    done = subprocess.run(
+        [engine, *options, "article.tex"], cwd=directory, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stdout[-2000:]
     assert (directory / "article.pdf").stat().st_size > 1000

@@ -13,7 +13,13 @@ from benchmark.metrics.subsets import modality_subsets
 from benchmark.records.record import Record, read_record, write_record
 
 LABELS = ("ground", "building", "tree", "clutter")
-CONVENTION = {"outputs": [0, 1, 2], "averaged": [0, 1, 2], "ignored": [3], "absent": "exclude", "regions": None}
+CONVENTION = {
+    "outputs": [0, 1, 2],
+    "averaged": [0, 1, 2],
+    "ignored": [3],
+    "absent": "exclude",
+    "regions": None,
+}
 
 
 def toy_result(
@@ -27,7 +33,9 @@ def toy_result(
 ) -> EvaluationResult:
     """Counts of a network that hits `skill` of the pixels, more where it has more modalities; the truth is fixed."""
     subsets = ["+".join(subset) for subset in modality_subsets(modalities)]
-    truth = np.random.default_rng(99).integers(50, 2000, (scenes, blocks, len(regions), len(LABELS)))
+    truth = np.random.default_rng(99).integers(
+        50, 2000, (scenes, blocks, len(regions), len(LABELS))
+    )
     rng = np.random.default_rng(seed)
     counts = []
     for scene in range(scenes):
@@ -63,7 +71,13 @@ def toy_manifest(variant: str, seed: int = 0, **changes: Any) -> dict[str, Any]:
         "backbone": "pvt_v2_b0",
         "seed": seed,
         "overrides": [],
-        "protocol": {"name": "standard", "selection": "best", "selected": "best", "split": "s", "score_label": "label"},
+        "protocol": {
+            "name": "standard",
+            "selection": "best",
+            "selected": "best",
+            "split": "s",
+            "score_label": "label",
+        },
         "fingerprint": "f" * 64,
         "convention": CONVENTION,
         "created": f"2026-01-01T00:00:{seed:02d}+00:00",
@@ -76,7 +90,11 @@ def toy_record(
 ) -> Record:
     """Write and read back one record at `root/<variant>/<seed>/record`."""
     path = root / variant / str(seed) / "record"
-    write_record(path, toy_manifest(variant, seed, **changes), result or toy_result(seed=hash_of(variant) + seed))
+    write_record(
+        path,
+        toy_manifest(variant, seed, **changes),
+        result or toy_result(seed=hash_of(variant) + seed),
+    )
     return read_record(path)
 
 
@@ -85,7 +103,9 @@ def toy_folder(root: Path, methods: int, seeds: int, **sizes: Any) -> None:
     for number in range(methods):
         for seed in range(seeds):
             skill = 0.5 + 0.4 * number / methods
-            toy_record(root, f"method{number:02d}", seed, toy_result(skill, 100 * number + seed, **sizes))
+            toy_record(
+                root, f"method{number:02d}", seed, toy_result(skill, 100 * number + seed, **sizes)
+            )
 
 
 def hash_of(name: str) -> int:

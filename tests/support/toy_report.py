@@ -21,7 +21,10 @@ CURVE = {10: (1.5, None), 20: (1.25, 0.25), 30: (1.0, 0.5)}  # step: loss, valid
 
 def toy_runs(root: Path) -> Path:
     """`root/runs` with five runs of three methods; `root/complexity/toy.csv` with the costs of two of them."""
-    weather = {f"scene{number}": [f"weather={'night' if number % 3 else 'sun'}"] for number in range(SCENES)}
+    weather = {
+        f"scene{number}": [f"weather={'night' if number % 3 else 'sun'}"]
+        for number in range(SCENES)
+    }
     for place, (method, seeds) in enumerate(METHODS.items()):
         for seed in seeds:
             result = toy_result(0.5 + 0.1 * place, 10 * place + seed, scenes=SCENES)
@@ -32,7 +35,9 @@ def toy_runs(root: Path) -> Path:
                 write_examples(run_dir, result.subsets, wrong=place + 1)
     costs = root / "complexity" / "toy.csv"
     costs.parent.mkdir()
-    costs.write_text("method,backbone,parameters,gmac\nalpha,pvt_v2_b0,3500000,4.25\nbeta,,5000000,2.5\nother,,1,1\n")
+    costs.write_text(
+        "method,backbone,parameters,gmac\nalpha,pvt_v2_b0,3500000,4.25\nbeta,,5000000,2.5\nother,,1,1\n"
+    )
     return root / "runs"
 
 
@@ -68,7 +73,10 @@ def write_examples(run_dir: Path, subsets: tuple[str, ...], wrong: int) -> None:
     folder.mkdir(parents=True)
     palette = np.zeros((256, 3), np.uint8)
     palette[: len(COLOURS)] = COLOURS
-    for name, ids in {"label": toy_label(), **{name: toy_prediction(wrong, name) for name in subsets}}.items():
+    for name, ids in {
+        "label": toy_label(),
+        **{name: toy_prediction(wrong, name) for name in subsets},
+    }.items():
         image = Image.fromarray(ids)
         image.putpalette(palette.tobytes())
         image.save(folder / f"{name}.png")
@@ -83,7 +91,9 @@ def write_examples(run_dir: Path, subsets: tuple[str, ...], wrong: int) -> None:
         "modalities": list(letters),
         "subsets": list(subsets),
     }
-    classes = [{"id": place, "name": name, "color": COLOURS[place]} for place, name in enumerate(LABELS)]
+    classes = [
+        {"id": place, "name": name, "color": COLOURS[place]} for place, name in enumerate(LABELS)
+    ]
     index = {"fingerprint": "f" * 64, "letters": letters, "classes": classes, "outputs": [0, 1, 2]}
     index |= {"unlabelled": UNLABELLED, "scenes": [scene]}
     (run_dir / "examples" / "index.json").write_text(json.dumps(index))

@@ -56,7 +56,12 @@ def compare(printed: Rounded, expected: Rounded) -> Outcome:
 
 
 def equality(
-    rule: str, cell: Cell, expected: Rounded, arithmetic: str, kind: Kind = "differs", counted: str = ""
+    rule: str,
+    cell: Cell,
+    expected: Rounded,
+    arithmetic: str,
+    kind: Kind = "differs",
+    counted: str = "",
 ) -> Check:
     """A cell that should equal a number; the arithmetic is completed with the result."""
     outcome = compare(cell.number, expected)
@@ -103,7 +108,9 @@ def bounded(rule: str, cell: Cell, bound: Rounded, arithmetic: str, upper: bool)
     )
 
 
-def ordered(rule: str, cell: Cell, other: Cell, kind: Kind, name: str, strict: bool, rival: str = "") -> Check:
+def ordered(
+    rule: str, cell: Cell, other: Cell, kind: Kind, name: str, strict: bool, rival: str = ""
+) -> Check:
     """A cell that should not be below another of the same paper; the two are compared as they are printed."""
     gap = cell.number.value - other.number.value
     holds = gap > 0 if strict else gap >= 0
@@ -124,7 +131,9 @@ def ordered(rule: str, cell: Cell, other: Cell, kind: Kind, name: str, strict: b
 
 
 def _text(cell: Cell, value: Fraction) -> str:
-    return shown(value, max(2, decimals(cell.value)), sign=cell.kind not in ("score", "summary", "cost"))
+    return shown(
+        value, max(2, decimals(cell.value)), sign=cell.kind not in ("score", "summary", "cost")
+    )
 
 
 def _apart(cell: Cell, value: Fraction) -> str:

@@ -108,12 +108,21 @@ def _value(reported: Reported, cell: Cell) -> Answer:
 def _least(reported: Reported, cell: Cell) -> Answer:
     others = rivals(reported, cell)
     lowest = min(others, key=lambda other: other.number.value)
-    lower = sorted(f"{other.method} {other.printed}" for other in others if other.number.value < cell.number.value)
-    return combined([other.number for other in others], min), f"below it {', '.join(lower)}; least, {lowest.method},"
+    lower = sorted(
+        f"{other.method} {other.printed}"
+        for other in others
+        if other.number.value < cell.number.value
+    )
+    return combined(
+        [other.number for other in others], min
+    ), f"below it {', '.join(lower)}; least, {lowest.method},"
 
 
 def _gain(reported: Reported, cell: Cell, other: Cell) -> Answer:
-    return cell.number - other.number, f"{cell.printed} - {other.printed} ({_differing(cell, other)})"
+    return (
+        cell.number - other.number,
+        f"{cell.printed} - {other.printed} ({_differing(cell, other)})",
+    )
 
 
 def _ratio(reported: Reported, cell: Cell, other: Cell) -> Answer:
@@ -127,12 +136,18 @@ def _share(reported: Reported, cell: Cell, other: Cell) -> Answer:
 
 def _percent(reported: Reported, cell: Cell, other: Cell) -> Answer:
     change = cell.number.over(other.number).map(lambda ratio: WHOLE * (ratio - 1))
-    return change, f"100 x ({cell.printed} - {other.printed}) / {other.printed} ({_differing(cell, other)})"
+    return (
+        change,
+        f"100 x ({cell.printed} - {other.printed}) / {other.printed} ({_differing(cell, other)})",
+    )
 
 
 def _gain_class_f1(reported: Reported, cell: Cell, other: Cell) -> Answer:
     """A gain in mIoU; a printed mIoU that the class F1 of its row do not give is replaced by the one they give."""
-    (own, own_text), (rival, rival_text) = _from_classes(reported, cell), _from_classes(reported, other)
+    (own, own_text), (rival, rival_text) = (
+        _from_classes(reported, cell),
+        _from_classes(reported, other),
+    )
     gain = f"printed cells {cell.printed} - {other.printed} = {shown(cell.number.value - other.number.value)}"
     return own - rival, f"{gain}, with class F1 {own_text} - {rival_text}"
 
@@ -146,7 +161,11 @@ def _from_classes(reported: Reported, cell: Cell) -> Answer:
 
 def _differing(cell: Cell, other: Cell) -> str:
     """The ids in which two cells differ, of the first and the second, to say what is compared."""
-    names = [name for name in ("backbone", "method", "variant", "combo") if getattr(cell, name) != getattr(other, name)]
+    names = [
+        name
+        for name in ("backbone", "method", "variant", "combo")
+        if getattr(cell, name) != getattr(other, name)
+    ]
     own = " ".join(getattr(cell, name) for name in names)
     return f"{own} against {' '.join(getattr(other, name) for name in names)}"
 

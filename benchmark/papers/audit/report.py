@@ -29,7 +29,9 @@ within half a unit of its last digit. How the rules read the tables, and what th
 
 def audit(reported: Reported, claims: Path = REPORTED / CLAIMS) -> list[Check]:
     """All checks, in the order of the rules; prose last."""
-    return [check for rule in RULES for check in rule.checks(reported)] + list(check_claims(reported, claims))
+    return [check for rule in RULES for check in rule.checks(reported)] + list(
+        check_claims(reported, claims)
+    )
 
 
 def findings(checks: Iterable[Check]) -> list[Check]:
@@ -42,7 +44,9 @@ def counts(checks: Iterable[Check]) -> list[tuple[str, ...]]:
     tally: dict[tuple[str, str, str], Counter[str]] = {}
     for check in checks:
         if check.counted:
-            tally.setdefault((check.paper, check.counted, check.rule), Counter())[check.outcome] += 1
+            tally.setdefault((check.paper, check.counted, check.rule), Counter())[
+                check.outcome
+            ] += 1
     return [
         (*key, *map(str, (outcomes.total(), *(outcomes[outcome] for outcome in OUTCOMES))))
         for key, outcomes in tally.items()
@@ -74,7 +78,10 @@ def as_markdown(reported: Reported, checks: Sequence[Check]) -> str:
     kinds = Counter(check.kind for check in listed)
     parts = [
         PREAMBLE,
-        _table(("kind", "meaning", "findings"), [(kind, says, str(kinds[kind])) for kind, says in KINDS.items()]),
+        _table(
+            ("kind", "meaning", "findings"),
+            [(kind, says, str(kinds[kind])) for kind, says in KINDS.items()],
+        ),
         _table(("rule", "what it says"), list(SAYS.items())),
         "## What was checked\n",
         _table(
@@ -88,11 +95,20 @@ def as_markdown(reported: Reported, checks: Sequence[Check]) -> str:
         for table in sorted({check.table for check in own}, key=_order):
             parts.append(f"### Table {table}\n")
             rows = [
-                (name(reported, check), check.printed, check.recomputed, check.kind, check.rule, check.arithmetic)
+                (
+                    name(reported, check),
+                    check.printed,
+                    check.recomputed,
+                    check.kind,
+                    check.rule,
+                    check.arithmetic,
+                )
                 for check in own
                 if check.table == table
             ]
-            parts.append(_table(("what", "printed", "recomputed", "kind", "rule", "arithmetic"), rows))
+            parts.append(
+                _table(("what", "printed", "recomputed", "kind", "rule", "arithmetic"), rows)
+            )
     return "\n".join(parts)
 
 
@@ -105,10 +121,22 @@ def name(reported: Reported, check: Check) -> str:
     """The cell in words for display; a section, or the whole table."""
     cell = check.cell
     if cell is None:
-        return check.location.removeprefix("text=") if check.location.startswith("text=") else "the whole table"
+        return (
+            check.location.removeprefix("text=")
+            if check.location.startswith("text=")
+            else "the whole table"
+        )
     columns = ("dataset", "backbone", "method", "variant", "combo", "metric")
-    words = [reported.label(column, getattr(cell, column)) for column in columns if getattr(cell, column) != "-"]
-    return ", ".join(words if cell.kind in ("score", "cost", "summary") else [*words, cell.kind.replace("_", " ")])
+    words = [
+        reported.label(column, getattr(cell, column))
+        for column in columns
+        if getattr(cell, column) != "-"
+    ]
+    return ", ".join(
+        words
+        if cell.kind in ("score", "cost", "summary")
+        else [*words, cell.kind.replace("_", " ")]
+    )
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -14,12 +14,27 @@ from functools import partial
 from operator import mul
 
 from benchmark.papers.audit.checks import Check, Kind, bounded, compare, equality, ordered
-from benchmark.papers.printed_numbers import ABSOLUTE, Cell, Reported, Rounded, combined, mean, shown
+from benchmark.papers.printed_numbers import (
+    ABSOLUTE,
+    Cell,
+    Reported,
+    Rounded,
+    combined,
+    mean,
+    shown,
+)
 
 CLASSES = {"potsdam": 5, "vaihingen": 5, "dfc2023": 2, "deliver": 25}
 # tables of one paper that print mF1 and mIoU of the same configurations
 TWINS = {("sgma", "II"): "I", ("sgma", "IV"): "III", ("sgma", "VI"): "V", ("sgma", "VIII"): "VII"}
-COMPARED = ("I", "II", "III", "IV", "V", "VI")  # SGMA's tables of rivals; VII and VIII are its ablations
+COMPARED = (
+    "I",
+    "II",
+    "III",
+    "IV",
+    "V",
+    "VI",
+)  # SGMA's tables of rivals; VII and VIII are its ablations
 RIVALS = ("mmformer", "shaspec")  # of GEMMNet; ae and cgan are its baselines
 WHOLE = Fraction(100)
 
@@ -54,7 +69,10 @@ def summary(reported: Reported) -> Iterator[Check]:
     for cell in reported.cells:
         if cell.kind != "summary":
             continue
-        own = {name: getattr(cell, name) for name in ("dataset", "backbone", "method", "variant", "metric")}
+        own = {
+            name: getattr(cell, name)
+            for name in ("dataset", "backbone", "method", "variant", "metric")
+        }
         row = reported.select(cell.source, cell.table, kind="score", **own)
         numbers = [entry.number for entry in row]
         if cell.combo == "Average":
@@ -91,7 +109,9 @@ def difference(reported: Reported) -> Iterator[Check]:
     for cell in reported.cells:
         if cell.kind == "difference" and cell.reference != "method=best_other":
             own, other = reported.need(cell, ABSOLUTE), _reference(reported, cell)
-            yield equality("difference", cell, own.number - other.number, f"{own.printed} - {other.printed}")
+            yield equality(
+                "difference", cell, own.number - other.number, f"{own.printed} - {other.printed}"
+            )
 
 
 def relative_difference(reported: Reported) -> Iterator[Check]:
@@ -121,7 +141,9 @@ def miou_from_class_f1(reported: Reported) -> Iterator[Check]:
     for cell, classes in _with_class_f1(reported, "mIoU"):
         terms = ", ".join(entry.printed for entry in classes)
         expected = miou_of_classes(classes)
-        check = equality("miou_from_class_f1", cell, expected, f"mean of 100 F / (200 - F) for F = {terms}")
+        check = equality(
+            "miou_from_class_f1", cell, expected, f"mean of 100 F / (200 - F) for F = {terms}"
+        )
         above = cell.number.value > expected.value
         tables.setdefault((cell.source, cell.table), []).append((check, above))
     for members in tables.values():
@@ -129,7 +151,11 @@ def miou_from_class_f1(reported: Reported) -> Iterator[Check]:
         habit = len(sides) == 1 and all(check.outcome == "fail" for check, _ in members)
         remark = f"; the printed value is {'larger' if sides == {True} else 'smaller'} in all {len(members)} rows"
         for check, _ in members:
-            yield replace(check, kind="pattern", arithmetic=check.arithmetic + remark) if habit else check
+            yield (
+                replace(check, kind="pattern", arithmetic=check.arithmetic + remark)
+                if habit
+                else check
+            )
 
 
 def miou_of_classes(classes: list[Cell]) -> Rounded:
@@ -141,7 +167,9 @@ def macro_f1_upper_bound(reported: Reported) -> Iterator[Check]:
     """The printed mF1 against the largest one that the mIoU of the twin table allows."""
     for cell, miou in _twins(reported):
         arithmetic = f"mIoU {miou.printed} (Table {miou.table}): 200 x {miou.printed} / (100 + {miou.printed})"
-        yield bounded("macro_f1_upper_bound", cell, miou.number.map(f1_of_iou), arithmetic, upper=True)
+        yield bounded(
+            "macro_f1_upper_bound", cell, miou.number.map(f1_of_iou), arithmetic, upper=True
+        )
 
 
 def macro_f1_lower_bound(reported: Reported) -> Iterator[Check]:
@@ -161,9 +189,18 @@ def f1_is_transform_of_miou(reported: Reported) -> Iterator[Check]:
     """Tables whose every mF1 is 2m / (1 + m) of the twin table's mIoU; silent about tables where one cell is not."""
     rule = "f1_is_transform_of_miou"
     for (source, table), twin in TWINS.items():
-        pairs = [(cell, miou) for cell, miou in _twins(reported) if (cell.source, cell.table) == (source, table)]
+        pairs = [
+            (cell, miou)
+            for cell, miou in _twins(reported)
+            if (cell.source, cell.table) == (source, table)
+        ]
         checks = [
-            equality(rule, cell, miou.number.map(f1_of_iou), f"200 x {miou.printed} / (100 + {miou.printed})")
+            equality(
+                rule,
+                cell,
+                miou.number.map(f1_of_iou),
+                f"200 x {miou.printed} / (100 + {miou.printed})",
+            )
             for cell, miou in pairs
         ]
         if not checks or any(check.outcome == "fail" for check in checks):
@@ -176,7 +213,19 @@ def f1_is_transform_of_miou(reported: Reported) -> Iterator[Check]:
             f"{len(checks) - equal} within rounding"
         )
         number = str(len(checks))
-        yield Check(source, table, "kind=score", rule, number, number, "agree", "pattern", True, arithmetic, "")
+        yield Check(
+            source,
+            table,
+            "kind=score",
+            rule,
+            number,
+            number,
+            "agree",
+            "pattern",
+            True,
+            arithmetic,
+            "",
+        )
 
 
 def constant_prediction(reported: Reported) -> Iterator[Check]:
@@ -221,7 +270,9 @@ def same_configuration(reported: Reported) -> Iterator[Check]:
             # one check per configuration, of the cell that is furthest from the first
             cell = max(others, key=lambda other: abs(other.number.value - first.number.value))
             tables = "/".join(member.table for member in members)
-            yield equality("same_configuration", cell, first.number, f"Table {first.table}", counted=tables)
+            yield equality(
+                "same_configuration", cell, first.number, f"Table {first.table}", counted=tables
+            )
 
 
 def fps_is_inverse_latency(reported: Reported) -> Iterator[Check]:
@@ -244,7 +295,14 @@ def more_modalities_not_worse(reported: Reported) -> Iterator[Check]:
             rest = "+".join(other for other in cell.combo.split("+") if other != letter)
             smaller = reported.find(cell, combo=rest)
             if smaller is not None:
-                yield ordered(rule, cell, smaller, "statement" if sgma else "pattern", f"{rest} alone", strict=False)
+                yield ordered(
+                    rule,
+                    cell,
+                    smaller,
+                    "statement" if sgma else "pattern",
+                    f"{rest} alone",
+                    strict=False,
+                )
 
 
 def beats_rival(reported: Reported) -> Iterator[Check]:
@@ -255,7 +313,9 @@ def beats_rival(reported: Reported) -> Iterator[Check]:
             continue
         if cell.source == "sgma" and cell.method == "sgma" and cell.table in COMPARED:
             best = best_of(rivals(reported, cell))
-            yield ordered(rule, cell, best, "statement", best.method, strict=True, rival=best.method)
+            yield ordered(
+                rule, cell, best, "statement", best.method, strict=True, rival=best.method
+            )
         elif cell.method == "gemmnet" and cell.metric in ("mF1", "mIoU"):
             for name in RIVALS:
                 rival = reported.need(cell, method=name, variant="-")
@@ -270,13 +330,21 @@ def gain_over_baseline(reported: Reported) -> Iterator[Check]:
             stated = cell.combo == "I" and cell.metric.startswith("F1/")
             kind: Kind = "statement" if stated else "pattern"
             name = cell.variant
-            yield ordered("gain_over_baseline", cell, baseline, kind, name, strict=False, rival=name)
+            yield ordered(
+                "gain_over_baseline", cell, baseline, kind, name, strict=False, rival=name
+            )
 
 
 def rivals(reported: Reported, cell: Cell) -> list[Cell]:
     """The other methods of the cell's table, for the same input and metric."""
-    columns = {name: getattr(cell, name) for name in ("dataset", "backbone", "combo", "metric", "kind")}
-    return [other for other in reported.select(cell.source, cell.table, **columns) if other.method != cell.method]
+    columns = {
+        name: getattr(cell, name) for name in ("dataset", "backbone", "combo", "metric", "kind")
+    }
+    return [
+        other
+        for other in reported.select(cell.source, cell.table, **columns)
+        if other.method != cell.method
+    ]
 
 
 def best_of(cells: list[Cell]) -> Cell:
@@ -286,7 +354,9 @@ def best_of(cells: list[Cell]) -> Cell:
 
 
 def _reference(reported: Reported, cell: Cell) -> Cell:
-    return reported.need(cell, ABSOLUTE, **dict(part.split("=") for part in cell.reference.split(";")))
+    return reported.need(
+        cell, ABSOLUTE, **dict(part.split("=") for part in cell.reference.split(";"))
+    )
 
 
 def _with_class_f1(reported: Reported, metric: str) -> Iterator[tuple[Cell, list[Cell]]]:
@@ -299,7 +369,10 @@ def _with_class_f1(reported: Reported, metric: str) -> Iterator[tuple[Cell, list
 
 def class_f1(reported: Reported, cell: Cell) -> list[Cell]:
     """The F1 of the classes in the cell's own row; empty where the table prints none."""
-    columns = {name: getattr(cell, name) for name in ("dataset", "backbone", "method", "variant", "combo", "kind")}
+    columns = {
+        name: getattr(cell, name)
+        for name in ("dataset", "backbone", "method", "variant", "combo", "kind")
+    }
     row = reported.select(cell.source, cell.table, **columns)
     return [entry for entry in row if entry.metric.startswith("F1/")]
 
@@ -311,19 +384,33 @@ def _twins(reported: Reported) -> Iterator[tuple[Cell, Cell]]:
 
 
 RULES = (
-    Rule("summary", "Average, Top-1 and Last-1 are the mean, the largest and the smallest score of the row.", summary),
+    Rule(
+        "summary",
+        "Average, Top-1 and Last-1 are the mean, the largest and the smallest score of the row.",
+        summary,
+    ),
     Rule(
         "best_other",
         "A gain over the best other method is the row's score minus the largest other score of the column (cost: "
         "smallest).",
         best_other,
     ),
-    Rule("difference", "A difference is the row's score minus that of the row it is taken against.", difference),
     Rule(
-        "relative_difference", "A relative change is in per cent of the baseline's printed score.", relative_difference
+        "difference",
+        "A difference is the row's score minus that of the row it is taken against.",
+        difference,
+    ),
+    Rule(
+        "relative_difference",
+        "A relative change is in per cent of the baseline's printed score.",
+        relative_difference,
     ),
     Rule("mean_of_class_f1", "mF1 is the mean of the F1 of the classes.", mean_of_class_f1),
-    Rule("miou_from_class_f1", "On one pooled confusion matrix mIoU is the mean of F / (2 - F).", miou_from_class_f1),
+    Rule(
+        "miou_from_class_f1",
+        "On one pooled confusion matrix mIoU is the mean of F / (2 - F).",
+        miou_from_class_f1,
+    ),
     Rule(
         "macro_f1_upper_bound",
         "On one confusion matrix with mean IoU m the mean F1 is at most 2m / (1 + m).",
@@ -340,8 +427,16 @@ RULES = (
         "A mean F1 equals 2m / (1 + m) only where all classes have the same IoU.",
         f1_is_transform_of_miou,
     ),
-    Rule("same_configuration", "One configuration printed in several tables has one value.", same_configuration),
-    Rule("fps_is_inverse_latency", "Images per second are 1000 over milliseconds per image.", fps_is_inverse_latency),
+    Rule(
+        "same_configuration",
+        "One configuration printed in several tables has one value.",
+        same_configuration,
+    ),
+    Rule(
+        "fps_is_inverse_latency",
+        "Images per second are 1000 over milliseconds per image.",
+        fps_is_inverse_latency,
+    ),
     Rule(
         "constant_prediction",
         "A pair with mIoU = q / K and mF1 = 2q / (1 + q) / K is what one class everywhere gives, q being its share.",

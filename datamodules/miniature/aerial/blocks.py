@@ -7,7 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from datamodules.miniature.aerial.canvas import CLUTTER, IMPERVIOUS, LOW_VEGETATION, Canvas
-from datamodules.miniature.aerial.objects import basin, bed, car, container, heap, house, pick, repair, shrubs
+from datamodules.miniature.aerial.objects import (
+    basin,
+    bed,
+    car,
+    container,
+    heap,
+    house,
+    pick,
+    repair,
+    shrubs,
+)
 
 LAWNS = (("lawn", 0.58), ("dry_lawn", 0.22), ("meadow", 0.20))
 YARDS = (("paving", 0.45), ("asphalt", 0.25), ("brick", 0.14), ("mossy", 0.09), ("turf", 0.07))
@@ -45,12 +55,22 @@ class Block:
     def cut(self, piece: float) -> list[Block]:
         """Cut along v into equal pieces of about `piece` metres."""
         edges = np.linspace(self.near, self.far, max(1, round(self.depth / piece)) + 1)
-        return [Block(self.left, self.right, float(a), float(b)) for a, b in zip(edges, edges[1:], strict=False)]
+        return [
+            Block(self.left, self.right, float(a), float(b))
+            for a, b in zip(edges, edges[1:], strict=False)
+        ]
 
 
 def paint_block(canvas: Canvas, block: Block) -> list[Crown]:
     """Fill `block` with one kind of settlement; return the crowns to be painted when everything else stands."""
-    kinds = ((_gardens, 0.44), (_courtyard, 0.18), (_slabs, 0.16), (_trade, 0.10), (_park, 0.07), (_site, 0.05))
+    kinds = (
+        (_gardens, 0.44),
+        (_courtyard, 0.18),
+        (_slabs, 0.16),
+        (_trade, 0.10),
+        (_park, 0.07),
+        (_site, 0.05),
+    )
     return pick(canvas, kinds)(canvas, block)
 
 
@@ -122,14 +142,29 @@ def _parcel(canvas: Canvas, parcel: Block, street: int) -> list[Crown]:
     if canvas.chance(0.5):
         _yard(canvas, inwards(setback + depth + 1.5), parcel.centre[1] + 1, 3.0, rng.uniform(4, 7))
     middle = parcel.far - 0.8 - w / 2
-    house(canvas, inwards(setback + depth / 2), middle, depth, w, int(rng.integers(1, 4)), pitched=canvas.chance(0.7))
+    house(
+        canvas,
+        inwards(setback + depth / 2),
+        middle,
+        depth,
+        w,
+        int(rng.integers(1, 4)),
+        pitched=canvas.chance(0.7),
+    )
     if canvas.chance(0.55):
         house(canvas, inwards(setback + 9), drive, 6.0, 3.2, 1, pitched=False)
     if canvas.chance(0.6):
         car(canvas, inwards(setback + 2.5), drive, rng.normal(0, 0.04))
     for v in (parcel.near, parcel.far):
         if canvas.chance(0.3):
-            shrubs(canvas, parcel.centre[0], v, parcel.width, rng.uniform(1.5, 2.2), rng.uniform(0.7, 1.6))
+            shrubs(
+                canvas,
+                parcel.centre[0],
+                v,
+                parcel.width,
+                rng.uniform(1.5, 2.2),
+                rng.uniform(0.7, 1.6),
+            )
     for _ in range(int(rng.integers(0, 3))):
         shrubs(
             canvas,
@@ -153,7 +188,9 @@ def _courtyard(canvas: Canvas, block: Block) -> list[Crown]:
     canvas.slab(*block.centre, block.width, block.depth, IMPERVIOUS, str(pick(canvas, YARDS)))
     deep, storeys = rng.uniform(9.5, 12), int(rng.integers(2, 5))
     court = block.shrunk(deep)
-    green = Block(court.left, court.right, court.near, court.near + court.depth * rng.uniform(0.6, 1.0))
+    green = Block(
+        court.left, court.right, court.near, court.near + court.depth * rng.uniform(0.6, 1.0)
+    )
     _lawn(canvas, green)
     pitched = canvas.chance(0.6)
     for left in (block.left, block.right - deep):
@@ -177,7 +214,11 @@ def _courtyard(canvas: Canvas, block: Block) -> list[Crown]:
         if rest.depth > 5 and canvas.chance(0.5):
             car(canvas, float(u), rest.far - 2.8, np.pi / 2)
     for _ in range(3):
-        _clutter(canvas, rng.uniform(court.left + 2, court.right - 2), rng.uniform(court.near + 2, court.far - 2))
+        _clutter(
+            canvas,
+            rng.uniform(court.left + 2, court.right - 2),
+            rng.uniform(court.near + 2, court.far - 2),
+        )
     shrubs(canvas, *green.centre, green.width * 0.6, rng.uniform(1, 2.5), rng.uniform(0.5, 1.4))
     return _crowns(canvas, green, 1.3)
 
@@ -200,7 +241,12 @@ def _slabs(canvas: Canvas, block: Block) -> list[Crown]:
         )
         rest = Block(piece.left, piece.right, v + 7.5, piece.far)
         if canvas.chance(0.5) and rest.depth > 5:
-            _parking(canvas, rest.left + 1, rest.left + 1 + rest.width * rng.uniform(0.4, 0.7), rest.near + 3.5)
+            _parking(
+                canvas,
+                rest.left + 1,
+                rest.left + 1 + rest.width * rng.uniform(0.4, 0.7),
+                rest.near + 3.5,
+            )
         shrubs(canvas, piece.centre[0], v + 7.2, piece.width * 0.5, 1.3, rng.uniform(0.5, 1.3))
         _clutter(canvas, rng.uniform(rest.left + 3, rest.right - 3), rest.far - 2.5)
         crowns += _crowns(canvas, rest, 1.5)
@@ -211,7 +257,10 @@ def _parking(canvas: Canvas, left: float, right: float, v: float) -> None:
     """One row of parking bays across v, with the lane that leads to it."""
     _yard(canvas, (left + right) / 2, v, right - left, 7.0)
     for u in np.arange(left + 1.4, right - 1.2, 2.7):
-        at, turn = (float(u) + canvas.rng.normal(0, 0.1), v - 1.0), np.pi / 2 + canvas.rng.normal(0, 0.03)
+        at, turn = (
+            (float(u) + canvas.rng.normal(0, 0.1), v - 1.0),
+            np.pi / 2 + canvas.rng.normal(0, 0.03),
+        )
         what = canvas.rng.random()
         if what < 0.72:
             (car if what < 0.6 else bed if what < 0.67 else repair)(canvas, *at, turn)
@@ -268,9 +317,20 @@ def _site(canvas: Canvas, block: Block) -> list[Crown]:
     rng = canvas.rng
     canvas.slab(*block.centre, block.width, block.depth, CLUTTER, "soil")
     u, v = block.centre
-    house(canvas, u, v, rng.uniform(16, 22), rng.uniform(14, 20), int(rng.integers(1, 4)), pitched=False)
+    house(
+        canvas,
+        u,
+        v,
+        rng.uniform(16, 22),
+        rng.uniform(14, 20),
+        int(rng.integers(1, 4)),
+        pitched=False,
+    )
     for _ in range(7):
-        at = rng.uniform(block.left + 4, block.right - 4), rng.uniform(block.near + 4, block.far - 4)
+        at = (
+            rng.uniform(block.left + 4, block.right - 4),
+            rng.uniform(block.near + 4, block.far - 4),
+        )
         if canvas.chance(0.6):
             heap(canvas, *at, rng.uniform(2, 4))
         else:

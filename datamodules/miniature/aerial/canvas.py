@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-IMPERVIOUS, BUILDING, LOW_VEGETATION, TREE, CAR, CLUTTER = range(6)  # ISPRS ids (dataset dossier, section 2)
+IMPERVIOUS, BUILDING, LOW_VEGETATION, TREE, CAR, CLUTTER = range(
+    6
+)  # ISPRS ids (dataset dossier, section 2)
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,9 @@ class Canvas:
         """Draw the counts (4) of one object made of `material`."""
         made = MATERIALS[INDEX[material]]
         brightness = np.exp(self.rng.normal(0, made.spread))
-        return (np.array(made.counts) * brightness + self.rng.normal(0, made.chroma, 4)).astype(np.float32)
+        return (np.array(made.counts) * brightness + self.rng.normal(0, made.chroma, 4)).astype(
+            np.float32
+        )
 
     def patch(self, u: float, v: float, w: float, h: float, turn: float = 0.0) -> Patch | None:
         """Return the part of the canvas under a w x h metre rectangle around (u, v), or None when it is outside."""
@@ -94,14 +98,22 @@ class Canvas:
         x, y = half + u * cos - v * sin, half + u * sin + v * cos
         cos, sin = np.cos(self.angle + turn), np.sin(self.angle + turn)
         box_x, box_y = (abs(w * cos) + abs(h * sin)) / 2, (abs(w * sin) + abs(h * cos)) / 2
-        left, right = (int(np.clip(edge / self.gsd, 0, self.size)) for edge in (x - box_x, x + box_x + self.gsd))
-        top, bottom = (int(np.clip(edge / self.gsd, 0, self.size)) for edge in (y - box_y, y + box_y + self.gsd))
+        left, right = (
+            int(np.clip(edge / self.gsd, 0, self.size))
+            for edge in (x - box_x, x + box_x + self.gsd)
+        )
+        top, bottom = (
+            int(np.clip(edge / self.gsd, 0, self.size))
+            for edge in (y - box_y, y + box_y + self.gsd)
+        )
         if left >= right or top >= bottom:
             return None
         dx = ((np.arange(left, right) + 0.5) * self.gsd - x)[None, :]
         dy = ((np.arange(top, bottom) + 0.5) * self.gsd - y)[:, None]
         p, q = dx * cos + dy * sin, dy * cos - dx * sin
-        return Patch((slice(top, bottom), slice(left, right)), p, q, (abs(p) < w / 2) & (abs(q) < h / 2))
+        return Patch(
+            (slice(top, bottom), slice(left, right)), p, q, (abs(p) < w / 2) & (abs(q) < h / 2)
+        )
 
     def fill(
         self,

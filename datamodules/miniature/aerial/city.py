@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from datamodules.miniature.aerial.blocks import LAWNS, Block, Crown, paint_block
-from datamodules.miniature.aerial.canvas import BUILDING, IMPERVIOUS, LOW_VEGETATION, MATERIALS, TREE, Canvas
+from datamodules.miniature.aerial.canvas import (
+    BUILDING,
+    IMPERVIOUS,
+    LOW_VEGETATION,
+    MATERIALS,
+    TREE,
+    Canvas,
+)
 from datamodules.miniature.aerial.objects import house, pick, shrubs, tree
 from datamodules.miniature.aerial.scene import FOOTWAYS, STREETS, Scene
 from datamodules.miniature.aerial.sensors import Light, shadows
@@ -56,7 +63,10 @@ class Town:
         last = (window.row + window.size - 1) // CHUNK, (window.column + window.size - 1) // CHUNK
         rows = [
             np.concatenate(
-                [self.generator(LOOK, kind, i, j).normal(0, 1, (CHUNK, CHUNK)) for j in range(first[1], last[1] + 1)],
+                [
+                    self.generator(LOOK, kind, i, j).normal(0, 1, (CHUNK, CHUNK))
+                    for j in range(first[1], last[1] + 1)
+                ],
                 axis=1,
             )
             for i in range(first[0], last[0] + 1)
@@ -81,7 +91,9 @@ class Town:
                 canvas.rng = self.generator(LAND, i, j)
                 block = self._block(i, j, u, v)
                 crowns.append((canvas.rng, self._fill(canvas, block)))
-                if canvas.chance(0.08) and (patch := canvas.patch(*block.centre, block.width, block.depth)):
+                if canvas.chance(0.08) and (
+                    patch := canvas.patch(*block.centre, block.width, block.depth)
+                ):
                     unknown[patch.at] |= patch.inside
         for canvas.rng, trees in crowns:
             for at, across, radius, top in trees:
@@ -99,15 +111,28 @@ class Town:
 
     def _block(self, i: int, j: int, u: float, v: float) -> Block:
         """Return street block (i, j) in the frame of a canvas whose centre lies at (u, v)."""
-        left, right = (k * PITCH[0] + self.generator(STREET, 1, k).uniform(0, JITTER) for k in (i, i + 1))
-        near, far = (k * PITCH[1] + self.generator(STREET, 2, k).uniform(0, JITTER) for k in (j, j + 1))
+        left, right = (
+            k * PITCH[0] + self.generator(STREET, 1, k).uniform(0, JITTER) for k in (i, i + 1)
+        )
+        near, far = (
+            k * PITCH[1] + self.generator(STREET, 2, k).uniform(0, JITTER) for k in (j, j + 1)
+        )
         return Block(left - u, right - u - 8.0, near - v, far - v - 8.0)
 
     def _fill(self, canvas: Canvas, block: Block) -> list[Crown]:
         """Paint a street block with the streets on two of its sides; return its trees, which come last of all."""
         street = canvas.tint(str(pick(canvas, STREETS)))
-        canvas.slab(*block.shrunk(-4).centre, block.width + 8, block.depth + 8, IMPERVIOUS, "asphalt", tint=street)
-        canvas.slab(*block.centre, block.width, block.depth, IMPERVIOUS, str(pick(canvas, FOOTWAYS)))
+        canvas.slab(
+            *block.shrunk(-4).centre,
+            block.width + 8,
+            block.depth + 8,
+            IMPERVIOUS,
+            "asphalt",
+            tint=street,
+        )
+        canvas.slab(
+            *block.centre, block.width, block.depth, IMPERVIOUS, str(pick(canvas, FOOTWAYS))
+        )
         inner = block.shrunk(1.5)
         if self.green:
             return _grove(canvas, inner)
@@ -126,7 +151,9 @@ def _towers(canvas: Canvas, block: Block) -> list[Crown]:
     for piece in block.cut(25):
         side = rng.uniform(13, 18)
         at = piece.centre[0] + rng.uniform(-9, 9), piece.centre[1]
-        house(canvas, *at, side, min(side, piece.depth - 4), int(rng.integers(6, 11)), pitched=False)
+        house(
+            canvas, *at, side, min(side, piece.depth - 4), int(rng.integers(6, 11)), pitched=False
+        )
     return _trees(canvas, block, 14)
 
 
@@ -140,29 +167,48 @@ def _grove(canvas: Canvas, block: Block) -> list[Crown]:
 def _trees(canvas: Canvas, block: Block, number: int) -> list[Crown]:
     low = (block.left, block.near, 2.2, 4.0)
     high = (block.right, block.far, 4.5, 10.0)
-    return [(u, v, radius, top) for u, v, radius, top in canvas.rng.uniform(low, high, (number, 4)).tolist()]
+    return [
+        (u, v, radius, top)
+        for u, v, radius, top in canvas.rng.uniform(low, high, (number, 4)).tolist()
+    ]
 
 
 def photograph(scene: Scene, town: Town, window: Window) -> NDArray[np.float64]:
     """Return an orthophoto of `scene`, which is `window` of `town` (3 x H x W counts: red, green, blue)."""
     light = Light.draw(town.generator(LOOK))
-    grain, mottle = (np.array([getattr(m, name) for m in MATERIALS])[scene.material] for name in ("grain", "mottle"))
-    texture = 1 + grain * town.noise(window, 0) + mottle * _smooth(town.noise(window, 1), 1.5 / window.gsd)
+    grain, mottle = (
+        np.array([getattr(m, name) for m in MATERIALS])[scene.material]
+        for name in ("grain", "mottle")
+    )
+    texture = (
+        1
+        + grain * town.noise(window, 0)
+        + mottle * _smooth(town.noise(window, 1), 1.5 / window.gsd)
+    )
     down, right = np.gradient(scene.height.astype(float), window.gsd)
     slope = np.clip(down * np.cos(light.azimuth) - right * np.sin(light.azimuth), -0.8, 0.8)
     sunlit = (1 - shadows(scene, light)) * (1 + 0.6 * slope)
-    sky = np.array([0.42, 0.46, 0.53])[:, None, None]  # the sky lights shadows, and blue most of all
+    sky = np.array([0.42, 0.46, 0.53])[
+        :, None, None
+    ]  # the sky lights shadows, and blue most of all
     image = scene.reflectance[:3] * np.clip(texture, 0.3, 1.8) * (sky + (1 - sky) * sunlit)
-    image = ndimage.gaussian_filter(image, (0, 0.55, 0.55)) * light.gain[:3, None, None] + light.haze[:3, None, None]
+    image = (
+        ndimage.gaussian_filter(image, (0, 0.55, 0.55)) * light.gain[:3, None, None]
+        + light.haze[:3, None, None]
+    )
     return image + 2.5 * np.stack([town.noise(window, kind) for kind in (2, 3, 4)])
 
 
-def heights(scene: Scene, unknown: NDArray[np.bool_], town: Town, window: Window) -> NDArray[np.float32]:
+def heights(
+    scene: Scene, unknown: NDArray[np.bool_], town: Town, window: Window
+) -> NDArray[np.float32]:
     """Return heights above ground (H x W float32, m) as matched satellite images give them: smooth, zero below 1.5 m.
 
     Crowns lose some of their height, and a building that is `unknown` is missing.
     """
-    lower = np.where(scene.label == TREE, 0.8 + 0.1 * _smooth(town.noise(window, 5), 3 / window.gsd), 1.0)
+    lower = np.where(
+        scene.label == TREE, 0.8 + 0.1 * _smooth(town.noise(window, 5), 3 / window.gsd), 1.0
+    )
     height = np.where(unknown, 0, np.clip(scene.height * lower, 0, None))
     height = ndimage.gaussian_filter(height, 0.7 / window.gsd)
     height *= 1 + 0.06 * _smooth(town.noise(window, 6), 4 / window.gsd)

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from datamodules.miniature.aerial.canvas import BUILDING, CAR, CLUTTER, IMPERVIOUS, LOW_VEGETATION, TREE, Canvas
+from datamodules.miniature.aerial.canvas import (
+    BUILDING,
+    CAR,
+    CLUTTER,
+    IMPERVIOUS,
+    LOW_VEGETATION,
+    TREE,
+    Canvas,
+)
 
 FLAT_ROOFS = (("bitumen", 0.58), ("gravel", 0.32), ("metal", 0.10))
 PITCHED_ROOFS = (("tile", 0.60), ("bitumen", 0.33), ("metal", 0.02), ("gravel", 0.05))
@@ -21,7 +29,15 @@ def pick(canvas: Canvas, table: tuple[tuple[object, float], ...]) -> object:
 
 
 def house(
-    canvas: Canvas, u: float, v: float, w: float, h: float, storeys: int, *, pitched: bool, turn: float = 0.0
+    canvas: Canvas,
+    u: float,
+    v: float,
+    w: float,
+    h: float,
+    storeys: int,
+    *,
+    pitched: bool,
+    turn: float = 0.0,
 ) -> None:
     """Paint a building of w x h metres: eaves at 2.9 m a storey, roof flat or a gable or hip along the longer side."""
     rng = canvas.rng
@@ -66,13 +82,17 @@ def tree(canvas: Canvas, u: float, v: float, radius: float, top: float) -> None:
     r = np.hypot(patch.p, patch.q) / (radius * wobble)
     crown = top * (0.5 + 0.5 * np.sqrt(np.clip(1 - r * r, 0, 1)))
     for a, b in lumps:
-        distance = np.hypot(patch.p - 0.6 * a * radius, patch.q - 0.6 * b * radius) / (0.35 * radius)
+        distance = np.hypot(patch.p - 0.6 * a * radius, patch.q - 0.6 * b * radius) / (
+            0.35 * radius
+        )
         crown += 0.09 * top * (np.exp(-distance * distance) - 0.3)
     mask = (r < 1) & (crown > canvas.height[patch.at])
     canvas.fill(patch.at, mask, TREE, "foliage", crown, tint)
 
 
-def shrubs(canvas: Canvas, u: float, v: float, w: float, h: float, top: float, turn: float = 0.0) -> None:
+def shrubs(
+    canvas: Canvas, u: float, v: float, w: float, h: float, top: float, turn: float = 0.0
+) -> None:
     """Paint a hedge or a bed of shrubs: low vegetation of uneven height around `top` metres that looks like a crown."""
     patch = canvas.patch(u, v, w, h, turn)
     tint = canvas.tint("foliage")
@@ -80,7 +100,9 @@ def shrubs(canvas: Canvas, u: float, v: float, w: float, h: float, top: float, t
     if patch is None:
         return
     bumps = np.sin(3.1 * patch.p + phases[0]) + np.sin(2.3 * patch.q + 1.1 * patch.p + phases[1])
-    edge = min(0.18, 0.06 * min(w, h)) * (np.sin(2.7 * patch.p + phases[2]) + np.sin(3.3 * patch.q + phases[3]))
+    edge = min(0.18, 0.06 * min(w, h)) * (
+        np.sin(2.7 * patch.p + phases[2]) + np.sin(3.3 * patch.q + phases[3])
+    )
     mask = patch.inside & (abs(patch.p) < w / 2 + edge - 0.2) & (abs(patch.q) < h / 2 + edge - 0.1)
     canvas.fill(patch.at, mask, LOW_VEGETATION, "foliage", top * (1 + 0.2 * bumps), tint)
 
@@ -95,7 +117,9 @@ def car(canvas: Canvas, u: float, v: float, turn: float) -> None:
     if patch is None:
         return
     p, q = abs(patch.p), abs(patch.q)
-    corner = (np.clip(p - length / 2 + 0.5, 0, None) ** 2 + np.clip(q - width / 2 + 0.5, 0, None) ** 2) < 0.25
+    corner = (
+        np.clip(p - length / 2 + 0.5, 0, None) ** 2 + np.clip(q - width / 2 + 0.5, 0, None) ** 2
+    ) < 0.25
     body = patch.inside & corner
     if (canvas.label[patch.at][body] == CAR).any():
         return  # the place is taken
@@ -107,12 +131,22 @@ def car(canvas: Canvas, u: float, v: float, turn: float) -> None:
 
 def bed(canvas: Canvas, u: float, v: float, turn: float) -> None:
     """Paint a planted bed of a parked car's size and height (low vegetation): a car to whoever sees heights alone."""
-    shrubs(canvas, u, v, canvas.rng.uniform(3.6, 5.2), canvas.rng.uniform(1.6, 2.1), canvas.rng.uniform(0.9, 1.6), turn)
+    shrubs(
+        canvas,
+        u,
+        v,
+        canvas.rng.uniform(3.6, 5.2),
+        canvas.rng.uniform(1.6, 2.1),
+        canvas.rng.uniform(0.9, 1.6),
+        turn,
+    )
 
 
 def repair(canvas: Canvas, u: float, v: float, turn: float) -> None:
     """Paint a patch of newer or older surface of a car's size (impervious): a car to whoever sees colours alone."""
-    counts = np.array(pick(canvas, LACQUERS[:4]), np.float32) * np.float32(np.exp(canvas.rng.normal(0, 0.08)))
+    counts = np.array(pick(canvas, LACQUERS[:4]), np.float32) * np.float32(
+        np.exp(canvas.rng.normal(0, 0.08))
+    )
     w, h = canvas.rng.uniform(3.5, 5.5), canvas.rng.uniform(1.5, 2.3)
     canvas.slab(u, v, w, h, IMPERVIOUS, "asphalt", 0.0, turn, counts)
 
@@ -144,7 +178,9 @@ def heap(canvas: Canvas, u: float, v: float, radius: float) -> None:
     canvas.fill(patch.at, r < 1, CLUTTER, "junk", top * np.sqrt(np.clip(1 - r, 0, 1)), tint)
 
 
-def basin(canvas: Canvas, u: float, v: float, w: float, h: float, material: str, turn: float = 0.0) -> None:
+def basin(
+    canvas: Canvas, u: float, v: float, w: float, h: float, material: str, turn: float = 0.0
+) -> None:
     """Paint an oval pond or an angular pool (clutter), its surface slightly below the ground."""
     patch = canvas.patch(u, v, w, h, turn)
     tint = canvas.tint(material)

@@ -20,7 +20,9 @@ SHADOW = 0.25  # what is left where no pulse arrives: noise and spill
 WALL_M = 2.0  # lower steps send nothing back
 
 
-def backscatter(scene: Scene, sensor: float, incidence: float, speckle: NDArray[np.float64]) -> NDArray[np.float32]:
+def backscatter(
+    scene: Scene, sensor: float, incidence: float, speckle: NDArray[np.float64]
+) -> NDArray[np.float32]:
     """Return the linear backscatter of `scene` (H x W float32, never negative).
 
     Args:
@@ -30,9 +32,13 @@ def backscatter(scene: Scene, sensor: float, incidence: float, speckle: NDArray[
         speckle: standard normal noise, LOOKS pairs (2 LOOKS x H x W), of which the looks are made.
     """
     quiet = 10 ** (np.array([BACKSCATTER_DB[m.name] for m in MATERIALS]) / 10)
-    lit = 1 - (1 - SHADOW) * shadows(scene, Light(sensor, np.pi / 2 - incidence, np.ones(4), np.zeros(4)))
+    lit = 1 - (1 - SHADOW) * shadows(
+        scene, Light(sensor, np.pi / 2 - incidence, np.ones(4), np.zeros(4))
+    )
     intensity = quiet[scene.material] * lit + _walls(scene, sensor, incidence)
-    looks = (ndimage.gaussian_filter(speckle, (0, 0.45, 0.45)) / 0.742) ** 2  # neighbouring pixels share some speckle
+    looks = (
+        ndimage.gaussian_filter(speckle, (0, 0.45, 0.45)) / 0.742
+    ) ** 2  # neighbouring pixels share some speckle
     return (intensity * looks.mean(axis=0)).astype(np.float32)
 
 
@@ -50,6 +56,8 @@ def _walls(scene: Scene, sensor: float, incidence: float) -> NDArray[np.float64]
         wall[wall < WALL_M] = 0
         if step == 1:
             added += 0.30 * np.sqrt(wall)
-        laid_over = (wall > 0) & (wall / np.tan(incidence) >= step * scene.gsd) & (scene.height < WALL_M)
+        laid_over = (
+            (wall > 0) & (wall / np.tan(incidence) >= step * scene.gsd) & (scene.height < WALL_M)
+        )
         added += 0.12 * laid_over
     return added

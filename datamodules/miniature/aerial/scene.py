@@ -60,13 +60,19 @@ def _intervals(canvas: Canvas, shortest: float, longest: float) -> list[tuple[fl
     return intervals
 
 
-def _carriageways(canvas: Canvas, columns: list[tuple[float, float]], rows: list[tuple[float, float]]) -> None:
+def _carriageways(
+    canvas: Canvas, columns: list[tuple[float, float]], rows: list[tuple[float, float]]
+) -> None:
     """Give each street its own surface; crossings keep the surface of the street painted last."""
     reach = canvas.reach
     for (_, start), (end, _) in zip(columns, columns[1:], strict=False):
-        canvas.slab((start + end) / 2, 0, end - start, 2 * reach, IMPERVIOUS, str(pick(canvas, STREETS)))
+        canvas.slab(
+            (start + end) / 2, 0, end - start, 2 * reach, IMPERVIOUS, str(pick(canvas, STREETS))
+        )
     for (_, start), (end, _) in zip(rows, rows[1:], strict=False):
-        canvas.slab(0, (start + end) / 2, 2 * reach, end - start, IMPERVIOUS, str(pick(canvas, STREETS)))
+        canvas.slab(
+            0, (start + end) / 2, 2 * reach, end - start, IMPERVIOUS, str(pick(canvas, STREETS))
+        )
 
 
 def _footway(canvas: Canvas, block: Block) -> list[tuple[float, float, float, float]]:
@@ -74,19 +80,32 @@ def _footway(canvas: Canvas, block: Block) -> list[tuple[float, float, float, fl
     rng = canvas.rng
     canvas.slab(*block.centre, block.width, block.depth, IMPERVIOUS, str(pick(canvas, FOOTWAYS)))
     if canvas.chance(0.2):
-        canvas.slab(block.right - 1.2, block.centre[1], 2.4, block.depth - 4, LOW_VEGETATION, "meadow")
+        canvas.slab(
+            block.right - 1.2, block.centre[1], 2.4, block.depth - 4, LOW_VEGETATION, "meadow"
+        )
     trees = []
     for side in (block.left, block.right):
         if canvas.chance(0.45):
             spacing, top = rng.uniform(7, 12), rng.uniform(5, 10)
             for v in np.arange(block.near + 4, block.far - 4, spacing):
-                trees.append((side + rng.normal(0, 0.4), float(v), rng.uniform(2.2, 3.6), top * rng.uniform(0.8, 1.2)))
+                trees.append(
+                    (
+                        side + rng.normal(0, 0.4),
+                        float(v),
+                        rng.uniform(2.2, 3.6),
+                        top * rng.uniform(0.8, 1.2),
+                    )
+                )
     if canvas.chance(0.1):
-        shrubs(canvas, block.left + 0.9, block.centre[1], 1.6, block.depth / 2, rng.uniform(0.5, 1.2))
+        shrubs(
+            canvas, block.left + 0.9, block.centre[1], 1.6, block.depth / 2, rng.uniform(0.5, 1.2)
+        )
     return trees
 
 
-def _parked_cars(canvas: Canvas, columns: list[tuple[float, float]], rows: list[tuple[float, float]]) -> None:
+def _parked_cars(
+    canvas: Canvas, columns: list[tuple[float, float]], rows: list[tuple[float, float]]
+) -> None:
     """Park cars along both kerbs of every street, and drive a few along it."""
     reach = canvas.reach
     for intervals, turn in ((columns, np.pi / 2), (rows, 0.0)):

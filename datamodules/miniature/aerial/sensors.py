@@ -35,7 +35,9 @@ def photograph(scene: Scene, rng: np.random.Generator) -> NDArray[np.uint8]:
     light = Light.draw(rng)
     surface = scene.reflectance * _texture(scene, rng)
     sunlit = (1 - shadows(scene, light)) * _slant(scene, light)
-    sky = np.array([0.42, 0.46, 0.53, 0.36])[:, None, None]  # the sky lights shadows, and blue most of all
+    sky = np.array([0.42, 0.46, 0.53, 0.36])[
+        :, None, None
+    ]  # the sky lights shadows, and blue most of all
     image = surface * (sky + (1 - sky) * sunlit)
     image = ndimage.gaussian_filter(image, (0, 0.55, 0.55))
     image = image * light.gain[:, None, None] + light.haze[:, None, None]
@@ -81,9 +83,15 @@ def _shifted(values: NDArray[np.float32], down: int, right: int) -> NDArray[np.f
 
 def _slant(scene: Scene, light: Light) -> NDArray[np.float64]:
     """Return the light a slanted surface gets relative to flat ground (H x W), walls left out."""
-    down, right = (np.clip(slope, -1.2, 1.2) for slope in np.gradient(scene.height.astype(float), scene.gsd))
+    down, right = (
+        np.clip(slope, -1.2, 1.2) for slope in np.gradient(scene.height.astype(float), scene.gsd)
+    )
     towards = down * np.cos(light.azimuth) - right * np.sin(light.azimuth)
-    lit = (np.tan(light.elevation) + towards) / np.tan(light.elevation) / np.sqrt(1 + down**2 + right**2)
+    lit = (
+        (np.tan(light.elevation) + towards)
+        / np.tan(light.elevation)
+        / np.sqrt(1 + down**2 + right**2)
+    )
     return np.clip(lit, 0.15, 1.6)
 
 
@@ -91,7 +99,9 @@ def surface_model(scene: Scene, rng: np.random.Generator) -> NDArray[np.float32]
     """Return measured heights above ground (H x W float32, m): matched images blur edges, lose cars, and add noise."""
     height = scene.height.astype(float)
     pieces, number = ndimage.label(scene.label == CAR)
-    kept = np.concatenate([[1.0], np.clip(rng.normal(0.95, 0.15, number), 0, 1)])  # what moves between images fades
+    kept = np.concatenate(
+        [[1.0], np.clip(rng.normal(0.95, 0.15, number), 0, 1)]
+    )  # what moves between images fades
 
     def noise(sigma: float) -> NDArray[np.float64]:
         field = ndimage.gaussian_filter(rng.normal(0, 1, height.shape), sigma)
@@ -101,7 +111,9 @@ def surface_model(scene: Scene, rng: np.random.Generator) -> NDArray[np.float32]
     crowns = np.clip(0.85 + 0.12 * noise(4.0), 0.5, 1)  # bare twigs let the match slip through
     height *= kept[pieces] * np.where(scene.label == TREE, crowns, 1)
     height = ndimage.gaussian_filter(height + rough * noise(1.5), 1.2)
-    lost = np.clip(2 * noise(6.0) - 3.0, 0, 1)  # here matching failed, and the gap is filled from around it
+    lost = np.clip(
+        2 * noise(6.0) - 3.0, 0, 1
+    )  # here matching failed, and the gap is filled from around it
     height += lost * (ndimage.gaussian_filter(height, 8.0) - height)
     height += 0.05 * noise(0.4) + 0.08 * noise(1.0) + 0.12 * noise(3.0) + 0.12 * noise(8.0)
     return height.astype(np.float32)

@@ -16,14 +16,22 @@ LACQUERS: tuple[Colour, ...] = (
     (0.62, 0.62, 0.63), (0.10, 0.10, 0.11), (0.45, 0.08, 0.08), (0.10, 0.18, 0.42), (0.36, 0.37, 0.38),
     (0.55, 0.50, 0.40),
 )  # fmt: skip
-CLOTHES: tuple[Colour, ...] = ((0.15, 0.17, 0.28), (0.45, 0.15, 0.15), (0.30, 0.30, 0.30), (0.50, 0.46, 0.38))
+CLOTHES: tuple[Colour, ...] = (
+    (0.15, 0.17, 0.28),
+    (0.45, 0.15, 0.15),
+    (0.30, 0.30, 0.30),
+    (0.50, 0.46, 0.38),
+)
 WARM: Colour = (1.0, 0.80, 0.50)
 
 
 def paint_street(size: int, rng: np.random.Generator) -> Street:
     """Paint one frame of `size` x `size` pixels; what is in it depends on the generator, not on the size."""
     view = Street(
-        size, float(rng.uniform(-0.10, 0.10)), float(rng.uniform(-0.04, 0.03)), (0.0, float(rng.uniform(1.6, 2.1)))
+        size,
+        float(rng.uniform(-0.10, 0.10)),
+        float(rng.uniform(-0.04, 0.03)),
+        (0.0, float(rng.uniform(1.6, 2.1))),
     )
     scene = _Scene(view, rng)
     scene.layout()
@@ -41,7 +49,11 @@ class _Scene:
 
     def __init__(self, view: Street, rng: np.random.Generator) -> None:
         self.view, self.rng = view, rng
-        self.noise = np.random.default_rng(int(rng.integers(2**31))).random((view.size, view.size)).astype(np.float32)
+        self.noise = (
+            np.random.default_rng(int(rng.integers(2**31)))
+            .random((view.size, view.size))
+            .astype(np.float32)
+        )
 
     def chance(self, probability: float) -> bool:
         return bool(self.rng.random() < probability)
@@ -51,7 +63,9 @@ class _Scene:
 
     def tint(self, colours: Sequence[Colour], spread: float = 0.12) -> Colour:
         base = np.array(colours[int(self.rng.integers(len(colours)))])
-        r, g, b = np.clip(base * np.exp(self.rng.normal(0, spread)) + self.rng.normal(0, 0.015, 3), 0.02, 0.95)
+        r, g, b = np.clip(
+            base * np.exp(self.rng.normal(0, spread)) + self.rng.normal(0, 0.015, 3), 0.02, 0.95
+        )
         return float(r), float(g), float(b)
 
     def block(
@@ -72,7 +86,8 @@ class _Scene:
         beside, behind, rails = [], [], []
         for i in range(2):
             what = self.rng.choice(
-                [s.TERRAIN, s.GROUND, s.SIDEWALK, s.WATER, s.GROUND_RAIL], p=[0.36, 0.24, 0.16, 0.12, 0.12]
+                [s.TERRAIN, s.GROUND, s.SIDEWALK, s.WATER, s.GROUND_RAIL],
+                p=[0.36, 0.24, 0.16, 0.12, 0.12],
             )
             beside.append(int(what))
             behind.append(s.TERRAIN if self.chance(0.7) else s.GROUND)
@@ -91,7 +106,9 @@ class _Scene:
             (-1e9, behind[0]), (self.far[0], beside[0]), (self.walks[0], s.SIDEWALK), (self.left, s.ROAD),
             (self.right, s.SIDEWALK), (self.walks[1], beside[1]), (self.far[1], behind[1]),
         )  # fmt: skip
-        self.view.ground(Floor(strips, (self.left, self.right), self.draw(2, 4), self.crossing, tuple(rails)))
+        self.view.ground(
+            Floor(strips, (self.left, self.right), self.draw(2, 4), self.crossing, tuple(rails))
+        )
 
     def side(self) -> tuple[int, float]:
         """Choose a side of the street: its number and the direction away from the middle."""
@@ -110,11 +127,17 @@ class _Scene:
                 length, height, depth = self.draw(7, 20), self.draw(4, 16), self.draw(6, 14)
                 if self.chance(density) and self.free(z, length):
                     x = self.far[i] + sign * (depth / 2 + self.draw(0, 2))
-                    self.block(x, 0, z, depth, height, length, s.BUILDING, self.tint(FACADES), "windows")
+                    self.block(
+                        x, 0, z, depth, height, length, s.BUILDING, self.tint(FACADES), "windows"
+                    )
                 z += length + self.draw(0.5, 8)
         for across in np.arange(-150, 150, 22):
             if self.chance(0.75):
-                kind, colours = (s.BUILDING, FACADES) if self.chance(0.4) else (s.VEGETATION, ((0.2, 0.28, 0.13),))
+                kind, colours = (
+                    (s.BUILDING, FACADES)
+                    if self.chance(0.4)
+                    else (s.VEGETATION, ((0.2, 0.28, 0.13),))
+                )
                 pattern = "windows" if kind == s.BUILDING else ""
                 self.block(
                     float(across),
@@ -142,7 +165,9 @@ class _Scene:
                 length, what = self.draw(6, 18), self.rng.random()
                 x = self.walks[i] + sign * 0.3
                 if self.free(z, length) and what < 0.25:
-                    self.block(x, 0, z, 0.3, self.draw(1.2, 2.4), length, s.WALL, self.tint(FACADES))
+                    self.block(
+                        x, 0, z, 0.3, self.draw(1.2, 2.4), length, s.WALL, self.tint(FACADES)
+                    )
                 elif self.free(z, length) and what < 0.6:
                     colour = self.tint(((0.33, 0.27, 0.22), (0.25, 0.27, 0.28), (0.5, 0.5, 0.48)))
                     self.block(x, 0, z, 0.15, self.draw(0.9, 1.8), length, s.FENCE, colour, "bars")
@@ -158,12 +183,23 @@ class _Scene:
             if self.beside[i] == s.TERRAIN and self.chance(0.5):
                 green = self.tint(((0.21, 0.30, 0.13),))
                 x = self.walks[i] + sign * self.draw(1.0, 2.5)
-                self.block(x, 0, self.draw(4, 20), 1.0, self.draw(0.6, 1.5), self.draw(5, 15), s.VEGETATION, green)
+                self.block(
+                    x,
+                    0,
+                    self.draw(4, 20),
+                    1.0,
+                    self.draw(0.6, 1.5),
+                    self.draw(5, 15),
+                    s.VEGETATION,
+                    green,
+                )
 
     def tree(self, x: float, z: float) -> None:
         """A trunk and a crown, both vegetation."""
         height, slim = self.draw(4, 9), self.chance(0.3)
-        self.block(x, 0, z, 0.35, 0.5 * height, 0.35, s.VEGETATION, self.tint(((0.26, 0.21, 0.16),)))
+        self.block(
+            x, 0, z, 0.35, 0.5 * height, 0.35, s.VEGETATION, self.tint(((0.26, 0.21, 0.16),))
+        )
         radius = (0.8, 0.42 * height, 0.8) if slim else (self.draw(1.4, 2.6), 0.32 * height, 1.8)
         green = self.tint(((0.21, 0.30, 0.12), (0.27, 0.33, 0.15)))
         self.view.ball((x, 0.66 * height, z), radius, s.VEGETATION, green, self.noise)
@@ -206,14 +242,25 @@ class _Scene:
         """A plate on a post."""
         height = self.draw(2.0, 2.7)
         self.block(x, 0, z, 0.12, height, 0.12, s.POLE, (0.45, 0.45, 0.45))
-        colour = self.tint(((0.70, 0.68, 0.62), (0.62, 0.10, 0.10), (0.12, 0.22, 0.55), (0.70, 0.55, 0.12)))
-        self.block(x, height - 0.1, z - 0.08, 0.9, self.draw(0.7, 1.0), 0.08, s.TRAFFIC_SIGN, colour)
+        colour = self.tint(
+            ((0.70, 0.68, 0.62), (0.62, 0.10, 0.10), (0.12, 0.22, 0.55), (0.70, 0.55, 0.12))
+        )
+        self.block(
+            x, height - 0.1, z - 0.08, 0.9, self.draw(0.7, 1.0), 0.08, s.TRAFFIC_SIGN, colour
+        )
 
     def traffic_light(self, x: float, z: float) -> None:
         """A dark box on a post, with one light on."""
         self.block(x, 0, z, 0.18, 3.0, 0.18, s.POLE, (0.3, 0.3, 0.3))
         self.block(
-            x, 2.9, z - 0.2, 0.55, 1.4, 0.4, s.TRAFFIC_LIGHT, self.tint(((0.12, 0.12, 0.10), (0.42, 0.36, 0.10)))
+            x,
+            2.9,
+            z - 0.2,
+            0.55,
+            1.4,
+            0.4,
+            s.TRAFFIC_LIGHT,
+            self.tint(((0.12, 0.12, 0.10), (0.42, 0.36, 0.10))),
         )
         stop = self.chance(0.5)
         lit: Colour = (1.0, 0.15, 0.1) if stop else (0.1, 1.0, 0.4)
@@ -223,7 +270,12 @@ class _Scene:
 
     def vehicles(self) -> None:
         """Parked and moving cars, buses, lorries, bicycles."""
-        paint = {s.CARS: self.car, s.BUS: self.bus, s.TRUCK: self.truck, s.TWO_WHEELER: self.bicycle}
+        paint = {
+            s.CARS: self.car,
+            s.BUS: self.bus,
+            s.TRUCK: self.truck,
+            s.TWO_WHEELER: self.bicycle,
+        }
         kinds, shares = [s.CARS, s.BUS, s.TRUCK, s.TWO_WHEELER], [0.56, 0.13, 0.15, 0.16]
         for x, moves, density in (
             (self.left + 1.2, -0.25, 0.35), (self.right - 1.2, 0.0, 0.5),
@@ -239,7 +291,15 @@ class _Scene:
             kind = int(self.rng.choice(kinds, p=shares))
             paint[kind](self.draw(-0.3, 0.5), self.draw(8, 24), (0.0, 0.05))
 
-    def wheels(self, x: float, z: float, width: float, length: float, moving: tuple[float, float], kind: int) -> None:
+    def wheels(
+        self,
+        x: float,
+        z: float,
+        width: float,
+        length: float,
+        moving: tuple[float, float],
+        kind: int,
+    ) -> None:
         """Dark tyres that carry a vehicle."""
         for near in (z + 0.15 * length, z + 0.75 * length):
             self.block(x, 0, near, width, 0.6, 0.7, kind, (0.06, 0.06, 0.06), moving=moving)
@@ -250,11 +310,31 @@ class _Scene:
         self.wheels(x, z, width, length, moving, s.CARS)
         self.block(x, 0.3, z, width, 0.6, length, s.CARS, colour, moving=moving)
         self.block(
-            x, 0.9, z + 0.18 * length, 0.88 * width, 0.55, 0.55 * length, s.CARS, (0.12, 0.14, 0.16), moving=moving
+            x,
+            0.9,
+            z + 0.18 * length,
+            0.88 * width,
+            0.55,
+            0.55 * length,
+            s.CARS,
+            (0.12, 0.14, 0.16),
+            moving=moving,
         )
-        self.block(x, 1.4, z + 0.22 * length, 0.84 * width, 0.08, 0.45 * length, s.CARS, colour, moving=moving)
+        self.block(
+            x,
+            1.4,
+            z + 0.22 * length,
+            0.84 * width,
+            0.08,
+            0.45 * length,
+            s.CARS,
+            colour,
+            moving=moving,
+        )
         for side in (-0.35, 0.35):
-            self.lamp(x + side * width, 0.7, z, (0.9, 0.2, 0.15) if moving[1] >= 0 else (1.0, 1.0, 0.9))
+            self.lamp(
+                x + side * width, 0.7, z, (0.9, 0.2, 0.15) if moving[1] >= 0 else (1.0, 1.0, 0.9)
+            )
 
     def bus(self, x: float, z: float, moving: tuple[float, float]) -> None:
         """A long box with windows."""
@@ -275,7 +355,9 @@ class _Scene:
         """A two-wheeler; without its rider, who would be a pedestrian."""
         colour = self.tint(LACQUERS)
         self.block(x, 0.0, z, 0.14, 0.7, 0.65, s.TWO_WHEELER, (0.07, 0.07, 0.07), moving=moving)
-        self.block(x, 0.0, z + 1.2, 0.14, 0.7, 0.65, s.TWO_WHEELER, (0.07, 0.07, 0.07), moving=moving)
+        self.block(
+            x, 0.0, z + 1.2, 0.14, 0.7, 0.65, s.TWO_WHEELER, (0.07, 0.07, 0.07), moving=moving
+        )
         self.block(x, 0.45, z + 0.3, 0.3, 0.6, 1.3, s.TWO_WHEELER, colour, moving=moving)
         self.block(x, 1.0, z + 1.2, 0.7, 0.15, 0.15, s.TWO_WHEELER, colour, moving=moving)
 
@@ -290,7 +372,13 @@ class _Scene:
             z, height = self.draw(4, 26), self.draw(1.5, 1.9)
             legs, coat = self.tint(CLOTHES), self.tint(CLOTHES)
             self.block(x, 0, z, 0.32, 0.48 * height, 0.25, s.PEDESTRIAN, legs, moving=moving)
-            self.block(x, 0.46 * height, z, 0.50, 0.38 * height, 0.3, s.PEDESTRIAN, coat, moving=moving)
+            self.block(
+                x, 0.46 * height, z, 0.50, 0.38 * height, 0.3, s.PEDESTRIAN, coat, moving=moving
+            )
             self.view.ball(
-                (x, 0.92 * height, z + 0.12), (0.13, 0.15, 0.13), s.PEDESTRIAN, (0.52, 0.38, 0.30), moving=moving
+                (x, 0.92 * height, z + 0.12),
+                (0.13, 0.15, 0.13),
+                s.PEDESTRIAN,
+                (0.52, 0.38, 0.30),
+                moving=moving,
             )

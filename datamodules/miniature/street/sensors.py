@@ -54,8 +54,12 @@ def photograph(street: Street, weather: str, case: str, rng: np.random.Generator
         image = _rain(image, rng)
     if case == "motionblur":
         length = max(3, round(street.size * float(rng.uniform(0.06, 0.10))))
-        image = ndimage.uniform_filter1d(image, length, axis=int(rng.choice([1, 2], p=[0.25, 0.75])), mode="nearest")
-    bright = min(8.0, float(rng.uniform(1.5, 2.2)) / air.horizon[1])  # so that the sky, and more, is white
+        image = ndimage.uniform_filter1d(
+            image, length, axis=int(rng.choice([1, 2], p=[0.25, 0.75])), mode="nearest"
+        )
+    bright = min(
+        8.0, float(rng.uniform(1.5, 2.2)) / air.horizon[1]
+    )  # so that the sky, and more, is white
     gain = {"overexposure": bright, "underexposure": float(rng.uniform(0.07, 0.14))}.get(case, 1.0)
     counts = 255 * np.clip(gain * image, 0, 1.3) ** (1 / 1.6)
     counts += rng.normal(0, air.noise * (1.6 if case == "underexposure" else 1), counts.shape)
@@ -65,7 +69,9 @@ def photograph(street: Street, weather: str, case: str, rng: np.random.Generator
 def _light(street: Street, air: Weather, rng: np.random.Generator) -> NDArray[np.float64]:
     """Return the light that comes from every surface, without the air between, 3 x H x W."""
     azimuth, height = rng.uniform(-np.pi, np.pi), rng.uniform(0.5, 0.9)
-    sun = np.array([np.sin(azimuth) * np.cos(height), np.sin(height), -abs(np.cos(azimuth)) * np.cos(height)])
+    sun = np.array(
+        [np.sin(azimuth) * np.cos(height), np.sin(height), -abs(np.cos(azimuth)) * np.cos(height)]
+    )
     lit = np.clip(np.tensordot(sun, street.normal, 1), 0, None)
     fine = rng.normal(0, 1, street.depth.shape)
     coarse = ndimage.gaussian_filter(rng.normal(0, 1, street.depth.shape), street.size / 40)
@@ -74,13 +80,17 @@ def _light(street: Street, air: Weather, rng: np.random.Generator) -> NDArray[np
     grain[[VEGETATION, TERRAIN, BUILDING, WATER]] = (0.16, 0.10, 0.05, 0.07)
     texture = 1 + grain[street.label] * (fine + 0.8 * coarse)
     return (
-        street.colour * np.clip(texture, 0.3, 1.7) * (air.ambient * (0.8 + 0.2 * street.normal[1]) + air.direct * lit)
+        street.colour
+        * np.clip(texture, 0.3, 1.7)
+        * (air.ambient * (0.8 + 0.2 * street.normal[1]) + air.direct * lit)
     )
 
 
 def _sky(street: Street, air: Weather, rng: np.random.Generator) -> NDArray[np.float64]:
     rise = np.clip(street.rays[1] / np.hypot(street.rays[0], street.rays[2]), 0, 1) ** 0.6
-    clouds = ndimage.gaussian_filter(rng.normal(0, 1, street.depth.shape), (street.size / 40, street.size / 16))
+    clouds = ndimage.gaussian_filter(
+        rng.normal(0, 1, street.depth.shape), (street.size / 40, street.size / 16)
+    )
     low, high = (np.array(colour)[:, None, None] for colour in (air.horizon, air.zenith))
     return (low + (high - low) * rise) * (1 + 0.05 * clouds / clouds.std())
 
@@ -104,7 +114,9 @@ def _rain(image: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.fl
     size = image.shape[-1]
     drops = (rng.random(image.shape[1:]) < 0.006).astype(float)
     streaks = np.clip(ndimage.uniform_filter1d(drops, max(3, size // 12), axis=0) * size / 12, 0, 1)
-    glass = ndimage.gaussian_filter((rng.random(image.shape[1:]) < 12 / size**2).astype(float), size / 50)
+    glass = ndimage.gaussian_filter(
+        (rng.random(image.shape[1:]) < 12 / size**2).astype(float), size / 50
+    )
     glass = np.clip(glass / max(float(glass.max()), 1e-9) * 2, 0, 1)
     blurred = ndimage.gaussian_filter(image, (0, size / 40, size / 40))
     image = image + glass * (blurred - image)
@@ -118,7 +130,9 @@ def hha(street: Street, rng: np.random.Generator) -> Picture:
     above = np.where(street.sky, 13, street.above)
     # surfaces are estimated from neighbours, so angles mix at edges
     angle = ndimage.uniform_filter(angle, 3, mode="nearest") + rng.normal(0, 4, angle.shape)
-    return _counts(np.stack([255 * 2.2 / np.maximum(street.depth, 2.2), above * 19 + 5, angle * 255 / 180]))
+    return _counts(
+        np.stack([255 * 2.2 / np.maximum(street.depth, 2.2), above * 19 + 5, angle * 255 / 180])
+    )
 
 
 def grey_depth(street: Street) -> Picture:
@@ -152,7 +166,10 @@ def events(street: Street, rng: np.random.Generator, low: bool = False) -> Pictu
     picture[0], picture[2] = 255 * (change > 0.09), 255 * (change < -0.09)
     if side == street.size:
         return picture
-    picked = (np.arange(side) * street.size // side)[:, None], (np.arange(side) * street.size // side)[None, :]
+    picked = (
+        (np.arange(side) * street.size // side)[:, None],
+        (np.arange(side) * street.size // side)[None, :],
+    )
     return picture[:, picked[0], picked[1]]
 
 
@@ -178,7 +195,9 @@ def lidar(street: Street, weather: str, rng: np.random.Generator, jitter: bool =
     if jitter:
         shift = rng.normal(0, 0.03 * street.size, (2, len(rings)))
         ring = np.nonzero(inside)[0][kept]
-        rows = rows + np.rint(shift[0, ring] + rng.normal(0, 0.01 * street.size, rows.shape)).astype(int)
+        rows = rows + np.rint(
+            shift[0, ring] + rng.normal(0, 0.01 * street.size, rows.shape)
+        ).astype(int)
         columns = columns + np.rint(shift[1, ring]).astype(int)
         seen = (rows >= 0) & (rows < street.size) & (columns >= 0) & (columns < street.size)
         rows, columns, distance = rows[seen], columns[seen], distance[seen]

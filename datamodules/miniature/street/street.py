@@ -12,10 +12,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 # ids of the label (dataset dossier, 6.5)
-BUILDING, FENCE, OTHER, PEDESTRIAN, POLE, ROAD_LINE, ROAD, SIDEWALK, VEGETATION, CARS, WALL, TRAFFIC_SIGN, SKY = range(
-    13
+(
+    BUILDING,
+    FENCE,
+    OTHER,
+    PEDESTRIAN,
+    POLE,
+    ROAD_LINE,
+    ROAD,
+    SIDEWALK,
+    VEGETATION,
+    CARS,
+    WALL,
+    TRAFFIC_SIGN,
+    SKY,
+) = range(13)
+GROUND, BRIDGE, RAIL_TRACK, GROUND_RAIL, TRAFFIC_LIGHT, STATIC, DYNAMIC, WATER, TERRAIN = range(
+    13, 22
 )
-GROUND, BRIDGE, RAIL_TRACK, GROUND_RAIL, TRAFFIC_LIGHT, STATIC, DYNAMIC, WATER, TERRAIN = range(13, 22)
 TWO_WHEELER, BUS, TRUCK = range(22, 25)
 UNLABELLED = 255
 
@@ -62,7 +76,11 @@ class Street:
         cos, sin = np.cos(self.turn), np.sin(self.turn)
         ones = np.ones(shape, np.float32)
         self.rays = np.stack(
-            [ones * (cos * column + sin)[None], ones * row[:, None], ones * (cos - sin * column)[None]]
+            [
+                ones * (cos * column + sin)[None],
+                ones * row[:, None],
+                ones * (cos - sin * column)[None],
+            ]
         ).astype(np.float32)
         self.label = np.full(shape, SKY, np.uint8)
         self.depth = np.full(shape, np.inf, np.float32)
@@ -82,7 +100,11 @@ class Street:
         x, y = x - self.eye[0], y - self.eye[1]
         depth = sin * x + cos * z
         near = max(depth, 0.05)
-        return (cos * x - sin * z) / near * self.focal + self.size / 2, self.centre - y / near * self.focal, depth
+        return (
+            (cos * x - sin * z) / near * self.focal + self.size / 2,
+            self.centre - y / near * self.focal,
+            depth,
+        )
 
     def _window(self, box: Box) -> tuple[slice, slice] | None:
         """Return the part of the picture that a box may be seen in."""
@@ -123,10 +145,22 @@ class Street:
             table[number] = colour
         normal = np.zeros_like(self.normal)
         normal[1] = 1
-        self._put(at, (self.rays[1] < 0) & (depth < FAR), depth, normal, kind, np.moveaxis(table[kind], -1, 0))
+        self._put(
+            at,
+            (self.rays[1] < 0) & (depth < FAR),
+            depth,
+            normal,
+            kind,
+            np.moveaxis(table[kind], -1, 0),
+        )
 
     def box(
-        self, box: Box, kind: int, colour: Colour, pattern: str = "", moving: tuple[float, float] = (0.0, 0.0)
+        self,
+        box: Box,
+        kind: int,
+        colour: Colour,
+        pattern: str = "",
+        moving: tuple[float, float] = (0.0, 0.0),
     ) -> None:
         """Draw a box. `pattern`: `windows` darkens a grid of panes, `bars` lets one see between the bars of a fence."""
         at = self._window(box)
@@ -148,7 +182,9 @@ class Street:
         if not seen.any():
             return
         depth = np.where(seen, enter, 1).astype(np.float32)
-        normal = np.stack([np.where(axis == i, -np.sign(rays[i]), 0) for i in range(3)]).astype(np.float32)
+        normal = np.stack([np.where(axis == i, -np.sign(rays[i]), 0) for i in range(3)]).astype(
+            np.float32
+        )
         paint = np.broadcast_to(np.array(colour, np.float32)[:, None, None], rays.shape).copy()
         if pattern:
             x, y, z = (rays[i] * depth + start[i] for i in range(3))
@@ -209,6 +245,12 @@ class Floor:
         if self.crossing is not None:
             near, far = self.crossing
             kind[(z > near) & (z < far)] = ROAD
-            stripes = (z > near - 3.0) & (z < near - 0.5) & (x > left) & (x < right) & (np.mod(x, 1.1) < 0.55)
+            stripes = (
+                (z > near - 3.0)
+                & (z < near - 0.5)
+                & (x > left)
+                & (x < right)
+                & (np.mod(x, 1.1) < 0.55)
+            )
             kind[stripes] = ROAD_LINE
         return kind

@@ -10,7 +10,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from benchmark.analysis.shapley import as_game, crossings, expected_score, interaction, masks, players, shapley
+from benchmark.analysis.shapley import (
+    as_game,
+    crossings,
+    expected_score,
+    interaction,
+    masks,
+    players,
+    shapley,
+)
 from tests.support.strategies import CHANCE, WORTH, games
 
 TINY = 1e-8  # of rounding, where worths of up to 100 are added and multiplied
@@ -22,13 +30,20 @@ def random_game(seed: int, count: int, *shape: int) -> np.ndarray:
 
 def additive_game(weights: np.ndarray, empty: float = 0.0) -> np.ndarray:
     count = len(weights)
-    return np.array([empty + sum(weights[m] for m in range(count) if mask >> m & 1) for mask in range(2**count)])
+    return np.array(
+        [empty + sum(weights[m] for m in range(count) if mask >> m & 1) for mask in range(2**count)]
+    )
 
 
 def relabelled(game: np.ndarray, order: list[int]) -> np.ndarray:
     """The game in which player m is player order[m] of the given one."""
     count = len(order)
-    return np.array([game[sum(1 << order[m] for m in range(count) if mask >> m & 1)] for mask in range(2**count)])
+    return np.array(
+        [
+            game[sum(1 << order[m] for m in range(count) if mask >> m & 1)]
+            for mask in range(2**count)
+        ]
+    )
 
 
 @given(games())
@@ -51,10 +66,14 @@ def test_shapley_axioms(several: np.ndarray, random: Random, times: float) -> No
     count = players(game)
     assert shapley(game).sum() == pytest.approx(game[-1] - game[0], abs=TINY), "efficiency"
     order = random.sample(range(count), count)
-    assert shapley(relabelled(game, order)) == pytest.approx(shapley(game)[order], abs=TINY), "anonymity"
+    assert shapley(relabelled(game, order)) == pytest.approx(shapley(game)[order], abs=TINY), (
+        "anonymity"
+    )
     added = shapley(game) + times * shapley(other)
     assert shapley(game + times * other) == pytest.approx(added, abs=TINY), "linearity"
-    dummy = np.concatenate([game, game + times])  # a further player that adds the same to whatever there is
+    dummy = np.concatenate(
+        [game, game + times]
+    )  # a further player that adds the same to whatever there is
     assert shapley(dummy) == pytest.approx([*shapley(game), times], abs=TINY), "dummy"
     assert np.array_equal(shapley(several), [shapley(game), shapley(other)]), "many games at once"
 
@@ -69,8 +88,15 @@ def test_players_that_add_the_same_everywhere_are_worth_the_same(several: np.nda
     assert values[0] == pytest.approx(values[1], abs=TINY)
 
 
-@given(games(fewest=2), st.randoms(use_true_random=False), st.lists(WORTH, min_size=5, max_size=5), WORTH)
-def test_interaction_axioms(several: np.ndarray, random: Random, weights: list[float], worth: float) -> None:
+@given(
+    games(fewest=2),
+    st.randoms(use_true_random=False),
+    st.lists(WORTH, min_size=5, max_size=5),
+    WORTH,
+)
+def test_interaction_axioms(
+    several: np.ndarray, random: Random, weights: list[float], worth: float
+) -> None:
     (game,) = several
     count = players(game)
     pairs = list(combinations(range(count), 2))
@@ -87,7 +113,9 @@ def test_interaction_axioms(several: np.ndarray, random: Random, weights: list[f
 
 
 @given(games(fewest=2, most=4))
-def test_interaction_is_the_difference_of_shapley_values_with_and_without_the_other(several: np.ndarray) -> None:
+def test_interaction_is_the_difference_of_shapley_values_with_and_without_the_other(
+    several: np.ndarray,
+) -> None:
     """Grabisch and Roubens' recursion: I_ab = value of the merged pair - a's value without b - b's without a."""
     (game,) = several
     count = players(game)
@@ -96,8 +124,13 @@ def test_interaction_is_the_difference_of_shapley_values_with_and_without_the_ot
 
         def part(members: list[list[int]]) -> np.ndarray:
             chosen = [
-                sum(1 << m for member, bit in zip(members, bits, strict=True) if bit for m in member)
-                for bits in (tuple(mask >> i & 1 for i in range(len(members))) for mask in range(2 ** len(members)))
+                sum(
+                    1 << m for member, bit in zip(members, bits, strict=True) if bit for m in member
+                )
+                for bits in (
+                    tuple(mask >> i & 1 for i in range(len(members)))
+                    for mask in range(2 ** len(members))
+                )
             ]
             return game[chosen]
 
@@ -129,17 +162,25 @@ def test_expected_score_by_enumeration(several: np.ndarray, p: float) -> None:
 
 
 @given(games(number=2), CHANCE, WORTH)
-def test_expected_score_at_its_ends_and_in_between(several: np.ndarray, p: float, times: float) -> None:
+def test_expected_score_at_its_ends_and_in_between(
+    several: np.ndarray, p: float, times: float
+) -> None:
     game, other = several
     singles = [1 << modality for modality in range(players(game))]
     assert expected_score(game, 0.0) == pytest.approx(game[-1], abs=TINY), "nothing fails"
-    assert expected_score(game, 1.0) == pytest.approx(game[singles].mean(), abs=TINY), "the limit: one is left"
+    assert expected_score(game, 1.0) == pytest.approx(game[singles].mean(), abs=TINY), (
+        "the limit: one is left"
+    )
     assert expected_score(game, 1.0, conditional=False) == 0
     mixed = expected_score(game, p) + times * expected_score(other, p)
     assert expected_score(game + times * other, p) == pytest.approx(mixed, abs=TINY), "linearity"
-    assert game[1:].min() - TINY <= expected_score(game, p) <= game[1:].max() + TINY, "a weighted mean"
+    assert game[1:].min() - TINY <= expected_score(game, p) <= game[1:].max() + TINY, (
+        "a weighted mean"
+    )
     game[0] = times
-    assert expected_score(game, p) == pytest.approx(expected_score(several, p)[0], abs=TINY), "no part of it is empty"
+    assert expected_score(game, p) == pytest.approx(expected_score(several, p)[0], abs=TINY), (
+        "no part of it is empty"
+    )
 
 
 def test_expected_score_by_simulation_and_at_its_ends() -> None:
@@ -148,8 +189,13 @@ def test_expected_score_by_simulation_and_at_its_ends() -> None:
     values = game[(there * [1, 2, 4]).sum(1)][there.any(1)]
     assert expected_score(game, 0.3) == pytest.approx(values.mean(), abs=0.2)
     assert expected_score(game, 0.0) == pytest.approx(game[7]), "nothing fails"
-    assert expected_score(game, 1.0) == pytest.approx(game[[1, 2, 4]].mean()), "the limit: one is left"
-    assert expected_score(game, np.array([0.1, 0.2])).tolist() == [expected_score(game, 0.1), expected_score(game, 0.2)]
+    assert expected_score(game, 1.0) == pytest.approx(game[[1, 2, 4]].mean()), (
+        "the limit: one is left"
+    )
+    assert expected_score(game, np.array([0.1, 0.2])).tolist() == [
+        expected_score(game, 0.1),
+        expected_score(game, 0.2),
+    ]
 
 
 def test_printed_expectations_hold_given_that_a_sensor_is_left() -> None:
@@ -159,9 +205,14 @@ def test_printed_expectations_hold_given_that_a_sensor_is_left() -> None:
     set, 66.30 in CMNeXt's own paper. It comes out under the conditional reading, and does not under the plain sum.
     """
     printed = {None: 37.90, 0.2: 54.46, 0.1: 60.41, 0.05: 63.38}
-    games = np.array([[mask.bit_count() == size for mask in range(16)] for size in (1, 2, 3, 4)], float)
+    games = np.array(
+        [[mask.bit_count() == size for mask in range(16)] for size in (1, 2, 3, 4)], float
+    )
     for conditional in (True, False):
-        rows = [games[:, 1:].mean(1) if p is None else expected_score(games, p, conditional) for p in printed]
+        rows = [
+            games[:, 1:].mean(1) if p is None else expected_score(games, p, conditional)
+            for p in printed
+        ]
         inverse = np.linalg.inv(np.array(rows))[3]
         rounding = np.abs(inverse).sum() * 0.005
         assert (abs(inverse @ list(printed.values()) - 66.30) <= rounding) == conditional

@@ -48,9 +48,19 @@ def test_a_draw_is_scored_as_a_test_set_of_these_scenes(tmp_path: Path) -> None:
     assert weights.sum(1).tolist() == [10] * 5
     values = resampled(entry, units, weights)
     for row, weight in zip(values, weights, strict=True):
-        assert row == pytest.approx(literal(entry, result, np.repeat(np.arange(10), weight).tolist()))
-    assert resampled(entry, units, np.ones((1, 10), int))[0] == pytest.approx(literal(entry, result, list(range(10))))
-    assert measures(rows_of([entry])[0])[:5] == ["Average", "Top-1", "Last-1", "Average mF1", "mIoU R"]
+        assert row == pytest.approx(
+            literal(entry, result, np.repeat(np.arange(10), weight).tolist())
+        )
+    assert resampled(entry, units, np.ones((1, 10), int))[0] == pytest.approx(
+        literal(entry, result, list(range(10)))
+    )
+    assert measures(rows_of([entry])[0])[:5] == [
+        "Average",
+        "Top-1",
+        "Last-1",
+        "Average mF1",
+        "mIoU R",
+    ]
 
 
 def test_large_resamplings_go_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,28 +88,41 @@ def test_scored_regions_are_those_of_the_protocol(tmp_path: Path) -> None:
     assert resampled(entry, units, np.ones((1, 12), int))[0, 0] == pytest.approx(average)
 
 
-def test_points_are_those_of_the_leaderboard_and_identical_methods_are_not_separable(tmp_path: Path) -> None:
+def test_points_are_those_of_the_leaderboard_and_identical_methods_are_not_separable(
+    tmp_path: Path,
+) -> None:
     records = [toy_record(tmp_path, "one", seed) for seed in range(3)]
     records += [
-        toy_record(tmp_path, name, seed, toy_result(seed=7 + seed)) for name in ("copy", "same") for seed in (0, 1)
+        toy_record(tmp_path, name, seed, toy_result(seed=7 + seed))
+        for name in ("copy", "same")
+        for seed in (0, 1)
     ]
     lines = compare(rows_of(records), samples=200)
     board = leaderboard(records).set_index("method")
-    first = lines[(lines["first"] == "copy pvt_v2_b0") & (lines["second"] == "one pvt_v2_b0")].set_index("measure")
+    first = lines[
+        (lines["first"] == "copy pvt_v2_b0") & (lines["second"] == "one pvt_v2_b0")
+    ].set_index("measure")
     for name in ("Average", "Top-1", "Last-1", "mIoU R+D"):
         assert first.loc[name, "first mean"] == pytest.approx(board.loc["copy", name])
         assert first.loc[name, "second mean"] == pytest.approx(board.loc["one", name])
         assert first.loc[name, "second std"] == pytest.approx(board.loc["one", f"{name} std"])
         assert first.loc[name, "low"] <= first.loc[name, "difference"] <= first.loc[name, "high"]
     twins = lines[(lines["first"] == "copy pvt_v2_b0") & (lines["second"] == "same pvt_v2_b0")]
-    assert (twins[["difference", "low", "high"]] == 0).all(axis=None) and not twins["separable"].any()
+    assert (twins[["difference", "low", "high"]] == 0).all(axis=None) and not twins[
+        "separable"
+    ].any()
     again = compare(rows_of(records), samples=200)
     assert again.equals(lines), "seeded"
     assert not compare(rows_of(records), samples=200, seed=1).equals(lines)
 
 
-def test_clear_differences_are_separable_and_change_their_sign_with_the_order(tmp_path: Path) -> None:
-    records = [toy_record(tmp_path, name, result=toy_result(skill)) for name, skill in (("a", 0.5), ("b", 0.9))]
+def test_clear_differences_are_separable_and_change_their_sign_with_the_order(
+    tmp_path: Path,
+) -> None:
+    records = [
+        toy_record(tmp_path, name, result=toy_result(skill))
+        for name, skill in (("a", 0.5), ("b", 0.9))
+    ]
     lines = compare(rows_of(records), samples=200)
     assert lines["separable"].all() and (lines["high"] < 0).all()
     back = compare(rows_of(records)[::-1], samples=200)
@@ -112,7 +135,9 @@ def simulated(rng: np.random.Generator, scenes: int, methods: int) -> np.ndarray
     ease = rng.beta(8, 3, (scenes, 2))
     result = []
     for method in range(methods):
-        hits = rng.binomial(truth, np.clip(ease * (0.9 + 0.06 * method) + rng.normal(0, 0.05, ease.shape), 0, 1))
+        hits = rng.binomial(
+            truth, np.clip(ease * (0.9 + 0.06 * method) + rng.normal(0, 0.05, ease.shape), 0, 1)
+        )
         result.append(np.stack([hits, truth, hits + (truth - hits)[:, ::-1]], 1)[:, None])
     return np.array(result)
 
@@ -131,7 +156,9 @@ def test_intervals_cover_the_true_difference_as_often_as_they_say() -> None:
     truth = differences(large.sum(1, keepdims=True), np.ones((1, 1), int))[0]
     covered = 0
     for trial in range(300):
-        low, high = bounds(differences(simulated(rng, 40, 2), draws(40, 400, seed=trial))[:, None], 90)
+        low, high = bounds(
+            differences(simulated(rng, 40, 2), draws(40, 400, seed=trial))[:, None], 90
+        )
         covered += low[0] <= truth <= high[0]
     assert 0.84 <= covered / 300 <= 0.95, covered
 
@@ -155,13 +182,23 @@ def test_intervals_of_degenerate_test_sets(sums: np.ndarray, seed: int, level: f
     weights = draws(len(one), 100, seed)
     point = resampled(TWO_CLASSES, units(one), np.ones((1, len(one)), int))
     alike = resampled(TWO_CLASSES, units(np.repeat(one[:1], len(one), 0)), weights)
-    assert bounds(alike, level) == pytest.approx(np.repeat(alike[:1], 2, 0), abs=1e-9), "scenes that are all the same"
+    assert bounds(alike, level) == pytest.approx(np.repeat(alike[:1], 2, 0), abs=1e-9), (
+        "scenes that are all the same"
+    )
     whole = resampled(TWO_CLASSES, units(one.sum(0, keepdims=True)), draws(1, 100, seed))
-    assert whole == pytest.approx(np.repeat(point, 100, 0), abs=1e-9), "a single scene can only be drawn itself"
-    difference = resampled(TWO_CLASSES, units(one), weights) - resampled(TWO_CLASSES, units(one), weights)
+    assert whole == pytest.approx(np.repeat(point, 100, 0), abs=1e-9), (
+        "a single scene can only be drawn itself"
+    )
+    difference = resampled(TWO_CLASSES, units(one), weights) - resampled(
+        TWO_CLASSES, units(one), weights
+    )
     assert not bounds(difference, level).any(), "a method and itself"
-    ahead = resampled(TWO_CLASSES, units(one), weights) - resampled(TWO_CLASSES, units(two), weights)
-    assert bounds(-ahead, level) == pytest.approx(-bounds(ahead, level)[::-1], abs=1e-9), "in the other order"
+    ahead = resampled(TWO_CLASSES, units(one), weights) - resampled(
+        TWO_CLASSES, units(two), weights
+    )
+    assert bounds(-ahead, level) == pytest.approx(-bounds(ahead, level)[::-1], abs=1e-9), (
+        "in the other order"
+    )
     assert bounds(ahead, 100) == pytest.approx(np.stack([ahead.min(0), ahead.max(0)])), "all draws"
     low, high = bounds(ahead, level)
     wide_low, wide_high = bounds(ahead, (level + 100) / 2)
@@ -169,7 +206,9 @@ def test_intervals_of_degenerate_test_sets(sums: np.ndarray, seed: int, level: f
 
 
 @given(scenes_of_methods(methods=1), st.integers(2, 50), st.integers(0, 100))
-def test_intervals_do_not_depend_on_the_unit_of_counting(sums: np.ndarray, times: int, seed: int) -> None:
+def test_intervals_do_not_depend_on_the_unit_of_counting(
+    sums: np.ndarray, times: int, seed: int
+) -> None:
     weights = draws(sums.shape[1], 100, seed)
     more = resampled(TWO_CLASSES, units(times * sums[0]), weights)
     assert more == pytest.approx(resampled(TWO_CLASSES, units(sums[0]), weights), abs=1e-9)
@@ -225,11 +264,23 @@ def test_records_that_are_not_paired_are_refused(tmp_path: Path) -> None:
         compare(rows_of(lonely), samples=100)
 
 
-def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("benchmark.records.selection.PUBLISHED", tmp_path / "none")
     runs = tmp_path / "runs"
     toy_folder(runs, methods=4, seeds=2)
-    words = ["compare", "--data", "toy", "--runs", str(runs), "--out", str(tmp_path / "out"), "--samples", "100"]
+    words = [
+        "compare",
+        "--data",
+        "toy",
+        "--runs",
+        str(runs),
+        "--out",
+        str(tmp_path / "out"),
+        "--samples",
+        "100",
+    ]
     (runs / "method00" / "1" / "record" / "scenes.npz").unlink()
     damaged = runs / "method01" / "0" / "record" / "scenes.npz"
     damaged.write_bytes(damaged.read_bytes()[:2000])
@@ -240,11 +291,16 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch
     )
     assert main(words) == 0
     said = capsys.readouterr().out
-    assert "published records are slim" in said and "is damaged" in said and "does not add up" in said
+    assert (
+        "published records are slim" in said and "is damaged" in said and "does not add up" in said
+    )
     table = pd.read_csv(tmp_path / "out" / "toy.csv")
     assert len(table) == 6 * 11 and table.loc[0, ["first seeds", "second seeds"]].tolist() == [1, 1]
     text = (tmp_path / "out" / "toy.md").read_text()
-    assert "95 % intervals over 12 scenes, paired bootstrap percentiles of 100 draws from seed 0" in text
+    assert (
+        "95 % intervals over 12 scenes, paired bootstrap percentiles of 100 draws from seed 0"
+        in text
+    )
     assert main([*words, "--methods", "method02,method03"]) == 0
     assert len(pd.read_csv(tmp_path / "out" / "toy.method02.method03.csv")) == 11
     (runs / "method03" / "0" / "record" / "scenes.npz").unlink()

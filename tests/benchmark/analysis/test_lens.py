@@ -48,7 +48,9 @@ def test_every_convention_is_what_its_name_says(tmp_path: Path) -> None:
     found = values(toy_record(tmp_path, "net", result=result, convention=K4))
     matrices = pooled(result)
     interior = np.sum([counts[:, :, 0].sum(1) for counts in result.counts], axis=0)
-    by_scene = [[score(matrix, FOUR).miou for matrix in counts.sum((1, 2))] for counts in result.counts]
+    by_scene = [
+        [score(matrix, FOUR).miou for matrix in counts.sum((1, 2))] for counts in result.counts
+    ]
     shares = [score(matrix, FOUR).miou for matrix in matrices]
     expected = {
         "own": average(matrices, FOUR),
@@ -82,7 +84,14 @@ def test_a_convention_changes_what_it_names_and_nothing_else(tmp_path: Path) -> 
     for counts in result.counts:
         counts[..., 3, :] = 0
     found = values(toy_record(tmp_path, "net", result=result))
-    for name in ("clutter dropped", "clutter out", "absent exclude", "absent union", "absent zero", "full label"):
+    for name in (
+        "clutter dropped",
+        "clutter out",
+        "absent exclude",
+        "absent union",
+        "absent zero",
+        "full label",
+    ):
         assert found[name] == found["own"], name
     assert found["eroded label"] != found["own"] != found["scene mean"]
 
@@ -91,7 +100,9 @@ def test_own_is_the_protocols_convention(tmp_path: Path) -> None:
     convention = {**CONVENTION, "regions": ["interior"], "absent": "zero"}
     entry = toy_record(tmp_path, "net", convention=convention)
     found = values(entry)
-    assert found["own"] == pytest.approx(100 * np.mean([part.miou for part in entry.scores().values()]))
+    assert found["own"] == pytest.approx(
+        100 * np.mean([part.miou for part in entry.scores().values()])
+    )
     assert found["own"] == found["eroded label"] != found["full label"]
 
 
@@ -99,25 +110,44 @@ def test_dashes_have_their_reason(tmp_path: Path) -> None:
     slim = toy_record(tmp_path, "slim", 1)
     publish_record(slim.path, tmp_path / "published")
     slim = read_record(tmp_path / "published")
-    partly = [toy_record(tmp_path, "partly", 0), replace(slim, manifest={**slim.manifest, "group": "partly-group"})]
+    partly = [
+        toy_record(tmp_path, "partly", 0),
+        replace(slim, manifest={**slim.manifest, "group": "partly-group"}),
+    ]
     partly[1] = replace(partly[1], manifest={**partly[0].manifest, "seed": 1})
     whole = toy_record(tmp_path, "whole", result=toy_result(outputs=4), convention=K4)
     table = lens_table(rows_of([slim, whole, *partly]))
     sentences = reasons(table)
-    assert "- clutter in: the network has no output for clutter (partly pvt_v2_b0, slim pvt_v2_b0)" in sentences
-    assert "- scene mean: no counts per scene (published records are slim) (slim pvt_v2_b0)" in sentences
-    assert "- scene mean: no counts per scene (published records are slim) of seed 1 (partly pvt_v2_b0)" in sentences
+    assert (
+        "- clutter in: the network has no output for clutter (partly pvt_v2_b0, slim pvt_v2_b0)"
+        in sentences
+    )
+    assert (
+        "- scene mean: no counts per scene (published records are slim) (slim pvt_v2_b0)"
+        in sentences
+    )
+    assert (
+        "- scene mean: no counts per scene (published records are slim) of seed 1 (partly pvt_v2_b0)"
+        in sentences
+    )
     display = shown(table, "Average").set_index("method")
-    assert display.loc["slim pvt_v2_b0", "scene mean"] == "-" and "(1)" in display.loc["whole pvt_v2_b0", "clutter in"]
+    assert (
+        display.loc["slim pvt_v2_b0", "scene mean"] == "-"
+        and "(1)" in display.loc["whole pvt_v2_b0", "clutter in"]
+    )
     plain = lens_table(rows_of([record({"R": 40.0})]))
-    assert {"clutter in", "eroded label", "scene mean"} <= set(plain.loc[plain["value"].isna(), "convention"])
+    assert {"clutter in", "eroded label", "scene mean"} <= set(
+        plain.loc[plain["value"].isna(), "convention"]
+    )
     assert any("no clutter class (all methods)" in sentence for sentence in reasons(plain))
     assert any("no eroded label (all methods)" in sentence for sentence in reasons(plain))
     assert shown(plain, "Average")["full label"].tolist() == ["40.00 (1)", "same"]
     assert shown(plain, "Average")["clutter out"].tolist() == ["-", "-"]
 
 
-def by_hand(tmp_path: Path, name: str, change: Callable[[np.ndarray], None], **changes: object) -> Record:
+def by_hand(
+    tmp_path: Path, name: str, change: Callable[[np.ndarray], None], **changes: object
+) -> Record:
     """One scene, one block, one subset; labels ground, building, tree, clutter; 100 pixels each, all right."""
     result = toy_result(scenes=1, blocks=1, modalities=("R",), regions=("interior",), outputs=4)
     matrix = result.counts[0][0, 0, 0]
@@ -136,15 +166,26 @@ def test_the_ranking_is_marked_where_it_changes(tmp_path: Path) -> None:
     def third(matrix: np.ndarray) -> None:
         matrix[0] = [50, 50, 0, 0]
 
-    entries = [by_hand(tmp_path, "careless", careless), by_hand(tmp_path, "wary", wary), by_hand(tmp_path, "z", third)]
+    entries = [
+        by_hand(tmp_path, "careless", careless),
+        by_hand(tmp_path, "wary", wary),
+        by_hand(tmp_path, "z", third),
+    ]
     table = lens_table(rows_of(entries))
     lines = table[table["summary"] == "Average"].set_index(["convention", "method"])
     assert lines.loc["own", "rank"].to_dict() == {"careless": 1, "wary": 2, "z": 3}
     assert lines.loc["clutter out", "rank"].to_dict() == {"careless": 2, "wary": 1, "z": 3}
-    assert lines.loc["clutter out", "changed"].to_dict() == {"careless": True, "wary": True, "z": False}
+    assert lines.loc["clutter out", "changed"].to_dict() == {
+        "careless": True,
+        "wary": True,
+        "z": False,
+    }
     assert not lines.loc["clutter dropped", "changed"].any()
     display = shown(table, "Average").set_index("method")
-    assert display.loc["ranking", "clutter out"] == "changes" and display.loc["ranking", "absent zero"] == "same"
+    assert (
+        display.loc["ranking", "clutter out"] == "changes"
+        and display.loc["ranking", "absent zero"] == "same"
+    )
     assert display.loc["careless pvt_v2_b0", "clutter out"].endswith("(2, own 1) !")
     assert display.index[:3].tolist() == ["careless pvt_v2_b0", "wary pvt_v2_b0", "z pvt_v2_b0"]
 
@@ -159,9 +200,13 @@ def test_ranks_are_compared_among_the_rows_that_can_be_read(tmp_path: Path) -> N
         matrix[0] = [90, 10, 0, 0]
 
     table = lens_table(rows_of([best, by_hand(tmp_path, "worse", worse)]))
-    line = table[(table["summary"] == "Average") & (table["convention"] == "clutter in")].set_index("method")
+    line = table[(table["summary"] == "Average") & (table["convention"] == "clutter in")].set_index(
+        "method"
+    )
     assert line["rank"].isna().to_dict() == {"best": True, "worse": False}
-    assert (line.loc["worse", "rank"], line.loc["worse", "base rank"]) == (1, 1) and not line["changed"].any()
+    assert (line.loc["worse", "rank"], line.loc["worse", "base rank"]) == (1, 1) and not line[
+        "changed"
+    ].any()
 
 
 def test_equal_scores_share_a_rank(tmp_path: Path) -> None:
@@ -169,7 +214,9 @@ def test_equal_scores_share_a_rank(tmp_path: Path) -> None:
     assert set(lens_table(rows_of(entries))["rank"].dropna()) == {1}
 
 
-def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("benchmark.records.selection.PUBLISHED", tmp_path / "none")
     runs = tmp_path / "runs"
     toy_folder(runs, methods=3, seeds=2)
@@ -180,10 +227,14 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch
     damaged.write_bytes(damaged.read_bytes()[:2000])
     assert main(["lens", "--runs", str(runs), "--out", str(tmp_path / "out")]) == 0
     said = capsys.readouterr().out
-    assert "1 records of toy with another fingerprint" in said and "Left out of the scene mean" in said
+    assert (
+        "1 records of toy with another fingerprint" in said and "Left out of the scene mean" in said
+    )
     table = pd.read_csv(tmp_path / "out" / "toy.csv")
     assert len(table) == 12 * 3 * (3 + 1)
-    assert set(table.loc[table["method"] == "alien", "rank"].dropna()) == {1}, "ranked among its own protocol"
+    assert set(table.loc[table["method"] == "alien", "rank"].dropna()) == {1}, (
+        "ranked among its own protocol"
+    )
     text = (tmp_path / "out" / "toy.md").read_text()
     assert "## Protocol other" in text and "## Protocol standard" in text
     assert "- scene mean: damaged counts per scene of seed 0 (method01 pvt_v2_b0)" in text

@@ -9,7 +9,13 @@ import pandas as pd
 import pytest
 
 from benchmark.__main__ import main
-from benchmark.analysis.sensor_value import complete_rows, crossing_table, games, majority, write_worth
+from benchmark.analysis.sensor_value import (
+    complete_rows,
+    crossing_table,
+    games,
+    majority,
+    write_worth,
+)
 from benchmark.analysis.shapley import expected_score, shapley
 from benchmark.records.groups import rows_of, sections
 from tests.benchmark.leaderboard.test_leaderboard import record
@@ -25,7 +31,9 @@ def test_games_are_the_scores_of_the_subsets(tmp_path: Path) -> None:
     scores = entry.scores()
     assert game[0, 0b101] == pytest.approx(100 * scores["R+N"].miou)
     assert game[1:, 0b111] == pytest.approx(100 * np.array(scores["R+D+N"].iou))
-    assert shapley(game)[1:].mean(0) == pytest.approx(shapley(game)[0]), "the worth of a mean is the mean of the worths"
+    assert shapley(game)[1:].mean(0) == pytest.approx(shapley(game)[0]), (
+        "the worth of a mean is the mean of the worths"
+    )
     assert rows_of([entry])[0].classes == ["ground", "building", "tree"]
 
 
@@ -55,7 +63,9 @@ def test_classes_that_the_convention_leaves_out_have_no_worth(tmp_path: Path) ->
 def test_rows_without_all_scores_are_named_and_left_out(capsys: pytest.CaptureFixture[str]) -> None:
     unscored = record(ROW, group="unscored")
     unscored.counts[1] = 0
-    kept = complete_rows(rows_of([record(ROW), unscored, record({"R": 3.0, "R+D": 4.0}, group="partial")]))
+    kept = complete_rows(
+        rows_of([record(ROW), unscored, record({"R": 3.0, "R+D": 4.0}, group="partial")])
+    )
     assert [row.method for row in kept] == ["g"]
     said = capsys.readouterr().out
     assert "unscored" in said and "modalities of D" in said
@@ -66,10 +76,21 @@ def test_files(tmp_path: Path) -> None:
     records = [record(ROW, seed, "one") for seed in (0, 1)]
     records += [record({"R": 40.0, "D": 40.0, "R+D": 50.0}, group="two")]
     paths = write_worth(tmp_path, "toy", rows_of(records), "zero")
-    assert [path.name for path in paths] == ["toy.csv", "toy.curve.csv", "toy.crossings.csv", "toy.md", "toy.tex"]
+    assert [path.name for path in paths] == [
+        "toy.csv",
+        "toy.curve.csv",
+        "toy.crossings.csv",
+        "toy.md",
+        "toy.tex",
+    ]
     table = pd.read_csv(paths[0])
-    line = table[(table["method"] == "one") & (table["measure"] == "shapley") & (table["class"] == "mIoU")]
-    assert line["value"].tolist() == pytest.approx([45, 15], abs=0.01) and line["std"].tolist() == [0, 0]
+    line = table[
+        (table["method"] == "one") & (table["measure"] == "shapley") & (table["class"] == "mIoU")
+    ]
+    assert line["value"].tolist() == pytest.approx([45, 15], abs=0.01) and line["std"].tolist() == [
+        0,
+        0,
+    ]
     sums = table[(table["measure"] == "expected, all lost counts 0") & (table["class"] == "mIoU")]
     given = table[(table["measure"] == "expected") & (table["class"] == "mIoU")]
     kept = [1 - p**2 for p in (0.05, 0.1, 0.2)] * 2
@@ -81,7 +102,10 @@ def test_files(tmp_path: Path) -> None:
     assert crossing[["first", "second"]].values.tolist() == [["one pvt_v2_b0", "two pvt_v2_b0"]]
     assert crossing["p"].tolist() == pytest.approx([0.5], abs=1e-3)
     text = paths[3].read_text()
-    assert "| one pvt_v2_b0 | 45.00 +- 0.00 | 15.00 +- 0.00 | 60.00 +- 0.00 | -10.00 +- 0.00 | 2 |" in text
+    assert (
+        "| one pvt_v2_b0 | 45.00 +- 0.00 | 15.00 +- 0.00 | 60.00 +- 0.00 | -10.00 +- 0.00 | 2 |"
+        in text
+    )
     assert "The empty set scores 0;" in text and "given that at least one is left" in text
 
 
@@ -99,7 +123,9 @@ def test_rows_of_one_name_are_told_apart_and_protocols_are_not_ranked_together()
     assert crossing_table(apart["standard (1)"]).empty
 
 
-def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("benchmark.records.selection.PUBLISHED", tmp_path / "none")
     words = ["worth", "--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "worth")]
     (tmp_path / "runs").mkdir()
@@ -112,7 +138,11 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch
     toy_record(tmp_path / "runs", "elsewhere", fingerprint="e" * 64, created="2025-01-01")
     assert main([*words, "--data", "toy"]) == 0
     said = capsys.readouterr().out
-    assert "broken" in said and "is damaged" in said and "1 records of toy with another fingerprint" in said
+    assert (
+        "broken" in said
+        and "is damaged" in said
+        and "1 records of toy with another fingerprint" in said
+    )
     assert set(pd.read_csv(tmp_path / "worth" / "toy.csv")["method"]) == {"sgma"}
     assert main([*words, "--data", "tot"]) == 2
     assert "there are records of: toy" in capsys.readouterr().err

@@ -62,7 +62,10 @@ DEFECTS: dict[str, tuple[Callable[[Path], None], list[str]]] = {
 
 def edit_column(path: Path) -> None:
     lines = path.read_text().splitlines()
-    rows = [",".join("" if cell.endswith("_nir.tif") else cell for cell in line.split(",")) for line in lines]
+    rows = [
+        ",".join("" if cell.endswith("_nir.tif") else cell for cell in line.split(","))
+        for line in lines
+    ]
     path.write_text("\n".join(rows) + "\n")
 
 
@@ -74,7 +77,9 @@ def test_a_defect_is_one_line_that_names_it(
     shutil.copytree(tiny_source, source)
     spoil, expected = DEFECTS[defect]
     spoil(source)
-    assert main(["data", "spoilt", "--source", str(source), "--store", str(tmp_path / "stores")]) == 2
+    assert (
+        main(["data", "spoilt", "--source", str(source), "--store", str(tmp_path / "stores")]) == 2
+    )
     error = capsys.readouterr().err
     lines = [line for line in error.splitlines() if line.startswith("imss: ")]
     assert len(lines) == 1 and "Traceback" not in error
@@ -100,7 +105,9 @@ def test_what_is_missing_is_said_with_the_remedy(
     assert all(text in error for text in expected), error
 
 
-def test_verify_finds_a_changed_file(tiny_source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_verify_finds_a_changed_file(
+    tiny_source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = ["--store", str(tmp_path)]
     assert main(["data", "mine", "--source", str(tiny_source), *words]) == 0
     assert main(["data", "mine", "--verify", *words]) == 0

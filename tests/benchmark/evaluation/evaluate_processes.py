@@ -29,20 +29,26 @@ class Pixelwise(AnyModalitySegmenter):
 
     def decode(self, encoded: Mapping[str, Any], size: tuple[int, int]) -> Tensor:
         total = torch.stack([encoded[name] for name in sorted(encoded)]).sum(0)
-        return torch.cat([total * slope + bias for slope, bias in ((-1, 0.1), (1, 0), (0.2, 0.3))], 1)
+        return torch.cat(
+            [total * slope + bias for slope, bias in ((-1, 0.1), (1, 0), (0.2, 0.3))], 1
+        )
 
     def training_losses(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         raise NotImplementedError
 
 
 def main(stores: str, devices: int, overlap: bool, out: str) -> None:
-    data = SceneDataModule("tiny", stores, window=32, stride=16 if overlap else 32, batch_size=3, num_workers=0)
+    data = SceneDataModule(
+        "tiny", stores, window=32, stride=16 if overlap else 32, batch_size=3, num_workers=0
+    )
     model = Pixelwise(data.channels, data.num_classes)
     evaluation = MissingModalityEvaluation(block=40)
     trainer = L.Trainer(
         accelerator="cpu",
         devices=devices,
-        strategy=L.pytorch.strategies.DDPStrategy(process_group_backend="gloo") if devices > 1 else "auto",
+        strategy=L.pytorch.strategies.DDPStrategy(process_group_backend="gloo")
+        if devices > 1
+        else "auto",
         use_distributed_sampler=False,
         logger=False,
         enable_checkpointing=False,
@@ -52,7 +58,10 @@ def main(stores: str, devices: int, overlap: bool, out: str) -> None:
     trainer.test(model, data, verbose=False)
     result = evaluation.result
     if trainer.is_global_zero and result is not None:
-        np.savez(out, **{scene: counts for scene, counts in zip(result.scenes, result.counts, strict=True)})
+        np.savez(
+            out,
+            **{scene: counts for scene, counts in zip(result.scenes, result.counts, strict=True)},
+        )
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         with open(out + ".json", "w") as file:
             json.dump({"subsets": result.subsets, "metrics": metrics}, file)

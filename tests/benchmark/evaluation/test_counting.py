@@ -30,7 +30,14 @@ def padded(values: torch.Tensor, row: int, col: int, side: int, fill: int) -> to
 @pytest.mark.parametrize("together", [1, 4, 50])
 @pytest.mark.parametrize(
     ("height", "width", "side", "stride"),
-    [(64, 64, 32, 32), (70, 45, 32, 16), (33, 90, 32, 24), (20, 25, 32, 16), (32, 32, 32, 8), (100, 31, 16, 5)],
+    [
+        (64, 64, 32, 32),
+        (70, 45, 32, 16),
+        (33, 90, 32, 24),
+        (20, 25, 32, 16),
+        (32, 32, 32, 8),
+        (100, 31, 16, 5),
+    ],
 )
 def test_counts_equal_those_of_whole_scene_sums(
     height: int, width: int, side: int, stride: int, together: int, stitching: str
@@ -79,7 +86,9 @@ def test_counts_equal_those_of_whole_scene_sums(
                 continue
             block = (row * grid[0] // height) * grid[1] + col * grid[1] // width
             for subset in range(SUBSETS):
-                expected[subset, block, region[row, col], mask[row, col], prediction[subset, row, col]] += 1
+                expected[
+                    subset, block, region[row, col], mask[row, col], prediction[subset, row, col]
+                ] += 1
     assert np.array_equal(counter.result().numpy(), expected)
 
 
@@ -89,7 +98,9 @@ def test_a_subset_that_was_never_added_counts_nothing() -> None:
     places = [tuple(window) for window in windows]
     counter = SceneCounter(40, 40, places, SUBSETS, REGIONS, LABELS, OUTPUTS)  # type: ignore[arg-type]
     for place in places:
-        counter.prepare([place], [padded(mask, *place[:2], 32, 255)], [padded(region, *place[:2], 32, 0)])  # type: ignore
+        counter.prepare(
+            [place], [padded(mask, *place[:2], 32, 255)], [padded(region, *place[:2], 32, 0)]
+        )  # type: ignore
         counter.add(1, place, torch.randn(OUTPUTS, 32, 32))  # type: ignore[arg-type]
         counter.done([place])  # type: ignore[list-item]
     totals = counter.result().sum((1, 2, 3, 4)).tolist()

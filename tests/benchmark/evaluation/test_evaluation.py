@@ -20,8 +20,17 @@ SCRIPT = Path(__file__).with_name("evaluate_processes.py")
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def evaluate(stores: Path, devices: int, overlap: bool, out: Path) -> tuple[dict[str, np.ndarray], dict]:
-    words = [sys.executable, str(SCRIPT), str(stores), str(devices), "overlap" if overlap else "tight", str(out)]
+def evaluate(
+    stores: Path, devices: int, overlap: bool, out: Path
+) -> tuple[dict[str, np.ndarray], dict]:
+    words = [
+        sys.executable,
+        str(SCRIPT),
+        str(stores),
+        str(devices),
+        "overlap" if overlap else "tight",
+        str(out),
+    ]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -30,7 +39,9 @@ def evaluate(stores: Path, devices: int, overlap: bool, out: Path) -> tuple[dict
 
 
 @pytest.fixture(scope="module")
-def overlapping(tiny_stores: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, np.ndarray], dict]:
+def overlapping(
+    tiny_stores: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[dict[str, np.ndarray], dict]:
     """Counts and report of one process with half-overlapping windows."""
     return evaluate(tiny_stores, 1, True, tmp_path_factory.mktemp("one") / "counts")
 
@@ -44,7 +55,9 @@ def expected(tiny_stores: Path) -> dict[str, np.ndarray]:
         values = {}
         for layer in data.layers:
             with rasterio.open(scene.paths[layer.raster]) as file:
-                pixels = layer.normalizer.scale(layer.normalizer.clean(file.read(), scene.id), scene.id)
+                pixels = layer.normalizer.scale(
+                    layer.normalizer.clean(file.read(), scene.id), scene.id
+                )
             values[layer.name] = pixels.mean(0)
         with rasterio.open(scene.paths["label"]) as file:
             truth = file.read(1)

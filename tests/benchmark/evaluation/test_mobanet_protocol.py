@@ -20,7 +20,12 @@ def protocol() -> dict:
 
 def test_it_is_the_published_one() -> None:
     data = protocol()["data"]["init_args"]
-    assert (data["window"], data["stride"], data["batch_size"], data["clutter"]) == (256, 32, 12, "class")
+    assert (data["window"], data["stride"], data["batch_size"], data["clutter"]) == (
+        256,
+        32,
+        12,
+        "class",
+    )
     assert data["train_label"] == data["score_label"] == "label_eroded"
     assert protocol()["evaluation"]["stitching"] == "logits"
 

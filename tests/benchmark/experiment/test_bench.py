@@ -32,7 +32,9 @@ def bench(stores: Path, runs: Path, *words: str, method: str = "sgma", data: str
 
 
 def only_run(runs: Path) -> Path:
-    found = [path.parent for path in runs.rglob("config.json") if not path.parent.name.startswith("old-")]
+    found = [
+        path.parent for path in runs.rglob("config.json") if not path.parent.name.startswith("old-")
+    ]
     assert len(found) == 1
     return found[0]
 
@@ -58,13 +60,17 @@ def test_a_cell_leaves_record_leaderboard_and_manifest(finished: Path) -> None:
     )
     assert manifest["control"] is False
     assert manifest["steps"] == 4 and manifest["protocol"]["selected"] == "best"
-    assert manifest["model"]["modalities"] == {"rgb": 3, "dsm": 1, "nir": 1}, "linked values, not the parsed ones"
+    assert manifest["model"]["modalities"] == {"rgb": 3, "dsm": 1, "nir": 1}, (
+        "linked values, not the parsed ones"
+    )
     totals = record.counts.sum((1, 2, 3, 4))
     assert len(set(totals.tolist())) == 1, "every subset is scored on the same pixels"
     for suffix in ("csv", "md", "tex"):
         assert (finished.parent / "leaderboards" / f"tiny.{suffix}").exists()
     text = (run / "logs" / "version_0" / "metrics.csv").read_text().splitlines()[0]
-    assert {"val/average_miou", "val/top1_miou", "val/last1_miou", "val/miou/R+D"} <= set(text.split(","))
+    assert {"val/average_miou", "val/top1_miou", "val/last1_miou", "val/miou/R+D"} <= set(
+        text.split(",")
+    )
 
 
 def test_a_finished_cell_is_not_run_twice_unless_forced(
@@ -84,7 +90,14 @@ def test_a_finished_cell_is_not_run_twice_unless_forced(
 def test_an_interrupted_cell_continues_to_the_same_weights(
     tiny_stores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    epochs = ("--trainer.max_epochs", "4", "--trainer.max_steps", "-1", "--trainer.val_check_interval", "1000")
+    epochs = (
+        "--trainer.max_epochs",
+        "4",
+        "--trainer.max_steps",
+        "-1",
+        "--trainer.val_check_interval",
+        "1000",
+    )
     assert bench(tiny_stores, tmp_path / "whole", *epochs) == 0
 
     def interrupt(self: SGMA) -> None:
@@ -101,7 +114,9 @@ def test_an_interrupted_cell_continues_to_the_same_weights(
     assert not (cut / "record").exists()
     logged = (cut / "logs" / "version_0" / "metrics.csv").read_bytes()
     assert bench(tiny_stores, tmp_path / "cut", *epochs) == 0
-    assert (cut / "logs" / "version_0" / "metrics.csv").read_bytes() == logged, "nothing logged is lost"
+    assert (cut / "logs" / "version_0" / "metrics.csv").read_bytes() == logged, (
+        "nothing logged is lost"
+    )
     states = [weights(only_run(tmp_path / name)) for name in ("whole", "cut")]
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
     counts = [read_record(only_run(tmp_path / name) / "record").counts for name in ("whole", "cut")]
@@ -117,9 +132,17 @@ def test_evaluating_the_selected_checkpoint_gives_the_recorded_counts(
     finished: Path, tiny_stores: Path, tmp_path: Path
 ) -> None:
     run = only_run(finished)
-    words = ["evaluate", "--checkpoint", str(run / "checkpoints" / "best.ckpt"), "--store", str(tiny_stores)]
+    words = [
+        "evaluate",
+        "--checkpoint",
+        str(run / "checkpoints" / "best.ckpt"),
+        "--store",
+        str(tiny_stores),
+    ]
     assert main([*words, "--out", str(tmp_path)]) == 0
-    assert np.array_equal(read_record(tmp_path / "record").counts, read_record(run / "record").counts)
+    assert np.array_equal(
+        read_record(tmp_path / "record").counts, read_record(run / "record").counts
+    )
 
 
 def one_line(capsys: pytest.CaptureFixture[str]) -> str:
@@ -129,7 +152,9 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
     return message[0]
 
 
-def test_checkpoint_of_another_method(finished: Path, tiny_stores: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_checkpoint_of_another_method(
+    finished: Path, tiny_stores: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     checkpoint = str(only_run(finished) / "checkpoints" / "best.ckpt")
     words = ["evaluate", "--checkpoint", checkpoint, "--store", str(tiny_stores)]
     assert main([*words, "--method", "sgma_additive"]) == 2
@@ -159,7 +184,9 @@ def test_a_damaged_checkpoint(
     assert "cannot be read as a checkpoint" in one_line(capsys)
 
 
-def test_no_data_says_what_to_request_and_how_to_import_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_data_says_what_to_request_and_how_to_import_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert bench(tmp_path, tmp_path / "runs", data="potsdam") == 2
     message = one_line(capsys)
     assert "ISPRS" in message and "make data DATA=potsdam SOURCE=" in message
@@ -188,7 +215,11 @@ def test_half_an_import_says_how_to_resume(
     ],
 )
 def test_settings_that_do_not_fit_are_one_line(
-    words: list[str], text: str, tiny_stores: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    words: list[str],
+    text: str,
+    tiny_stores: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert bench(tiny_stores, tmp_path / "runs", "--trainer.max_steps", "1", *words) == 2
     assert text in one_line(capsys)
@@ -206,8 +237,13 @@ def test_without_validation_scenes_the_last_weights_count_and_the_table_says_so(
     scenes = (source / "scenes.csv").read_text().replace("two,val", "two,train")
     (source / "scenes.csv").write_text(scenes)
     import_dataset("noval", source, tmp_path / "stores")
-    assert bench(tmp_path / "stores", tmp_path / "runs", "--trainer.max_steps", "1", data="noval") == 0
-    assert read_record(only_run(tmp_path / "runs") / "record").manifest["protocol"]["selected"] == "last"
+    assert (
+        bench(tmp_path / "stores", tmp_path / "runs", "--trainer.max_steps", "1", data="noval") == 0
+    )
+    assert (
+        read_record(only_run(tmp_path / "runs") / "record").manifest["protocol"]["selected"]
+        == "last"
+    )
     assert "standard, last" in (tmp_path / "leaderboards" / "noval.md").read_text()
 
 
@@ -217,7 +253,9 @@ def test_a_raster_cut_short_after_the_import_is_one_line(
     from datamodules.ingest.importer import import_dataset
 
     store = import_dataset("cut", tiny_source, tmp_path / "stores")
-    victim = next(scene for scene in store.scenes if scene.splits["split_standard"] == "train").paths["label"]
+    victim = next(
+        scene for scene in store.scenes if scene.splits["split_standard"] == "train"
+    ).paths["label"]
     victim.write_bytes(victim.read_bytes()[:400])
     # a reading process of its own, as users have it: its error arrives with a traceback in front
     words = ("--trainer.max_steps", "1", "--data.num_workers", "1")

@@ -22,8 +22,12 @@ from benchmark.experiment.restore import model_words
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def parse(method: str, data: str, protocol: str = "standard", seed: int = 0, *overrides: str, **words: Any) -> Any:
-    request = Request(method, data, protocol, seed, "", Path("runs"), Path("stores"), overrides=overrides, **words)
+def parse(
+    method: str, data: str, protocol: str = "standard", seed: int = 0, *overrides: str, **words: Any
+) -> Any:
+    request = Request(
+        method, data, protocol, seed, "", Path("runs"), Path("stores"), overrides=overrides, **words
+    )
     return ParsedCell(request).parsed
 
 
@@ -38,7 +42,10 @@ def test_every_shipped_config_parses(data: str, protocol: str) -> None:
 
 
 def test_files_come_in_the_documented_order() -> None:
-    stems = [f"{path.parent.name}/{path.stem}" for path in config_files("sgma_additive", "miniature", "standard")]
+    stems = [
+        f"{path.parent.name}/{path.stem}"
+        for path in config_files("sgma_additive", "miniature", "standard")
+    ]
     assert stems == [
         "configs/base",
         "data/miniature",
@@ -55,31 +62,58 @@ def test_paper_scale_is_the_published_recipe_and_small_scale_is_ours() -> None:
     # sgma dossier, section 9
     assert (model["backbone"], model["pretrained"]) == ("pvt_v2_b2", True)
     optimizer = model["optimizer"]
-    assert (optimizer["lr"], optimizer["weight_decay"], optimizer["poly_power"]) == (6e-5, 1e-2, 0.9)
+    assert (optimizer["lr"], optimizer["weight_decay"], optimizer["poly_power"]) == (
+        6e-5,
+        1e-2,
+        0.9,
+    )
     assert (optimizer["warmup_epochs"], paper["trainer"]["max_epochs"]) == (10, 200)
     assert model["loss_weights"] == {"sgf": 2.0, "mas": 1.0}
     assert paper["data"]["init_args"]["window"] == 512
     # the small scale of docs/architecture.md and configs/method
-    assert small["model"]["init_args"]["backbone"] == "pvt_v2_b0" and not small["model"]["init_args"]["pretrained"]
+    assert (
+        small["model"]["init_args"]["backbone"] == "pvt_v2_b0"
+        and not small["model"]["init_args"]["pretrained"]
+    )
     assert small["model"]["init_args"]["optimizer"]["lr"] == 5e-4
     assert small["trainer"]["max_steps"] == 300 and small["trainer"]["val_check_interval"] == 60
     assert small["data"]["init_args"]["window"] == 128
 
 
 def test_overrides_come_last_and_reach_inside_the_model() -> None:
-    parsed = parse("sgma", "miniature", "standard", 3, "--trainer.max_epochs", "2", "--model.optimizer.lr", "1e-3")
+    parsed = parse(
+        "sgma",
+        "miniature",
+        "standard",
+        3,
+        "--trainer.max_epochs",
+        "2",
+        "--model.optimizer.lr",
+        "1e-3",
+    )
     assert parsed["trainer"]["max_epochs"] == 2
     assert parsed["model"]["init_args"]["optimizer"]["lr"] == 1e-3
 
 
 def test_one_seed_reaches_data_and_model() -> None:
-    config = ParsedCell(Request("sgma", "miniature", "standard", 3, "", Path("runs"), Path("stores"))).config
+    config = ParsedCell(
+        Request("sgma", "miniature", "standard", 3, "", Path("runs"), Path("stores"))
+    ).config
     assert config.data.init_args.seed == config.model.init_args.seed == config.seed_everything == 3
 
 
 def test_identity_names_what_changes_a_number_and_nothing_else() -> None:
     base = identity(parse("sgma", "miniature"), "f")
-    same = parse("sgma", "miniature", "standard", 0, "--data.num_workers", "0", "--trainer.accelerator", "cpu")
+    same = parse(
+        "sgma",
+        "miniature",
+        "standard",
+        0,
+        "--data.num_workers",
+        "0",
+        "--trainer.accelerator",
+        "cpu",
+    )
     assert identity(same, "f") == base
     other_seed = identity(parse("sgma", "miniature", "standard", 1), "f")
     assert other_seed[0] != base[0] and other_seed[1] == base[1]
@@ -96,15 +130,23 @@ def test_identity_names_what_changes_a_number_and_nothing_else() -> None:
 
 
 def test_the_mark_of_a_control_is_in_the_cell_and_not_in_its_identity() -> None:
-    marked = {method for method in choices.methods() if parse(method, "miniature")["cell"]["control"]}
+    marked = {
+        method for method in choices.methods() if parse(method, "miniature")["cell"]["control"]
+    }
     assert marked == {"control", "control_dropout", "muss_dropout"}
-    plain, mark = parse("sgma", "miniature"), parse("sgma", "miniature", "standard", 0, "--cell.control", "true")
+    plain, mark = (
+        parse("sgma", "miniature"),
+        parse("sgma", "miniature", "standard", 0, "--cell.control", "true"),
+    )
     assert mark["cell"]["control"] and identity(mark, "f") == identity(plain, "f")
 
 
 def test_identities_of_published_records_still_hold() -> None:
     """A record carries the configuration it was made with, from before the mark too; its name must not change."""
-    manifests = [json.loads(path.read_text()) for path in sorted((ROOT / "results/records").rglob("manifest.json"))]
+    manifests = [
+        json.loads(path.read_text())
+        for path in sorted((ROOT / "results/records").rglob("manifest.json"))
+    ]
     assert manifests
     for manifest in manifests:
         config, fingerprint = manifest["config"], manifest["fingerprint"]
@@ -121,7 +163,9 @@ def test_help_and_names_import_nothing_heavy() -> None:
         "build_parser().format_help(); main(['list']); main(['bench', '--method', 'nosuch'])\n"
         "sys.exit(bool({'torch', 'lightning', 'rasterio', 'pandas', 'wandb', 'timm'} & set(sys.modules)))"
     )
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True).returncode == 0
+    assert (
+        subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True).returncode == 0
+    )
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -136,7 +180,10 @@ def test_every_subcommand_has_help(command: str, capsys: pytest.CaptureFixture[s
     ("words", "expected"),
     [
         (["--method", "sgmaa"], ["Unknown METHOD 'sgmaa'", "sgma_additive", "Did you mean sgma"]),
-        (["--data", "potsdan"], ["Unknown DATA 'potsdan'", "miniature", "Did you mean potsdam", "make data DATA="]),
+        (
+            ["--data", "potsdan"],
+            ["Unknown DATA 'potsdan'", "miniature", "Did you mean potsdam", "make data DATA="],
+        ),
         (["--protocol", "none"], ["Unknown PROTOCOL 'none'", "standard"]),
         (["--backbone", "vgg"], ["Unknown BACKBONE 'vgg'", "pvt_v2_b2"]),
     ],
@@ -157,10 +204,16 @@ def test_options_of_other_commands_are_not_swallowed(capsys: pytest.CaptureFixtu
 
 
 def test_evaluation_on_other_data_keeps_the_trained_network() -> None:
-    trained = parse("sgma", "miniature", "standard", 0, "--model.proto_norm", "none")["model"]["init_args"]
+    trained = parse("sgma", "miniature", "standard", 0, "--model.proto_norm", "none")["model"][
+        "init_args"
+    ]
     paper = {**trained, "pretrained": True}
-    rebuilt = parse("sgma", "potsdam", "standard", 0, *model_words({"model": paper}))["model"]["init_args"]
-    assert rebuilt == trained, "potsdam's own scale would take another backbone; pretrained weights are not looked for"
+    rebuilt = parse("sgma", "potsdam", "standard", 0, *model_words({"model": paper}))["model"][
+        "init_args"
+    ]
+    assert rebuilt == trained, (
+        "potsdam's own scale would take another backbone; pretrained weights are not looked for"
+    )
 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:

@@ -16,8 +16,24 @@ from datamodules.ingest.importer import import_dataset
 from datamodules.miniature.registry import MINIATURES
 from datamodules.store.scene_store import SceneStore
 
-QUICK = ["--data.window", "32", "--data.batch_size", "4", "--data.num_workers", "0", "--trainer.max_steps", "2"]
-QUICK += ["--trainer.val_check_interval", "1", "--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false"]
+QUICK = [
+    "--data.window",
+    "32",
+    "--data.batch_size",
+    "4",
+    "--data.num_workers",
+    "0",
+    "--trainer.max_steps",
+    "2",
+]
+QUICK += [
+    "--trainer.val_check_interval",
+    "1",
+    "--trainer.accelerator",
+    "cpu",
+    "--trainer.enable_progress_bar",
+    "false",
+]
 
 Bench = Callable[..., tuple[Record, SceneStore]]
 
@@ -26,7 +42,9 @@ Bench = Callable[..., tuple[Record, SceneStore]]
 def bench(tmp_path: Path) -> Bench:
     """Generate a dataset at the tests' size, damage it if asked, import it, and run a cell of two steps on it."""
 
-    def run(name: str, *words: str, damage: Callable[[Path], None] | None = None) -> tuple[Record, SceneStore]:
+    def run(
+        name: str, *words: str, damage: Callable[[Path], None] | None = None
+    ) -> tuple[Record, SceneStore]:
         miniature = MINIATURES[name]
         miniature.write(tmp_path / "source", "test")
         if damage:
@@ -54,10 +72,15 @@ def table(tmp_path: Path, name: str) -> pd.DataFrame:
     ("name", "subsets"),
     [("vaihingen_miniature", "I D I+D"), ("dfc2023_miniature", "R D S R+D R+S D+S R+D+S")],
 )
-def test_every_subset_is_scored_on_every_labelled_pixel(name: str, subsets: str, bench: Bench) -> None:
+def test_every_subset_is_scored_on_every_labelled_pixel(
+    name: str, subsets: str, bench: Bench
+) -> None:
     record, store = bench(name)
     assert record.subsets == tuple(subsets.split())
-    parts = [store.statistics[scene.id]["label"]["counts"] for scene in store.split("split_standard")["test"]]
+    parts = [
+        store.statistics[scene.id]["label"]["counts"]
+        for scene in store.split("split_standard")["test"]
+    ]
     labelled = sum(count for counts in parts for value, count in counts.items() if value != "255")
     assert record.counts.sum((1, 2, 3, 4)).tolist() == [labelled] * len(record.subsets)
     assert not record.manifest["protocol"]["split_note"]
@@ -80,7 +103,9 @@ def test_deliver_is_reported_per_weather_and_per_case(bench: Bench, tmp_path: Pa
     assert len(table(tmp_path, "deliver_miniature")) == 1
 
 
-def test_scenes_that_lack_a_modality_are_trained_on_and_counted(bench: Bench, tmp_path: Path) -> None:
+def test_scenes_that_lack_a_modality_are_trained_on_and_counted(
+    bench: Bench, tmp_path: Path
+) -> None:
     """One training and two test areas without heights: I is scored on all 17, D and I+D on the other 15."""
 
     def lose(source: Path) -> None:
@@ -91,16 +116,42 @@ def test_scenes_that_lack_a_modality_are_trained_on_and_counted(bench: Bench, tm
     record, store = bench("vaihingen_miniature", damage=lose)
     assert store.info["incomplete"] and len(store.info["missing"]) == 3
     assert record.scored[:, 0].tolist() == [17, 15, 15]
-    sizes = {scene.id: scene.height * scene.width for scene in store.split("split_standard")["test"]}
+    sizes = {
+        scene.id: scene.height * scene.width for scene in store.split("split_standard")["test"]
+    }
     gap = sizes["area2"] + sizes["area38"]
-    assert record.counts.sum((1, 2, 3, 4)).tolist() == [sum(sizes.values()), *[sum(sizes.values()) - gap] * 2]
+    assert record.counts.sum((1, 2, 3, 4)).tolist() == [
+        sum(sizes.values()),
+        *[sum(sizes.values()) - gap] * 2,
+    ]
     text = (tmp_path / "leaderboards" / "vaihingen_miniature.md").read_text()
-    assert "17 test scenes, but fewer for subsets whose modalities some scenes lack (D 15, I+D 15" in text
+    assert (
+        "17 test scenes, but fewer for subsets whose modalities some scenes lack (D 15, I+D 15"
+        in text
+    )
 
 
 def test_a_subset_without_any_scene_has_no_score(bench: Bench, tmp_path: Path) -> None:
     def lose(source: Path) -> None:
-        test = {"2", "4", "6", "8", "10", "12", "14", "16", "20", "22", "24", "27", "29", "31", "33", "35", "38"}
+        test = {
+            "2",
+            "4",
+            "6",
+            "8",
+            "10",
+            "12",
+            "14",
+            "16",
+            "20",
+            "22",
+            "24",
+            "27",
+            "29",
+            "31",
+            "33",
+            "35",
+            "38",
+        }
         for path in source.rglob("dsm_09cm_matching_area*"):
             if path.stem.removeprefix("dsm_09cm_matching_area") in test:
                 path.unlink()

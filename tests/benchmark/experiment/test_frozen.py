@@ -15,7 +15,9 @@ from benchmark.records.record import read_record
 from methods.mobanet.backbone import build_vit
 from methods.mobanet.module import MoBaNet
 
-WORDS = "--data.window 32 --data.batch_size 2 --data.num_workers 0 --trainer.val_check_interval 1000"
+WORDS = (
+    "--data.window 32 --data.batch_size 2 --data.num_workers 0 --trainer.val_check_interval 1000"
+)
 WORDS += " --trainer.max_epochs 2 --trainer.max_steps -1 --trainer.accelerator cpu --trainer.enable_progress_bar false"
 
 
@@ -28,8 +30,20 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def bench(stores: Path, runs: Path, weights: Path) -> int:
-    words = ["--method", "mobanet", "--data", "tiny", "--store", str(stores), "--runs", str(runs), *WORDS.split()]
-    return main(["bench", *words, "--model.pretrained", "true", "--model.pretrained_path", str(weights)])
+    words = [
+        "--method",
+        "mobanet",
+        "--data",
+        "tiny",
+        "--store",
+        str(stores),
+        "--runs",
+        str(runs),
+        *WORDS.split(),
+    ]
+    return main(
+        ["bench", *words, "--model.pretrained", "true", "--model.pretrained_path", str(weights)]
+    )
 
 
 def only_run(runs: Path) -> Path:
@@ -38,7 +52,9 @@ def only_run(runs: Path) -> Path:
 
 
 def checkpoint(runs: Path) -> dict[str, Any]:
-    content: dict[str, Any] = torch.load(only_run(runs) / "checkpoints" / "last.ckpt", weights_only=True)
+    content: dict[str, Any] = torch.load(
+        only_run(runs) / "checkpoints" / "last.ckpt", weights_only=True
+    )
     return content
 
 
@@ -52,26 +68,44 @@ def finished(tiny_stores: Path, weights: Path, tmp_path_factory: pytest.TempPath
 def test_a_checkpoint_holds_only_what_was_trained(finished: Path) -> None:
     content = checkpoint(finished)
     assert not [name for name in content["state_dict"] if "backbone.model" in name]
-    trained = sum(value.numel() for name, value in content["state_dict"].items() if "running" not in name)
+    trained = sum(
+        value.numel() for name, value in content["state_dict"].items() if "running" not in name
+    )
     file = only_run(finished) / "checkpoints" / "last.ckpt"
     # weights and AdamW's two averages in float32, and little else
     assert 12 * trained < file.stat().st_size + 1e5 and file.stat().st_size < 12 * trained + 5e5
 
 
 def test_evaluating_fetches_the_frozen_weights(
-    finished: Path, tiny_stores: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    finished: Path,
+    tiny_stores: Path,
+    weights: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Evaluation asks for no pretrained weights, since elsewhere the checkpoint replaces them."""
     run = only_run(finished)
-    words = ["evaluate", "--checkpoint", str(run / "checkpoints" / "last.ckpt"), "--store", str(tiny_stores)]
+    words = [
+        "evaluate",
+        "--checkpoint",
+        str(run / "checkpoints" / "last.ckpt"),
+        "--store",
+        str(tiny_stores),
+    ]
     assert main([*words, "--out", str(tmp_path / "same")]) == 0
     evaluated, recorded = read_record(tmp_path / "same" / "record"), read_record(run / "record")
     assert recorded.manifest["protocol"]["selected"] == "last"
     assert np.array_equal(evaluated.counts, recorded.counts)
 
     capsys.readouterr()
-    assert main([*words, "--model.backbone", "samvit_tiny_patch8", "--out", str(tmp_path / "other")]) == 2
-    assert "trained on the frozen backbone vit_tiny_patch8, not samvit_tiny_patch8" in capsys.readouterr().err
+    assert (
+        main([*words, "--model.backbone", "samvit_tiny_patch8", "--out", str(tmp_path / "other")])
+        == 2
+    )
+    assert (
+        "trained on the frozen backbone vit_tiny_patch8, not samvit_tiny_patch8"
+        in capsys.readouterr().err
+    )
     moved = tmp_path / "moved.pth"
     shutil.copy(weights, moved)
     hidden = weights.rename(weights.with_suffix(".hidden"))
@@ -89,7 +123,11 @@ def test_evaluating_fetches_the_frozen_weights(
 
 
 def test_an_interrupted_cell_continues_to_the_same_weights(
-    finished: Path, tiny_stores: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished: Path,
+    tiny_stores: Path,
+    weights: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def interrupt(self: MoBaNet) -> None:
         if self.current_epoch == 1:

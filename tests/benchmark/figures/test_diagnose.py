@@ -57,7 +57,9 @@ def truth(cli: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     found = {}
     for scene in cli.datamodule.splits["test"]:
         with rasterio.open(scene.paths["dsm"]) as dsm, rasterio.open(scene.paths["label"]) as label:
-            pixels = normalizer.scale(normalizer.clean(dsm.read().astype(np.float32), scene.id), scene.id)[0]
+            pixels = normalizer.scale(
+                normalizer.clean(dsm.read().astype(np.float32), scene.id), scene.id
+            )[0]
             found[scene.id] = (pixels.astype(np.float64), label.read(1))
     return found
 
@@ -67,12 +69,16 @@ def run(cli: Any, out: Path, monkeypatch: pytest.MonkeyPatch, points: int = 10) 
     diagnose.run(SimpleNamespace(run=str(out), scenes="", out=str(out), points=points), [])
 
 
-def test_every_pixel_counts_once(tiny_stores: Path, tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
+def test_every_pixel_counts_once(
+    tiny_stores: Path, tmp_path: Path, monkeypatch: Any, capsys: Any
+) -> None:
     """Scenes of 75 x 61, 40 x 130 and 33 x 33 px in windows of 32: the last ones overlap, the edge is padded."""
     cli = cell(tiny_stores, "fused", "robustness", "masked", "hard")
     run(cli, tmp_path, monkeypatch)
     scenes = truth(cli)
-    values, labels = (np.concatenate([pair[i].ravel() for pair in scenes.values()]) for i in range(2))
+    values, labels = (
+        np.concatenate([pair[i].ravel() for pair in scenes.values()]) for i in range(2)
+    )
     table = pd.read_csv(tmp_path / "variance.csv")
     assert table["class"].tolist() == ["ground", "building", "tree"]
     total = values[labels != 255].var()
@@ -86,8 +92,17 @@ def test_every_pixel_counts_once(tiny_stores: Path, tmp_path: Path, monkeypatch:
     assert shares.loc["dsm", "mean"] == pytest.approx(np.mean(per_scene), rel=1e-5)
     assert shares.loc["dsm", "std"] == pytest.approx(np.std(per_scene, ddof=1), rel=1e-4)
     assert shares["mean"].sum() == pytest.approx(1, abs=1e-6) and (shares["scenes"] == 3).all()
-    assert "known lacks sampling (draws of single modalities in training)." in capsys.readouterr().out
-    for name in ("variance", "silhouette", "tsne", "robustness", "robustness_three", "robustness_five"):
+    assert (
+        "known lacks sampling (draws of single modalities in training)." in capsys.readouterr().out
+    )
+    for name in (
+        "variance",
+        "silhouette",
+        "tsne",
+        "robustness",
+        "robustness_three",
+        "robustness_five",
+    ):
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -104,7 +119,9 @@ def test_painted_maps_are_whole_and_in_their_place(tiny_stores: Path) -> None:
         assert all(((shares >= 0) & (shares <= 1)).all() for shares in maps.values())
 
 
-def test_methods_without_a_notion_say_so(tiny_stores: Path, tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
+def test_methods_without_a_notion_say_so(
+    tiny_stores: Path, tmp_path: Path, monkeypatch: Any, capsys: Any
+) -> None:
     run(cell(tiny_stores, "features"), tmp_path / "some", monkeypatch)
     assert {path.stem for path in (tmp_path / "some").iterdir()} == {"silhouette", "tsne"}
     assert "known lacks variance (maps after a fusion), robustness" in capsys.readouterr().out
@@ -128,7 +145,14 @@ def test_scenes_that_lack_a_modality_are_left_out(tiny_stores: Path, capsys: Any
 
 def test_a_trained_run(tiny_stores: Path, tmp_path: Path, capsys: Any) -> None:
     places = ["--runs", str(tmp_path / "runs"), "--store", str(tiny_stores)]
-    short = ["--trainer.max_steps", "1", "--trainer.val_check_interval", "1", "--data.init_args.window", "32"]
+    short = [
+        "--trainer.max_steps",
+        "1",
+        "--trainer.val_check_interval",
+        "1",
+        "--data.init_args.window",
+        "32",
+    ]
     small = ["--data.init_args.batch_size", "2", "--trainer.enable_progress_bar", "false"]
     assert main(["bench", "--method", "sgma", "--data", "tiny", *places, *short, *small]) == 0
     trained = next((tmp_path / "runs").rglob("config.json")).parent
@@ -136,7 +160,12 @@ def test_a_trained_run(tiny_stores: Path, tmp_path: Path, capsys: Any) -> None:
     tables = {path.stem: pd.read_csv(path) for path in (trained / "diagnostics").glob("*.csv")}
     assert set(tables) == {"variance", "silhouette", "tsne", "robustness", "sampling"}
     strides = tables["variance"].drop_duplicates("scale")
-    assert strides["scale"].tolist() == [1, 2, 3, 4] and strides["stride"].tolist() == [4, 8, 16, 32]
+    assert strides["scale"].tolist() == [1, 2, 3, 4] and strides["stride"].tolist() == [
+        4,
+        8,
+        16,
+        32,
+    ]
     np.testing.assert_allclose(tables["robustness"].groupby("scale")["mean"].sum(), 1, atol=1e-5)
     drawn = tables["sampling"]
     windows = drawn["windows"]

@@ -7,7 +7,13 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
-from benchmark.figures.feature_statistics import ClassMoments, PixelSample, at_cells, embedding, silhouette
+from benchmark.figures.feature_statistics import (
+    ClassMoments,
+    PixelSample,
+    at_cells,
+    embedding,
+    silhouette,
+)
 from benchmark.figures.features import stride_of
 
 CLASSES = 4
@@ -19,7 +25,9 @@ def vectors(count: int = 400, channels: int = 5, seed: int = 0) -> tuple[np.ndar
     labels = rng.integers(0, 3, count)
     centres = rng.normal(size=(3, channels)) * 2
     scales = 10.0 ** rng.integers(-2, 3, channels)
-    return ((centres[labels] + rng.normal(size=(count, channels))) * scales + 7).astype(np.float32), labels
+    return ((centres[labels] + rng.normal(size=(count, channels))) * scales + 7).astype(
+        np.float32
+    ), labels
 
 
 def moments(z: np.ndarray, labels: np.ndarray, parts: int = 3) -> ClassMoments:
@@ -83,7 +91,9 @@ def test_a_sample_is_even_and_does_not_depend_on_the_windows() -> None:
     results = []
     for parts in (1, 40):
         sample = PixelSample(100)
-        for some, of in zip(np.array_split(stream, parts), np.array_split(labels[order], parts), strict=True):
+        for some, of in zip(
+            np.array_split(stream, parts), np.array_split(labels[order], parts), strict=True
+        ):
             sample.add(some, of)
         results.append(sample.result())
     (found, classes), (again, _) = results
@@ -121,10 +131,16 @@ def test_embedding_of_next_to_nothing() -> None:
 def test_cells_take_the_nearest_pixel(stride: int) -> None:
     pixels = np.random.default_rng(0).integers(0, 5, (32, 48)).astype(np.uint8)
     shape = (32 // stride, 48 // stride)
-    nearest = interpolate(torch.from_numpy(pixels)[None, None].float(), shape, mode="nearest-exact")[0, 0].numpy()
+    nearest = interpolate(
+        torch.from_numpy(pixels)[None, None].float(), shape, mode="nearest-exact"
+    )[0, 0].numpy()
     assert np.array_equal(at_cells(pixels, shape, stride, 255), nearest)
     padded = at_cells(pixels, (shape[0] + 1, shape[1] + 2), stride, 255)
-    assert np.array_equal(padded[:-1, :-2], nearest) and (padded[-1] == 255).all() and (padded[:, -2:] == 255).all()
+    assert (
+        np.array_equal(padded[:-1, :-2], nearest)
+        and (padded[-1] == 255).all()
+        and (padded[:, -2:] == 255).all()
+    )
     assert np.array_equal(at_cells(pixels, (32, 48), 1, 255), pixels)
 
 

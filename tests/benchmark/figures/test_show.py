@@ -14,11 +14,20 @@ from matplotlib.image import imread
 
 from benchmark.__main__ import main
 from benchmark.figures.contact_sheet import compose
-from benchmark.figures.dataset_summary import all_shares, chosen_scenes, per_cent, training_statistics
+from benchmark.figures.dataset_summary import (
+    all_shares,
+    chosen_scenes,
+    per_cent,
+    training_statistics,
+)
 from datamodules.ingest.importer import import_dataset
 from datamodules.store.scene_store import SceneStore
 
-CLASSES = {0: (201, 33, 77), 1: (20, 140, 60), 2: (37, 91, 211)}  # colours that no stretch of an image hits by chance
+CLASSES = {
+    0: (201, 33, 77),
+    1: (20, 140, 60),
+    2: (37, 91, 211),
+}  # colours that no stretch of an image hits by chance
 HATCH = {(237, 237, 237)}  # the ground of a cell without pixels, between the lines of the hatch
 
 
@@ -50,14 +59,18 @@ def make_store(tmp_path: Path) -> Callable[..., SceneStore]:
         rows = [f"{id_},class{id_},{r},{g},{b}" for id_, (r, g, b) in CLASSES.items()]
         (source / "classes.csv").write_text("\n".join(["id,name,r,g,b", *rows]) + "\n")
         (source / "about.json").write_text(about)
-        return import_dataset("folder", source, tmp_path / "stores", name="mine", allow_incomplete=True)
+        return import_dataset(
+            "folder", source, tmp_path / "stores", name="mine", allow_incomplete=True
+        )
 
     return make
 
 
 def quarters(side: int = 60) -> np.ndarray:
     """1 x side x side: class 0, 1, 2 and 255 in one quarter each."""
-    return np.kron(np.array([[0, 1], [2, 255]]), np.ones((side // 2, side // 2), int)).astype(np.uint8)[None]
+    return np.kron(np.array([[0, 1], [2, 255]]), np.ones((side // 2, side // 2), int)).astype(
+        np.uint8
+    )[None]
 
 
 def sheet(store: SceneStore, blend: float = 0.0, scenes: list[str] | None = None) -> Figure:
@@ -74,13 +87,18 @@ def cell(figure: Figure, name: str) -> np.ndarray:
     canvas = np.asarray(figure.canvas.buffer_rgba())[..., :3]  # type: ignore[attr-defined]
     box = axis.get_window_extent()
     height = len(canvas)
-    return canvas[height - int(box.y1) + 2 : height - int(box.y0) - 2, int(box.x0) + 2 : int(box.x1) - 2]
+    return canvas[
+        height - int(box.y1) + 2 : height - int(box.y0) - 2, int(box.x0) + 2 : int(box.x1) - 2
+    ]
 
 
 def colours(pixels: np.ndarray) -> dict[tuple[int, ...], float]:
     """{colour: share of the pixels}."""
     values, counts = np.unique(pixels.reshape(-1, 3), axis=0, return_counts=True)
-    return {tuple(map(int, value)): int(count) / counts.sum() for value, count in zip(values, counts, strict=True)}
+    return {
+        tuple(map(int, value)): int(count) / counts.sum()
+        for value, count in zip(values, counts, strict=True)
+    }
 
 
 def texts(figure: Figure) -> str:
@@ -92,15 +110,22 @@ def test_the_miniature(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
 
     tiles = ["2_10", "2_11", "2_13"]
     write_potsdam(tmp_path / "source", size=96, tiles=tiles)
-    store = import_dataset("potsdam", tmp_path / "source", tmp_path / "stores", name="small", tiles=tiles)
+    store = import_dataset(
+        "potsdam", tmp_path / "source", tmp_path / "stores", name="small", tiles=tiles
+    )
     assert main(["show", "small", "--store", str(tmp_path / "stores")]) == 0
     image = imread(store.root / "contact_sheet.png")
     assert image.shape[1] > 1500 and image[..., :3].std() > 0.1
     printed = capsys.readouterr().out
     assert str(store.root / "contact_sheet.png") in printed and store.fingerprint[:12] in printed
-    counts = [store.statistics[scene.id]["label"]["counts"] for scene in store.split("split_standard")["train"]]
+    counts = [
+        store.statistics[scene.id]["label"]["counts"]
+        for scene in store.split("split_standard")["train"]
+    ]
     building = sum(count["1"] for count in counts) / sum(sum(count.values()) for count in counts)
-    assert f"{100 * building:.2f}" in next(line for line in printed.splitlines() if line.startswith("building"))
+    assert f"{100 * building:.2f}" in next(
+        line for line in printed.splitlines() if line.startswith("building")
+    )
 
     figure = sheet(store)
     assert store.fingerprint[:12] in texts(figure) and "pixel side 0.25 m" in texts(figure)
@@ -111,9 +136,13 @@ def test_the_miniature(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
         assert eroded - palette == {(0, 0, 0)}  # the border that erosion leaves without class
 
 
-def test_a_label_cell_has_the_class_colours_in_the_right_places(make_store: Callable[..., SceneStore]) -> None:
+def test_a_label_cell_has_the_class_colours_in_the_right_places(
+    make_store: Callable[..., SceneStore],
+) -> None:
     rgb = np.full((3, 60, 60), 128, np.uint8)
-    store = make_store({id_: {"split": id_, "rgb": rgb, "label": quarters()} for id_ in ("train", "test")})
+    store = make_store(
+        {id_: {"split": id_, "rgb": rgb, "label": quarters()} for id_ in ("train", "test")}
+    )
     figure = sheet(store, blend=0.5)
     drawn = cell(figure, "train label")
     found = colours(drawn)
@@ -125,7 +154,9 @@ def test_a_label_cell_has_the_class_colours_in_the_right_places(make_store: Call
     assert corners == [*CLASSES.values(), (0, 0, 0)]
     mixture = cell(figure, "train overlay")
     for (y, x), colour in zip(places, [*CLASSES.values(), None], strict=True):
-        expected = np.full(3, 128) if colour is None else (np.array(colour) + 128) / 2  # no class: the image alone
+        expected = (
+            np.full(3, 128) if colour is None else (np.array(colour) + 128) / 2
+        )  # no class: the image alone
         assert np.abs(mixture[int(y * height), int(x * width)] - expected).max() <= 1
     assert set(colours(cell(figure, "train rgb"))) == {(128, 128, 128)}
 
@@ -133,7 +164,11 @@ def test_a_label_cell_has_the_class_colours_in_the_right_places(make_store: Call
 def test_a_missing_raster_is_a_hatched_cell(make_store: Callable[..., SceneStore]) -> None:
     draw = np.random.default_rng(0)
     scenes = {
-        id_: {"split": id_, "rgb": draw.integers(0, 255, (3, 40, 60), np.uint8), "label": quarters()[:, 10:50]}
+        id_: {
+            "split": id_,
+            "rgb": draw.integers(0, 255, (3, 40, 60), np.uint8),
+            "label": quarters()[:, 10:50],
+        }
         for id_ in ("train", "val", "test")
     }
     for id_ in ("train", "test"):
@@ -153,7 +188,9 @@ def test_five_bands_of_int16_and_radar(make_store: Callable[..., SceneStore]) ->
     scenes = {
         id_: {
             "split": id_,
-            "optical": (np.arange(5)[:, None, None] * 1000 + draw.integers(-99, 99, (5, 60, 60))).astype(np.int16),
+            "optical": (
+                np.arange(5)[:, None, None] * 1000 + draw.integers(-99, 99, (5, 60, 60))
+            ).astype(np.int16),
             "sar": np.tile(np.geomspace(0.01, 1, 60, dtype=np.float32), (1, 60, 1)),
             "label": quarters(),
         }
@@ -167,19 +204,27 @@ def test_five_bands_of_int16_and_radar(make_store: Callable[..., SceneStore]) ->
     assert all(60 < band.mean() < 195 and np.ptp(band) > 200 for band in bands)
     # from -20 to 0 dB along a row: a straight ramp of grey
     ramp = cell(figure, "train sar")[20, :, 0].astype(float)
-    straight = np.clip(np.interp(np.arange(len(ramp)), (0.02 * len(ramp), 0.98 * len(ramp)), (0, 255)), 0, 255)
+    straight = np.clip(
+        np.interp(np.arange(len(ramp)), (0.02 * len(ramp), 0.98 * len(ramp)), (0, 255)), 0, 255
+    )
     assert np.abs(ramp - straight).max() < 10
-    rows = {(row["raster"], row["band"]): row for row in training_statistics(store, "split_standard")}
+    rows = {
+        (row["raster"], row["band"]): row for row in training_statistics(store, "split_standard")
+    }
     assert len(rows) == 6
     pixels = scenes["train"]["optical"]
     for band in range(5):
         row = rows["optical", band + 1]
-        assert row["mean"] == pytest.approx(pixels[band].mean()) and row["std"] == pytest.approx(pixels[band].std())
+        assert row["mean"] == pytest.approx(pixels[band].mean()) and row["std"] == pytest.approx(
+            pixels[band].std()
+        )
         assert (row["min"], row["max"]) == (pixels[band].min(), pixels[band].max())
     assert rows["sar", 1]["unit"] == "dB" and rows["sar", 1]["mean"] == pytest.approx(-10, abs=0.01)
 
 
-def test_statistics_are_those_of_all_training_pixels_together(make_store: Callable[..., SceneStore]) -> None:
+def test_statistics_are_those_of_all_training_pixels_together(
+    make_store: Callable[..., SceneStore],
+) -> None:
     draw = np.random.default_rng(0)
     scenes = {
         f"s{i}": {
@@ -192,7 +237,9 @@ def test_statistics_are_those_of_all_training_pixels_together(make_store: Callab
     row = training_statistics(make_store(scenes), "split_standard")[0]
     together = np.concatenate([scenes[f"s{i}"]["dsm"].ravel() for i in range(3)]).astype(float)
     assert row["pixels"] == together.size and row["scenes"] == 3
-    assert row["mean"] == pytest.approx(together.mean()) and row["std"] == pytest.approx(together.std())
+    assert row["mean"] == pytest.approx(together.mean()) and row["std"] == pytest.approx(
+        together.std()
+    )
     assert (row["min"], row["max"]) == (together.min(), together.max())
 
 
@@ -200,13 +247,30 @@ def test_tables_beside_the_sheet(make_store: Callable[..., SceneStore], tmp_path
     label = quarters()
     label[0, :, 30:] = 0  # 3/4 class 0, 1/4 class 2, class 1 nowhere
     rgb = np.zeros((3, 60, 60), np.uint8)
-    store = make_store({id_: {"split": id_, "rgb": rgb, "label": label} for id_ in ("train", "test")})
-    assert main(["show", "mine", "--store", str(store.root.parent), "--out", str(tmp_path / "sheets" / "a.png")]) == 0
+    store = make_store(
+        {id_: {"split": id_, "rgb": rgb, "label": label} for id_ in ("train", "test")}
+    )
+    assert (
+        main(
+            [
+                "show",
+                "mine",
+                "--store",
+                str(store.root.parent),
+                "--out",
+                str(tmp_path / "sheets" / "a.png"),
+            ]
+        )
+        == 0
+    )
     assert (tmp_path / "sheets" / "a.png").read_bytes().startswith(b"\x89PNG")
     with (tmp_path / "sheets" / "class_shares.csv").open() as stream:
         rows = {(row["part"], row["name"]): row for row in csv.DictReader(stream)}
     assert len(rows) == 8
-    shares = {name: float(rows["train", name]["share"]) for name in ("class0", "class1", "class2", "ignored")}
+    shares = {
+        name: float(rows["train", name]["share"])
+        for name in ("class0", "class1", "class2", "ignored")
+    }
     assert shares == {"class0": 0.75, "class1": 0, "class2": 0.25, "ignored": 0}
     assert float(rows["train", "class2"]["weight_inverse"]) == pytest.approx(2)
     assert float(rows["train", "class1"]["weight_median"]) == 0
@@ -232,7 +296,9 @@ def test_scenes_are_chosen_over_parts_and_conditions(make_store: Callable[..., S
     store = make_store(scenes)
     chosen = chosen_scenes(store, "split_standard", 6)
     assert chosen == chosen_scenes(store, "split_standard", 6)
-    assert [scene.splits["split_standard"] for scene in chosen] == ["train"] * 2 + ["val"] * 2 + ["test"] * 2
+    assert [scene.splits["split_standard"] for scene in chosen] == ["train"] * 2 + ["val"] * 2 + [
+        "test"
+    ] * 2
     assert {scene.attributes["weather"] for scene in chosen} == set(weathers)
     assert "train/7" in {scene.id for scene in chosen}  # the one that lacks a raster
     assert len({scene.id for scene in chosen_scenes(store, "split_standard", 40)}) == 40
@@ -262,8 +328,19 @@ def test_named_scenes_and_a_damaged_raster(
     make_store: Callable[..., SceneStore], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rgb = np.zeros((3, 60, 60), np.uint8)
-    store = make_store({id_: {"split": id_, "rgb": rgb, "label": quarters()} for id_ in ("train", "val", "test")})
-    words = ["show", "mine", "--store", str(store.root.parent), "--out", str(tmp_path / "a.png"), "--scenes", "test"]
+    store = make_store(
+        {id_: {"split": id_, "rgb": rgb, "label": quarters()} for id_ in ("train", "val", "test")}
+    )
+    words = [
+        "show",
+        "mine",
+        "--store",
+        str(store.root.parent),
+        "--out",
+        str(tmp_path / "a.png"),
+        "--scenes",
+        "test",
+    ]
     store.scenes[0].paths["label"].write_bytes(b"II*\0 no raster any more")
     assert main(words) == 0
     capsys.readouterr()
@@ -273,4 +350,10 @@ def test_named_scenes_and_a_damaged_raster(
 
 
 def test_shares_as_text() -> None:
-    assert [per_cent(share) for share in (0, 0.00001, 0.00006, 0.25, 1)] == ["0", "<0.01", "0.01", "25.00", "100.00"]
+    assert [per_cent(share) for share in (0, 0.00001, 0.00006, 0.25, 1)] == [
+        "0",
+        "<0.01",
+        "0.01",
+        "25.00",
+        "100.00",
+    ]

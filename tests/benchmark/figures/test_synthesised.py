@@ -46,11 +46,16 @@ class Painter:
 def cell(stores: Path, error: float) -> Any:
     data = SceneDataModule("tiny", str(stores), NAMES, window=32, batch_size=2)
     return SimpleNamespace(
-        datamodule=data, model=Painter(error), cell=SimpleNamespace(variant="x"), request=SimpleNamespace(data="tiny")
+        datamodule=data,
+        model=Painter(error),
+        cell=SimpleNamespace(variant="x"),
+        request=SimpleNamespace(data="tiny"),
     )
 
 
-@pytest.mark.parametrize(("error", "psnr"), [(0.0, inf), (0.5, 20 * log10(2 * REACH / 0.5)), (-2.0, 20 * log10(3.0))])
+@pytest.mark.parametrize(
+    ("error", "psnr"), [(0.0, inf), (0.5, 20 * log10(2 * REACH / 0.5)), (-2.0, 20 * log10(3.0))]
+)
 def test_scores_of_a_constant_error(tiny_stores: Path, error: float, psnr: float) -> None:
     cli = cell(tiny_stores, error)
     scene = cli.datamodule.splits["test"][0]
@@ -61,7 +66,11 @@ def test_scores_of_a_constant_error(tiny_stores: Path, error: float, psnr: float
     }
     assert len(paintings) == 9 and cli.model.given == set(modality_subsets(NAMES)) - {tuple(NAMES)}
     for painting in paintings:
-        assert painting.true.shape == painting.painted.shape == (3 if painting.missing == "rgb" else 1, 75, 61)
+        assert (
+            painting.true.shape
+            == painting.painted.shape
+            == (3 if painting.missing == "rgb" else 1, 75, 61)
+        )
         assert painting.l1 == pytest.approx(abs(error), abs=1e-6)
         assert painting.psnr == pytest.approx(psnr) if error else painting.psnr > 120
 
@@ -75,7 +84,9 @@ def test_true_pictures_are_the_scene_at_its_own_place(tiny_stores: Path) -> None
         with rasterio.open(scene.paths[name]) as file:
             pixels = file.read().astype(np.float32)
         normalizer = layers[name].normalizer
-        expected = normalizer.scale(normalizer.clean(pixels, scene.id), scene.id).clip(-REACH, REACH)
+        expected = normalizer.scale(normalizer.clean(pixels, scene.id), scene.id).clip(
+            -REACH, REACH
+        )
         np.testing.assert_allclose(true[name], expected, atol=1e-5)
 
 
@@ -85,9 +96,18 @@ def test_one_stretch_for_true_and_painted() -> None:
     assert synthesised.shown(np.zeros((5, 2, 4))).shape == (2, 4, 3)
 
 
-def test_pictures_and_table_of_a_trained_run(tiny_stores: Path, tmp_path: Path, capsys: Any) -> None:
+def test_pictures_and_table_of_a_trained_run(
+    tiny_stores: Path, tmp_path: Path, capsys: Any
+) -> None:
     places = ["--runs", str(tmp_path / "runs"), "--store", str(tiny_stores)]
-    short = ["--trainer.max_steps", "1", "--trainer.val_check_interval", "1", "--data.init_args.window", "32"]
+    short = [
+        "--trainer.max_steps",
+        "1",
+        "--trainer.val_check_interval",
+        "1",
+        "--data.init_args.window",
+        "32",
+    ]
     small = ["--data.init_args.batch_size", "2", "--trainer.enable_progress_bar", "false"]
     assert main(["bench", "--method", "ae", "--data", "tiny", *places, *short, *small]) == 0
     run = next((tmp_path / "runs").rglob("config.json")).parent
@@ -95,22 +115,32 @@ def test_pictures_and_table_of_a_trained_run(tiny_stores: Path, tmp_path: Path, 
     assert (run / "synthesised" / "four.png").read_bytes().startswith(b"\x89PNG")
     with (run / "synthesised" / synthesised.SCORES).open() as file:
         rows = list(csv.DictReader(file))
-    assert {(row["missing"], row["from"]) for row in rows} >= {("dsm", "R"), ("rgb", "D+N")} and len(rows) == 9
+    assert {(row["missing"], row["from"]) for row in rows} >= {
+        ("dsm", "R"),
+        ("rgb", "D+N"),
+    } and len(rows) == 9
     assert all(0 < float(row["l1"]) < 2 * REACH for row in rows)
     assert main(["synthesised", "--run", str(run), "--scenes", "six"]) == 2
     assert "no test scene; there are: three, four, five" in capsys.readouterr().err
 
 
-def test_ids_that_are_paths_become_names(tiny_stores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ids_that_are_paths_become_names(
+    tiny_stores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cli = cell(tiny_stores, 0.0)
     scene = replace(cli.datamodule.splits["test"][0], id="night/test/0001")
     monkeypatch.setattr(synthesised, "load_run", lambda run: cli)
     monkeypatch.setattr(synthesised, "test_scenes", lambda cli, ids: [scene])
     synthesised.run(SimpleNamespace(run=str(tmp_path), scenes="", out=""), [])
-    assert {path.name for path in (tmp_path / "synthesised").iterdir()} == {"night_test_0001.png", synthesised.SCORES}
+    assert {path.name for path in (tmp_path / "synthesised").iterdir()} == {
+        "night_test_0001.png",
+        synthesised.SCORES,
+    }
 
 
-def test_methods_that_paint_nothing_say_so(tiny_stores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_methods_that_paint_nothing_say_so(
+    tiny_stores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cli = cell(tiny_stores, 0.0)
     monkeypatch.setattr(cli.model, "synthesise", lambda encoded, size: {})
     monkeypatch.setattr(synthesised, "load_run", lambda run: cli)

@@ -54,7 +54,10 @@ def test_files_byte_for_byte(command: str, runs: Path, tmp_path: Path) -> None:
 
 
 def test_no_table_command_imports_what_training_needs(runs: Path, tmp_path: Path) -> None:
-    lines = [[command, "--runs", str(runs), "--out", str(tmp_path / command)] for command in (*COMMANDS, "tables")]
+    lines = [
+        [command, "--runs", str(runs), "--out", str(tmp_path / command)]
+        for command in (*COMMANDS, "tables")
+    ]
     lines.append(["audit", "--out", str(tmp_path / "audit")])
     code = f"""
 import sys
@@ -71,7 +74,9 @@ assert not heavy, heavy
     assert done.returncode == 0, done.stderr[-2000:]
 
 
-@pytest.mark.parametrize("path", sorted(GOLDEN.rglob("*.tex")), ids=lambda path: f"{path.parent.name}-{path.stem}")
+@pytest.mark.parametrize(
+    "path", sorted(GOLDEN.rglob("*.tex")), ids=lambda path: f"{path.parent.name}-{path.stem}"
+)
 def test_latex(path: Path) -> None:
     check_latex(path.read_text())
 
@@ -98,7 +103,11 @@ def cell(name: str, column: str, **where: object) -> float:
 
 
 def pixels(
-    method: str, subset: str, seed: int = 0, scenes: list[int] | None = None, regions: tuple[int, ...] = (0, 1)
+    method: str,
+    subset: str,
+    seed: int = 0,
+    scenes: list[int] | None = None,
+    regions: tuple[int, ...] = (0, 1),
 ) -> tuple[list[int], list[int]]:
     """True and predicted label of every single pixel, clutter included; scenes may be named more than once."""
     counts = result(method, seed).counts
@@ -113,10 +122,18 @@ def pixels(
 
 
 def miou(
-    method: str, subset: str, seed: int = 0, scenes: list[int] | None = None, regions: tuple[int, ...] = (0, 1)
+    method: str,
+    subset: str,
+    seed: int = 0,
+    scenes: list[int] | None = None,
+    regions: tuple[int, ...] = (0, 1),
 ) -> float:
     """Mean IoU over the classes that have a true pixel, in per cent; pixels of clutter do not exist."""
-    pairs = [pair for pair in zip(*pixels(method, subset, seed, scenes, regions), strict=True) if pair[0] != 3]
+    pairs = [
+        pair
+        for pair in zip(*pixels(method, subset, seed, scenes, regions), strict=True)
+        if pair[0] != 3
+    ]
     true, predicted = zip(*pairs, strict=True)
     return 100 * float(jaccard_score(true, predicted, labels=sorted(set(true)), average="macro"))
 
@@ -132,25 +149,35 @@ def test_leaderboard_cells() -> None:
         "Last-1": np.mean([min(seed) for seed in by_seed]),
     }
     for column, value in expected.items():
-        assert cell("leaderboard/toy.csv", column, method="plain") == pytest.approx(value, abs=6e-5), column
+        assert cell("leaderboard/toy.csv", column, method="plain") == pytest.approx(
+            value, abs=6e-5
+        ), column
     true, predicted = pixels("early", "R+D")
     hits = sum(a == b for a, b in zip(true, predicted, strict=True))
     assert cell("leaderboard/toy.csv", "OA all labels full", method="early") == pytest.approx(
         100 * hits / len(true), abs=6e-5
     )
     without = sum(label != 3 for label in true)
-    assert cell("leaderboard/toy.csv", "OA full", method="early") == pytest.approx(100 * hits / without, abs=6e-5)
+    assert cell("leaderboard/toy.csv", "OA full", method="early") == pytest.approx(
+        100 * hits / without, abs=6e-5
+    )
 
 
 def test_condition_cells() -> None:
     """Fog is in every second scene and hides no tree: the mean is over two classes."""
     where = {"method": "steady_1", "condition": FOG}
     table = golden("leaderboard/toy.conditions.csv")
-    (line,) = table[(table["method"] == "steady_1") & (table["condition"] == FOG)].to_dict("records")
+    (line,) = table[(table["method"] == "steady_1") & (table["condition"] == FOG)].to_dict(
+        "records"
+    )
     assert line["classes"] == "2 of 3" and line["scenes R"] == SCENES // 2
     values = [miou("steady_1", subset, scenes=[0, 2, 4, 6, 8]) for subset in SUBSETS]
-    assert cell("leaderboard/toy.conditions.csv", "Last-1", **where) == pytest.approx(min(values), abs=6e-5)
-    assert cell("leaderboard/toy.conditions.csv", "Average", **where) == pytest.approx(np.mean(values), abs=6e-5)
+    assert cell("leaderboard/toy.conditions.csv", "Last-1", **where) == pytest.approx(
+        min(values), abs=6e-5
+    )
+    assert cell("leaderboard/toy.conditions.csv", "Average", **where) == pytest.approx(
+        np.mean(values), abs=6e-5
+    )
 
 
 def test_class_cells() -> None:
@@ -159,10 +186,16 @@ def test_class_cells() -> None:
     iou, f1 = (metric(true, predicted, average=None) for metric in (jaccard_score, f1_score))
     for number, name in enumerate(("ground", "building", "tree")):
         where = {"method": "early", "subset": "D", "class": name}
-        assert cell("leaderboard/toy.classes.csv", "IoU", **where) == pytest.approx(100 * iou[number], abs=6e-5)
-        assert cell("leaderboard/toy.classes.csv", "F1", **where) == pytest.approx(100 * f1[number], abs=6e-5)
+        assert cell("leaderboard/toy.classes.csv", "IoU", **where) == pytest.approx(
+            100 * iou[number], abs=6e-5
+        )
+        assert cell("leaderboard/toy.classes.csv", "F1", **where) == pytest.approx(
+            100 * f1[number], abs=6e-5
+        )
     where = {"method": "early", "subset": "D", "class": "mean"}
-    assert cell("leaderboard/toy.classes.csv", "F1", **where) == pytest.approx(100 * f1.mean(), abs=6e-5)
+    assert cell("leaderboard/toy.classes.csv", "F1", **where) == pytest.approx(
+        100 * f1.mean(), abs=6e-5
+    )
 
 
 def test_worth_cells() -> None:
@@ -176,10 +209,12 @@ def test_worth_cells() -> None:
         ("expected, all lost counts 0", "p=0.2"): 0.64 * both + 0.16 * (r + d),
     }
     for (measure, subject), value in expected.items():
-        assert cell("worth/toy.csv", "value", measure=measure, subject=subject, **mean) == pytest.approx(
-            value, abs=6e-5
-        )
-    assert cell("worth/toy.curve.csv", "expected mIoU", method="early", p=1.0) == pytest.approx((r + d) / 2, abs=6e-5)
+        assert cell(
+            "worth/toy.csv", "value", measure=measure, subject=subject, **mean
+        ) == pytest.approx(value, abs=6e-5)
+    assert cell("worth/toy.curve.csv", "expected mIoU", method="early", p=1.0) == pytest.approx(
+        (r + d) / 2, abs=6e-5
+    )
     # (1 - p) both + p (r + d) is the same for both methods
     other_r, other_d, other = (miou("steady_1", subset) for subset in SUBSETS)
     root = (both - other) / (both - other - (r + d) + (other_r + other_d))
@@ -190,7 +225,10 @@ def test_worth_cells() -> None:
 def test_lens_cells() -> None:
     where = {"method": "early", "summary": "Top-1"}
     true, predicted = pixels("early", "R+D")
-    f1 = f1_score(*zip(*[p for p in zip(true, predicted, strict=True) if p[0] != 3], strict=True), average="macro")
+    f1 = f1_score(
+        *zip(*[p for p in zip(true, predicted, strict=True) if p[0] != 3], strict=True),
+        average="macro",
+    )
     full = miou("early", "R+D") / 100
     expected = {
         "own": 100 * full,
@@ -201,10 +239,17 @@ def test_lens_cells() -> None:
         "F1 of mIoU": 200 * full / (1 + full),
     }
     for name, value in expected.items():
-        assert cell("lens/toy.csv", "value", convention=name, **where) == pytest.approx(value, abs=6e-5), name
-    means = {method: np.mean([miou(method, "R+D", seed) for seed in range(METHODS[method][1])]) for method in METHODS}
+        assert cell("lens/toy.csv", "value", convention=name, **where) == pytest.approx(
+            value, abs=6e-5
+        ), name
+    means = {
+        method: np.mean([miou(method, "R+D", seed) for seed in range(METHODS[method][1])])
+        for method in METHODS
+    }
     for place, method in enumerate(sorted(means, key=lambda name: -means[name]), start=1):
-        assert cell("lens/toy.csv", "rank", convention="own", summary="Top-1", method=method) == place
+        assert (
+            cell("lens/toy.csv", "rank", convention="own", summary="Top-1", method=method) == place
+        )
 
 
 def test_interval_cells() -> None:
@@ -230,7 +275,9 @@ def test_interval_cells() -> None:
     differences = [drawn("early", weights) - drawn("steady_1", weights) for weights in draws]
     where = {"first": "early pvt_v2_b0", "second": "steady_1 pvt_v2_b0", "measure": "mIoU D"}
     whole = [miou(name, "D") for name in names]
-    assert cell("compare/toy.csv", "difference", **where) == pytest.approx(whole[0] - whole[1], abs=6e-5)
+    assert cell("compare/toy.csv", "difference", **where) == pytest.approx(
+        whole[0] - whole[1], abs=6e-5
+    )
     low, high = np.percentile(differences, [2.5, 97.5])
     assert cell("compare/toy.csv", "low", **where) == pytest.approx(low, abs=6e-5)
     assert cell("compare/toy.csv", "high", **where) == pytest.approx(high, abs=6e-5)
@@ -239,7 +286,18 @@ def test_interval_cells() -> None:
 # ---- what a convention moves ----------------------------------------------------------------------------------------
 
 
-KEYS = ["method", "condition", "protocol", "subset", "class", "measure", "subject", "p", "convention", "summary"]
+KEYS = [
+    "method",
+    "condition",
+    "protocol",
+    "subset",
+    "class",
+    "measure",
+    "subject",
+    "p",
+    "convention",
+    "summary",
+]
 
 
 def moved(command: str, runs: Path, out: Path) -> dict[str, pd.DataFrame]:
@@ -265,24 +323,42 @@ def of(table: pd.DataFrame, key: str) -> set[str]:
 def test_counting_absent_classes_as_zero_moves_the_foggy_rows_only(tmp_path: Path) -> None:
     write_records(tmp_path / "runs", absent="zero")
     changed = moved("leaderboard", tmp_path / "runs", tmp_path / "out")
-    assert changed["toy.csv"].empty and changed["toy.classes.csv"].empty, "over all scenes no class is absent"
+    assert changed["toy.csv"].empty and changed["toy.classes.csv"].empty, (
+        "over all scenes no class is absent"
+    )
     foggy = changed["toy.conditions.csv"]
     assert of(foggy, "condition") == {FOG} and of(foggy, "method") == set(METHODS)
-    assert {name.split()[0] for name in foggy.columns} == {"Average", "Top-1", "Last-1", "mIoU", "mF1", "classes"}
+    assert {name.split()[0] for name in foggy.columns} == {
+        "Average",
+        "Top-1",
+        "Last-1",
+        "mIoU",
+        "mF1",
+        "classes",
+    }
     for command in ("worth", "compare"):
-        assert all(table.empty for table in moved(command, tmp_path / "runs", tmp_path / command).values())
+        assert all(
+            table.empty for table in moved(command, tmp_path / "runs", tmp_path / command).values()
+        )
     lens = moved("lens", tmp_path / "runs", tmp_path / "lens")["toy.csv"]
     assert of(lens[lens["value"].notna()], "convention") == {"scene mean"}
 
 
-def test_counting_clutter_as_errors_moves_scores_but_no_accuracy_over_all_labels(tmp_path: Path) -> None:
+def test_counting_clutter_as_errors_moves_scores_but_no_accuracy_over_all_labels(
+    tmp_path: Path,
+) -> None:
     write_records(tmp_path / "runs", ignored=[])
     changed = moved("leaderboard", tmp_path / "runs", tmp_path / "out")
     board = changed["toy.csv"]
     assert of(board, "method") == set(METHODS), "the row of another protocol stays"
     kinds = {name.removesuffix(" std").split()[0] for name in board.columns}
-    assert kinds == {"Average", "Top-1", "Last-1", "mIoU", "mF1", "OA"} and "OA all labels full" not in board.columns
+    assert (
+        kinds == {"Average", "Top-1", "Last-1", "mIoU", "mF1", "OA"}
+        and "OA all labels full" not in board.columns
+    )
     assert set(changed["toy.classes.csv"].columns) == {"IoU", "IoU std", "F1", "F1 std"}
     lens = moved("lens", tmp_path / "runs", tmp_path / "lens")["toy.csv"]
     names = of(lens[lens["value"].notna()], "convention")
-    assert "own" in names and not {"clutter dropped", "clutter out", "clutter in"} & names, "these name their own rule"
+    assert "own" in names and not {"clutter dropped", "clutter out", "clutter in"} & names, (
+        "these name their own rule"
+    )

@@ -11,7 +11,9 @@ from benchmark.formats.markdown_latex import latex_text, page_latex, page_markdo
 from tests.support.tex import check_latex, compile_latex
 
 RESULTS = Path(__file__).resolve().parents[3] / "results"
-COMMITTED = sorted(path for folder in ("leaderboards", "tables") for path in (RESULTS / folder).glob("*.tex"))
+COMMITTED = sorted(
+    path for folder in ("leaderboards", "tables") for path in (RESULTS / folder).glob("*.tex")
+)
 # all that TeX reads as a command or prints as something else, in a table's head, its cells and the text around it
 AWKWARD = r"a_b 5 % #1 +- {x} & $ \end ^2 ~ <lr> --x=[1,2]"
 TABLE = pd.DataFrame({"method": [AWKWARD, "[b]", "*c"], "5 %_": ["*", "[1]", "1"]})
@@ -20,7 +22,10 @@ PAGE = [f"# {AWKWARD}", TABLE, f"Note {AWKWARD}", "- one\n- two"]
 
 def test_latex_text_escapes_what_tex_reads() -> None:
     assert latex_text("a_b 5 % #1 +- {x} & $") == r"a\_b 5 \% \#1 $\pm$ \{x\} \& \$"
-    assert latex_text("a\\b^c~d<e>f") == r"a\textbackslash{}b\textasciicircum{}c\textasciitilde{}d$<$e$>$f"
+    assert (
+        latex_text("a\\b^c~d<e>f")
+        == r"a\textbackslash{}b\textasciicircum{}c\textasciitilde{}d$<$e$>$f"
+    )
 
 
 @pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)

@@ -36,11 +36,19 @@ def record(miou: dict[str, float], seed: int = 0, group: str = "g", **changes: o
         "protocol": {"name": "standard", "selection": "best", "selected": "best"},
         "fingerprint": "f" * 64,
         "created": f"2026-01-0{seed + 1}",
-        "convention": {"outputs": [0, 1], "averaged": [0, 1], "ignored": [], "absent": "exclude", "regions": None},
+        "convention": {
+            "outputs": [0, 1],
+            "averaged": [0, 1],
+            "ignored": [],
+            "absent": "exclude",
+            "regions": None,
+        },
         **changes,
     }
     scored = np.full((len(miou), 1), 3)
-    return Record(Path("."), manifest, tuple(miou), ("all",), ("interior",), ("a", "b"), counts, scored)
+    return Record(
+        Path("."), manifest, tuple(miou), ("all",), ("interior",), ("a", "b"), counts, scored
+    )
 
 
 def written(directory: Path, records: list[Record]) -> list[Path]:
@@ -49,7 +57,15 @@ def written(directory: Path, records: list[Record]) -> list[Path]:
 
 def test_published_row_of_sgma_is_summarised_as_printed() -> None:
     # SGMA, Table I, PVT-v2-b2
-    row = {"R": 83.51, "D": 57.05, "N": 76.06, "R+D": 86.62, "R+N": 84.25, "D+N": 82.56, "R+D+N": 86.84}
+    row = {
+        "R": 83.51,
+        "D": 57.05,
+        "N": 76.06,
+        "R+D": 86.62,
+        "R+N": 84.25,
+        "D+N": 82.56,
+        "R+D+N": 86.84,
+    }
     table = leaderboard([record(row)])
     assert table.loc[0, "Average"] == pytest.approx(79.55, abs=0.011)
     assert (table.loc[0, "Top-1 subset"], table.loc[0, "Last-1 subset"]) == ("R+D+N", "D")
@@ -75,7 +91,9 @@ def test_best_average_comes_first() -> None:
     assert leaderboard(records)["method"].tolist() == ["strong", "weak"]
 
 
-def test_records_of_another_fingerprint_are_left_out_and_named(capsys: pytest.CaptureFixture[str]) -> None:
+def test_records_of_another_fingerprint_are_left_out_and_named(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     records = [record({"R": 30.0}), record({"R": 60.0}, seed=1, fingerprint="e" * 64)]
     assert [entry.manifest["seed"] for entry in one_fingerprint("toy", records)] == [1]
     assert "another fingerprint" in capsys.readouterr().out
@@ -109,31 +127,49 @@ def test_files_say_the_same(tmp_path: Path) -> None:
 def test_table_formats_agree_in_shape() -> None:
     display = shown(leaderboard([record({"R": 30.0})]))
     assert markdown(display).count("\n") == 2
-    assert latex(display, footnote(leaderboard([record({"R": 30.0})]), [record({"R": 30.0})])).count("&") == 2 * (
-        len(display.columns) - 1
-    )
+    assert latex(
+        display, footnote(leaderboard([record({"R": 30.0})]), [record({"R": 30.0})])
+    ).count("&") == 2 * (len(display.columns) - 1)
 
 
 def test_tables_need_no_torch() -> None:
     modules = "benchmark.leaderboard.write, benchmark.commands.publish, benchmark.papers.audit.report, benchmark.papers.tables, benchmark.papers.render, "
     modules += "benchmark.analysis.sensor_value, benchmark.analysis.bootstrap, benchmark.analysis.metric_conventions"
     code = f"import sys, {modules}; sys.exit(bool({{'torch', 'lightning'}} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).resolve().parents[3]).returncode == 0
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], cwd=Path(__file__).resolve().parents[3]
+        ).returncode
+        == 0
+    )
 
 
 def test_rows_of_two_protocols_keep_their_own_conventions_in_the_note() -> None:
-    convention = {"outputs": [0, 1], "averaged": [0, 1], "ignored": [], "absent": "zero", "regions": ["interior"]}
+    convention = {
+        "outputs": [0, 1],
+        "averaged": [0, 1],
+        "ignored": [],
+        "absent": "zero",
+        "regions": ["interior"],
+    }
     protocol = {"name": "other", "selection": "last", "selected": "last"}
-    records = [record({"R": 30.0}), record({"R": 40.0}, group="h", protocol=protocol, convention=convention)]
+    records = [
+        record({"R": 30.0}),
+        record({"R": 40.0}, group="h", protocol=protocol, convention=convention),
+    ]
     note = footnote(leaderboard(records), records)
     assert (
-        "absent classes: zero (other), exclude (standard)" in note and "eroded (other), full (standard) labels" in note
+        "absent classes: zero (other), exclude (standard)" in note
+        and "eroded (other), full (standard) labels" in note
     )
 
 
 def test_an_overridden_convention_is_in_the_note() -> None:
     convention = {**record({"R": 1.0}).manifest["convention"], "absent": "zero"}
-    records = [record({"R": 30.0}), record({"R": 40.0}, group="h", convention=convention, overrides=["--absent=zero"])]
+    records = [
+        record({"R": 30.0}),
+        record({"R": 40.0}, group="h", convention=convention, overrides=["--absent=zero"]),
+    ]
     assert "absent classes: exclude / zero)" in footnote(leaderboard(records), records)
 
 
@@ -144,11 +180,24 @@ def with_conditions(rows: dict[str, dict[str, float]], scenes: dict[str, list[in
     scored = np.array(list(scenes.values())).T
     counts[scored == 0] = 0
     base = parts[0]
-    return Record(base.path, base.manifest, base.subsets, tuple(rows), base.regions, base.labels, counts, scored)
+    return Record(
+        base.path,
+        base.manifest,
+        base.subsets,
+        tuple(rows),
+        base.regions,
+        base.labels,
+        counts,
+        scored,
+    )
 
 
 def test_conditions_have_rows_of_their_own(tmp_path: Path) -> None:
-    rows = {"all": {"R": 40.0, "D": 30.0}, "weather=fog": {"R": 20.0, "D": 35.0}, "weather=sun": {"R": 60.0, "D": 28.0}}
+    rows = {
+        "all": {"R": 40.0, "D": 30.0},
+        "weather=fog": {"R": 20.0, "D": 35.0},
+        "weather=sun": {"R": 60.0, "D": 28.0},
+    }
     entry = with_conditions(rows, {"all": [5, 5], "weather=fog": [2, 2], "weather=sun": [3, 3]})
     board = condition_board([entry])
     assert board["condition"].tolist() == list(rows)
@@ -156,9 +205,13 @@ def test_conditions_have_rows_of_their_own(tmp_path: Path) -> None:
     assert board["Top-1 subset"].tolist() == ["R", "D", "R"], "fog hurts R and spares D"
     display = shown(board)
     assert display["scenes"].tolist() == [5, 2, 3]
-    assert leaderboard([entry])["Average"].tolist() == pytest.approx([35], abs=0.01), "the leaderboard is over all"
+    assert leaderboard([entry])["Average"].tolist() == pytest.approx([35], abs=0.01), (
+        "the leaderboard is over all"
+    )
     paths = written(tmp_path, [entry])
-    assert [path.name for path in paths[3:6]] == [f"toy.conditions.{suffix}" for suffix in ("csv", "md", "tex")]
+    assert [path.name for path in paths[3:6]] == [
+        f"toy.conditions.{suffix}" for suffix in ("csv", "md", "tex")
+    ]
     assert "| weather=fog | 2 |" in paths[4].read_text()
     assert condition_board([record({"R": 30.0})]).empty
 
@@ -195,7 +248,12 @@ def test_controls_are_marked_and_older_records_are_none(tmp_path: Path) -> None:
 
 
 def test_a_leaking_split_is_marked_beside_its_numbers() -> None:
-    protocol = {"name": "sgma", "selection": "last", "selected": "last", "split_note": "81 % is shared"}
+    protocol = {
+        "name": "sgma",
+        "selection": "last",
+        "selected": "last",
+        "split_note": "81 % is shared",
+    }
     records = [record({"R": 30.0}), record({"R": 90.0}, group="h", protocol=protocol)]
     table = leaderboard(records)
     assert shown(table)["protocol"].tolist() == ["sgma*, last", "standard, best"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark.leaderboard.write import ROOT
+from benchmark.choices import ROOT
 from benchmark.metrics.confusion import Scores
 from benchmark.records.record import search_records
 from benchmark.records.selection import PUBLISHED
@@ -20,7 +20,9 @@ SEEDS = 3
 def missing_f1(scores: dict[str, Scores]) -> float:
     """Mean F1 in per cent over the subsets that lack a modality."""
     full = max(name.count("+") for name in scores)
-    return float(100 * np.mean([entry.mf1 for name, entry in scores.items() if name.count("+") < full]))
+    return float(
+        100 * np.mean([entry.mf1 for name, entry in scores.items() if name.count("+") < full])
+    )
 
 
 def drop(scores: dict[str, Scores]) -> float:
@@ -39,16 +41,32 @@ def tabled(path: Path, row: str) -> list[str]:
     ("ledger", "data", "figure", "rows", "place"),
     [
         ("gemmnet", "miniature", missing_f1, ("gemmnet_ae", "gemmnet_cgan", "ae", "cgan"), 0),
-        ("gemmnet", "vaihingen_miniature", missing_f1, ("gemmnet_ae", "gemmnet_cgan", "ae", "cgan"), 1),
+        (
+            "gemmnet",
+            "vaihingen_miniature",
+            missing_f1,
+            ("gemmnet_ae", "gemmnet_cgan", "ae", "cgan"),
+            1,
+        ),
         ("mobanet", "miniature", drop, ("mobanet", "mobanet_no_mcrm"), 0),
     ],
 )
 def test_per_seed_tables_are_those_of_the_records(
-    ledger: str, data: str, figure: Callable[[dict[str, Scores]], float], rows: tuple[str, ...], place: int
+    ledger: str,
+    data: str,
+    figure: Callable[[dict[str, Scores]], float],
+    rows: tuple[str, ...],
+    place: int,
 ) -> None:
     records, _ = search_records([PUBLISHED / data])
     for row in rows:
-        found = {r.manifest["seed"]: figure(dict(r.scores())) for r in records if r.manifest["variant"] == row}
+        found = {
+            r.manifest["seed"]: figure(dict(r.scores()))
+            for r in records
+            if r.manifest["variant"] == row
+        }
         values = np.array([found[seed] for seed in range(SEEDS)])
-        cells = [f"{value:.2f}" for value in values] + [f"{values.mean():.2f} +- {values.std(ddof=1):.2f}"]
+        cells = [f"{value:.2f}" for value in values] + [
+            f"{values.mean():.2f} +- {values.std(ddof=1):.2f}"
+        ]
         assert tabled(ROOT / "methods" / ledger / "README.md", row)[place] == " | ".join(cells), row

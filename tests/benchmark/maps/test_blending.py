@@ -31,7 +31,9 @@ def test_a_field_comes_back_exactly(window: int, stride: int, height: int, width
     """Weights sum to one in every pixel: equal values stay, to the last bit, at any grid and size."""
     generator = torch.Generator().manual_seed(window + width)
     # of very different sizes, so that a rounding anywhere would show
-    field = torch.randn(3, height, width, generator=generator) * 10 ** torch.randint(-6, 6, (3, height, width))
+    field = torch.randn(3, height, width, generator=generator) * 10 ** torch.randint(
+        -6, 6, (3, height, width)
+    )
     valid = torch.rand(height, width, generator=generator) < 0.9
     found = blended(field, window, stride, valid)
     assert torch.equal(found[:, valid], field[:, valid].double())
@@ -45,15 +47,23 @@ def test_two_windows_fade_into_each_other() -> None:
     blend.add((26, 0, 32, 32), torch.ones(1, 32, 32), torch.ones(32, 32).bool())
     # rows 26 to 31 weigh 4, 4, 4, 3, 2, 1 in the upper window, 1, 2, 3, 4, 4, 4 in the lower
     slope = torch.tensor([1 / 5, 2 / 6, 3 / 7, 4 / 7, 4 / 6, 4 / 5], dtype=torch.float64)
-    expected = torch.cat([torch.zeros(26, dtype=torch.float64), slope, torch.ones(26, dtype=torch.float64)])
+    expected = torch.cat(
+        [torch.zeros(26, dtype=torch.float64), slope, torch.ones(26, dtype=torch.float64)]
+    )
     torch.testing.assert_close(blend.take(58)[0], expected[:, None].expand(58, 32))
 
 
 def test_the_ramp_is_symmetric_and_positive() -> None:
     assert ramp(4).tolist() == [[1] * 4] * 4
-    assert ramp(16)[1].tolist() == [2] + [4] * 14 + [2] and ramp(16)[0].tolist() == [1] + [2] * 14 + [1]
+    assert ramp(16)[1].tolist() == [2] + [4] * 14 + [2] and ramp(16)[0].tolist() == [1] + [
+        2
+    ] * 14 + [1]
     weights = ramp(37)
-    assert torch.equal(weights, weights.T) and torch.equal(weights, weights.flip(0)) and weights.min() == 1
+    assert (
+        torch.equal(weights, weights.T)
+        and torch.equal(weights, weights.flip(0))
+        and weights.min() == 1
+    )
 
 
 def test_held_rows_do_not_grow_with_the_height() -> None:

@@ -43,7 +43,9 @@ def test_windows_over_a_pixel_cut_patches_at_many_places(stride: int) -> None:
     """At more than those of a square grid: as many as its windows that lie side by side, one for a stride of 32."""
     window, pixel = 128, (300, 280)
     places = [place for _, strip in strips(640, 640, window, stride) for place in strip]
-    over = [p for p in places if all(0 <= x - start < window for x, start in zip(pixel, p, strict=True))]
+    over = [
+        p for p in places if all(0 <= x - start < window for x, start in zip(pixel, p, strict=True))
+    ]
     assert len(over) == pytest.approx((window / stride) ** 2, rel=0.15)
     square = {index * stride % PATCH for index in range(-(-window // stride))}
     for axis in (0, 1):

@@ -32,7 +32,9 @@ CLASSES = [
     SceneClass(3, "tree", (0, 110, 0)),
 ]
 MODALITIES = {
-    "rgb": Expected(Modality("rgb", "R", 3, "uint8", "counts", "optical"), [90.0] * 3, [50.0] * 3, False),
+    "rgb": Expected(
+        Modality("rgb", "R", 3, "uint8", "counts", "optical"), [90.0] * 3, [50.0] * 3, False
+    ),
     "nir": Expected(Modality("nir", "N", 1, "uint8", "counts", "optical"), [100.0], [60.0], False),
 }
 
@@ -62,7 +64,9 @@ def network(monkeypatch: pytest.MonkeyPatch) -> PixelNetwork:
 
 def use(monkeypatch: pytest.MonkeyPatch, stitching: Any) -> PixelNetwork:
     model: Any = PixelNetwork()
-    trained = Trained(model, Inputs(MODALITIES, CLASSES, [0, 2, 3], 64, 32, stitching), "pixels", "toy")
+    trained = Trained(
+        model, Inputs(MODALITIES, CLASSES, [0, 2, 3], 64, 32, stitching), "pixels", "toy"
+    )
     monkeypatch.setattr("benchmark.experiment.restore.load", lambda run, store: trained)
     return model
 
@@ -84,7 +88,10 @@ def run(out: Path, *words: Any) -> int:
 
 @pytest.mark.parametrize("stitching", ["logits", "probabilities"])
 def test_a_network_of_single_pixels_gives_what_it_gives_without_windows(
-    stitching: str, scene: tuple[Path, Path, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stitching: str,
+    scene: tuple[Path, Path, np.ndarray],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     use(monkeypatch, stitching)
     rgb = scene[2][:3]
@@ -100,11 +107,16 @@ def test_a_network_of_single_pixels_gives_what_it_gives_without_windows(
         found = file.read()
         assert file.descriptions == ("ground", "roof", "tree") and file.crs.to_epsg() == 2154
     assert np.isnan(found[:, nothing]).all()
-    np.testing.assert_allclose(found[:, ~nothing], logits.softmax(0).numpy()[:, ~nothing], atol=1e-6)
+    np.testing.assert_allclose(
+        found[:, ~nothing], logits.softmax(0).numpy()[:, ~nothing], atol=1e-6
+    )
 
 
 def test_panels_do_not_show(
-    network: PixelNetwork, scene: tuple[Path, Path, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    network: PixelNetwork,
+    scene: tuple[Path, Path, np.ndarray],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     words = [f"rgb={scene[0]}", f"nir={scene[1]}"]
     assert run(tmp_path / "one.tif", *words) == 0
@@ -138,14 +150,19 @@ def test_seams_are_counted(
     lines = [line for line in capsys.readouterr().out.splitlines() if "labels change" in line]
     for line, shift in zip(lines, (32, 21, 16), strict=True):
         assert f"moved by {shift} rows" in line
-        assert float(line.split(": ")[1].split()[0]) == pytest.approx(100 * (lower[0] != lower[shift]).mean(), abs=6e-4)
+        assert float(line.split(": ")[1].split()[0]) == pytest.approx(
+            100 * (lower[0] != lower[shift]).mean(), abs=6e-4
+        )
 
 
 def test_modalities_are_absent_where_they_say_nothing(
     network: PixelNetwork, scene: tuple[Path, Path, np.ndarray], tmp_path: Path, capsys: Any
 ) -> None:
     assert run(tmp_path / "map.tif", f"nir={scene[1]}", f"rgb={scene[0]}", "--stride", "16") == 0
-    assert network.given == {("rgb", "nir"), ("nir",)}  # one window lies in the corner without colours
+    assert network.given == {
+        ("rgb", "nir"),
+        ("nir",),
+    }  # one window lies in the corner without colours
     with rasterio.open(tmp_path / "map.tif") as file:
         np.testing.assert_array_equal(file.read(1) == 255, (scene[2] == 0).all(0))
         assert file.tags()["MODALITIES"] == "R+N"
@@ -159,24 +176,38 @@ def test_the_map_is_a_cloud_optimised_geotiff_with_palette_and_names(
     assert run(out, f"rgb={scene[0]}") == 0
     assert sorted(path.name for path in out.parent.iterdir()) == ["map.tif", "map.tif.aux.xml"]
     with rasterio.open(out) as file:
-        assert (file.crs.to_epsg(), file.transform, file.nodata, file.dtypes) == (2154, PLACE, 255, ("uint8",))
+        assert (file.crs.to_epsg(), file.transform, file.nodata, file.dtypes) == (
+            2154,
+            PLACE,
+            255,
+            ("uint8",),
+        )
         palette = file.colormap(1)
-        assert [palette[entry.id] for entry in CLASSES] == [(*entry.color, 255) for entry in CLASSES]
+        assert [palette[entry.id] for entry in CLASSES] == [
+            (*entry.color, 255) for entry in CLASSES
+        ]
         assert palette[255][3] == 0 and file.tags(1)["CLASS_2"] == "roof"
         # the rules of a cloud-optimised GeoTIFF: tiles, overviews, all directories before all pixels, small ones first
         assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
         assert file.block_shapes == [(512, 512)] and file.overviews(1) == [2]
-        full = int(file.tags(1, ns="TIFF").get("IFD_OFFSET") or file.get_tag_item("IFD_OFFSET", "TIFF", bidx=1))
+        full = int(
+            file.tags(1, ns="TIFF").get("IFD_OFFSET")
+            or file.get_tag_item("IFD_OFFSET", "TIFF", bidx=1)
+        )
         first = int(file.get_tag_item("BLOCK_OFFSET_0_0", "TIFF", bidx=1))
         small = int(file.get_tag_item("IFD_OFFSET", "TIFF", bidx=1, ovr=0))
         small_first = int(file.get_tag_item("BLOCK_OFFSET_0_0", "TIFF", bidx=1, ovr=0))
     assert full < small < small_first < first and full < 300
-    rasterio.shutil.copy(out, tmp_path / "names.vrt", driver="VRT")  # GDAL's own reading of the side file
+    rasterio.shutil.copy(
+        out, tmp_path / "names.vrt", driver="VRT"
+    )  # GDAL's own reading of the side file
     names = [entry.text for entry in ElementTree.parse(tmp_path / "names.vrt").iter("Category")]
     assert names == ["ground", "other", "roof", "tree"]
 
 
-@pytest.mark.parametrize(("failure", "status"), [(KeyboardInterrupt(), 130), (OSError(28, "No space left"), 2)])
+@pytest.mark.parametrize(
+    ("failure", "status"), [(KeyboardInterrupt(), 130), (OSError(28, "No space left"), 2)]
+)
 def test_what_is_not_finished_leaves_nothing(
     failure: BaseException,
     status: int,
@@ -197,7 +228,9 @@ def test_what_is_not_finished_leaves_nothing(
     assert run(tmp_path / "out" / "map.tif", f"rgb={scene[0]}") == status
     assert list((tmp_path / "out").iterdir()) == []
     error = capsys.readouterr().err
-    assert error.count("\n") == 1 and ("starts again" in error or "could not be written whole" in error)
+    assert error.count("\n") == 1 and (
+        "starts again" in error or "could not be written whole" in error
+    )
 
 
 def one_line(capsys: Any) -> str:
@@ -226,9 +259,19 @@ def trained_run(tiny_stores: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     """One step of training on the tiny store, in windows of the size of its smallest scene."""
     runs = tmp_path_factory.mktemp("runs")
     places = ["--runs", str(runs), "--store", str(tiny_stores)]
-    short = ["--trainer.max_steps", "1", "--trainer.val_check_interval", "1", "--data.init_args.window", "33"]
+    short = [
+        "--trainer.max_steps",
+        "1",
+        "--trainer.val_check_interval",
+        "1",
+        "--data.init_args.window",
+        "33",
+    ]
     small = ["--data.init_args.batch_size", "1", "--trainer.enable_progress_bar", "false"]
-    assert main(["bench", "--method", "control_dropout", "--data", "tiny", *places, *short, *small]) == 0
+    assert (
+        main(["bench", "--method", "control_dropout", "--data", "tiny", *places, *short, *small])
+        == 0
+    )
     return next(runs.rglob("config.json")).parent
 
 
@@ -244,15 +287,30 @@ def test_a_run_maps_without_its_store_what_it_scores_with_it(
     shutil.copytree(trained_run, moved)
     config = moved / "config.json"
     config.write_text(config.read_text().replace(str(cli.request.store), str(tmp_path / "gone")))
-    for subset, names in {"R+D+N": ["rgb", "dsm", "nir"], "D+N": ["dsm", "nir"], "N": ["nir"]}.items():
+    for subset, names in {
+        "R+D+N": ["rgb", "dsm", "nir"],
+        "D+N": ["dsm", "nir"],
+        "N": ["nir"],
+    }.items():
         words = [f"{name}={tiny_source / f'five_{name}.tif'}" for name in names]
         out = tmp_path / f"{subset}.tif"
-        assert main(["predict", "--run", str(moved), "--out", str(out), *side, "--input", *words]) == 0
+        assert (
+            main(["predict", "--run", str(moved), "--out", str(out), *side, "--input", *words]) == 0
+        )
         with rasterio.open(out) as file:
             np.testing.assert_array_equal(file.read(1), expected[subset])
     capsys.readouterr()
     (moved / INPUTS).unlink()
-    again = ["predict", "--run", str(moved), "--out", str(tmp_path / "old.tif"), *side, "--input", *words]
+    again = [
+        "predict",
+        "--run",
+        str(moved),
+        "--out",
+        str(tmp_path / "old.tif"),
+        *side,
+        "--input",
+        *words,
+    ]
     assert main(again) == 2
     assert "from before runs kept their normalisation" in one_line(capsys)
     assert main([*again, "--store", str(cli.request.store)]) == 0
@@ -286,7 +344,11 @@ def test_real_scene_from_two_of_three_modalities(network: PixelNetwork, tmp_path
     out = tmp_path / "map.tif"
     assert run(out, *files, "--ignore-nodata") == 0
     with rasterio.open(out) as file, rasterio.open(IGN / "original" / "scene_a_rgb.tif") as source:
-        assert (file.crs, file.transform, file.shape) == (source.crs, source.transform, source.shape)
+        assert (file.crs, file.transform, file.shape) == (
+            source.crs,
+            source.transform,
+            source.shape,
+        )
         assert (file.read(1) != 255).all()
     assert run(out, files[0]) == 0
     with rasterio.open(out) as file, rasterio.open(IGN / "original" / "scene_a_rgb.tif") as source:

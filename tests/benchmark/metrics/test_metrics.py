@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, jaccard_score
 
-from benchmark.metrics.confusion import Absent, Convention, class_scores, class_sums, mean_over, score, summarise
+from benchmark.metrics.confusion import (
+    Absent,
+    Convention,
+    class_scores,
+    class_sums,
+    mean_over,
+    score,
+    summarise,
+)
 from tests.support.strategies import scored_cases
 
 FIVE = tuple(range(5))
@@ -45,14 +53,18 @@ def test_ignored_clutter_is_as_if_its_pixels_did_not_exist() -> None:
     kept = truth != 5
     assert result.miou == pytest.approx(jaccard_score(truth[kept], guess[kept], average="macro"))
     assert result.oa == pytest.approx(accuracy_score(truth[kept], guess[kept]))
-    assert result.oa_all == pytest.approx(accuracy_score(truth, guess)), "clutter counts as wrong over six labels"
+    assert result.oa_all == pytest.approx(accuracy_score(truth, guess)), (
+        "clutter counts as wrong over six labels"
+    )
 
 
 def test_counted_clutter_is_an_error_of_the_class_it_was_taken_for() -> None:
     truth, guess = random_case(2, labels=6)
     matrix = confusion_matrix(truth, guess, labels=range(6))
     result = score(matrix, Convention(tuple(range(6)), FIVE))
-    assert result.iou == pytest.approx(jaccard_score(truth, guess, average=None, labels=range(6))[:5])
+    assert result.iou == pytest.approx(
+        jaccard_score(truth, guess, average=None, labels=range(6))[:5]
+    )
 
 
 def test_absent_classes_under_each_convention() -> None:
@@ -69,7 +81,9 @@ def test_outputs_may_come_in_another_order_than_labels() -> None:
     truth, guess = random_case(3)
     matrix = confusion_matrix(truth, guess, labels=FIVE)
     order = [3, 1, 4, 0, 2]
-    assert score(matrix[:, order], Convention(tuple(order), FIVE)) == score(matrix, Convention(FIVE, FIVE))
+    assert score(matrix[:, order], Convention(tuple(order), FIVE)) == score(
+        matrix, Convention(FIVE, FIVE)
+    )
 
 
 def test_counts_beyond_float32_are_not_lost() -> None:
@@ -91,13 +105,18 @@ def test_an_empty_matrix_gives_nan_not_zero() -> None:
 
 
 @given(scored_cases())
-def test_any_matrix_agrees_with_scikit_learn_under_any_convention(case: tuple[Convention, np.ndarray]) -> None:
+def test_any_matrix_agrees_with_scikit_learn_under_any_convention(
+    case: tuple[Convention, np.ndarray],
+) -> None:
     """Every cell of the matrix is a sample with its count as weight; what `absent` says are the labels of the mean."""
     convention, (matrix,) = case
     kept = [label for label in range(len(matrix)) if label not in convention.ignored]
     true, guess = (part.ravel() for part in np.meshgrid(kept, convention.outputs, indexing="ij"))
     weight = matrix[kept].ravel()
-    evidence = {label: (weight[true == label].sum(), weight[guess == label].sum()) for label in convention.averaged}
+    evidence = {
+        label: (weight[true == label].sum(), weight[guess == label].sum())
+        for label in convention.averaged
+    }
     labels = {
         "exclude": [label for label, (there, _) in evidence.items() if there],
         "union": [label for label, (there, guessed) in evidence.items() if there + guessed],
@@ -106,13 +125,22 @@ def test_any_matrix_agrees_with_scikit_learn_under_any_convention(case: tuple[Co
     result = score(matrix, convention)
     assert result.classes == len(labels)
     if labels:
-        settings = {"labels": labels, "average": "macro", "sample_weight": weight, "zero_division": 0}
+        settings = {
+            "labels": labels,
+            "average": "macro",
+            "sample_weight": weight,
+            "zero_division": 0,
+        }
         assert result.miou == pytest.approx(jaccard_score(true, guess, **settings))
         assert result.mf1 == pytest.approx(f1_score(true, guess, **settings))
         each = dict(zip(convention.averaged, zip(result.iou, result.f1, strict=True), strict=True))
         settings["average"] = None
-        assert [each[label][0] for label in labels] == pytest.approx(jaccard_score(true, guess, **settings))
-        assert [each[label][1] for label in labels] == pytest.approx(f1_score(true, guess, **settings))
+        assert [each[label][0] for label in labels] == pytest.approx(
+            jaccard_score(true, guess, **settings)
+        )
+        assert [each[label][1] for label in labels] == pytest.approx(
+            f1_score(true, guess, **settings)
+        )
     else:
         assert np.isnan(result.miou) and np.isnan(result.mf1)
     if weight.any():
@@ -126,19 +154,26 @@ def test_many_matrices_at_once_score_as_one_by_one(case: tuple[Convention, np.nd
     iou, f1, used = class_scores(class_sums(matrices, convention), convention.absent)
     for place in np.ndindex(2, 3):
         alone = score(matrices[place], convention)
-        assert iou[place] == pytest.approx(alone.iou, nan_ok=True) and f1[place] == pytest.approx(alone.f1, nan_ok=True)
+        assert iou[place] == pytest.approx(alone.iou, nan_ok=True) and f1[place] == pytest.approx(
+            alone.f1, nan_ok=True
+        )
         assert mean_over(iou, used)[place] == pytest.approx(alone.miou, nan_ok=True)
         assert mean_over(f1, used)[place] == pytest.approx(alone.mf1, nan_ok=True)
 
 
 @given(scored_cases(), st.randoms(use_true_random=False))
-def test_renaming_classes_changes_no_score(case: tuple[Convention, np.ndarray], random: Random) -> None:
+def test_renaming_classes_changes_no_score(
+    case: tuple[Convention, np.ndarray], random: Random
+) -> None:
     convention, (matrix,) = case
     name = np.array(random.sample(range(len(matrix)), len(matrix)))  # label -> its new id
     renamed = np.zeros_like(matrix)
     renamed[name] = matrix
     other = Convention(
-        *(tuple(int(name[label]) for label in part) for part in (convention.outputs, convention.averaged)),
+        *(
+            tuple(int(name[label]) for label in part)
+            for part in (convention.outputs, convention.averaged)
+        ),
         ignored=tuple(int(name[label]) for label in convention.ignored),
         absent=convention.absent,
     )
@@ -150,7 +185,9 @@ def test_renaming_classes_changes_no_score(case: tuple[Convention, np.ndarray], 
 @given(scored_cases(number=2))
 def test_class_sums_of_halves_add_up(case: tuple[Convention, np.ndarray]) -> None:
     convention, halves = case
-    assert np.array_equal(class_sums(halves, convention).sum(0), class_sums(halves.sum(0), convention))
+    assert np.array_equal(
+        class_sums(halves, convention).sum(0), class_sums(halves.sum(0), convention)
+    )
 
 
 @given(scored_cases(), st.integers(2, 1000))
@@ -161,13 +198,20 @@ def test_more_of_the_same_changes_no_score(case: tuple[Convention, np.ndarray], 
 
 
 @given(scored_cases())
-def test_macro_f1_lies_between_mean_iou_and_its_transform(case: tuple[Convention, np.ndarray]) -> None:
+def test_macro_f1_lies_between_mean_iou_and_its_transform(
+    case: tuple[Convention, np.ndarray],
+) -> None:
     convention, (matrix,) = case
     result = score(matrix, convention)
-    assert np.isnan(result.miou) or result.miou - 1e-12 <= result.mf1 <= 2 * result.miou / (1 + result.miou) + 1e-12
+    assert (
+        np.isnan(result.miou)
+        or result.miou - 1e-12 <= result.mf1 <= 2 * result.miou / (1 + result.miou) + 1e-12
+    )
 
 
 def test_what_was_not_scored_has_no_score_under_any_rule() -> None:
     rules: list[Absent] = ["exclude", "zero", "union"]
     for absent in rules:
-        assert np.isnan(score(np.zeros((2, 2), int), Convention((0, 1), (0, 1), absent=absent)).miou)
+        assert np.isnan(
+            score(np.zeros((2, 2), int), Convention((0, 1), (0, 1), absent=absent)).miou
+        )

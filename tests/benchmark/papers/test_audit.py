@@ -22,13 +22,23 @@ from benchmark.metrics.confusion import Convention, score
 from benchmark.papers.audit.checks import Check, compare
 from benchmark.papers.audit.report import audit, counts, findings
 from benchmark.papers.audit.rules import RULES, f1_of_iou, iou_of_f1, lowest_f1
-from benchmark.papers.printed_numbers import REPORTED, Cell, Reported, Rounded, mean, read_reported, shown
+from benchmark.papers.printed_numbers import (
+    REPORTED,
+    Cell,
+    Reported,
+    Rounded,
+    mean,
+    read_reported,
+    shown,
+)
 from usererror import UserError
 
 ROOT = Path(__file__).resolve().parents[3]
 # an audit of the same tables made before this one, where the checkout lies beside it
 LIST = ROOT.parent / "shared" / "reported"
-beside = pytest.mark.skipif(not (LIST / "audit_expected.csv").exists(), reason="the independent list is not at hand")
+beside = pytest.mark.skipif(
+    not (LIST / "audit_expected.csv").exists(), reason="the independent list is not at hand"
+)
 KIND = {"wrong": "differs", "impossible": "no matrix", "claim": "statement", "pattern": "pattern"}
 KIND["rounding"] = "rounding"
 
@@ -56,7 +66,9 @@ def changed(reported: Reported, choose: Callable[[Cell], bool], **values: str) -
 
 
 def named(checks: list[Check]) -> Counter[tuple[str, ...]]:
-    return Counter((check.paper, check.table, check.location, check.rule) for check in findings(checks))
+    return Counter(
+        (check.paper, check.table, check.location, check.rule) for check in findings(checks)
+    )
 
 
 @beside
@@ -64,13 +76,22 @@ def test_every_finding_of_the_independent_list_is_found_and_no_other(checks: lis
     expected = rows(LIST / "audit_expected.csv")
     assert len(expected) == 183
     ours = {(c.paper, c.table, c.location, c.rule, c.printed): c for c in findings(checks)}
-    theirs = {tuple(row[k] for k in ("paper", "table", "location", "rule", "printed")): row for row in expected}
+    theirs = {
+        tuple(row[k] for k in ("paper", "table", "location", "rule", "printed")): row
+        for row in expected
+    }
     assert set(ours) == set(theirs) and len(findings(checks)) == len(expected)
     for key, row in theirs.items():
         assert ours[key].kind == KIND[row["note"].split(":")[0]], key
-        own, other = (Decimal(text.removesuffix(" %")) for text in (ours[key].recomputed, row["recomputed"]))
+        own, other = (
+            Decimal(text.removesuffix(" %")) for text in (ours[key].recomputed, row["recomputed"])
+        )
         assert own.quantize(other, ROUND_HALF_UP) == other, key
-    assert not [check for check in findings(checks) if any(word in check.arithmetic for word in ("wrong", "error"))]
+    assert not [
+        check
+        for check in findings(checks)
+        if any(word in check.arithmetic for word in ("wrong", "error"))
+    ]
 
 
 @beside
@@ -92,17 +113,25 @@ def test_bounds_hold_for_random_matrices_and_are_attained() -> None:
     for classes in (2, 5, 25):
         convention = Convention(tuple(range(classes)), tuple(range(classes)))
         for _ in range(200):
-            matrix = rng.integers(0, 50, (classes, classes)) ** 2 + np.diag(rng.integers(1, 9**6, classes))
+            matrix = rng.integers(0, 50, (classes, classes)) ** 2 + np.diag(
+                rng.integers(1, 9**6, classes)
+            )
             scores = score(matrix, convention)
             miou, f1 = Fraction(100 * scores.miou), 100 * scores.mf1
             assert float(lowest_f1(miou, classes)) - 1e-9 <= f1 <= float(f1_of_iou(miou)) + 1e-9
-            assert float(f1_of_iou(Fraction(100 * scores.iou[0]))) == pytest.approx(100 * scores.f1[0])
-            assert float(iou_of_f1(Fraction(100 * scores.f1[0]))) == pytest.approx(100 * scores.iou[0])
+            assert float(f1_of_iou(Fraction(100 * scores.iou[0]))) == pytest.approx(
+                100 * scores.f1[0]
+            )
+            assert float(iou_of_f1(Fraction(100 * scores.f1[0]))) == pytest.approx(
+                100 * scores.iou[0]
+            )
     two = Convention((0, 1), (0, 1))
     equal = score(np.array([[7, 3], [3, 7]]), two)
     assert float(f1_of_iou(Fraction(100 * equal.miou))) == pytest.approx(100 * equal.mf1)
     everywhere = score(np.array([[75, 0], [25, 0]]), two)
-    assert float(lowest_f1(Fraction(100 * everywhere.miou), 2)) == pytest.approx(100 * everywhere.mf1)
+    assert float(lowest_f1(Fraction(100 * everywhere.miou), 2)) == pytest.approx(
+        100 * everywhere.mf1
+    )
 
 
 def test_lower_bound_is_the_least_over_a_grid_of_class_ious() -> None:
@@ -125,15 +154,21 @@ def test_interval_arithmetic_covers_every_number_that_prints_the_same() -> None:
     }.items():
         values = [function(*end) for end in ends]
         assert (min(values), max(values)) == (combined.low, combined.high)
-    assert compare(Rounded.printed("2.50"), Rounded(*[Fraction("2.505")] * 3)) == "agree", "half a unit still agrees"
+    assert compare(Rounded.printed("2.50"), Rounded(*[Fraction("2.505")] * 3)) == "agree", (
+        "half a unit still agrees"
+    )
     assert compare(Rounded.printed("2.50"), Rounded(*[Fraction("2.5051")] * 3)) == "fail"
     assert compare(Rounded.printed("2.50"), Rounded.printed("2.51")) == "rounding"
 
 
-@pytest.mark.parametrize("text", ["0", "0.005", "-0.005", "-0.004", "12.345", "-12.345", "99.995", "7/3", "-1/3"])
+@pytest.mark.parametrize(
+    "text", ["0", "0.005", "-0.005", "-0.004", "12.345", "-12.345", "99.995", "7/3", "-1/3"]
+)
 def test_numbers_are_shown_as_decimal_rounds_them(text: str) -> None:
     value = Fraction(text)
-    exact = (Decimal(value.numerator) / Decimal(value.denominator)).quantize(Decimal("0.01"), ROUND_HALF_UP)
+    exact = (Decimal(value.numerator) / Decimal(value.denominator)).quantize(
+        Decimal("0.01"), ROUND_HALF_UP
+    )
     assert Decimal(shown(value)) == exact
     assert shown(value, 2, sign=True)[0] in "+-" and not shown(Fraction("-0.004")).startswith("-")
 
@@ -144,13 +179,24 @@ def test_a_planted_discrepancy_is_found_by_every_rule_that_reads_the_cell(
     """ResNet-50 SGMA with R+D+N on Potsdam, 0.5 higher: three numbers of the row, and its gains, no longer follow."""
 
     def cell(entry: Cell) -> bool:
-        place = {"table": "I", "backbone": "resnet50", "method": "sgma", "combo": "R+D+N", "kind": "score"}
+        place = {
+            "table": "I",
+            "backbone": "resnet50",
+            "method": "sgma",
+            "combo": "R+D+N",
+            "kind": "score",
+        }
         return entry.source == "sgma" and entry.is_at(**place)
 
     before = next(filter(cell, reported.cells))
     other = changed(reported, cell, value=shown(before.number.value + Fraction(1, 2)))
     new = named(audit(other)) - named(checks)
-    combos = {(rule, part[6:]) for _, _, place, rule in new for part in place.split(";") if part.startswith("combo=")}
+    combos = {
+        (rule, part[6:])
+        for _, _, place, rule in new
+        for part in place.split(";")
+        if part.startswith("combo=")
+    }
     assert combos == {("summary", "Average"), ("summary", "Top-1"), ("best_other", "R+D+N")}
     assert not named(checks) - named(audit(other))
 
@@ -158,20 +204,54 @@ def test_a_planted_discrepancy_is_found_by_every_rule_that_reads_the_cell(
 def test_each_kind_of_row_is_recomputed(reported: Reported, checks: list[Check]) -> None:
     """A derived number changed by 0.1 is one finding more, of the rule that derives it."""
     cells = {
-        "summary": {"source": "sgma", "table": "III", "kind": "summary", "method": "magic", "backbone": "resnet50"},
-        "difference": {"source": "sgma", "table": "VII", "kind": "difference", "variant": "sgf_only"},
-        "relative_difference": {"source": "gemmnet", "kind": "relative_difference", "variant": "cgan"},
+        "summary": {
+            "source": "sgma",
+            "table": "III",
+            "kind": "summary",
+            "method": "magic",
+            "backbone": "resnet50",
+        },
+        "difference": {
+            "source": "sgma",
+            "table": "VII",
+            "kind": "difference",
+            "variant": "sgf_only",
+        },
+        "relative_difference": {
+            "source": "gemmnet",
+            "kind": "relative_difference",
+            "variant": "cgan",
+        },
         "fps_is_inverse_latency": {"source": "mobanet", "metric": "FPS", "method": "manet"},
-        "mean_of_class_f1": {"source": "mobanet", "table": "I", "metric": "mF1", "method": "dc_swin"},
-        "miou_from_class_f1": {"source": "mobanet", "table": "I", "metric": "mIoU", "method": "unet"},
-        "same_configuration": {"source": "mobanet", "table": "IV", "metric": "params_M", "variant": "full"},
+        "mean_of_class_f1": {
+            "source": "mobanet",
+            "table": "I",
+            "metric": "mF1",
+            "method": "dc_swin",
+        },
+        "miou_from_class_f1": {
+            "source": "mobanet",
+            "table": "I",
+            "metric": "mIoU",
+            "method": "unet",
+        },
+        "same_configuration": {
+            "source": "mobanet",
+            "table": "IV",
+            "metric": "params_M",
+            "variant": "full",
+        },
     }
     for rule, columns in cells.items():
         first = next(cell for cell in reported.cells if cell.is_at(**columns))
         value = shown(first.number.value + Fraction(1, 10))
-        other = changed(reported, lambda cell, key=first.key: cell.key == key, value=value, printed=value)
+        other = changed(
+            reported, lambda cell, key=first.key: cell.key == key, value=value, printed=value
+        )
         (own,) = (entry for entry in RULES if entry.name == rule)
-        assert len(findings(own.checks(other))) == 1 + sum(check.rule == rule for check in findings(checks)), rule
+        assert len(findings(own.checks(other))) == 1 + sum(
+            check.rule == rule for check in findings(checks)
+        ), rule
 
 
 def test_constant_answers_are_recognised_whatever_the_share(reported: Reported) -> None:
@@ -181,8 +261,18 @@ def test_constant_answers_are_recognised_whatever_the_share(reported: Reported) 
         scores = score(np.array([[share, 0], [100 - share, 0]]), Convention((0, 1), (0, 1)))
         tables = reported
         for table, value in {"III": scores.miou, "IV": scores.mf1}.items():
-            place = {"source": "sgma", "table": table, "backbone": "resnet50", "method": "imlt", "combo": "S"}
-            tables = changed(tables, lambda cell, at=place: cell.is_at(kind="score", **at), value=f"{100 * value:.2f}")
+            place = {
+                "source": "sgma",
+                "table": table,
+                "backbone": "resnet50",
+                "method": "imlt",
+                "combo": "S",
+            }
+            tables = changed(
+                tables,
+                lambda cell, at=place: cell.is_at(kind="score", **at),
+                value=f"{100 * value:.2f}",
+            )
         found = [check for check in rule.checks(tables) if "method=imlt" in check.location]
         assert len(found) == 1 and f"q = {share}.0" in found[0].arithmetic
 
@@ -191,7 +281,12 @@ def test_tables_that_follow_from_their_cells_give_no_finding(reported: Reported)
     """SGMA's ablation of mIoU with its own Average corrected: the audit is silent about it."""
     cells = tuple(cell for cell in reported.cells if (cell.source, cell.table) == ("sgma", "VII"))
     quiet = Reported(cells, {})
-    found = [check for rule in RULES if rule.name in ("summary", "difference") for check in rule.checks(quiet)]
+    found = [
+        check
+        for rule in RULES
+        if rule.name in ("summary", "difference")
+        for check in rule.checks(quiet)
+    ]
     assert [check.location for check in found if check.listed] == [
         "dataset=potsdam;backbone=pvt_v2_b2;method=sgma;variant=full;combo=Average;metric=mIoU;kind=summary"
     ]
@@ -204,19 +299,31 @@ def run(out: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
 
-def test_the_command_prints_rule_and_arithmetic_and_writes_the_committed_files(tmp_path: Path) -> None:
+def test_the_command_prints_rule_and_arithmetic_and_writes_the_committed_files(
+    tmp_path: Path,
+) -> None:
     done = run(tmp_path)
     assert done.returncode == 0, done.stderr
-    line = next(line for line in done.stdout.splitlines() if "SGMA paper, Table V, DELIVER" in line and "R+D," in line)
+    line = next(
+        line
+        for line in done.stdout.splitlines()
+        if "SGMA paper, Table V, DELIVER" in line and "R+D," in line
+    )
     assert "best_other" in line and "67.60 - 64.01 (magic) = +3.59" in line and "+3.72" in line
     for name in ("audit.csv", "audit.md"):
-        assert (tmp_path / name).read_text() == (ROOT / "results" / name).read_text(), "write it again: make audit"
+        assert (tmp_path / name).read_text() == (ROOT / "results" / name).read_text(), (
+            "write it again: make audit"
+        )
     table = pd.read_csv(tmp_path / "audit.csv", dtype=str)
     assert len(table) == 183 and not table.isna().any().any()
     assert set(table["rule"]) <= {rule.name for rule in RULES} | {"claim"}
     text = (tmp_path / "audit.md").read_text()
     assert text.isascii() and all(f"| {rule.name} | {rule.says} |" in text for rule in RULES)
-    assert not [word for word in ("wrong", "mistake", "false", "impossible", "error") if word in text.lower()]
+    assert not [
+        word
+        for word in ("wrong", "mistake", "false", "impossible", "error")
+        if word in text.lower()
+    ]
     blocked = tmp_path / "file"
     blocked.write_text("")
     failed = run(blocked / "below")
@@ -235,14 +342,26 @@ def broken(tmp_path: Path, name: str, old: str, new: str) -> Path:
 @pytest.mark.parametrize(
     ("name", "old", "new", "words"),
     [
-        ("sgma_results.csv", "40.21,score", "4o.21,score", "line 2: value '4o.21' is no decimal number"),
+        (
+            "sgma_results.csv",
+            "40.21,score",
+            "4o.21,score",
+            "line 2: value '4o.21' is no decimal number",
+        ),
         ("sgma_results.csv", "17.13,score", "17.13,guess", "line 3: unknown kind 'guess'"),
-        ("sgma_results.csv", ",D,mIoU,17.13", ",R,mIoU,17.13", "line 3: this cell has a row already"),
+        (
+            "sgma_results.csv",
+            ",D,mIoU,17.13",
+            ",R,mIoU,17.13",
+            "line 3: this cell has a row already",
+        ),
         ("sgma_results.csv", "source,table", "paper,table", "lacks the column source"),
         ("mobanet_results.csv", "mobanet,I,vaihingen,", "mobanet,I,", "another number of values"),
     ],
 )
-def test_damaged_tables_are_named_with_file_and_line(tmp_path: Path, name: str, old: str, new: str, words: str) -> None:
+def test_damaged_tables_are_named_with_file_and_line(
+    tmp_path: Path, name: str, old: str, new: str, words: str
+) -> None:
     with pytest.raises(UserError) as error:
         read_reported(broken(tmp_path, name, old, new))
     assert words in str(error.value) and name in str(error.value) and "\n" not in str(error.value)

@@ -35,16 +35,27 @@ def frame(table: Table) -> pd.DataFrame:
 
 
 def test_committed_counts_are_those_of_the_dossiers() -> None:
-    found = {(line.source, line.table, line.method, line.variant, line.counted): line for line in read_published()}
+    found = {
+        (line.source, line.table, line.method, line.variant, line.counted): line
+        for line in read_published()
+    }
     sgma = {
         (method, counted): int(line.parameters)
         for (source, _, method, _, counted), line in found.items()
         if source == "sgma"
     }
     # dossiers of SGMA 12, M3L 5.8, IMLT 4.8, MuSS 4.7; MAGIC 4.7 without what only the selection in training reads
-    fusions = {"sgma": 4_793_364, "m3l": 1_024 + 6_144, "imlt": 4_511_000, "muss": 1_543_000, "magic": 405 - 50}
+    fusions = {
+        "sgma": 4_793_364,
+        "m3l": 1_024 + 6_144,
+        "imlt": 4_511_000,
+        "muss": 1_543_000,
+        "magic": 405 - 50,
+    }
     for method, expected in fusions.items():
-        assert sgma[method, FUSION] == pytest.approx(expected, abs=500 if expected % 1000 == 0 else 0), method
+        assert sgma[method, FUSION] == pytest.approx(
+            expected, abs=500 if expected % 1000 == 0 else 0
+        ), method
         assert sgma[method, WITH_HEAD] - sgma[method, FUSION] == 527_109
     gmac = {counted: float(found["sgma", "IX", "sgma", "full", counted].GMAC) for counted in PARTS}
     pixels, widths = (128**2, 64**2, 32**2, 16**2), (64, 128, 320, 512)
@@ -55,15 +66,26 @@ def test_committed_counts_are_those_of_the_dossiers() -> None:
     head = sum(256 * c * n for c, n in zip(widths, pixels, strict=True)) + 256 * 5 * pixels[0]
     assert gmac[WITH_HEAD] - gmac[FUSION] == pytest.approx(head / 1e9, abs=2e-6)
     # MoBaNet dossier, section 4
-    rows = {"base": 1_908_352, "base+cpia": 3_990_400, "base+cpia+dgfm": 4_995_712, "full": 6_179_456}
-    assert {key[3]: int(line.parameters) for key, line in found.items() if key[:2] == ("mobanet", "IV")} == rows
-    assert [int(line.parameters) for key, line in found.items() if key[:2] == ("mobanet", "III")] == [6_179_456]
+    rows = {
+        "base": 1_908_352,
+        "base+cpia": 3_990_400,
+        "base+cpia+dgfm": 4_995_712,
+        "full": 6_179_456,
+    }
+    assert {
+        key[3]: int(line.parameters) for key, line in found.items() if key[:2] == ("mobanet", "IV")
+    } == rows
+    assert [
+        int(line.parameters) for key, line in found.items() if key[:2] == ("mobanet", "III")
+    ] == [6_179_456]
 
 
 def test_committed_table_has_every_method_and_sensible_rows() -> None:
     table = pd.read_csv(COMPLEXITY / "potsdam.csv")
     assert [name.split()[0] for name in table["method"]] == choices.methods()
-    assert (table["inference"] <= table["parameters"]).all() and (table["trainable"] <= table["parameters"]).all()
+    assert (table["inference"] <= table["parameters"]).all() and (
+        table["trainable"] <= table["parameters"]
+    ).all()
     subsets = ["GMAC R", "GMAC D", "GMAC N", "GMAC R+D", "GMAC R+N", "GMAC D+N", "GMAC R+D+N"]
     assert (table["GMAC all"] >= table["GMAC R+D+N"]).all()
     assert (table[subsets].sum(axis=1) >= table["GMAC all"]).all()
@@ -83,11 +105,16 @@ def test_tables_show_counts_beside_the_printed_ones() -> None:
     read = frame(shown["mobanet_IV"]).set_index(["row", "what"])
     assert read.loc[("Base", "measured"), "Params (M)"] == "1.908352"
     assert read.loc[("Base", "difference"), "Params (M)"] == "-0.001648"
-    assert read.loc[("Base", "measured"), "n"] == "-" and read.loc[("Base + CPIA", "measured"), "Params (M)"] == "-"
+    assert (
+        read.loc[("Base", "measured"), "n"] == "-"
+        and read.loc[("Base + CPIA", "measured"), "Params (M)"] == "-"
+    )
     complexity = shown["sgma_IX"]
     text = as_markdown(complexity)
     assert "Nothing of this table was measured" not in text and "agrees with the fusion" in text
-    assert r"\quad measured (part) & \textbf{0.00} & \textbf{0.01} & - \\" in as_latex(complexity), "small is good"
+    assert r"\quad measured (part) & \textbf{0.00} & \textbf{0.01} & - \\" in as_latex(
+        complexity
+    ), "small is good"
     assert "Nothing of this table was measured" in as_markdown(shown["mobanet_III"])
 
 
@@ -131,9 +158,9 @@ def test_named_data_is_known_without_a_store(
         outputs,
         96,
     )
-    assert shapes("potsdam", {**section, "modalities": ["dsm"], "rasters": {"dsm": "ndsm"}}, tmp_path).channels == {
-        "dsm": 1
-    }
+    assert shapes(
+        "potsdam", {**section, "modalities": ["dsm"], "rasters": {"dsm": "ndsm"}}, tmp_path
+    ).channels == {"dsm": 1}
     with pytest.raises(UserError, match="needs the raster 'sonar'"):
         shapes(data, {**section, "modalities": ["sonar"]}, tmp_path)
     with pytest.raises(UserError, match="mytown"):

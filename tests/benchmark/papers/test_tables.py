@@ -87,7 +87,9 @@ def test_every_printed_number_stands_in_its_row_and_column(
         (row,) = read.index[(names == heading) & (read["what"] == what)]
         assert read.loc[row, cell.paper_column] == cell.value
         seen.append((row, cell.paper_column))
-    printed = read[read["what"].str.startswith("reported")].drop(columns=["block", "row", "what", "protocol", "n"])
+    printed = read[read["what"].str.startswith("reported")].drop(
+        columns=["block", "row", "what", "protocol", "n"]
+    )
     assert (printed.drop(columns="audit") != "-").to_numpy().sum() == len(seen) == len(set(seen))
     headings = list(dict.fromkeys(cell.paper_column for cell in reported.select(source, number)))
     assert list(read.columns[5:-1]) == headings
@@ -117,41 +119,62 @@ def test_measured_numbers_agree_with_scikit_learn(
     metric = jaccard_score if stem == "sgma_I" else f1_score
     scores = {
         subset: [
-            100 * metric(*pixels(record, subset), labels=record.convention.averaged, average="macro")
+            100
+            * metric(*pixels(record, subset), labels=record.convention.averaged, average="macro")
             for record in records
         ]
         for subset in records[0].subsets
     }
     read = frame(tables[stem])
     own = read[(read["block"] == block) & (read["row"] == row)].set_index("what")
-    assert set(own["n"]) <= {"", str(len(records))} and own.loc["measured", "protocol"] == "sgma, last"
+    assert (
+        set(own["n"]) <= {"", str(len(records))} and own.loc["measured", "protocol"] == "sgma, last"
+    )
     for subset, values in scores.items():
         measured, difference = (float(own.loc[what, subset]) for what in ("measured", "difference"))
         assert measured == pytest.approx(statistics.mean(values), abs=1e-4)
         assert difference == pytest.approx(measured - float(own.loc["reported", subset]), abs=2e-4)
         if len(values) > 1:
-            assert float(own.loc["std", subset]) == pytest.approx(statistics.stdev(values), abs=1e-4)
+            assert float(own.loc["std", subset]) == pytest.approx(
+                statistics.stdev(values), abs=1e-4
+            )
     seeds = np.array(list(scores.values()))
-    for name, values in {"Average": seeds.mean(0), "Top-1": seeds.max(0), "Last-1": seeds.min(0)}.items():
-        assert float(own.loc["measured", name]) == pytest.approx(values.mean(), abs=1e-4), "per seed first"
+    for name, values in {
+        "Average": seeds.mean(0),
+        "Top-1": seeds.max(0),
+        "Last-1": seeds.min(0),
+    }.items():
+        assert float(own.loc["measured", name]) == pytest.approx(values.mean(), abs=1e-4), (
+            "per seed first"
+        )
 
 
 def test_overall_accuracy_and_classes_of_a_row(tables: dict[str, Table]) -> None:
     """MoBaNet on Potsdam: OA over six classes, F1 of each class, from the counts by hand."""
-    (record,) = (r for r in fixed_records()["potsdam"] if r.manifest["identity"].startswith("potsdam-mobanet-vit_base"))
+    (record,) = (
+        r
+        for r in fixed_records()["potsdam"]
+        if r.manifest["identity"].startswith("potsdam-mobanet-vit_base")
+    )
     matrix = record.counts[record.subsets.index("R+D"), 0, 0].astype(float)
     read = frame(tables["mobanet_II"])
     own = read[(read["row"] == "MoBaNet (DINOv2) / ViT-B") & (read["what"] == "measured")].iloc[0]
     assert float(own["OA"]) == pytest.approx(100 * np.trace(matrix) / matrix.sum(), abs=1e-4)
     f1 = 200 * np.diag(matrix) / (matrix.sum(0) + matrix.sum(1))
-    assert [float(own[name]) for name in ("Imp.", "Bui.", "Low.", "Tre.", "Car")] == pytest.approx(f1[:5], abs=1e-4)
+    assert [float(own[name]) for name in ("Imp.", "Bui.", "Low.", "Tre.", "Car")] == pytest.approx(
+        f1[:5], abs=1e-4
+    )
     assert float(own["mF1 (%)"]) == pytest.approx(f1[:5].mean(), abs=1e-4)
 
 
-def test_what_was_not_measured_is_a_dash(tables: dict[str, Table], unmeasured: dict[str, Table]) -> None:
+def test_what_was_not_measured_is_a_dash(
+    tables: dict[str, Table], unmeasured: dict[str, Table]
+) -> None:
     for table in unmeasured.values():
         read = frame(table)
-        own = read[~read["what"].str.startswith("reported")].drop(columns=["block", "row", "what", "audit"])
+        own = read[~read["what"].str.startswith("reported")].drop(
+            columns=["block", "row", "what", "audit"]
+        )
         assert (own == "-").all().all()
         assert "Nothing of this table was measured" in as_markdown(table)
         assert "measured (" not in as_latex(table)
@@ -163,9 +186,15 @@ def test_what_was_not_measured_is_a_dash(tables: dict[str, Table], unmeasured: d
 
 
 @pytest.mark.parametrize("stem", ["sgma_I", "sgma_VI", "sgma_IX", "mobanet_II", "gemmnet_1"])
-def test_best_is_bold_and_second_underlined_in_every_column(stem: str, unmeasured: dict[str, Table]) -> None:
+def test_best_is_bold_and_second_underlined_in_every_column(
+    stem: str, unmeasured: dict[str, Table]
+) -> None:
     read = frame(unmeasured[stem])
-    lines = [line.removesuffix(r" \\") for line in as_latex(unmeasured[stem]).splitlines() if line.endswith(r" \\")]
+    lines = [
+        line.removesuffix(r" \\")
+        for line in as_latex(unmeasured[stem]).splitlines()
+        if line.endswith(r" \\")
+    ]
     texts, heading, named = {}, "", (read["block"] != "").any()
     for cells in (line.split(" & ") for line in lines):
         heading = (cells[0] or heading) if named else ""
@@ -178,13 +207,23 @@ def test_best_is_bold_and_second_underlined_in_every_column(stem: str, unmeasure
             for name, value in values.items():
                 text = texts[block, name][number]
                 assert text.startswith(r"\textbf{") == (value == ordered[0]), (block, column, text)
-                assert text.startswith(r"\underline{") == (value == ordered[1]), (block, column, text)
+                assert text.startswith(r"\underline{") == (value == ordered[1]), (
+                    block,
+                    column,
+                    text,
+                )
 
 
 def test_costs_are_best_when_small_and_rates_when_large(unmeasured: dict[str, Table]) -> None:
     text = as_latex(unmeasured["mobanet_III"])
-    assert r"\textbf{3.55} & \textbf{281.61}" in text and r"\textbf{186.92}" in text and r"\textbf{6.18}" in text
-    assert r"\textbf" not in as_latex(unmeasured["mobanet_V"]), "its rows are inputs of one method, not rivals"
+    assert (
+        r"\textbf{3.55} & \textbf{281.61}" in text
+        and r"\textbf{186.92}" in text
+        and r"\textbf{6.18}" in text
+    )
+    assert r"\textbf" not in as_latex(unmeasured["mobanet_V"]), (
+        "its rows are inputs of one method, not rivals"
+    )
 
 
 @pytest.mark.parametrize("stem", STEMS)
@@ -205,12 +244,17 @@ def test_every_cell_that_the_audit_names_has_a_footnote(
     for _, row in read[read["audit"] != ""].iterrows():
         for entry in row["audit"].split("; "):
             column, _, letters = entry.rpartition(": ")
-            found |= {(column, row[column].replace("-", "", int(row["what"] != "reported")), mark) for mark in letters}
+            found |= {
+                (column, row[column].replace("-", "", int(row["what"] != "reported")), mark)
+                for mark in letters
+            }
     assert found == expected
     for text in (as_markdown(table), as_latex(table)):
         assert text.isascii()
         for mark in marks.values():
-            assert len(re.findall(rf"(?:<sup>|textsuperscript{{)\w*{mark}\w*(?:</sup>|}})", text)) >= 2
+            assert (
+                len(re.findall(rf"(?:<sup>|textsuperscript{{)\w*{mark}\w*(?:</sup>|}})", text)) >= 2
+            )
         sentences = [check for check in own if check.cell is None]
         assert text.count("Audit, ") == len(sentences)
 
@@ -227,21 +271,34 @@ def test_another_convention_changes_the_measured_lines_and_nothing_else(reported
         record = fixed_record("potsdam", "RDN", "sgma", "pvt_v2_b2", "sgma", 0)
         counts = record.counts.copy()
         counts[:, :, :, 4] = 0  # no true car pixel
-        manifest = {**record.manifest, "convention": {**record.manifest["convention"], "absent": absent}}
+        manifest = {
+            **record.manifest,
+            "convention": {**record.manifest["convention"], "absent": absent},
+        }
         record = replace(record, manifest=manifest, counts=counts)
-        (table,) = (table for table in build_tables(reported, only([record])) if table.stem == "sgma_I")
+        (table,) = (
+            table for table in build_tables(reported, only([record])) if table.stem == "sgma_I"
+        )
         return list(csv.reader(io.StringIO(as_csv(table))))
 
     pairs = zip(built("exclude"), built("zero"), strict=True)
     changed = [(a[1:3], [x != y for x, y in zip(a, b, strict=True)]) for a, b in pairs]
     moved = [entry for entry in changed if any(entry[1])]
-    assert [name for name, _ in moved] == [["SGMA (Ours)", "measured"], ["SGMA (Ours)", "difference"]]
+    assert [name for name, _ in moved] == [
+        ["SGMA (Ours)", "measured"],
+        ["SGMA (Ours)", "difference"],
+    ]
     assert all(flags[5:15] == [True] * 10 and not any(flags[:5]) for _, flags in moved)
 
 
 def test_runs_that_differ_in_more_than_the_seed_are_never_mixed(reported: Reported) -> None:
     first = fixed_record("potsdam", "RDN", "sgma", "pvt_v2_b2", "sgma", 0)
-    protocol = {"name": "standard", "selection": "best", "selected": "best", "split_note": "ground is shared"}
+    protocol = {
+        "name": "standard",
+        "selection": "best",
+        "selected": "best",
+        "split_note": "ground is shared",
+    }
     other = fixed_record("potsdam", "RDN", "sgma", "pvt_v2_b2", "sgma", 2)
     records = [
         first,
@@ -254,8 +311,16 @@ def test_runs_that_differ_in_more_than_the_seed_are_never_mixed(reported: Report
     (table,) = (table for table in build_tables(reported, only(records)) if table.stem == "sgma_I")
     read = frame(table)
     own = read[(read["what"] == "measured") & (read["protocol"] != "-")]
-    assert set(own["row"]) == {"SGMA (Ours)"} and set(own["block"]) == {"Pvt-v2-b2"} and set(own["n"]) == {"1"}
-    assert own["protocol"].tolist() == ["sgma, last, potsdam-", "sgma, last, another-", "standard*, best"]
+    assert (
+        set(own["row"]) == {"SGMA (Ours)"}
+        and set(own["block"]) == {"Pvt-v2-b2"}
+        and set(own["n"]) == {"1"}
+    )
+    assert own["protocol"].tolist() == [
+        "sgma, last, potsdam-",
+        "sgma, last, another-",
+        "standard*, best",
+    ]
     assert "* standard: ground is shared" in as_markdown(table)
 
 
@@ -263,21 +328,41 @@ def test_a_record_of_other_sensors_has_no_comparable_summary(reported: Reported)
     """Heights and RGB alone: their subsets are comparable, the Average over three subsets is not."""
     runs = only([fixed_record("potsdam", "RD", "sgma", "pvt_v2_b2", "sgma", 0)])
     (table,) = (table for table in build_tables(reported, runs) if table.stem == "sgma_I")
-    own = frame(table).query("row == 'SGMA (Ours)' and block == 'Pvt-v2-b2'").set_index("what").loc["measured"]
-    assert [own[name] == "-" for name in ("R", "D", "R+D", "N", "R+D+N", "Average")] == [False] * 3 + [True] * 3
+    own = (
+        frame(table)
+        .query("row == 'SGMA (Ours)' and block == 'Pvt-v2-b2'")
+        .set_index("what")
+        .loc["measured"]
+    )
+    assert [own[name] == "-" for name in ("R", "D", "R+D", "N", "R+D+N", "Average")] == [
+        False
+    ] * 3 + [True] * 3
 
 
 def test_the_order_of_letters_does_not_matter(reported: Reported) -> None:
     """A store that lists heights last calls the subset R+N+D."""
     runs = only([fixed_record("potsdam", "RND", "sgma", "pvt_v2_b2", "sgma", 0)])
     (table,) = (table for table in build_tables(reported, runs) if table.stem == "sgma_I")
-    own = frame(table).query("row == 'SGMA (Ours)' and block == 'Pvt-v2-b2'").set_index("what").loc["measured"]
-    assert "-" not in own[["R", "D", "N", "R+D", "R+N", "D+N", "R+D+N", "Average", "Top-1", "Last-1"]].tolist()
+    own = (
+        frame(table)
+        .query("row == 'SGMA (Ours)' and block == 'Pvt-v2-b2'")
+        .set_index("what")
+        .loc["measured"]
+    )
+    assert (
+        "-"
+        not in own[
+            ["R", "D", "N", "R+D", "R+N", "D+N", "R+D+N", "Average", "Top-1", "Last-1"]
+        ].tolist()
+    )
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "benchmark", "tables", *words], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "-m", "benchmark", "tables", *words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
     )
 
 
@@ -287,7 +372,9 @@ def test_the_command_writes_the_committed_tables(tmp_path: Path) -> None:
     assert "Tables: 15 in" in done.stdout
     committed = {path.name: path.read_text() for path in (ROOT / "results" / "tables").iterdir()}
     assert len(committed) == 45
-    assert {path.name: path.read_text() for path in (tmp_path / "tables").iterdir()} == committed, "make tables"
+    assert {path.name: path.read_text() for path in (tmp_path / "tables").iterdir()} == committed, (
+        "make tables"
+    )
     (tmp_path / "file").write_text("")
     failed = run("--runs", str(tmp_path / "none"), "--out", str(tmp_path / "file" / "below"))
     assert failed.returncode == 2 and failed.stderr.count("\n") == 1 and "--out" in failed.stderr

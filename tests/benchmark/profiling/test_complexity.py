@@ -34,7 +34,10 @@ def test_a_child_called_total_is_refused() -> None:
 
 def test_convolutions_and_products_are_counted_and_elementwise_work_is_not() -> None:
     with torch.device("meta"):
-        conv, image = nn.Conv2d(16, 32, 3, stride=2, padding=1, groups=4), torch.zeros(2, 16, 64, 48)
+        conv, image = (
+            nn.Conv2d(16, 32, 3, stride=2, padding=1, groups=4),
+            torch.zeros(2, 16, 64, 48),
+        )
         rows, matrix = torch.zeros(10, 20), torch.zeros(20, 30)
     convolution, product = 2 * 32 * 24 * 32 * (16 // 4) * 9, 10 * 20 * 30
 
@@ -56,4 +59,7 @@ def test_fused_attention_counts_in_every_grad_mode(context: type) -> None:
         F.scaled_dot_product_attention(query, key, value)
 
     with context():
-        assert gmac(call) == (tokens * width * 3 * heads * width + 2 * heads * tokens * tokens * width) / 1e9
+        assert (
+            gmac(call)
+            == (tokens * width * 3 * heads * width + 2 * heads * tokens * tokens * width) / 1e9
+        )

@@ -26,7 +26,9 @@ class Plain(AnyModalitySegmenter):
 
     def __init__(self, modalities: dict[str, int], num_classes: int) -> None:
         super().__init__(modalities, num_classes)
-        self.stems = nn.ModuleDict({name: nn.Conv2d(c, 8, 3, padding=1) for name, c in modalities.items()})
+        self.stems = nn.ModuleDict(
+            {name: nn.Conv2d(c, 8, 3, padding=1) for name, c in modalities.items()}
+        )
         self.classifier = nn.Conv2d(8, num_classes, 1)
         self.for_the_loss = nn.Linear(7, 3)
         self.register_buffer("unchanged", torch.ones(8, 1, 1), persistent=False)
@@ -46,9 +48,16 @@ def test_a_network_by_hand(device: str) -> None:
     model.for_the_loss.requires_grad_(False)
     found = count(model, SIDE)
     stems, classifier = (3 + 1 + 1) * 72 + 3 * 8, 8 * CLASSES + CLASSES
-    assert (found.trainable, found.total) == (stems + classifier, stems + classifier + 7 * 3 + 3 + 8 + 11)
-    assert found.inference == stems + classifier + 8, "the buffer that is read, not the one that is not"
-    assert not any(weight.requires_grad for weight in (*model.for_the_loss.parameters(), *frozen(model)))
+    assert (found.trainable, found.total) == (
+        stems + classifier,
+        stems + classifier + 7 * 3 + 3 + 8 + 11,
+    )
+    assert found.inference == stems + classifier + 8, (
+        "the buffer that is read, not the one that is not"
+    )
+    assert not any(
+        weight.requires_grad for weight in (*model.for_the_loss.parameters(), *frozen(model))
+    )
     pixels = SIDE * SIDE
     for subset in SUBSETS:
         by_hand = (sum(72 * THREE[name] for name in subset) + 8 * CLASSES) * pixels
@@ -62,13 +71,19 @@ def test_all_subsets_are_what_evaluation_runs(name: str) -> None:
         model = build(name, THREE, CLASSES, backbone="pvt_v2_b0").eval()
     found, given = count(model, SIDE), images(THREE, SIDE, "meta")
     assert list(found.decode) == SUBSETS
-    assert found.every == pytest.approx(evaluation_gmac(lambda: scored(model, given, SUBSETS)), abs=1e-9)
+    assert found.every == pytest.approx(
+        evaluation_gmac(lambda: scored(model, given, SUBSETS)), abs=1e-9
+    )
     full = SUBSETS[-1]
-    assert found.of(full) == pytest.approx(evaluation_gmac(lambda: scored(model, given, [full])), abs=1e-9)
+    assert found.of(full) == pytest.approx(
+        evaluation_gmac(lambda: scored(model, given, [full])), abs=1e-9
+    )
     assert found.of(full) < found.every < sum(found.of(subset) for subset in SUBSETS)
     # with gradients the fold of the head, E x E x sum of C, is made anew in each decode
     folds = 256 * 256 * sum((32, 64, 160, 256)) / 1e9
-    assert gmac(lambda: scored(model, given, [full])) == pytest.approx(found.of(full) + folds, abs=1e-9)
+    assert gmac(lambda: scored(model, given, [full])) == pytest.approx(
+        found.of(full) + folds, abs=1e-9
+    )
 
 
 def test_attention_counts_as_the_fused_operator_does() -> None:
@@ -95,7 +110,11 @@ def test_what_only_training_needs_is_not_used() -> None:
     heads = sum(weight.numel() for weight in mobanet.network.heads.parameters())
     trained = sum(weight.numel() for weight in mobanet.parameters())
     found = count(mobanet, SIDE)
-    assert (found.total, found.trainable, found.inference) == (trained + backbone, trained, trained + backbone - heads)
+    assert (found.total, found.trainable, found.inference) == (
+        trained + backbone,
+        trained,
+        trained + backbone - heads,
+    )
 
 
 def test_a_blank_sensor_is_computed_once() -> None:
@@ -106,7 +125,9 @@ def test_a_blank_sensor_is_computed_once() -> None:
     # decoding is averaging and the head, for one sensor and a blank as for two
     assert found.decode[rgb] == found.decode[dsm] == found.decode[*rgb, *dsm]
     remade = gmac(lambda: scored(model, given, [rgb]))
-    assert remade - found.decode[rgb] == pytest.approx(found.encode["rgb"] + 2 * found.encode["dsm"], abs=1e-9)
+    assert remade - found.decode[rgb] == pytest.approx(
+        found.encode["rgb"] + 2 * found.encode["dsm"], abs=1e-9
+    )
 
 
 def test_shares_of_parts_are_what_they_do() -> None:

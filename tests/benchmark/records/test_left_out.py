@@ -22,7 +22,13 @@ COMMANDS = {
     "compare": ["--data", "potsdam", "--samples", "100"],
     "tables": [],
 }
-PROTOCOL = {"name": "standard", "selection": "best", "selected": "best", "split": "s", "score_label": "label"}
+PROTOCOL = {
+    "name": "standard",
+    "selection": "best",
+    "selected": "best",
+    "split": "s",
+    "score_label": "label",
+}
 
 
 def good(runs: Path) -> None:
@@ -62,7 +68,10 @@ def spoil(runs: Path) -> list[str]:
     add(runs, "elsewhere", fingerprint="e" * 64)
     other = {**CONVENTION, "absent": "zero"}
     edit(add(runs, "altered"), lambda manifest: manifest.update(sgma, convention=other))
-    edit(add(runs, "renamed"), lambda manifest: manifest.update(sgma, protocol={**PROTOCOL, "name": "other"}))
+    edit(
+        add(runs, "renamed"),
+        lambda manifest: manifest.update(sgma, protocol={**PROTOCOL, "name": "other"}),
+    )
     return [
         "cut/0/record is damaged",
         "garbled/0/record is damaged",
@@ -86,28 +95,44 @@ def written(command: str, runs: Path, out: Path) -> dict[str, str]:
 
 def without_notes(text: str) -> str:
     """A page up to its list of what was left out."""
-    return text.partition("\n\nLeft out:\n\n")[0].partition("\\noindent Left out:")[0].removesuffix("\n")
+    return (
+        text.partition("\n\nLeft out:\n\n")[0]
+        .partition("\\noindent Left out:")[0]
+        .removesuffix("\n")
+    )
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_left_out_named_and_without_effect(
-    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    command: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("benchmark.records.selection.PUBLISHED", tmp_path / "none")
     good(tmp_path / "runs")
     clean = written(command, tmp_path / "runs", tmp_path / "clean")
-    assert "Left out" not in capsys.readouterr().out and not any("Left out" in text for text in clean.values())
+    assert "Left out" not in capsys.readouterr().out and not any(
+        "Left out" in text for text in clean.values()
+    )
     pieces = spoil(tmp_path / "runs")
     spoilt = written(command, tmp_path / "runs", tmp_path / "spoilt")
     said = capsys.readouterr().out
-    assert said.count("Left out: ") == len(pieces) and all(said.count(piece) == 1 for piece in pieces)
+    assert said.count("Left out: ") == len(pieces) and all(
+        said.count(piece) == 1 for piece in pieces
+    )
     assert spoilt.keys() == clean.keys()
     pages = [name for name in clean if not name.endswith(".csv")]
     for name in set(clean) - set(pages):
         assert spoilt[name] == clean[name], "no number changes"
-    if command == "tables":  # notes stand between others there; tables of other datasets say nothing of this one
+    if (
+        command == "tables"
+    ):  # notes stand between others there; tables of other datasets say nothing of this one
         assert all(piece in spoilt["sgma_I.md"] for piece in pieces)
-        assert "another fingerprint" not in spoilt["sgma_VI.md"] and spoilt["sgma_IX.md"] == clean["sgma_IX.md"]
+        assert (
+            "another fingerprint" not in spoilt["sgma_VI.md"]
+            and spoilt["sgma_IX.md"] == clean["sgma_IX.md"]
+        )
         check_latex(spoilt["sgma_I.tex"])
         return
     for name in pages:
@@ -132,7 +157,11 @@ def test_without_counts_per_scene_there_is_no_comparison_and_the_page_says_so(
             edit(record, lambda manifest, identity=identity: manifest.update(identity))
             if method == "slim":
                 (record / SCENES).unlink()
-    np.savez(tmp_path / "runs" / "stale" / "0" / "record" / SCENES, scenes=np.array(["a"]), counts_0=np.zeros(3))
+    np.savez(
+        tmp_path / "runs" / "stale" / "0" / "record" / SCENES,
+        scenes=np.array(["a"]),
+        counts_0=np.zeros(3),
+    )
     text = written("compare", tmp_path / "runs", tmp_path / "out")["potsdam.md"]
     for piece in (
         "slim/0/record has no scenes.npz",
@@ -140,4 +169,6 @@ def test_without_counts_per_scene_there_is_no_comparison_and_the_page_says_so(
         "stale/0/record/scenes.npz does not add up",
     ):
         assert text.count(piece) == 1
-    assert "| stale pvt_v2_b2 | Average |" in text and "| slim" not in text, "one seed of it can be read"
+    assert "| stale pvt_v2_b2 | Average |" in text and "| slim" not in text, (
+        "one seed of it can be read"
+    )

@@ -10,7 +10,14 @@ import pytest
 
 from benchmark.metrics.confusion import Convention
 from benchmark.metrics.result import EvaluationResult
-from benchmark.records.record import MANIFEST, SUMMARY, publish_record, read_record, search_records, write_record
+from benchmark.records.record import (
+    MANIFEST,
+    SUMMARY,
+    publish_record,
+    read_record,
+    search_records,
+    write_record,
+)
 from usererror import UserError
 
 LABELS = ("ground", "building", "clutter")
@@ -41,7 +48,13 @@ def manifest(**changes: object) -> dict[str, object]:
         "seed": 0,
         "protocol": {"name": "standard", "selection": "best", "selected": "best"},
         "fingerprint": "f" * 64,
-        "convention": {"outputs": [0, 1], "averaged": [0, 1], "ignored": [2], "absent": "exclude", "regions": None},
+        "convention": {
+            "outputs": [0, 1],
+            "averaged": [0, 1],
+            "ignored": [2],
+            "absent": "exclude",
+            "regions": None,
+        },
         "created": "2026-01-01T00:00:00+00:00",
     }
     return {**base, **changes}
@@ -62,7 +75,9 @@ def test_what_is_read_is_what_was_counted(tmp_path: Path) -> None:
 
 def test_eroded_scores_are_a_reread_of_the_interior(tmp_path: Path) -> None:
     convention = manifest()["convention"]
-    write_record(tmp_path / "r", manifest(convention={**convention, "regions": ["interior"]}), result())  # type: ignore
+    write_record(
+        tmp_path / "r", manifest(convention={**convention, "regions": ["interior"]}), result()
+    )  # type: ignore
     own = result().scores(Convention((0, 1), (0, 1), (2,)), ["interior"])
     assert read_record(tmp_path / "r").scores() == own
     assert own != result().scores(Convention((0, 1), (0, 1), (2,)))
@@ -88,7 +103,9 @@ def test_damaged_records_are_named_and_left_out(tmp_path: Path, damage: object) 
         read_record(tmp_path / "bad")
 
 
-def test_an_interrupted_write_leaves_no_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_write_leaves_no_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_record(tmp_path / "r", manifest(), result())
 
     def fail(*args: object, **kwargs: object) -> None:
@@ -118,5 +135,7 @@ def test_a_published_copy_scores_the_same_and_is_small(tmp_path: Path) -> None:
 
 def test_runs_set_aside_and_evaluations_under_other_protocols_are_not_read(tmp_path: Path) -> None:
     write_record(tmp_path / "old-20260101T000000-x" / "record", manifest(identity="a"), result())
-    write_record(tmp_path / "run" / "evaluations" / "best" / "record", manifest(identity="b"), result())
+    write_record(
+        tmp_path / "run" / "evaluations" / "best" / "record", manifest(identity="b"), result()
+    )
     assert search_records([tmp_path]) == ([], [])

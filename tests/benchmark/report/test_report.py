@@ -62,21 +62,34 @@ def test_scores_are_those_of_the_counts(board: dict[str, Any], runs: Path) -> No
                     iou = 100 * hits / (truth + taken - hits)
                     assert row["iou"][s][c][u] == pytest.approx(iou, abs=1e-3)
                     assert row["miou"][s][c][u] == pytest.approx(iou.mean(), abs=1e-3)
-                    assert row["oa"][s][c][u] == pytest.approx(100 * hits.sum() / truth.sum(), abs=1e-3)
-                    assert row["mf1"][s][c][u] == pytest.approx((200 * hits / (truth + taken)).mean(), abs=1e-3)
+                    assert row["oa"][s][c][u] == pytest.approx(
+                        100 * hits.sum() / truth.sum(), abs=1e-3
+                    )
+                    assert row["mf1"][s][c][u] == pytest.approx(
+                        (200 * hits / (truth + taken)).mean(), abs=1e-3
+                    )
                     if condition == "all":
                         assert row["counts"][s][u] == matrix.tolist()
-    assert row_of(board, "alpha")["scored"][0] == [12] * 7 and row_of(board, "alpha")["scored"][2] == [4] * 7
+    assert (
+        row_of(board, "alpha")["scored"][0] == [12] * 7
+        and row_of(board, "alpha")["scored"][2] == [4] * 7
+    )
 
 
 def test_summaries_and_order(board: dict[str, Any]) -> None:
     averages = []
     for row in board["rows"]:
         by_seed = np.array(row["miou"])[:, 0]
-        for name, values in {"Average": by_seed.mean(1), "Top-1": by_seed.max(1), "Last-1": by_seed.min(1)}.items():
+        for name, values in {
+            "Average": by_seed.mean(1),
+            "Top-1": by_seed.max(1),
+            "Last-1": by_seed.min(1),
+        }.items():
             assert row["summary"][name][0] == pytest.approx(values.mean(), abs=1e-3)
             spread = values.std(ddof=1) if len(values) > 1 else None
-            assert row["summary"][name][1] == (spread if spread is None else pytest.approx(spread, abs=1e-3))
+            assert row["summary"][name][1] == (
+                spread if spread is None else pytest.approx(spread, abs=1e-3)
+            )
         assert row["best"] == board["subsets"][by_seed.mean(0).argmax()]
         averages.append(row["summary"]["Average"][0])
     assert averages == sorted(averages, reverse=True)
@@ -90,11 +103,24 @@ def test_intervals_are_percentiles_of_resampled_scenes(board: dict[str, Any], ru
         scenes = [
             entry.sum((1, 2)).astype(np.int64) for entry in read_scenes(record).counts
         ]  # subsets x labels x outputs
-        drawn = [sum(int(times) * scene for times, scene in zip(line, scenes, strict=True)) for line in weights]
-        averages.append([np.mean([100 * score(m, record.convention).miou for m in matrices]) for matrices in drawn])
+        drawn = [
+            sum(int(times) * scene for times, scene in zip(line, scenes, strict=True))
+            for line in weights
+        ]
+        averages.append(
+            [
+                np.mean([100 * score(m, record.convention).miou for m in matrices])
+                for matrices in drawn
+            ]
+        )
     low, high = np.percentile(np.mean(averages, 0), [2.5, 97.5])
-    assert board["chance"]["rows"]["alpha-group"]["Average"] == pytest.approx([low, high], abs=0.006)
-    assert len(board["chance"]["pairs"]) == 3 * 3 and "12 test scenes, 150 draws" in board["chance"]["how"]
+    assert board["chance"]["rows"]["alpha-group"]["Average"] == pytest.approx(
+        [low, high], abs=0.006
+    )
+    assert (
+        len(board["chance"]["pairs"]) == 3 * 3
+        and "12 test scenes, 150 draws" in board["chance"]["how"]
+    )
 
 
 def test_worth_by_brute_force(board: dict[str, Any]) -> None:
@@ -102,12 +128,18 @@ def test_worth_by_brute_force(board: dict[str, Any]) -> None:
     assert sensors["letters"] == ["R", "D", "N"] and sensors["classes"] == ["mIoU", *LABELS[:3]]
     worth = sensors["rows"]["beta-group"]
     for part in range(4):
-        by_seed = np.array(row["miou"])[:, 0] if part == 0 else np.array(row["iou"])[:, 0, :, part - 1]
-        value = {frozenset(name.split("+")): by_seed[:, u].mean() for u, name in enumerate(board["subsets"])}
+        by_seed = (
+            np.array(row["miou"])[:, 0] if part == 0 else np.array(row["iou"])[:, 0, :, part - 1]
+        )
+        value = {
+            frozenset(name.split("+")): by_seed[:, u].mean()
+            for u, name in enumerate(board["subsets"])
+        }
         value[frozenset()] = 0.0
         for place, letter in enumerate("RDN"):
             adds = [
-                value[frozenset(order[: order.index(letter) + 1])] - value[frozenset(order[: order.index(letter)])]
+                value[frozenset(order[: order.index(letter) + 1])]
+                - value[frozenset(order[: order.index(letter)])]
                 for order in permutations("RDN")
             ]
             assert worth["shapley"][part][place][0] == pytest.approx(np.mean(adds), abs=1e-3)
@@ -130,9 +162,16 @@ def test_logs_costs_and_pictures(board: dict[str, Any], runs: Path) -> None:
     assert costs[0] == {"method": "alpha", "backbone": "pvt_v2_b0", "values": values}
     assert gather(runs, "toy", 0, runs)["datasets"][0]["costs"] == []
     (scene,) = board["gallery"]["scenes"]
-    assert set(scene["rows"]) == {"alpha-group", "beta-group"} and scene["rows"]["beta-group"]["seed"] == 0
+    assert (
+        set(scene["rows"]) == {"alpha-group", "beta-group"}
+        and scene["rows"]["beta-group"]["seed"] == 0
+    )
     assert board["gallery"]["unscored"] == [[0, 0, 255]]
-    assert scene["label"].startswith("data:image/png;base64,") and set(scene["modalities"]) == {"rgb", "dsm", "nir"}
+    assert scene["label"].startswith("data:image/png;base64,") and set(scene["modalities"]) == {
+        "rgb",
+        "dsm",
+        "nir",
+    }
 
 
 def test_pictures_that_do_not_fit_are_named() -> None:
@@ -156,7 +195,9 @@ def test_a_picture_outside_its_folder_is_not_read(tmp_path: Path) -> None:
         content["scenes"][0]["subsets"][0] = "../../../secret"
         index.write_text(json.dumps(content))
     content = gather(runs, "", 0, tmp_path)
-    assert set(content["datasets"][0]["boards"][0]["gallery"]["scenes"][0]["rows"]) == {"beta-group"}
+    assert set(content["datasets"][0]["boards"][0]["gallery"]["scenes"][0]["rows"]) == {
+        "beta-group"
+    }
     assert "is no file name" in content["remarks"][0]
 
 
@@ -180,7 +221,11 @@ def test_what_cannot_be_shown_is_named(tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     toy_record(runs, "good", result=toy_result(0.7, scenes=1, blocks=1))
     toy_record(runs, "elsewhere", fingerprint="e" * 64, created="2025-01-01")
-    altered(runs, "strange", convention={"outputs": [0, 1, 9], "averaged": [0, 1], "ignored": [], "absent": "zero"})
+    altered(
+        runs,
+        "strange",
+        convention={"outputs": [0, 1, 9], "averaged": [0, 1], "ignored": [], "absent": "zero"},
+    )
     altered(runs, "bare", protocol={})
     toy_record(runs, "broken")
     (runs / "broken" / "0" / "record" / "summary.npz").write_bytes(b"PK cut")
@@ -193,7 +238,11 @@ def test_what_cannot_be_shown_is_named(tmp_path: Path) -> None:
     (data,) = content["datasets"]
     assert [row["method"] for row in data["boards"][0]["rows"]] == ["good"]
     for word in ("elsewhere", "strange", "bare", "broken", "old"):
-        said = [line for line in content["remarks"] if word in line or (word == "elsewhere" and "fingerprint" in line)]
+        said = [
+            line
+            for line in content["remarks"]
+            if word in line or (word == "elsewhere" and "fingerprint" in line)
+        ]
         assert len(said) == 1, (word, content["remarks"])
     assert "single" in data["boards"][0]["chance"]["reason"]
 
@@ -208,7 +257,9 @@ def test_slim_records_have_no_intervals_and_say_so_once(tmp_path: Path) -> None:
     assert content["remarks"] == []
 
 
-def test_command_and_empty_folder(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_and_empty_folder(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = ["report", "--out", str(tmp_path / "page"), "--samples", "100", "--runs"]
     assert main([*words, str(tmp_path / "none")]) == 0
     said = capsys.readouterr().out
@@ -229,9 +280,13 @@ def test_no_text_can_leave_its_place_in_the_page() -> None:
 def test_torch_is_not_imported(runs: Path, tmp_path: Path) -> None:
     words = ["report", "--runs", str(runs), "--out", str(tmp_path), "--samples", "100"]
     script = f"import sys; from benchmark.__main__ import main; main({words!r}); print(sorted(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stderr
-    assert not {"'torch'", "'lightning'", "'rasterio'"} & set(done.stdout.replace("[", " ").replace(",", " ").split())
+    assert not {"'torch'", "'lightning'", "'rasterio'"} & set(
+        done.stdout.replace("[", " ").replace(",", " ").split()
+    )
 
 
 def test_an_interval_belongs_to_all_seeds_of_its_row(tmp_path: Path) -> None:

@@ -18,9 +18,23 @@ from tests.support.browser import PROGRAM, Page, chromium
 from tests.support.toy_report import METHODS, SIDE, toy_prediction, toy_runs
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="there is no Chromium here")
-VIEWS = ["leaderboard", "subsets", "classes", "conditions", "confusion", "failures", "sensors", "cost"]
+VIEWS = [
+    "leaderboard",
+    "subsets",
+    "classes",
+    "conditions",
+    "confusion",
+    "failures",
+    "sensors",
+    "cost",
+]
 VIEWS += ["training", "pictures", "notes"]
-PAIRS = [("--text", "--ground"), ("--text", "--raised"), ("--soft", "--ground"), ("--soft", "--raised")]
+PAIRS = [
+    ("--text", "--ground"),
+    ("--text", "--raised"),
+    ("--soft", "--ground"),
+    ("--soft", "--raised"),
+]
 PAIRS += [("--accent", "--ground"), ("--accent", "--raised"), ("--on-accent", "--accent")]
 CONTRAST = 4.5  # WCAG 2.1, level AA, text
 
@@ -38,7 +52,14 @@ def page_file(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def write_page(runs: Path, folder: Path) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("benchmark.records.selection.PUBLISHED", folder / "no published records")
-        words = ["--runs", str(runs), "--out", str(folder), "--complexity", str(runs.parent / "complexity")]
+        words = [
+            "--runs",
+            str(runs),
+            "--out",
+            str(folder),
+            "--complexity",
+            str(runs.parent / "complexity"),
+        ]
         assert main(["report", *words, "--samples", "100"]) == 0
     return folder / "index.html"
 
@@ -62,7 +83,9 @@ def page(browser: Page, page_file: Path) -> Iterator[Page]:
     yield browser
     assert browser.complaints == []
     assert not [
-        address for address in browser.requests if not address.startswith(("file:", "data:", "blob:", "about:"))
+        address
+        for address in browser.requests
+        if not address.startswith(("file:", "data:", "blob:", "about:"))
     ]
 
 
@@ -91,11 +114,15 @@ def test_every_view_by_clicks(page: Page) -> None:
         page.wait(f"document.querySelector('[aria-current]').id === 'view-{view}'")
         page.wait("document.body.dataset.shown === (location.hash || '#')")
         said = text(page)
-        assert len(said) > 40 and not {"undefined", "NaN", "null", "[object"} & set(said.split()), view
+        assert len(said) > 40 and not {"undefined", "NaN", "null", "[object"} & set(said.split()), (
+            view
+        )
         drawn = "[...document.querySelectorAll('.plot')].map((plot) => plot.querySelectorAll('svg.main-svg').length)"
         plots = page.run(drawn)
         assert all(plots) and bool(plots) == (view not in ("pictures", "notes")), view
-        assert page.run("document.documentElement.scrollWidth <= innerWidth"), f"{view} is wider than the window"
+        assert page.run("document.documentElement.scrollWidth <= innerWidth"), (
+            f"{view} is wider than the window"
+        )
     page.run("history.back()")
     page.wait("document.querySelector('[aria-current]').id === 'view-pictures'")
 
@@ -107,7 +134,9 @@ def test_the_leaderboard_is_that_of_the_tables(page: Page, runs: Path) -> None:
     heads, lines = found[0], [dict(zip(found[0], line, strict=True)) for line in found[1:]]
     names = [name for name in table.columns if name in heads]
     assert {"method", "Average", "Top-1", "Last-1", "R", "R+D+N", "n"} <= set(names)
-    assert [[line[name] for name in names] for line in lines] == table[names].astype(str).to_numpy().tolist()
+    assert [[line[name] for name in names] for line in lines] == table[names].astype(
+        str
+    ).to_numpy().tolist()
 
 
 def test_choices_live_in_the_address(page: Page, page_file: Path) -> None:
@@ -131,15 +160,25 @@ def test_tables_save_as_csv(page: Page, downloads: Path) -> None:
     go(page, "view=confusion&subset=D&seed=1&row=beta-gro")
     page.click("main details > summary")
     page.click("main button.csv")
-    lines = list(csv.reader(downloaded(downloads, "toy.confusion.beta.D.csv").read_text().splitlines()))
-    counts = page.run("DATA.datasets[0].boards[0].rows.find((row) => row.method === 'beta').counts[1][1]")
+    lines = list(
+        csv.reader(downloaded(downloads, "toy.confusion.beta.D.csv").read_text().splitlines())
+    )
+    counts = page.run(
+        "DATA.datasets[0].boards[0].rows.find((row) => row.method === 'beta').counts[1][1]"
+    )
     assert lines[0] == ["true class", "ground", "building", "tree"]
     assert [[int(value) for value in line[1:]] for line in lines[1:]] == counts
     go(page, "view=leaderboard")
     page.click("main button.csv")
-    board = list(csv.DictReader(downloaded(downloads, "toy.leaderboard.csv").read_text().splitlines()))
+    board = list(
+        csv.DictReader(downloaded(downloads, "toy.leaderboard.csv").read_text().splitlines())
+    )
     best = page.run("DATA.datasets[0].boards[0].rows[0].summary.Average[0]")
-    assert len(board) == len(METHODS) and float(board[0]["Average"]) == best and board[0]["Top-1 subset"]
+    assert (
+        len(board) == len(METHODS)
+        and float(board[0]["Average"]) == best
+        and board[0]["Top-1 subset"]
+    )
 
 
 def test_every_figure_saves_as_svg(page: Page, downloads: Path) -> None:
@@ -171,18 +210,26 @@ def test_pictures_and_their_errors(page: Page) -> None:
     for subset, wrong in {"R": 2, "R+D": 1, "R+D+N": 0}.items():
         go(page, "view=pictures&subset=" + subset.replace("+", "%2B"))
         page.wait("document.querySelectorAll('.result canvas').length === 2")
-        heads = page.run("[...document.querySelectorAll('.result h3')].map((head) => head.innerText)")
+        heads = page.run(
+            "[...document.querySelectorAll('.result h3')].map((head) => head.innerText)"
+        )
         for place, name in enumerate(("alpha", "beta"), start=1):
             right = 100 * (1 - place * wrong / (SIDE * (SIDE - 2)))
             assert f"{name}, seed 0: {right:.1f} % right" in heads
     page.click("[id='subset-D']")
-    page.wait("document.querySelectorAll('.result canvas').length === 2 && location.hash.includes('subset=D')")
+    page.wait(
+        "document.querySelectorAll('.result canvas').length === 2 && location.hash.includes('subset=D')"
+    )
     assert text(page, "main h2") == "Scene scene3 with D"
     pixels = "(canvas) => [...canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data]"
     red = "(value, at, all) => at % 4 === 0 && value === 214 && all[at + 1] === 40"
     maps = f"[...document.querySelectorAll('.result canvas')].map({pixels})"
     counts = page.run(f"{maps}.map((all) => all.filter({red}).length)")
-    assert sorted(counts) == [(toy_prediction(place, "D")[2, :4] == 0).sum() for place in (1, 2)] == [2, 4]
+    assert (
+        sorted(counts)
+        == [(toy_prediction(place, "D")[2, :4] == 0).sum() for place in (1, 2)]
+        == [2, 4]
+    )
 
 
 def test_keyboard_alone(page: Page) -> None:
@@ -216,18 +263,28 @@ def test_methods_are_chosen_from_the_keyboard(page: Page) -> None:
     page.press(" ")
     page.wait("location.hash === '#hide=beta-gro' && document.body.dataset.shown === location.hash")
     assert "Methods (2 of 3)" in text(page, "#filters") and "beta" not in text(page, "main table")
-    assert page.run("document.querySelector('details.rows').open && document.activeElement.id") == "row-beta-gro"
+    assert (
+        page.run("document.querySelector('details.rows').open && document.activeElement.id")
+        == "row-beta-gro"
+    )
     page.press("Escape")
-    assert page.run("document.querySelector('details.rows').open || document.activeElement.id") == "rows"
+    assert (
+        page.run("document.querySelector('details.rows').open || document.activeElement.id")
+        == "rows"
+    )
 
 
 def contrast(page: Page, front: str, back: str) -> float:
     """Contrast ratio of WCAG 2.1 between two of the page's colours."""
 
     def luminance(name: str) -> float:
-        code = page.run(f"getComputedStyle(document.documentElement).getPropertyValue('{name}').trim()")
+        code = page.run(
+            f"getComputedStyle(document.documentElement).getPropertyValue('{name}').trim()"
+        )
         parts = [int(code[at : at + 2], 16) / 255 for at in (1, 3, 5)]
-        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        linear = [
+            part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+        ]
         return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
     high, low = sorted((luminance(front), luminance(back)), reverse=True)
@@ -237,14 +294,19 @@ def contrast(page: Page, front: str, back: str) -> float:
 def test_light_and_dark(page: Page) -> None:
     grounds = set()
     for theme in ("light", "dark"):
-        page.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": theme}])
+        page.call(
+            "Emulation.setEmulatedMedia",
+            features=[{"name": "prefers-color-scheme", "value": theme}],
+        )
         page.wait(f"document.documentElement.dataset.theme === '{theme}'")
         grounds.add(page.run("getComputedStyle(document.body).backgroundColor"))
         for front, back in PAIRS:
             assert contrast(page, front, back) >= CONTRAST, (theme, front, back)
     assert len(grounds) == 2
     page.click("#theme")
-    page.wait("document.documentElement.dataset.theme === 'light' && location.hash.includes('theme=light')")
+    page.wait(
+        "document.documentElement.dataset.theme === 'light' && location.hash.includes('theme=light')"
+    )
     page.call("Emulation.setEmulatedMedia", features=[])
 
 
@@ -258,7 +320,11 @@ def test_empty_and_slim_folders_make_sense(browser: Page, tmp_path: Path) -> Non
     (runs.parent / "complexity" / "toy.csv").unlink()
     browser.open(write_page(runs, tmp_path / "slim"))
     assert "counts per scene" in text(browser)
-    remedies = {"cost": "make profile-all DATA=toy", "training": "make bench", "pictures": "make examples"}
+    remedies = {
+        "cost": "make profile-all DATA=toy",
+        "training": "make bench",
+        "pictures": "make examples",
+    }
     for view, words in remedies.items():
         go(browser, f"view={view}")
         assert words in text(browser)

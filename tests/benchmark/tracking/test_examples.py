@@ -46,7 +46,9 @@ def stored(tiny_stores: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
     run_dir = tmp_path_factory.mktemp("run")
     (run_dir / FOLDER).mkdir()
     (run_dir / FOLDER / "old.png").touch()
-    store_examples(SimpleNamespace(datamodule=data, model=Counter()), run_dir, few(data.splits["test"]))
+    store_examples(
+        SimpleNamespace(datamodule=data, model=Counter()), run_dir, few(data.splits["test"])
+    )
     return run_dir / FOLDER, data
 
 
@@ -54,11 +56,17 @@ def test_the_index_names_what_is_there(stored: tuple[Path, Any]) -> None:
     folder, data = stored
     index = json.loads((folder / INDEX).read_text())
     assert [scene["id"] for scene in index["scenes"]] == [scene.id for scene in data.splits["test"]]
-    assert index["letters"] == {"rgb": "R", "dsm": "D", "nir": "N"} and index["outputs"] == [0, 1, 2]
+    assert index["letters"] == {"rgb": "R", "dsm": "D", "nir": "N"} and index["outputs"] == [
+        0,
+        1,
+        2,
+    ]
     assert index["fingerprint"] == data.store.fingerprint
     for scene in index["scenes"]:
         names = {path.name for path in (folder / scene["folder"]).iterdir()}
-        assert names == {f"{name}.jpg" for name in NAMES} | {f"{name}.png" for name in ["label", *SUBSETS]}
+        assert names == {f"{name}.jpg" for name in NAMES} | {
+            f"{name}.png" for name in ["label", *SUBSETS]
+        }
         assert scene["subsets"] == SUBSETS and scene["modalities"] == NAMES
     assert not (folder / "old.png").exists()
 
@@ -77,7 +85,9 @@ def test_pixels_are_label_ids_and_colours_those_of_the_classes(stored: tuple[Pat
         for name, colour in colours.items():
             assert (painted[label == name] == colour).all()
         unlabelled = painted[label == 255]
-        assert len(unlabelled) and all((unlabelled != colour).any(1).all() for colour in colours.values())
+        assert len(unlabelled) and all(
+            (unlabelled != colour).any(1).all() for colour in colours.values()
+        )
         for subset in SUBSETS:
             ids = np.asarray(Image.open(folder / str(number) / f"{subset}.png"))
             assert ids.shape == label.shape and (ids == subset.count("+")).all()

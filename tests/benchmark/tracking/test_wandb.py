@@ -31,7 +31,10 @@ from datamodules.base import SceneDataModule
 LETTERS = {"rgb": "R", "dsm": "D", "nir": "N"}
 SUBSETS = [subset_name(subset, LETTERS) for subset in modality_subsets(list(LETTERS))]
 PALETTE = {0: (0, 0, 0), 1: (255, 0, 0), 2: (0, 255, 0)}
-COLUMNS = {"subset_scores": ["subset", "miou", "mf1", "oa", "oa_all"], "class_scores": ["subset", "class", "iou", "f1"]}
+COLUMNS = {
+    "subset_scores": ["subset", "miou", "mf1", "oa", "oa_all"],
+    "class_scores": ["subset", "class", "iou", "f1"],
+}
 
 
 @dataclass
@@ -46,7 +49,10 @@ class Run:
         return [entry[kind] for entry in self.records if entry["type"] == kind]
 
     def images(self, key: str) -> list[np.ndarray]:
-        return [np.asarray(Image.open(self.files / name)) for name in self.summary["summary"][key]["filenames"]]
+        return [
+            np.asarray(Image.open(self.files / name))
+            for name in self.summary["summary"][key]["filenames"]
+        ]
 
 
 @dataclass
@@ -71,8 +77,25 @@ def read_back(path: Path) -> Run:
 @pytest.fixture(scope="module")
 def runs(tiny_stores: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
     root = tmp_path_factory.mktemp("runs")
-    words = ["bench", "--data", "tiny", "--store", str(tiny_stores), "--data.window", "32", "--data.num_workers", "0"]
-    words += ["--trainer.max_steps", "2", "--trainer.val_check_interval", "1", "--trainer.log_every_n_steps", "1"]
+    words = [
+        "bench",
+        "--data",
+        "tiny",
+        "--store",
+        str(tiny_stores),
+        "--data.window",
+        "32",
+        "--data.num_workers",
+        "0",
+    ]
+    words += [
+        "--trainer.max_steps",
+        "2",
+        "--trainer.val_check_interval",
+        "1",
+        "--trainer.log_every_n_steps",
+        "1",
+    ]
     words += ["--trainer.enable_progress_bar", "false", "--trainer.accelerator", "cpu"]
     with pytest.MonkeyPatch.context() as patch:
         for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_PROJECT"):
@@ -83,7 +106,9 @@ def runs(tiny_stores: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             assert main([*words, "--runs", str(root / "wandb"), "--logger", "wandb", *more]) == 0
         assert main([*words, "--runs", str(root / "csv")]) == 0
         files = sorted((root / "wandb").rglob("run-*.wandb"), key=lambda path: path.stat().st_mtime)
-        places = [next(path for path in root.glob(f"{name}/tiny/sgma/pvt*")) for name in ("wandb", "csv")]
+        places = [
+            next(path for path in root.glob(f"{name}/tiny/sgma/pvt*")) for name in ("wandb", "csv")
+        ]
         yield Runs([read_back(path) for path in files], read_record(places[0] / "record"), *places)
 
 
@@ -92,7 +117,9 @@ def test_two_runs_of_one_cell_have_its_identity_as_their_id(runs: Runs) -> None:
     assert [run.summary["run_id"] for run in runs.logged] == [identity, identity]
     for run in runs.logged:
         assert {entry["run_id"] for entry in run.of("run")} == {identity}
-        assert {entry["run_group"] for entry in run.of("run")} == {f"tiny/sgma/pvt_v2_b0/{group[:8]}"}
+        assert {entry["run_group"] for entry in run.of("run")} == {
+            f"tiny/sgma/pvt_v2_b0/{group[:8]}"
+        }
         assert run.summary["state"] == "finished" and run.summary["project"] == "imss-bench"
         assert {key for key in run.summary["summary"] if key[0] != "_"} == {
             key for key in runs.logged[0].summary["summary"] if key[0] != "_"
@@ -110,8 +137,14 @@ def test_config_and_summary_are_the_cells(runs: Runs) -> None:
     assert summary["top1_miou"] == pytest.approx(max(scores.values()))
     assert summary["last1_miou"] == pytest.approx(min(scores.values()))
     assert {name: summary[f"miou_{name}"] for name in SUBSETS} == pytest.approx(scores)
-    state = torch.load(runs.with_wandb / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
-    weights = sum(v.numel() for k, v in state.items() if not k.endswith(("running_mean", "running_var", "_tracked")))
+    state = torch.load(runs.with_wandb / "checkpoints" / "last.ckpt", weights_only=True)[
+        "state_dict"
+    ]
+    weights = sum(
+        v.numel()
+        for k, v in state.items()
+        if not k.endswith(("running_mean", "running_var", "_tracked"))
+    )
     assert summary["parameters_m"] == pytest.approx(weights / 1e6)
     cli = load_run(runs.with_wandb)
     profile = count(cli.model.eval().to("meta"), cli.datamodule.window)
@@ -129,11 +162,17 @@ def test_tables_are_the_records_scores(runs: Runs) -> None:
         found[name] = table["data"]
     for subset, *values in found["subset_scores"]:
         entry = scores[subset]
-        assert values == pytest.approx([100 * x for x in (entry.miou, entry.mf1, entry.oa, entry.oa_all)])
+        assert values == pytest.approx(
+            [100 * x for x in (entry.miou, entry.mf1, entry.oa, entry.oa_all)]
+        )
     expected = {
-        (s, c): (100 * i, 100 * f) for s, e in scores.items() for c, i, f in zip(labels, e.iou, e.f1, strict=True)
+        (s, c): (100 * i, 100 * f)
+        for s, e in scores.items()
+        for c, i, f in zip(labels, e.iou, e.f1, strict=True)
     }
-    assert {(row[0], row[1]) for row in found["class_scores"]} == set(expected) and len(expected) == 21
+    assert {(row[0], row[1]) for row in found["class_scores"]} == set(expected) and len(
+        expected
+    ) == 21
     for subset, label, *values in found["class_scores"]:
         assert values == pytest.approx(expected[subset, label])
 
@@ -147,10 +186,14 @@ def test_curves_have_a_point_per_validation(runs: Runs) -> None:
     for item in values:
         for kind in ("robustness", "sampling"):
             for scale in range(1, 5):
-                assert sum(item[f"diagnostics/{kind}/{m}/{scale}"] for m in LETTERS) == pytest.approx(1, abs=1e-5)
+                assert sum(
+                    item[f"diagnostics/{kind}/{m}/{scale}"] for m in LETTERS
+                ) == pytest.approx(1, abs=1e-5)
 
 
-def test_examples_are_the_validation_scene_and_its_predictions(runs: Runs, tiny_source: Path) -> None:
+def test_examples_are_the_validation_scene_and_its_predictions(
+    runs: Runs, tiny_source: Path
+) -> None:
     run = runs.logged[0]
     with rasterio.open(tiny_source / "two_rgb.tif") as file:
         assert np.array_equal(run.images("examples/rgb")[0], file.read().transpose(1, 2, 0))
@@ -162,7 +205,12 @@ def test_examples_are_the_validation_scene_and_its_predictions(runs: Runs, tiny_
     for subset in SUBSETS:
         (picture,) = run.images(f"examples/prediction/{subset}")
         assert picture.shape == (64, 50, 3)
-        right = np.array([PALETTE[i] == tuple(c) for i, c in zip(ids[ids < 255], picture[ids < 255], strict=True)])
+        right = np.array(
+            [
+                PALETTE[i] == tuple(c)
+                for i, c in zip(ids[ids < 255], picture[ids < 255], strict=True)
+            ]
+        )
         assert {tuple(colour) for colour in picture.reshape(-1, 3)} <= set(PALETTE.values())
         assert run.summary["summary"][f"examples/prediction/{subset}"]["captions"] == [
             f"two, {100 * right.mean():.0f} % right"
@@ -175,17 +223,23 @@ def test_examples_are_the_validation_scene_and_its_predictions(runs: Runs, tiny_
 
 def test_logging_changes_no_number(runs: Runs) -> None:
     with_wandb, without = (
-        torch.load(place / "checkpoints" / "last.ckpt", weights_only=True) for place in (runs.with_wandb, runs.without)
+        torch.load(place / "checkpoints" / "last.ckpt", weights_only=True)
+        for place in (runs.with_wandb, runs.without)
     )
     assert with_wandb["state_dict"].keys() == without["state_dict"].keys()
     for name, values in without["state_dict"].items():
         assert torch.equal(with_wandb["state_dict"][name], values), name
-    torch.testing.assert_close(with_wandb["optimizer_states"], without["optimizer_states"], rtol=0, atol=0)
+    torch.testing.assert_close(
+        with_wandb["optimizer_states"], without["optimizer_states"], rtol=0, atol=0
+    )
     other = read_record(runs.without / "record")
     assert np.array_equal(runs.record.counts, other.counts)
     assert other.manifest["identity"] == runs.record.manifest["identity"]
     assert not list(runs.without.rglob("*wandb*"))
-    logs = [(place / "logs" / "version_0" / "metrics.csv").read_text() for place in (runs.with_wandb, runs.without)]
+    logs = [
+        (place / "logs" / "version_0" / "metrics.csv").read_text()
+        for place in (runs.with_wandb, runs.without)
+    ]
     assert logs[0] == logs[1]
 
 
@@ -196,9 +250,16 @@ def test_the_dashboard_plots_what_runs_log(runs: Runs) -> None:
         for panel in panels:
             config = panel._to_model().config
             if getattr(config, "metric_regex", None):
-                assert any(re.search(config.metric_regex, key) for key in logged), config.metric_regex
-            shown |= {*(getattr(config, "metrics", None) or ()), *(getattr(config, "media_keys", None) or ())}
-            shown |= {axis.removeprefix("summary:") for axis in (getattr(config, "y_axis", None),) if axis}
+                assert any(re.search(config.metric_regex, key) for key in logged), (
+                    config.metric_regex
+                )
+            shown |= {
+                *(getattr(config, "metrics", None) or ()),
+                *(getattr(config, "media_keys", None) or ()),
+            }
+            shown |= {
+                axis.removeprefix("summary:") for axis in (getattr(config, "y_axis", None),) if axis
+            }
     of_others = {f"train/{name}" for name in ("adversarial", "discriminator", "l1", "l2")}
     of_others |= {"maps/hard", *(f"maps/masked/{m}" for m in LETTERS)}
     assert shown - logged == of_others
@@ -213,9 +274,13 @@ def test_example_scenes_follow_from_the_data_alone(tiny_stores: Path) -> None:
     data = SceneDataModule("tiny", str(tiny_stores), window=32)
     assert [scene.id for scene in example_scenes(data)] == ["two"]
     del data.splits["val"]
-    assert [scene.id for scene in example_scenes(data)] == ["one"], "training scenes, not test scenes"
+    assert [scene.id for scene in example_scenes(data)] == ["one"], (
+        "training scenes, not test scenes"
+    )
     data.splits["train"] = data.splits["test"][::-1]
-    shown = example_scenes(SceneDataModule("tiny", str(tiny_stores), window=16, modalities=["dsm"], seed=5))
+    shown = example_scenes(
+        SceneDataModule("tiny", str(tiny_stores), window=16, modalities=["dsm"], seed=5)
+    )
     assert [scene.id for scene in shown] == ["two"]
     assert [scene.id for scene in example_scenes(data)] == sorted(["three", "four", "five"])
     del data.splits["train"][0].paths["nir"]
@@ -230,7 +295,9 @@ def test_masks_of_mcrm_are_shown(tiny_stores: Path, tmp_path: Path) -> None:
     with torch.inference_mode():
         found = diagnostic_values(cli, maps=True)
     masks = {m: [np.asarray(image.image) for image in found[f"maps/masked/{m}"]] for m in LETTERS}
-    hit = [(m, number) for m, pictures in masks.items() for number, p in enumerate(pictures) if p.any()]
+    hit = [
+        (m, number) for m, pictures in masks.items() for number, p in enumerate(pictures) if p.any()
+    ]
     assert len(hit) == 1, "a quarter of four windows loses a rectangle of one modality"
     share = sum((picture == 255).mean() for pictures in masks.values() for picture in pictures) / 4
     assert sum(found[f"diagnostics/masked/{m}"] for m in LETTERS) == pytest.approx(share)

@@ -12,7 +12,13 @@ import pytest
 
 pytest.importorskip("rasterio")
 
-from datamodules.adapters.deliver import CASE_COUNTS, decode_label, deliver_classes, expected_counts, plan_deliver
+from datamodules.adapters.deliver import (
+    CASE_COUNTS,
+    decode_label,
+    deliver_classes,
+    expected_counts,
+    plan_deliver,
+)
 from datamodules.ingest.importer import import_dataset
 from datamodules.ingest.plan import ImportOptions
 from datamodules.ingest.sources import SourceFile, SourceIndex
@@ -35,7 +41,14 @@ FEW = [
 LOWRES = "sun/val/MAP_2_point11_eventlowres/002050"
 PLAIN = "night/test/MAP_1_point10/001550"
 LABEL = "semantic/{}_semantic_front.png"
-RASTERS = {"rgb": "img", "depth": "hha", "depth_grey": "depth", "event": "event", "lidar": "lidar", "label": "semantic"}
+RASTERS = {
+    "rgb": "img",
+    "depth": "hha",
+    "depth_grey": "depth",
+    "event": "event",
+    "lidar": "lidar",
+    "label": "semantic",
+}
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +68,9 @@ def load(tmp_path):
     number = itertools.count()
 
     def load(source, tiles=FEW, **options):
-        return import_dataset("deliver", source, tmp_path / f"store{next(number)}", tiles=tiles, **options)
+        return import_dataset(
+            "deliver", source, tmp_path / f"store{next(number)}", tiles=tiles, **options
+        )
 
     return load
 
@@ -67,7 +82,9 @@ def file(root: Path, folder: str, id_: str) -> Path:
 
 def check_labels(store, pixels):
     for scene in store.scenes:
-        np.testing.assert_array_equal(pixels(scene.paths["label"])[0], deliver_truth(SIZE, 0, scene.id))
+        np.testing.assert_array_equal(
+            pixels(scene.paths["label"])[0], deliver_truth(SIZE, 0, scene.id)
+        )
 
 
 # ---- what is read
@@ -90,7 +107,11 @@ def test_every_quirk_gives_the_true_labels(quirks, tmp_path, load, pixels):
     check_labels(store, pixels)
     for scene in store.scenes:
         for name, modality in store.modalities.items():
-            assert pixels(scene.paths[name])[: modality.channels].shape == (modality.channels, SIZE, SIZE)
+            assert pixels(scene.paths[name])[: modality.channels].shape == (
+                modality.channels,
+                SIZE,
+                SIZE,
+            )
     said = " ".join(store.info["warnings"])
     assert ("depth_grey" in said) == bool({"no_hha", "no_depth"} & set(quirks))
 
@@ -103,13 +124,19 @@ def test_zips_hold_the_same_data(packing, plain, tmp_path, load):
     else:
         for folder in plain.iterdir():
             # img.zip holds img/..., or only what is in it
-            top = {"root_dir": folder} if packing == "contents" else {"root_dir": plain, "base_dir": folder.name}
+            top = (
+                {"root_dir": folder}
+                if packing == "contents"
+                else {"root_dir": plain, "base_dir": folder.name}
+            )
             shutil.make_archive(str(source / folder.name), "zip", **top)
         if packing == "nested":
             source = Path(shutil.make_archive(str(tmp_path / "DELIVER"), "zip", source))
     store = load(source)
     assert store.fingerprint == load(plain).fingerprint
-    assert all(path.is_relative_to(store.root) for scene in store.scenes for path in scene.paths.values())
+    assert all(
+        path.is_relative_to(store.root) for scene in store.scenes for path in scene.paths.values()
+    )
     assert store.verify() == [] and not (store.root / "scratch").exists()
 
 
@@ -131,7 +158,9 @@ def test_low_resolution_events_fill_the_frame(plain, load, pixels):
     small = pixels(file(plain, "event", LOWRES))
     assert small.shape == (3, SIZE * 512 // 1042, SIZE * 512 // 1042)
     stored = pixels(next(s for s in load(plain).scenes if s.id == LOWRES).paths["event"])
-    expected = torch.nn.functional.interpolate(torch.from_numpy(small)[None].float(), size=(SIZE, SIZE), mode="nearest")
+    expected = torch.nn.functional.interpolate(
+        torch.from_numpy(small)[None].float(), size=(SIZE, SIZE), mode="nearest"
+    )
     np.testing.assert_array_equal(stored, expected[0].numpy())
 
 
@@ -173,9 +202,17 @@ def test_splits_and_conditions(plain, load):
     for scene in store.scenes:
         weather, split, name, _ = scene.id.split("/")
         case = name.split("_")[3] if name.count("_") == 3 else "normal"
-        assert scene.attributes == {"weather": weather, "case": case, "map": "_".join(name.split("_")[:2])}
+        assert scene.attributes == {
+            "weather": weather,
+            "case": case,
+            "map": "_".join(name.split("_")[:2]),
+        }
         sgma = {"train": "train", "val": "test", "test": "unused"}[split]
-        assert scene.splits == {"split_standard": split, "split_official": split, "split_sgma": sgma}
+        assert scene.splits == {
+            "split_standard": split,
+            "split_official": split,
+            "split_sgma": sgma,
+        }
     for column in store.info["splits"]:
         parts = store.split(column)
         ids = [scene.id for part in parts.values() for scene in part]
@@ -189,7 +226,9 @@ def test_folders_above_the_root_mean_nothing(plain, tmp_path, load):
     root = tmp_path / "img" / "rain" / "train" / "MAP_1_point1" / "fog"
     shutil.copytree(plain, root)
     store = load(root)
-    assert Counter(s.attributes["weather"] for s in store.scenes) == Counter(i.split("/")[0] for i in FEW)
+    assert Counter(s.attributes["weather"] for s in store.scenes) == Counter(
+        i.split("/")[0] for i in FEW
+    )
     assert store.scenes[0].paths["lidar"].is_relative_to(root / "lidar")
 
 
@@ -198,9 +237,20 @@ def test_tiles_are_whole_components(plain, load):
         index = SourceIndex(plain, plain / "none")
         return [scene.id for scene in plan_deliver(index, ImportOptions(tiles)).scenes]
 
-    assert ids("rain") == sorted(i for i in FEW if i.startswith("rain/"))  # `rain` is a part of `train`
-    assert ids("cloud/train", PLAIN) == sorted([*(i for i in FEW if i.startswith("cloud/train/")), PLAIN])
-    for wrong in ("ain", "train", "night/tes", "night/test/MAP_1", "", "night/test/MAP_1_point10/001550/x"):
+    assert ids("rain") == sorted(
+        i for i in FEW if i.startswith("rain/")
+    )  # `rain` is a part of `train`
+    assert ids("cloud/train", PLAIN) == sorted(
+        [*(i for i in FEW if i.startswith("cloud/train/")), PLAIN]
+    )
+    for wrong in (
+        "ain",
+        "train",
+        "night/tes",
+        "night/test/MAP_1",
+        "",
+        "night/test/MAP_1_point10/001550/x",
+    ):
         with pytest.raises(UserError, match="DELIVER has no frames"):
             ids(wrong)
     with pytest.raises(UserError, match=r"every file of fog/val"):
@@ -211,7 +261,9 @@ def test_strange_names_are_said_and_left_out(copy, load):
     wrong = copy / "img" / PLAIN.rpartition("/")[0] / "000001_depth_front.png"
     shutil.copy(file(copy, "img", PLAIN), wrong)
     store = load(copy)
-    assert any("another kind" in line and "MAP_1_point10" in line for line in store.info["warnings"])
+    assert any(
+        "another kind" in line and "MAP_1_point10" in line for line in store.info["warnings"]
+    )
     assert len(store.scenes) == len(FEW)
 
 
@@ -253,7 +305,11 @@ def test_fewer_frames_than_there_are(plain, tmp_path):
         ("semantic", lambda p: p[:1], "has 1 band"),
         ("img", lambda p: p[:1], "has 1 band"),
         ("hha", lambda p: p.astype(np.uint16), "data type uint16"),
-        ("depth", lambda p: np.repeat(p, 3, 0) + np.arange(3, dtype=np.uint8)[:, None, None], "its three bands differ"),
+        (
+            "depth",
+            lambda p: np.repeat(p, 3, 0) + np.arange(3, dtype=np.uint8)[:, None, None],
+            "its three bands differ",
+        ),
         ("semantic", lambda p: p * 0 + 77, "100.00 % of the label pixels"),
         ("semantic", lambda p: p * 0, "not one valid label pixel"),
     ],
@@ -296,7 +352,9 @@ def test_a_few_unknown_values_are_ignored_and_said(copy, load, pixels, write_ras
 
 def test_nothing_of_deliver(tmp_path):
     (tmp_path / "source").mkdir()
-    (tmp_path / "source" / "000000_rgb_front.png").write_bytes(b"x")  # without its folders it is nobody's
+    (tmp_path / "source" / "000000_rgb_front.png").write_bytes(
+        b"x"
+    )  # without its folders it is nobody's
     with pytest.raises(UserError, match=r"No frame of DELIVER among the 1 files .*12\.2 GB"):
         import_dataset("deliver", tmp_path / "source", tmp_path / "store")
 
@@ -328,4 +386,8 @@ def test_the_whole_dataset_is_planned_in_seconds_with_its_counts(tmp_path):
     assert time.process_time() - start < 20
     assert len(plan.scenes) == 7885 and not plan.missing and not plan.warnings
     assert any("train: 3983/3983 frames" in line for line in plan.inventory)
-    assert Counter(s.splits["split_sgma"] for s in plan.scenes) == {"train": 3983, "test": 2005, "unused": 1897}
+    assert Counter(s.splits["split_sgma"] for s in plan.scenes) == {
+        "train": 3983,
+        "test": 2005,
+        "unused": 1897,
+    }

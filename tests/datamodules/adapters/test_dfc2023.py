@@ -48,7 +48,9 @@ def load(tmp_path):
     number = itertools.count()
 
     def load(source, tiles=STEMS, **options):
-        return import_dataset("dfc2023", source, tmp_path / f"store{next(number)}", tiles=tiles, **options)
+        return import_dataset(
+            "dfc2023", source, tmp_path / f"store{next(number)}", tiles=tiles, **options
+        )
 
     return load
 
@@ -87,14 +89,18 @@ def check(store, pixels):
         assert len(places) == 1 and places.pop()[0] == int(split_table()[s.id]["epsg"])
 
 
-@pytest.mark.parametrize("quirks", [[], *[[quirk] for quirk in DFC2023_QUIRKS]], ids=lambda q: "+".join(q) or "none")
+@pytest.mark.parametrize(
+    "quirks", [[], *[[quirk] for quirk in DFC2023_QUIRKS]], ids=lambda q: "+".join(q) or "none"
+)
 def test_every_quirk_gives_the_true_labels(quirks, tmp_path, load, pixels):
     write_dfc2023(tmp_path / "source", size=SIZE, stems=STEMS, quirks=quirks)
     check(load(tmp_path / "source"), pixels)
 
 
 def test_all_quirks_at_once(tmp_path, load, pixels):
-    write_dfc2023(tmp_path / "source", size=SIZE, stems=STEMS, quirks=set(DFC2023_QUIRKS) - {"bare_folders"})
+    write_dfc2023(
+        tmp_path / "source", size=SIZE, stems=STEMS, quirks=set(DFC2023_QUIRKS) - {"bare_folders"}
+    )
     check(load(tmp_path / "source"), pixels)
     shutil.copytree(tmp_path / "source", tmp_path / "bare" / "DFC_Track_1")
     with pytest.raises(UserError, match="No training tile of DFC2023 track 2"):
@@ -113,7 +119,9 @@ def test_packing_does_not_change_the_data(packing, plain, tmp_path, load):
     if packing == "nested":
         (tmp_path / "outer").mkdir()
         shutil.move(source, tmp_path / "outer")
-        source = Path(shutil.make_archive(str(tmp_path / "DFC23_IEEE-DataPort"), "zip", tmp_path / "outer"))
+        source = Path(
+            shutil.make_archive(str(tmp_path / "DFC23_IEEE-DataPort"), "zip", tmp_path / "outer")
+        )
     store = load(source)
     assert store.fingerprint == load(plain).fingerprint
     assert store.verify() == [] and not (store.root / "scratch").exists()
@@ -127,9 +135,14 @@ def test_copies_of_folders_and_inventory(copy, load, pixels):
     check(store, pixels)
     said = text.getvalue()
     assert "9 of 9 tiles have rgb, dsm, sar, label" in said
-    assert "12 without reference (val, test)" in said  # val and test hold 4 each, and val has been copied
+    assert (
+        "12 without reference (val, test)" in said
+    )  # val and test hold 4 each, and val has been copied
     assert "9 in other folders" in said
-    assert "split_standard: 4 train, 3 val, 2 test (whole dataset: 1268 train, 151 val, 354 test)" in said
+    assert (
+        "split_standard: 4 train, 3 val, 2 test (whole dataset: 1268 train, 151 val, 354 test)"
+        in said
+    )
     assert "split_random: " in said and "(whole dataset: 1419 train, 354 test)" in said
 
 
@@ -142,7 +155,9 @@ def test_real_size_has_half_a_metre(tmp_path, pixels):
     write_dfc2023(tmp_path / "source", size=400, stems=stems)
     store = import_dataset("dfc2023", tmp_path / "source", tmp_path / "store", tiles=stems)
     assert store.info["gsd_m"] == 0.5 and store.info["nadir"]
-    np.testing.assert_array_equal(pixels(store.scenes[0].paths["label"])[0], dfc2023_truth(400, 0, store.scenes[0].id))
+    np.testing.assert_array_equal(
+        pixels(store.scenes[0].paths["label"])[0], dfc2023_truth(400, 0, store.scenes[0].id)
+    )
 
 
 # What the scenes are ---------------------------------------------------------------------------------------------
@@ -172,7 +187,9 @@ def test_odd_radar_is_kept_and_its_statistics_are_decibels(tmp_path, load, pixel
     kept = values[np.isfinite(values)].astype(float)
     decibels = np.clip(10 * np.log10(np.maximum(kept, 0) + 1e-7), -25, 0)  # dossier 5.3
     assert found["count"] == SIZE**2 - 15 or found["count"] == [SIZE**2 - 15]
-    np.testing.assert_allclose([found["mean"][0], found["std"][0]], [decibels.mean(), decibels.std()], rtol=1e-3)
+    np.testing.assert_allclose(
+        [found["mean"][0], found["std"][0]], [decibels.mean(), decibels.std()], rtol=1e-3
+    )
     assert found["min"] == [-25.0]
 
 
@@ -184,7 +201,8 @@ def test_black_corner_missing_heights_and_no_building_are_kept(plain, load, pixe
     assert label[: SIZE // 2, : SIZE // 2].any() and label.max() == 1  # nothing is masked
     assert not pixels(scene(store, EMPTY).paths["label"]).any()
     flat = [
-        ((pixels(s.paths["dsm"])[0] == 0) & (pixels(s.paths["label"])[0] == 1)).sum() / SIZE**2 for s in store.scenes
+        ((pixels(s.paths["dsm"])[0] == 0) & (pixels(s.paths["label"])[0] == 1)).sum() / SIZE**2
+        for s in store.scenes
     ]
     assert max(flat) > 0.02, "a building without height"
 
@@ -210,13 +228,20 @@ def test_a_changed_json_is_burnt_again(copy, tmp_path, pixels):
 @pytest.mark.parametrize("raster", ["rgb", "sar", "dsm"])
 def test_a_removed_file_is_named(raster, copy, load, pixels):
     one(copy, f"{raster}/{STEMS[1]}.tif").unlink()
-    with pytest.raises(UserError, match=rf"1 needed file.*train/{raster}/{re.escape(STEMS[1])}\.tif") as caught:
+    with pytest.raises(
+        UserError, match=rf"1 needed file.*train/{raster}/{re.escape(STEMS[1])}\.tif"
+    ) as caught:
         load(copy)
     assert str(copy) in str(caught.value) and "IEEE DataPort" in str(caught.value)
     store = load(copy, allow_incomplete=True)
-    assert store.info["missing"] == [f"{STEMS[1]}: {raster}"] and raster not in scene(store, STEMS[1]).paths
+    assert (
+        store.info["missing"] == [f"{STEMS[1]}: {raster}"]
+        and raster not in scene(store, STEMS[1]).paths
+    )
     np.testing.assert_array_equal(
-        pixels(scene(store, STEMS[1]).paths["label"])[0], dfc2023_truth(SIZE, 0, STEMS[1]), "without the optical image"
+        pixels(scene(store, STEMS[1]).paths["label"])[0],
+        dfc2023_truth(SIZE, 0, STEMS[1]),
+        "without the optical image",
     )
 
 
@@ -230,12 +255,16 @@ def test_no_json(copy, load):
 
 def test_the_json_decides_what_a_training_image_is(copy, load):
     def drop(content):
-        content["images"] = [i for i in content["images"] if not i["file_name"].startswith(STEMS[0])]
+        content["images"] = [
+            i for i in content["images"] if not i["file_name"].startswith(STEMS[0])
+        ]
         ids = {i["id"] for i in content["images"]}
         content["annotations"] = [a for a in content["annotations"] if a["image_id"] in ids]
 
     path = edit(copy, drop)
-    with pytest.raises(UserError, match=rf"1 needed file.*{re.escape(STEMS[0])}\.tif in {path.name}"):
+    with pytest.raises(
+        UserError, match=rf"1 needed file.*{re.escape(STEMS[0])}\.tif in {path.name}"
+    ):
         load(copy)
     assert STEMS[0] not in {s.id for s in load(copy, allow_incomplete=True).scenes}
     assert len(load(copy, tiles=STEMS[1:]).scenes) == len(STEMS) - 1
@@ -246,14 +275,19 @@ def test_images_that_the_contest_does_not_have(copy, tmp_path, load, monkeypatch
 
     def add(content):
         content["images"] += [
-            {"file_name": n, "height": SIZE, "width": SIZE, "id": 9000 + i} for i, n in enumerate(names)
+            {"file_name": n, "height": SIZE, "width": SIZE, "id": 9000 + i}
+            for i, n in enumerate(names)
         ]
 
     edit(copy, add)
     store = load(copy)  # some tiles are asked for by name: the rest is only said
-    assert any("7 image(s) of the JSON" in line and names[0] in line for line in store.info["warnings"])
+    assert any(
+        "7 image(s) of the JSON" in line and names[0] in line for line in store.info["warnings"]
+    )
     text = io.StringIO()
-    with pytest.raises(UserError, match=r"lists 7 image\(s\).*SV_Atlantis_1\.0000_2\.0000\.tif.* and 2 more") as caught:
+    with pytest.raises(
+        UserError, match=r"lists 7 image\(s\).*SV_Atlantis_1\.0000_2\.0000\.tif.* and 2 more"
+    ) as caught:
         load(copy, tiles=None, console=Console(file=text, width=200))
     assert str(copy) in str(caught.value) and "9 of 1773 tiles" in text.getvalue()
 
@@ -296,12 +330,17 @@ def test_eight_bit_radar_is_refused(copy, load, write_raster):
 
 def test_sizes_must_agree(copy, load, write_raster):
     edit(copy, lambda content: content["images"][0].update(height=512, width=512))
-    with pytest.raises(UserError, match=rf"{JSON}: .*\.tif is said to have 512 x 512 .* has 64 x 64") as caught:
+    with pytest.raises(
+        UserError, match=rf"{JSON}: .*\.tif is said to have 512 x 512 .* has 64 x 64"
+    ) as caught:
         load(copy)
     assert sorted(STEMS)[0] in str(caught.value)
     edit(copy, lambda content: content["images"][0].update(height=SIZE, width=SIZE))
     write_raster(one(copy, f"dsm/{STEMS[0]}.tif"), np.ones((1, SIZE + 3, SIZE), np.float32))
-    with pytest.raises(UserError, match=rf"dsm/{re.escape(STEMS[0])}\.tif has 67 x 64.*rgb/{re.escape(STEMS[0])}\.tif"):
+    with pytest.raises(
+        UserError,
+        match=rf"dsm/{re.escape(STEMS[0])}\.tif has 67 x 64.*rgb/{re.escape(STEMS[0])}\.tif",
+    ):
         load(copy)
 
 
@@ -316,7 +355,9 @@ def test_damaged_json_names_file_and_record(copy, load):
 
 
 def test_unknown_tiles_and_spellings(plain, load):
-    with pytest.raises(UserError, match="no training tile 'P_0001'; its 1773 tiles are named like GF2_Brasilia"):
+    with pytest.raises(
+        UserError, match="no training tile 'P_0001'; its 1773 tiles are named like GF2_Brasilia"
+    ):
         load(plain, tiles=["P_0001"])
     store = load(plain, tiles=[f"{STEMS[0].lower()}.tif", *STEMS[1:]])
     assert scene(store, STEMS[0])
@@ -325,5 +366,7 @@ def test_unknown_tiles_and_spellings(plain, load):
 def test_nothing_of_the_contest(tmp_path):
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "P_0001.tif").write_bytes(b"x")
-    with pytest.raises(UserError, match=r"No training tile of DFC2023 track 2 among the 1 files .*DataPort"):
+    with pytest.raises(
+        UserError, match=r"No training tile of DFC2023 track 2 among the 1 files .*DataPort"
+    ):
         import_dataset("dfc2023", tmp_path / "source", tmp_path / "store")

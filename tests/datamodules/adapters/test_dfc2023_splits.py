@@ -20,7 +20,9 @@ def parts(column: str) -> dict[str, set[str]]:
 
 def test_parts_are_disjoint_and_have_the_published_sizes():
     table = list(split_table())
-    assert table == sorted(table) and len(set(table)) == 1773  # dossier 5.4: the id is the place in this order
+    assert (
+        table == sorted(table) and len(set(table)) == 1773
+    )  # dossier 5.4: the id is the place in this order
     cities = [re.match(r"(SV|GF2)_([A-Za-z]+)_", stem).groups() for stem in table]
     assert [(row["sensor"], row["city"]) for row in split_table().values()] == cities
     counted = {city: sum(c == city for _, c in cities) for _, city in cities}
@@ -36,7 +38,9 @@ def test_parts_are_disjoint_and_have_the_published_sizes():
     }.items():
         found = parts(column)
         assert {name: len(stems) for name, stems in found.items()} == sizes
-        assert sum(sizes.values()) == len(set.union(*found.values())) == 1773  # so no scene is in two
+        assert (
+            sum(sizes.values()) == len(set.union(*found.values())) == 1773
+        )  # so no scene is in two
     assert parts("split_standard")["test"] == parts("split_spatial")["test"]
     assert len({split_table()[stem]["city"] for stem in parts("split_standard")["val"]}) >= 5
 
@@ -71,7 +75,9 @@ def test_no_ground_is_in_two_parts(column, ground):
     gaps = []
     for stems, places in ground.values():
         part = np.array([splits_of(split_table()[stem])[column] for stem in stems])
-        gap = abs(places[:, None] - places[None]).max(axis=2) - 256  # <= 0 where two squares share ground
+        gap = (
+            abs(places[:, None] - places[None]).max(axis=2) - 256
+        )  # <= 0 where two squares share ground
         gaps.append(gap[part[:, None] != part[None]])
     across = np.sort(np.concatenate(gaps))[::2]  # every pair is there twice
     assert across[0] > 0
@@ -89,7 +95,9 @@ def test_the_random_split_leaks(ground):
             covered = np.zeros((128, 128), bool)  # cells of 2 m
             for left, top in np.round((training - place) / 2).astype(int):
                 if abs(left) < 128 and abs(top) < 128:
-                    covered[max(0, top) : 128 + min(0, top), max(0, left) : 128 + min(0, left)] = True
+                    covered[max(0, top) : 128 + min(0, top), max(0, left) : 128 + min(0, left)] = (
+                        True
+                    )
             seen.append(covered.mean())
     assert len(seen) == 354 and min(seen) > 0
     assert abs(np.mean(seen) - 0.81) < 0.01

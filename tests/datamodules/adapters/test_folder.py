@@ -34,7 +34,9 @@ def edit(path: Path, old: str, new: str) -> None:
 
 def add_column(source: Path, name: str, *cells: str) -> None:
     lines = (source / "scenes.csv").read_text().splitlines()
-    (source / "scenes.csv").write_text("\n".join(f"{a},{b}" for a, b in zip(lines, (name, *cells), strict=True)))
+    (source / "scenes.csv").write_text(
+        "\n".join(f"{a},{b}" for a, b in zip(lines, (name, *cells), strict=True))
+    )
 
 
 def test_a_folder_becomes_a_store(tmp_path, write_folder, pixels):
@@ -58,7 +60,9 @@ def test_a_folder_becomes_a_store(tmp_path, write_folder, pixels):
         assert (scene.height, scene.width) == (40, 50)
         for raster, values in truth[scene.id].items():
             np.testing.assert_array_equal(pixels(scene.paths[raster]), values)
-        assert scene.paths["rgb"].parent == tmp_path / "source" / "rgb"  # small, so it stays; the label never does
+        assert (
+            scene.paths["rgb"].parent == tmp_path / "source" / "rgb"
+        )  # small, so it stays; the label never does
         assert scene.paths["label"].is_relative_to(store.root)
 
 
@@ -66,7 +70,9 @@ def test_a_zip_file_gives_the_same_store(tmp_path, source):
     packed = shutil.make_archive(str(tmp_path / "packed"), "zip", source)
     store = load(packed, tmp_path, "packed_store")
     assert store.fingerprint == load(source, tmp_path).fingerprint
-    assert all(path.is_relative_to(store.root) for scene in store.scenes for path in scene.paths.values())
+    assert all(
+        path.is_relative_to(store.root) for scene in store.scenes for path in scene.paths.values()
+    )
 
 
 def test_paths_may_lead_elsewhere(tmp_path, source):
@@ -82,9 +88,15 @@ def test_class_ids_with_gaps_become_contiguous(tmp_path, source, write_raster, p
         "id,name,r,g,b,clutter\n7,b,0,0,1,0\n2,a,0,0,2,0\n255,ignore,0,0,0,0\n90,c,0,0,3,1\n"
     )
     for i in range(3):
-        write_raster(source / f"label/s{i}.tif", np.resize(np.array([7, 2, 90, 255], np.uint8), (1, 40, 50)))
+        write_raster(
+            source / f"label/s{i}.tif", np.resize(np.array([7, 2, 90, 255], np.uint8), (1, 40, 50))
+        )
     store = load(source, tmp_path)
-    assert [(c.id, c.name, c.clutter) for c in store.classes] == [(0, "a", False), (1, "b", False), (2, "c", True)]
+    assert [(c.id, c.name, c.clutter) for c in store.classes] == [
+        (0, "a", False),
+        (1, "b", False),
+        (2, "c", True),
+    ]
     assert pixels(store.scenes[0].paths["label"])[0, 0, :4].tolist() == [1, 0, 2, 255]
 
 
@@ -136,7 +148,9 @@ def test_attributes_conditions_and_further_splits(tmp_path, source):
     assert store.scenes[0].attributes == {"weather": "fog", "city": "Bern"}
     assert store.scenes[2].attributes["weather"] == ""
     assert [scene.id for scene in store.split("split_small")["test"]] == ["s0"]
-    with pytest.raises(UserError, match="no split 'split_big'; it has: split_standard, split_small"):
+    with pytest.raises(
+        UserError, match="no split 'split_big'; it has: split_standard, split_small"
+    ):
         store.split("split_big")
 
 
@@ -144,17 +158,27 @@ def test_unknown_modalities_get_a_free_letter(tmp_path, source, write_raster):
     for name in ("radar", "thermal"):
         add_column(source, name, *(f"{name}/s{i}.tif" for i in range(3)))
         for i in range(3):
-            write_raster(source / name / f"s{i}.tif", np.random.default_rng(i).normal(size=(2, 40, 50)))
+            write_raster(
+                source / name / f"s{i}.tif", np.random.default_rng(i).normal(size=(2, 40, 50))
+            )
     (source / "about.json").write_text(
         json.dumps(
-            {"title": "T", "gsd_m": 0.5, "nadir": False, "modalities": {"thermal": {"letter": "T", "unit": "K"}}}
+            {
+                "title": "T",
+                "gsd_m": 0.5,
+                "nadir": False,
+                "modalities": {"thermal": {"letter": "T", "unit": "K"}},
+            }
         )
     )
     store = load(source, tmp_path)
     letters = [m.letter for m in store.modalities.values()]
     assert len(set(letters)) == 4 and letters[:2] == ["R", "D"] and letters[3] == "T"
     assert store.modalities["radar"].kind == "other"
-    assert (store.modalities["thermal"].dtype, store.modalities["thermal"].unit) == ("float32", "K")  # float64 narrowed
+    assert (store.modalities["thermal"].dtype, store.modalities["thermal"].unit) == (
+        "float32",
+        "K",
+    )  # float64 narrowed
     assert (store.info["title"], store.info["gsd_m"], store.info["nadir"]) == ("T", 0.5, False)
 
 
@@ -179,7 +203,11 @@ def test_missing_files_and_empty_cells(tmp_path, source):
     ("old", "new", "text"),
     [
         ("s1,val", "s0,val", "the id 's0' occurs 2 times"),
-        ("s1,val", "s1,validation", "scene s1: split is 'validation', not one of train, val, test, unused"),
+        (
+            "s1,val",
+            "s1,validation",
+            "scene s1: split is 'validation', not one of train, val, test, unused",
+        ),
         ("s2,test", "s2,train", "test part of split_standard is empty"),
         ("s0,train", "s0,unused", "train part of split_standard is empty"),
         ("id,split", "name,split", r"lacks the column\(s\) id"),
@@ -273,7 +301,9 @@ def test_tiles_are_ids(tmp_path, source):
         load(source, tmp_path, tiles=["s9"])
 
 
-@pytest.mark.skipif(not (SAMPLES / "ign_rgb_nir_dsm").is_dir(), reason="the real samples are not here")
+@pytest.mark.skipif(
+    not (SAMPLES / "ign_rgb_nir_dsm").is_dir(), reason="the real samples are not here"
+)
 def test_real_aerial_scenes(tmp_path, pixels):
     """Sizes, pixel side and heights as the samples' own description states them (its 5.6 m and 6.3 m are means)."""
     store = import_dataset("ign", SAMPLES / "ign_rgb_nir_dsm", tmp_path)
@@ -284,7 +314,9 @@ def test_real_aerial_scenes(tmp_path, pixels):
     assert [scene.id for scene in store.split("split_standard")["test"]] == ["scene_b"]
     assert store.info["gsd_m"] == 0.2
     label, height = (pixels(store.scenes[0].paths[raster])[0] for raster in ("label", "dsm"))
-    assert abs(height[label == 1].mean() - 5.6) < 0.05 and abs(height[label == 3].mean() - 6.3) < 0.05
+    assert (
+        abs(height[label == 1].mean() - 5.6) < 0.05 and abs(height[label == 3].mean() - 6.3) < 0.05
+    )
     assert store.verify() == []
 
 
@@ -295,11 +327,18 @@ def test_real_radar_chip(tmp_path):
     folder.mkdir()
     chip = SAMPLES / "sen1floods11"
     cells = ",".join(str(next((chip / part).glob("*.tif"))) for part in ("S1", "S2", "Labels"))
-    (folder / "scenes.csv").write_text(f"id,split,sar,optical,label\na,train,{cells}\nb,test,{cells}\n")
+    (folder / "scenes.csv").write_text(
+        f"id,split,sar,optical,label\na,train,{cells}\nb,test,{cells}\n"
+    )
     (folder / "classes.csv").write_text("id,name,r,g,b\n0,land,0,90,0\n1,water,0,0,200\n")
     store = import_dataset("floods", folder, tmp_path / "store")
     assert store.statistics["a"]["label"]["counts"] == {"0": 192_010, "1": 70_035, "255": 99}
     assert (store.modalities["sar"].channels, store.modalities["sar"].dtype) == (2, "float32")
-    assert (store.modalities["optical"].channels, store.modalities["optical"].dtype) == (13, "int16")
-    assert -17.0 < store.statistics["a"]["sar"]["mean"][0] < -9.3  # between the medians of water and land
+    assert (store.modalities["optical"].channels, store.modalities["optical"].dtype) == (
+        13,
+        "int16",
+    )
+    assert (
+        -17.0 < store.statistics["a"]["sar"]["mean"][0] < -9.3
+    )  # between the medians of water and land
     assert re.fullmatch("[0-9a-f]{64}", store.fingerprint)

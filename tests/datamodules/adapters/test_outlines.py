@@ -14,7 +14,13 @@ from datamodules.adapters.coco_masks import Outlines, burn, read_outlines
 from datamodules.ingest.sources import SourceFile
 from usererror import UserError
 
-REAL = Path(__file__).parents[4] / "shared" / "samples" / "dfc2023" / "buildings_only_train_excerpt.json"
+REAL = (
+    Path(__file__).parents[4]
+    / "shared"
+    / "samples"
+    / "dfc2023"
+    / "buildings_only_train_excerpt.json"
+)
 Read = Callable[..., dict[str, Outlines]]
 
 
@@ -22,7 +28,9 @@ def coco(*segmentations: Any, size: tuple[int, int] = (12, 16)) -> dict[str, Any
     """A file of one image `a.tif` with one record per segmentation."""
     return {
         "images": [{"file_name": "a.tif", "height": size[0], "width": size[1], "id": 7}],
-        "annotations": [{"segmentation": s, "image_id": 7, "id": 100 + i} for i, s in enumerate(segmentations)],
+        "annotations": [
+            {"segmentation": s, "image_id": 7, "id": 100 + i} for i, s in enumerate(segmentations)
+        ],
         "categories": [{"supercategory": "building", "id": 1, "name": "building"}],
     }
 
@@ -59,7 +67,9 @@ def content() -> dict[str, Any]:
 
 def test_real_records_have_their_stored_area(content: dict[str, Any], read: Read) -> None:
     records = content["annotations"]
-    images = [{"file_name": f"{i}.tif", "height": 512, "width": 512, "id": i} for i in range(len(records))]
+    images = [
+        {"file_name": f"{i}.tif", "height": 512, "width": 512, "id": i} for i in range(len(records))
+    ]
     alone = [{**record, "image_id": i} for i, record in enumerate(records)]
     outlines = read({"images": images, "annotations": alone, "categories": content["categories"]})
     masks = [mask_of(outlines[f"{i}.tif"]) for i in range(len(records))]
@@ -74,7 +84,11 @@ def test_real_records_have_their_stored_area(content: dict[str, Any], read: Read
         rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
         return [columns[0], rows[0], columns[-1] - columns[0], rows[-1] - rows[0]]
 
-    codes = [(r["bbox"], m) for r, m in zip(records, masks, strict=True) if isinstance(r["segmentation"], dict)]
+    codes = [
+        (r["bbox"], m)
+        for r, m in zip(records, masks, strict=True)
+        if isinstance(r["segmentation"], dict)
+    ]
     assert len(codes) == 4
     for expected, mask in codes:
         assert box(mask) == expected
@@ -98,7 +112,9 @@ def test_real_union_is_near_that_of_another_rasteriser(content: dict[str, Any], 
         ]
         shapes = [({"type": "Polygon", "coordinates": [[*ring, ring[0]]]}, 1) for ring in rings]
         shapes += [({"type": "LineString", "coordinates": [*ring, ring[0]]}, 1) for ring in rings]
-        other = rasterize(shapes, out_shape=(512, 512), transform=Affine(1, 0, -0.5, 0, 1, -0.5), dtype="uint8")
+        other = rasterize(
+            shapes, out_shape=(512, 512), transform=Affine(1, 0, -0.5, 0, 1, -0.5), dtype="uint8"
+        )
         packed = outlines[image["file_name"]]
         ours = mask_of(Outlines(packed.where, packed.size, packed.points, packed.rings))
         total += int(other.sum())
@@ -117,9 +133,9 @@ def brute(ring: list[tuple[int, int]], size: tuple[int, int]) -> np.ndarray:
         for x in range(size[1]):
             odd = False
             for (ax, ay), (bx, by) in edges:
-                if (ay <= y) != (by <= y) and (x - ax) * (by - ay) * (1 if by > ay else -1) >= (bx - ax) * (y - ay) * (
-                    1 if by > ay else -1
-                ):
+                if (ay <= y) != (by <= y) and (x - ax) * (by - ay) * (1 if by > ay else -1) >= (
+                    bx - ax
+                ) * (y - ay) * (1 if by > ay else -1):
                     odd = not odd
             mask[y, x] = odd
     for (ax, ay), (bx, by) in edges:
@@ -157,7 +173,9 @@ def test_random_rings_against_brute_force(beyond: int, read: Read) -> None:
 
 
 def test_outline_is_inside() -> None:
-    square = Outlines("x", (6, 6), np.array([[1, 1], [4, 1], [4, 4], [1, 4]], np.int32), np.array([4], np.int32))
+    square = Outlines(
+        "x", (6, 6), np.array([[1, 1], [4, 1], [4, 4], [1, 4]], np.int32), np.array([4], np.int32)
+    )
     expected = np.zeros((6, 6), np.uint8)
     expected[1:5, 1:5] = 1  # 16 pixels; without its outline it would have 9
     np.testing.assert_array_equal(mask_of(square), expected)
@@ -168,7 +186,10 @@ def test_points_lines_and_empty_rings(read: Read) -> None:
     assert drawn(read, [[3, 2, 3, 2]]).sum() == 1
     assert drawn(read, [[3, 2, 8, 2]])[2, 3:9].all() and drawn(read, [[3, 2, 8, 2]]).sum() == 6
     assert drawn(read, [[]]).sum() == drawn(read, []).sum() == drawn(read).sum() == 0
-    assert drawn(read, [[2.0, 1.0, 5.0, 1.0, 5.0, 3.0]]).sum() == drawn(read, [[2, 1, 5, 1, 5, 3]]).sum()
+    assert (
+        drawn(read, [[2.0, 1.0, 5.0, 1.0, 5.0, 3.0]]).sum()
+        == drawn(read, [[2, 1, 5, 1, 5, 3]]).sum()
+    )
 
 
 def test_parts_and_overlaps_are_united(read: Read) -> None:
@@ -234,10 +255,19 @@ BROKEN: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "image id text": (image(id="7"), "image number 0: 'id' is '7'"),
     "image size zero": (image(width=0), "a size of 12 x 0"),
     "image size huge": (image(width=10**9), "a size of"),
-    "image twice": (lambda c: {**c, "images": [*c["images"], {**c["images"][0], "id": 8}]}, "number 1 .a.tif, id 8"),
-    "image id twice": (lambda c: {**c, "images": [*c["images"], {**c["images"][0], "file_name": "b"}]}, "number 1 .b"),
+    "image twice": (
+        lambda c: {**c, "images": [*c["images"], {**c["images"][0], "id": 8}]},
+        "number 1 .a.tif, id 8",
+    ),
+    "image id twice": (
+        lambda c: {**c, "images": [*c["images"], {**c["images"][0], "file_name": "b"}]},
+        "number 1 .b",
+    ),
     "no record": (lambda c: {**c, "annotations": [None]}, "annotation number 0 lacks 'image_id'"),
-    "record without image": (without("annotations", "image_id"), r"number 1 .id 101. lacks 'image_id'"),
+    "record without image": (
+        without("annotations", "image_id"),
+        r"number 1 .id 101. lacks 'image_id'",
+    ),
     "record without shape": (without("annotations", "segmentation"), "101. lacks 'segmentation'"),
     "record of no image": (record(image_id=8), "101. is of image 8"),
     "image id true": (record(image_id=True), "101.: 'image_id' is True"),
@@ -247,14 +277,29 @@ BROKEN: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "ring of text": (record(segmentation=[["1", "2"]]), "101.: a ring must be"),
     "ring of null": (record(segmentation=[[1, None]]), "101.: a ring must be"),
     "far away": (record(segmentation=[[1, 2, 10**12, 3]]), "101.: a corner lies far outside"),
-    "far away the other way": (record(segmentation=[[1, 2, -1e300, 3]]), "101.: a corner lies far outside"),
-    "code of other size": (record(segmentation={"size": [16, 12], "counts": [192]}), "101.: its code is for .16, 12."),
+    "far away the other way": (
+        record(segmentation=[[1, 2, -1e300, 3]]),
+        "101.: a corner lies far outside",
+    ),
+    "code of other size": (
+        record(segmentation={"size": [16, 12], "counts": [192]}),
+        "101.: its code is for .16, 12.",
+    ),
     "code without counts": (record(segmentation={"size": [12, 16]}), "101.: 'counts' is None"),
     "code too short": (record(segmentation={"size": [12, 16], "counts": [100]}), "101.: the runs"),
-    "code negative": (record(segmentation={"size": [12, 16], "counts": [-8, 200]}), "101.: the runs"),
+    "code negative": (
+        record(segmentation={"size": [12, 16], "counts": [-8, 200]}),
+        "101.: the runs",
+    ),
     "code empty": (record(segmentation={"size": [12, 16], "counts": ""}), "101.: the runs"),
-    "code of floats": (record(segmentation={"size": [12, 16], "counts": [192.0]}), "101.: 'counts' is"),
-    "code of strange letters": (record(segmentation={"size": [12, 16], "counts": "\x01z"}), "101.: 'counts' is"),
+    "code of floats": (
+        record(segmentation={"size": [12, 16], "counts": [192.0]}),
+        "101.: 'counts' is",
+    ),
+    "code of strange letters": (
+        record(segmentation={"size": [12, 16], "counts": "\x01z"}),
+        "101.: 'counts' is",
+    ),
     "code cut short": (record(segmentation={"size": [12, 16], "counts": "P"}), "101.: 'counts' is"),
 }
 
@@ -270,7 +315,9 @@ def test_a_damaged_file_is_one_line_with_its_name(name: str, read: Read) -> None
 
 def test_an_image_of_another_size_is_refused(read: Read) -> None:
     outlines = read(coco([[1, 1, 5, 1, 5, 5]]))["a.tif"]
-    with pytest.raises(UserError, match=r"json: a\.tif is said to have 12 x 16 .*, but the image has 16 x 12"):
+    with pytest.raises(
+        UserError, match=r"json: a\.tif is said to have 12 x 16 .*, but the image has 16 x 12"
+    ):
         burn(outlines, np.zeros((3, 16, 12), np.uint8))
 
 

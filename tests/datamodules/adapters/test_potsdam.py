@@ -17,7 +17,12 @@ from datamodules.miniature.potsdam import potsdam_truth, write_potsdam
 from usererror import UserError
 
 SIZE = 64
-TILES = ["2_10", "3_13", "4_12", "6_7"]  # one of the validation tiles, and every tile with a defect of its own
+TILES = [
+    "2_10",
+    "3_13",
+    "4_12",
+    "6_7",
+]  # one of the validation tiles, and every tile with a defect of its own
 QUIRKS = [
     "blend_4_12", "car_colour_6_7", "narrow_3_13", "empty_ownapproach", "unpadded_dsm", "capital_tfw", "flat_folders",
     "labels_in_root", "only_rgbir", "both_label_sets", "no_crs",
@@ -43,7 +48,9 @@ def load(tmp_path):
     number = itertools.count()
 
     def load(source, tiles=TILES, **options):
-        return import_dataset("potsdam", source, tmp_path / f"store{next(number)}", tiles=tiles, **options)
+        return import_dataset(
+            "potsdam", source, tmp_path / f"store{next(number)}", tiles=tiles, **options
+        )
 
     return load
 
@@ -153,7 +160,9 @@ def test_empty_lastools_falls_back_to_ownapproach(copy, load, pixels, write_rast
 )
 def test_a_removed_file_is_named(pattern, raster, copy, load):
     removed = one(copy, pattern)
-    for path in copy.rglob({"rgb": "*_4_12_RGB*.tif", "ndsm": "*04_12_normalized*"}.get(raster, removed.name)):
+    for path in copy.rglob(
+        {"rgb": "*_4_12_RGB*.tif", "ndsm": "*04_12_normalized*"}.get(raster, removed.name)
+    ):
         path.unlink()
     with pytest.raises(UserError, match=re.escape(removed.name)) as caught:
         load(copy)
@@ -201,7 +210,9 @@ def test_no_infrared_at_all(copy, load):
 def test_half_of_the_benchmark_is_a_list_of_missing_files(plain, tmp_path):
     with pytest.raises(UserError) as caught:
         import_dataset("potsdam", plain, tmp_path)
-    assert str(caught.value).startswith("170 needed file(s)")  # 34 tiles: RGBIR, DSM, nDSM, two labels
+    assert str(caught.value).startswith(
+        "170 needed file(s)"
+    )  # 34 tiles: RGBIR, DSM, nDSM, two labels
     assert "\n" not in str(caught.value) and "isprs.org" in str(caught.value)
     with pytest.raises(UserError, match="make data DATA=potsdam"):
         from datamodules.store.scene_store import SceneStore
@@ -244,7 +255,10 @@ def test_label_without_a_valid_pixel(copy, load, write_raster):
 
 def test_dsm_of_another_size_names_both_files(copy, load, write_raster):
     write_raster(one(copy, "dsm_*04_12.tif"), np.zeros((1, SIZE, SIZE - 3), np.float32))
-    with pytest.raises(UserError, match=r"dsm_potsdam_04_12\.tif has 64 x 61.*top_potsdam_4_12_RGBIR\.tif has 64 x 64"):
+    with pytest.raises(
+        UserError,
+        match=r"dsm_potsdam_04_12\.tif has 64 x 61.*top_potsdam_4_12_RGBIR\.tif has 64 x 64",
+    ):
         load(copy)
 
 
@@ -271,7 +285,10 @@ def test_participants_label_yields_to_the_complete_set(tmp_path, load, pixels, w
     write_raster(other, np.full((3, SIZE, SIZE), 255, np.uint8), compress="deflate")
     store = load(tmp_path / "source")
     check_labels(store, pixels)
-    assert any("differ in size" in line and "5_Labels_for_participants" in line for line in store.info["warnings"])
+    assert any(
+        "differ in size" in line and "5_Labels_for_participants" in line
+        for line in store.info["warnings"]
+    )
 
 
 def test_nothing_of_potsdam(tmp_path):
@@ -296,19 +313,32 @@ def test_splits_are_the_published_ones():
         rows = list(csv.DictReader(stream))
     part = {
         column: {
-            value: {row["tile"] for row in rows if row[column] == value} for value in ("train", "val", "test", "unused")
+            value: {row["tile"] for row in rows if row[column] == value}
+            for value in ("train", "val", "test", "unused")
         }
         for column in rows[0]
         if column.startswith("split_")
     }
-    grid = {2: range(10, 15), 3: range(10, 15), 4: range(10, 16), 5: range(10, 16), 6: range(7, 16), 7: range(7, 14)}
+    grid = {
+        2: range(10, 15),
+        3: range(10, 15),
+        4: range(10, 16),
+        5: range(10, 16),
+        6: range(7, 16),
+        7: range(7, 14),
+    }
     everything = {f"{row}_{column}" for row, columns in grid.items() for column in columns}
     # the 14 test tiles are those east of column 12
     test = {f"{row}_{column}" for row, columns in grid.items() for column in columns if column > 12}
     validation = {"2_10", "5_11", "7_12"}
     assert len(everything) == len(rows) == 38
     for column in ("split_official", "split_sgma", "split_mobanet_paper", "split_gemmnet"):
-        assert part[column] == {"train": everything - test, "val": set(), "test": test, "unused": set()}
+        assert part[column] == {
+            "train": everything - test,
+            "val": set(),
+            "test": test,
+            "unused": set(),
+        }
     assert part["split_standard"] == {
         "train": everything - test - validation, "val": validation, "test": test, "unused": set()
     }  # fmt: skip

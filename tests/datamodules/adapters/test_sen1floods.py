@@ -14,8 +14,17 @@ import pytest
 
 CHIP = Path(__file__).resolve().parents[4] / "shared" / "samples" / "sen1floods11"
 FOLDERS = {"sar": "S1", "optical": "S2", "label": "Labels"}
-QUADRANTS = {"nw": (0, 0, "train"), "ne": (0, 256, "train"), "sw": (256, 0, "val"), "se": (256, 256, "test")}
-HOLE = (slice(None), slice(0, 40), slice(0, 60))  # where the swath's edge is planted: NaN in both bands
+QUADRANTS = {
+    "nw": (0, 0, "train"),
+    "ne": (0, 256, "train"),
+    "sw": (256, 0, "val"),
+    "se": (256, 256, "test"),
+}
+HOLE = (
+    slice(None),
+    slice(0, 40),
+    slice(0, 60),
+)  # where the swath's edge is planted: NaN in both bands
 
 pytestmark = pytest.mark.skipif(not CHIP.is_dir(), reason="the real samples are not here")
 
@@ -74,13 +83,18 @@ def opened(stores, name="chip"):
 def together(store, raster, pixels):
     """The four scenes put back into one C x 512 x 512 array."""
     found = {scene.id: pixels(scene.paths[raster]) for scene in store.scenes}
-    upper, lower = (np.concatenate([found[a], found[b]], axis=2) for a, b in (("nw", "ne"), ("sw", "se")))
+    upper, lower = (
+        np.concatenate([found[a], found[b]], axis=2) for a, b in (("nw", "ne"), ("sw", "se"))
+    )
     return np.concatenate([upper, lower], axis=1)
 
 
 def test_what_the_store_says(stores):
     store = opened(stores)
-    form = {name: (m.letter, m.channels, m.dtype, m.kind, m.unit) for name, m in store.modalities.items()}
+    form = {
+        name: (m.letter, m.channels, m.dtype, m.kind, m.unit)
+        for name, m in store.modalities.items()
+    }
     assert form == {
         "sar": ("S", 2, "float32", "sar", "dB"),
         "optical": ("O", 13, "int16", "optical", "reflectance x 10000"),
@@ -112,7 +126,9 @@ def test_labels_and_their_99_ignored_pixels(stores, pixels):
 
 def test_sensors_and_labels_lie_on_one_another(stores, pixels):
     store = opened(stores)
-    label, sar, optical = (together(store, raster, pixels) for raster in ("label", "sar", "optical"))
+    label, sar, optical = (
+        together(store, raster, pixels) for raster in ("label", "sar", "optical")
+    )
     for id_, decibel, band_8 in ((1, -17.0, 899), (0, -9.3, 2246)):
         here = label[0] == id_
         for values, expected, off in ((sar[0][here], decibel, 0.1), (optical[7][here], band_8, 1)):
@@ -141,7 +157,9 @@ def test_pixels_that_are_not_numbers_stay_out_of_the_statistics(stores):
     assert entry["count"] == 256 * 256 - 40 * 60
     for band in range(2):
         values = original[band][valid]
-        assert entry["mean"][band] == pytest.approx(values.mean()) and entry["std"][band] == pytest.approx(values.std())
+        assert entry["mean"][band] == pytest.approx(values.mean()) and entry["std"][
+            band
+        ] == pytest.approx(values.std())
         assert (entry["min"][band], entry["max"][band]) == (values.min(), values.max())
         for key, share in (("p05", 0.05), ("p95", 0.95)):
             assert entry[key][band] == np.percentile(values, 100 * share, method="inverted_cdf")

@@ -24,11 +24,24 @@ from datamodules.miniature.vaihingen import (
 from usererror import UserError
 
 SIZE = 64
-TILES = ["area2", "area3", "area7", "area30", "area38"]  # test, train, both of validation, test; area2 is odd one out
+TILES = [
+    "area2",
+    "area3",
+    "area7",
+    "area30",
+    "area38",
+]  # test, train, both of validation, test; area2 is odd one out
 COMPLETE = "ISPRS_semantic_labeling_Vaihingen_ground_truth_COMPLETE"
 COMBINED = [
     ("official_nesting", "labels_in_root", "ndsm_bmp", "one_pixel_dsm"),
-    ("official_nesting", "nested_twice", "copies", "capital_extension", "ndsm_folder", "dsm_world_files"),
+    (
+        "official_nesting",
+        "nested_twice",
+        "copies",
+        "capital_extension",
+        "ndsm_folder",
+        "dsm_world_files",
+    ),
     ("official_nesting", "labels_on_desktop", "tiff_extension", "ndsm_jpg"),
     ("undecided_folders", "copies", "one_pixel_dsm"),
 ]
@@ -52,7 +65,9 @@ def load(tmp_path):
     number = itertools.count()
 
     def load(source, tiles=TILES, **options):
-        return import_dataset("vaihingen", source, tmp_path / f"store{next(number)}", tiles=tiles, **options)
+        return import_dataset(
+            "vaihingen", source, tmp_path / f"store{next(number)}", tiles=tiles, **options
+        )
 
     return load
 
@@ -82,7 +97,9 @@ def check_pixels(store, source, pixels):
 
 
 @pytest.mark.parametrize(
-    "quirks", [(), *((quirk,) for quirk in VAIHINGEN_QUIRKS), *COMBINED], ids=lambda q: "+".join(q)[:60] or "none"
+    "quirks",
+    [(), *((quirk,) for quirk in VAIHINGEN_QUIRKS), *COMBINED],
+    ids=lambda q: "+".join(q)[:60] or "none",
 )
 def test_every_quirk_gives_the_true_pixels(quirks, plain, tmp_path, load, pixels):
     write_vaihingen(tmp_path / "source", size=SIZE, tiles=TILES, quirks=quirks)
@@ -90,7 +107,9 @@ def test_every_quirk_gives_the_true_pixels(quirks, plain, tmp_path, load, pixels
     assert [scene.id for scene in store.scenes] == TILES
     normalised = any(quirk.startswith("ndsm") for quirk in quirks)
     assert list(store.modalities) == ["irrg", "dsm", "ndsm"] if normalised else ["irrg", "dsm"]
-    assert store.labels == (["label_eroded"] if "mobanet_folders" in quirks else ["label", "label_eroded"])
+    assert store.labels == (
+        ["label_eroded"] if "mobanet_folders" in quirks else ["label", "label_eroded"]
+    )
     assert store.info["gsd_m"] == 0.09 and not store.info["incomplete"] and store.verify() == []
     check_pixels(store, plain, pixels)
     zipped = load(Path(shutil.make_archive(str(tmp_path / "all"), "zip", tmp_path / "source")))
@@ -170,7 +189,9 @@ def test_labels_alone_are_never_taken_for_images(copy, load):
     shutil.rmtree(copy / "top")
     for path in (copy / COMPLETE).iterdir():
         path.replace(copy / path.name)
-    with pytest.raises(UserError, match=r"top/top_mosaic_09cm_area2\.tif, top/top_mosaic_09cm_area3\.tif"):
+    with pytest.raises(
+        UserError, match=r"top/top_mosaic_09cm_area2\.tif, top/top_mosaic_09cm_area3\.tif"
+    ):
         load(copy)
     assert list(load(copy, allow_incomplete=True).modalities) == ["dsm"]
 
@@ -180,12 +201,17 @@ def test_complete_labels_win_over_the_participants(copy, plain, load, pixels, wr
     write_raster(other, np.full_like(pixels(other), 255), compress="deflate")
     store = load(copy)
     check_pixels(store, plain, pixels)
-    assert any("differ in size" in line and "gts_for_participants" in line for line in store.info["warnings"])
+    assert any(
+        "differ in size" in line and "gts_for_participants" in line
+        for line in store.info["warnings"]
+    )
 
 
 def test_participants_labels_alone_name_what_is_missing(copy, load):
     shutil.rmtree(copy / COMPLETE)
-    with pytest.raises(UserError, match=r"area2\.tif of the complete ground truth, .*area38\.tif of the complete"):
+    with pytest.raises(
+        UserError, match=r"area2\.tif of the complete ground truth, .*area38\.tif of the complete"
+    ):
         load(copy)
 
 
@@ -206,7 +232,9 @@ def test_one_pixel_of_difference(tmp_path, plain, load, pixels):
         values = pixels(scene(store, tile).paths["dsm"])[0]
         if tile in ("area3", "area7"):
             assert raw.shape == (whole.shape[0], whole.shape[1] - 1)
-            np.testing.assert_array_equal(values, np.concatenate([whole[:, :-1], whole[:, -2:-1]], axis=1))
+            np.testing.assert_array_equal(
+                values, np.concatenate([whole[:, :-1], whole[:, -2:-1]], axis=1)
+            )
         else:
             assert raw.shape == (whole.shape[0] + 1, whole.shape[1])
             np.testing.assert_array_equal(values, whole)
@@ -215,7 +243,9 @@ def test_one_pixel_of_difference(tmp_path, plain, load, pixels):
 def test_three_pixels_of_difference_name_both_files(copy, load, pixels, write_raster):
     path = one(copy, "dsm_*area7.tif")
     write_raster(path, pixels(path)[..., :-3])
-    with pytest.raises(UserError, match=r"matching_area7\.tif has 64 x 44 .*top_mosaic_09cm_area7\.tif has 64 x 47"):
+    with pytest.raises(
+        UserError, match=r"matching_area7\.tif has 64 x 44 .*top_mosaic_09cm_area7\.tif has 64 x 47"
+    ):
         load(copy)
 
 
@@ -238,7 +268,10 @@ def test_normalised_heights_are_decimetres(quirk, tmp_path, load, pixels):
 def test_a_normalised_model_of_the_plain_name_in_its_folder(copy, load, pixels, write_raster):
     for tile in TILES:
         height, width = vaihingen_shape(SIZE, tile)
-        write_raster(copy / "nDSM" / f"dsm_09cm_matching_{tile}.tif", np.full((1, height, width), 37, np.uint8))
+        write_raster(
+            copy / "nDSM" / f"dsm_09cm_matching_{tile}.tif",
+            np.full((1, height, width), 37, np.uint8),
+        )
     store = load(copy)
     assert pixels(scene(store, "area2").paths["ndsm"])[0, 0, 0] == pytest.approx(3.7)
     assert pixels(scene(store, "area2").paths["dsm"]).min() > 200
@@ -296,7 +329,11 @@ def test_a_removed_file_is_named(pattern, raster, copy, load):
     removed.unlink()
     with pytest.raises(UserError, match=re.escape(removed.name)) as caught:
         load(copy)
-    assert str(copy) in str(caught.value) and "\n" not in str(caught.value) and "isprs.org" in str(caught.value)
+    assert (
+        str(copy) in str(caught.value)
+        and "\n" not in str(caught.value)
+        and "isprs.org" in str(caught.value)
+    )
     store = load(copy, allow_incomplete=True)
     assert store.info["incomplete"] and store.info["missing"] == [f"area7: {raster}"]
     assert raster not in scene(store, "area7").paths
@@ -311,7 +348,11 @@ def test_a_removed_file_is_named(pattern, raster, copy, load):
         ("dsm_*area7.tif", np.full((1, SIZE, 47), np.nan, np.float32), "no valid pixel"),
         (f"{COMPLETE}/*area7.tif", np.zeros((1, SIZE, 47), np.uint8), "has 1 band"),
         (f"{COMPLETE}/*area7.tif", np.zeros((3, SIZE, 47), np.uint8), "not one valid label pixel"),
-        (f"{COMPLETE}/*area7.tif", np.full((3, SIZE, 47), 100, np.uint8), "100.00 % of the label pixels"),
+        (
+            f"{COMPLETE}/*area7.tif",
+            np.full((3, SIZE, 47), 100, np.uint8),
+            "100.00 % of the label pixels",
+        ),
     ],
 )
 def test_swapped_and_re_encoded_files(pattern, values, text, copy, load, write_raster):
@@ -334,7 +375,9 @@ def test_an_unreadable_undecided_file_is_named(tmp_path, load):
 def test_nothing_of_vaihingen(tmp_path):
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "top_potsdam_2_10_RGB.tif").write_bytes(b"x")
-    with pytest.raises(UserError, match="No file of Vaihingen among the 1 below .*ground_truth_COMPLETE"):
+    with pytest.raises(
+        UserError, match="No file of Vaihingen among the 1 below .*ground_truth_COMPLETE"
+    ):
         import_dataset("vaihingen", tmp_path / "source", tmp_path / "store")
     assert not (tmp_path / "store" / "vaihingen").exists()
 
@@ -350,7 +393,9 @@ def test_the_inventory_tells_counts(plain, tmp_path):
     from rich.console import Console
 
     with (tmp_path / "out").open("w") as stream:
-        import_dataset("vaihingen", plain, tmp_path / "store", tiles=TILES, console=Console(file=stream))
+        import_dataset(
+            "vaihingen", plain, tmp_path / "store", tiles=TILES, console=Console(file=stream)
+        )
     text = (tmp_path / "out").read_text()
     assert "5 of 5 tiles have irrg, dsm, label, label_eroded" in text
     assert "split_official: 3 train, 2 test (whole benchmark: 16 train, 17 test)" in text
@@ -366,7 +411,9 @@ def test_a_damaged_member_of_a_zip_is_named(plain, tmp_path, load):
     dsm = one(plain, "dsm_*area7.tif").read_bytes()
     content[content.find(dsm) + len(dsm) // 2] ^= 255
     packed.write_bytes(content)
-    with pytest.raises(UserError, match=r"dsm_09cm_matching_area7\.tif is damaged inside its archive"):
+    with pytest.raises(
+        UserError, match=r"dsm_09cm_matching_area7\.tif is damaged inside its archive"
+    ):
         load(packed)
 
 
@@ -388,7 +435,17 @@ def test_splits_are_the_published_ones():
     assert columns[0] == "split_standard" and len(rows) == 33 and train | test == everything
     for column in ("split_official", "split_mobanet", "split_gemmnet"):
         assert part[column] == {"train": train, "val": set(), "test": test, "unused": set()}
-    assert part["split_standard"] == {"train": train - {7, 30}, "val": {7, 30}, "test": test, "unused": set()}
-    assert part["split_geoseg"] == {"train": train - {30}, "val": {30}, "test": test, "unused": set()}
+    assert part["split_standard"] == {
+        "train": train - {7, 30},
+        "val": {7, 30},
+        "test": test,
+        "unused": set(),
+    }
+    assert part["split_geoseg"] == {
+        "train": train - {30},
+        "val": {30},
+        "test": test,
+        "unused": set(),
+    }
     ssrs = {5, 15, 21, 30}
     assert part["split_ssrs"] == {"train": train - ssrs, "val": set(), "test": ssrs, "unused": test}

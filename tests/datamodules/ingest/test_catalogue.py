@@ -21,9 +21,16 @@ def test_every_miniature_has_three_sizes_and_says_what_it_is(name: str, tmp_path
     miniature.write(tmp_path / "source", "test")
     assert "Miniature" in json.loads((tmp_path / "source" / "about.json").read_text())["title"]
     store = import_dataset(
-        miniature.adapter, tmp_path / "source", tmp_path, name=name, tiles=miniature.scenes("test"), copy=True
+        miniature.adapter,
+        tmp_path / "source",
+        tmp_path,
+        name=name,
+        tiles=miniature.scenes("test"),
+        copy=True,
     )
-    assert store.name == name and "procedural" in store.info["title"] and not store.info["incomplete"]
+    assert (
+        store.name == name and "procedural" in store.info["title"] and not store.info["incomplete"]
+    )
     if (wanted := miniature.scenes("test")) is not None:
         assert {scene.id for scene in store.scenes} == set(wanted)
     shutil.rmtree(tmp_path / "source")
@@ -36,7 +43,9 @@ def test_a_copy_can_follow_an_import_in_place(tmp_path: Path) -> None:
 
     def load(copy: bool) -> tuple[str, set[bool]]:
         tiles = miniature.scenes("test")
-        store = import_dataset("dfc2023", tmp_path / "source", tmp_path / "stores", tiles=tiles, copy=copy)
+        store = import_dataset(
+            "dfc2023", tmp_path / "source", tmp_path / "stores", tiles=tiles, copy=copy
+        )
         return store.fingerprint, {s.paths["sar"].is_relative_to(store.root) for s in store.scenes}
 
     in_place, copied, kept = load(copy=False), load(copy=True), load(copy=False)

@@ -26,16 +26,32 @@ from datamodules.adapters.isprs import SPLITS
 from datamodules.ingest.importer import import_dataset
 from datamodules.miniature.raster_io import write_raster
 from datamodules.store.scene_store import SceneStore
-from tests.support.harm import HARM, OFTEN, RASTERS, Case, change_one, json_changed, pack, put, table_changed
+from tests.support.harm import (
+    HARM,
+    OFTEN,
+    RASTERS,
+    Case,
+    change_one,
+    json_changed,
+    pack,
+    put,
+    table_changed,
+)
 from usererror import UserError
 
 LIMIT_S = 20  # of one import that takes a tenth of a second
-OWN: dict[str, tuple[Callable[[Case], None], int]] = {"folder": (table_changed, 16), "dfc2023": (json_changed, 14)}
+OWN: dict[str, tuple[Callable[[Case], None], int]] = {
+    "folder": (table_changed, 16),
+    "dfc2023": (json_changed, 14),
+}
 DATASETS = ("potsdam", "vaihingen", "folder", "dfc2023", "deliver")
 CASES = [
     (dataset, harm, seed)
     for dataset in DATASETS
-    for harm, number in [*((harm, OFTEN.get(harm, 1)) for harm in HARM), *([OWN[dataset]] if dataset in OWN else [])]
+    for harm, number in [
+        *((harm, OFTEN.get(harm, 1)) for harm in HARM),
+        *([OWN[dataset]] if dataset in OWN else []),
+    ]
     for seed in range(2 * number)
 ]
 
@@ -50,7 +66,9 @@ def write_tiny(dataset: str, root: Path) -> list[str] | None:
     if dataset == "vaihingen":
         from datamodules.miniature.vaihingen import write_vaihingen
 
-        write_vaihingen(root, size=32, tiles=["area1", "area2"], quirks=["labels_in_root", "ndsm_bmp"])
+        write_vaihingen(
+            root, size=32, tiles=["area1", "area2"], quirks=["labels_in_root", "ndsm_bmp"]
+        )
         return ["area1", "area2"]
     if dataset == "folder":
         write_folder_of_two(root)
@@ -61,7 +79,9 @@ def write_tiny(dataset: str, root: Path) -> list[str] | None:
         with (SPLITS / "dfc2023.csv").open() as stream:
             part = {row["stem"]: row["split_standard"] for row in csv.DictReader(stream)}
         stems = SIZES["test"]["stems"]
-        pair = [next(stem for stem in stems if part[stem] == wanted) for wanted in ("train", "test")]
+        pair = [
+            next(stem for stem in stems if part[stem] == wanted) for wanted in ("train", "test")
+        ]
         write_dfc2023(root, size=32, stems=pair)
         return pair
     return write_two_frames(root)
@@ -72,7 +92,12 @@ def write_two_frames(root: Path) -> list[str]:
     draw = np.random.default_rng(0)
     ids = ["cloud/train/MAP_1_point1/000010", "night/test/MAP_2_point5_eventlowres/000020"]
     for id_ in ids:
-        for folder, suffix in {"img": "rgb", "hha": "depth", "event": "event", "lidar": "lidar"}.items():
+        for folder, suffix in {
+            "img": "rgb",
+            "hha": "depth",
+            "event": "event",
+            "lidar": "lidar",
+        }.items():
             values = draw.integers(0, 256, (3, 32, 32), dtype=np.uint8)
             write_raster(root / "DELIVER" / folder / f"{id_}_{suffix}_front.png", values, "PNG")
         label = draw.integers(1, 26, (4, 32, 32), dtype=np.uint8)
@@ -92,11 +117,15 @@ def write_folder_of_two(root: Path) -> None:
             write_raster(root / raster / f"{id_}.tif", values)
         rows.append(f"{id_},{split},rgb/{id_}.tif,dsm/{id_}.tif,label/{id_}.tif")
     (root / "scenes.csv").write_text("\n".join(rows) + "\n")
-    (root / "classes.csv").write_text("id,name,r,g,b\n0,road,90,90,90\n1,roof,200,30,30\n2,tree,0,110,0\n")
+    (root / "classes.csv").write_text(
+        "id,name,r,g,b\n0,road,90,90,90\n1,roof,200,30,30\n2,tree,0,110,0\n"
+    )
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Path, list[str] | None]]:
+def tiny(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[str], tuple[Path, list[str] | None]]:
     """Return a function that gives the folder of a tiny copy, written once, and the ids to import from it."""
     made: dict[str, tuple[Path, list[str] | None]] = {}
 
@@ -142,7 +171,9 @@ def test_there_are_enough_cases() -> None:
     assert len({harm.__name__ for _, harm, _ in CASES}) >= 25
 
 
-@pytest.mark.parametrize(("dataset", "harm", "seed"), CASES, ids=lambda value: getattr(value, "__name__", str(value)))
+@pytest.mark.parametrize(
+    ("dataset", "harm", "seed"), CASES, ids=lambda value: getattr(value, "__name__", str(value))
+)
 def test_a_store_or_one_line(dataset, harm, seed, tiny, tmp_path, monkeypatch):
     copy, ids = tiny(dataset)
     case = Case(tmp_path, dataset, ids, random.Random(f"{dataset} {harm.__name__} {seed}"))
@@ -158,12 +189,19 @@ def test_a_store_or_one_line(dataset, harm, seed, tiny, tmp_path, monkeypatch):
     with limit(LIMIT_S), open(os.devnull, "w") as nowhere:
         try:
             store = import_dataset(
-                dataset, case.source, tmp_path / "stores", name="x", tiles=ids, console=Console(file=nowhere)
+                dataset,
+                case.source,
+                tmp_path / "stores",
+                name="x",
+                tiles=ids,
+                console=Console(file=nowhere),
             )
         except UserError as error:
             text = str(error)
             assert text.isprintable(), f"not one printable line: {text!r}"
-            assert any(name in text for name in case.names or ["SOURCE", ".zip", *RASTERS, ".csv"]), text
+            assert any(
+                name in text for name in case.names or ["SOURCE", ".zip", *RASTERS, ".csv"]
+            ), text
             assert not (store_root / "dataset.json").exists()
             with pytest.raises(UserError):
                 SceneStore.open(store_root)
@@ -181,7 +219,9 @@ def test_an_archive_with_a_member_that_has_no_name(tiny, tmp_path):
     shutil.copytree(copy, case.source)
     packed = pack(case, lambda archive: archive.writestr("nameless.txt", b""))
     content = packed.read_bytes()
-    place = content.rfind(b"nameless.txt")  # in the list of contents, where 28 and 29 of an entry are the name's length
+    place = content.rfind(
+        b"nameless.txt"
+    )  # in the list of contents, where 28 and 29 of an entry are the name's length
     entry = content.rfind(b"PK\1\2", 0, place)
     end = content.rfind(b"PK\5\6")
     listed = bytearray(content[entry:place] + content[place + len(b"nameless.txt") : end])

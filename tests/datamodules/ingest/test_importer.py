@@ -33,7 +33,9 @@ def load(source, tmp_path, store="store", **options):
     return import_dataset("mine", source, tmp_path / store, **options)
 
 
-def run_script(code: str, source: Path, store: Path, *more: object) -> subprocess.CompletedProcess[str]:
+def run_script(
+    code: str, source: Path, store: Path, *more: object
+) -> subprocess.CompletedProcess[str]:
     """Run an import in a process of its own, to kill or to starve it; a UserError is printed as the program would."""
     text = (
         "import sys\nfrom pathlib import Path\nfrom datamodules.ingest.importer import import_dataset\n"
@@ -76,7 +78,9 @@ def test_statistics_are_those_of_the_pixels(tmp_path, write_folder):
                 "p95": np.percentile(values, 95, axis=1, method="inverted_cdf"),
             }  # fmt: skip
             for key, value in expected.items():
-                np.testing.assert_allclose(found[key], value, rtol=1e-9, err_msg=f"{scene} {raster} {key}")
+                np.testing.assert_allclose(
+                    found[key], value, rtol=1e-9, err_msg=f"{scene} {raster} {key}"
+                )
         counts = store.statistics[scene]["label"]["counts"]
         assert counts == {str(i): int((layers["label"] == i).sum()) for i in (0, 1, 2, 255)}
 
@@ -89,14 +93,22 @@ def test_blocks_of_rows_do_not_show(tmp_path, write_folder, write_raster, pixels
         source = tmp_path / f"source{height}"
         truth = write_folder(source, height=height, splits=("train", "test"))
         plain = load(source, tmp_path, f"plain{height}")
-        assert all(path.is_relative_to(plain.root) for scene in plain.scenes for path in scene.paths.values())
+        assert all(
+            path.is_relative_to(plain.root)
+            for scene in plain.scenes
+            for path in scene.paths.values()
+        )
         assert (pixels(plain.scenes[0].paths["rgb"]) == truth["s0"]["rgb"]).all()
         dsm = truth["s0"]["dsm"]
         write_raster(source / "dsm/s0.tif", dsm[:, :-2, :-1])
         short = pixels(load(source, tmp_path, f"short{height}").scenes[0].paths["dsm"])
-        np.testing.assert_array_equal(short, np.pad(dsm[:, :-2, :-1], ((0, 0), (0, 2), (0, 1)), mode="edge"))
+        np.testing.assert_array_equal(
+            short, np.pad(dsm[:, :-2, :-1], ((0, 0), (0, 2), (0, 1)), mode="edge")
+        )
         write_raster(source / "dsm/s0.tif", np.pad(dsm, ((0, 0), (0, 1), (0, 2))))
-        np.testing.assert_array_equal(pixels(load(source, tmp_path, f"long{height}").scenes[0].paths["dsm"]), dsm)
+        np.testing.assert_array_equal(
+            pixels(load(source, tmp_path, f"long{height}").scenes[0].paths["dsm"]), dsm
+        )
 
 
 def test_the_fingerprint_is_that_of_the_content(tmp_path, source, monkeypatch):
@@ -109,13 +121,20 @@ def test_the_fingerprint_is_that_of_the_content(tmp_path, source, monkeypatch):
     assert load(moved, tmp_path, "other").fingerprint != first
 
 
-def test_written_rasters_are_tiled_plain_and_keep_their_place(tmp_path, source, write_raster, monkeypatch):
+def test_written_rasters_are_tiled_plain_and_keep_their_place(
+    tmp_path, source, write_raster, monkeypatch
+):
     import rasterio
     from rasterio.transform import from_origin
 
     monkeypatch.setattr(rasters, "STAY_SIDE", 0)
     values = np.random.default_rng(0).integers(0, 255, (3, 40, 50), dtype=np.uint8)
-    write_raster(source / "rgb/s0.tif", values, crs="EPSG:32633", transform=from_origin(366976.5, 5809761, 0.2, 0.2))
+    write_raster(
+        source / "rgb/s0.tif",
+        values,
+        crs="EPSG:32633",
+        transform=from_origin(366976.5, 5809761, 0.2, 0.2),
+    )
     store = load(source, tmp_path)
     with rasterio.open(store.scenes[0].paths["rgb"]) as dataset:
         assert dataset.block_shapes == [(256, 256)] * 3 and dataset.compression is None
@@ -141,7 +160,11 @@ def test_the_nodata_tag_is_not_believed(tmp_path, source, write_raster, pixels, 
 
 def test_a_complete_store_is_left_alone(tmp_path, source, capsys):
     store = load(source, tmp_path)
-    before = {path: path.stat().st_mtime_ns for path in store.root.rglob("*") if path.name != "import.lock"}
+    before = {
+        path: path.stat().st_mtime_ns
+        for path in store.root.rglob("*")
+        if path.name != "import.lock"
+    }
     capsys.readouterr()
     assert load(source, tmp_path).fingerprint == store.fingerprint
     assert "is complete" in "".join(capsys.readouterr())
@@ -177,7 +200,9 @@ def test_other_tiles_are_another_import(tmp_path, source):
     assert len(load(source, tmp_path).scenes) == 3
 
 
-@pytest.mark.parametrize("where", ["between two rasters", "before the rename", "before dataset.json"])
+@pytest.mark.parametrize(
+    "where", ["between two rasters", "before the rename", "before dataset.json"]
+)
 def test_a_killed_import_resumes(where, tmp_path, source):
     code = (
         "import os, signal\nimport datamodules.ingest.journal as j, datamodules.ingest.raster_writer as r, datamodules.ingest.importer as i\n"
@@ -197,7 +222,10 @@ def test_a_killed_import_resumes(where, tmp_path, source):
     with pytest.raises(UserError, match=re.escape(f"make data DATA=mine SOURCE={source}")):
         SceneStore.open(root)
     done = {path: path.stat().st_mtime_ns for path in root.rglob("*.tif")}
-    assert len(done) == {"between two rasters": 2, "before the rename": 0, "before dataset.json": 3}[where]
+    assert (
+        len(done)
+        == {"between two rasters": 2, "before the rename": 0, "before dataset.json": 3}[where]
+    )
     store = load(source, tmp_path)
     assert {path: path.stat().st_mtime_ns for path in done} == done  # not done twice
     assert not list(root.rglob("*.part")) and not (root / "scratch").exists()
@@ -213,7 +241,9 @@ def test_a_journal_line_cut_short_is_no_harm(tmp_path, source):
     assert load(source, tmp_path).fingerprint == store.fingerprint
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="limits on file sizes exist on POSIX systems only")
+@pytest.mark.skipif(
+    not hasattr(os, "fork"), reason="limits on file sizes exist on POSIX systems only"
+)
 @pytest.mark.parametrize("limit", [30_000, 66_500, 60_000])
 def test_a_full_disk(limit, tmp_path, source):
     """A label takes 64 KiB and a header: the limits cut it in the header, in the pixels, and near the end."""
@@ -222,7 +252,9 @@ def test_a_full_disk(limit, tmp_path, source):
     assert run.returncode == 2, run.stderr
     assert re.search(r"error: \S+label\.tif could not be written whole .* make room", run.stdout)
     assert "Traceback" not in run.stderr
-    assert not list((tmp_path / "store").rglob("*.tif")) and not list((tmp_path / "store").rglob("*.part"))
+    assert not list((tmp_path / "store").rglob("*.tif")) and not list(
+        (tmp_path / "store").rglob("*.part")
+    )
     with pytest.raises(UserError, match="was not finished"):
         SceneStore.open(tmp_path / "store" / "mine")
     assert load(source, tmp_path).fingerprint == load(source, tmp_path, "other").fingerprint
@@ -240,7 +272,9 @@ def test_several_processes_give_the_same_store(tmp_path, source, write_raster):
 
 def test_two_imports_at_once_do_the_work_once(tmp_path, source):
     stores = []
-    threads = [threading.Thread(target=lambda: stores.append(load(source, tmp_path))) for _ in range(3)]
+    threads = [
+        threading.Thread(target=lambda: stores.append(load(source, tmp_path))) for _ in range(3)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -293,7 +327,9 @@ def test_bytes_turned_inside_compressed_data(tmp_path, source, write_raster):
         load(source, tmp_path)
 
 
-@pytest.mark.parametrize("content", [b"GIF89a", b"<VRTDataset/>", b"\0" * 500, b"II*\0garbage", b"\x89PNG\r\n\x1a\n"])
+@pytest.mark.parametrize(
+    "content", [b"GIF89a", b"<VRTDataset/>", b"\0" * 500, b"II*\0garbage", b"\x89PNG\r\n\x1a\n"]
+)
 def test_bytes_that_are_no_image(content, tmp_path, source):
     (source / "rgb/s1.tif").write_bytes(content)
     with pytest.raises(UserError, match=r"s1\.tif"):
@@ -331,7 +367,9 @@ def test_symbolic_links_in_a_circle(tmp_path, source):
     assert len(load(source, tmp_path).scenes) == 3
 
 
-@pytest.mark.parametrize("name", ["../out.tif", "/out.tif", "a/../../out.tif", "C:/out.tif", "..\\out.tif"])
+@pytest.mark.parametrize(
+    "name", ["../out.tif", "/out.tif", "a/../../out.tif", "C:/out.tif", "..\\out.tif"]
+)
 def test_members_that_lead_outside_are_refused(name, tmp_path):
     with zipfile.ZipFile(tmp_path / "bad.zip", "w") as archive:
         archive.writestr("scenes.csv", "id,split,label\n")

@@ -9,7 +9,9 @@ from datamodules.loading.augment import Geometry, draw_geometry, jitter_colour
 
 
 def test_image_and_label_move_together() -> None:
-    ids = torch.arange(6)[torch.randint(0, 6, (8, 8), generator=torch.Generator().manual_seed(0))].to(torch.uint8)
+    ids = torch.arange(6)[
+        torch.randint(0, 6, (8, 8), generator=torch.Generator().manual_seed(0))
+    ].to(torch.uint8)
     seen = set()
     for seed in range(60):
         geometry = draw_geometry(np.random.default_rng(seed), 8, (1.0, 1.0), nadir=True)
@@ -21,13 +23,18 @@ def test_image_and_label_move_together() -> None:
 
 
 def test_a_camera_that_looks_ahead_is_only_mirrored() -> None:
-    draws = [draw_geometry(np.random.default_rng(seed), 8, (0.5, 2.0), nadir=False) for seed in range(50)]
+    draws = [
+        draw_geometry(np.random.default_rng(seed), 8, (0.5, 2.0), nadir=False) for seed in range(50)
+    ]
     assert {draw.turns for draw in draws} == {0} and {draw.mirror_rows for draw in draws} == {False}
     assert {draw.mirror_columns for draw in draws} == {True, False}
 
 
 def test_scale_jitter_reads_between_half_and_twice_the_window() -> None:
-    sides = [draw_geometry(np.random.default_rng(seed), 100, (0.5, 2.0), True).side for seed in range(300)]
+    sides = [
+        draw_geometry(np.random.default_rng(seed), 100, (0.5, 2.0), True).side
+        for seed in range(300)
+    ]
     assert 50 <= min(sides) < 55 and 180 < max(sides) <= 200
 
 

@@ -27,7 +27,9 @@ def store(tmp_path: Path, write_folder: Folder) -> tuple[Path, dict[str, dict[st
 
 
 def module(stores: Path, **options: Any) -> SceneDataModule:
-    return SceneDataModule("mine", str(stores), **{"window": 16, "batch_size": 2, "num_workers": 0, **options})
+    return SceneDataModule(
+        "mine", str(stores), **{"window": 16, "batch_size": 2, "num_workers": 0, **options}
+    )
 
 
 def test_evaluation_windows_are_the_normalised_pixels_of_the_files(
@@ -52,7 +54,9 @@ def test_training_windows_are_cut_from_the_scene_they_name(
     store: tuple[Path, dict[str, dict[str, np.ndarray]]],
 ) -> None:
     stores, truth = store
-    data = module(stores, **UNTOUCHED, normalization={"rgb": "imagenet", "dsm": {"mean": [0.0], "std": [1.0]}})
+    data = module(
+        stores, **UNTOUCHED, normalization={"rgb": "imagenet", "dsm": {"mean": [0.0], "std": [1.0]}}
+    )
     mirrored = set()
     for batch in data.train_dataloader():
         for number, (row, col, height, width) in enumerate(batch["window"].tolist()):
@@ -78,9 +82,15 @@ def test_windows_depend_on_seed_and_epoch_but_not_on_workers(
 
     base = epoch(0)
     for same in (epoch(0), epoch(0, num_workers=2)):
-        assert all(torch.equal(a["image"]["rgb"], b["image"]["rgb"]) for a, b in zip(base, same, strict=True))
+        assert all(
+            torch.equal(a["image"]["rgb"], b["image"]["rgb"])
+            for a, b in zip(base, same, strict=True)
+        )
     for other in (epoch(1), epoch(0, seed=1)):
-        assert not all(torch.equal(a["image"]["rgb"], b["image"]["rgb"]) for a, b in zip(base, other, strict=True))
+        assert not all(
+            torch.equal(a["image"]["rgb"], b["image"]["rgb"])
+            for a, b in zip(base, other, strict=True)
+        )
 
 
 def test_an_epoch_is_the_number_of_windows_without_overlap(
@@ -105,10 +115,14 @@ def test_scenes_smaller_than_the_window_are_padded_without_labels(
     assert torch.equal(test["mask"][0, :40, :50], torch.from_numpy(truth["s3"]["label"][0]).long())
     assert (test["mask"][0, 40:] == 255).all() and (test["mask"][0, :, 50:] == 255).all()
     edge = test["image"]["dsm"][0, 0]
-    assert torch.equal(edge[40:, :50], edge[39, :50].expand(24, 50)), "the image goes on with its edge"
+    assert torch.equal(edge[40:, :50], edge[39, :50].expand(24, 50)), (
+        "the image goes on with its edge"
+    )
 
 
-def test_modalities_can_be_chosen_and_ordered(store: tuple[Path, dict[str, dict[str, np.ndarray]]]) -> None:
+def test_modalities_can_be_chosen_and_ordered(
+    store: tuple[Path, dict[str, dict[str, np.ndarray]]],
+) -> None:
     data = module(store[0], modalities=["dsm", "rgb"])
     assert data.channels == {"dsm": 1, "rgb": 3} and list(data.letters.values()) == ["D", "R"]
     assert list(next(iter(data.test_dataloader()))["image"]) == ["dsm", "rgb"]
@@ -120,7 +134,12 @@ def test_clutter_is_ignored_in_training_and_kept_in_evaluation(tmp_path: Path) -
     tiles = ["2_10", "2_11", "2_12", "2_13", "5_11", "7_12"]
     write_potsdam(tmp_path / "source", size=64, tiles=tiles)
     import_dataset("potsdam", tmp_path / "source", tmp_path, name="mini", tiles=tiles)
-    options: dict[str, Any] = {"modalities": ["rgb", "dsm", "nir"], "window": 64, "batch_size": 4, "num_workers": 0}
+    options: dict[str, Any] = {
+        "modalities": ["rgb", "dsm", "nir"],
+        "window": 64,
+        "batch_size": 4,
+        "num_workers": 0,
+    }
     five = SceneDataModule("mini", str(tmp_path), **options)
     six = SceneDataModule("mini", str(tmp_path), clutter="class", **options)
     assert (five.num_classes, six.num_classes) == (5, 6)
@@ -135,7 +154,9 @@ def test_clutter_is_ignored_in_training_and_kept_in_evaluation(tmp_path: Path) -
     assert int(evaluated["region"].sum()) == int(eroded["255"])
 
 
-def test_scenes_that_really_lack_a_modality_come_in_batches_of_their_own(tmp_path: Path, write_folder: Folder) -> None:
+def test_scenes_that_really_lack_a_modality_come_in_batches_of_their_own(
+    tmp_path: Path, write_folder: Folder
+) -> None:
     write_folder(tmp_path / "source", splits=("train", "train", "val", "test", "test"))
     table = tmp_path / "source" / "scenes.csv"
     table.write_text(table.read_text().replace("dsm/s1.tif", "").replace("dsm/s4.tif", ""))
@@ -146,7 +167,11 @@ def test_scenes_that_really_lack_a_modality_come_in_batches_of_their_own(tmp_pat
         for batch in loader:
             lacks = {scene == lacking for scene in batch["scene"]}
             assert len(lacks) == 1
-            assert ("dsm" not in batch["image"]) == lacks.pop() == (not batch["available"]["dsm"].any())
+            assert (
+                ("dsm" not in batch["image"])
+                == lacks.pop()
+                == (not batch["available"]["dsm"].any())
+            )
             assert batch["available"]["rgb"].all()
             kinds.add("dsm" in batch["image"])
         assert kinds == {True, False}
@@ -180,7 +205,13 @@ def test_a_batch_stays_within_one_row_of_windows_where_a_row_fills_it(
     store: tuple[Path, dict[str, dict[str, np.ndarray]]],
 ) -> None:
     # 50 px wide, window 16, stride 8: six windows a row; four fit a batch, eight do not fill one
-    rows = [batch["window"][:, 0].unique().tolist() for batch in module(store[0], eval_batch_size=4).test_dataloader()]
+    rows = [
+        batch["window"][:, 0].unique().tolist()
+        for batch in module(store[0], eval_batch_size=4).test_dataloader()
+    ]
     assert all(len(row) == 1 for row in rows) and sorted({row[0] for row in rows}) == [0, 8, 16, 24]
-    mixed = [batch["window"][:, 0].unique().tolist() for batch in module(store[0], eval_batch_size=8).test_dataloader()]
+    mixed = [
+        batch["window"][:, 0].unique().tolist()
+        for batch in module(store[0], eval_batch_size=8).test_dataloader()
+    ]
     assert any(len(row) > 1 for row in mixed)

@@ -14,7 +14,12 @@ from datamodules.store.scene_store import Modality
 from tests.support.placed import PLACE, write
 from usererror import UserError
 
-RGB = Expected(Modality("rgb", "R", 3, "uint8", "counts", "optical"), [10.0, 20.0, 30.0], [2.0, 4.0, 5.0], False)
+RGB = Expected(
+    Modality("rgb", "R", 3, "uint8", "counts", "optical"),
+    [10.0, 20.0, 30.0],
+    [2.0, 4.0, 5.0],
+    False,
+)
 NIR = Expected(Modality("nir", "N", 1, "uint8", "counts", "optical"), [0.0], [1.0], False)
 DSM = Expected(Modality("dsm", "D", 1, "float32", "m", "height_absolute"), [1.0], [2.0], True)
 EXPECTED = {"rgb": RGB, "dsm": DSM, "nir": NIR}
@@ -25,7 +30,10 @@ def colours(seed: int, count: int, height: int = 40, width: int = 30) -> np.ndar
 
 
 def refused(*words: str) -> str:
-    with pytest.raises(UserError) as found, open_scene(parse_inputs(words, list(EXPECTED)), EXPECTED):
+    with (
+        pytest.raises(UserError) as found,
+        open_scene(parse_inputs(words, list(EXPECTED)), EXPECTED),
+    ):
         pass
     assert "\n" not in str(found.value)
     return str(found.value)
@@ -33,20 +41,32 @@ def refused(*words: str) -> str:
 
 def test_pixels_are_normalised_bands_chosen_and_what_lies_beyond_mirrored(tmp_path: Path) -> None:
     four, rgb = colours(0, 4), colours(1, 3)
-    files = [f"nir={write(tmp_path / 'four.tif', four)}:4", f"rgb={write(tmp_path / 'rgb.tif', rgb)}"]
+    files = [
+        f"nir={write(tmp_path / 'four.tif', four)}:4",
+        f"rgb={write(tmp_path / 'rgb.tif', rgb)}",
+    ]
     parsed = parse_inputs(files, list(EXPECTED))
     assert list(parsed) == ["rgb", "nir"]  # the order of the run, not of the command line
     with open_scene(parsed, EXPECTED) as (rasters, grid):
-        assert (grid.height, grid.width, grid.crs.to_epsg(), grid.transform) == (40, 30, 2154, PLACE)
+        assert (grid.height, grid.width, grid.crs.to_epsg(), grid.transform) == (
+            40,
+            30,
+            2154,
+            PLACE,
+        )
         pixels, valid = rasters["rgb"].read(Window(32, 24, 16, 16))
         around, everywhere = rasters["rgb"].read(Window(-50, -3, 150, 100))
         nir, _ = rasters["nir"].read(Window(0, 0, 40, 30))
     np.testing.assert_array_equal(nir[0], four[3])
     assert valid.all() and everywhere.all()
-    expected = (rgb[:, 32:, 24:] - np.array([10, 20, 30]).reshape(3, 1, 1)) / np.array([2, 4, 5]).reshape(3, 1, 1)
+    expected = (rgb[:, 32:, 24:] - np.array([10, 20, 30]).reshape(3, 1, 1)) / np.array(
+        [2, 4, 5]
+    ).reshape(3, 1, 1)
     np.testing.assert_allclose(pixels[:, :8, :6], expected, rtol=1e-6)
     whole = (rgb - np.array([10, 20, 30]).reshape(3, 1, 1)) / np.array([2, 4, 5]).reshape(3, 1, 1)
-    np.testing.assert_allclose(around, np.pad(whole, ((0, 0), (50, 60), (3, 67)), mode="symmetric"), rtol=1e-6)
+    np.testing.assert_allclose(
+        around, np.pad(whole, ((0, 0), (50, 60), (3, 67)), mode="symmetric"), rtol=1e-6
+    )
     np.testing.assert_array_equal(pixels, around[:, 82:98, 27:43])
 
 
@@ -54,7 +74,9 @@ def test_heights_stand_on_the_scenes_own_fifth_percentile(tmp_path: Path) -> Non
     heights = (500 + np.arange(1200, dtype=np.float32)).reshape(1, 40, 30)
     heights[0, 0, :2] = np.nan, -9999
     low = np.sort(heights[heights > 0])[int(np.ceil(0.05 * 1198)) - 1]
-    with open_scene(parse_inputs([f"dsm={write(tmp_path / 'dsm.tif', heights)}"], ["dsm"]), EXPECTED) as (rasters, _):
+    with open_scene(
+        parse_inputs([f"dsm={write(tmp_path / 'dsm.tif', heights)}"], ["dsm"]), EXPECTED
+    ) as (rasters, _):
         pixels, valid = rasters["dsm"].read(Window(0, 0, 40, 30))
     assert not valid[0, :2].any() and valid.sum() == 1198
     np.testing.assert_allclose(pixels[0][valid], (heights[0][valid] - low - 1) / 2, rtol=1e-5)
@@ -112,11 +134,19 @@ def test_files_that_do_not_fit(tmp_path: Path) -> None:
     assert "holds uint16 values, but this run was trained on uint8" in refused(f"rgb={wide}")
     other = write(tmp_path / "other.tif", colours(1, 1), crs="EPSG:32631")
     assert "is in EPSG:32631" in (text := refused(with_rgb, f"nir={other}")) and "EPSG:2154" in text
-    coarse = write(tmp_path / "coarse.tif", colours(1, 1, 20, 15), transform=from_origin(770550, 6277600, 0.4, 0.4))
+    coarse = write(
+        tmp_path / "coarse.tif",
+        colours(1, 1, 20, 15),
+        transform=from_origin(770550, 6277600, 0.4, 0.4),
+    )
     assert "has 20 x 15 pixels" in refused(with_rgb, f"nir={coarse}")
-    same_size = write(tmp_path / "same.tif", colours(1, 1), transform=from_origin(770550, 6277600, 0.4, 0.4))
+    same_size = write(
+        tmp_path / "same.tif", colours(1, 1), transform=from_origin(770550, 6277600, 0.4, 0.4)
+    )
     assert "corners up to 40.00 pixels apart" in refused(with_rgb, f"nir={same_size}")
-    moved = write(tmp_path / "moved.tif", colours(1, 1), transform=from_origin(770550.1, 6277600, 0.2, 0.2))
+    moved = write(
+        tmp_path / "moved.tif", colours(1, 1), transform=from_origin(770550.1, 6277600, 0.2, 0.2)
+    )
     assert "corners up to 0.50 pixels apart" in refused(with_rgb, f"nir={moved}")
     nothing = write(tmp_path / "nothing.tif", np.full((1, 40, 30), np.nan, np.float32))
     assert "has no valid pixel: leave dsm out" in refused(with_rgb, f"dsm={nothing}")

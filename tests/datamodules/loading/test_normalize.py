@@ -5,7 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from datamodules.loading.normalize import Normalizer, default_rule, fit_normalizer, pooled_statistics
+from datamodules.loading.normalize import (
+    Normalizer,
+    default_rule,
+    fit_normalizer,
+    pooled_statistics,
+)
 from datamodules.store.scene_store import Modality
 from usererror import UserError
 
@@ -30,7 +35,9 @@ def scenes() -> dict[str, np.ndarray]:
     return {"a": rng.normal(30, 2, (1, 20, 30)), "b": rng.normal(300, 5, (1, 40, 50))}
 
 
-def test_pooled_statistics_equal_those_of_the_concatenated_pixels(scenes: dict[str, np.ndarray]) -> None:
+def test_pooled_statistics_equal_those_of_the_concatenated_pixels(
+    scenes: dict[str, np.ndarray],
+) -> None:
     mean, std = pooled_statistics({name: statistics(pixels) for name, pixels in scenes.items()})
     together = np.concatenate([pixels.ravel() for pixels in scenes.values()])
     assert mean[0] == pytest.approx(together.mean()) and std[0] == pytest.approx(together.std())
@@ -40,10 +47,15 @@ def test_lowered_heights_are_pooled_after_lowering(scenes: dict[str, np.ndarray]
     stats = {name: statistics(pixels) for name, pixels in scenes.items()}
     normalizer = fit_normalizer(DSM, "lowered", stats, stats)
     output = np.concatenate(
-        [normalizer.scale(normalizer.clean(pixels, name), name).ravel() for name, pixels in scenes.items()]
+        [
+            normalizer.scale(normalizer.clean(pixels, name), name).ravel()
+            for name, pixels in scenes.items()
+        ]
     )
     # a scene 270 m higher looks like the other one once both are lowered
-    assert output.mean() == pytest.approx(0, abs=1e-4) and output.std() == pytest.approx(1, abs=1e-4)
+    assert output.mean() == pytest.approx(0, abs=1e-4) and output.std() == pytest.approx(
+        1, abs=1e-4
+    )
 
 
 def test_invalid_heights_become_the_low_ground(scenes: dict[str, np.ndarray]) -> None:
@@ -63,21 +75,27 @@ def test_backscatter_is_normalised_in_decibels_and_gaps_take_their_own_channel()
     stats = {"a": {"count": 2, "mean": [-10.0, -10.0], "std": [1.0, 1.0], "p05": [-20.0, -12.0]}}
     normalizer = fit_normalizer(sar, {"mean": [-7.945] * 2, "std": [2.777] * 2}, stats, stats)
     expected = (np.array([[[-10.0, -25.0, -20.0]], [[0.0, 0.0, -12.0]]]) + 7.945) / 2.777
-    np.testing.assert_allclose(normalizer.scale(normalizer.clean(pixels, "a"), "a"), expected, atol=1e-4)
+    np.testing.assert_allclose(
+        normalizer.scale(normalizer.clean(pixels, "a"), "a"), expected, atol=1e-4
+    )
 
 
 def test_imagenet_rule_matches_its_definition() -> None:
     pixels = np.arange(3 * 4, dtype=np.uint8).reshape(3, 2, 2) * 20
     stats = {"a": statistics(pixels)}
     normalizer = fit_normalizer(RGB, "imagenet", stats, stats)
-    expected = (pixels / 255 - np.array([0.485, 0.456, 0.406])[:, None, None]) / np.array([0.229, 0.224, 0.225])[
-        :, None, None
-    ]
+    expected = (pixels / 255 - np.array([0.485, 0.456, 0.406])[:, None, None]) / np.array(
+        [0.229, 0.224, 0.225]
+    )[:, None, None]
     assert normalizer.scale(normalizer.clean(pixels, "a"), "a") == pytest.approx(expected, abs=1e-5)
 
 
 def test_defaults_by_kind() -> None:
-    assert [default_rule(modality) for modality in (RGB, NIR, DSM)] == ["imagenet", "standard", "lowered"]
+    assert [default_rule(modality) for modality in (RGB, NIR, DSM)] == [
+        "imagenet",
+        "standard",
+        "lowered",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,9 @@ import pytest
 from datamodules.loading.samplers import EvaluationBatches, TrainingBatches, share_scenes
 
 
-def training(patterns: list[str], batch: int, rank: int = 0, world: int = 1, epoch: int = 0) -> list[list[int]]:
+def training(
+    patterns: list[str], batch: int, rank: int = 0, world: int = 1, epoch: int = 0
+) -> list[list[int]]:
     sampler = TrainingBatches(patterns, batch, seed=3, rank=rank, world_size=world)
     sampler.set_epoch(epoch)
     batches = list(sampler)

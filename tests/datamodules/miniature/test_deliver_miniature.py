@@ -13,7 +13,13 @@ pytest.importorskip("rasterio")
 from scipy import ndimage
 
 from datamodules.adapters.deliver import CASE_COUNTS
-from datamodules.miniature.deliver import SIZES, deliver_ids, deliver_street, deliver_truth, write_deliver
+from datamodules.miniature.deliver import (
+    SIZES,
+    deliver_ids,
+    deliver_street,
+    deliver_truth,
+    write_deliver,
+)
 from datamodules.miniature.street.sensors import lidar, photograph
 
 SIZE = 40
@@ -42,7 +48,9 @@ def test_every_weather_and_split_has_frames_and_every_split_each_case():
         parts = [i.split("/") for i in ids]
         assert len({(w, s) for w, s, *_ in parts}) == 15
         for split in ("train", "val", "test"):
-            cases = {name.split("_")[3] for _, s, name, _ in parts if s == split and name.count("_") == 3}
+            cases = {
+                name.split("_")[3] for _, s, name, _ in parts if s == split and name.count("_") == 3
+            }
             assert cases == set(CASE_COUNTS["train"]) - {"normal"}
         names = Counter((name, frame) for _, s, name, frame in parts if s == "train")
         assert max(names.values()) >= 2  # one name and number in several weathers
@@ -73,10 +81,16 @@ def test_a_frame_depends_on_seed_id_and_size_alone(plain, tmp_path):
 def test_pictures_are_encoded_as_in_the_release(plain, pixels):
     """Dossier 6.4."""
     for id_ in FEW:
-        grey, event, lidar = (pixels(file(plain, folder, id_)) for folder in ("depth", "event", "lidar"))
+        grey, event, lidar = (
+            pixels(file(plain, folder, id_)) for folder in ("depth", "event", "lidar")
+        )
         semantic, truth = pixels(file(plain, "semantic", id_)), deliver_truth(SIZE, 0, id_)
         assert len(grey) == 1 and grey.min() >= 1 and (grey[0][truth == 12] == 255).all()
-        assert set(np.unique(event)) <= {0, 255} and not event[1].any() and not (event[0] & event[2]).any()
+        assert (
+            set(np.unique(event)) <= {0, 255}
+            and not event[1].any()
+            and not (event[0] & event[2]).any()
+        )
         assert (lidar == lidar[0]).all() and 0.01 < (lidar[0] > 0).mean() < 0.5
         assert len(semantic) == 4 and (semantic[0][truth != 255] == truth[truth != 255] + 1).all()
         assert set(np.unique(semantic[0][truth == 255])) <= {0, 255}
@@ -84,13 +98,18 @@ def test_pictures_are_encoded_as_in_the_release(plain, pixels):
         metres = 1000 * np.exp(5.70378 * (grey[0] / 255.0 - 1))
         road = (truth == 6) & (metres < 20) & (metres > 4)
         disparity = pixels(file(plain, "hha", id_))[0].astype(float)
-        np.testing.assert_allclose((disparity * metres)[road], np.median((disparity * metres)[road]), rtol=0.15)
+        np.testing.assert_allclose(
+            (disparity * metres)[road], np.median((disparity * metres)[road]), rtol=0.15
+        )
 
 
 def test_weather_hurts_the_camera_and_leaves_geometry_alone():
     """The same street: contrast between neighbours sinks in fog, brightness and signal to noise by night."""
     street = deliver_street(96, 0, "sun/train/MAP_1_point10/001550")
-    seen = {w: photograph(street, w, "", np.random.default_rng(1)).astype(float) for w in ("sun", "fog", "night")}
+    seen = {
+        w: photograph(street, w, "", np.random.default_rng(1)).astype(float)
+        for w in ("sun", "fog", "night")
+    }
     edges = {
         w: abs(np.diff(ndimage.gaussian_filter(p.mean(0), 0.7), axis=1))[~street.sky[:, 1:]].mean()
         for w, p in seen.items()
@@ -103,5 +122,7 @@ def test_weather_hurts_the_camera_and_leaves_geometry_alone():
     dark = photograph(street, "sun", "underexposure", np.random.default_rng(1))
     bright = photograph(street, "sun", "overexposure", np.random.default_rng(1))
     assert dark.mean() < 0.5 * seen["sun"].mean() and (bright == 255).mean() > 0.3
-    plain, moved = (lidar(street, "sun", np.random.default_rng(1), jitter) for jitter in (False, True))
+    plain, moved = (
+        lidar(street, "sun", np.random.default_rng(1), jitter) for jitter in (False, True)
+    )
     assert ((plain[0] > 0) & (moved[0] == 0)).sum() > 0.4 * (plain[0] > 0).sum()

@@ -26,9 +26,29 @@ pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreference
 
 # Dossier 3.1: the grid; section 2: the palette by name.
 ROWS = {2: (10, 14), 3: (10, 14), 4: (10, 15), 5: (10, 15), 6: (7, 15), 7: (7, 13)}
-COLOURS = {(255, 255, 255): 0, (0, 0, 255): 1, (0, 255, 255): 2, (0, 255, 0): 3, (255, 255, 0): 4, (255, 0, 0): 5}
+COLOURS = {
+    (255, 255, 255): 0,
+    (0, 0, 255): 1,
+    (0, 255, 255): 2,
+    (0, 255, 0): 3,
+    (255, 255, 0): 4,
+    (255, 0, 0): 5,
+}
 TRAIN = {  # dossier 3.4
-    *("2_10", "2_11", "2_12", "3_10", "3_11", "3_12", "4_10", "4_11", "4_12", "5_10", "5_11", "5_12"),
+    *(
+        "2_10",
+        "2_11",
+        "2_12",
+        "3_10",
+        "3_11",
+        "3_12",
+        "4_10",
+        "4_11",
+        "4_12",
+        "5_10",
+        "5_11",
+        "5_12",
+    ),
     *("6_7", "6_8", "6_9", "6_10", "6_11", "6_12", "7_7", "7_8", "7_9", "7_10", "7_11", "7_12"),
 }
 WORLD_FILES = [name[:-4] + ".tfw" for name in LAYOUT if "Ortho" in name or "1_DSM/" in name]
@@ -37,7 +57,10 @@ WORLD_FILES = [name[:-4] + ".tfw" for name in LAYOUT if "Ortho" in name or "1_DS
 def files(root: Path) -> dict[str, str]:
     """Relative path -> checksum of every file."""
     found = (path for path in root.rglob("*") if path.is_file())
-    return {path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
+    return {
+        path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in found
+    }
 
 
 def decode(image: np.ndarray) -> np.ndarray:
@@ -57,7 +80,11 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_all_tiles_have_the_official_names_bands_and_georeference(small: Path) -> None:
-    tiles = [f"{row}_{column}" for row, (first, last) in ROWS.items() for column in range(first, last + 1)]
+    tiles = [
+        f"{row}_{column}"
+        for row, (first, last) in ROWS.items()
+        for column in range(first, last + 1)
+    ]
     assert len(tiles) == 38 and list(POTSDAM_TILES) == tiles
     expected = {path_of(name, tile) for name in [*LAYOUT, *WORLD_FILES] for tile in tiles}
     assert set(files(small)) == expected
@@ -70,7 +97,9 @@ def test_all_tiles_have_the_official_names_bands_and_georeference(small: Path) -
 
 def test_labels_decode_to_the_truth(small: Path) -> None:
     for tile in POTSDAM_TILES:
-        assert np.array_equal(decode(layer(small, tile, "_label.tif")), potsdam_truth(64, 0, tile)), tile
+        assert np.array_equal(
+            decode(layer(small, tile, "_label.tif")), potsdam_truth(64, 0, tile)
+        ), tile
 
 
 def test_bands_are_the_same_sensor_in_all_three_files(small: Path) -> None:
@@ -81,15 +110,21 @@ def test_bands_are_the_same_sensor_in_all_three_files(small: Path) -> None:
 
 def test_world_file_and_inner_transform_put_neighbours_side_by_side(small: Path) -> None:
     def world(tile: str) -> list[float]:
-        text = (small / path_of("2_Ortho_RGB/2_Ortho_RGB/top_potsdam_{t}_RGB.tfw", tile)).read_text()
+        text = (
+            small / path_of("2_Ortho_RGB/2_Ortho_RGB/top_potsdam_{t}_RGB.tfw", tile)
+        ).read_text()
         return [float(line) for line in text.split()]
 
     here, east, south = world("4_12"), world("4_13"), world("5_12")
     assert here[:4] == [0.25, 0, 0, -0.25]
     assert (east[4] - here[4], east[5] - here[5]) == (64 * 0.25, 0)
     assert (south[4] - here[4], south[5] - here[5]) == (0, -64 * 0.25)
-    corner = inner_origin(small / path_of(next(name for name in LAYOUT if "_RGB.tif" in name), "4_12"))
-    assert corner == (here[4] - 0.125, here[5] + 0.125), "a world file names the centre of the first pixel"
+    corner = inner_origin(
+        small / path_of(next(name for name in LAYOUT if "_RGB.tif" in name), "4_12")
+    )
+    assert corner == (here[4] - 0.125, here[5] + 0.125), (
+        "a world file names the centre of the first pixel"
+    )
 
 
 def inner_origin(path: Path) -> tuple[float, float]:
@@ -103,7 +138,11 @@ def test_a_tile_depends_on_seed_tile_and_size_alone(small: Path, tmp_path: Path)
     again, whole = files(tmp_path / "again"), files(small)
     assert len(again) == 24 and all(whole[name] == value for name, value in again.items())
     write_potsdam(tmp_path / "other", size=64, tiles=["2_10"], seed=1)
-    assert all(whole[name] != value for name, value in files(tmp_path / "other").items() if not name.endswith("tfw"))
+    assert all(
+        whole[name] != value
+        for name, value in files(tmp_path / "other").items()
+        if not name.endswith("tfw")
+    )
     assert len({potsdam_truth(64, 0, tile).tobytes() for tile in POTSDAM_TILES}) == 38
 
 
@@ -135,7 +174,11 @@ def test_eroded_label_is_black_within_three_pixels_of_another_class() -> None:
 def test_eroded_file_keeps_the_truth_or_black(small: Path) -> None:
     image, truth = layer(small, "4_14", "noBoundary"), potsdam_truth(64, 0, "4_14")
     ids, black = decode(image), (image == 0).all(0)
-    assert black.any() and np.array_equal(ids == 255, black) and np.array_equal(ids[~black], truth[~black])
+    assert (
+        black.any()
+        and np.array_equal(ids == 255, black)
+        and np.array_equal(ids[~black], truth[~black])
+    )
 
 
 def test_heights_of_surface_model_and_jpeg_agree(town: Path) -> None:
@@ -157,7 +200,9 @@ def test_heights_of_surface_model_and_jpeg_agree(town: Path) -> None:
 
 
 def test_shares_are_those_of_a_town() -> None:
-    counts = [np.bincount(potsdam_truth(256, 0, tile).ravel(), minlength=6) for tile in POTSDAM_TILES]
+    counts = [
+        np.bincount(potsdam_truth(256, 0, tile).ravel(), minlength=6) for tile in POTSDAM_TILES
+    ]
     shares = np.array(counts) / 256**2
     real = np.array([0.296, 0.257, 0.226, 0.155, 0.018, 0.048])  # dossier, section 2
     assert (abs(shares.mean(0) - real) < [0.05, 0.05, 0.05, 0.04, 0.02, 0.03]).all(), shares.mean(0)
@@ -170,7 +215,9 @@ def test_other_sizes_show_less_or_more_ground(size: int, least: int) -> None:
     assert scene.label.shape == scene.height.shape == (size, size)
     assert len(np.unique(scene.label)) >= least and scene.label.max() < 6
     cars = scene.height[scene.label == 4]
-    assert size == 64 or (abs(cars.mean() - 1.3) < 0.2 and 3 < np.percentile(scene.height[scene.label == 1], 95) < 18)
+    assert size == 64 or (
+        abs(cars.mean() - 1.3) < 0.2 and 3 < np.percentile(scene.height[scene.label == 1], 95) < 18
+    )
 
 
 def test_heights_belong_to_their_classes() -> None:
@@ -212,13 +259,19 @@ def test_narrow_heights_lack_the_last_column(small: Path, tmp_path: Path) -> Non
     write(tmp_path, "3_13", "narrow_3_13")
     for kind in ("1_DSM/", "lastools", "ownapproach"):
         assert layer(tmp_path, "3_13", kind).shape == (1, 64, 63)
-    assert np.array_equal(layer(tmp_path, "3_13", "1_DSM/"), layer(small, "3_13", "1_DSM/")[:, :, :63])
+    assert np.array_equal(
+        layer(tmp_path, "3_13", "1_DSM/"), layer(small, "3_13", "1_DSM/")[:, :, :63]
+    )
     assert layer(tmp_path, "3_13", "_RGB.tif").shape == (3, 64, 64)
 
 
 def test_empty_ownapproach_leaves_lastools(tmp_path: Path) -> None:
     write(tmp_path, "2_10", "empty_ownapproach")
-    assert layer(tmp_path, "2_10", "ownapproach").max() == 0 < layer(tmp_path, "2_10", "lastools").max()
+    assert (
+        layer(tmp_path, "2_10", "ownapproach").max()
+        == 0
+        < layer(tmp_path, "2_10", "lastools").max()
+    )
 
 
 @pytest.mark.parametrize(
@@ -235,13 +288,17 @@ def test_renaming_quirks_rename_and_nothing_else(
 ) -> None:
     ordinary = {name for name in files(small) if re.search(r"_0?2_10[_.]", name)}
     assert len(ordinary) == 12
-    assert set(files(write(tmp_path, "2_10", quirk))) == {re.sub(pattern, replacement, name) for name in ordinary}
+    assert set(files(write(tmp_path, "2_10", quirk))) == {
+        re.sub(pattern, replacement, name) for name in ordinary
+    }
     assert sorted(files(tmp_path).values()) == sorted(files(small)[name] for name in ordinary)
 
 
 def test_only_rgbir(tmp_path: Path) -> None:
     names = set(files(write(tmp_path, "2_10", "only_rgbir")))
-    assert {name.split("/")[0] for name in names if "top_potsdam" in name and "Ortho" in name} == {"4_Ortho_RGBIR"}
+    assert {name.split("/")[0] for name in names if "top_potsdam" in name and "Ortho" in name} == {
+        "4_Ortho_RGBIR"
+    }
 
 
 def test_both_label_sets_hold_38_and_24(tmp_path: Path) -> None:
@@ -252,7 +309,9 @@ def test_both_label_sets_hold_38_and_24(tmp_path: Path) -> None:
         "5_Labels_for_participants": 24, "5_Labels_for_participants_no_Boundary": 24,
     }  # fmt: skip
     participants = tmp_path / "5_Labels_for_participants"
-    given = {re.sub(r"top_potsdam_(.*)_label", r"\1", path.stem) for path in participants.glob("*.tif")}
+    given = {
+        re.sub(r"top_potsdam_(.*)_label", r"\1", path.stem) for path in participants.glob("*.tif")
+    }
     assert given == TRAIN and len(list(participants.glob("*.tfw"))) == 24
 
 

@@ -49,7 +49,10 @@ def outlines(root: Path) -> dict[str, Any]:
 
 
 def digests(root: Path, pattern: str) -> dict[str, str]:
-    return {str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest() for p in root.rglob(pattern)}
+    return {
+        str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in root.rglob(pattern)
+    }
 
 
 # Layout ----------------------------------------------------------------------------------------------------------
@@ -57,15 +60,23 @@ def digests(root: Path, pattern: str) -> dict[str, str]:
 
 def test_layout_of_the_contest(small: Path, table: dict[str, dict[str, str]]) -> None:
     files = {str(p.relative_to(small)) for p in small.rglob("*") if p.is_file()}
-    expected = {f"track2/train/{raster}/{stem}.tif" for raster in ("rgb", "sar", "dsm") for stem in STEMS}
+    expected = {
+        f"track2/train/{raster}/{stem}.tif" for raster in ("rgb", "sar", "dsm") for stem in STEMS
+    }
     expected |= {f"track2/val/{r}/P_{n}.tif" for r in ("rgb", "sar") for n in ("0000", "0934")}
-    expected |= {f"track2_test_data/{r}/P_{n}.tif" for r in ("rgb", "sar") for n in ("0420", "1166")}
+    expected |= {
+        f"track2_test_data/{r}/P_{n}.tif" for r in ("rgb", "sar") for n in ("0420", "1166")
+    }
     assert files == expected | {"track2/buildings_only_train.json"}
     forms = {"rgb": (3, "uint8"), "sar": (1, "float32"), "dsm": (1, "float32")}
     for name in expected:
         with rasterio.open(small / name) as file:
             raster, stem = name.split("/")[-2], Path(name).name.removesuffix(".tif")
-            assert (file.count, file.dtypes[0]) == forms[raster] and file.shape == (64, 64) and file.nodata is None
+            assert (
+                (file.count, file.dtypes[0]) == forms[raster]
+                and file.shape == (64, 64)
+                and file.nodata is None
+            )
             if stem.startswith("P_"):
                 assert file.crs is None
                 continue
@@ -100,12 +111,20 @@ def test_sizes(table: dict[str, dict[str, str]]) -> None:
     for arguments in SIZES.values():
         stems = dfc2023_ids(**arguments)
         assert set(stems) <= set(table) and len(set(stems)) == len(stems)
-        for column in ("split_standard", "split_spatial", "split_random")[: 3 if len(stems) > 2 else 1]:
+        for column in ("split_standard", "split_spatial", "split_random")[
+            : 3 if len(stems) > 2 else 1
+        ]:
             assert {"train", "test"} <= {table[stem][column] for stem in stems}
     stems = SIZES["demonstration"]["stems"]
     parts = [table[stem]["split_standard"] for stem in stems]
-    assert 90 <= len(stems) <= 120 and {table[stem]["city"] for stem in stems} == {r["city"] for r in table.values()}
-    assert parts.count("test") * 128**2 < 1e6 and parts.count("train") * 128**2 > 1.2e6 and parts.count("val") > 10
+    assert 90 <= len(stems) <= 120 and {table[stem]["city"] for stem in stems} == {
+        r["city"] for r in table.values()
+    }
+    assert (
+        parts.count("test") * 128**2 < 1e6
+        and parts.count("train") * 128**2 > 1.2e6
+        and parts.count("val") > 10
+    )
     assert SIZES["real"]["size"] == 512
 
 
@@ -143,7 +162,9 @@ def test_neighbours_show_the_same_ground(tmp_path: Path, table: dict[str, dict[s
         for stem in stems:
             with rasterio.open(tmp_path / "track2" / "train" / raster / f"{stem}.tif") as file:
                 pictures.append(file.read())
-        np.testing.assert_allclose(shared(pictures[0], 1), shared(pictures[1], -1), rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(
+            shared(pictures[0], 1), shared(pictures[1], -1), rtol=1e-4, atol=1e-4
+        )
 
 
 def test_any_window_of_a_town() -> None:
@@ -154,7 +175,9 @@ def test_any_window_of_a_town() -> None:
     for whole, piece in ((scene.label, part.label), (scene.height, part.height), (unknown, lost)):
         np.testing.assert_array_equal(whole[cut], piece)
     np.testing.assert_array_equal(town.noise(wide, 2)[cut], town.noise(narrow, 2))
-    assert abs(town.noise(wide, 2).std() - 1) < 0.05 and not np.array_equal(town.noise(wide, 2), town.noise(wide, 3))
+    assert abs(town.noise(wide, 2).std() - 1) < 0.05 and not np.array_equal(
+        town.noise(wide, 2), town.noise(wide, 3)
+    )
     green, _ = Town((3, 1), green=True).paint(wide)
     assert not (green.label == BUILDING).any() and (green.label == TREE).mean() > 0.1
 
@@ -192,9 +215,13 @@ def filled(segmentation: Any, size: tuple[int, int]) -> np.ndarray:
         line, points = np.zeros(size, bool), list(zip(ring[::2], ring[1::2], strict=True))
         for (ax, ay), (bx, by) in zip(points, points[1:] + points[:1], strict=True):
             steps = max(abs(bx - ax), abs(by - ay))
-            assert (bx - ax) in (0, steps, -steps) and (by - ay) in (0, steps, -steps), "straight or diagonal"
+            assert (bx - ax) in (0, steps, -steps) and (by - ay) in (0, steps, -steps), (
+                "straight or diagonal"
+            )
             for k in range(steps + 1):
-                line[ay + k * (by - ay) // max(steps, 1), ax + k * (bx - ax) // max(steps, 1)] = True
+                line[ay + k * (by - ay) // max(steps, 1), ax + k * (bx - ax) // max(steps, 1)] = (
+                    True
+                )
         mask |= ndimage.binary_fill_holes(line)
     return mask
 
@@ -211,13 +238,22 @@ def test_records_of_random_masks(packed: bool) -> None:
             alone = filled(record["segmentation"], size)
             rows, columns = (np.flatnonzero(alone.any(axis=axis)) for axis in (1, 0))
             assert alone.sum() == record["area"], number
-            assert record["bbox"] == [columns[0], rows[0], columns[-1] - columns[0], rows[-1] - rows[0]]
+            assert record["bbox"] == [
+                columns[0],
+                rows[0],
+                columns[-1] - columns[0],
+                rows[-1] - rows[0],
+            ]
             union |= alone
         np.testing.assert_array_equal(union, mask)
 
 
 def test_codes_read_back() -> None:
-    for mask in (np.eye(5, 9, dtype=bool), np.ones((4, 4), bool), np.arange(400).reshape(20, 20) % 7 < 3):
+    for mask in (
+        np.eye(5, 9, dtype=bool),
+        np.ones((4, 4), bool),
+        np.arange(400).reshape(20, 20) % 7 < 3,
+    ):
         lengths = runs(mask)
         np.testing.assert_array_equal(decoded(lengths, list(mask.shape)), mask)
         np.testing.assert_array_equal(decoded(pack(lengths), list(mask.shape)), mask)
@@ -230,16 +266,28 @@ def test_tracing() -> None:
     assert trace(np.ones((1, 3), bool)) == [(0, 0), (0, 1), (0, 2), (0, 1)]
 
 
-def test_the_json_has_every_oddity(small: Path, tmp_path: Path, table: dict[str, dict[str, str]]) -> None:
+def test_the_json_has_every_oddity(
+    small: Path, tmp_path: Path, table: dict[str, dict[str, str]]
+) -> None:
     write_dfc2023(tmp_path, size=128, stems=STEMS[:2])
     order = {f"{stem}.tif": number for number, stem in enumerate(sorted(table))}
-    seen: dict[str, int] = dict.fromkeys(("closed", "open", "parts", "point", "touching", "code", "overlap"), 0)
+    seen: dict[str, int] = dict.fromkeys(
+        ("closed", "open", "parts", "point", "touching", "code", "overlap"), 0
+    )
     for content in (outlines(small), outlines(tmp_path)):
         images, annotations = content["images"], content["annotations"]
         assert content["categories"] == [{"supercategory": "building", "id": 1, "name": "building"}]
         assert all(image["id"] == order[image["file_name"]] for image in images)
         assert [record["id"] for record in annotations] == list(range(len(annotations)))
-        assert {*annotations[0]} == {"segmentation", "iscrowd", "image_id", "category_id", "bbox", "area", "id"}
+        assert {*annotations[0]} == {
+            "segmentation",
+            "iscrowd",
+            "image_id",
+            "category_id",
+            "bbox",
+            "area",
+            "id",
+        }
         size = images[0]["height"]
         for image, group in itertools.groupby(annotations, lambda record: record["image_id"]):
             masks = []
@@ -250,7 +298,9 @@ def test_the_json_has_every_oddity(small: Path, tmp_path: Path, table: dict[str,
                     assert (ndimage.binary_fill_holes(masks[-1]) != masks[-1]).any()
                     seen["code"] += 1
                     continue
-                assert all(type(value) is int and 0 <= value < size for ring in shape for value in ring)
+                assert all(
+                    type(value) is int and 0 <= value < size for ring in shape for value in ring
+                )
                 for ring in shape:
                     points = list(zip(ring[::2], ring[1::2], strict=True))
                     closed = len(points) > 2 and points[0] == points[-1]
@@ -263,7 +313,9 @@ def test_the_json_has_every_oddity(small: Path, tmp_path: Path, table: dict[str,
             np.testing.assert_array_equal(np.any(masks, axis=0), dfc2023_truth(size, 0, stem))
     assert all(seen.values()), seen
     with_records = {record["image_id"] for record in outlines(small)["annotations"]}
-    assert [i["file_name"] for i in outlines(small)["images"] if i["id"] not in with_records] == [f"{EMPTY}.tif"]
+    assert [i["file_name"] for i in outlines(small)["images"] if i["id"] not in with_records] == [
+        f"{EMPTY}.tif"
+    ]
     assert not dfc2023_truth(64, 0, EMPTY).any()
 
 
@@ -292,7 +344,11 @@ def test_heights_and_radar_are_like_the_real_ones(seen: dict[str, np.ndarray]) -
     assert np.isfinite(dsm).all() and dsm.min() == 0
     assert 0.5 < (dsm == 0).mean() < 0.8 and 0.2 < (dsm >= 2).mean() < 0.45
     assert np.isfinite(linear).all() and linear.min() >= 0
-    assert 0.1 < linear.mean() < 0.25 and -11 < seen["sar"].mean() < -6 and 2.3 < seen["sar"].std() < 4.5
+    assert (
+        0.1 < linear.mean() < 0.25
+        and -11 < seen["sar"].mean() < -6
+        and 2.3 < seen["sar"].std() < 4.5
+    )
 
 
 def test_what_is_alike_in_one_sensor_is_apart_in_another(seen: dict[str, np.ndarray]) -> None:
@@ -304,11 +360,17 @@ def test_what_is_alike_in_one_sensor_is_apart_in_another(seen: dict[str, np.ndar
         "roof": (seen["label"][:, 0] == BUILDING) & known,
         "new roof": ~known,
     }
-    assert all(kind.sum() > 100 for kind in kinds.values()), {name: kind.sum() for name, kind in kinds.items()}
+    assert all(kind.sum() > 100 for kind in kinds.values()), {
+        name: kind.sum() for name, kind in kinds.items()
+    }
 
     def apart(sensor: str, a: str, b: str) -> float:
         one, other = seen[sensor][kinds[a]], seen[sensor][kinds[b]]
-        return float(np.max(abs(one.mean(0) - other.mean(0)) / np.sqrt((one.var(0) + other.var(0)) / 2 + 1e-9)))
+        return float(
+            np.max(
+                abs(one.mean(0) - other.mean(0)) / np.sqrt((one.var(0) + other.var(0)) / 2 + 1e-9)
+            )
+        )
 
     assert apart("rgb", "grey roof", "road") < 1 < 2 < apart("dsm", "grey roof", "road")
     assert apart("sar", "grey roof", "road") > 0.4

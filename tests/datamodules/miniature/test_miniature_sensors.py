@@ -16,17 +16,25 @@ pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreference
 
 def sample(root: Path, kinds: dict[str, tuple[int, str]]) -> dict[str, dict[str, np.ndarray]]:
     """Per kind (class, material): rgb (N x 3), nir (N) and height (N, m above the median ground), from the files."""
-    out: dict[str, dict[str, list[np.ndarray]]] = {kind: {"rgb": [], "nir": [], "height": []} for kind in kinds}
+    out: dict[str, dict[str, list[np.ndarray]]] = {
+        kind: {"rgb": [], "nir": [], "height": []} for kind in kinds
+    }
     for tile in TOWN:
         scene = potsdam_scene(256, 0, tile)
-        rgbir, dsm = layer(root, tile, "RGBIR").astype(float), layer(root, tile, "1_DSM/")[0].astype(float)
+        rgbir, dsm = (
+            layer(root, tile, "RGBIR").astype(float),
+            layer(root, tile, "1_DSM/")[0].astype(float),
+        )
         dsm -= np.median(dsm[scene.label == 0])
         for kind, (label, material) in kinds.items():
             mask = (scene.label == label) & (scene.material == INDEX[material])
             out[kind]["rgb"].append(rgbir[:3, mask].T)
             out[kind]["nir"].append(rgbir[3, mask])
             out[kind]["height"].append(dsm[mask])
-    return {kind: {name: np.concatenate(parts) for name, parts in values.items()} for kind, values in out.items()}
+    return {
+        kind: {name: np.concatenate(parts) for name, parts in values.items()}
+        for kind, values in out.items()
+    }
 
 
 def separation(a: np.ndarray, b: np.ndarray) -> float:
@@ -49,11 +57,18 @@ def test_what_is_alike_in_one_sensor_is_apart_in_another(town: Path) -> None:
     assert apart("rgb", "road", "grey roof") < 1 and apart("nir", "road", "grey roof") < 1
     assert seen["grey roof"]["height"].mean() - seen["road"]["height"].mean() > 2
     assert apart("height", "road", "grey roof") > 2
-    assert apart("height", "road", "lawn") < 0.5 and apart("nir", "road", "lawn") > 1  # shadows included
+    assert (
+        apart("height", "road", "lawn") < 0.5 and apart("nir", "road", "lawn") > 1
+    )  # shadows included
     assert apart("rgb", "green court", "lawn") < 1 and apart("nir", "green court", "lawn") > 1
     assert apart("rgb", "paving", "dry lawn") < 1.5 and apart("nir", "paving", "dry lawn") < 1.5
-    ratio = {kind: np.log(values["nir"] + 1) - np.log(values["rgb"][:, 0] + 1) for kind, values in seen.items()}
-    assert separation(ratio["paving"], ratio["dry lawn"]) > 2, "what neither camera knows alone, both know together"
+    ratio = {
+        kind: np.log(values["nir"] + 1) - np.log(values["rgb"][:, 0] + 1)
+        for kind, values in seen.items()
+    }
+    assert separation(ratio["paving"], ratio["dry lawn"]) > 2, (
+        "what neither camera knows alone, both know together"
+    )
     assert apart("rgb", "shrub", "crown") < 1 and apart("nir", "shrub", "crown") < 1
     assert apart("height", "shrub", "crown") > 1.5
 
@@ -67,14 +82,22 @@ def test_every_sensor_helps_and_none_suffices(town: Path) -> None:
         out = [values]
         for sigma in (1, 2, 5):
             mean = ndimage.gaussian_filter(values, sigma)
-            out += [mean, np.sqrt(np.maximum(ndimage.gaussian_filter(values * values, sigma) - mean * mean, 0))]
+            out += [
+                mean,
+                np.sqrt(
+                    np.maximum(ndimage.gaussian_filter(values * values, sigma) - mean * mean, 0)
+                ),
+            ]
         return out
 
     def pixels(tiles: tuple[str, ...], step: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
         columns: dict[str, list[np.ndarray]] = {"R": [], "N": [], "D": []}
         labels = []
         for tile in tiles:
-            rgbir, dsm = layer(town, tile, "RGBIR").astype(np.float32), layer(town, tile, "1_DSM/")[0]
+            rgbir, dsm = (
+                layer(town, tile, "RGBIR").astype(np.float32),
+                layer(town, tile, "1_DSM/")[0],
+            )
             bands = {"R": list(rgbir[:3]), "N": [rgbir[3]], "D": [dsm - np.percentile(dsm, 5)]}
             truth = potsdam_truth(256, 0, tile).ravel()
             chosen = np.flatnonzero(truth != 5)[::step]
@@ -82,7 +105,9 @@ def test_every_sensor_helps_and_none_suffices(town: Path) -> None:
                 stack = [value.ravel()[chosen] for image in images for value in features(image)]
                 columns[name].append(np.stack(stack, -1))
             labels.append(truth[chosen])
-        return {name: np.concatenate(parts) for name, parts in columns.items()}, np.concatenate(labels)
+        return {name: np.concatenate(parts) for name, parts in columns.items()}, np.concatenate(
+            labels
+        )
 
     (train, truth), (test, expected) = pixels(TOWN[::2], 23), pixels(TOWN[1::2], 23)
     iou = {}
@@ -92,11 +117,19 @@ def test_every_sensor_helps_and_none_suffices(town: Path) -> None:
         )
         forest.fit(np.concatenate([train[name] for name in subset], 1), truth)
         found = forest.predict(np.concatenate([test[name] for name in subset], 1))
-        both = [((found == k) & (expected == k)).sum() / ((found == k) | (expected == k)).sum() for k in range(5)]
+        both = [
+            ((found == k) & (expected == k)).sum() / ((found == k) | (expected == k)).sum()
+            for k in range(5)
+        ]
         iou[subset] = np.array(both)
         p, q = (np.bincount(values, minlength=5) / len(values) for values in (found, expected))
-        assert (iou[subset] > 1.2 * p * q / (p + q - p * q)).all(), f"{subset}: blind guessing does as well"
+        assert (iou[subset] > 1.2 * p * q / (p + q - p * q)).all(), (
+            f"{subset}: blind guessing does as well"
+        )
     assert iou["RND"].mean() > 0.75
     for subset in ("R", "N", "D"):
-        assert iou[subset].mean() < iou["RND"].mean() - 0.15 and (iou[subset] < iou["RND"] - 0.03).all(), (subset, iou)
+        assert (
+            iou[subset].mean() < iou["RND"].mean() - 0.15
+            and (iou[subset] < iou["RND"] - 0.03).all()
+        ), (subset, iou)
     assert iou["N"].mean() < iou["R"].mean()

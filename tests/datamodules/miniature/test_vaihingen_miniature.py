@@ -27,7 +27,10 @@ COMPLETE = "ISPRS_semantic_labeling_Vaihingen_ground_truth_COMPLETE"
 def files(root: Path) -> dict[str, str]:
     """Relative path -> checksum of every file."""
     found = (path for path in root.rglob("*") if path.is_file())
-    return {path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
+    return {
+        path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in found
+    }
 
 
 def test_all_tiles_have_the_official_names_bands_and_no_georeference(tmp_path):
@@ -60,7 +63,10 @@ def test_real_sizes_and_the_published_number_of_pixels():
     shapes = {tile: vaihingen_shape(SIZES["real"]["size"], tile) for tile in VAIHINGEN_TILES}
     assert (shapes["area1"], shapes["area30"]) == ((2569, 1919), (2563, 1934))
     assert sum(h * w for h, w in shapes.values()) == pytest.approx(168.3e6, abs=0.05e6)
-    assert min(min(s) for s in shapes.values()) == 1281 and max(max(s) for s in shapes.values()) == 3816
+    assert (
+        min(min(s) for s in shapes.values()) == 1281
+        and max(max(s) for s in shapes.values()) == 3816
+    )
 
 
 def test_the_demonstration_is_of_a_size_for_minutes():

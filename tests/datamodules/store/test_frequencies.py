@@ -43,10 +43,18 @@ def test_counts_are_those_of_the_pixels(part, store, pixels):
     assert shares.ignored == (together == 255).sum() > 0
     for id_ in range(3):
         assert shares.pixels[id_] == (together == id_).sum()
-        assert shares.shares[id_] == pytest.approx((together == id_).sum() / (together != 255).sum())
-        assert shares.surroundings[id_] == sum((one != 255).sum() for one in labels if (one == id_).any())
-        within = np.concatenate([one[one != 255] for one in labels if (one == id_).any()] or [np.zeros(1)])
-        assert shares.frequencies[id_] == pytest.approx((within == id_).mean() if shares.pixels[id_] else 0)
+        assert shares.shares[id_] == pytest.approx(
+            (together == id_).sum() / (together != 255).sum()
+        )
+        assert shares.surroundings[id_] == sum(
+            (one != 255).sum() for one in labels if (one == id_).any()
+        )
+        within = np.concatenate(
+            [one[one != 255] for one in labels if (one == id_).any()] or [np.zeros(1)]
+        )
+        assert shares.frequencies[id_] == pytest.approx(
+            (within == id_).mean() if shares.pixels[id_] else 0
+        )
     assert shares.shares.sum() == pytest.approx(1)
 
 
@@ -85,10 +93,14 @@ def test_median_of_an_even_number_of_classes_lies_between_the_middle_ones():
 
 def test_inverse_weights_are_one_on_average_over_labelled_pixels():
     counts = np.random.default_rng(0).integers(1, 10_000, 25)
-    shares = ClassShares(tuple(map(str, range(25))), tuple(counts.tolist()), (int(counts.sum()),) * 25, 0, 1)
+    shares = ClassShares(
+        tuple(map(str, range(25))), tuple(counts.tolist()), (int(counts.sum()),) * 25, 0, 1
+    )
     weights = class_weights(shares, "inverse")
     assert (weights * counts).sum() / counts.sum() == pytest.approx(1)
-    assert np.ptp(weights * counts) == pytest.approx(0, abs=1e-6)  # every class weighs the same in sum
+    assert np.ptp(weights * counts) == pytest.approx(
+        0, abs=1e-6
+    )  # every class weighs the same in sum
 
 
 def test_balanced_weights_of_another_library():
@@ -102,7 +114,10 @@ def test_mistakes_are_one_sentence(store):
     for arguments, text in (
         (("split_big",), "no split 'split_big'"),
         (("split_standard", "training"), "'training' is no part"),
-        (("split_standard", "train", "label_eroded"), "no label column 'label_eroded'; it has: label"),
+        (
+            ("split_standard", "train", "label_eroded"),
+            "no label column 'label_eroded'; it has: label",
+        ),
         (("split_standard", "train", "label", [0, 9]), "no class 9; it has: 0, 1, 2"),
     ):
         with pytest.raises(UserError, match=text) as caught:

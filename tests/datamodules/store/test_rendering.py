@@ -53,7 +53,9 @@ def test_shrinking_keeps_thin_returns_and_whole_labels(tmp_path, write_raster):
 def test_a_small_raster_is_read_as_it_is_and_at_most_three_bands_of_it(tmp_path, write_raster):
     pixels = np.random.default_rng(0).integers(-500, 500, (13, 40, 50)).astype(np.int16)
     write_raster(tmp_path / "a.tif", pixels)
-    np.testing.assert_array_equal(read_small(tmp_path / "a.tif", modality(channels=13, dtype="int16"), 50), pixels[:3])
+    np.testing.assert_array_equal(
+        read_small(tmp_path / "a.tif", modality(channels=13, dtype="int16"), 50), pixels[:3]
+    )
     with pytest.raises(UserError, match=r"b\.tif is no TIFF"):
         (tmp_path / "b.tif").write_bytes(b"something else")
         read_small(tmp_path / "b.tif", modality(), 50)
@@ -62,7 +64,9 @@ def test_a_small_raster_is_read_as_it_is_and_at_most_three_bands_of_it(tmp_path,
 def test_colours_stay_and_other_bands_are_stretched_between_percentiles():
     draw = np.random.default_rng(0)
     rgb = draw.integers(0, 256, (3, 20, 30), dtype=np.uint8)
-    np.testing.assert_array_equal(picture(rgb, modality(channels=3)).image, rgb.transpose(1, 2, 0) / 255)
+    np.testing.assert_array_equal(
+        picture(rgb, modality(channels=3)).image, rgb.transpose(1, 2, 0) / 255
+    )
     values = draw.normal(0, 1000, (2, 20, 30)).astype(np.int16)
     shown = picture(values, modality("other", 2, "int16"))
     low, high = np.percentile(values[0], (2, 98))
@@ -77,7 +81,9 @@ def test_invalid_pixels_do_not_move_the_stretch():
     kind = modality("height_normalised", dtype="float32", unit="m")
     whole, shown = picture(heights, kind), picture(holed, kind)
     assert np.isnan(shown.image[3, :5]).all() and np.isfinite(shown.image).sum() == 595
-    assert shown.low == pytest.approx(whole.low, abs=0.1) and shown.high == pytest.approx(whole.high, abs=0.1)
+    assert shown.low == pytest.approx(whole.low, abs=0.1) and shown.high == pytest.approx(
+        whole.high, abs=0.1
+    )
     nothing = picture(np.full((1, 4, 4), np.nan, np.float32), kind)
     assert np.isnan(nothing.image).all()
 
@@ -100,7 +106,9 @@ def test_the_colour_of_no_class_is_taken_by_none():
 
     assert ignore_colour(classes((255, 255, 255), (0, 0, 255))) == (0, 0, 0)
     assert ignore_colour(classes((10, 10, 10), (0, 0, 255))) == (255, 0, 255)
-    crowded = classes((0, 0, 0), (255, 0, 255), (128, 128, 128), (255, 255, 255), (255, 0, 0), (0, 255, 0))
+    crowded = classes(
+        (0, 0, 0), (255, 0, 255), (128, 128, 128), (255, 255, 255), (255, 0, 0), (0, 255, 0)
+    )
     chosen = np.array(ignore_colour(crowded))
     assert min(np.linalg.norm(chosen - entry.color) for entry in crowded) >= 64
     drawn = label_picture(np.array([[0, 1, 2, 255]]), classes((1, 2, 3), (4, 5, 6)), (7, 8, 9))

@@ -18,7 +18,9 @@ def test_statistics_leave_out_what_is_no_height(is_height):
     assert found["count"] == valid.sum()
     assert found["min"] == [values[valid].min()]
     if is_height:
-        np.testing.assert_allclose(found["mean"], values[valid].astype(np.float64).mean(), rtol=1e-12)
+        np.testing.assert_allclose(
+            found["mean"], values[valid].astype(np.float64).mean(), rtol=1e-12
+        )
         np.testing.assert_allclose(found["std"], values[valid].astype(np.float64).std(), rtol=1e-9)
 
 
@@ -43,7 +45,13 @@ def test_pixel_hash_knows_values_shape_and_type_but_not_blocks():
         return hash_.hexdigest()
 
     assert digest(values) == digest(values, 7) == digest(np.asfortranarray(values), 1)
-    others = [values + np.uint16(1), values.astype(np.int16), values.reshape(2, 7, 30), values[:, ::-1], values[::-1]]
+    others = [
+        values + np.uint16(1),
+        values.astype(np.int16),
+        values.reshape(2, 7, 30),
+        values[:, ::-1],
+        values[::-1],
+    ]
     assert len({digest(other) for other in [values, *others]}) == 6
 
 

@@ -25,17 +25,27 @@ def test_open_gives_what_the_files_say(store):
     assert info["format"] == 1 and info["ignore_index"] == 255
     assert store.fingerprint == info["fingerprint"] and len(store.fingerprint) == 64
     header, *rows = (store.root / "scenes.csv").read_text().splitlines()
-    assert header == "id,height,width,split_standard,rgb,rgb_sha256,dsm,dsm_sha256,label,label_sha256"
+    assert (
+        header == "id,height,width,split_standard,rgb,rgb_sha256,dsm,dsm_sha256,label,label_sha256"
+    )
     assert [row.split(",")[:4] for row in rows] == [
         [s.id, "40", "50", s.splits["split_standard"]] for s in store.scenes
     ]
-    assert all(path.is_absolute() and path.is_file() for scene in store.scenes for path in scene.paths.values())
+    assert all(
+        path.is_absolute() and path.is_file()
+        for scene in store.scenes
+        for path in scene.paths.values()
+    )
 
 
 def test_opening_imports_nothing_heavy():
     code = "import sys, datamodules.store.scene_store; print({'torch', 'rasterio', 'numpy', 'rich', 'lightning'} & set(sys.modules))"
     run = subprocess.run(
-        [sys.executable, "-c", code], cwd=Path(__file__).parents[3], capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert run.stdout.strip() == "set()"
 
@@ -54,7 +64,9 @@ def test_absent_stores_say_how_to_import(tmp_path):
 
 def test_half_imports_are_refused_with_the_command_to_resume(store, tmp_path):
     (store.root / "dataset.json").unlink()
-    with pytest.raises(UserError, match=rf"was not finished: .*make data DATA=mine SOURCE={tmp_path}/source"):
+    with pytest.raises(
+        UserError, match=rf"was not finished: .*make data DATA=mine SOURCE={tmp_path}/source"
+    ):
         SceneStore.open(store.root)
     (store.root / "import.jsonl").write_text("{")
     with pytest.raises(UserError, match="was not finished"):
@@ -107,7 +119,13 @@ def test_verify_finds_every_kind_of_damage(store):
 
 
 def test_fingerprint_moves_with_everything_that_is_data_and_nothing_else():
-    info = {"classes": [1], "modalities": {"rgb": 1}, "labels": ["label"], "title": "a", "warnings": []}
+    info = {
+        "classes": [1],
+        "modalities": {"rgb": 1},
+        "labels": ["label"],
+        "title": "a",
+        "warnings": [],
+    }
     scenes = [Scene("a", 1, 1, {"s": "train"}), Scene("b", 1, 1, {"s": "test"})]
     pixels = {"a": {"rgb": "1"}, "b": {"rgb": "2"}}
     first = fingerprint(info, scenes, pixels)

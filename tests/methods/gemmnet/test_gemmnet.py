@@ -14,14 +14,38 @@ from torch.nn import functional as F
 from methods.gemmnet.module import RELEASED, GEMMNet
 from methods.gemmnet.network import GEMMNetwork
 from methods.parts.conv_unet import normalise
-from methods.parts.dice import class_probabilities, dice_loss, segmentation_loss, weighted_cross_entropy
+from methods.parts.dice import (
+    class_probabilities,
+    dice_loss,
+    segmentation_loss,
+    weighted_cross_entropy,
+)
 from methods.parts.modality_dropout import draw_subsets
-from tests.support.contract import CHANNELS, CLASSES, SIZE, MethodContract, images, subsets, training_batch
+from tests.support.contract import (
+    CHANNELS,
+    CLASSES,
+    SIZE,
+    MethodContract,
+    images,
+    subsets,
+    training_batch,
+)
 from usererror import UserError
 
-SMALL = {"generator_width": 2, "discriminator_width": 2, "token_width": 8, "heads": 2, "table_grid": 4}
+SMALL = {
+    "generator_width": 2,
+    "discriminator_width": 2,
+    "token_width": 8,
+    "heads": 2,
+    "table_grid": 4,
+}
 PLAIN = {"hyfex": False, "hyfma": False, "coloss": False}
-VARIANTS = {"gemmnet_cgan": {}, "gemmnet_ae": {"rec": "l2"}, "cgan": PLAIN, "ae": {**PLAIN, "rec": "l2"}}
+VARIANTS = {
+    "gemmnet_cgan": {},
+    "gemmnet_ae": {"rec": "l2"},
+    "cgan": PLAIN,
+    "ae": {**PLAIN, "rec": "l2"},
+}
 TWO = dict(list(CHANNELS.items())[:2])
 THREE = dict(list(CHANNELS.items())[:3])
 
@@ -91,7 +115,9 @@ def test_evaluation_ignores_the_pixels_of_missing_modalities(modalities):
         for subset in subsets(list(modalities)):
             noisy = {m: x if m in subset else 9 * torch.randn_like(x) for m, x in given.items()}
             present = {m: torch.full((2,), m in subset) for m in modalities}
-            expected = module.decode({m: e for m, e in module.encode(given).items() if m in subset}, SIZE)
+            expected = module.decode(
+                {m: e for m, e in module.encode(given).items() if m in subset}, SIZE
+            )
             encoded = module.encode(noisy)
             assert torch.equal(module.decode({m: encoded[m] for m in subset}, SIZE), expected)
             masked = module.network.fuse(encoded, present)[0][..., : SIZE[0], : SIZE[1]]
@@ -123,7 +149,10 @@ def test_inputs_stay_and_the_order_of_subsets_is_irrelevant():
         second = {s: module.decode({m: encoded[m] for m in s}, SIZE) for s in reversed(order)}
     assert all(torch.equal(first[s], second[s]) for s in order)
     assert all(torch.equal(given[m], copies[m]) for m in THREE)
-    assert all(torch.equal(encoded[m].image, a) and torch.equal(encoded[m].maps[-1], b) for m, (a, b) in kept.items())
+    assert all(
+        torch.equal(encoded[m].image, a) and torch.equal(encoded[m].maps[-1], b)
+        for m, (a, b) in kept.items()
+    )
 
 
 # ---- what is painted -----------------------------------------------------------------------------------------------
@@ -160,14 +189,19 @@ def test_sources_with_more_than_two_modalities():
     assert source.shape == (2, 1 + 2 + 2, *SIZE) and network.source_channels("rgb") == 5
     assert torch.equal(source[0, :1], given["dsm"][0]) and not source[1, :1].any()
     assert torch.equal(source[1, 1:3], given["sar"][1]) and not source[0, 1:3].any()
-    assert [(plane[0].unique().item(), plane[1].unique().item()) for plane in (source[:, 3], source[:, 4])] == [
+    assert [
+        (plane[0].unique().item(), plane[1].unique().item())
+        for plane in (source[:, 3], source[:, 4])
+    ] == [
         (1.0, 0.0),
         (0.0, 1.0),
     ]
     absent = network.source("rgb", {"sar": given["sar"]}, {"sar": seen["sar"]})
     assert torch.equal(absent[1], source[1]), "an absent key is an unseen modality"
     two = make(TWO).network
-    assert torch.equal(two.source("rgb", given, seen)[0], given["dsm"][0]), "with two there is nothing to say"
+    assert torch.equal(two.source("rgb", given, seen)[0], given["dsm"][0]), (
+        "with two there is nothing to say"
+    )
 
 
 def literal(network: GEMMNetwork, shown: str, rgb: Tensor, dsm: Tensor) -> Tensor:
@@ -184,7 +218,11 @@ def literal(network: GEMMNetwork, shown: str, rgb: Tensor, dsm: Tensor) -> Tenso
         height, width = a[4].shape[-2:]
         tokens, positions = [], []
         for m, maps in (("rgb", a), ("dsm", b)):
-            row = network.tokenisers[m](maps[4]).reshape(len(rgb), -1, height * width).permute(0, 2, 1)
+            row = (
+                network.tokenisers[m](maps[4])
+                .reshape(len(rgb), -1, height * width)
+                .permute(0, 2, 1)
+            )
             tokens.append(network.blocks[m](row, network.tables[m]))
             positions.append(network.tables[m])
         mixed = network.inter(torch.cat(tokens, 1), torch.cat(positions, 1))
@@ -194,7 +232,9 @@ def literal(network: GEMMNetwork, shown: str, rgb: Tensor, dsm: Tensor) -> Tenso
     state = network.decoder.fusion[4](last)
     for i, step in zip((3, 2, 1, 0), network.decoder.steps, strict=True):
         unified = network.decoder.fusion[i](torch.cat([a[i], b[i]], 1))
-        lifted = step.lift(F.interpolate(state, scale_factor=2, mode="bilinear", align_corners=True))
+        lifted = step.lift(
+            F.interpolate(state, scale_factor=2, mode="bilinear", align_corners=True)
+        )
         state = step.mix(step.merge(torch.cat([unified, lifted], 1)))
     return network.decoder.head(state)
 
@@ -209,7 +249,9 @@ def test_two_modalities_are_the_papers_formulation(options):
     with torch.inference_mode():
         for shown in ("rgb", "dsm", "both"):
             found = module({m: x for m, x in given.items() if shown in (m, "both")})
-            torch.testing.assert_close(found, literal(module.network, shown, *given.values()), rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(
+                found, literal(module.network, shown, *given.values()), rtol=1e-4, atol=1e-5
+            )
 
 
 # ---- the dossier's blocks ------------------------------------------------------------------------------------------
@@ -218,8 +260,12 @@ def test_two_modalities_are_the_papers_formulation(options):
 def test_layer_norm_is_one_group_and_not_instance_norm():
     """Check 3."""
     given = torch.randn(3, 8, 10, 12) * torch.arange(1, 9)[:, None, None]
-    torch.testing.assert_close(normalise(given, "layer"), nn.GroupNorm(1, 8, affine=False)(given), rtol=0, atol=1e-6)
-    torch.testing.assert_close(normalise(given, "instance"), nn.InstanceNorm2d(8)(given), rtol=0, atol=1e-6)
+    torch.testing.assert_close(
+        normalise(given, "layer"), nn.GroupNorm(1, 8, affine=False)(given), rtol=0, atol=1e-6
+    )
+    torch.testing.assert_close(
+        normalise(given, "instance"), nn.InstanceNorm2d(8)(given), rtol=0, atol=1e-6
+    )
     assert (normalise(given, "layer") - normalise(given, "instance")).abs().max() > 0.1
 
 
@@ -239,7 +285,9 @@ def test_loss_constants():
     """Check 8."""
     mask = torch.arange(5).repeat(2, 4, 5)  # 2 x 4 x 25, every class alike
     uniform = torch.full((2, 5, 4, 25), 0.2)
-    assert float(weighted_cross_entropy(uniform, mask)) == pytest.approx(log(5) * (1 - 0.2), abs=1e-5)
+    assert float(weighted_cross_entropy(uniform, mask)) == pytest.approx(
+        log(5) * (1 - 0.2), abs=1e-5
+    )
     assert float(dice_loss(uniform, mask)) == pytest.approx(0.8, abs=1e-6)
     assert float(segmentation_loss(uniform, mask)) == pytest.approx(2.08755, abs=2e-5)
     perfect = F.one_hot(mask, 5).permute(0, 3, 1, 2).float()
@@ -258,7 +306,9 @@ def test_shapes_and_probabilities_of_all_heads(options):
         logits, coarse, unimodal = network.segment(entries, with_auxiliary=True)
     sides = [4, 8, 16, 32] if options else [64, 32, 16, 8]
     assert [tuple(x.shape) for x in coarse] == [(2, CLASSES, s, s) for s in sides]
-    assert logits.shape == (2, CLASSES, 64, 64) and [x.shape for x in unimodal] == [logits.shape] * 2
+    assert (
+        logits.shape == (2, CLASSES, 64, 64) and [x.shape for x in unimodal] == [logits.shape] * 2
+    )
     for scores in (logits, *coarse, *unimodal):
         maps = class_probabilities(scores, (64, 64), (64, 60))
         assert maps.shape == (2, CLASSES, 64, 60)
@@ -271,17 +321,27 @@ def test_shapes_and_probabilities_of_all_heads(options):
 
 def test_one_switch_is_all_released_behaviours():
     one, many = make(as_released=True), make(**RELEASED)
-    assert {n: p.shape for n, p in one.named_parameters()} == {n: p.shape for n, p in many.named_parameters()}
-    assert one.network.layout is many.network.layout and one.network.condition == many.network.condition == "target"
+    assert {n: p.shape for n, p in one.named_parameters()} == {
+        n: p.shape for n, p in many.named_parameters()
+    }
+    assert (
+        one.network.layout is many.network.layout
+        and one.network.condition == many.network.condition == "target"
+    )
     for module in (one, many):
-        assert module.automatic_optimization and (module.update, module.rec_when) == ("joint_sgd", "missing")
+        assert module.automatic_optimization and (module.update, module.rec_when) == (
+            "joint_sgd",
+            "missing",
+        )
     batch, losses = training_batch(TWO), []
     for module in (one, many):
         torch.manual_seed(4)
         losses.append(module.weighted_sum(module.train().training_losses(batch)))
     assert torch.equal(*losses)
     default = make().hparams
-    assert all(default[name] != value for name, value in RELEASED.items()), "the defaults are the corrected ones"
+    assert all(default[name] != value for name, value in RELEASED.items()), (
+        "the defaults are the corrected ones"
+    )
 
 
 def test_subsets_are_drawn_alike_and_one_for_the_batch():
@@ -297,7 +357,9 @@ def test_subsets_are_drawn_alike_and_one_for_the_batch():
     assert counts[0] == 0 and ((counts[1:] / 3000 - 1 / 3).abs() < 0.03).all()
 
 
-@pytest.mark.parametrize("options", [*VARIANTS.values(), {"as_released": True}, {"subsets_per": "sample"}])
+@pytest.mark.parametrize(
+    "options", [*VARIANTS.values(), {"as_released": True}, {"subsets_per": "sample"}]
+)
 def test_training_with_modalities_that_are_really_missing(options):
     module, batch = make(THREE, **options).train(), training_batch(THREE)
     batch["image"].pop("dsm")
@@ -305,10 +367,14 @@ def test_training_with_modalities_that_are_really_missing(options):
     batch["image"]["sar"][0] = torch.nan
     loss = module.weighted_sum(module.training_losses(batch))
     loss.backward()
-    assert loss.isfinite() and all(p.grad.isfinite().all() for p in module.parameters() if p.grad is not None)
+    assert loss.isfinite() and all(
+        p.grad.isfinite().all() for p in module.parameters() if p.grad is not None
+    )
     pairs = {pair.modality: pair for pair in module.painted(batch)[1]}
     assert "dsm" not in pairs, "nothing to compare a picture with"
-    assert "sar" not in pairs or (len(pairs["sar"].fake) == 1 and pairs["sar"].real.isfinite().all())
+    assert "sar" not in pairs or (
+        len(pairs["sar"].fake) == 1 and pairs["sar"].real.isfinite().all()
+    )
 
 
 def test_shipped_configs():
@@ -317,13 +383,19 @@ def test_shipped_configs():
     options = principal["model"]["init_args"]
     default = {name: value for name, value in make().hparams.items() if name in RELEASED}
     assert {name: options[name] for name in RELEASED} == default
-    assert (options["optimizer"]["lr"], options["optimizer"]["betas"], options["discriminator_lr"]) == (
+    assert (
+        options["optimizer"]["lr"],
+        options["optimizer"]["betas"],
+        options["discriminator_lr"],
+    ) == (
         2e-4,
         [0.5, 0.999],
         2e-4,
     )
     full = GEMMNet(TWO, CLASSES, **{k: v for k, v in options.items() if k != "optimizer"})
-    assert all(full.hparams[name] == value for name, value in options.items() if name != "optimizer")
+    assert all(
+        full.hparams[name] == value for name, value in options.items() if name != "optimizer"
+    )
     for name, wanted in VARIANTS.items():
         content = yaml.safe_load((folder / f"{name}.yaml").read_text())
         assert content["cell"] == {"method": "gemmnet_cgan", "variant": name}
@@ -336,6 +408,9 @@ def test_what_cannot_be_configured():
         make({"rgb": 3})
     with pytest.raises(UserError, match="3 heads do not divide"):
         make(heads=3)
-    for call in (lambda: make().encode({"lidar": torch.zeros(1, 3, 32, 32)}), lambda: make().decode({}, (32, 32))):
+    for call in (
+        lambda: make().encode({"lidar": torch.zeros(1, 3, 32, 32)}),
+        lambda: make().decode({}, (32, 32)),
+    ):
         with pytest.raises(ValueError, match="non-empty subset"):
             call()

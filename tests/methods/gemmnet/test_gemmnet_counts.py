@@ -85,22 +85,35 @@ def closed_form(channels: list[int], plain: bool, adversarial: bool, released: b
 def test_totals_of_the_four_methods(options, total):
     """Checks 1 and 12. Our scale heads sit on thinner maps; the source as condition changes no total of two."""
     assert count(make(as_released=True, **options)) == total
-    ours = total if options.get("coloss") is False else total - 5 * (128 + 64 + 32 + 16 - 8 - 16 - 32 - 64)
+    ours = (
+        total
+        if options.get("coloss") is False
+        else total - 5 * (128 + 64 + 32 + 16 - 8 - 16 - 32 - 64)
+    )
     assert count(make(**options)) == ours
 
 
 @pytest.mark.parametrize("released", [True, False])
-@pytest.mark.parametrize("channels", [[3, 1], [3, 1, 1], [3, 1, 1, 3]], ids=["two", "three", "four"])
+@pytest.mark.parametrize(
+    "channels", [[3, 1], [3, 1, 1], [3, 1, 1, 3]], ids=["two", "three", "four"]
+)
 def test_closed_forms(channels, released):
     modalities = {f"m{i}": c for i, c in enumerate(channels)}
     for plain in (False, True):
         for adversarial in (False, True):
-            options = {**(PLAIN if plain else {}), "rec": "cgan" if adversarial else "l2", "as_released": released}
-            assert count(make(modalities, **options)) == closed_form(channels, plain, adversarial, released)
+            options = {
+                **(PLAIN if plain else {}),
+                "rec": "cgan" if adversarial else "l2",
+                "as_released": released,
+            }
+            assert count(make(modalities, **options)) == closed_form(
+                channels, plain, adversarial, released
+            )
 
 
 @pytest.mark.parametrize(
-    ("channels", "total"), [([3, 1], 14_284_236), ([3, 1, 1], 20_948_606), ([3, 1, 1, 3], 27_688_898)]
+    ("channels", "total"),
+    [([3, 1], 14_284_236), ([3, 1, 1], 20_948_606), ([3, 1, 1, 3], 27_688_898)],
 )
 def test_dossier_totals_for_more_modalities(channels, total):
     """Section 9 gives them without the availability planes: 512 weights per plane in each generator."""
@@ -144,7 +157,12 @@ def test_parameters_by_part():
     assert sum(b.numel() for b in network.buffers()) == 5_264
     # stage by stage, section 7's last lines
     layers = network.generators["rgir"]
-    assert [count(layers.stem), *(count(down[1]) for down in layers.downs)] == [544, 32_832, 131_200, 524_544]
+    assert [count(layers.stem), *(count(down[1]) for down in layers.downs)] == [
+        544,
+        32_832,
+        131_200,
+        524_544,
+    ]
     assert [count(down) for down in layers.downs] == [32_960, 131_456, 524_544]
     assert [count(up) for up in layers.ups] == [524_672, 262_336, 65_632]
     assert (count(layers.last), count(layers.bottom)) == (3 * 1_025, 65_792 + 526_336 + 262_144)
@@ -155,9 +173,13 @@ def test_counterparts_have_none_of_the_three_parts():
     for rec in ("cgan", "l2"):
         network = make(rec=rec, **PLAIN).network
         parts = parameters(network)
-        assert not any(parts.get(name) for name in ("tokenisers", "tables", "blocks", "scale_heads"))
+        assert not any(
+            parts.get(name) for name in ("tokenisers", "tables", "blocks", "scale_heads")
+        )
         assert network.inter is None and network.reduction is None and network.unimodal is None
-        assert not [n for n, _ in network.named_parameters() if "table" in n or "bottom" in n or "qkv" in n]
+        assert not [
+            n for n, _ in network.named_parameters() if "table" in n or "bottom" in n or "qkv" in n
+        ]
         assert not len(network.decoder.heads)
         assert bool(parts["discriminators"]) == (rec == "cgan")
 
@@ -166,7 +188,9 @@ def test_shapes_at_512():
     """Check 2."""
     network = make().network
     with torch.no_grad():
-        entries = network.encode({m: torch.zeros(1, c, 512, 512, device="meta") for m, c in TWO.items()})
+        entries = network.encode(
+            {m: torch.zeros(1, c, 512, 512, device="meta") for m, c in TWO.items()}
+        )
         assert [tuple(x.shape[1:]) for x in entries["rgir"].maps] == [
             (8, 512, 512),
             (16, 256, 256),
@@ -218,7 +242,13 @@ def test_cost():
 @pytest.mark.parametrize(("number", "painted"), [(2, 2), (3, 9), (4, 28)])
 def test_pictures_painted_for_all_subsets(number, painted, monkeypatch):
     """Section 10: M (2^(M-1) - 1) generator runs and as many further encoder passes; real modalities are read once."""
-    small = {"generator_width": 1, "discriminator_width": 1, "token_width": 8, "heads": 1, "table_grid": 2}
+    small = {
+        "generator_width": 1,
+        "discriminator_width": 1,
+        "token_width": 8,
+        "heads": 1,
+        "table_grid": 2,
+    }
     module = GEMMNet({f"m{i}": 1 for i in range(number)}, CLASSES, **small).eval()
     network, calls = module.network, {"generator": 0, "features": 0}
 

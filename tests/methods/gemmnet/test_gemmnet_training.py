@@ -77,8 +77,15 @@ def test_segmentation_trains_the_generator_of_what_it_lacks(released, monkeypatc
     module.zero_grad()
     terms["unimodal"].backward()
     network = module.network
-    assert not any(touched(part) for part in (network.tokenisers, network.blocks, network.inter, network.reduction))
-    assert touched(network.unimodal) and touched(network.encoders) and touched(network.generators["dsm"])
+    assert not any(
+        touched(part)
+        for part in (network.tokenisers, network.blocks, network.inter, network.reduction)
+    )
+    assert (
+        touched(network.unimodal)
+        and touched(network.encoders)
+        and touched(network.generators["dsm"])
+    )
 
 
 def test_the_two_steps_of_an_alternating_update_do_not_touch_each_other():
@@ -129,14 +136,22 @@ def test_sources_in_training_with_three_modalities(monkeypatch):
     pairs = {pair.modality: pair for pair in module.painted(batch)[1]}
     assert set(pairs) == set(THREE)
     assert torch.equal(pairs["rgb"].condition[:, :1], truth["dsm"])
-    assert torch.equal(pairs["rgb"].condition[:, 1:3], truth["sar"]) and pairs["rgb"].condition[:, 3:].all()
-    assert torch.equal(pairs["dsm"].condition[:, :3], truth["rgb"]) and not pairs["dsm"].condition[:, 3:5].any()
+    assert (
+        torch.equal(pairs["rgb"].condition[:, 1:3], truth["sar"])
+        and pairs["rgb"].condition[:, 3:].all()
+    )
+    assert (
+        torch.equal(pairs["dsm"].condition[:, :3], truth["rgb"])
+        and not pairs["dsm"].condition[:, 3:5].any()
+    )
 
 
 def test_losses_of_an_untrained_network():
     """Check 10, images uniform within [-1, 1]."""
     torch.manual_seed(0)
-    module = GEMMNet({"rgir": 3, "ndsm": 1}, 5, as_released=True, table_grid=4, loss_weights={"l1": 100.0}).train()
+    module = GEMMNet(
+        {"rgir": 3, "ndsm": 1}, 5, as_released=True, table_grid=4, loss_weights={"l1": 100.0}
+    ).train()
     image = {m: 3 * (2 * torch.rand(2, c, 64, 64) - 1) for m, c in module.modalities.items()}
     module.rec_when = "always"
     with torch.no_grad():
@@ -157,7 +172,9 @@ def test_released_learning_rates(tmp_path):
             assert (group["momentum"], group["nesterov"], group["weight_decay"]) == (0.99, True, 0)
             rates.append(group["lr"])
 
-    trainer(tmp_path, max_steps=16, max_epochs=99, callbacks=[Watch()]).fit(fresh(as_released=True), ToyData())
+    trainer(tmp_path, max_steps=16, max_epochs=99, callbacks=[Watch()]).fit(
+        fresh(as_released=True), ToyData()
+    )
     printed = "1.00e-3 9.89e-4 9.57e-4 9.05e-4 8.35e-4 7.50e-4 6.55e-4 5.52e-4 4.48e-4 3.45e-4 2.50e-4 1.65e-4 "
     printed += "9.55e-5 4.32e-5 1.09e-5 1.00e-3"
     assert rates == pytest.approx([float(x) for x in printed.split()], rel=6e-3)
@@ -188,14 +205,18 @@ class Watch(L.Callback):
         self.losses.append({k: float(v) for k, v in trainer.callback_metrics.items()})
 
 
-@pytest.mark.parametrize("options", [{}, {"rec": "l2"}, {"as_released": True}], ids=["cgan", "ae", "released"])
+@pytest.mark.parametrize(
+    "options", [{}, {"rec": "l2"}, {"as_released": True}], ids=["cgan", "ae", "released"]
+)
 def test_a_batch_is_a_step_and_the_schedules_end_with_the_run(options, tmp_path):
     watch, module = Watch(), fresh(**options)
     before = state(module)
     fit = trainer(tmp_path, max_steps=6, max_epochs=99, callbacks=[watch])
     fit.fit(module, ToyData())
     assert watch.steps == list(range(6)) and fit.global_step == 6
-    assert len(watch.losses) == 6 and all(torch.isfinite(torch.tensor(list(x.values()))).all() for x in watch.losses)
+    assert len(watch.losses) == 6 and all(
+        torch.isfinite(torch.tensor(list(x.values()))).all() for x in watch.losses
+    )
     assert len(fit.optimizers) == (1 if options else 2)
     if "as_released" not in options:
         expected = [(1 - i / 6) ** 0.9 * 1e-3 for i in range(6)]
@@ -203,8 +224,14 @@ def test_a_batch_is_a_step_and_the_schedules_end_with_the_run(options, tmp_path)
             assert [rates[number] for rates in watch.rates] == pytest.approx(expected)
             assert optimizer.param_groups[0]["lr"] == 0.0
     after = state(module)
-    for name in ("encoders", "generators", "decoder") + (() if "rec" in options else ("discriminators",)):
-        assert any(not torch.equal(after[n], before[n]) for n in after if f".{name}." in n and n.endswith("weight"))
+    for name in ("encoders", "generators", "decoder") + (
+        () if "rec" in options else ("discriminators",)
+    ):
+        assert any(
+            not torch.equal(after[n], before[n])
+            for n in after
+            if f".{name}." in n and n.endswith("weight")
+        )
 
 
 class Continued(DataLoader):
@@ -233,7 +260,10 @@ def everything(fit: L.Trainer, module: GEMMNet) -> dict[str, Tensor]:
     found = state(module)
     for number, optimizer in enumerate(fit.optimizers):
         for key, entries in optimizer.state_dict()["state"].items():
-            found |= {f"{number}.{key}.{name}": torch.as_tensor(value).clone() for name, value in entries.items()}
+            found |= {
+                f"{number}.{key}.{name}": torch.as_tensor(value).clone()
+                for name, value in entries.items()
+            }
     for number, config in enumerate(fit.lr_scheduler_configs):
         found[f"schedule {number}"] = torch.tensor(config.scheduler.state_dict()["_last_lr"])
     return found
@@ -243,7 +273,11 @@ def everything(fit: L.Trainer, module: GEMMNet) -> dict[str, Tensor]:
 def test_resumed_at_any_step_equals_uninterrupted(options, tmp_path):
     """Bit for bit, discriminators and both optimisers included; step 4 ends an epoch, 2 and 5 lie within one."""
     keep = ModelCheckpoint(
-        dirpath=tmp_path, filename="{step}", every_n_train_steps=1, save_top_k=-1, auto_insert_metric_name=False
+        dirpath=tmp_path,
+        filename="{step}",
+        every_n_train_steps=1,
+        save_top_k=-1,
+        auto_insert_metric_name=False,
     )
     whole = fresh(**options)
     fit = trainer(tmp_path, max_epochs=2, callbacks=[keep], enable_checkpointing=True)
@@ -254,7 +288,9 @@ def test_resumed_at_any_step_equals_uninterrupted(options, tmp_path):
     for step in (2, 4, 5):
         resumed, watch = fresh(99, **options), Watch()
         again = trainer(tmp_path, max_epochs=2, callbacks=[watch])
-        again.fit(resumed, ContinuedData(step % 4), ckpt_path=tmp_path / f"{step}.ckpt", weights_only=True)
+        again.fit(
+            resumed, ContinuedData(step % 4), ckpt_path=tmp_path / f"{step}.ckpt", weights_only=True
+        )
         assert watch.steps == list(range(step, 8))
         found = everything(again, resumed)
         assert found.keys() == expected.keys()
@@ -263,7 +299,9 @@ def test_resumed_at_any_step_equals_uninterrupted(options, tmp_path):
 
 def test_bfloat16(tmp_path):
     watch = Watch()
-    trainer(tmp_path, max_steps=3, max_epochs=99, precision="bf16-mixed", callbacks=[watch]).fit(fresh(), ToyData())
+    trainer(tmp_path, max_steps=3, max_epochs=99, precision="bf16-mixed", callbacks=[watch]).fit(
+        fresh(), ToyData()
+    )
     assert watch.steps == [0, 1, 2]
     assert all(torch.isfinite(torch.tensor(list(x.values()))).all() for x in watch.losses)
 
@@ -273,7 +311,9 @@ def test_float16_with_loss_scaling(tmp_path):
     scaler = torch.amp.GradScaler("cpu", init_scale=256.0)
     watch, module = Watch(), fresh(**PLAIN)
     plugin = MixedPrecision("16-mixed", "cpu", scaler)
-    trainer(tmp_path, max_steps=3, max_epochs=99, plugins=[plugin], callbacks=[watch]).fit(module, ToyData())
+    trainer(tmp_path, max_steps=3, max_epochs=99, plugins=[plugin], callbacks=[watch]).fit(
+        module, ToyData()
+    )
     assert watch.steps == [0, 1, 2] and scaler.get_scale() == 256.0
     exact = fresh(**PLAIN)
     trainer(tmp_path, max_steps=3, max_epochs=99).fit(exact, ToyData())

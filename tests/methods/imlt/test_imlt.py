@@ -48,7 +48,10 @@ def make(modalities: dict[str, int] = THREE, **options) -> IMLT:
 def test_every_subset_runs(backbone, count):
     """Check 4, sides that are multiples of 32 and differ."""
     modalities = dict(list(CHANNELS.items())[:count])
-    module, given = make(modalities, backbone=backbone, head_width=8).eval(), images(modalities, 1, (32, 64))
+    module, given = (
+        make(modalities, backbone=backbone, head_width=8).eval(),
+        images(modalities, 1, (32, 64)),
+    )
     with torch.inference_mode():
         encoded, seen = module.encode(given), 0
         for subset in subsets(list(modalities)):
@@ -64,7 +67,8 @@ def test_streams_do_not_depend_on_the_set():
     with torch.inference_mode():
         everything = module.encode(given)
         copies = {
-            m: [tuple(part.clone() for part in stream) for stream in streams] for m, streams in everything.items()
+            m: [tuple(part.clone() for part in stream) for stream in streams]
+            for m, streams in everything.items()
         }
         for subset in subsets(list(THREE)):
             few = module.encode({m: given[m] for m in subset})
@@ -88,7 +92,9 @@ def test_only_fusion_tokens_reach_the_head():
             layer.modality_attention.out.weight.zero_()
             layer.stream_attention.out.weight.zero_()
         # nothing is read from the streams any more: the pictures cannot matter
-        torch.testing.assert_close(module(given), module(images(THREE, seed=1)), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            module(given), module(images(THREE, seed=1)), rtol=1e-4, atol=1e-5
+        )
 
 
 def test_frequencies_of_the_draw():
@@ -162,10 +168,16 @@ def test_distributed_steps_need_no_search_for_unused_parameters(tmp_path, idle):
         def forward(self, batch):
             return self.module.weighted_sum(self.module.training_losses(batch))
 
-    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1
+    )
     try:
         step = nn.parallel.DistributedDataParallel(Step(make().train()))
-        with pytest.raises(RuntimeError, match="not used in producing loss") if idle else nullcontext():
+        with (
+            pytest.raises(RuntimeError, match="not used in producing loss")
+            if idle
+            else nullcontext()
+        ):
             for gap in ("dsm", "rgb", ""):
                 batch = training_batch(THREE)
                 batch["image"].pop(gap, None)
@@ -236,10 +248,14 @@ def test_options_train_and_stay_exact(options):
         encoded = module.eval().encode(given)
         for subset in subsets(list(THREE)):
             cached = module.decode({m: encoded[m] for m in subset}, SIZE)
-            torch.testing.assert_close(cached, module({m: given[m] for m in subset}), rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(
+                cached, module({m: given[m] for m in subset}), rtol=1e-4, atol=1e-4
+            )
             present = {m: torch.tensor([m in subset, True]) for m in THREE}
             absent = module.network.fuse({m: encoded[m] for m in subset})[0][0]
-            torch.testing.assert_close(module.network.fuse(encoded, present)[0][0], absent, rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(
+                module.network.fuse(encoded, present)[0][0], absent, rtol=1e-4, atol=1e-4
+            )
 
 
 def test_what_cannot_be_configured():

@@ -60,9 +60,13 @@ def test_a_layer_equals_the_literal_description(size, chosen):
         for block in ("modality_attention", "stream_attention"):
             for kind in ("weight", "bias"):
                 # the reference reads one norm where the layer has two equal ones
-                shares = [gradients.pop(f"{block}.{norm}.{kind}", 0) for norm in ("norm", "norm_keys")]
+                shares = [
+                    gradients.pop(f"{block}.{norm}.{kind}", 0) for norm in ("norm", "norm_keys")
+                ]
                 gradients[f"{block}.{kind}"] = sum(shares)
-        result.extend((x.detach(), {name: gradient.clone() for name, gradient in gradients.items()}))
+        result.extend(
+            (x.detach(), {name: gradient.clone() for name, gradient in gradients.items()})
+        )
     torch.testing.assert_close(results[0][1], results[1][1], **EXACT)
     torch.testing.assert_close(results[0][0], results[1][0], **EXACT)
     with torch.no_grad():
@@ -77,7 +81,9 @@ def test_fusion_rows_of_the_full_mask_at_the_size_of_a_512_image():
         streams = [layer.project(m, feature) for m, feature in given.items()]
         x = torch.randn(1, 256, 512, dtype=torch.float64)
         fast = x + layer.stream_attention(x, x, streams, None)
-        tokens = [feature.flatten(2).transpose(1, 2) + layer.vectors[m] for m, feature in given.items()]
+        tokens = [
+            feature.flatten(2).transpose(1, 2) + layer.vectors[m] for m, feature in given.items()
+        ]
         torch.testing.assert_close(fast, masked_self_attention(layer, tokens, x), **EXACT)
         torch.testing.assert_close(fuse(layer, given), literal_layer(layer, given), **EXACT)
 
@@ -86,7 +92,12 @@ def test_keys_are_averages_over_the_grid():
     layer = layer_of(key_grid=4)
     features = maps(size=(8, 12), modalities=1)[0]
     expected = torch.stack(
-        [features[:, :, 2 * y : 2 * y + 2, 3 * x : 3 * x + 3].mean((2, 3)) for y in range(4) for x in range(4)], 1
+        [
+            features[:, :, 2 * y : 2 * y + 2, 3 * x : 3 * x + 3].mean((2, 3))
+            for y in range(4)
+            for x in range(4)
+        ],
+        1,
     )
     torch.testing.assert_close(layer.pool(features), expected, **EXACT)
     stream = layer.project(0, features)
@@ -95,7 +106,11 @@ def test_keys_are_averages_over_the_grid():
     # sides that the grid does not divide: cells from floor to ceiling, rows 0-2, 1-3, 3-5, 4-6 of six
     uneven = layer.pool(features[..., :6, :])
     cells = [(0, 2), (1, 3), (3, 5), (4, 6)]
-    expected = [features[:, :, top:end, 3 * x : 3 * x + 3].mean((2, 3)) for top, end in cells for x in range(4)]
+    expected = [
+        features[:, :, top:end, 3 * x : 3 * x + 3].mean((2, 3))
+        for top, end in cells
+        for x in range(4)
+    ]
     torch.testing.assert_close(uneven, torch.stack(expected, 1), **EXACT)
     assert layer.pool(features[..., :3, :]).shape[1] == 3 * 4
 
@@ -114,7 +129,9 @@ def test_masked_keys_equal_absent_streams(own_token):
         for kept in ((0,), (1,), (2,), (0, 1), (0, 2), (1, 2)):
             present = torch.tensor([[m in kept, True] for m in given])
             masked = fuse(layer, given, present)
-            torch.testing.assert_close(masked[:1], fuse(layer, {m: given[m] for m in kept})[:1], **EXACT)
+            torch.testing.assert_close(
+                masked[:1], fuse(layer, {m: given[m] for m in kept})[:1], **EXACT
+            )
             torch.testing.assert_close(masked[1:], fuse(layer, given)[1:], **EXACT)
 
 
@@ -169,9 +186,14 @@ def test_what_a_layer_cannot_be():
         AttentionPool(32, 2, heads=3)
 
 
-def vectors(count: int = 4, modalities: int = 3, channels: int = 16, seed: int = 0) -> list[torch.Tensor]:
+def vectors(
+    count: int = 4, modalities: int = 3, channels: int = 16, seed: int = 0
+) -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    return [torch.randn(count, modalities, channels, generator=generator, dtype=torch.float64) for _ in range(2)]
+    return [
+        torch.randn(count, modalities, channels, generator=generator, dtype=torch.float64)
+        for _ in range(2)
+    ]
 
 
 def test_distillation_by_hand():
@@ -197,7 +219,8 @@ def test_info_nce_by_hand():
         similar = h[here, m] @ g[here, m].t() / 0.1
         truth = torch.arange(len(here))
         expected = (
-            F.cross_entropy(similar, truth, reduction="none") + F.cross_entropy(similar.t(), truth, reduction="none")
+            F.cross_entropy(similar, truth, reduction="none")
+            + F.cross_entropy(similar.t(), truth, reduction="none")
         ) / 2
         torch.testing.assert_close(losses[here, m], expected, **EXACT)
     assert losses.isfinite().all()
@@ -219,7 +242,9 @@ def network(**options) -> IMLTNetwork:
 
 def streams_and_fused(net: IMLTNetwork, width: int):
     generator = torch.Generator().manual_seed(2)
-    features = {m: torch.randn(2, width, 4, 4, generator=generator).requires_grad_() for m in net.modalities}
+    features = {
+        m: torch.randn(2, width, 4, 4, generator=generator).requires_grad_() for m in net.modalities
+    }
     encoded = {m: [net.fusion[-1].project(i, f)] for i, (m, f) in enumerate(features.items())}
     return features, encoded, torch.randn(2, width, 4, 4, generator=generator).requires_grad_()
 
@@ -257,22 +282,32 @@ def test_pooling_uses_the_query_of_its_modality_on_both_sides():
         net.pool.queries.normal_()
         rows = fused.flatten(2).transpose(1, 2)
         pairs = [
-            distillation(net.pool(rows, [m]), net.pool(encoded[name][-1].features.flatten(2).transpose(1, 2), [m]))
+            distillation(
+                net.pool(rows, [m]),
+                net.pool(encoded[name][-1].features.flatten(2).transpose(1, 2), [m]),
+            )
             for m, name in enumerate(net.modalities)
         ]
-        torch.testing.assert_close(net.contrastive(encoded, fused), torch.stack(pairs).mean(), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(
+            net.contrastive(encoded, fused), torch.stack(pairs).mean(), rtol=1e-5, atol=1e-6
+        )
         present = {
             "rgb": torch.tensor([True, True]),
             "dsm": torch.tensor([False, True]),
             "nir": torch.tensor([False, False]),
         }
         expected = (pairs[0][0] + (pairs[0][1] + pairs[1][1]) / 2).squeeze() / 2
-        torch.testing.assert_close(net.contrastive(encoded, fused, present), expected, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(
+            net.contrastive(encoded, fused, present), expected, rtol=1e-5, atol=1e-6
+        )
 
 
 def test_pooling_by_hand():
     torch.manual_seed(0)
-    pool, tokens = AttentionPool(16, 2, heads=2).double(), torch.randn(1, 5, 16, dtype=torch.float64)
+    pool, tokens = (
+        AttentionPool(16, 2, heads=2).double(),
+        torch.randn(1, 5, 16, dtype=torch.float64),
+    )
     keys, values = pool.key_value(pool.norm(tokens[0])).chunk(2, dim=1)
     query = pool.query(pool.queries[1])
     parts = []

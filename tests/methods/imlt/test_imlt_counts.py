@@ -40,7 +40,12 @@ def fusion_gmac(whole: IMLTNetwork, present: int) -> float:
 def test_parameters_of_the_default():
     whole = network()
     counts = parameters(whole)
-    assert [parameters(layer)["total"] for layer in whole.fusion] == [62_272, 214_656, 1_212_480, 3_021_312]
+    assert [parameters(layer)["total"] for layer in whole.fusion] == [
+        62_272,
+        214_656,
+        1_212_480,
+        3_021_312,
+    ]
     assert round(counts["fusion"] / 1e6, 3) == 4.511
     assert counts["head"] == 527_109
     assert round((counts["fusion"] + counts["head"]) / 1e6, 3) == 5.038
@@ -54,12 +59,20 @@ def test_parameters_of_the_default():
 def test_parameters_follow_the_closed_form(modalities):
     """Per scale: 4 C^2 and two norms per attention, 3 C^2 and a norm, the token grid, M modality vectors."""
     fusion = network(modalities).fusion
-    assert parameters(fusion)["total"] == sum(11 * c * c + (10 + 256 + len(modalities)) * c for c in WIDTHS)
+    assert parameters(fusion)["total"] == sum(
+        11 * c * c + (10 + 256 + len(modalities)) * c for c in WIDTHS
+    )
 
 
 @pytest.mark.parametrize(
     ("ff_mult", "millions", "giga"),
-    [(1 / 2, 3.933, 9.10), (2 / 3, 4.125, 9.25), (1, 4.511, 9.56), (2, 5.666, 10.48), (8 / 3, 6.435, 11.09)],
+    [
+        (1 / 2, 3.933, 9.10),
+        (2 / 3, 4.125, 9.25),
+        (1, 4.511, 9.56),
+        (2, 5.666, 10.48),
+        (8 / 3, 6.435, 11.09),
+    ],
 )
 def test_the_table_of_feed_forward_widths(ff_mult, millions, giga):
     whole = network(ff_mult=ff_mult)

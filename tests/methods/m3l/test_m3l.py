@@ -14,12 +14,24 @@ from torch.nn import functional as F
 from methods.m3l.module import M3L, hard_pixel_cross_entropy
 from methods.parts.losses import cross_entropy
 from methods.parts.optim import parameter_groups
-from tests.support.contract import CHANNELS, CLASSES, SIZE, MethodContract, images, subsets, training_batch
+from tests.support.contract import (
+    CHANNELS,
+    CLASSES,
+    SIZE,
+    MethodContract,
+    images,
+    subsets,
+    training_batch,
+)
 from usererror import UserError
 
 SMALL = {"backbone": "pvt_v2_b0", "pretrained": False, "head_width": 16}
 THREE = dict(list(CHANNELS.items())[:3])
-VARIANTS = {"m3l": {}, "m3l_any_subset": {"subsets": "any_subset"}, "m3l_block": {"fusion": "block"}}
+VARIANTS = {
+    "m3l": {},
+    "m3l_any_subset": {"subsets": "any_subset"},
+    "m3l_block": {"fusion": "block"},
+}
 
 
 class TestM3L(MethodContract):
@@ -50,9 +62,15 @@ def tokens(module: M3L) -> list[nn.Parameter]:
 @pytest.mark.parametrize("fusion", ["stage", "block"])
 def test_masked_images_have_no_influence(fusion, backbone, training):
     """Dossier check 2; in training not even by the batch statistics of ResNet."""
-    network, given = make(fusion=fusion, backbone=backbone, head_dropout=0.0).network.train(training), images(THREE)
+    network, given = (
+        make(fusion=fusion, backbone=backbone, head_dropout=0.0).network.train(training),
+        images(THREE),
+    )
     present = shown(rgb=[True, False], dsm=[True, True], sar=[False, True])
-    noisy = {m: torch.where(present[m][:, None, None, None], x, 100 * torch.randn_like(x)) for m, x in given.items()}
+    noisy = {
+        m: torch.where(present[m][:, None, None, None], x, 100 * torch.randn_like(x))
+        for m, x in given.items()
+    }
     with torch.no_grad():
         if not training:
             network.train().fuse(network.encode(given))
@@ -69,7 +87,10 @@ def test_masked_images_have_no_influence(fusion, backbone, training):
 def test_tokens_learn_from_masked_samples_only(fusion):
     for flags, learns in (([True, False], True), ([True, True], False)):
         module = make(fusion=fusion).train()
-        present = {**shown(rgb=flags), **{m: torch.ones(2, dtype=torch.bool) for m in ("dsm", "sar")}}
+        present = {
+            **shown(rgb=flags),
+            **{m: torch.ones(2, dtype=torch.bool) for m in ("dsm", "sar")},
+        }
         module.shown = lambda batch, present=present: present
         module.weighted_sum(module.training_losses(training_batch(THREE))).backward()
         assert tokens(module)
@@ -93,14 +114,21 @@ def test_the_ensemble_term_has_no_gradient(fusion):
 
 @pytest.mark.parametrize("fusion", ["stage", "block"])
 def test_the_loss_is_the_mean_over_streams_and_ensemble(fusion):
-    module, batch = make(fusion=fusion, head_dropout=0.0, subsets="full").train(), training_batch(THREE)
+    module, batch = (
+        make(fusion=fusion, head_dropout=0.0, subsets="full").train(),
+        training_batch(THREE),
+    )
     module.network.head.norm.eval()
     with torch.no_grad():
         terms = module.training_losses(batch)
         streams = module.network.streams(module.encode(batch["image"]))
         # 40 x 72 pads to 64 x 96
-        large = [F.interpolate(s, (64, 96), mode="bilinear")[..., : SIZE[0], : SIZE[1]] for s in streams]
-        expected = [F.cross_entropy(x, batch["mask"], ignore_index=255) for x in (*large, sum(large) / 3)]
+        large = [
+            F.interpolate(s, (64, 96), mode="bilinear")[..., : SIZE[0], : SIZE[1]] for s in streams
+        ]
+        expected = [
+            F.cross_entropy(x, batch["mask"], ignore_index=255) for x in (*large, sum(large) / 3)
+        ]
     torch.testing.assert_close(module.weighted_sum(terms), sum(expected) / 4, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(terms["ensemble"], expected[3] / 4, rtol=1e-5, atol=1e-6)
 
@@ -171,8 +199,19 @@ def test_shapes_with_the_published_backbones(count, backbone, options):
     [
         {"backbone": "resnet50", "head_width": 8},
         {"backbone": "resnet50", "head_width": 8, "fusion": "block"},
-        {"head_norm": "ln", "ensemble": "available", "subsets": "size_uniform", "criterion": "ohem"},
-        {"fusion": "block", "ensemble": "available", "subsets": "any_subset", "subsets_per": "batch", "ratio": 0.5},
+        {
+            "head_norm": "ln",
+            "ensemble": "available",
+            "subsets": "size_uniform",
+            "criterion": "ohem",
+        },
+        {
+            "fusion": "block",
+            "ensemble": "available",
+            "subsets": "any_subset",
+            "subsets_per": "batch",
+            "ratio": 0.5,
+        },
         {"reduction": [16, 16, 32, 32], "fusion": "block"},
     ],
     ids=["resnet50", "resnet50_block", "options", "options_block", "reduced"],
@@ -187,7 +226,9 @@ def test_options_train_and_stay_exact(options):
         encoded = module.eval().encode(given)
         for subset in subsets(list(THREE)):
             cached = module.decode({m: encoded[m] for m in subset}, SIZE)
-            torch.testing.assert_close(cached, module({m: given[m] for m in subset}), rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(
+                cached, module({m: given[m] for m in subset}), rtol=1e-4, atol=1e-4
+            )
 
 
 def test_hard_pixels_by_brute_force():
@@ -214,11 +255,26 @@ def test_shipped_configs_are_the_dossiers_defaults_and_variants():
     """Dossier 5.7; the class's own defaults are those of the first file."""
     folder = Path(__file__).resolve().parents[3] / "configs" / "method"
     base = yaml.safe_load((folder / "m3l.yaml").read_text())["model"]["init_args"]
-    expected = {"fusion": "stage", "ratio": 0.8, "subsets": "one_missing", "backbone": "pvt_v2_b2", "pretrained": True}
+    expected = {
+        "fusion": "stage",
+        "ratio": 0.8,
+        "subsets": "one_missing",
+        "backbone": "pvt_v2_b2",
+        "pretrained": True,
+    }
     assert {name: base[name] for name in expected} == expected
     assert make().hparams["ratio"] == 0.8 and make().hparams["subsets"] == "one_missing"
-    assert (make().hparams["fusion"], make().hparams["ensemble"], make().hparams["criterion"]) == ("stage", "all", "ce")
-    assert M3L(THREE, CLASSES, backbone="pvt_v2_b0", pretrained=False).network.head.classifier.in_channels == 256
+    assert (make().hparams["fusion"], make().hparams["ensemble"], make().hparams["criterion"]) == (
+        "stage",
+        "all",
+        "ce",
+    )
+    assert (
+        M3L(
+            THREE, CLASSES, backbone="pvt_v2_b0", pretrained=False
+        ).network.head.classifier.in_channels
+        == 256
+    )
     for name, options in VARIANTS.items():
         content = yaml.safe_load((folder / f"{name}.yaml").read_text())
         assert content["cell"] == {"method": "m3l", "variant": name}
@@ -235,7 +291,10 @@ def test_what_cannot_be_configured():
     ):
         with pytest.raises(UserError, match=word):
             make(**options)
-    for call in (lambda: make().encode({"lidar": torch.zeros(1, 3, 32, 32)}), lambda: make().decode({}, (32, 32))):
+    for call in (
+        lambda: make().encode({"lidar": torch.zeros(1, 3, 32, 32)}),
+        lambda: make().decode({}, (32, 32)),
+    ):
         with pytest.raises(ValueError, match="non-empty subset"):
             call()
     assert cross_entropy is make().criterion

@@ -21,7 +21,9 @@ NETWORKS = {"stage": StageM3L, "block": BlockM3L}
 def network(kind: str = "stage", modalities=THREE, **options) -> M3LNetwork:
     """In eval mode, with modality norms and batch statistics that are not their initial values."""
     torch.manual_seed(0)
-    built = NETWORKS[kind](list(modalities), 4, **{"backbone": "pvt_v2_b0", "head_width": 16, **options})
+    built = NETWORKS[kind](
+        list(modalities), 4, **{"backbone": "pvt_v2_b0", "head_width": 16, **options}
+    )
     for module in built.modules():
         if isinstance(module, (ChannelNorm, nn.LayerNorm)):
             nn.init.normal_(module.weight, 1, 0.2)
@@ -50,7 +52,9 @@ def test_two_streams_mix_as_released():
 def test_packed_streams_mix_like_separate_ones():
     generator = torch.Generator().manual_seed(0)
     streams = [torch.randn(2, 5, 7, generator=generator) for _ in range(4)]
-    torch.testing.assert_close(StreamFusion(4, 0.7)(torch.cat(streams)), torch.cat(mix(streams, 0.7)))
+    torch.testing.assert_close(
+        StreamFusion(4, 0.7)(torch.cat(streams)), torch.cat(mix(streams, 0.7))
+    )
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
@@ -76,7 +80,9 @@ def test_equal_shares_make_all_streams_equal():
         torch.testing.assert_close(fused, fused[:1].expand_as(fused))
 
 
-@pytest.mark.parametrize("options", [{}, {"head_norm": "ln"}, {"backbone": "resnet50"}, {"ratio": 0.5}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"head_norm": "ln"}, {"backbone": "resnet50"}, {"ratio": 0.5}], ids=str
+)
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
 def test_cached_stage_equals_the_literal_form(count, options):
     modalities = dict(list(CHANNELS.items())[:count])
@@ -92,7 +98,10 @@ def test_cached_stage_equals_the_literal_form(count, options):
 
 def test_cached_stage_equals_the_literal_form_in_training():
     """Batch statistics follow the fusion, so the caching is exact there too: values and gradients, in float64."""
-    built, given = network(head_dropout=0.0).double().train(), {m: x.double() for m, x in images(THREE).items()}
+    built, given = (
+        network(head_dropout=0.0).double().train(),
+        {m: x.double() for m, x in images(THREE).items()},
+    )
     present = {
         "rgb": torch.tensor([True, False]),
         "dsm": torch.tensor([True, True]),
@@ -109,7 +118,9 @@ def test_cached_stage_equals_the_literal_form_in_training():
         streams = []
         for m in THREE:
             normed = built.norms[m][scale](features[m][scale])
-            streams.append(torch.where(present[m][:, None, None, None], normed, token[:, None, None]))
+            streams.append(
+                torch.where(present[m][:, None, None, None], normed, token[:, None, None])
+            )
         packed.append(torch.cat(mix(streams, 0.8)))
     built.head(packed).unflatten(0, (3, 2)).mean(0).square().sum().backward()
     for grad, parameter in zip(found, built.parameters(), strict=True):
@@ -151,7 +162,9 @@ def test_copies_of_a_norm_start_equal_and_go_apart():
     torch.testing.assert_close(streams(x), norm(x))
     with torch.no_grad():
         streams.copies[1].bias.add_(1)
-    torch.testing.assert_close(streams(x) - norm(x), torch.tensor([0, 0, 1.0, 1, 0, 0])[:, None, None].expand(x.shape))
+    torch.testing.assert_close(
+        streams(x) - norm(x), torch.tensor([0, 0, 1.0, 1, 0, 0])[:, None, None].expand(x.shape)
+    )
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
@@ -164,7 +177,9 @@ def test_ensemble_of_available_streams(kind):
             entries = {m: encoded[m] for m in subset}
             streams = everyone.streams(entries)
             chosen = [i for i, m in enumerate(THREE) if m in subset]
-            torch.testing.assert_close(built.fuse(entries)[0], streams[chosen].mean(0), rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(
+                built.fuse(entries)[0], streams[chosen].mean(0), rtol=1e-4, atol=1e-5
+            )
             present = {m: torch.tensor([m in subset, True]) for m in THREE}
             masked = built.fuse(encoded, present)[0]
             torch.testing.assert_close(masked[0], built.fuse(entries)[0][0], rtol=1e-4, atol=1e-5)

@@ -20,7 +20,9 @@ ENCODER_MACS = 24_182_259_712
 SUBSETS = [subset for count in (1, 2, 3) for subset in combinations(THREE, count)]
 
 
-def network(kind: type[M3LNetwork] = StageM3L, modalities=THREE, classes=5, **options) -> M3LNetwork:
+def network(
+    kind: type[M3LNetwork] = StageM3L, modalities=THREE, classes=5, **options
+) -> M3LNetwork:
     with torch.device("meta"):
         return kind(modalities, classes, **options).eval()
 
@@ -51,7 +53,10 @@ def test_parameters_of_stage():
 
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_parameters_of_stage_by_modalities(count):
-    assert parameters(network(modalities=FOUR[:count]))["total"] == ENCODER + HEAD + 1024 + 2048 * count
+    assert (
+        parameters(network(modalities=FOUR[:count]))["total"]
+        == ENCODER + HEAD + 1024 + 2048 * count
+    )
 
 
 def test_parameters_of_block():
@@ -59,7 +64,9 @@ def test_parameters_of_block():
     for modalities in (THREE[:1], THREE, FOUR):
         built = network(BlockM3L, modalities)
         assert parameters(built)["total"] == ENCODER + 25_984 * (len(modalities) - 1) + HEAD + 64
-        assert sum(isinstance(module, nn.LayerNorm) for module in built.modules()) == 53 * len(modalities)
+        assert sum(isinstance(module, nn.LayerNorm) for module in built.modules()) == 53 * len(
+            modalities
+        )
 
 
 def test_resnet_has_nothing_per_modality_but_the_token_in_block():
@@ -71,7 +78,10 @@ def test_resnet_has_nothing_per_modality_but_the_token_in_block():
 def test_cost_of_the_head_as_the_equations_read():
     """Three textbook decodes of 4.84 GMAC; fusion, norms and tokens are elementwise."""
     built = network()
-    features = {m: [torch.zeros(1, c, s, s, device="meta") for c, s in zip(WIDTHS, SIDES, strict=True)] for m in THREE}
+    features = {
+        m: [torch.zeros(1, c, s, s, device="meta") for c, s in zip(WIDTHS, SIDES, strict=True)]
+        for m in THREE
+    }
     assert round(gmac(lambda: literal_head(built, features)), 2) == 14.51
 
 
@@ -85,7 +95,10 @@ def test_cost_of_all_subsets_of_stage():
     assert gmac(lambda: built.encoder(images())) == pytest.approx(3 * ENCODER_MACS / 1e9, abs=1e-9)
     with torch.no_grad():
         encoded = built.encode(images())
-    decodes = [macs(lambda subset=subset: built.fuse({m: encoded[m] for m in subset})) for subset in SUBSETS]
+    decodes = [
+        macs(lambda subset=subset: built.fuse({m: encoded[m] for m in subset}))
+        for subset in SUBSETS
+    ]
     assert decodes == [256 * 5 * SIDES[0] ** 2 + 256 * sum(WIDTHS)] * 7
     encode = 3 * (ENCODER_MACS + projected)
     assert (encode + sum(decodes)) / (encode + decodes[-1]) < 1.01

@@ -34,10 +34,19 @@ def test_the_strongest_modality_alone_comes_near_the_full_set(rule):
     without masking the tokens never learn, and it does."""
     task, steps = Task(0), 150
     torch.manual_seed(0)
-    module = M3L(dict.fromkeys("RDN", 3), 4, backbone="pvt_v2_b0", pretrained=False, head_width=32, subsets=rule)
+    module = M3L(
+        dict.fromkeys("RDN", 3),
+        4,
+        backbone="pvt_v2_b0",
+        pretrained=False,
+        head_width=32,
+        subsets=rule,
+    )
     module.network.encoder = Averages(module.network.encoder.channels)
     optimizer = torch.optim.AdamW(parameter_groups(module.parameters(), 1e-2), lr=5e-3)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warmup_poly(step, steps, 10, 0.1, 0.9))
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: warmup_poly(step, steps, 10, 0.1, 0.9)
+    )
     for _ in range(steps):
         x, y = task.batch(8)
         loss = module.weighted_sum(module.training_losses({"image": x, "mask": y}))

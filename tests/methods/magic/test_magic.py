@@ -6,7 +6,15 @@ import pytest
 import torch
 
 from methods.magic.module import MAGIC
-from tests.support.contract import CHANNELS, CLASSES, SIZE, MethodContract, images, subsets, training_batch
+from tests.support.contract import (
+    CHANNELS,
+    CLASSES,
+    SIZE,
+    MethodContract,
+    images,
+    subsets,
+    training_batch,
+)
 from usererror import UserError
 
 SMALL = {"backbone": "pvt_v2_b0", "pretrained": False, "head_width": 16}
@@ -47,7 +55,9 @@ def test_fused_map_is_the_mean_of_the_cached_votes(level):
     with torch.inference_mode():
         kept, cache = network._encode(given), network.encode(given)
         for subset in subsets(list(FOUR)):
-            by_hand = [sum(kept[m].votes[s] for m in subset) / len(subset) for s in range(len(network.mam))]
+            by_hand = [
+                sum(kept[m].votes[s] for m in subset) / len(subset) for s in range(len(network.mam))
+            ]
             direct = network.fuse(network._encode({m: given[m] for m in subset}))
             for one, other in zip(by_hand, direct[1]["fused"], strict=True):
                 torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
@@ -82,7 +92,9 @@ def test_zero_gate_and_identity_give_one_and_a_half_times_the_mean(level):
                 assert expected.abs().max() > 0
         fused = module.network.fuse(module.network._encode(given))[1]["fused"]
         for i, one in enumerate(fused):
-            torch.testing.assert_close(one, 1.5 * sum(maps[i] for maps in plain.values()) / 3, rtol=1e-5, atol=1e-6)
+            torch.testing.assert_close(
+                one, 1.5 * sum(maps[i] for maps in plain.values()) / 3, rtol=1e-5, atol=1e-6
+            )
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -122,7 +134,12 @@ def test_shapes_for_one_to_four_modalities(backbone, level):
         {"phi_init": "pytorch", "level": "features", "mam_kernel": 3, "head_norm": "ln"},
         {"consistency": "maps", "rest_to_sa": True, "head_norm": "ln", "mam_pools": ()},
         {"subsets": "any_subset"},
-        {"subsets": "one_missing", "subsets_per": "batch", "level": "features", "reduction": [16, 16, 32, 32]},
+        {
+            "subsets": "one_missing",
+            "subsets_per": "batch",
+            "level": "features",
+            "reduction": [16, 16, 32, 32],
+        },
         {"backbone": "resnet50", "head_width": 8, "level": "features"},
     ],
     ids=["a", "b", "c", "d", "e", "resnet50"],
@@ -137,7 +154,9 @@ def test_options_train_and_stay_exact(options):
         encoded = module.eval().encode(given)
         for subset in subsets(list(FOUR)):
             cached = module.decode({m: encoded[m] for m in subset}, SIZE)
-            torch.testing.assert_close(cached, module({m: given[m] for m in subset}), rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(
+                cached, module({m: given[m] for m in subset}), rtol=1e-4, atol=1e-4
+            )
 
 
 def test_what_cannot_be_configured():

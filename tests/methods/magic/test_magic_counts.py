@@ -29,12 +29,17 @@ class NoEncoder(nn.Module):
     """Feature maps of a 512 px image out of nothing, so that only what follows the encoder is counted."""
 
     def forward(self, images):
-        return {m: [torch.zeros(1, c, s, s, device="meta") for c, s in zip(WIDTHS, SIDES, strict=True)] for m in images}
+        return {
+            m: [torch.zeros(1, c, s, s, device="meta") for c, s in zip(WIDTHS, SIDES, strict=True)]
+            for m in images
+        }
 
 
 def textbook(head: AllMLPHead, maps) -> torch.Tensor:
     """SegFormer's order with the head's own layers: project, upsample, concatenate, fuse, classify."""
-    wide = [F.interpolate(p(x), maps[0].shape[-2:]) for p, x in zip(head.projections, maps, strict=True)]
+    wide = [
+        F.interpolate(p(x), maps[0].shape[-2:]) for p, x in zip(head.projections, maps, strict=True)
+    ]
     return head.classifier(F.relu(head.norm(head.fusion(torch.cat(wide, 1)))))
 
 
@@ -115,7 +120,11 @@ def test_published_size(depths, widths, encoder, head, total):
     modules = count(Aggregation(25, FOUR))
     assert modules == 2_050
     trunk, decoder = mix_transformer(depths, widths), count(AllMLPHead(widths, 25))
-    assert [round(n / 1e6, 3) for n in (trunk, decoder, trunk + decoder + modules)] == [encoder, head, total]
+    assert [round(n / 1e6, 3) for n in (trunk, decoder, trunk + decoder + modules)] == [
+        encoder,
+        head,
+        total,
+    ]
 
 
 def test_resnet_has_the_same_modules():

@@ -8,7 +8,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from methods.magic.aggregation import Aggregation, NeighbourhoodGate, ScalarMLP, mean_of_present, mixing
+from methods.magic.aggregation import (
+    Aggregation,
+    NeighbourhoodGate,
+    ScalarMLP,
+    mean_of_present,
+    mixing,
+)
 from methods.magic.losses import (
     correlation_consistency,
     correlations,
@@ -36,24 +42,33 @@ def test_average_pools_ignore_padding():
     for side, average in zip((3, 7, 11), gate.averages(maps), strict=True):
         reach = side // 2
         for y, x in ((0, 0), (2, 7), (3, 4)):
-            inside = maps[0, :, max(0, y - reach) : y + reach + 1, max(0, x - reach) : x + reach + 1]
+            inside = maps[
+                0, :, max(0, y - reach) : y + reach + 1, max(0, x - reach) : x + reach + 1
+            ]
             torch.testing.assert_close(average[0, :, y, x], inside.mean((1, 2)))
 
 
 def test_gate_as_the_equation_reads():
     torch.manual_seed(0)
     gate, maps = NeighbourhoodGate(4), random(2, 4, 9, 7)
-    context = F.conv2d(F.pad(maps, (3, 3, 3, 3)), gate.depthwise.weight, gate.depthwise.bias, groups=4)
+    context = F.conv2d(
+        F.pad(maps, (3, 3, 3, 3)), gate.depthwise.weight, gate.depthwise.bias, groups=4
+    )
     ones = torch.ones(1, 1, 9, 7)
     total = context.clone()
     for side in (3, 7, 11):
         box = torch.ones(1, 1, side, side)
-        sums = F.conv2d(context.flatten(0, 1)[:, None], box, padding=side // 2) / F.conv2d(ones, box, padding=side // 2)
+        sums = F.conv2d(context.flatten(0, 1)[:, None], box, padding=side // 2) / F.conv2d(
+            ones, box, padding=side // 2
+        )
         total += sums[:, 0].unflatten(0, (2, 4))
     weights = (
-        torch.einsum("oc,bchw->bohw", gate.pointwise.weight[..., 0, 0], total) + gate.pointwise.bias[:, None, None]
+        torch.einsum("oc,bchw->bohw", gate.pointwise.weight[..., 0, 0], total)
+        + gate.pointwise.bias[:, None, None]
     )
-    torch.testing.assert_close(gate(maps), maps * (1 + 1 / (1 + torch.exp(-weights))), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        gate(maps), maps * (1 + 1 / (1 + torch.exp(-weights))), rtol=1e-5, atol=1e-5
+    )
 
 
 def test_phi_is_the_same_function_of_every_scalar():
@@ -84,7 +99,9 @@ def test_what_pytorchs_start_does_to_phi():
     found = [ScalarMLP(init="pytorch")(line) for _ in range(1000)]
     falling = sum(bool(one[..., -1] < one[..., 0]) for one in found) / 1000
     monotone = sum(bool((one.diff() >= 0).all() or (one.diff() <= 0).all()) for one in found) / 1000
-    assert abs(falling - 0.5) < 0.05 and abs(monotone - 0.3) < 0.05  # three standard deviations of 1000 draws
+    assert (
+        abs(falling - 0.5) < 0.05 and abs(monotone - 0.3) < 0.05
+    )  # three standard deviations of 1000 draws
 
 
 def test_mixing_starts_near_the_identity():
@@ -134,7 +151,9 @@ def test_similarity_is_that_of_the_whole_map_per_sample():
     # opposite maps, several scales
     both = similarities([fused, fused], [maps, -maps])
     torch.testing.assert_close(both, torch.zeros(4, 3), rtol=0, atol=1e-6)
-    assert similarities([fused], [torch.stack([fused, -fused])])[1].tolist() == pytest.approx([-1] * 3)
+    assert similarities([fused], [torch.stack([fused, -fused])])[1].tolist() == pytest.approx(
+        [-1] * 3
+    )
 
 
 def test_similarity_is_not_differentiable_and_float32():
@@ -151,7 +170,9 @@ def test_selection_against_sorting():
     assert torch.equal(chosen.top, order[-1]) and torch.equal(chosen.last, order[0])
     assert chosen.pair.all() and (chosen.rest.sum(0) == 2).all()
     for sample in range(200):
-        assert set(chosen.rest[:, sample].nonzero().flatten().tolist()) == set(order[1:3, sample].tolist())
+        assert set(chosen.rest[:, sample].nonzero().flatten().tolist()) == set(
+            order[1:3, sample].tolist()
+        )
 
 
 def test_two_modalities_are_top_and_last():
@@ -205,7 +226,9 @@ def test_filtered_targets():
 def test_divergence_is_twice_jensen_shannon():
     p, q = random(6, 5).softmax(1), random(6, 5, seed=1).softmax(1)
     middle = (p + q) / 2
-    expected = F.kl_div(middle.log(), p, reduction="none").sum(1) + F.kl_div(middle.log(), q, reduction="none").sum(1)
+    expected = F.kl_div(middle.log(), p, reduction="none").sum(1) + F.kl_div(
+        middle.log(), q, reduction="none"
+    ).sum(1)
     torch.testing.assert_close(divergence(p.log(), q.log(), 1), expected, rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(divergence(p.log(), q.log(), 1), divergence(q.log(), p.log(), 1))
     torch.testing.assert_close(divergence(p.log(), p.log(), 1), torch.zeros(6), rtol=0, atol=1e-6)
@@ -225,14 +248,18 @@ def literal_consistency(maps: torch.Tensor, salient: torch.Tensor, rest: torch.T
         c = {}
         for m in at:
             cosines = [
-                F.cosine_similarity(maps[m, b, k].flatten().double(), salient[b, k].flatten().double(), dim=0)
+                F.cosine_similarity(
+                    maps[m, b, k].flatten().double(), salient[b, k].flatten().double(), dim=0
+                )
                 for k in range(maps.shape[2])
             ]
             c[m] = torch.stack(cosines).softmax(0)
         for position, i in enumerate(at):
             for j in at[position + 1 :]:
                 total = c[i] + c[j]
-                values.append((c[i] * (2 * c[i] / total).log() + c[j] * (2 * c[j] / total).log()).sum())
+                values.append(
+                    (c[i] * (2 * c[i] / total).log() + c[j] * (2 * c[j] / total).log()).sum()
+                )
     return float(torch.stack(values).mean())
 
 
@@ -244,7 +271,9 @@ def test_consistency_against_the_formula():
     assert math.isclose(value, literal_consistency(maps, salient, rest), rel_tol=1e-4)
 
 
-@pytest.mark.parametrize("form", [correlation_consistency, lambda maps, _, rest: map_consistency(maps, rest)])
+@pytest.mark.parametrize(
+    "form", [correlation_consistency, lambda maps, _, rest: map_consistency(maps, rest)]
+)
 def test_consistency_vanishes_only_where_the_rest_agrees(form):
     """Check 7: zero for coinciding maps and for fewer than two rest modalities, else positive; symmetric; finite."""
     maps, salient = random(4, 2, 3, 5, 5), random(2, 3, 5, 5, seed=1)
@@ -282,7 +311,10 @@ def test_correlations_are_per_class_over_pixels():
 
 
 def test_rest_to_salient_counts_lone_rest_modalities_only():
-    maps, salient = random(4, 3, 3, 5, 5).requires_grad_(), random(3, 3, 5, 5, seed=1).requires_grad_()
+    maps, salient = (
+        random(4, 3, 3, 5, 5).requires_grad_(),
+        random(3, 3, 5, 5, seed=1).requires_grad_(),
+    )
     rest = torch.tensor([[1, 1, 0], [0, 1, 0], [0, 0, 0], [0, 0, 0]]).bool()
     value = rest_to_salient(maps, salient, rest)
     p, q = maps[0, 0].softmax(0), salient[0].softmax(0)

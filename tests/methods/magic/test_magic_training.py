@@ -22,17 +22,34 @@ def test_training_branch_reads_the_selected_maps():
         fused = sum(one.votes[0] for one in kept.values()) / 4
         for sample in range(3):
             scores = [
-                float(F.cosine_similarity(fused[sample].flatten(), kept[m].maps[0][sample].flatten(), dim=0))
+                float(
+                    F.cosine_similarity(
+                        fused[sample].flatten(), kept[m].maps[0][sample].flatten(), dim=0
+                    )
+                )
                 for m in FOUR
             ]
             order = sorted(range(4), key=scores.__getitem__)
-            assert (int(step.selection.last[sample]), int(step.selection.top[sample])) == (order[0], order[-1])
-            assert set(step.selection.rest[:, sample].nonzero().flatten().tolist()) == set(order[1:-1])
-            top, last = (kept[step.modalities[i]].maps[0][sample : sample + 1] for i in (order[-1], order[0]))
+            assert (int(step.selection.last[sample]), int(step.selection.top[sample])) == (
+                order[0],
+                order[-1],
+            )
+            assert set(step.selection.rest[:, sample].nonzero().flatten().tolist()) == set(
+                order[1:-1]
+            )
+            top, last = (
+                kept[step.modalities[i]].maps[0][sample : sample + 1] for i in (order[-1], order[0])
+            )
             expected = scale.salient["top"](top) + scale.salient["last"](last)
-            torch.testing.assert_close(step.salient[0][sample : sample + 1], expected, rtol=1e-4, atol=1e-5)
-        upsampled = F.interpolate(step.salient[0], scale_factor=4, mode="bilinear", align_corners=False)
-        torch.testing.assert_close(step.selected, upsampled[..., : SIZE[0], : SIZE[1]], rtol=1e-5, atol=1e-5)
+            torch.testing.assert_close(
+                step.salient[0][sample : sample + 1], expected, rtol=1e-4, atol=1e-5
+            )
+        upsampled = F.interpolate(
+            step.salient[0], scale_factor=4, mode="bilinear", align_corners=False
+        )
+        torch.testing.assert_close(
+            step.selected, upsampled[..., : SIZE[0], : SIZE[1]], rtol=1e-5, atol=1e-5
+        )
 
 
 def test_features_are_ranked_by_the_mean_over_scales_and_decoded_by_the_same_head():
@@ -46,8 +63,12 @@ def test_features_are_ranked_by_the_mean_over_scales_and_decoded_by_the_same_hea
             for row, one in enumerate(kept.values()):
                 scores[row] += F.cosine_similarity(fused.flatten(1), one.maps[i].flatten(1)) / 4
         torch.testing.assert_close(step.selection.scores, scores, rtol=1e-4, atol=1e-5)
-        logits = F.interpolate(network.head(step.salient), scale_factor=4, mode="bilinear", align_corners=False)
-        torch.testing.assert_close(step.selected, logits[..., : SIZE[0], : SIZE[1]], rtol=1e-4, atol=1e-5)
+        logits = F.interpolate(
+            network.head(step.salient), scale_factor=4, mode="bilinear", align_corners=False
+        )
+        torch.testing.assert_close(
+            step.selected, logits[..., : SIZE[0], : SIZE[1]], rtol=1e-4, atol=1e-5
+        )
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -58,7 +79,9 @@ def test_terms_against_the_equations(level):
         terms = module.training_losses(batch)
         step = module.network.forward_train(batch["image"])
         assert set(terms) == {"main", "selection", "consistency"}
-        torch.testing.assert_close(terms["main"], F.cross_entropy(step.main, batch["mask"], ignore_index=255))
+        torch.testing.assert_close(
+            terms["main"], F.cross_entropy(step.main, batch["mask"], ignore_index=255)
+        )
         right = (step.main.argmax(1) == batch["mask"]) & (batch["mask"] != 255)
         rows = step.selected.permute(0, 2, 3, 1)[right]
         torch.testing.assert_close(terms["selection"], F.cross_entropy(rows, batch["mask"][right]))
@@ -79,9 +102,13 @@ def test_no_gradient_through_ranking_or_targets():
     """Check 6: L_S reaches neither f_se's own phi nor anything else through the comparison with the main prediction."""
     module, batch = frozen(), training_batch(THREE)
     module.training_losses(batch)["selection"].backward()
-    reached = {name for name, p in module.network.named_parameters() if p.grad is not None and p.grad.any()}
+    reached = {
+        name for name, p in module.network.named_parameters() if p.grad is not None and p.grad.any()
+    }
     assert not any(".phi." in name for name in reached)
-    assert any("salient.top" in name for name in reached) and any("salient.last" in name for name in reached)
+    assert any("salient.top" in name for name in reached) and any(
+        "salient.last" in name for name in reached
+    )
     assert any(name.startswith("encoder") for name in reached)
 
 
@@ -102,13 +129,20 @@ def test_samples_that_lack_modalities_in_training(level):
         module.network.forward_train({m: batch["image"][m][i : i + 1] for m in FOUR if m in names})
         for i, names in enumerate(have)
     ]
-    torch.testing.assert_close(step.main, torch.cat([one.main for one in alone]), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        step.main, torch.cat([one.main for one in alone]), rtol=1e-4, atol=1e-5
+    )
     selected = torch.cat([one.selected for one in alone[1:]])
     torch.testing.assert_close(step.selected[1:], selected, rtol=1e-4, atol=1e-5)
     expected = cross_entropy(selected, filtered_targets(step.main, batch["mask"])[1:])
     torch.testing.assert_close(terms["selection"], expected, rtol=1e-4, atol=1e-5)
-    full = {**{k: {m: v[2:] for m, v in batch[k].items()} for k in ("image", "available")}, "mask": batch["mask"][2:]}
-    torch.testing.assert_close(terms["consistency"], module.training_losses(full)["consistency"], rtol=1e-3, atol=1e-7)
+    full = {
+        **{k: {m: v[2:] for m, v in batch[k].items()} for k in ("image", "available")},
+        "mask": batch["mask"][2:],
+    }
+    torch.testing.assert_close(
+        terms["consistency"], module.training_losses(full)["consistency"], rtol=1e-3, atol=1e-7
+    )
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -129,7 +163,9 @@ def test_subset_rules_reach_the_network():
     batch = training_batch(THREE, batch=4)
     module, seen = frozen(), []
     forward = module.network.forward_train
-    module.network.forward_train = lambda given, present: seen.append(present) or forward(given, present)
+    module.network.forward_train = lambda given, present: (
+        seen.append(present) or forward(given, present)
+    )
     before = torch.get_rng_state()
     module.training_losses(batch)
     assert torch.equal(before, torch.get_rng_state()) and all(p.all() for p in seen[-1].values())
@@ -149,5 +185,7 @@ def test_rest_to_the_salient_map():
     value = module.training_losses(batch)["consistency"]
     value.backward()
     assert value > 0
-    assert all(p.grad is None or not p.grad.any() for p in module.network.mam[0].salient.parameters())
+    assert all(
+        p.grad is None or not p.grad.any() for p in module.network.mam[0].salient.parameters()
+    )
     assert frozen(TWO, rest_to_sa=True).training_losses(training_batch(TWO))["consistency"] == 0

@@ -19,7 +19,16 @@ from usererror import UserError
 SMALL = {"width": 16, "mlp": 24, "heads": 4, "grid": 3}
 TWO, THREE = (dict(list(CHANNELS.items())[:count]) for count in (2, 3))
 CONFIGS = Path(__file__).resolve().parents[3] / "configs" / "method"
-PARTS = ("encoders", "tokenisers", "tables", "intra", "inter", "reduction", "decoder", "unimodal_decoder")
+PARTS = (
+    "encoders",
+    "tokenisers",
+    "tables",
+    "intra",
+    "inter",
+    "reduction",
+    "decoder",
+    "unimodal_decoder",
+)
 
 
 def make(modalities: dict[str, int] = TWO, classes: int = CLASSES, **options) -> MMFormer:
@@ -35,7 +44,9 @@ def gradients(module: MMFormer, loss: Tensor) -> dict[str, bool]:
     for name, parameter in module.network.named_parameters():
         part, inner = name.split(".")[:2]
         key = f"{part}.{inner}" if inner in module.modalities else part
-        found[key] = found.get(key, False) or bool(parameter.grad is not None and parameter.grad.any())
+        found[key] = found.get(key, False) or bool(
+            parameter.grad is not None and parameter.grad.any()
+        )
     assert {key.split(".")[0] for key in found} == set(PARTS)
     return found
 
@@ -50,13 +61,18 @@ def test_masked_images_have_no_influence_and_the_mask_has(norm, training):
         "dsm": torch.tensor([True, True]),
         "sar": torch.tensor([False, True]),
     }
-    noisy = {m: torch.where(present[m][:, None, None, None], x, 100 * torch.randn_like(x)) for m, x in given.items()}
+    noisy = {
+        m: torch.where(present[m][:, None, None, None], x, 100 * torch.randn_like(x))
+        for m, x in given.items()
+    }
     with torch.no_grad():
         logits = [network.fuse(network.encode(x), present)[0] for x in (given, noisy)]
         assert torch.equal(logits[0], logits[1])
         other = {**present, "sar": torch.tensor([True, True])}
         changed = network.fuse(network.encode(given), other)[0]
-        assert (changed[0] - logits[0][0]).abs().max() > 1e-2 and torch.allclose(changed[1], logits[0][1], atol=1e-5)
+        assert (changed[0] - logits[0][0]).abs().max() > 1e-2 and torch.allclose(
+            changed[1], logits[0][1], atol=1e-5
+        )
 
 
 def test_a_batch_with_two_masks_is_two_batches_of_one():
@@ -90,7 +106,9 @@ def test_shapes_in_training():
 def test_evaluation_computes_neither_scales_nor_unimodal_maps():
     module = make().eval()
     encoded = module.encode(images(TWO))
-    assert module.network.fuse(encoded)[1] == {} and not any(entry.maps for entry in encoded.values())
+    assert module.network.fuse(encoded)[1] == {} and not any(
+        entry.maps for entry in encoded.values()
+    )
     with pytest.raises(RuntimeError, match="training"):
         module.network.unimodal(encoded)
 
@@ -128,19 +146,31 @@ def test_fused_loss_does_not_reach_a_masked_encoder(term):
     """Dossier check 9; the table of the masked modality does learn: its positions stand in the joint attention."""
     module, batch = make().train(), training_batch(TWO)
     encoded = module.encode(batch["image"])
-    logits, extras = module.network.fuse(encoded, {"rgb": torch.tensor([True] * 2), "dsm": torch.tensor([False] * 2)})
+    logits, extras = module.network.fuse(
+        encoded, {"rgb": torch.tensor([True] * 2), "dsm": torch.tensor([False] * 2)}
+    )
     outputs = [logits] if term == "fused" else extras["scales"]
-    loss = sum(segmentation_loss(class_probabilities(o, (48, 80), SIZE), batch["mask"]) for o in outputs)
+    loss = sum(
+        segmentation_loss(class_probabilities(o, (48, 80), SIZE), batch["mask"]) for o in outputs
+    )
     found = gradients(module, loss)
     for part in ("encoders", "tokenisers", "intra"):
         assert found[f"{part}.rgb"] and not found[f"{part}.dsm"]
-    assert found["tables.dsm"] and found["inter"] and found["reduction"] and not found["unimodal_decoder"]
+    assert (
+        found["tables.dsm"]
+        and found["inter"]
+        and found["reduction"]
+        and not found["unimodal_decoder"]
+    )
 
 
 def test_every_subset_of_a_sample_is_equally_likely():
     """Dossier check 10: 2^M - 1 subsets, drawn per sample."""
     module, draws = make(THREE), 70_000
-    batch = {"image": {m: torch.zeros(draws, c, 1, 1) for m, c in THREE.items()}, "mask": torch.zeros(draws, 1, 1)}
+    batch = {
+        "image": {m: torch.zeros(draws, c, 1, 1) for m, c in THREE.items()},
+        "mask": torch.zeros(draws, 1, 1),
+    }
     torch.manual_seed(1)
     drawn = module.shown(module.available(batch))
     codes = sum(drawn[m] * 2**i for i, m in enumerate(THREE))
@@ -206,9 +236,14 @@ def test_as_released_is_one_switch():
 
 @pytest.mark.parametrize("released", [False, True])
 def test_optimiser(released):
-    module = make(as_released=released, optimizer={"lr": 2e-4, "weight_decay": 1e-4, "warmup_epochs": 0})
+    module = make(
+        as_released=released, optimizer={"lr": 2e-4, "weight_decay": 1e-4, "warmup_epochs": 0}
+    )
     module._trainer = SimpleNamespace(
-        estimated_stepping_batches=10, num_training_batches=5, accumulate_grad_batches=1, strategy=None
+        estimated_stepping_batches=10,
+        num_training_batches=5,
+        accumulate_grad_batches=1,
+        strategy=None,
     )
     configured = module.configure_optimizers()
     optimizer, scheduler = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
@@ -246,6 +281,9 @@ def test_what_cannot_be_configured():
     ):
         with pytest.raises(UserError, match=word):
             make(**options)
-    for call in (lambda: make().encode({"lidar": torch.zeros(1, 3, 32, 32)}), lambda: make().decode({}, (32, 32))):
+    for call in (
+        lambda: make().encode({"lidar": torch.zeros(1, 3, 32, 32)}),
+        lambda: make().decode({}, (32, 32)),
+    ):
         with pytest.raises(ValueError, match="non-empty subset"):
             call()

@@ -27,12 +27,17 @@ def build(count: int, **options) -> MMFormerNetwork:
 
 def preconv(layer, features: Tensor, norm: str) -> Tensor:
     dims = (2, 3) if norm == "instance" else (1, 2, 3)
-    mean, variance = features.mean(dims, keepdim=True), features.var(dims, correction=0, keepdim=True)
+    mean, variance = (
+        features.mean(dims, keepdim=True),
+        features.var(dims, correction=0, keepdim=True),
+    )
     active = F.leaky_relu((features - mean) / (variance + 1e-5).sqrt(), 0.2)
     return layer.conv(active)
 
 
-def literal(network: MMFormerNetwork, given: dict[str, Tensor], shown: tuple[str, ...], layout: str) -> Tensor:
+def literal(
+    network: MMFormerNetwork, given: dict[str, Tensor], shown: tuple[str, ...], layout: str
+) -> Tensor:
     """Dossier I.3 line by line: every branch runs, features are multiplied by the mask, everything is concatenated."""
     norm, names = network.norm, network.modalities
     maps, tokens = [], []
@@ -53,7 +58,9 @@ def literal(network: MMFormerNetwork, given: dict[str, Tensor], shown: tuple[str
     else:
         parts = sequence.chunk(len(names), 1)
         grid = torch.cat([p.transpose(1, 2).reshape(len(p), -1, height, width) for p in parts], 1)
-    inputs = [torch.cat([maps[j][i] for j in range(len(names))], 1) for i in range(4)] + [network.reduction(grid)]
+    inputs = [torch.cat([maps[j][i] for j in range(len(names))], 1) for i in range(4)] + [
+        network.reduction(grid)
+    ]
     fused = []
     for block, features in zip(network.decoder.fusion, inputs, strict=True):
         for layer in (block.first, *block.rest):
@@ -99,9 +106,14 @@ def test_fusion_is_the_sum_of_what_is_kept_per_modality(count):
         pyramids = {m: network.encoders[m](given[m]) for m in given}
         for shown in subsets(list(given)):
             for i, block in enumerate(network.decoder.fusion[:4]):
-                parts = [pyramids[m][i] if m in shown else torch.zeros_like(pyramids[m][i]) for m in given]
+                parts = [
+                    pyramids[m][i] if m in shown else torch.zeros_like(pyramids[m][i])
+                    for m in given
+                ]
                 masked = preconv(block.first, torch.cat(parts, 1), "instance")
-                kept = sum(encoded[m].skips[i] for m in shown) + block.first.conv.bias[:, None, None]
+                kept = (
+                    sum(encoded[m].skips[i] for m in shown) + block.first.conv.bias[:, None, None]
+                )
                 scale = masked.abs().max()
                 torch.testing.assert_close(kept / scale, masked / scale, rtol=0, atol=1e-6)
                 found = network._skip(i, {m: encoded[m].skips[i] for m in shown})
@@ -121,7 +133,9 @@ def test_tokens_of_an_absent_modality_are_its_positions():
 
 def test_layouts_differ_only_in_where_tokens_go():
     aligned, released = build(2), build(2, layout="sequential")
-    assert all(torch.equal(a, b) for a, b in zip(aligned.parameters(), released.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(aligned.parameters(), released.parameters(), strict=True)
+    )
     given = images(dict(list(CHANNELS.items())[:2]), 1, SIZE)
     with torch.no_grad():
         assert not torch.allclose(aligned(given), released(given), atol=1e-3)

@@ -18,10 +18,16 @@ def network(modalities=ISPRS, classes: int = 5, **options) -> MMFormerNetwork:
         return MMFormerNetwork(modalities, classes, **options).eval()
 
 
-def closed_form(channels: list[int], classes: int, width: int, mlp: int, positions: int = 1024) -> int:
+def closed_form(
+    channels: list[int], classes: int, width: int, mlp: int, positions: int = 1024
+) -> int:
     count = len(channels)
     block = 4 * width**2 + 2 * width * mlp + 6 * width + mlp
-    total = sum(491_496 + 72 * c for c in channels) + count * (129 * width + positions * width + block) + block
+    total = (
+        sum(491_496 + 72 * c for c in channels)
+        + count * (129 * width + positions * width + block)
+        + block
+    )
     total += 128 * count * (count * width + 1)
     total += 201_640 + 253 * classes + 21_824 * (count + 10) + 744
     return total + 201_640 + 9 * classes
@@ -45,7 +51,11 @@ def test_parameters_of_the_light_variant():
     """The trunk of GEMMNet: its parts have the counts of that dossier's table."""
     counts = parameters(network(width=256, mlp=512))
     assert counts["total"] == 3_951_174
-    assert (counts["tokenisers"], counts["intra"], counts["tables"]) == (2 * 33_024, 2 * 526_336, 2 * 262_144)
+    assert (counts["tokenisers"], counts["intra"], counts["tables"]) == (
+        2 * 33_024,
+        2 * 526_336,
+        2 * 262_144,
+    )
     assert (counts["inter"], counts["reduction"], counts["decoder"]) == (526_336, 131_328, 465_537)
 
 
@@ -66,7 +76,10 @@ def test_parameters_of_more_modalities(count, classes, expected):
 @pytest.mark.parametrize(("count", "expected"), [(2, 3_951_030), (3, 5_449_894), (4, 7_014_294)])
 def test_parameters_of_more_modalities_light(count, expected):
     """Figures of the gemmnet dossier, section 9."""
-    assert parameters(network(dict.fromkeys(FOUR[:count], 1), 5, width=256, mlp=512))["total"] == expected
+    assert (
+        parameters(network(dict.fromkeys(FOUR[:count], 1), 5, width=256, mlp=512))["total"]
+        == expected
+    )
 
 
 @pytest.mark.parametrize("channels", [[3, 1], [3, 1, 2], [3, 1, 2, 5], [4]])
@@ -92,7 +105,11 @@ def test_parity_with_the_three_dimensional_release():
     built = network(dict.fromkeys(FOUR, 1), 4)
 
     def solid(part: nn.Module) -> int:
-        extra = sum((c.kernel_size[0] - 1) * c.weight.numel() for c in part.modules() if isinstance(c, nn.Conv2d))
+        extra = sum(
+            (c.kernel_size[0] - 1) * c.weight.numel()
+            for c in part.modules()
+            if isinstance(c, nn.Conv2d)
+        )
         return parameters(part)["total"] + extra
 
     assert [solid(encoder) for encoder in built.encoders.values()] == [1_473_216] * 4
@@ -128,7 +145,8 @@ def test_cost_of_a_subset_after_encoding():
     encode = gmac(lambda: built.encode(images))
     encoded = built.encode(images)
     subsets = [
-        gmac(lambda names=names: built.fuse({m: encoded[m] for m in names})) for names in (["irrg"], ["ndsm"], ISPRS)
+        gmac(lambda names=names: built.fuse({m: encoded[m] for m in names}))
+        for names in (["irrg"], ["ndsm"], ISPRS)
     ]
     assert subsets[0] == subsets[1] == subsets[2]
     assert encode + subsets[2] == pytest.approx(gmac(lambda: built.fuse(built.encode(images))))

@@ -58,7 +58,9 @@ def test_size_of_a_checkpoint_of_vit_base(tmp_path):
     """24.7 MB of float32 for 6.18 million values, where the frozen part alone has 346 MB."""
     with torch.device("meta"):
         module = MoBaNet(TWO, 6, backbone="vit_base_patch14_dinov2", pretrained=False)
-    state = {name: torch.empty_like(value, device="cpu") for name, value in module.state_dict().items()}
+    state = {
+        name: torch.empty_like(value, device="cpu") for name, value in module.state_dict().items()
+    }
     torch.save(state, tmp_path / "c.ckpt")
     assert 24.7e6 < (tmp_path / "c.ckpt").stat().st_size < 25.2e6
 
@@ -73,7 +75,9 @@ def test_loading_restores_the_network(tmp_path):
 
 def test_another_backbone_is_named(tmp_path):
     state = saved(make(), tmp_path / "c.ckpt")
-    with pytest.raises(UserError, match="trained on the frozen backbone vit_tiny_patch8, not samvit_tiny_patch8"):
+    with pytest.raises(
+        UserError, match="trained on the frozen backbone vit_tiny_patch8, not samvit_tiny_patch8"
+    ):
         make(backbone="samvit_tiny_patch8").load_state_dict(state)
 
 
@@ -87,7 +91,9 @@ def test_other_frozen_weights_are_noticed(tmp_path, weights):
     with pytest.raises(UserError, match="seed 0 .* of seed 4"):
         other.load_state_dict(random)
     state = saved(pretrained, tmp_path / "p.ckpt")
-    torch.save(build_vit("vit_tiny_patch8", False, None, seed=78).state_dict(), tmp_path / "other.pth")
+    torch.save(
+        build_vit("vit_tiny_patch8", False, None, seed=78).state_dict(), tmp_path / "other.pth"
+    )
     with pytest.raises(UserError, match="pretrained weights with hash"):
         make(pretrained=True, pretrained_path=str(tmp_path / "other.pth")).load_state_dict(state)
 
@@ -108,7 +114,10 @@ def test_weights_left_out_at_building_are_fetched_at_loading(tmp_path, weights):
     given = images(TWO)
     with torch.inference_mode():
         assert torch.equal(trained.eval()(given), rebuilt.eval()(given))
-    assert torch.equal(rebuilt.state_dict()["network.backbone._extra_state"], state["network.backbone._extra_state"])
+    assert torch.equal(
+        rebuilt.state_dict()["network.backbone._extra_state"],
+        state["network.backbone._extra_state"],
+    )
 
 
 def test_weights_that_cannot_be_fetched_at_loading(offline, weights, tmp_path):
@@ -136,8 +145,12 @@ def test_weights_of_dinov2_from_a_file(offline):
     with_token = {**original, "mask_token": torch.zeros(1, 384)}
     torch.save(with_token, offline / "original.pth")
     loaded = dict(FrozenViT(SMALL, True, str(offline / "original.pth")).model.named_buffers())
-    assert set(loaded) == set(original) and all(torch.equal(loaded[name], original[name]) for name in original)
-    incomplete = {name: value for name, value in original.items() if name != "blocks.3.attn.qkv.weight"}
+    assert set(loaded) == set(original) and all(
+        torch.equal(loaded[name], original[name]) for name in original
+    )
+    incomplete = {
+        name: value for name, value in original.items() if name != "blocks.3.attn.qkv.weight"
+    }
     save_file(incomplete, offline / "incomplete.safetensors")
     with pytest.raises(UserError, match="could not be loaded"):
         FrozenViT(SMALL, True, str(offline / "incomplete.safetensors"))
@@ -148,13 +161,20 @@ def test_random_weights_depend_on_the_seed_alone():
     one = FrozenViT("vit_tiny_patch8", seed=1)
     assert torch.equal(torch.get_rng_state(), before), "nothing is drawn from the global generator"
     torch.manual_seed(123)
-    assert FrozenViT("vit_tiny_patch8", seed=1).hash == one.hash != FrozenViT("vit_tiny_patch8", seed=2).hash
+    assert (
+        FrozenViT("vit_tiny_patch8", seed=1).hash
+        == one.hash
+        != FrozenViT("vit_tiny_patch8", seed=2).hash
+    )
 
 
 def test_the_hash_sees_every_bit_and_no_layout():
     model = build_vit("samvit_tiny_patch8", False, None, seed=0)
     first = digest(model)
-    assert len(first) == 64 and digest(copy.deepcopy(model).to(memory_format=torch.channels_last)) == first
+    assert (
+        len(first) == 64
+        and digest(copy.deepcopy(model).to(memory_format=torch.channels_last)) == first
+    )
     with torch.no_grad():
         value = model.blocks[2].mlp.fc2.bias
         value[3] = torch.nextafter(value[3], value[3] + 1)

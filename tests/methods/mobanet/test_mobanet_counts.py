@@ -68,17 +68,35 @@ def test_frozen_weights(backbone):
 def test_modules_of_vit_base():
     built = network()
     cpia, dgfm, head = built.cpia[0], built.dgfm[0], built.head
-    assert count(built.embeddings) == 452_352 and count(built.projections) == 786_432 and count(head) == 669_568
+    assert (
+        count(built.embeddings) == 452_352
+        and count(built.projections) == 786_432
+        and count(head) == 669_568
+    )
     assert count(cpia) == 520_512 and count(dgfm) == 249_792 and count(built.norms[0]) == 1_536
     assert [count(head) for head in built.heads] == [591_872] * 2
     assert [count(layer) for layer in cpia.down] == [147_648] * 2
     assert (count(cpia.mix), count(cpia.up)) == (73_920, 148_224)
     assert sum(p.numel() for p in (*cpia.gamma, *cpia.beta)) == 3_072
     assert [count(layer) for layer in dgfm.reductions] == [73_728] * 2
-    assert (count(dgfm.gate_in), count(dgfm.gate_norm), count(dgfm.gate_out)) == (27_648, 192, 74_496)
-    assert (count(head.pools), count(head.bottleneck), count(head.laterals)) == (66_048, 295_040, 49_536)
-    assert (count(head.smooth), count(head.fusion), count(head.classifier)) == (110_976, 147_584, 384)
-    assert [count(adapter) for adapter in network(cpia="paper_eq9").cpia[0].adapters] == [111_456] * 2
+    assert (count(dgfm.gate_in), count(dgfm.gate_norm), count(dgfm.gate_out)) == (
+        27_648,
+        192,
+        74_496,
+    )
+    assert (count(head.pools), count(head.bottleneck), count(head.laterals)) == (
+        66_048,
+        295_040,
+        49_536,
+    )
+    assert (count(head.smooth), count(head.fusion), count(head.classifier)) == (
+        110_976,
+        147_584,
+        384,
+    )
+    assert [count(adapter) for adapter in network(cpia="paper_eq9").cpia[0].adapters] == [
+        111_456
+    ] * 2
 
 
 @pytest.mark.parametrize("backbone", [BASE, LARGE])
@@ -93,10 +111,19 @@ def test_more_streams(streams):
     """Ours: another copy of the patch embedding, down-projection, modulation, gate logits, reduction and head each, and
     room for all pairs of differences."""
     width, inner, gate, classes = 768, 192, 96, 6
-    cpia = streams * (width * inner + inner) + (streams * inner * inner + inner) + (inner * width + width)
+    cpia = (
+        streams * (width * inner + inner)
+        + (streams * inner * inner + inner)
+        + (inner * width + width)
+    )
     cpia += 2 * streams * width
     pairs = streams * (streams - 1) // 2
-    dgfm = streams * width * gate + (streams + pairs) * gate * gate + 2 * gate + (streams - 1) * (gate + 1) * width
+    dgfm = (
+        streams * width * gate
+        + (streams + pairs) * gate * gate
+        + 2 * gate
+        + (streams - 1) * (gate + 1) * width
+    )
     fused = 4 * (dgfm + 2 * width) if streams > 1 else 0
     heads = streams * (9 * 256 * 256 + 2 * 256 + 256 * classes)
     embeddings = (streams - 1) * (3 * 14 * 14 * width + width)
@@ -117,7 +144,9 @@ def cost(built: MoBaNetNetwork, side: int) -> float:
     return gmac(lambda: built.fuse(built.encode(given)))
 
 
-@pytest.mark.parametrize(("backbone", "side", "gflop"), [(BASE, 266, 137.6), (LARGE, 266, 470.6), (BASE, 518, 622.8)])
+@pytest.mark.parametrize(
+    ("backbone", "side", "gflop"), [(BASE, 266, 137.6), (LARGE, 266, 470.6), (BASE, 518, 622.8)]
+)
 def test_cost(backbone, side, gflop):
     """The released code also projects both streams at every stage, which only stage 1 in training needs."""
     built, grid = network(backbone), side // 14

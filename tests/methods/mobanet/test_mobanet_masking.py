@@ -82,7 +82,9 @@ def test_released_counts(batch, counts):
     for seed in range(5):
         torch.manual_seed(seed)
         plan = choose(batch, 2, 0.25, True, CPU)
-        assert torch.bincount(plan[plan >= 0], minlength=2).tolist() == counts and len(plan) == batch
+        assert (
+            torch.bincount(plan[plan >= 0], minlength=2).tolist() == counts and len(plan) == batch
+        )
 
 
 @pytest.mark.parametrize(("batch", "streams"), [(12, 2), (6, 2), (4, 2), (8, 3), (12, 4)])
@@ -94,7 +96,9 @@ def test_balanced_in_the_long_run(batch, streams):
     assert ((plans >= 0).sum(1) == chosen).all()
     shares = torch.bincount(plans[plans >= 0], minlength=streams) / (4000 * chosen)
     assert shares.tolist() == pytest.approx([1 / streams] * streams, abs=0.03)
-    assert (plans >= 0).double().mean(0).tolist() == pytest.approx([chosen / batch] * batch, abs=0.04)
+    assert (plans >= 0).double().mean(0).tolist() == pytest.approx(
+        [chosen / batch] * batch, abs=0.04
+    )
     counts = torch.stack([(plans == stream).sum(1) for stream in range(streams)])
     assert (counts.max(0).values - counts.min(0).values).max() <= 1
 
@@ -146,7 +150,9 @@ def test_hard_pixels():
     mask[0, :2] = 255
     before, hard = mask.clone(), hard_pixels(logits, mask)
     right = logits.argmax(1) == mask
-    assert (hard[right] == 255).all() and (hard[mask == 255] == 255).all() and not hard.requires_grad
+    assert (
+        (hard[right] == 255).all() and (hard[mask == 255] == 255).all() and not hard.requires_grad
+    )
     wrong = ~right & (mask != 255)
     assert torch.equal(hard[wrong], mask[wrong]) and torch.equal(mask, before)
 
@@ -163,7 +169,10 @@ def test_auxiliary_loss_by_hand(monkeypatch):
     maps = {**heads, "fused": logits}
     large = {m: torch.nn.functional.interpolate(x, size, mode="bilinear") for m, x in maps.items()}
     wrong = (large["fused"].argmax(1) != batch["mask"]) & (batch["mask"] != 255)
-    rows = [large[m].log_softmax(1).movedim(1, -1)[wrong].gather(1, batch["mask"][wrong][:, None]) for m in TWO]
+    rows = [
+        large[m].log_softmax(1).movedim(1, -1)[wrong].gather(1, batch["mask"][wrong][:, None])
+        for m in TWO
+    ]
     torch.testing.assert_close(terms["hard"], -sum(row.mean() for row in rows))
     torch.testing.assert_close(terms["seg"], cross_entropy(large["fused"], batch["mask"]))
     terms["hard"].backward()
@@ -176,7 +185,9 @@ def test_a_perfect_prediction_has_no_auxiliary_loss(monkeypatch):
     batch["mask"][:] = 2
     heads = {m: torch.randn(2, 4, 5, 9, requires_grad=True) for m in TWO}
     perfect = torch.zeros(2, 4, 5, 9).index_fill(1, torch.tensor([2]), 1.0)
-    monkeypatch.setattr(module.network, "fuse", lambda encoded, present: (perfect, {"heads": heads}))
+    monkeypatch.setattr(
+        module.network, "fuse", lambda encoded, present: (perfect, {"heads": heads})
+    )
     loss = module.training_losses(batch)["hard"]
     loss.backward()
     assert loss == 0.0 and all(not x.grad.any() for x in heads.values())
@@ -191,10 +202,17 @@ def test_diagnostics_are_the_masks_a_training_step_would_draw():
     padded = {m: module.network.pad(image) for m, image in batch["image"].items()}
     zeroed = mask_regions(padded, everything(THREE, 4))
     for m in THREE:
-        changed = (zeroed[m] != padded[m]).any(1)[:, : batch["mask"].shape[1], : batch["mask"].shape[2]]
+        changed = (zeroed[m] != padded[m]).any(1)[
+            :, : batch["mask"].shape[1], : batch["mask"].shape[2]
+        ]
         assert torch.equal(found[f"masked/{m}"].bool(), changed)
     assert sum(found[f"masked/{m}"].flatten(1).any(1).sum() for m in THREE) == 1
     with torch.inference_mode():
-        wrong = module(zeroed)[..., : batch["mask"].shape[1], : batch["mask"].shape[2]].argmax(1) != batch["mask"]
+        wrong = (
+            module(zeroed)[..., : batch["mask"].shape[1], : batch["mask"].shape[2]].argmax(1)
+            != batch["mask"]
+        )
     assert torch.equal(found["hard"].bool(), wrong & (batch["mask"] != 255))
-    assert set(make(THREE, mcrm=False).eval().diagnostics(batch)) == {f"fused/{stage}" for stage in range(1, 5)}
+    assert set(make(THREE, mcrm=False).eval().diagnostics(batch)) == {
+        f"fused/{stage}" for stage in range(1, 5)
+    }

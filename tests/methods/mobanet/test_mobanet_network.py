@@ -47,7 +47,13 @@ def test_dinov2_equals_the_equations(small, size):
 
 
 @pytest.mark.parametrize(
-    ("size", "padded"), [((256, 256), (19, 19)), ((252, 252), (18, 18)), ((257, 300), (19, 22)), ((518, 518), (37, 37))]
+    ("size", "padded"),
+    [
+        ((256, 256), (19, 19)),
+        ((252, 252), (18, 18)),
+        ((257, 300), (19, 22)),
+        ((518, 518), (37, 37)),
+    ],
 )
 def test_sizes(small, size, padded):
     """Check 9: padded to multiples of 14 with zeros, logits of exactly the input's size."""
@@ -68,7 +74,9 @@ def test_an_unpadded_image_is_refused(settled):
         settled.network.backbone.embed(torch.zeros(1, 3, 64, 60))
 
 
-@pytest.mark.parametrize(("modalities", "optical"), [(TWO, "rgb"), ({"dsm": 1, "irrg": 3, "sar": 2}, "irrg")])
+@pytest.mark.parametrize(
+    ("modalities", "optical"), [(TWO, "rgb"), ({"dsm": 1, "irrg": 3, "sar": 2}, "irrg")]
+)
 def test_patch_embeddings(modalities, optical):
     """Check 2: the optical stream's is frozen, the others are trainable copies with storage of their own."""
     network = make(modalities).network
@@ -89,7 +97,9 @@ def test_every_stream_passes_the_same_blocks():
     with torch.inference_mode():
         network.fuse(network.encode(images(TWO, 1, (56, 56))))
     stages = [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9, 10, 11]]
-    assert calls == [call for i, stage in enumerate(stages) for call in (f"cpia {i}", *stage, *stage)]
+    assert calls == [
+        call for i, stage in enumerate(stages) for call in (f"cpia {i}", *stage, *stage)
+    ]
 
 
 def features(network, given: dict[str, Tensor]) -> list[list[Tensor]]:
@@ -140,7 +150,9 @@ def test_the_stream_of_zeros_is_kept_until_weights_or_size_change():
         module({"rgb": given["rgb"][..., :24, :24]})
         assert len(calls) == 5
     with torch.no_grad():
-        module.network.embeddings[0].bias[::2] += 1.0  # equal in all channels it would vanish in the norms
+        module.network.embeddings[0].bias[::2] += (
+            1.0  # equal in all channels it would vanish in the norms
+        )
     with torch.inference_mode():
         changed = module.decode({"rgb": encoded["rgb"]}, SIZE)
         assert not torch.allclose(changed, first, atol=1e-4)
@@ -172,7 +184,9 @@ def test_only_matrices_decay():
     assert all(p.ndim > 1 for p in decayed["params"]) and plain["weight_decay"] == 0.0
     names = {id(p): name for name, p in module.named_parameters()}
     undecayed = {names[id(p)] for p in plain["params"]}
-    assert {f"network.cpia.{i}.{k}.{j}" for i in range(4) for k in ("gamma", "beta") for j in range(2)} <= undecayed
+    assert {
+        f"network.cpia.{i}.{k}.{j}" for i in range(4) for k in ("gamma", "beta") for j in range(2)
+    } <= undecayed
 
 
 def test_without_mcrm_there_are_no_heads():
@@ -219,7 +233,9 @@ def test_learning_rates_are_the_published_ones():
     """Check 21: epochs 0-4, 5, 20, 27 and 49 of 50."""
     rates = [2e-4 * epoch_cosine(epoch, 50, 1e-6 / 2e-4) for epoch in range(50)]
     assert rates[:6] == pytest.approx([4e-5, 8e-5, 1.2e-4, 1.6e-4, 2e-4, 2e-4])
-    assert [rates[20], rates[27], rates[49]] == pytest.approx([1.502e-4, 1.040e-4, 1.242e-6], rel=5e-4)
+    assert [rates[20], rates[27], rates[49]] == pytest.approx(
+        [1.502e-4, 1.040e-4, 1.242e-6], rel=5e-4
+    )
     assert epoch_cosine(0, 1, 0.005) == 1.0 and epoch_cosine(50, 50, 0.005) == pytest.approx(0.005)
 
 
@@ -229,14 +245,25 @@ def test_schedule_of_the_optimiser(schedule, monkeypatch):
     monkeypatch.setattr(module, "schedule_length", lambda: (5000, 100.0))
     configured = module.configure_optimizers()
     first = 4e-5 if schedule == "epoch_cosine" else 2e-5
-    assert [group["lr"] for group in configured["optimizer"].param_groups] == pytest.approx([first] * 2)
-    assert configured["lr_scheduler"]["interval"] == ("epoch" if schedule == "epoch_cosine" else "step")
-    count = sum(p.numel() for group in configured["optimizer"].param_groups for p in group["params"])
+    assert [group["lr"] for group in configured["optimizer"].param_groups] == pytest.approx(
+        [first] * 2
+    )
+    assert configured["lr_scheduler"]["interval"] == (
+        "epoch" if schedule == "epoch_cosine" else "step"
+    )
+    count = sum(
+        p.numel() for group in configured["optimizer"].param_groups for p in group["params"]
+    )
     assert count == sum(p.numel() for p in module.parameters())
 
 
 def test_options_that_do_not_exist():
-    for options in ({"cpia": "both"}, {"schedule": "cosine"}, {"mask_ratio": 2.0}, {"backbone": "vit_tiny_patch9"}):
+    for options in (
+        {"cpia": "both"},
+        {"schedule": "cosine"},
+        {"mask_ratio": 2.0},
+        {"backbone": "vit_tiny_patch9"},
+    ):
         with pytest.raises(UserError):
             make(**options)
     for backbone in ("pvt_v2_b0", "vit_tiny_patch16_dinov3_qkvb"):
@@ -254,7 +281,9 @@ def test_configs_name_the_variants(variant):
     assert {**defaults, **own} == {**defaults, **VARIANTS[variant]}
 
 
-@pytest.mark.parametrize("backbone", ["vit_tiny_patch8", "vit_small_patch14_dinov2", "samvit_base_patch16"])
+@pytest.mark.parametrize(
+    "backbone", ["vit_tiny_patch8", "vit_small_patch14_dinov2", "samvit_base_patch16"]
+)
 def test_nothing_frozen_drops_anything(backbone):
     """Train and eval mode are the same to it (dossier 5, trap c)."""
     with torch.device("meta"):

@@ -72,7 +72,10 @@ def test_prompts_are_affine(streams):
     module, given = CPIA(streams, WIDTH).double(), [x.double() for x in rows(streams)]
     zeros = [torch.zeros_like(x) for x in given]
     nothing, everything = module.prompts(zeros), module.prompts(given)
-    alone = [module.prompts([x if i == j else z for j, z in enumerate(zeros)]) for i, x in enumerate(given)]
+    alone = [
+        module.prompts([x if i == j else z for j, z in enumerate(zeros)])
+        for i, x in enumerate(given)
+    ]
     for stream in range(streams):
         total = sum(prompts[stream] for prompts in alone) - (streams - 1) * nothing[stream]
         torch.testing.assert_close(total, everything[stream])
@@ -86,7 +89,12 @@ def test_prompts_have_the_initial_size_of_the_analysis():
     with torch.no_grad():
         sizes = [prompt.square().mean().sqrt().item() for prompt in module.prompts(given)]
     assert sizes == pytest.approx([0.40, 0.40], abs=0.02)
-    vectors = torch.cat([torch.stack([gamma - 1, beta]) for gamma, beta in zip(module.gamma, module.beta, strict=True)])
+    vectors = torch.cat(
+        [
+            torch.stack([gamma - 1, beta])
+            for gamma, beta in zip(module.gamma, module.beta, strict=True)
+        ]
+    )
     assert vectors.std().item() == pytest.approx(0.02, rel=0.1)
 
 
@@ -109,9 +117,13 @@ def test_an_adapter_is_equation_9():
         torch.nn.init.normal_(p)
     tokens, prompt = rows(2)
     w = {f"a.{name}": p for name, p in module.named_parameters()}
-    inner = (reference.linear(w, "a.down", tokens) + reference.linear(w, "a.prompt", prompt)).clamp(min=0)
+    inner = (reference.linear(w, "a.down", tokens) + reference.linear(w, "a.prompt", prompt)).clamp(
+        min=0
+    )
     torch.testing.assert_close(module(tokens, prompt), tokens + reference.linear(w, "a.up", inner))
-    assert not torch.equal(module.train()(tokens, prompt), module(tokens, prompt)), "dropout in training"
+    assert not torch.equal(module.train()(tokens, prompt), module(tokens, prompt)), (
+        "dropout in training"
+    )
 
 
 def test_the_class_token_does_not_take_part():
@@ -119,21 +131,29 @@ def test_the_class_token_does_not_take_part():
     network = MoBaNetNetwork({"rgb": 3, "dsm": 1}, 3, "vit_tiny_patch8")
     shapes, seen = [], []
     for cpia in network.cpia:
-        cpia.register_forward_hook(lambda _, given, out: shapes.extend(x.shape[1:3] for x in given[0]))
-    network.backbone.model.blocks[0].register_forward_hook(lambda _, given, out: seen.append(given[0]))
+        cpia.register_forward_hook(
+            lambda _, given, out: shapes.extend(x.shape[1:3] for x in given[0])
+        )
+    network.backbone.model.blocks[0].register_forward_hook(
+        lambda _, given, out: seen.append(given[0])
+    )
     given = {"rgb": torch.randn(2, 3, 40, 48), "dsm": torch.randn(2, 1, 40, 48)}
     network.eval().fuse(network.encode(given))
     assert shapes == [(5, 6)] * 8
     model = network.backbone.model
     expected = (model.cls_token + model.pos_embed[:, :1]).expand(2, -1, -1)
-    assert all(x.shape[1] == 31 and torch.equal(x[:, :1], expected) for x in seen) and len(seen) == 2
+    assert (
+        all(x.shape[1] == 31 and torch.equal(x[:, :1], expected) for x in seen) and len(seen) == 2
+    )
 
 
 @pytest.fixture(scope="module")
 def vit() -> FrozenViT:
     """A tiny width, but DINOv2's table of 37 x 37 positions, with values that show every cell."""
     module = FrozenViT("vit_tiny_patch8")
-    module.model.pos_embed = torch.randn(1, 1 + 37 * 37, 6, generator=torch.Generator().manual_seed(0))
+    module.model.pos_embed = torch.randn(
+        1, 1 + 37 * 37, 6, generator=torch.Generator().manual_seed(0)
+    )
     module.model.patch_embed.grid_size = (37, 37)
     return module
 
@@ -162,7 +182,9 @@ def test_positions_of_sam_are_resized_to_the_grid():
     module.model.pos_embed = torch.randn(1, 16, 16, 4)
     assert torch.equal(module.positions((16, 16)), module.model.pos_embed)
     rows, columns = reference.axis_matrix(6, 16, 6 / 16), reference.axis_matrix(20, 16, 20 / 16)
-    expected = torch.einsum("ia,jb,nabc->nijc", rows, columns, module.model.pos_embed.double()).float()
+    expected = torch.einsum(
+        "ia,jb,nabc->nijc", rows, columns, module.model.pos_embed.double()
+    ).float()
     torch.testing.assert_close(module.positions((6, 20)), expected, rtol=1e-4, atol=2e-5)
 
 

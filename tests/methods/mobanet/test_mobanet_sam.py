@@ -13,8 +13,18 @@ class TestMoBaNetSAMAdapters(MethodContract):
     # the adapter's up-projection starts at zero, too, and its bottleneck and the whole prompt lie before it
     silent = (
         *GATE,
-        *(f"cpia.{i}.{part}.{p}" for i in range(4) for part in ("mix", "up") for p in ("weight", "bias")),
+        *(
+            f"cpia.{i}.{part}.{p}"
+            for i in range(4)
+            for part in ("mix", "up")
+            for p in ("weight", "bias")
+        ),
         *(f"cpia.{i}.{part}.{j}" for i in range(4) for part in ("gamma", "beta") for j in range(4)),
         *(f"cpia.{i}.down.{j}.{p}" for i in range(4) for j in range(4) for p in ("weight", "bias")),
-        *(f"adapters.{j}.{part}.{p}" for j in range(4) for part in ("down", "prompt") for p in ("weight", "bias")),
+        *(
+            f"adapters.{j}.{part}.{p}"
+            for j in range(4)
+            for part in ("down", "prompt")
+            for p in ("weight", "bias")
+        ),
     )

@@ -17,7 +17,15 @@ from methods.muss.module import MuSS
 from methods.muss.network import MuSSNetwork
 from methods.parts.heads import AllMLPHead, to_image_size, upsample
 from methods.parts.losses import cross_entropy
-from tests.support.contract import CHANNELS, CLASSES, SIZE, MethodContract, images, subsets, training_batch
+from tests.support.contract import (
+    CHANNELS,
+    CLASSES,
+    SIZE,
+    MethodContract,
+    images,
+    subsets,
+    training_batch,
+)
 from usererror import UserError
 
 SMALL = {"backbone": "pvt_v2_b0", "pretrained": False, "head_width": 16}
@@ -47,13 +55,17 @@ def settled(modalities: dict[str, int] = THREE, steps: int = 2, **options) -> Mu
     module = make(modalities, **options).train()
     optimizer = torch.optim.AdamW(module.parameters(), lr=1e-3)
     for seed in range(steps):
-        module.weighted_sum(module.training_losses(training_batch(modalities, seed=seed))).backward()
+        module.weighted_sum(
+            module.training_losses(training_batch(modalities, seed=seed))
+        ).backward()
         optimizer.step()
         optimizer.zero_grad()
     return module.eval()
 
 
-def literal(module: MuSS, given: dict[str, Tensor], fill: dict[str, list[Tensor]] | None = None) -> Tensor:
+def literal(
+    module: MuSS, given: dict[str, Tensor], fill: dict[str, list[Tensor]] | None = None
+) -> Tensor:
     """The equations of 4.1: every position of the concatenation is filled, then 1x1, BN, ReLU, 1x1, head."""
     network = module.network
     features = network.encoder(given)
@@ -79,7 +91,9 @@ def test_partial_sums_equal_the_concatenation(experts):
         encoded = module.encode(given)
         for subset in subsets(list(THREE)):
             cached = module.decode({m: encoded[m] for m in subset}, SIZE)
-            torch.testing.assert_close(cached, literal(module, {m: given[m] for m in subset}), **CLOSE)
+            torch.testing.assert_close(
+                cached, literal(module, {m: given[m] for m in subset}), **CLOSE
+            )
 
 
 def test_zero_images_take_the_place_of_what_is_missing():
@@ -125,7 +139,9 @@ def test_running_means_are_those_of_training():
         encoded = module.encode(given)
         for subset in subsets(list(THREE)):
             cached = module.decode({m: encoded[m] for m in subset}, SIZE)
-            torch.testing.assert_close(cached, literal(module, {m: given[m] for m in subset}, expected), **CLOSE)
+            torch.testing.assert_close(
+                cached, literal(module, {m: given[m] for m in subset}, expected), **CLOSE
+            )
 
 
 @pytest.mark.parametrize("missing", MISSING)
@@ -136,13 +152,17 @@ def test_masked_samples_equal_absent_ones(missing):
         for subset in subsets(list(THREE)):
             present = {m: torch.tensor([m in subset, True]) for m in THREE}
             masked = module.network.fuse(encoded, present)[0]
-            torch.testing.assert_close(masked[0], module.network.fuse({m: encoded[m] for m in subset})[0][0], **CLOSE)
+            torch.testing.assert_close(
+                masked[0], module.network.fuse({m: encoded[m] for m in subset})[0][0], **CLOSE
+            )
             torch.testing.assert_close(masked[1], module.network.fuse(encoded)[0][1], **CLOSE)
 
 
 def test_the_encoder_runs_for_what_is_there_only():
     module, seen = settled(), []
-    module.network.encoder.pyramid.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+    module.network.encoder.pyramid.register_forward_pre_hook(
+        lambda _, inputs: seen.append(len(inputs[0]))
+    )
     with torch.inference_mode():
         module({m: images(THREE)[m] for m in ("rgb", "sar")})
     assert sum(seen) == 2 * 2, "two samples of two modalities"
@@ -182,21 +202,30 @@ def test_losses_are_cross_entropies_of_the_full_set():
         logits, extras = module.network.fuse(module.encode(batch["image"]))
         terms = module.training_losses(batch)
         main, aux = to_image_size(logits, SIZE), to_image_size(extras["aux"], SIZE, 16)
-        torch.testing.assert_close(terms["main"], cross_entropy(main, batch["mask"]), rtol=1e-4, atol=1e-5)
-        torch.testing.assert_close(terms["aux"], cross_entropy(aux, batch["mask"]), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            terms["main"], cross_entropy(main, batch["mask"]), rtol=1e-4, atol=1e-5
+        )
+        torch.testing.assert_close(
+            terms["aux"], cross_entropy(aux, batch["mask"]), rtol=1e-4, atol=1e-5
+        )
 
 
 def reached(module: MuSS, batch: dict) -> list[set[str]]:
     """Per sample the modalities whose pixels the training loss depends on."""
     given = {m: image.requires_grad_() for m, image in batch["image"].items()}
     module.weighted_sum(module.training_losses({**batch, "image": given})).backward()
-    return [{m for m, image in given.items() if image.grad[sample].any()} for sample in range(len(batch["mask"]))]
+    return [
+        {m for m, image in given.items() if image.grad[sample].any()}
+        for sample in range(len(batch["mask"]))
+    ]
 
 
 def test_training_masks_nothing_by_default(monkeypatch):
     module, batch, masks = make().train(), training_batch(THREE), []
     fuse = MuSSNetwork.fuse
-    monkeypatch.setattr(MuSSNetwork, "fuse", lambda self, e, p=None: masks.append(p) or fuse(self, e, p))
+    monkeypatch.setattr(
+        MuSSNetwork, "fuse", lambda self, e, p=None: masks.append(p) or fuse(self, e, p)
+    )
     assert reached(module, batch) == [set(THREE)] * 2
     assert [set(present) for present in masks] == [set(THREE)]
     assert all(mask.all() for mask in masks[0].values())
@@ -219,7 +248,9 @@ def test_zero_images_in_training_leave_the_encoder_finite_and_its_statistics_alo
         module = make(backbone=backbone, missing="zero_image", experts=True).train()
         seen = []
         batch = training_batch(THREE)
-        module.network.encoder.pyramid.register_forward_hook(lambda part, _, __, seen=seen: seen.append(part.training))
+        module.network.encoder.pyramid.register_forward_hook(
+            lambda part, _, __, seen=seen: seen.append(part.training)
+        )
         present = {m: torch.tensor([True, m == "rgb"]) for m in THREE}
         module.network.forward_train(batch["image"], present)[0].square().mean().backward()
         assert seen == [True, False]
@@ -267,7 +298,11 @@ def whole(backbone: str = "pvt_v2_b2", **options) -> MuSSNetwork:
 
 def test_parameters():
     counted = parameters(whole())
-    assert [round(counted[part] / 1e6, 3) for part in ("fusion", "head", "aux")] == [1.543, 0.527, 0.739]
+    assert [round(counted[part] / 1e6, 3) for part in ("fusion", "head", "aux")] == [
+        1.543,
+        0.527,
+        0.739,
+    ]
     assert round((counted["fusion"] + counted["head"]) / 1e6, 2) == 2.07
     assert round((counted["fusion"] + counted["head"] + counted["aux"]) / 1e6, 2) == 2.81
     assert counted["encoder"] == 24_849_856
@@ -285,7 +320,10 @@ def test_resnet_has_heads_of_the_same_size():
 
 def segformer(head: AllMLPHead, maps: list[Tensor]) -> Tensor:
     """The head in the textbook's order: project, upsample, concatenate, fuse, classify."""
-    wide = [upsample(project(x), maps[0].shape[-2:]) for project, x in zip(head.projections, maps, strict=True)]
+    wide = [
+        upsample(project(x), maps[0].shape[-2:])
+        for project, x in zip(head.projections, maps, strict=True)
+    ]
     return head.classifier(F.relu(head.norm(head.fusion(torch.cat(wide, 1)))))
 
 
@@ -314,7 +352,9 @@ def test_every_subset_costs_little_beyond_one_full_pass():
     pixels = [side**2 for side in SIDES]
     second = sum(c * c * n for c, n in zip(WIDTHS, pixels, strict=True))
     folded = sum(256 * c * n for c, n in zip(WIDTHS, pixels, strict=True)) + 256 * 5 * pixels[0]
-    making = sum(256 * 256 * c for c in WIDTHS)  # of the fold itself, which eval without gradients keeps
+    making = sum(
+        256 * 256 * c for c in WIDTHS
+    )  # of the fold itself, which eval without gradients keeps
     assert round(alone * 1e9) == second + folded + making
     assert (gmac(lambda: network.encode(given)) + 7 * alone) / gmac(lambda: network(given)) < 1.7
 
@@ -341,7 +381,9 @@ def test_resnet_trains_and_stays_exact():
         encoded = module.encode(given)
         for subset in subsets(list(THREE)):
             cached = module.decode({m: encoded[m] for m in subset}, SIZE)
-            torch.testing.assert_close(cached, literal(module, {m: given[m] for m in subset}), **CLOSE)
+            torch.testing.assert_close(
+                cached, literal(module, {m: given[m] for m in subset}), **CLOSE
+            )
 
 
 def test_what_cannot_be_configured():

@@ -16,7 +16,15 @@ from methods.muss.matching import AdaptiveMatching, reversed_softmax
 from methods.muss.module import MuSS
 from methods.parts.backbones import SharedEncoder
 from methods.parts.heads import AllMLPHead
-from tests.support.contract import CHANNELS, CLASSES, SIZE, MethodContract, images, subsets, training_batch
+from tests.support.contract import (
+    CHANNELS,
+    CLASSES,
+    SIZE,
+    MethodContract,
+    images,
+    subsets,
+    training_batch,
+)
 from usererror import UserError
 
 SMALL = {
@@ -39,7 +47,9 @@ def make(modalities: dict[str, int] = THREE, **options) -> MuSS:
     return MuSS(modalities, CLASSES, **{**SMALL, **options})
 
 
-def matching(modalities: int = 3, width: int = 8, out_width: int = 16, **options) -> AdaptiveMatching:
+def matching(
+    modalities: int = 3, width: int = 8, out_width: int = 16, **options
+) -> AdaptiveMatching:
     torch.manual_seed(0)
     return AdaptiveMatching(modalities, width, out_width, **options).eval()
 
@@ -63,7 +73,9 @@ def test_expert_follows_the_equations():
     phase = phase_offsets(3)[1]
     expert, image = ImageExpert(2, phase).eval(), torch.randn(2, 2, 16, 24)
     with torch.no_grad():
-        torch.testing.assert_close(expert(image), literal_expert(expert, image, phase), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            expert(image), literal_expert(expert, image, phase), rtol=1e-4, atol=1e-5
+        )
 
 
 def literal_weights(module: AdaptiveMatching, features: Tensor) -> Tensor:
@@ -89,15 +101,22 @@ def literal_weights(module: AdaptiveMatching, features: Tensor) -> Tensor:
 def test_matching_follows_the_equations():
     module, features = matching(2, 4), torch.randn(1, 8, 32, 64)
     with torch.no_grad():
-        module.scale.copy_(torch.tensor([1.0, 2.0, 3.0, 9.0])[:, None, None])  # the last is cut at ln 100
+        module.scale.copy_(
+            torch.tensor([1.0, 2.0, 3.0, 9.0])[:, None, None]
+        )  # the last is cut at ln 100
         weights = module.weights(features)
-        torch.testing.assert_close(weights[0], literal_weights(module, features), rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(
+            weights[0], literal_weights(module, features), rtol=1e-3, atol=1e-5
+        )
         torch.testing.assert_close(weights.sum(-1), torch.ones(1, 4, 8))
         value = module.value(features)[0].flatten(1)  # 8 x 128
         quarters = [weights[0, h] @ value[:, 32 * h : 32 * (h + 1)] for h in range(4)]
         mixed = module.projection(torch.cat(quarters, 1).view(1, 8, 8, 16))
         patches = F.conv2d(features, module.patches.weight, module.patches.bias, stride=4)
-        parts = [(x - x.mean(1, keepdim=True)) / (x.var(1, False, True) + 1e-5).sqrt() for x in (mixed, patches)]
+        parts = [
+            (x - x.mean(1, keepdim=True)) / (x.var(1, False, True) + 1e-5).sqrt()
+            for x in (mixed, patches)
+        ]
         torch.testing.assert_close(module(features)[0], sum(parts), rtol=1e-3, atol=1e-4)
 
 
@@ -114,7 +133,10 @@ def test_the_most_similar_channel_gets_the_smallest_weight():
 
 def test_shapes_at_512():
     with torch.device("meta"):
-        module, features = AdaptiveMatching(3, out_width=64, guidance=32), torch.zeros(2, 96, 512, 512)
+        module, features = (
+            AdaptiveMatching(3, out_width=64, guidance=32),
+            torch.zeros(2, 96, 512, 512),
+        )
     fused, guidance = module(features)
     assert fused.shape == (2, 64, 128, 128) and guidance.shape == (2, 32, 512, 512)
     assert module.query(features).shape == (2, 96, 62, 62)
@@ -123,10 +145,15 @@ def test_shapes_at_512():
 def front(channels: list[int], out_width: int = 64) -> tuple[int, float]:
     """Parameters and GMAC of experts and matching at 512 px, guidance included."""
     with torch.device("meta"):
-        experts = [ImageExpert(c, p).eval() for c, p in zip(channels, phase_offsets(len(channels)), strict=True)]
+        experts = [
+            ImageExpert(c, p).eval()
+            for c, p in zip(channels, phase_offsets(len(channels)), strict=True)
+        ]
         module = AdaptiveMatching(len(channels), out_width=out_width, guidance=32).eval()
         given = [torch.zeros(1, c, 512, 512) for c in channels]
-    cost = gmac(lambda: module(torch.cat([expert(x) for expert, x in zip(experts, given, strict=True)], 1)))
+    cost = gmac(
+        lambda: module(torch.cat([expert(x) for expert, x in zip(experts, given, strict=True)], 1))
+    )
     return sum(parameters(part)["total"] for part in (*experts, module)), cost
 
 
@@ -153,9 +180,14 @@ def test_front_end_and_head_together():
     count, macs = front([3, 3, 3])
     with torch.device("meta"):
         head = AllMLPHead((64, 128, 320, 512), 5)
-        maps = [torch.zeros(1, c, s, s) for c, s in zip((64, 128, 320, 512), (128, 64, 32, 16), strict=True)]
+        maps = [
+            torch.zeros(1, c, s, s)
+            for c, s in zip((64, 128, 320, 512), (128, 64, 32, 16), strict=True)
+        ]
         wide = torch.zeros(1, 1024, 128, 128)
-    projections = gmac(lambda: [project(x) for project, x in zip(head.projections, maps, strict=True)])
+    projections = gmac(
+        lambda: [project(x) for project, x in zip(head.projections, maps, strict=True)]
+    )
     textbook = projections + gmac(lambda: head.classifier(head.fusion(wide)))
     assert round((count + parameters(head)["total"]) / 1e6, 2) == 0.69
     assert round(macs + textbook, 2) == 18.97
@@ -173,11 +205,15 @@ def test_the_backbone_is_entered_at_stride_4():
     assert round(gmac(lambda: network.encoder.pyramid_of(entered)), 2) == 24.03
     for backbone in ("pvt_v2_b0", "resnet50"):
         whole, module = SharedEncoder(backbone).eval(), make(backbone=backbone).eval()
-        missing = module.network.encoder.load_state_dict(whole.state_dict(), strict=False).missing_keys
+        missing = module.network.encoder.load_state_dict(
+            whole.state_dict(), strict=False
+        ).missing_keys
         assert all(key.startswith("reduction") for key in missing)
         caught = []
         stem = "patch_embed" if backbone.startswith("pvt") else "maxpool"
-        whole.pyramid[stem].register_forward_hook(lambda _, __, output, caught=caught: caught.append(output))
+        whole.pyramid[stem].register_forward_hook(
+            lambda _, __, output, caught=caught: caught.append(output)
+        )
         with torch.no_grad():
             expected = whole.pyramid(torch.randn(1, 3, 64, 64))
             given = caught[0].permute(0, 3, 1, 2) if backbone.startswith("pvt") else caught[0]
@@ -215,7 +251,9 @@ def test_dropout_shows_images_of_zeros():
     given = {m: image.requires_grad_() for m, image in batch["image"].items()}
     seen = {}
     for m, expert in module.network.experts.items():
-        expert.register_forward_pre_hook(lambda _, inputs, m=m: seen.update({m: inputs[0].flatten(1).any(1)}))
+        expert.register_forward_pre_hook(
+            lambda _, inputs, m=m: seen.update({m: inputs[0].flatten(1).any(1)})
+        )
     module.weighted_sum(module.training_losses({**batch, "image": given})).backward()
     for m, image in given.items():
         assert torch.equal(image.grad.flatten(1).any(1), seen[m])

@@ -19,7 +19,9 @@ SIGNAL = {"rgb": 1.0, "dsm": 1.0, "nir": 0.5}
 NOISE = {"rgb": 0.4, "dsm": 0.8, "nir": 1.0}
 
 
-def sample(generator: torch.Generator, vectors: dict[str, Tensor], size: int) -> tuple[dict[str, Tensor], Tensor]:
+def sample(
+    generator: torch.Generator, vectors: dict[str, Tensor], size: int
+) -> tuple[dict[str, Tensor], Tensor]:
     """Blocks of 8 px of four classes; each modality shows a colour per class under its own noise."""
     blocks = torch.randint(0, CLASSES, (size, SIDE // 8, SIDE // 8), generator=generator)
     labels = blocks.repeat_interleave(8, 1).repeat_interleave(8, 2)
@@ -37,20 +39,30 @@ def accuracies(subset_rule: str) -> dict[tuple[str, ...], float]:
     vectors["dsm"][[1, 3]] = vectors["dsm"][[0, 2]]
     torch.manual_seed(0)
     module = MuSS(
-        dict.fromkeys(NOISE, 3), CLASSES, backbone="pvt_v2_b0", pretrained=False, head_width=32, subsets=subset_rule
+        dict.fromkeys(NOISE, 3),
+        CLASSES,
+        backbone="pvt_v2_b0",
+        pretrained=False,
+        head_width=32,
+        subsets=subset_rule,
     ).train()
     optimizer = torch.optim.AdamW(parameter_groups(module.parameters(), 1e-2), lr=1e-3)
     available = {m: torch.ones(8, dtype=torch.bool) for m in NOISE}
     for _ in range(STEPS):
         images, labels = sample(generator, vectors, 8)
-        loss = module.weighted_sum(module.training_losses({"image": images, "mask": labels, "available": available}))
+        loss = module.weighted_sum(
+            module.training_losses({"image": images, "mask": labels, "available": available})
+        )
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
     images, labels = sample(generator, vectors, 64)
     with torch.inference_mode():
         encoded = module.eval().encode(images)
-        guesses = {s: module.decode({m: encoded[m] for m in s}, (SIDE, SIDE)).argmax(1) for s in subsets(list(NOISE))}
+        guesses = {
+            s: module.decode({m: encoded[m] for m in s}, (SIDE, SIDE)).argmax(1)
+            for s in subsets(list(NOISE))
+        }
     return {subset: float((guess == labels).float().mean()) for subset, guess in guesses.items()}
 
 

@@ -11,7 +11,13 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from methods.parts.backbones import SharedEncoder, create_pyramid, locate_weights, pad_to_multiple, to_three_channels
+from methods.parts.backbones import (
+    SharedEncoder,
+    create_pyramid,
+    locate_weights,
+    pad_to_multiple,
+    to_three_channels,
+)
 from usererror import UserError
 
 
@@ -20,11 +26,15 @@ def test_three_channels():
     assert torch.equal(to_three_channels(image[:, :3]), image[:, :3])
     assert torch.equal(to_three_channels(image[:, :1]), image[:, [0, 0, 0]])
     two = to_three_channels(image[:, :2])
-    torch.testing.assert_close(two, torch.stack([image[:, 0], image[:, :2].mean(1), image[:, 1]], 1))
+    torch.testing.assert_close(
+        two, torch.stack([image[:, 0], image[:, :2].mean(1), image[:, 1]], 1)
+    )
     # more channels: torch's adaptive average over the channel axis
     for channels in (2, 4, 5):
         rows = image[:, :channels].flatten(2).transpose(1, 2)
-        expected = torch.nn.functional.adaptive_avg_pool1d(rows, 3).transpose(1, 2).reshape(2, 3, 4, 4)
+        expected = (
+            torch.nn.functional.adaptive_avg_pool1d(rows, 3).transpose(1, 2).reshape(2, 3, 4, 4)
+        )
         torch.testing.assert_close(to_three_channels(image[:, :channels]), expected)
 
 
@@ -33,11 +43,15 @@ def test_padding_replicates_the_edge():
     padded = pad_to_multiple(image)
     assert padded.shape == (1, 1, 64, 64)
     assert torch.equal(padded[..., :33, :40], image)
-    assert (padded[..., 33:, :40] == image[..., -1:, :]).all() and (padded[..., :33, 40:] == image[..., -1:]).all()
+    assert (padded[..., 33:, :40] == image[..., -1:, :]).all() and (
+        padded[..., :33, 40:] == image[..., -1:]
+    ).all()
     assert pad_to_multiple(padded) is padded
 
 
-@pytest.mark.parametrize(("name", "widths"), [("pvt_v2_b0", (32, 64, 160, 256)), ("resnet50", (256, 512, 1024, 2048))])
+@pytest.mark.parametrize(
+    ("name", "widths"), [("pvt_v2_b0", (32, 64, 160, 256)), ("resnet50", (256, 512, 1024, 2048))]
+)
 def test_packing_changes_nothing(name, widths):
     torch.manual_seed(0)
     encoder = SharedEncoder(name).eval()
@@ -46,7 +60,9 @@ def test_packing_changes_nothing(name, widths):
     with torch.inference_mode():
         packed = encoder(images)
         for m, image in images.items():
-            for feature, alone, stride in zip(packed[m], encoder({m: image})[m], (4, 8, 16, 32), strict=True):
+            for feature, alone, stride in zip(
+                packed[m], encoder({m: image})[m], (4, 8, 16, 32), strict=True
+            ):
                 assert feature.shape[-2:] == (64 // stride, 64 // stride)
                 torch.testing.assert_close(feature, alone, rtol=1e-4, atol=1e-5)
 
@@ -120,7 +136,12 @@ def test_weights_from_the_cache(offline, classifier):
 
 
 def test_weights_from_torchs_cache(offline):
-    file = offline / "torch" / "checkpoints" / timm.get_pretrained_cfg("resnet50").url.rsplit("/", 1)[-1]
+    file = (
+        offline
+        / "torch"
+        / "checkpoints"
+        / timm.get_pretrained_cfg("resnet50").url.rsplit("/", 1)[-1]
+    )
     file.parent.mkdir(parents=True)
     file.touch()
     assert locate_weights("resnet50") == file

@@ -17,7 +17,9 @@ WIDTHS = (8, 12, 16, 20)
 
 def maps(seed: int = 0, batch: int = 2) -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    return [torch.randn(batch, c, 32 >> i, 24 >> i, generator=generator) for i, c in enumerate(WIDTHS)]
+    return [
+        torch.randn(batch, c, 32 >> i, 24 >> i, generator=generator) for i, c in enumerate(WIDTHS)
+    ]
 
 
 def head(norm: str = "bn") -> AllMLPHead:
@@ -35,7 +37,10 @@ def head(norm: str = "bn") -> AllMLPHead:
 def textbook(module: AllMLPHead, given: list[torch.Tensor]) -> torch.Tensor:
     """SegFormer: project, upsample, concatenate, fuse, norm, ReLU, classify."""
     size = given[0].shape[-2:]
-    wide = [F.interpolate(p(x), size=size, mode="bilinear") for p, x in zip(module.projections, given, strict=True)]
+    wide = [
+        F.interpolate(p(x), size=size, mode="bilinear")
+        for p, x in zip(module.projections, given, strict=True)
+    ]
     return module.classifier(F.relu(module.norm(module.fusion(torch.cat(wide, 1)))))
 
 
@@ -55,7 +60,9 @@ def test_mixes_may_be_averaged(norm):
         mean = sum(module.mix(one) for one in given) / 3
         before = mean.clone()
         expected = textbook(module, [sum(scale) / 3 for scale in zip(*given, strict=True)])
-        torch.testing.assert_close(module.classify(module.activate(mean)), expected, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            module.classify(module.activate(mean)), expected, rtol=1e-4, atol=1e-5
+        )
         assert torch.equal(mean, before)
 
 
@@ -83,7 +90,9 @@ def test_folded_once_per_phase_and_anew_after_a_change(monkeypatch):
 
     def check() -> int:
         with torch.inference_mode():
-            torch.testing.assert_close(module(maps()), textbook(module, maps()), rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(
+                module(maps()), textbook(module, maps()), rtol=1e-4, atol=1e-4
+            )
             module(maps())
         return len(count)
 

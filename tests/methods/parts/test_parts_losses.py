@@ -23,7 +23,9 @@ def test_mean_over_valid_pixels():
                     row = [math.exp(v) for v in logits[b, :, y, x].tolist()]
                     values.append(-math.log(row[label] / sum(row)))
     assert len(values) == 35
-    torch.testing.assert_close(cross_entropy(logits, mask), torch.tensor(sum(values) / 35), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(
+        cross_entropy(logits, mask), torch.tensor(sum(values) / 35), rtol=1e-5, atol=1e-6
+    )
 
 
 def test_another_ignore_index():

@@ -29,7 +29,11 @@ def test_warmup_is_the_shorter_limit():
 
 def test_schedule_values():
     factors = [warmup_poly(step, 100, 10, 0.1, 0.9) for step in range(101)]
-    assert factors[0] == pytest.approx(0.1) and factors[5] == pytest.approx(0.55) and factors[10] == 1.0
+    assert (
+        factors[0] == pytest.approx(0.1)
+        and factors[5] == pytest.approx(0.55)
+        and factors[10] == 1.0
+    )
     assert factors[55] == pytest.approx(0.5**0.9)
     assert factors[100] == 0.0 and warmup_poly(120, 100, 10, 0.1, 0.9) == 0.0
     assert all(later < earlier for earlier, later in zip(factors[10:], factors[11:], strict=False))
@@ -51,5 +55,10 @@ def test_optimiser_takes_the_recipe():
 
 def test_defaults_are_sgmas():
     recipe = Recipe()
-    assert (recipe.lr, recipe.weight_decay, recipe.eps, recipe.poly_power) == (6e-5, 1e-2, 1e-8, 0.9)
+    assert (recipe.lr, recipe.weight_decay, recipe.eps, recipe.poly_power) == (
+        6e-5,
+        1e-2,
+        1e-8,
+        0.9,
+    )
     assert recipe.betas == (0.9, 0.999) and recipe.no_decay_1d

@@ -25,7 +25,9 @@ NORMS = ["instance", "layer"]
 
 def maps(modalities: int = 1, size: tuple[int, int] = (32, 48), batch: int = 2) -> list[Tensor]:
     torch.manual_seed(1)
-    return [torch.randn(batch, modalities * c, size[0] >> i, size[1] >> i) for i, c in enumerate(WIDTHS)]
+    return [
+        torch.randn(batch, modalities * c, size[0] >> i, size[1] >> i) for i, c in enumerate(WIDTHS)
+    ]
 
 
 @pytest.mark.parametrize("size", [(20, 20), (32, 32), (33, 95), (1, 100)])
@@ -48,7 +50,9 @@ def test_the_norms_are_what_they_say():
     torch.testing.assert_close(single, nn.InstanceNorm2d(6)(features), rtol=0, atol=1e-6)
     assert (whole - single).abs().max() > 0.1
     for result, dims in ((whole, (1, 2, 3)), (single, (2, 3))):
-        torch.testing.assert_close(result.mean(dims), torch.zeros_like(result.mean(dims)), rtol=0, atol=1e-6)
+        torch.testing.assert_close(
+            result.mean(dims), torch.zeros_like(result.mean(dims)), rtol=0, atol=1e-6
+        )
         torch.testing.assert_close(
             result.var(dims, correction=0), torch.ones_like(result.mean(dims)), rtol=0, atol=1e-4
         )
@@ -77,7 +81,9 @@ def test_encoder_counts_and_shapes(channels):
     assert found == [(2, c, 32 >> i, 48 >> i) for i, c in enumerate(WIDTHS)]
     with torch.device("meta"):
         big = [tuple(m.shape) for m in PyramidEncoder(channels)(torch.zeros(1, channels, 512, 512))]
-    assert big == [(1, c, s, s) for c, s in zip((8, 16, 32, 64, 128), (512, 256, 128, 64, 32), strict=True)]
+    assert big == [
+        (1, c, s, s) for c, s in zip((8, 16, 32, 64, 128), (512, 256, 128, 64, 32), strict=True)
+    ]
 
 
 def test_cost_of_encoders_and_decoder_at_512():
@@ -103,7 +109,9 @@ def test_fusion_block_counts_and_separates(modalities, channels):
     parts = [5 * torch.randn(2, channels, 6, 4) for _ in range(modalities)]
     parts[0] = torch.zeros_like(parts[0])
     total = sum(block.partial(i, part) for i, part in enumerate(parts))
-    torch.testing.assert_close(block.finish(total), block(torch.cat(parts, 1)), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(
+        block.finish(total), block(torch.cat(parts, 1)), rtol=1e-6, atol=1e-6
+    )
     assert not block.partial(0, parts[0]).any()
 
 
@@ -123,7 +131,9 @@ def test_decoders_count_and_shape(modalities, classes, norm):
     assert parameters(plain)["total"] == expected - 240 * classes - 4 * classes
     logits, coarse = decoder(maps(modalities), with_auxiliary=True)
     assert logits.shape == (2, classes, 32, 48)
-    assert [tuple(c.shape) for c in coarse] == [(2, classes, 32 // s, 48 // s) for s in (16, 8, 4, 2)]
+    assert [tuple(c.shape) for c in coarse] == [
+        (2, classes, 32 // s, 48 // s) for s in (16, 8, 4, 2)
+    ]
     torch.testing.assert_close(decoder(maps(modalities))[0], logits)
     assert decoder(maps(modalities))[1] == [] == plain(maps(modalities), with_auxiliary=True)[1]
     single = UnimodalDecoder(classes, norm)

@@ -9,7 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from methods.parts.dice import class_probabilities, dice_loss, segmentation_loss, weighted_cross_entropy
+from methods.parts.dice import (
+    class_probabilities,
+    dice_loss,
+    segmentation_loss,
+    weighted_cross_entropy,
+)
 
 K = 5
 
@@ -38,9 +43,15 @@ def test_constants_of_a_uniform_prediction():
 @pytest.mark.parametrize("shares", [(0.5, 0.2, 0.1, 0.1, 0.1), (0.4, 0.3, 0.3, 0.0, 0.0)])
 def test_constants_of_unbalanced_labels(shares):
     """CE = ln 5 (1 - sum f^2), Dice = 1 - mean 0.4 f / (0.2 + f)."""
-    mask = torch.arange(K).repeat_interleave(torch.tensor([round(100 * s) for s in shares])).reshape(1, 10, 10)
+    mask = (
+        torch.arange(K)
+        .repeat_interleave(torch.tensor([round(100 * s) for s in shares]))
+        .reshape(1, 10, 10)
+    )
     uniform = torch.full((1, K, 10, 10), 0.2)
-    assert weighted_cross_entropy(uniform, mask).item() == pytest.approx(log(5) * (1 - sum(f * f for f in shares)))
+    assert weighted_cross_entropy(uniform, mask).item() == pytest.approx(
+        log(5) * (1 - sum(f * f for f in shares))
+    )
     dice = 1 - sum(0.4 * f / (0.2 + f) for f in shares) / K
     assert dice_loss(uniform, mask).item() == pytest.approx(dice, rel=1e-6)
 
@@ -76,8 +87,12 @@ def test_brute_force():
                 entropy -= weight * log(max(0.005, probabilities[b, label, y, x].item()))
     dice = 1 - sum(2 * o / s for o, s in zip(overlap, size, strict=True)) / K
     assert dice_loss(probabilities, mask).item() == pytest.approx(dice, rel=1e-5)
-    assert weighted_cross_entropy(probabilities, mask).item() == pytest.approx(entropy / valid, rel=1e-5)
-    assert segmentation_loss(probabilities, mask).item() == pytest.approx(dice + entropy / valid, rel=1e-5)
+    assert weighted_cross_entropy(probabilities, mask).item() == pytest.approx(
+        entropy / valid, rel=1e-5
+    )
+    assert segmentation_loss(probabilities, mask).item() == pytest.approx(
+        dice + entropy / valid, rel=1e-5
+    )
 
 
 def test_ignored_pixels_count_nowhere():
@@ -101,9 +116,13 @@ def test_nothing_to_learn_from():
 def test_below_the_floor_only_dice_has_a_gradient():
     logits = torch.tensor([0.0, 9.0]).reshape(1, 2, 1, 1).requires_grad_()
     mask = torch.zeros(1, 1, 1, dtype=torch.long)
-    twice = torch.cat([logits, -logits], 3)  # the second pixel is right, so that the class has weight
+    twice = torch.cat(
+        [logits, -logits], 3
+    )  # the second pixel is right, so that the class has weight
     mask = torch.tensor([[[0, 1]]])
-    (entropy,) = torch.autograd.grad(weighted_cross_entropy(twice.softmax(1), mask), logits, retain_graph=True)
+    (entropy,) = torch.autograd.grad(
+        weighted_cross_entropy(twice.softmax(1), mask), logits, retain_graph=True
+    )
     (dice,) = torch.autograd.grad(dice_loss(twice.softmax(1), mask), logits)
     assert not entropy.any() and dice.any()
 
@@ -113,13 +132,18 @@ def test_half_precision_is_computed_in_float32():
     half = probabilities.bfloat16()
     torch.testing.assert_close(segmentation_loss(half, mask), segmentation_loss(half.float(), mask))
     assert segmentation_loss(half, mask).dtype == torch.float32
-    assert class_probabilities(torch.randn(1, K, 2, 2).bfloat16(), (4, 4), (3, 4)).dtype == torch.float32
+    assert (
+        class_probabilities(torch.randn(1, K, 2, 2).bfloat16(), (4, 4), (3, 4)).dtype
+        == torch.float32
+    )
 
 
 def test_probabilities_are_upsampled_after_the_softmax():
     logits = 5 * torch.randn(2, K, 2, 3)
     found = class_probabilities(logits, (32, 48), (20, 41))
-    expected = F.interpolate(logits.softmax(1), scale_factor=16, mode="bilinear", align_corners=True)[..., :20, :41]
+    expected = F.interpolate(
+        logits.softmax(1), scale_factor=16, mode="bilinear", align_corners=True
+    )[..., :20, :41]
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(found.sum(1), torch.ones(2, 20, 41))
     torch.testing.assert_close(class_probabilities(logits, (2, 3), (2, 3)), logits.softmax(1))
@@ -128,7 +152,9 @@ def test_probabilities_are_upsampled_after_the_softmax():
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_dice_is_that_of_segmentation_models_pytorch(seed):
     """The same function where every class occurs; theirs gives an absent class 0, ours 1/K, both without gradient."""
-    smp = pytest.importorskip("segmentation_models_pytorch.losses", reason="segmentation-models-pytorch is optional")
+    smp = pytest.importorskip(
+        "segmentation_models_pytorch.losses", reason="segmentation-models-pytorch is optional"
+    )
     theirs = smp.DiceLoss("multiclass", from_logits=False, smooth=0.0, ignore_index=255)
     probabilities, mask = example(seed)
     probabilities.requires_grad_()

@@ -86,7 +86,9 @@ def test_real_gaps(rule):
     """Every pattern of availability of four modalities in one batch: each sample draws from what it has."""
     torch.manual_seed(0)
     patterns = [set(c) for size in range(1, 5) for c in combinations(NAMES, size)]
-    available = {m: torch.tensor([m in pattern for pattern in patterns]).repeat(3000) for m in NAMES}
+    available = {
+        m: torch.tensor([m in pattern for pattern in patterns]).repeat(3000) for m in NAMES
+    }
     seen = drawn(draw_subsets(rule, available))
     for number, pattern in enumerate(patterns):
         names = tuple(m for m in NAMES if m in pattern)
@@ -110,7 +112,11 @@ def test_full_keeps_real_gaps_and_draws_nothing():
     available = {"rgb": torch.tensor([True, False]), "dsm": torch.tensor([True, True])}
     before = torch.get_rng_state()
     present = draw_subsets("full", available)
-    assert drawn(present) == drawn(draw_subsets("full", available, per="batch")) == [{"rgb", "dsm"}, {"dsm"}]
+    assert (
+        drawn(present)
+        == drawn(draw_subsets("full", available, per="batch"))
+        == [{"rgb", "dsm"}, {"dsm"}]
+    )
     assert torch.equal(before, torch.get_rng_state())
 
 

@@ -7,10 +7,18 @@ import torch
 from torch.nn import functional as F
 
 from benchmark.profiling.complexity import gmac, parameters
-from methods.parts.tokens import TokenBlock, modality_major_map, resized_table, sequential_map, tokens_of
+from methods.parts.tokens import (
+    TokenBlock,
+    modality_major_map,
+    resized_table,
+    sequential_map,
+    tokens_of,
+)
 
 
-@pytest.mark.parametrize(("width", "mlp", "count"), [(512, 4096, 5_250_048), (256, 512, 526_336), (16, 24, 1912)])
+@pytest.mark.parametrize(
+    ("width", "mlp", "count"), [(512, 4096, 5_250_048), (256, 512, 526_336), (16, 24, 1912)]
+)
 def test_counts(width, mlp, count):
     assert parameters(TokenBlock(width, 8, mlp))["total"] == count
     assert count == 4 * width**2 + 2 * width * mlp + 6 * width + mlp
@@ -21,12 +29,18 @@ def test_cost():
     with torch.device("meta"):
         for width, mlp, expected in ((512, 4096, 15.0), (256, 512, 3.22)):
             tokens = torch.zeros(1, 2048, width)
-            assert gmac(lambda: TokenBlock(width, 8, mlp).eval()(tokens, tokens)) == pytest.approx(expected, abs=0.05)  # noqa: B023
+            assert gmac(lambda: TokenBlock(width, 8, mlp).eval()(tokens, tokens)) == pytest.approx(
+                expected, abs=0.05
+            )  # noqa: B023
 
 
 def test_block_is_the_textbook_one():
     torch.manual_seed(0)
-    block, tokens, positions = TokenBlock(16, 4, 24).eval(), torch.randn(2, 9, 16), torch.randn(1, 9, 16)
+    block, tokens, positions = (
+        TokenBlock(16, 4, 24).eval(),
+        torch.randn(2, 9, 16),
+        torch.randn(1, 9, 16),
+    )
     t = tokens + positions
     heads = block.qkv(F.layer_norm(t, (16,), block.norm.weight, block.norm.bias)).split(16, -1)
     mixed = []
@@ -83,7 +97,11 @@ def test_sequential_layout_of_two_modalities_at_512():
     """Cell (0,0) holds tokens 0 and 1, (15,31) holds 1022 and 1023, (16,0) holds 1024 and 1025."""
     cells = sequential_map(numbered(2, (32, 32)), 2, (32, 32))
     assert cells.shape == (1, 6, 32, 32)
-    for (row, column), (one, two) in {(0, 0): (0, 1), (15, 31): (1022, 1023), (16, 0): (1024, 1025)}.items():
+    for (row, column), (one, two) in {
+        (0, 0): (0, 1),
+        (15, 31): (1022, 1023),
+        (16, 0): (1024, 1025),
+    }.items():
         assert cells[0, :, row, column].tolist() == [one] * 3 + [two] * 3
 
 
@@ -91,7 +109,10 @@ def test_sequential_layout_of_two_modalities_at_512():
 def test_both_layouts_entry_by_entry(modalities):
     grid = (2, 5)
     tokens = torch.randn(2, modalities * 10, 3)
-    aligned, released = modality_major_map(tokens, modalities, grid), sequential_map(tokens, modalities, grid)
+    aligned, released = (
+        modality_major_map(tokens, modalities, grid),
+        sequential_map(tokens, modalities, grid),
+    )
     for n in range(10):
         for m in range(modalities):
             block = slice(3 * m, 3 * m + 3)

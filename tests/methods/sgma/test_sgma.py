@@ -48,7 +48,10 @@ def mas_gradients(module: SGMA) -> tuple[dict[str, Tensor], list[set[str]]]:
     _, single, extras = module.network.forward_train(batch["image"])
     cross_entropy(single, batch["mask"]).backward()
     drawn = [{extras["modalities"][i] for i in index.tolist()} for index in extras["draws"]]
-    gradients = {n: 0.0 if p.grad is None else float(p.grad.abs().max()) for n, p in module.network.named_parameters()}
+    gradients = {
+        n: 0.0 if p.grad is None else float(p.grad.abs().max())
+        for n, p in module.network.named_parameters()
+    }
     return gradients, drawn
 
 
@@ -147,15 +150,28 @@ def test_additive_fusion_is_the_sum_of_the_encoders_maps():
         features = module.network.fuse(module.encode(given))[1]["features"]
         alone = [module.network.encoder({m: image})[m] for m, image in given.items()]
     for scale, feature in enumerate(features):
-        torch.testing.assert_close(feature, sum(maps[scale] for maps in alone), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            feature, sum(maps[scale] for maps in alone), rtol=1e-4, atol=1e-5
+        )
 
 
 @pytest.mark.parametrize(
     "options",
     [
         {"proto_norm": "none", "mp_mode": "sequential", "attn_bias": True, "kernels": (3, 5)},
-        {"proto_norm": "softmax", "mas_draw": "batch", "mas_scope": "per_image", "pointwise_bias": False},
-        {"head_norm": "ln", "head_calls": "separate", "depthwise_bias": True, "sp_heads": 4, "rp_heads": 8},
+        {
+            "proto_norm": "softmax",
+            "mas_draw": "batch",
+            "mas_scope": "per_image",
+            "pointwise_bias": False,
+        },
+        {
+            "head_norm": "ln",
+            "head_calls": "separate",
+            "depthwise_bias": True,
+            "sp_heads": 4,
+            "rp_heads": 8,
+        },
         {"backbone": "resnet50", "head_width": 8},
         {"reduction": [16, 16, 32, 32]},
     ],
@@ -171,7 +187,9 @@ def test_options_train_and_stay_exact(options):
         encoded = module.eval().encode(given)
         for subset in subsets(list(THREE)):
             cached = module.decode({m: encoded[m] for m in subset}, SIZE)
-            torch.testing.assert_close(cached, module({m: given[m] for m in subset}), rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(
+                cached, module({m: given[m] for m in subset}), rtol=1e-4, atol=1e-4
+            )
 
 
 def test_a_step_at_the_dossiers_size():
@@ -237,7 +255,9 @@ def test_diagnostics_without_the_parts_that_have_them():
     assert {name.split("/")[0] for name in alone} == {"fused", "features", "robustness"}
     assert {name.split("/")[0] for name in plain} == {"fused", "features"}
     for scale in range(1, 5):
-        torch.testing.assert_close(plain[f"fused/{scale}"], sum(plain[f"features/{m}/{scale}"] for m in THREE))
+        torch.testing.assert_close(
+            plain[f"fused/{scale}"], sum(plain[f"features/{m}/{scale}"] for m in THREE)
+        )
 
 
 def test_draws_follow_their_analytic_law():
@@ -248,4 +268,6 @@ def test_draws_follow_their_analytic_law():
     torch.manual_seed(0)
     for drawn in network.draw([maps.expand(-1, samples, 1, 1)] * 4, None)[1]:
         counts = np.bincount(drawn.numpy(), minlength=3)
-        assert (abs(counts - samples * expected) < 4 * np.sqrt(samples * expected * (1 - expected))).all()
+        assert (
+            abs(counts - samples * expected) < 4 * np.sqrt(samples * expected * (1 - expected))
+        ).all()

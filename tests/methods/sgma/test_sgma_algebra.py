@@ -20,12 +20,19 @@ def scale(channels: int = 32, slots: int = 5, names=NAMES, **options) -> SGFScal
     with torch.no_grad():
         # sharper attention than at initialisation, so that differences show
         part.semantic_filter.weight.mul_(5)
-        for parameter in (part.sp.query.weight, part.sp.key.weight, part.rp.query.weight, part.rp.key.weight):
+        for parameter in (
+            part.sp.query.weight,
+            part.sp.key.weight,
+            part.rp.query.weight,
+            part.rp.key.weight,
+        ):
             parameter.mul_(3)
     return part.eval()
 
 
-def maps(names=NAMES, channels: int = 32, side: int = 6, batch: int = 2, seed: int = 1) -> dict[str, torch.Tensor]:
+def maps(
+    names=NAMES, channels: int = 32, side: int = 6, batch: int = 2, seed: int = 1
+) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
     return {m: 3 * torch.randn(batch, channels, side, side + 1, generator=generator) for m in names}
 
@@ -34,7 +41,9 @@ def tokens(part: SGFScale, given: dict[str, torch.Tensor]) -> list[Tokens]:
     return [part.project(m, feature) for m, feature in given.items()]
 
 
-@pytest.mark.parametrize("options", [{}, {"proto_norm": "none"}, {"attn_bias": True, "depthwise_bias": True}])
+@pytest.mark.parametrize(
+    "options", [{}, {"proto_norm": "none"}, {"attn_bias": True, "depthwise_bias": True}]
+)
 @pytest.mark.parametrize("training", [True, False])
 def test_fused_form_equals_the_literal_equations(options, training):
     part, given = scale(**options).train(training), maps()
@@ -49,7 +58,9 @@ def test_fused_form_equals_the_literal_equations(options, training):
         fused, robustness = function()
         part.zero_grad()
         (fused.square().sum() + robustness.square().sum()).backward()
-        results.append([fused.detach(), robustness.detach(), *(p.grad.clone() for p in part.parameters())])
+        results.append(
+            [fused.detach(), robustness.detach(), *(p.grad.clone() for p in part.parameters())]
+        )
     for fused_form, literal in zip(*results, strict=True):
         torch.testing.assert_close(fused_form, literal, rtol=1e-8, atol=1e-9)
 
@@ -129,7 +140,9 @@ def test_slots_carry_no_class():
 def test_prototypes_are_linear_in_their_parts():
     part = scale(proto_norm="none")
     both = tokens(part, maps(("rgb", "dsm")))
-    torch.testing.assert_close(part.prototypes(both), part.prototypes(both[:1]) + part.prototypes(both[1:]))
+    torch.testing.assert_close(
+        part.prototypes(both), part.prototypes(both[:1]) + part.prototypes(both[1:])
+    )
 
 
 def test_softmax_prototypes_are_a_weighted_mean_over_all_vectors():
@@ -151,7 +164,9 @@ def test_normalised_prototypes_do_not_depend_on_the_size(proto_norm):
             f = token.features.repeat_interleave(repeat, 2).repeat_interleave(repeat, 3)
             scores = part.semantic_filter(f).flatten(2)
             weights = scores.softmax(2) if proto_norm == "softmax" else scores
-            doubled.append(token._replace(features=f, part=weights @ f.flatten(2).mT, mass=scores.logsumexp(2)))
+            doubled.append(
+                token._replace(features=f, part=weights @ f.flatten(2).mT, mass=scores.logsumexp(2))
+            )
         return part.prototypes(doubled)
 
     torch.testing.assert_close(prototypes(2), prototypes(1), rtol=1e-4, atol=1e-5)
@@ -222,12 +237,16 @@ def test_inverted_maps_sum_to_one_and_reverse_the_order_per_pixel():
 def test_spatial_means_need_not_reverse_the_order():
     """The dossier's two-pixel example (section 5)."""
     r = torch.tensor([[0.30, 0.30], [0.02, 0.60], [0.68, 0.10]])[:, None, None]
-    torch.testing.assert_close(sampling_probabilities(r)[:, 0], torch.tensor([0.14, 0.51, 0.35]), rtol=0, atol=0.005)
+    torch.testing.assert_close(
+        sampling_probabilities(r)[:, 0], torch.tensor([0.14, 0.51, 0.35]), rtol=0, atol=0.005
+    )
 
 
 def test_inversion_of_one_head_is_softmin():
     logits = torch.randn(3, 2, 4, 4, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(invert_robustness(logits.softmax(0)), (-logits).softmax(0), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(
+        invert_robustness(logits.softmax(0)), (-logits).softmax(0), rtol=1e-4, atol=1e-6
+    )
 
 
 def test_inversion_survives_zeros_and_half_precision():
@@ -235,7 +254,9 @@ def test_inversion_survives_zeros_and_half_precision():
     for dtype in (torch.float32, torch.float16, torch.bfloat16):
         inverted = invert_robustness(r.to(dtype))
         assert inverted.dtype == torch.float32 and inverted.isfinite().all()
-        torch.testing.assert_close(inverted.flatten(), torch.tensor([0.0, 0.5, 0.5]), rtol=0, atol=1e-5)
+        torch.testing.assert_close(
+            inverted.flatten(), torch.tensor([0.0, 0.5, 0.5]), rtol=0, atol=1e-5
+        )
 
 
 @pytest.mark.parametrize("per_batch", [False, True])
@@ -243,7 +264,9 @@ def test_draws_follow_the_probabilities(per_batch):
     torch.manual_seed(0)
     s = torch.tensor([0.6, 0.3, 0.1])
     if per_batch:
-        draws = torch.stack([draw_modalities(s[:, None].expand(3, 2), per_batch=True) for _ in range(10_000)])
+        draws = torch.stack(
+            [draw_modalities(s[:, None].expand(3, 2), per_batch=True) for _ in range(10_000)]
+        )
         assert (draws[:, 0] == draws[:, 1]).all()
         draws = draws[:, 0]
     else:
@@ -282,7 +305,8 @@ def test_unnormalised_prototypes_survive_half_precision():
     assert fused.isfinite().all() and robustness.isfinite().all()
     # float16 storage of the tokens, as on a GPU
     halves = [
-        token._replace(**{k: getattr(token, k).half() for k in ("sp_key", "sp_value")}) for token in tokens(part, given)
+        token._replace(**{k: getattr(token, k).half() for k in ("sp_key", "sp_value")})
+        for token in tokens(part, given)
     ]
     weights = part.sp.mean_weights(part.prototypes(halves), [t.sp_key for t in halves], None)
     assert weights.dtype == torch.float32 and weights.isfinite().all()
@@ -295,4 +319,6 @@ def test_robustness_perceptron_averages_its_heads():
     _, robustness = block(guide, keys, keys)
     q = block.query(guide).reshape(4, 4, 4)
     logits = torch.stack([(q * key.reshape(4, 4, 4)).sum(1) / 2 for key in keys])
-    torch.testing.assert_close(robustness.flatten(1), logits.softmax(0).mean(1), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(
+        robustness.flatten(1), logits.softmax(0).mean(1), rtol=1e-5, atol=1e-6
+    )

@@ -52,7 +52,12 @@ def test_parameters_by_scale_and_part():
     parts = scales()
     assert [count(part) for part in parts] == [79_941, 249_989, 1_300_805, 3_162_629]
     for modality in THREE:
-        assert [count(part.projectors[modality]) for part in parts] == [15_616, 39_424, 160_000, 354_304]
+        assert [count(part.projectors[modality]) for part in parts] == [
+            15_616,
+            39_424,
+            160_000,
+            354_304,
+        ]
     attention = [16_384, 65_536, 409_600, 1_048_576]
     assert [count(part.sp) for part in parts] == attention
     assert [count(part.rp) for part in parts] == attention
@@ -70,7 +75,9 @@ def test_parameters_of_the_options():
 
 @pytest.mark.parametrize(("modalities", "classes"), [(THREE, 5), (FOUR, 25), (("a", "b"), 2)])
 def test_parameters_follow_the_closed_form(modalities, classes):
-    expected = sum(len(modalities) * (179 * c + c * c + c) + classes * (c + 1) + 8 * c * c for c in WIDTHS)
+    expected = sum(
+        len(modalities) * (179 * c + c * c + c) + classes * (c + 1) + 8 * c * c for c in WIDTHS
+    )
     assert total(scales(modalities, classes)) == expected
 
 
@@ -81,7 +88,10 @@ def test_additive_fusion_has_encoder_and_head_only():
 def test_resnet_is_reduced_unless_told_otherwise():
     reduced = network(backbone="resnet50")
     assert reduced.encoder.channels == WIDTHS and count(reduced.sgf) == 4_793_364
-    assert count(reduced.encoder) == 23_508_032 + sum(4 * c * c for c in (64, 128)) + 1024 * 320 + 2048 * 512
+    assert (
+        count(reduced.encoder)
+        == 23_508_032 + sum(4 * c * c for c in (64, 128)) + 1024 * 320 + 2048 * 512
+    )
     native = network(backbone="resnet50", reduction=None)
     assert round(count(native.sgf) / 1e6, 2) == 63.37
 
@@ -101,8 +111,12 @@ def test_cost_of_sgf_as_the_equations_read():
 def test_cost_of_sgf_as_computed():
     """The counter sees matrix products and convolutions. Three weighted sums over the modalities (SP's values, RP's
     logits and values) are elementwise here; their 3 M C N multiply-accumulates are added by hand."""
-    pairs = [(part.train(), given.items()) for part, given in zip(scales(), features(), strict=True)]
-    counted = gmac(lambda: [part.fuse([part.project(m, x) for m, x in given]) for part, given in pairs])
+    pairs = [
+        (part.train(), given.items()) for part, given in zip(scales(), features(), strict=True)
+    ]
+    counted = gmac(
+        lambda: [part.fuse([part.project(m, x) for m, x in given]) for part, given in pairs]
+    )
     elementwise = sum(3 * len(THREE) * c * s * s for c, s in zip(WIDTHS, SIDES, strict=True))
     assert round(counted * 1e9) + elementwise == 6_713_925_632
 

@@ -25,10 +25,15 @@ class InstanceNormContract(MethodContract):
     for another batch: what compares batches of different sizes does so in double precision."""
 
     def test_samples_are_independent_in_eval(self, modalities, settled):
-        module, given = deepcopy(settled).double(), {m: x.double() for m, x in images(modalities).items()}
+        module, given = (
+            deepcopy(settled).double(),
+            {m: x.double() for m, x in images(modalities).items()},
+        )
         with torch.inference_mode():
             both = module(given)
-            alone = torch.cat([module({m: x[i : i + 1] for m, x in given.items()}) for i in range(2)])
+            alone = torch.cat(
+                [module({m: x[i : i + 1] for m, x in given.items()}) for i in range(2)]
+            )
         torch.testing.assert_close(both, alone, rtol=1e-9, atol=1e-9)
 
 
@@ -97,7 +102,10 @@ def test_a_step_from_the_start_has_finite_gradients():
     """Instance norms of constant maps multiply gradients; none passes through the zeros."""
     for options in ({}, {"as_released": True}):
         module = make(**options).train()
-        module.shown = lambda batch: {"rgb": torch.tensor([True, True]), "dsm": torch.tensor([False, False])}
+        module.shown = lambda batch: {
+            "rgb": torch.tensor([True, True]),
+            "dsm": torch.tensor([False, False]),
+        }
         module.weighted_sum(module.training_losses(training_batch(TWO))).backward()
         assert all(p.grad.isfinite().all() for p in module.parameters())
         assert max(p.grad.abs().max() for p in module.parameters()) < 1e4
@@ -128,7 +136,9 @@ def test_warm_up_shows_everything():
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"as_released": True}, {"backbone": "pyramid"}], ids=["full", "released", "light"]
+    "options",
+    [{}, {"as_released": True}, {"backbone": "pyramid"}],
+    ids=["full", "released", "light"],
 )
 def test_training_with_modalities_that_are_really_missing(options):
     module, batch = make(THREE, subsets_per="sample", **options).train(), training_batch(THREE)
@@ -147,17 +157,23 @@ def test_as_released_is_one_switch():
     assert (module.network.missing, module.pairs, module.blank_terms) == ("first", "ring", True)
     plain = make()
     assert (plain.network.missing, plain.pairs, plain.blank_terms) == ("mean", "all", False)
-    assert len(plain.network.shared.aspp.pooled) == 1 and len(module.network.shared.aspp.pooled) == 2
+    assert (
+        len(plain.network.shared.aspp.pooled) == 1 and len(module.network.shared.aspp.pooled) == 2
+    )
 
 
 def test_shipped_configs():
     base = yaml.safe_load((CONFIGS / "shaspec.yaml").read_text())
     options = base["model"]["init_args"]
     assert base["cell"] == {"method": "shaspec", "variant": "shaspec"}
-    assert options["loss_weights"] == ShaSpec.default_loss_weights == {"seg": 1.0, "dao": 0.1, "dco": 0.02}
-    assert {name: make().hparams[name] for name in ("missing", "subsets", "subsets_per", "as_released")} == {
-        name: options[name] for name in ("missing", "subsets", "subsets_per", "as_released")
-    }
+    assert (
+        options["loss_weights"]
+        == ShaSpec.default_loss_weights
+        == {"seg": 1.0, "dao": 0.1, "dco": 0.02}
+    )
+    assert {
+        name: make().hparams[name] for name in ("missing", "subsets", "subsets_per", "as_released")
+    } == {name: options[name] for name in ("missing", "subsets", "subsets_per", "as_released")}
     assert options["backbone"] == "resnet50_w64"
     small = yaml.safe_load((CONFIGS / "shaspec.small.yaml").read_text())["model"]["init_args"]
     assert make(backbone=small["backbone"]).network.shared.stem[0].out_channels == 16
@@ -178,6 +194,9 @@ def test_what_cannot_be_configured():
     ):
         with pytest.raises(UserError, match=word):
             make(**options)
-    for call in (lambda: make().encode({"lidar": torch.zeros(1, 3, 32, 32)}), lambda: make().decode({}, (32, 32))):
+    for call in (
+        lambda: make().encode({"lidar": torch.zeros(1, 3, 32, 32)}),
+        lambda: make().decode({}, (32, 32)),
+    ):
         with pytest.raises(ValueError, match="non-empty subset"):
             call()

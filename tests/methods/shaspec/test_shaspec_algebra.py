@@ -47,7 +47,9 @@ def literal_full(built: ShaSpecNetwork, given: dict[str, Tensor], shown: tuple[s
     decoder = built.decoder
     state = torch.cat(fused, 1)
     for step in range(4):
-        skip = decoder.joins[step](torch.cat([shared[m].maps[3 - step] for m in built.modalities], 1))
+        skip = decoder.joins[step](
+            torch.cat([shared[m].maps[3 - step] for m in built.modalities], 1)
+        )
         skip = F.leaky_relu(decoder.norms[step](skip), 0.01)
         state = decoder.blocks[step](decoder.lifts[step](state) + skip)
     return decoder.head(state)
@@ -73,16 +75,24 @@ def test_full_equals_its_equations(missing):
     """Skips by parts, zeros kept between calls, generated features: every subset.
 
     In double precision, because the instance norms of the nearly constant zeros' features multiply rounding."""
-    built, given = network(missing=missing).double(), {m: x.double() for m, x in images(THREE, 1, LARGE).items()}
+    built, given = (
+        network(missing=missing).double(),
+        {m: x.double() for m, x in images(THREE, 1, LARGE).items()},
+    )
     with torch.inference_mode():
         encoded = built.encode(given)
         for subset in subsets(list(THREE)):
             found = built.fuse({m: encoded[m] for m in subset})[0]
-            torch.testing.assert_close(found, literal_full(built, given, subset), rtol=1e-8, atol=1e-8)
+            torch.testing.assert_close(
+                found, literal_full(built, given, subset), rtol=1e-8, atol=1e-8
+            )
 
 
 def test_light_equals_its_equations():
-    built, given = network(backbone="pyramid").double(), {m: x.double() for m, x in images(THREE, 1, LARGE).items()}
+    built, given = (
+        network(backbone="pyramid").double(),
+        {m: x.double() for m, x in images(THREE, 1, LARGE).items()},
+    )
     with torch.inference_mode():
         encoded = built.encode(given)
         for subset in subsets(list(THREE)):
@@ -95,12 +105,18 @@ def test_light_equals_its_equations():
                     fused.append(shared[m].output + built.fusion(both))
                 else:
                     fused.append(generated)
-                for scale, (side, width) in enumerate(zip((1, 2, 4, 8), (8, 16, 32, 64), strict=True)):
-                    blank = torch.zeros(1, width, LARGE[0] // side, LARGE[1] // side, dtype=torch.float64)
+                for scale, (side, width) in enumerate(
+                    zip((1, 2, 4, 8), (8, 16, 32, 64), strict=True)
+                ):
+                    blank = torch.zeros(
+                        1, width, LARGE[0] // side, LARGE[1] // side, dtype=torch.float64
+                    )
                     maps[scale].append(shared[m].maps[scale] if m in subset else blank)
             stacked = [torch.cat(parts, 1) for parts in (*maps, fused)]
             expected = built.decoder.decoder(stacked)[0]
-            torch.testing.assert_close(built.fuse({m: encoded[m] for m in subset})[0], expected, rtol=1e-8, atol=1e-8)
+            torch.testing.assert_close(
+                built.fuse({m: encoded[m] for m in subset})[0], expected, rtol=1e-8, atol=1e-8
+            )
 
 
 def test_light_zeros_are_an_image_of_zeros():
@@ -108,7 +124,10 @@ def test_light_zeros_are_an_image_of_zeros():
     built = network(backbone="pyramid").double()
     maps = built.shared(torch.zeros(1, built.channels, *LARGE, dtype=torch.float64)).maps
     assert all((features - features[..., :1, :1]).abs().max() < 1e-9 for features in maps)
-    assert all(part.abs().max() < 1e-6 for part in built.decoder.skips(1, [m - m + m[..., :1, :1] for m in maps]))
+    assert all(
+        part.abs().max() < 1e-6
+        for part in built.decoder.skips(1, [m - m + m[..., :1, :1] for m in maps])
+    )
 
 
 def test_available_features_are_the_same_in_every_subset():
@@ -143,12 +162,17 @@ def test_order_of_the_available(missing):
     built = network(missing=missing)
     features = [torch.randn(2, 16, 2, 3) for _ in range(3)]
     flags = [torch.ones(1, 1, 1, 1, dtype=torch.bool)] * 3
-    whole = [built._generated([features[i] for i in order], flags) for order in ((0, 1, 2), (2, 0, 1))]
+    whole = [
+        built._generated([features[i] for i in order], flags) for order in ((0, 1, 2), (2, 0, 1))
+    ]
     assert torch.allclose(*whole, atol=1e-6) == (missing == "mean")
     given = images(THREE)
     with torch.inference_mode():
         encoded = built.encode(given)
-        pair = [built.fuse({m: encoded[m] for m in order})[0] for order in (("rgb", "sar"), ("sar", "rgb"))]
+        pair = [
+            built.fuse({m: encoded[m] for m in order})[0]
+            for order in (("rgb", "sar"), ("sar", "rgb"))
+        ]
     assert torch.equal(*pair)
 
 
@@ -156,7 +180,11 @@ def test_per_sample_first_available():
     built = network(missing="first")
     features = [torch.full((3, 1, 1, 1), float(value)) for value in (1, 2, 3)]
     flags = [torch.tensor(row).view(3, 1, 1, 1) for row in ([1, 0, 0], [1, 1, 0], [0, 1, 1])]
-    assert built._generated(features, [flag.bool() for flag in flags]).flatten().tolist() == [1, 2, 3]
+    assert built._generated(features, [flag.bool() for flag in flags]).flatten().tolist() == [
+        1,
+        2,
+        3,
+    ]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -183,11 +211,16 @@ def test_alignment_by_brute_force():
     samples = []
     for b in range(4):
         have = [m for m in range(3) if present[m, b]]
-        apart = [float((shared[i][b] - shared[k][b]).abs().mean()) for i, k in combinations(have, 2)]
+        apart = [
+            float((shared[i][b] - shared[k][b]).abs().mean()) for i, k in combinations(have, 2)
+        ]
         samples.append(sum(apart) / len(apart) if apart else 0.0)
     assert samples[1] == samples[2] == 0
     assert float(alignment(shared, present)) == pytest.approx(sum(samples) / 4, rel=1e-6)
-    noisy = [torch.where(flag[:, None, None, None], part, 1e3) for part, flag in zip(shared, present, strict=True)]
+    noisy = [
+        torch.where(flag[:, None, None, None], part, 1e3)
+        for part, flag in zip(shared, present, strict=True)
+    ]
     assert torch.equal(alignment(noisy, present), alignment(shared, present))
 
 
@@ -205,7 +238,10 @@ def test_domain_classification_by_brute_force():
     scores = [torch.randn(3, 4) for _ in range(2)]
     present = torch.tensor([[1, 0, 1], [0, 0, 1]]).bool()
     expected = [
-        -scores[row][b].log_softmax(0)[index] for row, index in enumerate((1, 3)) for b in range(3) if present[row, b]
+        -scores[row][b].log_softmax(0)[index]
+        for row, index in enumerate((1, 3))
+        for b in range(3)
+        if present[row, b]
     ]
     torch.testing.assert_close(domain_classification(scores, [1, 3], present), sum(expected) / 3)
 
@@ -216,7 +252,9 @@ def test_an_untrained_classifier_guesses(count):
     torch.manual_seed(0)
     classifier = torch.nn.Linear(256, count)
     scores = [classifier(0.2 * torch.randn(200, 256)) for _ in range(count)]
-    loss = domain_classification(scores, list(range(count)), torch.ones(count, 200, dtype=torch.bool))
+    loss = domain_classification(
+        scores, list(range(count)), torch.ones(count, 200, dtype=torch.bool)
+    )
     assert loss.item() == pytest.approx(log(count), abs=0.05)
 
 
@@ -251,7 +289,10 @@ def test_the_task_loss_is_that_of_the_logits():
 def test_a_missing_modality_has_no_term(kind):
     """Checks 14 and 15: its pixels change no loss and no weight's gradient; one available modality has no distance."""
     module, batch = make(**KINDS[kind]).train(), training_batch(TWO)
-    module.shown = lambda batch: {"rgb": torch.tensor([True, True]), "dsm": torch.tensor([False, False])}
+    module.shown = lambda batch: {
+        "rgb": torch.tensor([True, True]),
+        "dsm": torch.tensor([False, False]),
+    }
     other = {**batch, "image": {**batch["image"], "dsm": 10 * torch.randn(2, 1, *SIZE)}}
     results = []
     for seen in (batch, other):
@@ -269,7 +310,10 @@ def test_a_missing_modality_has_no_term(kind):
 
 def test_released_terms_count_images_of_zeros():
     """S3: the ring and the classifier see the features of zeros, and the task loss does not change."""
-    batch, flags = training_batch(TWO), {"rgb": torch.tensor([True, True]), "dsm": torch.tensor([False, False])}
+    batch, flags = (
+        training_batch(TWO),
+        {"rgb": torch.tensor([True, True]), "dsm": torch.tensor([False, False])},
+    )
     module, plain = make(as_released=True).train(), make(missing="first", pooling_norm=True).train()
     plain.load_state_dict(module.state_dict())
     for built in (module, plain):
@@ -281,4 +325,6 @@ def test_released_terms_count_images_of_zeros():
     torch.testing.assert_close(terms["dao"], 2 * apart, rtol=1e-4, atol=1e-5)
     scores = [module.network.classifier(entry.vector) for entry in blank.values()]
     everywhere = torch.ones(2, 2, dtype=torch.bool)
-    torch.testing.assert_close(terms["dco"], domain_classification(scores, [0, 1], everywhere), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        terms["dco"], domain_classification(scores, [0, 1], everywhere), rtol=1e-4, atol=1e-5
+    )

@@ -27,23 +27,32 @@ def test_parameters_as_released():
     assert counts["total"] == 56_836_386
     assert counts["shared"] == 17_568_064
     assert counts["specific"] == 17_568_064 + 17_561_792
-    assert (counts["fusion"], counts["classifier"], counts["decoder"]) == (1_179_648, 514, 2_958_304)
+    assert (counts["fusion"], counts["classifier"], counts["decoder"]) == (
+        1_179_648,
+        514,
+        2_958_304,
+    )
 
 
 @pytest.mark.parametrize(
-    ("count", "classes", "expected"), [(2, 5, 56_823_842), (3, 5, 74_994_147), (4, 5, 93_164_452), (4, 3, 93_164_388)]
+    ("count", "classes", "expected"),
+    [(2, 5, 56_823_842), (3, 5, 74_994_147), (4, 5, 93_164_452), (4, 3, 93_164_388)],
 )
 def test_parameters_as_released_by_modalities(count, classes, expected):
     gray = dict(list(GRAY.items())[:count])
     assert parameters(network(gray, classes, pooling_norm=True))["total"] == expected
 
 
-@pytest.mark.parametrize("modalities", [TWO, {"a": 3, "b": 1, "c": 2}, {"a": 3, "b": 1, "c": 2, "d": 5}])
+@pytest.mark.parametrize(
+    "modalities", [TWO, {"a": 3, "b": 1, "c": 2}, {"a": 3, "b": 1, "c": 2, "d": 5}]
+)
 @pytest.mark.parametrize("classes", [5, 7])
 def test_parameters_of_the_default(modalities, classes):
     """The closed form, less what the dead norm has more than a bias: 512 - 256 in each encoder."""
     count = len(modalities)
-    encoders = [17_558_656 + 3_136 * c - 256 for c in (max(modalities.values()), *modalities.values())]
+    encoders = [
+        17_558_656 + 3_136 * c - 256 for c in (max(modalities.values()), *modalities.values())
+    ]
     rest = 1_179_648 + 257 * count + 608_256 * count + 1_741_632 + 32 * classes
     assert parameters(network(modalities, classes))["total"] == sum(encoders) + rest
     if modalities == TWO and classes == 5:
@@ -58,7 +67,9 @@ def test_parameters_of_the_released_network_in_three_dimensions():
 
     def cubic(module: nn.Module) -> int:
         kernels = [m for m in module.modules() if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d))]
-        return parameters(module)["total"] + sum(m.weight.numel() * (m.kernel_size[0] - 1) for m in kernels)
+        return parameters(module)["total"] + sum(
+            m.weight.numel() * (m.kernel_size[0] - 1) for m in kernels
+        )
 
     whole = network(GRAY, 3, pooling_norm=True)
     assert [cubic(encoder) for encoder in (whole.shared, *whole.specific)] == [35_127_872] * 5
@@ -97,7 +108,12 @@ def test_shapes():
     ]
     assert whole.shared.reduction[0].in_channels == 1280
     for entry in whole.encode(given).values():
-        assert entry.shared.shape == entry.fused.shape == (1, 256, 16, 16) and entry.vector.shape == (1, 256)
+        assert entry.shared.shape == entry.fused.shape == (
+            1,
+            256,
+            16,
+            16,
+        ) and entry.vector.shape == (1, 256)
     logits, extras = whole.fuse(whole.encode(given))
     assert logits.shape == (1, 5, 256, 256)
     assert [f.shape for f in extras["features"]] == [(1, 256, 16, 16)] * 2
@@ -118,6 +134,8 @@ def test_cost_of_all_subsets():
     once = gmac(lambda: whole.fuse(encoded))
     sides, widths = (32, 64, 128, 256), (256, 128, 64, 32)
     inputs = (512, *widths[:-1])
-    expected = sum(a * b * s * s + 18 * b * b * s * s for a, b, s in zip(inputs, widths, sides, strict=True))
+    expected = sum(
+        a * b * s * s + 18 * b * b * s * s for a, b, s in zip(inputs, widths, sides, strict=True)
+    )
     assert once == pytest.approx((expected + 32 * 5 * 256 * 256) / 1e9, abs=1e-9)
     assert (full + 2 * once) / full < 1.13

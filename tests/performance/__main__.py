@@ -1,4 +1,4 @@
-"""`imss speed`: measures the suite itself and prints ratios.
+"""`make speed`: measures the suite itself and prints ratios.
 
 Variants that are compared run in turn within one process, and the minimum over the rounds counts: on a shared machine
 medians of ratios wander by a factor of ten.
@@ -18,27 +18,32 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark import speed_data, speed_subsets
 from benchmark.choices import ROOT
 from benchmark.metrics.subsets import modality_subsets
 from benchmark.profiling.timing import interleaved
-from usererror import UserError
+from tests.performance import data, subsets
 
 
-def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Run the chosen parts."""
     parts = {
-        "subsets": speed_subsets.sgma, "methods": speed_subsets.methods, "store": store, "import": speed_data.imports,
-        "frame": speed_data.frame, "step": step, "memory": memory,
+        "subsets": subsets.sgma, "methods": subsets.methods, "store": store, "import": data.imports,
+        "frame": data.frame, "step": step, "memory": memory,
     }  # fmt: skip
-    chosen = [name for name in arguments.only.split(",") if name] or list(parts)
-    unknown = sorted(set(chosen) - set(parts))
-    if unknown:
-        raise UserError(f"speed has no part {', '.join(unknown)}; valid are: {', '.join(parts)}.")
+    parser = argparse.ArgumentParser(
+        prog="make speed", description="Measure the suite itself; prints ratios."
+    )
+    parser.add_argument("parts", nargs="*", choices=[*parts, []], help="default: all")
+    parser.add_argument(
+        "--rounds", type=int, default=5, help="interleaved repetitions; minimums count"
+    )
+    arguments = parser.parse_args(argv)
     import torch
 
-    print(f"{torch.get_num_threads()} threads, torch {torch.__version__}, minimum of {arguments.rounds} rounds")
-    for name in chosen:
+    print(
+        f"{torch.get_num_threads()} threads, torch {torch.__version__}, minimum of {arguments.rounds} rounds"
+    )
+    for name in arguments.parts or parts:
         print(f"\n{name}")
         parts[name](arguments.rounds)
 
@@ -51,13 +56,24 @@ def store(rounds: int) -> None:
     from datamodules.store.reader import RasterReader, Window
 
     side, crop, crops = 6000, 512, 64
-    layers = {"rgb": (3, "uint8"), "nir": (1, "uint8"), "dsm": (1, "float32"), "label": (1, "uint8")}
+    layers = {
+        "rgb": (3, "uint8"),
+        "nir": (1, "uint8"),
+        "dsm": (1, "float32"),
+        "label": (1, "uint8"),
+    }
     with tempfile.TemporaryDirectory() as folder:
         maps, paths = {}, {}
         for name, (bands, dtype) in layers.items():
-            pixels = np.random.default_rng(0).integers(0, 255, (bands, side, side), np.uint8).astype(dtype)
+            pixels = (
+                np.random.default_rng(0)
+                .integers(0, 255, (bands, side, side), np.uint8)
+                .astype(dtype)
+            )
             paths[name] = Path(folder) / f"{name}.tif"
-            profile = dict(driver="GTiff", width=side, height=side, count=bands, dtype=dtype, tiled=True)
+            profile = dict(
+                driver="GTiff", width=side, height=side, count=bands, dtype=dtype, tiled=True
+            )
             with rasterio.open(paths[name], "w", blockxsize=256, blockysize=256, **profile) as file:
                 file.write(pixels)
             np.save(Path(folder) / name, pixels)
@@ -100,7 +116,9 @@ def step(rounds: int) -> None:
     from methods.sgma.module import SGMA
 
     ensure_store("miniature", Path(DEFAULT_STORE))
-    data = SceneDataModule("miniature", DEFAULT_STORE, ["rgb", "dsm", "nir"], window=128, batch_size=8)
+    data = SceneDataModule(
+        "miniature", DEFAULT_STORE, ["rgb", "dsm", "nir"], window=128, batch_size=8
+    )
     model = SGMA(data.channels, data.num_classes, backbone="pvt_v2_b0", pretrained=False)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
     waited = worked = 0.0
@@ -119,7 +137,11 @@ def step(rounds: int) -> None:
             optimizer.zero_grad()
             model.weighted_sum(model.training_losses(batch)).backward()
             optimizer.step()
-            waited, worked, steps = waited + arrived - started, worked + time.perf_counter() - arrived, steps + 1
+            waited, worked, steps = (
+                waited + arrived - started,
+                worked + time.perf_counter() - arrived,
+                steps + 1,
+            )
     print(
         f"  SGMA, PVT-v2-b0, 128 px, batch 8: {steps} steps of {1000 * (waited + worked) / steps:.0f} ms, "
         f"{100 * waited / (waited + worked):.2f} % of it waiting for data (limit 5 %)"
@@ -129,20 +151,37 @@ def step(rounds: int) -> None:
 def memory(rounds: int) -> None:
     """Peak memory of evaluating a wide scene and a DELIVER frame, each in a fresh process."""
     for what in ("wide", "frame"):
-        words = [sys.executable, "-c", f"from tests.performance.suite import memory_here; memory_here({what!r})"]
+        words = [
+            sys.executable,
+            "-c",
+            f"from tests.performance.suite import memory_here; memory_here({what!r})",
+        ]
         subprocess.run(words, check=True, cwd=ROOT)
 
 
 def memory_here(what: str) -> None:
     """The work of `memory`; the peak is that of the whole process."""
     if what == "wide":  # a strip of a scene of 6000 px, half-overlapping windows
-        names, scene, side, stride, together, classes = ["rgb", "dsm", "nir"], (1536, 6000), 512, 256, 4, 6
+        names, scene, side, stride, together, classes = (
+            ["rgb", "dsm", "nir"],
+            (1536, 6000),
+            512,
+            256,
+            4,
+            6,
+        )
         remark = (
             "Held are the rows a later window can touch, so the peak stops growing after the second band of windows "
             "and does not depend on the height of the scene; it grows with its width."
         )
     else:
-        names, scene, side, stride, together = ["rgb", "depth", "event", "lidar"], (1042, 1042), 1056, 528, 1
+        names, scene, side, stride, together = (
+            ["rgb", "depth", "event", "lidar"],
+            (1042, 1042),
+            1056,
+            528,
+            1,
+        )
         classes, remark = 25, "The frame is one window."
     peaks = _peaks(names, scene, side, stride, together, classes)
     found = ", ".join(f"{peak:.2f} GB at row {row}" for row, peak in peaks.items())
@@ -171,7 +210,9 @@ def _peaks(
     with torch.inference_mode():
         rows = [list(row) for _, row in groupby(places, key=lambda place: place[0])]
         # as the evaluation loader does, a batch stays within one row of windows
-        for batch in (row[start : start + together] for row in rows for start in range(0, len(row), together)):
+        for batch in (
+            row[start : start + together] for row in rows for start in range(0, len(row), together)
+        ):
             images = {name: torch.randn(len(batch), 3, side, side) for name in names}
             masks = torch.randint(0, classes, (len(batch), side, side))
             counter.prepare(batch, list(masks), list(torch.zeros_like(masks)))
@@ -183,3 +224,7 @@ def _peaks(
             counter.done(batch)
             peaks[batch[-1][0]] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
     return peaks
+
+
+if __name__ == "__main__":
+    main()
