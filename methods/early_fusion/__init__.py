@@ -1,0 +1,1 @@
+"""Early fusion: the baseline every reviewer asks for."""
