@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.leaderboard import write as boards
 from benchmark.leaderboard.notes import footnote
 from benchmark.leaderboard.table import leaderboard
 from benchmark.metrics.result import ALL
 from benchmark.metrics.summaries import SUMMARIES
 from benchmark.records.groups import CONTROL, Row, rows_of, sections
 from benchmark.records.record import Record
+from benchmark.records.selection import choose, read_by_data, say_left_out
 from benchmark.report.costs import costs
 from benchmark.report.gallery import ROOM, fit, gallery
 from benchmark.report.intervals import chance
@@ -38,14 +38,14 @@ def gather(runs: Path, data: str, samples: int, complexity: Path) -> dict[str, A
         `made` (time), `datasets` (name, fingerprint, costs, boards; see `_board`), most records first, and `remarks`
         (what was left out, and why).
     """
-    by_data, unread = boards.read_by_data(runs)
+    by_data, unread = read_by_data(runs)
     remarks = [text for _, text in unread]
     if data and data not in by_data:
-        boards.say_left_out(f"there is no run record of {data}.", remarks)
+        say_left_out(f"there is no run record of {data}.", remarks)
     apart = {}
     for name in sorted(by_data, key=lambda name: (-len(by_data[name]), name)):
         if data in ("", name):
-            choice = boards.choose(name, by_data[name])
+            choice = choose(name, by_data[name])
             remarks += choice.left_out
             apart[name] = sections(rows_of(choice.records))
     datasets = []
