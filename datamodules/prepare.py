@@ -24,9 +24,9 @@ def ensure_store(name: str, store: Path, force: bool = False) -> None:
     elif name in MINIATURES:
         miniature = MINIATURES[name]
         source = _generate(name, miniature, store, force)
-        from datamodules.ingest.importer import import_dataset
+        from datamodules.adapters.registry import import_named_dataset
 
-        import_dataset(
+        import_named_dataset(
             miniature.adapter,
             source,
             store,

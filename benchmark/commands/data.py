@@ -13,7 +13,7 @@ from usererror import UserError
 
 def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     """Import SOURCE under a name, or verify what was imported."""
-    from datamodules.ingest.importer import import_dataset
+    from datamodules.adapters.registry import import_named_dataset
     from datamodules.store.scene_store import SceneStore
 
     store = Path(arguments.store).expanduser()
@@ -26,7 +26,7 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         return
     if not arguments.source:
         raise UserError(missing_data(arguments.name, "SOURCE is missing."))
-    imported = import_dataset(
+    imported = import_named_dataset(
         arguments.name,
         Path(arguments.source).expanduser(),
         store,

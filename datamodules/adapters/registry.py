@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Any
 
+from datamodules.ingest.importer import import_dataset
 from datamodules.ingest.plan import Adapter
+from datamodules.store.scene_store import SceneStore
 from usererror import UserError
-
-if TYPE_CHECKING:
-    pass
-
 
 ADAPTERS = {
     "potsdam": "datamodules.adapters.potsdam",
@@ -25,7 +24,25 @@ def load_adapter(name: str) -> Adapter:
     """Return the adapter called `name`; raises UserError for an unknown name, listing the valid ones."""
     if name not in ADAPTERS:
         raise UserError(
-            f"There is no dataset {name!r}; known are {', '.join(sorted(ADAPTERS))}, and any new name with "
-            f"SOURCE=<folder with scenes.csv and classes.csv>."
+            f"There is no dataset {name!r}; known are {', '.join(sorted(ADAPTERS))}, and any new "
+            f"name with SOURCE=<folder with scenes.csv and classes.csv>."
         )
     return importlib.import_module(ADAPTERS[name]).ADAPTER
+
+
+def import_named_dataset(
+    dataset: str, source: Path, store_root: Path, *, name: str | None = None, **options: Any
+) -> SceneStore:
+    """Import a dataset by its name; a new name stands for a folder or zip file of one's own rasters.
+
+    Args:
+        dataset: one of `ADAPTERS`, or a name of the user's own when `source` has a scenes.csv.
+        source: what the user has downloaded.
+        store_root: directory of the stores.
+        name: of the store; by default the dataset's.
+        options: see `import_dataset`.
+    """
+    source = Path(source).expanduser().absolute()
+    if dataset not in ADAPTERS and (source.is_file() or (source / "scenes.csv").is_file()):
+        dataset, name = "folder", name or dataset
+    return import_dataset(load_adapter(dataset), source, store_root, name=name, **options)

@@ -17,7 +17,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from datamodules.adapters.registry import ADAPTERS, load_adapter
 from datamodules.ingest.journal import Journal
 from datamodules.ingest.plan import Adapter, ImportOptions, ImportPlan, ScenePlan
 from datamodules.ingest.plan_checks import check_plan, usable_splits
@@ -45,7 +44,7 @@ SHOWN = 10  # warnings that are printed; all are in dataset.json
 
 
 def import_dataset(
-    adapter: str | Adapter,
+    adapter: Adapter,
     source: Path,
     store_root: Path,
     *,
@@ -60,8 +59,7 @@ def import_dataset(
     """Import a dataset from a folder or zip file into `store_root`/`name` and return the opened store.
 
     Args:
-        adapter: name in `ADAPTERS` or an adapter; any other name is taken as `name` for the folder adapter when
-            `source` has a scenes.csv.
+        adapter: of the dataset; `adapters.registry.import_named_dataset` finds one by name.
         source: what the user has: a folder (searched recursively, zip files included) or one zip file.
         store_root: directory of the stores.
         name: of the store; by default the adapter's.
@@ -77,11 +75,6 @@ def import_dataset(
             running the same call again resumes it.
     """
     source = Path(source).expanduser().absolute()
-    if isinstance(adapter, str):
-        if adapter not in ADAPTERS and ((source / "scenes.csv").is_file() or source.is_file()):
-            name = name or adapter
-            adapter = "folder"
-        adapter = load_adapter(adapter)
     name = name or adapter.name
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
         raise UserError(

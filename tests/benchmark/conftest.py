@@ -51,8 +51,8 @@ def tiny_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_stores(tiny_source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of stores that holds `tiny`."""
-    from datamodules.ingest.importer import import_dataset
+    from datamodules.adapters.registry import import_named_dataset
 
     stores = tmp_path_factory.mktemp("stores")
-    import_dataset("tiny", tiny_source, stores)
+    import_named_dataset("tiny", tiny_source, stores)
     return stores

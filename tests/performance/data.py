@@ -63,12 +63,12 @@ def import_here(workers: int) -> None:
 
     from rich.console import Console
 
-    from datamodules.ingest.importer import import_dataset
+    from datamodules.adapters.registry import import_named_dataset
 
     place = Path(sys.argv[1])
     quiet = Console(file=io.StringIO())
     seconds = _timed(
-        lambda: import_dataset(
+        lambda: import_named_dataset(
             "folder", place / "source", place / "store", workers=workers, console=quiet
         )
     )
@@ -123,7 +123,7 @@ def frame(rounds: int) -> None:
     from PIL import Image
     from rich.console import Console
 
-    from datamodules.ingest.importer import import_dataset
+    from datamodules.adapters.registry import import_named_dataset
     from datamodules.miniature.registry import MINIATURES
     from datamodules.store.reader import RasterReader, Window
 
@@ -132,7 +132,7 @@ def frame(rounds: int) -> None:
         place = Path(folder)
         deliver.write(place / "source", "real")
         quiet = Console(file=io.StringIO())
-        store = import_dataset(
+        store = import_named_dataset(
             "deliver", place / "source", place, tiles=deliver.scenes("real"), console=quiet
         )
         names = ["rgb", "depth", "event", "lidar"]

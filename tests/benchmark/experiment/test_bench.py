@@ -228,7 +228,7 @@ def test_settings_that_do_not_fit_are_one_line(
 def test_without_validation_scenes_the_last_weights_count_and_the_table_says_so(
     tiny_stores: Path, tiny_source: Path, tmp_path: Path
 ) -> None:
-    from datamodules.ingest.importer import import_dataset
+    from datamodules.adapters.registry import import_named_dataset
 
     source = tmp_path / "source"
     source.mkdir()
@@ -236,7 +236,7 @@ def test_without_validation_scenes_the_last_weights_count_and_the_table_says_so(
         (source / path.name).write_bytes(path.read_bytes())
     scenes = (source / "scenes.csv").read_text().replace("two,val", "two,train")
     (source / "scenes.csv").write_text(scenes)
-    import_dataset("noval", source, tmp_path / "stores")
+    import_named_dataset("noval", source, tmp_path / "stores")
     assert (
         bench(tmp_path / "stores", tmp_path / "runs", "--trainer.max_steps", "1", data="noval") == 0
     )
@@ -250,9 +250,9 @@ def test_without_validation_scenes_the_last_weights_count_and_the_table_says_so(
 def test_a_raster_cut_short_after_the_import_is_one_line(
     tiny_source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from datamodules.ingest.importer import import_dataset
+    from datamodules.adapters.registry import import_named_dataset
 
-    store = import_dataset("cut", tiny_source, tmp_path / "stores")
+    store = import_named_dataset("cut", tiny_source, tmp_path / "stores")
     victim = next(
         scene for scene in store.scenes if scene.splits["split_standard"] == "train"
     ).paths["label"]

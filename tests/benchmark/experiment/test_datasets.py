@@ -12,7 +12,7 @@ import pytest
 
 from benchmark.__main__ import main
 from benchmark.records.record import Record, read_record
-from datamodules.ingest.importer import import_dataset
+from datamodules.adapters.registry import import_named_dataset
 from datamodules.miniature.registry import MINIATURES
 from datamodules.store.scene_store import SceneStore
 
@@ -49,7 +49,7 @@ def bench(tmp_path: Path) -> Bench:
         miniature.write(tmp_path / "source", "test")
         if damage:
             damage(tmp_path / "source")
-        store = import_dataset(
+        store = import_named_dataset(
             miniature.adapter,
             tmp_path / "source",
             tmp_path / "stores",

@@ -20,7 +20,7 @@ from benchmark.figures.dataset_summary import (
     per_cent,
     training_statistics,
 )
-from datamodules.ingest.importer import import_dataset
+from datamodules.adapters.registry import import_named_dataset
 from datamodules.store.scene_store import SceneStore
 
 CLASSES = {
@@ -59,7 +59,7 @@ def make_store(tmp_path: Path) -> Callable[..., SceneStore]:
         rows = [f"{id_},class{id_},{r},{g},{b}" for id_, (r, g, b) in CLASSES.items()]
         (source / "classes.csv").write_text("\n".join(["id,name,r,g,b", *rows]) + "\n")
         (source / "about.json").write_text(about)
-        return import_dataset(
+        return import_named_dataset(
             "folder", source, tmp_path / "stores", name="mine", allow_incomplete=True
         )
 
@@ -110,7 +110,7 @@ def test_the_miniature(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
 
     tiles = ["2_10", "2_11", "2_13"]
     write_potsdam(tmp_path / "source", size=96, tiles=tiles)
-    store = import_dataset(
+    store = import_named_dataset(
         "potsdam", tmp_path / "source", tmp_path / "stores", name="small", tiles=tiles
     )
     assert main(["show", "small", "--store", str(tmp_path / "stores")]) == 0

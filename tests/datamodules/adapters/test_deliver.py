@@ -19,7 +19,7 @@ from datamodules.adapters.deliver import (
     expected_counts,
     plan_deliver,
 )
-from datamodules.ingest.importer import import_dataset
+from datamodules.adapters.registry import import_named_dataset
 from datamodules.ingest.plan import ImportOptions
 from datamodules.ingest.sources import SourceFile, SourceIndex
 from datamodules.miniature.deliver import (
@@ -68,7 +68,7 @@ def load(tmp_path):
     number = itertools.count()
 
     def load(source, tiles=FEW, **options):
-        return import_dataset(
+        return import_named_dataset(
             "deliver", source, tmp_path / f"store{next(number)}", tiles=tiles, **options
         )
 
@@ -292,8 +292,8 @@ def test_neither_hha_nor_depth(copy, load):
 
 def test_fewer_frames_than_there_are(plain, tmp_path):
     with pytest.raises(UserError, match=r"79\d frames of cloud/train \(\d of 794 found\)"):
-        import_dataset("deliver", plain, tmp_path)
-    store = import_dataset("deliver", plain, tmp_path, allow_incomplete=True)
+        import_named_dataset("deliver", plain, tmp_path)
+    store = import_named_dataset("deliver", plain, tmp_path, allow_incomplete=True)
     assert store.info["incomplete"] and "fog/val: frames" in store.info["missing"]
 
 
@@ -356,7 +356,7 @@ def test_nothing_of_deliver(tmp_path):
         b"x"
     )  # without its folders it is nobody's
     with pytest.raises(UserError, match=r"No frame of DELIVER among the 1 files .*12\.2 GB"):
-        import_dataset("deliver", tmp_path / "source", tmp_path / "store")
+        import_named_dataset("deliver", tmp_path / "source", tmp_path / "store")
 
 
 # ---- size

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from datamodules.adapters.dfc2023 import split_table
-from datamodules.ingest.importer import import_dataset
+from datamodules.adapters.registry import import_named_dataset
 from datamodules.miniature.dfc2023 import (
     BLACK_CORNER,
     DFC2023_QUIRKS,
@@ -48,7 +48,7 @@ def load(tmp_path):
     number = itertools.count()
 
     def load(source, tiles=STEMS, **options):
-        return import_dataset(
+        return import_named_dataset(
             "dfc2023", source, tmp_path / f"store{next(number)}", tiles=tiles, **options
         )
 
@@ -153,7 +153,7 @@ def test_a_source_inside_a_folder_called_test(copy, tmp_path, load, pixels):
 def test_real_size_has_half_a_metre(tmp_path, pixels):
     stems = dfc2023_ids(**SIZES["real"])
     write_dfc2023(tmp_path / "source", size=400, stems=stems)
-    store = import_dataset("dfc2023", tmp_path / "source", tmp_path / "store", tiles=stems)
+    store = import_named_dataset("dfc2023", tmp_path / "source", tmp_path / "store", tiles=stems)
     assert store.info["gsd_m"] == 0.5 and store.info["nadir"]
     np.testing.assert_array_equal(
         pixels(store.scenes[0].paths["label"])[0], dfc2023_truth(400, 0, store.scenes[0].id)
@@ -209,7 +209,7 @@ def test_black_corner_missing_heights_and_no_building_are_kept(plain, load, pixe
 
 def test_a_changed_json_is_burnt_again(copy, tmp_path, pixels):
     def load():
-        return import_dataset("dfc2023", copy, tmp_path / "store", tiles=STEMS)
+        return import_named_dataset("dfc2023", copy, tmp_path / "store", tiles=STEMS)
 
     before = load()
     label = scene(before).paths["label"]
@@ -294,7 +294,7 @@ def test_images_that_the_contest_does_not_have(copy, tmp_path, load, monkeypatch
 
 def test_most_of_the_contest_is_a_list_of_missing_files(plain, tmp_path):
     with pytest.raises(UserError) as caught:
-        import_dataset("dfc2023", plain, tmp_path)
+        import_named_dataset("dfc2023", plain, tmp_path)
     assert str(caught.value).startswith(f"{4 * (1773 - len(STEMS))} needed file(s)")
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 2000
 
@@ -369,4 +369,4 @@ def test_nothing_of_the_contest(tmp_path):
     with pytest.raises(
         UserError, match=r"No training tile of DFC2023 track 2 among the 1 files .*DataPort"
     ):
-        import_dataset("dfc2023", tmp_path / "source", tmp_path / "store")
+        import_named_dataset("dfc2023", tmp_path / "source", tmp_path / "store")

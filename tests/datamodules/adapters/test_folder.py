@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from datamodules.adapters.folder import decode_ids
-from datamodules.ingest.importer import import_dataset
+from datamodules.adapters.registry import import_named_dataset
 from datamodules.store.scene_store import SceneStore
 from usererror import UserError
 
@@ -23,7 +23,7 @@ def source(tmp_path, write_folder):
 
 
 def load(source, tmp_path, store="store", **options):
-    return import_dataset("mine", source, tmp_path / store, **options)
+    return import_named_dataset("mine", source, tmp_path / store, **options)
 
 
 def edit(path: Path, old: str, new: str) -> None:
@@ -259,7 +259,7 @@ def test_tables_that_are_not_there_or_no_text(tmp_path, source):
         load(source, tmp_path)
     (source / "scenes.csv").unlink()
     with pytest.raises(UserError, match=r"No scenes\.csv below"):
-        import_dataset("folder", source, tmp_path / "store", name="mine")
+        import_named_dataset("folder", source, tmp_path / "store", name="mine")
 
 
 @pytest.mark.parametrize(
@@ -306,7 +306,7 @@ def test_tiles_are_ids(tmp_path, source):
 )
 def test_real_aerial_scenes(tmp_path, pixels):
     """Sizes, pixel side and heights as the samples' own description states them (its 5.6 m and 6.3 m are means)."""
-    store = import_dataset("ign", SAMPLES / "ign_rgb_nir_dsm", tmp_path)
+    store = import_named_dataset("ign", SAMPLES / "ign_rgb_nir_dsm", tmp_path)
     assert {scene.id: (scene.height, scene.width) for scene in store.scenes} == {
         "scene_a": (250, 250), "scene_b": (250, 250), "scene_c": (247, 250)
     }  # fmt: skip
@@ -331,7 +331,7 @@ def test_real_radar_chip(tmp_path):
         f"id,split,sar,optical,label\na,train,{cells}\nb,test,{cells}\n"
     )
     (folder / "classes.csv").write_text("id,name,r,g,b\n0,land,0,90,0\n1,water,0,0,200\n")
-    store = import_dataset("floods", folder, tmp_path / "store")
+    store = import_named_dataset("floods", folder, tmp_path / "store")
     assert store.statistics["a"]["label"]["counts"] == {"0": 192_010, "1": 70_035, "255": 99}
     assert (store.modalities["sar"].channels, store.modalities["sar"].dtype) == (2, "float32")
     assert (store.modalities["optical"].channels, store.modalities["optical"].dtype) == (

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from datamodules.adapters.isprs import SPLITS, decode_label, isprs_classes
-from datamodules.ingest.importer import import_dataset
+from datamodules.adapters.registry import import_named_dataset
 from datamodules.miniature.potsdam import potsdam_truth, write_potsdam
 from usererror import UserError
 
@@ -48,7 +48,7 @@ def load(tmp_path):
     number = itertools.count()
 
     def load(source, tiles=TILES, **options):
-        return import_dataset(
+        return import_named_dataset(
             "potsdam", source, tmp_path / f"store{next(number)}", tiles=tiles, **options
         )
 
@@ -209,7 +209,7 @@ def test_no_infrared_at_all(copy, load):
 
 def test_half_of_the_benchmark_is_a_list_of_missing_files(plain, tmp_path):
     with pytest.raises(UserError) as caught:
-        import_dataset("potsdam", plain, tmp_path)
+        import_named_dataset("potsdam", plain, tmp_path)
     assert str(caught.value).startswith(
         "170 needed file(s)"
     )  # 34 tiles: RGBIR, DSM, nDSM, two labels
@@ -295,7 +295,7 @@ def test_nothing_of_potsdam(tmp_path):
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "holiday.jpg").write_bytes(b"x")
     with pytest.raises(UserError, match=r"No file of Potsdam among the 1 below .*4_Ortho_RGBIR"):
-        import_dataset("potsdam", tmp_path / "source", tmp_path / "store")
+        import_named_dataset("potsdam", tmp_path / "source", tmp_path / "store")
     assert not (tmp_path / "store" / "potsdam").exists()
 
 

@@ -65,12 +65,14 @@ def cut(root: Path, hole: bool) -> None:
 @pytest.fixture(scope="module")
 def stores(tmp_path_factory):
     """A directory with the stores `chip`, as it is, and `swath`, with a hole of NaN planted in scene nw."""
-    from datamodules.ingest.importer import import_dataset
+    from datamodules.adapters.registry import import_named_dataset
 
     root = tmp_path_factory.mktemp("floods")
     for name in ("chip", "swath"):
         cut(root / f"{name}_source", hole=name == "swath")
-        import_dataset("folder", root / f"{name}_source", root / "stores", name=name, workers=1)
+        import_named_dataset(
+            "folder", root / f"{name}_source", root / "stores", name=name, workers=1
+        )
     return root / "stores"
 
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from datamodules.adapters.isprs import SPLITS
+from datamodules.adapters.registry import import_named_dataset
 from datamodules.adapters.vaihingen import folder_role
-from datamodules.ingest.importer import import_dataset
 from datamodules.miniature.vaihingen import (
     VAIHINGEN_QUIRKS,
     vaihingen_shape,
@@ -65,7 +65,7 @@ def load(tmp_path):
     number = itertools.count()
 
     def load(source, tiles=TILES, **options):
-        return import_dataset(
+        return import_named_dataset(
             "vaihingen", source, tmp_path / f"store{next(number)}", tiles=tiles, **options
         )
 
@@ -378,13 +378,13 @@ def test_nothing_of_vaihingen(tmp_path):
     with pytest.raises(
         UserError, match="No file of Vaihingen among the 1 below .*ground_truth_COMPLETE"
     ):
-        import_dataset("vaihingen", tmp_path / "source", tmp_path / "store")
+        import_named_dataset("vaihingen", tmp_path / "source", tmp_path / "store")
     assert not (tmp_path / "store" / "vaihingen").exists()
 
 
 def test_half_of_the_benchmark_is_a_list_of_missing_files(plain, tmp_path):
     with pytest.raises(UserError) as caught:
-        import_dataset("vaihingen", plain, tmp_path)
+        import_named_dataset("vaihingen", plain, tmp_path)
     assert str(caught.value).startswith("112 needed file(s)")  # 28 tiles: image, DSM, two labels
     assert "\n" not in str(caught.value)
 
@@ -393,7 +393,7 @@ def test_the_inventory_tells_counts(plain, tmp_path):
     from rich.console import Console
 
     with (tmp_path / "out").open("w") as stream:
-        import_dataset(
+        import_named_dataset(
             "vaihingen", plain, tmp_path / "store", tiles=TILES, console=Console(file=stream)
         )
     text = (tmp_path / "out").read_text()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from datamodules.ingest.importer import import_dataset
+from datamodules.adapters.registry import import_named_dataset
 from datamodules.miniature.registry import MINIATURES
 from datamodules.named import DeliverDataModule
 
@@ -20,7 +20,7 @@ def test_every_miniature_has_three_sizes_and_says_what_it_is(name: str, tmp_path
     assert sides == sorted(set(sides)), "each is larger than the one before"
     miniature.write(tmp_path / "source", "test")
     assert "Miniature" in json.loads((tmp_path / "source" / "about.json").read_text())["title"]
-    store = import_dataset(
+    store = import_named_dataset(
         miniature.adapter,
         tmp_path / "source",
         tmp_path,
@@ -43,7 +43,7 @@ def test_a_copy_can_follow_an_import_in_place(tmp_path: Path) -> None:
 
     def load(copy: bool) -> tuple[str, set[bool]]:
         tiles = miniature.scenes("test")
-        store = import_dataset(
+        store = import_named_dataset(
             "dfc2023", tmp_path / "source", tmp_path / "stores", tiles=tiles, copy=copy
         )
         return store.fingerprint, {s.paths["sar"].is_relative_to(store.root) for s in store.scenes}
@@ -57,7 +57,7 @@ def test_deliver_without_hha_takes_grey_depth_and_says_so(tmp_path: Path) -> Non
     miniature = MINIATURES["deliver_miniature"]
     miniature.write(tmp_path / "source", "test")
     shutil.rmtree(tmp_path / "source" / "hha")
-    import_dataset("deliver", tmp_path / "source", tmp_path, tiles=miniature.scenes("test"))
+    import_named_dataset("deliver", tmp_path / "source", tmp_path, tiles=miniature.scenes("test"))
     with pytest.warns(UserWarning, match="no HHA pictures: depth is the grey one"):
         data = DeliverDataModule(store=str(tmp_path), window=32)
     assert data.rasters["depth"] == "depth_grey" and data.channels["depth"] == 1

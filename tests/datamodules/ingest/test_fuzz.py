@@ -23,7 +23,7 @@ import pytest
 from rich.console import Console
 
 from datamodules.adapters.isprs import SPLITS
-from datamodules.ingest.importer import import_dataset
+from datamodules.adapters.registry import import_named_dataset
 from datamodules.miniature.raster_io import write_raster
 from datamodules.store.scene_store import SceneStore
 from tests.support.harm import (
@@ -188,7 +188,7 @@ def test_a_store_or_one_line(dataset, harm, seed, tiny, tmp_path, monkeypatch):
     before = listing(tmp_path, store_root)
     with limit(LIMIT_S), open(os.devnull, "w") as nowhere:
         try:
-            store = import_dataset(
+            store = import_named_dataset(
                 dataset,
                 case.source,
                 tmp_path / "stores",
@@ -230,7 +230,7 @@ def test_an_archive_with_a_member_that_has_no_name(tiny, tmp_path):
     tail[12:16] = struct.pack("<I", struct.unpack("<I", tail[12:16])[0] - len(b"nameless.txt"))
     put(packed, content[:entry] + bytes(listed) + bytes(tail))
     assert "" in zipfile.ZipFile(packed).namelist()
-    assert import_dataset("folder", packed, tmp_path / "stores", name="x").verify() == []
+    assert import_named_dataset("folder", packed, tmp_path / "stores", name="x").verify() == []
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -240,7 +240,7 @@ def test_a_damaged_store_is_mended_or_said(seed, tiny, tmp_path):
     copy, _ = tiny("folder")
     with open(os.devnull, "w") as nowhere:
         console = Console(file=nowhere)
-        store = import_dataset("folder", copy, tmp_path, name="x", console=console)
+        store = import_named_dataset("folder", copy, tmp_path, name="x", console=console)
         if unfinished := rng.random() < 0.5:
             (store.root / "dataset.json").unlink()
         file = store.root / rng.choice(["import.jsonl", *([] if unfinished else ["dataset.json"])])
@@ -253,11 +253,13 @@ def test_a_damaged_store_is_mended_or_said(seed, tiny, tmp_path):
         file.write_text("\n".join(lines))
         with limit(LIMIT_S):
             try:
-                again = import_dataset("folder", copy, tmp_path, name="x", console=console)
+                again = import_named_dataset("folder", copy, tmp_path, name="x", console=console)
             except UserError as error:
                 assert not unfinished and str(error).isprintable() and "FORCE=1" in str(error)
             else:
                 assert again.verify() == []
                 assert not unfinished or again.fingerprint == store.fingerprint
-        forced = import_dataset("folder", copy, tmp_path, name="x", force=True, console=console)
+        forced = import_named_dataset(
+            "folder", copy, tmp_path, name="x", force=True, console=console
+        )
     assert forced.fingerprint == store.fingerprint and forced.verify() == []

@@ -13,9 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datamodules.adapters.registry import ADAPTERS, load_adapter
+from datamodules.adapters.registry import ADAPTERS, import_named_dataset, load_adapter
 from datamodules.ingest import raster_writer as rasters
-from datamodules.ingest.importer import import_dataset
 from datamodules.ingest.sources import SourceIndex
 from datamodules.store.scene_store import SceneStore
 from usererror import UserError
@@ -30,7 +29,7 @@ def source(tmp_path, write_folder):
 
 
 def load(source, tmp_path, store="store", **options):
-    return import_dataset("mine", source, tmp_path / store, **options)
+    return import_named_dataset("mine", source, tmp_path / store, **options)
 
 
 def run_script(
@@ -38,9 +37,9 @@ def run_script(
 ) -> subprocess.CompletedProcess[str]:
     """Run an import in a process of its own, to kill or to starve it; a UserError is printed as the program would."""
     text = (
-        "import sys\nfrom pathlib import Path\nfrom datamodules.ingest.importer import import_dataset\n"
+        "import sys\nfrom pathlib import Path\nfrom datamodules.adapters.registry import import_named_dataset\n"
         f"from usererror import UserError\n{code}\n"
-        "try:\n    import_dataset('mine', Path(sys.argv[1]), Path(sys.argv[2]), workers=1)\n"
+        "try:\n    import_named_dataset('mine', Path(sys.argv[1]), Path(sys.argv[2]), workers=1)\n"
         "except UserError as error:\n    print('error:', error)\n    sys.exit(2)\n"
     )
     return subprocess.run(
@@ -346,16 +345,16 @@ def test_several_bad_files_are_named_together(tmp_path, source):
 
 def test_absent_and_empty_sources_leave_nothing_behind(tmp_path):
     with pytest.raises(UserError, match="SOURCE .*nowhere does not exist.*isprs"):
-        import_dataset("potsdam", tmp_path / "nowhere", tmp_path / "store")
+        import_named_dataset("potsdam", tmp_path / "nowhere", tmp_path / "store")
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="holds no files"):
-        import_dataset("potsdam", tmp_path / "empty", tmp_path / "store")
+        import_named_dataset("potsdam", tmp_path / "empty", tmp_path / "store")
     (tmp_path / "text.zip").write_text("hello")
     with pytest.raises(UserError, match="neither a folder nor a whole zip"):
-        import_dataset("potsdam", tmp_path / "text.zip", tmp_path / "store")
+        import_named_dataset("potsdam", tmp_path / "text.zip", tmp_path / "store")
     assert not (tmp_path / "store" / "potsdam").exists()
     with pytest.raises(UserError, match="no usable name"):
-        import_dataset("folder", tmp_path / "empty", tmp_path / "store", name="../out")
+        import_named_dataset("folder", tmp_path / "empty", tmp_path / "store", name="../out")
 
 
 # -- what lies in folders and archives

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from datamodules.adapters.registry import import_named_dataset
 from datamodules.base import SceneDataModule
-from datamodules.ingest.importer import import_dataset
 from datamodules.loading.windows import covering_windows
 from usererror import UserError
 
@@ -22,7 +22,7 @@ UNTOUCHED: dict[str, Any] = {"scale_jitter": (1.0, 1.0), "colour_jitter": 0.0, "
 @pytest.fixture
 def store(tmp_path: Path, write_folder: Folder) -> tuple[Path, dict[str, dict[str, np.ndarray]]]:
     truth = write_folder(tmp_path / "source", splits=("train", "train", "val", "test"))
-    import_dataset("mine", tmp_path / "source", tmp_path / "stores")
+    import_named_dataset("mine", tmp_path / "source", tmp_path / "stores")
     return tmp_path / "stores", truth
 
 
@@ -133,7 +133,7 @@ def test_clutter_is_ignored_in_training_and_kept_in_evaluation(tmp_path: Path) -
 
     tiles = ["2_10", "2_11", "2_12", "2_13", "5_11", "7_12"]
     write_potsdam(tmp_path / "source", size=64, tiles=tiles)
-    import_dataset("potsdam", tmp_path / "source", tmp_path, name="mini", tiles=tiles)
+    import_named_dataset("potsdam", tmp_path / "source", tmp_path, name="mini", tiles=tiles)
     options: dict[str, Any] = {
         "modalities": ["rgb", "dsm", "nir"],
         "window": 64,
@@ -160,7 +160,7 @@ def test_scenes_that_really_lack_a_modality_come_in_batches_of_their_own(
     write_folder(tmp_path / "source", splits=("train", "train", "val", "test", "test"))
     table = tmp_path / "source" / "scenes.csv"
     table.write_text(table.read_text().replace("dsm/s1.tif", "").replace("dsm/s4.tif", ""))
-    import_dataset("mine", tmp_path / "source", tmp_path / "stores", allow_incomplete=True)
+    import_named_dataset("mine", tmp_path / "source", tmp_path / "stores", allow_incomplete=True)
     data = module(tmp_path / "stores")
     for loader, lacking in ((data.train_dataloader(), "s1"), (data.test_dataloader(), "s4")):
         kinds = set()

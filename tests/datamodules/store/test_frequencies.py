@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from datamodules.ingest.importer import import_dataset
+from datamodules.adapters.registry import import_named_dataset
 from datamodules.store.class_frequencies import RULES, ClassShares, class_shares, class_weights
 from usererror import UserError
 
@@ -27,7 +27,7 @@ def store(tmp_path, write_folder, write_raster):
             label[label == 1] = 0
         label[0, :3, : int(name[1]) + 4] = 255
         write_raster(tmp_path / "source" / "label" / f"{name}.tif", label)
-    return import_dataset("folder", tmp_path / "source", tmp_path / "stores", name="mine")
+    return import_named_dataset("folder", tmp_path / "source", tmp_path / "stores", name="mine")
 
 
 def read(store, pixels, part, column="split_standard"):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from datamodules.ingest.importer import import_dataset
+from datamodules.adapters.registry import import_named_dataset
 from datamodules.store.scene_store import Scene, SceneStore, fingerprint, write_text_whole
 from usererror import UserError
 
@@ -16,7 +16,7 @@ from usererror import UserError
 @pytest.fixture
 def store(tmp_path, write_folder):
     write_folder(tmp_path / "source")
-    return import_dataset("mine", tmp_path / "source", tmp_path / "stores")
+    return import_named_dataset("mine", tmp_path / "source", tmp_path / "stores")
 
 
 def test_open_gives_what_the_files_say(store):
