@@ -10,14 +10,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmark.evaluation.inference import corner, file_stem, present_modalities, test_scenes
+from benchmark.evaluation.inference import (
+    crop_top_left,
+    present_modalities,
+    scene_file_stem,
+    select_test_scenes,
+)
 from benchmark.experiment.restore import load_run
 from benchmark.metrics.subsets import subset_name
 from usererror import UserError
 
 if TYPE_CHECKING:
     pass
-from benchmark.figures.modality_synthesis import FIELDS, SCORES, draw, paint
+from benchmark.figures.modality_synthesis import FIELDS, SCORES, draw_synthesis, synthesise_scene
 
 
 def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
@@ -26,17 +31,22 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
 
     run_dir = Path(arguments.run).expanduser()
     cli = load_run(run_dir)
-    scenes = test_scenes(cli, [name for name in arguments.scenes.split(",") if name])
+    scenes = select_test_scenes(
+        cli.datamodule, [name for name in arguments.scenes.split(",") if name]
+    )
     out = Path(arguments.out).expanduser() if arguments.out else run_dir / "synthesised"
+    title = f"{cli.cell.variant}, {cli.request.data}"
     rows = []
     for scene in track(scenes, description="painting"):
-        paintings = paint(cli, corner(scene))
-        if not paintings and len(present_modalities(cli, scene)) > 1:
+        paintings = synthesise_scene(cli.model, cli.datamodule, crop_top_left(scene))
+        if not paintings and len(present_modalities(cli.datamodule, scene)) > 1:
             raise UserError(
                 f"{cli.cell.variant} paints no missing modality; methods of the GEMMNet family do."
             )
         out.mkdir(parents=True, exist_ok=True)
-        draw(cli, scene, paintings, out / f"{file_stem(scene.id)}.png")
+        draw_synthesis(
+            cli.datamodule, scene, paintings, title, out / f"{scene_file_stem(scene.id)}.png"
+        )
         rows += [
             (
                 scene.id,

@@ -56,10 +56,10 @@ def _run_cell(cli: BenchCLI, record: Path) -> None:
             from benchmark.tracking.wandb_summary import log_result
 
             log_result(cli, result, durations)
-        from benchmark.evaluation.inference import few, test_scenes
+        from benchmark.evaluation.inference import evenly_spaced, select_test_scenes
         from benchmark.tracking.example_images import store_examples
 
-        store_examples(cli, cli.run_dir, few(test_scenes(cli, [])))
+        store_examples(cli, cli.run_dir, evenly_spaced(select_test_scenes(cli.datamodule)))
 
 
 def test(cli: BenchCLI, checkpoint: Path) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from benchmark.evaluation.inference import file_stem, modality_picture
+from benchmark.evaluation.inference import modality_picture, scene_file_stem
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 if TYPE_CHECKING:
-    from benchmark.experiment.lightning_cli import BenchCLI
+    from datamodules.base import SceneDataModule
 
 Array = npt.NDArray[Any]
 # table -> (title, label of the axis, column of the bars, column of their colours, column of error bars)
@@ -49,28 +49,27 @@ BARS = {
 }
 
 
-def draw(
-    cli: BenchCLI,
+def draw_diagnostics(
+    data: SceneDataModule,
     tables: Mapping[str, pd.DataFrame],
     maps: Mapping[str, Mapping[tuple[int, str], Array]],
+    run: str,
     out: Path,
 ) -> None:
     """Write `<table>.png` for every table and `robustness_<scene>.png` for every scene of `maps`."""
     colours = {
-        entry.name: tuple(part / 255 for part in entry.color)
-        for entry in cli.datamodule.store.classes
+        entry.name: tuple(part / 255 for part in entry.color) for entry in data.store.classes
     }
-    run = f"{cli.cell.variant}, {cli.request.data}, seed {cli.seed}"
     for name, table in tables.items():
         figure = scatter(table, colours) if name == "tsne" else bars(table, *BARS[name], colours)
         title = "t-SNE of sampled pixels" if name == "tsne" else BARS[name][0]
         save(figure, f"{title}: {run}", out / f"{name}.png")
-    scenes = {scene.id: scene for scene in cli.datamodule.splits["test"]}
+    scenes = {scene.id: scene for scene in data.splits["test"]}
     for scene, shares in maps.items():
         height, width = next(iter(shares.values())).shape
         modalities = list(dict.fromkeys(m for _, m in shares))
-        pictures = {m: modality_picture(cli, scenes[scene], m, height, width) for m in modalities}
-        path = out / f"robustness_{file_stem(scene)}.png"
+        pictures = {m: modality_picture(data, scenes[scene], m, height, width) for m in modalities}
+        path = out / f"robustness_{scene_file_stem(scene)}.png"
         save(share_maps(pictures, shares), f"Robustness, scene {scene}: {run}", path)
 
 

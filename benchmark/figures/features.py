@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from benchmark.evaluation.inference import corner, present_modalities, windows_of
+from benchmark.evaluation.inference import crop_top_left, iter_windows, present_modalities
 from benchmark.figures.feature_statistics import (
     SEED,
     ClassMoments,
@@ -24,8 +24,9 @@ from benchmark.figures.feature_statistics import (
 from usererror import UserError
 
 if TYPE_CHECKING:
-    from benchmark.experiment.lightning_cli import BenchCLI
+    from datamodules.base import SceneDataModule
     from datamodules.store.scene_store import Scene
+    from methods.base import AnyModalitySegmenter
 
 FUSED = "after fusion"  # stands where else the name of a modality does
 MAPPED = 3  # scenes whose robustness maps are drawn
@@ -43,7 +44,7 @@ Track = Callable[..., Any]
 Found = dict[str, dict[int, dict[str, Any]]]  # kind -> scale -> modality, or `FUSED` -> tensor
 
 
-class View(NamedTuple):
+class WindowFeatures(NamedTuple):
     """One window of a scene as the network sees it."""
 
     found: Found
@@ -52,12 +53,10 @@ class View(NamedTuple):
     here: tuple[slice, slice]  # rows and columns of the scene
 
 
-def complete(cli: BenchCLI, scenes: Sequence[Scene]) -> list[Scene]:
+def complete_scenes(data: SceneDataModule, scenes: Sequence[Scene]) -> list[Scene]:
     """The scenes that have every modality; UserError if none does."""
     whole = [
-        scene
-        for scene in scenes
-        if len(present_modalities(cli, scene)) == len(cli.datamodule.modalities)
+        scene for scene in scenes if len(present_modalities(data, scene)) == len(data.modalities)
     ]
     if not whole:
         raise UserError("No chosen scene has every modality; the diagnostics look at the full set.")
@@ -66,13 +65,13 @@ def complete(cli: BenchCLI, scenes: Sequence[Scene]) -> list[Scene]:
     return whole
 
 
-def inspected(cli: BenchCLI, batch: Mapping[str, Any]) -> Found:
+def read_diagnostics(model: AnyModalitySegmenter, batch: Mapping[str, Any]) -> Found:
     """What the method's `diagnostics` say of a batch, sorted; `maps` are its features before and after the fusion."""
     import torch
 
-    images = {m: image.to(cli.model.device) for m, image in batch["image"].items()}
+    images = {m: image.to(model.device) for m, image in batch["image"].items()}
     with torch.inference_mode():
-        named = cli.model.diagnostics({"image": images, "mask": batch["mask"].to(cli.model.device)})
+        named = model.diagnostics({"image": images, "mask": batch["mask"].to(model.device)})
     found: Found = {kind: {} for kind in ("maps", "robustness", "sampling", "draws")}
     for name, values in named.items():
         kind, *place = name.split("/")
@@ -92,37 +91,37 @@ def stride_of(height: int, finest: int, own: int) -> int:
     return -(-height // finest) * finest // own
 
 
-def views(cli: BenchCLI, scene: Scene) -> Iterator[View]:
+def iter_window_features(
+    model: AnyModalitySegmenter, data: SceneDataModule, scene: Scene
+) -> Iterator[WindowFeatures]:
     """The windows of a scene side by side; each pixel is fresh in exactly one of them."""
     import torch
 
-    data = cli.datamodule
     seen = np.zeros((scene.height, scene.width), bool)
-    for batch, here in windows_of(cli, scene, stride=data.window):
+    for batch, here in iter_windows(data, scene, stride=data.window):
         ids = batch["mask"][0].numpy()
         fresh = np.zeros(ids.shape, bool)
         rows, cols = (part.stop - part.start for part in here)
         fresh[:rows, :cols] = ~seen[here]
         seen[here] = True
         labels = np.where(fresh, data.label_map[ids], IGNORE)
-        yield View(
-            inspected(cli, {**batch, "mask": torch.from_numpy(labels)[None].long()}),
+        yield WindowFeatures(
+            read_diagnostics(model, {**batch, "mask": torch.from_numpy(labels)[None].long()}),
             labels,
             fresh,
             here,
         )
 
 
-class Inside:
+class FeatureCollector:
     """What is gathered from the windows, and the tables made of it; scale 1 is the finest.
 
     Args:
-        cli: the run.
+        data: names and colours of the classes.
         points: vectors per class that silhouette and t-SNE take.
     """
 
-    def __init__(self, cli: BenchCLI, points: int) -> None:
-        data = cli.datamodule
+    def __init__(self, data: SceneDataModule, points: int) -> None:
         names = {entry.id: entry.name for entry in data.store.classes}
         self.classes, self.points = [names[label] for label in data.outputs], points
         self.draws = False
@@ -139,7 +138,7 @@ class Inside:
             str, dict[tuple[int, str], Array]
         ] = {}  # scene -> (scale, modality) -> r, H x W
 
-    def add(self, scene: Scene, view: View) -> None:
+    def add(self, scene: Scene, view: WindowFeatures) -> None:
         """Take in one window."""
         self.draws = bool(view.found["draws"])
         for scale, maps in view.found["maps"].items():
@@ -161,7 +160,9 @@ class Inside:
                 )
                 self._paint(scene, view, (scale, m), cells)
 
-    def _at_cells(self, view: View, pixels: Array, kind: str, scale: int, beyond: int) -> Array:
+    def _at_cells(
+        self, view: WindowFeatures, pixels: Array, kind: str, scale: int, beyond: int
+    ) -> Array:
         """`pixels` at the cells of this scale; notes its stride."""
         shapes = {
             number: next(iter(maps.values())).shape[-2:]
@@ -183,11 +184,13 @@ class Inside:
         if FUSED in named:
             self.moments[scale].add(named[FUSED], labels)
 
-    def _paint(self, scene: Scene, view: View, place: tuple[int, str], cells: Array) -> None:
+    def _paint(
+        self, scene: Scene, view: WindowFeatures, place: tuple[int, str], cells: Array
+    ) -> None:
         """Put a window's robustness map into the picture of its scene, if the scene is one of those drawn."""
         if scene.id not in self.maps and len(self.maps) == MAPPED:
             return
-        drawn, stride = corner(scene), self.strides[place[0]]
+        drawn, stride = crop_top_left(scene), self.strides[place[0]]
         canvas = self.maps.setdefault(scene.id, {}).setdefault(
             place, np.full((drawn.height, drawn.width), np.nan, np.float32)
         )
@@ -257,7 +260,7 @@ class Inside:
         return means.agg(mean="mean", std="std", scenes="count").reset_index()
 
 
-def sampling(cli: BenchCLI, track: Track) -> pd.DataFrame:
+def count_draws(model: AnyModalitySegmenter, data: SceneDataModule, track: Track) -> pd.DataFrame:
     """How often one epoch of training windows draws each modality, with the trained weights.
 
     Windows, augmentation and batches are those of the first epoch; the network is in eval mode.
@@ -267,10 +270,10 @@ def sampling(cli: BenchCLI, track: Track) -> pd.DataFrame:
     rows: list[tuple[int, str, float, float]] = []
     with torch.random.fork_rng():
         torch.manual_seed(SEED)
-        for batch in track(cli.datamodule.train_dataloader(), description="sampling"):
-            if len(batch["image"]) < len(cli.datamodule.modalities):
+        for batch in track(data.train_dataloader(), description="sampling"):
+            if len(batch["image"]) < len(data.modalities):
                 continue
-            found = inspected(cli, batch)
+            found = read_diagnostics(model, batch)
             for scale, draws in found["draws"].items():
                 for m, drawn in draws.items():
                     pairs = zip(found["sampling"][scale][m].tolist(), drawn.tolist(), strict=True)

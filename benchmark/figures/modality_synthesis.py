@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmark.evaluation.inference import present_modalities, windows_of
+from benchmark.evaluation.inference import iter_windows, present_modalities
 from benchmark.metrics.subsets import modality_subsets, subset_name
 
 if TYPE_CHECKING:
-    from benchmark.experiment.lightning_cli import BenchCLI
+    from datamodules.base import SceneDataModule
     from datamodules.store.scene_store import Scene
+    from methods.base import AnyModalitySegmenter
 
 SCORES = "scores.csv"
 FIELDS = ("scene", "missing", "from", "l1", "psnr_db")
@@ -25,7 +26,7 @@ Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Painting:
+class SynthesisedModality:
     """A missing modality of one scene, painted from one subset of the others.
 
     `true` and `painted` are z-scores C x H x W; the true ones are clamped to +-`reach`, which no picture exceeds.
@@ -49,15 +50,17 @@ class Painting:
         return 10 * log10((2 * self.reach) ** 2 / error) if error else inf
 
 
-def paint(cli: BenchCLI, scene: Scene) -> list[Painting]:
+def synthesise_scene(
+    model: AnyModalitySegmenter, data: SceneDataModule, scene: Scene
+) -> list[SynthesisedModality]:
     """Every modality of a scene, painted from every subset of its others; where windows overlap, their mean.
 
     The network gets the subset's entries alone: pixels of the missing modality cannot reach it.
     """
     import torch
 
-    names = present_modalities(cli, scene)
-    reach = cli.model.synthesis_reach
+    names = present_modalities(data, scene)
+    reach = model.synthesis_reach
     shape = (scene.height, scene.width)
     covered = np.zeros(shape)
     true: dict[str, Array] = {}
@@ -71,32 +74,37 @@ def paint(cli: BenchCLI, scene: Scene) -> list[Painting]:
         total[(slice(None), *here)] += picture[:, :rows, :cols].numpy()
 
     with torch.inference_mode():
-        for batch, here in windows_of(cli, scene):
+        for batch, here in iter_windows(data, scene):
             covered[here] += 1
             for name in names:
                 add(true, name, batch["image"][name][0].clamp(-reach, reach), here)
-            encoded = cli.model.encode(batch["image"])
+            encoded = model.encode(batch["image"])
             for subset in modality_subsets(names)[:-1]:
                 given = {name: encoded[name] for name in subset}
-                painted = cli.model.synthesise(given, batch["mask"].shape[-2:])
+                painted = model.synthesise(given, batch["mask"].shape[-2:])
                 for name in (name for name in names if name in painted):
                     add(sums, (name, subset), painted[name][0], here)
     return [
-        Painting(name, subset, true[name] / covered, total / covered, reach)
+        SynthesisedModality(name, subset, true[name] / covered, total / covered, reach)
         for (name, subset), total in sorted(
             sums.items(), key=lambda entry: names.index(entry[0][0])
         )
     ]
 
 
-def draw(cli: BenchCLI, scene: Scene, paintings: Sequence[Painting], out: Path) -> None:
+def draw_synthesis(
+    data: SceneDataModule,
+    scene: Scene,
+    paintings: Sequence[SynthesisedModality],
+    title: str,
+    out: Path,
+) -> None:
     """Write the PNG: a row per missing modality, the true picture first, then one per subset it is painted from."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    data = cli.datamodule
     rows = {
         name: [entry for entry in paintings if entry.missing == name] for name in data.modalities
     }
@@ -119,7 +127,7 @@ def draw(cli: BenchCLI, scene: Scene, paintings: Sequence[Painting], out: Path) 
         for axis, (title, picture) in zip(line, panels, strict=False):
             axis.imshow(shown(picture), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
             axis.set_title(title, fontsize=8)
-    figure.suptitle(f"{cli.cell.variant}, {cli.request.data}, scene {scene.id}", fontsize=10)
+    figure.suptitle(f"{title}, scene {scene.id}", fontsize=10)
     figure.tight_layout()
     figure.savefig(out, dpi=110)
     plt.close(figure)

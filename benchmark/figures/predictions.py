@@ -9,18 +9,21 @@ import numpy as np
 
 from benchmark.evaluation.inference import (
     Array,
-    corner,
+    crop_top_left,
     modality_picture,
-    predictions,
+    predict_all_subsets,
     present_modalities,
 )
 
 if TYPE_CHECKING:
-    from benchmark.experiment.lightning_cli import BenchCLI
+    from datamodules.base import SceneDataModule
     from datamodules.store.scene_store import Scene
+    from methods.base import AnyModalitySegmenter
 
 
-def draw(cli: BenchCLI, scene: Scene, out: Path) -> None:
+def draw_predictions(
+    model: AnyModalitySegmenter, data: SceneDataModule, scene: Scene, title: str, out: Path
+) -> None:
     """Write the PNG: modalities and label in the first row, the subsets below, pixels without label black."""
     import matplotlib
 
@@ -28,16 +31,15 @@ def draw(cli: BenchCLI, scene: Scene, out: Path) -> None:
     import matplotlib.pyplot as plt
     from matplotlib.patches import Patch
 
-    scene = corner(scene)
-    predicted, truth = predictions(cli, scene)
-    data = cli.datamodule
+    scene = crop_top_left(scene)
+    predicted, truth = predict_all_subsets(model, data, scene)
     colours = np.zeros((256, 3), np.uint8)
     for entry in data.store.classes:
         colours[entry.id] = entry.color
     panels: list[tuple[str, Array]] = [
-        (f"{modality.letter}  {name}", modality_picture(cli, scene, name, *truth.shape))
+        (f"{modality.letter}  {name}", modality_picture(data, scene, name, *truth.shape))
         for name, modality in (
-            (name, data.modalities[name]) for name in present_modalities(cli, scene)
+            (name, data.modalities[name]) for name in present_modalities(data, scene)
         )
     ]
     panels.append(("label", colours[truth]))
@@ -66,7 +68,7 @@ def draw(cli: BenchCLI, scene: Scene, out: Path) -> None:
     figure.legend(
         handles=handles, ncol=min(6, len(handles)), loc="lower center", fontsize=8, frameon=False
     )
-    figure.suptitle(f"{cli.cell.variant}, {cli.request.data}, scene {scene.id}", fontsize=10)
+    figure.suptitle(f"{title}, scene {scene.id}", fontsize=10)
     figure.tight_layout(rect=(0, 0.35 / figure.get_figheight(), 1, 1))
     figure.savefig(out, dpi=110)
     plt.close(figure)

@@ -14,7 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmark.evaluation.inference import corner, modality_picture, predictions, present_modalities
+from benchmark.evaluation.inference import (
+    crop_top_left,
+    modality_picture,
+    predict_all_subsets,
+    present_modalities,
+)
 from benchmark.records.record import write_json
 
 if TYPE_CHECKING:
@@ -55,8 +60,8 @@ def store_examples(cli: BenchCLI, run_dir: Path, scenes: Sequence[Scene]) -> Non
 def _store_scene(cli: BenchCLI, scene: Scene, folder: Path) -> dict[str, Any]:
     from PIL import Image
 
-    part = corner(scene, max(READ, cli.datamodule.window))
-    predicted, truth = predictions(cli, part)
+    part = crop_top_left(scene, max(READ, cli.datamodule.window))
+    predicted, truth = predict_all_subsets(cli.model, cli.datamodule, part)
     step = max(1, -(-max(truth.shape) // DRAWN))
     colours = palette(cli.datamodule.store.classes)
     folder.mkdir(parents=True)
@@ -64,9 +69,11 @@ def _store_scene(cli: BenchCLI, scene: Scene, folder: Path) -> dict[str, Any]:
         image = Image.fromarray(np.ascontiguousarray(ids[::step, ::step]))
         image.putpalette(colours.tobytes())
         image.save(folder / f"{name}.png", optimize=True)
-    names = present_modalities(cli, scene)
+    names = present_modalities(cli.datamodule, scene)
     for name in names:
-        values = np.nan_to_num(modality_picture(cli, part, name, *truth.shape)[::step, ::step])
+        values = np.nan_to_num(
+            modality_picture(cli.datamodule, part, name, *truth.shape)[::step, ::step]
+        )
         Image.fromarray((255 * values).round().astype(np.uint8)).save(
             folder / f"{name}.jpg", quality=85
         )

@@ -12,12 +12,12 @@ from lightning.pytorch.loggers import WandbLogger
 from torch import Tensor
 
 from benchmark.evaluation.inference import (
-    corner,
-    few,
+    crop_top_left,
+    evenly_spaced,
+    iter_windows,
     modality_picture,
-    predictions,
+    predict_all_subsets,
     present_modalities,
-    windows_of,
 )
 from benchmark.metrics.subsets import modality_subsets
 from datamodules.base import SceneDataModule
@@ -42,7 +42,7 @@ def example_scenes(data: SceneDataModule) -> list[Scene]:
     whole = [
         scene for scene in scenes if all(raster in scene.paths for raster in data.rasters.values())
     ]
-    return [corner(scene, SIDE) for scene in few(whole or scenes, EXAMPLES)]
+    return [crop_top_left(scene, SIDE) for scene in evenly_spaced(whole or scenes, EXAMPLES)]
 
 
 class ExampleLogging(L.Callback):
@@ -91,16 +91,16 @@ def example_images(cli: BenchCLI, everything: bool) -> dict[str, Any]:
     found: dict[str, list[Image]] = {}
     black = ignore_colour(data.store.classes)
     for scene in example_scenes(data):
-        present = present_modalities(cli, scene)
-        predicted, truth = predictions(
-            cli, scene, modality_subsets(present) if everything else [tuple(present)]
+        present = present_modalities(data, scene)
+        predicted, truth = predict_all_subsets(
+            cli.model, data, scene, modality_subsets(present) if everything else [tuple(present)]
         )
         valid = np.isin(truth, data.outputs)
         pictures: dict[str, tuple[Array, str]] = {}
         if everything:
             for name in present:
                 pictures[name] = (
-                    grey_or_colour(modality_picture(cli, scene, name, *truth.shape)),
+                    grey_or_colour(modality_picture(data, scene, name, *truth.shape)),
                     "",
                 )
             pictures["label"] = label_picture(truth, data.store.classes, black), ""
@@ -143,12 +143,12 @@ def diagnostic_batch(cli: BenchCLI) -> tuple[dict[str, Any], list[str]]:
     names = [
         name
         for name in data.rasters
-        if all(name in present_modalities(cli, scene) for scene in scenes)
+        if all(name in present_modalities(data, scene) for scene in scenes)
     ]
     if not names:
         return {}, []
-    windows = few(
-        [(scene.id, batch) for scene in scenes for batch, _ in windows_of(cli, scene)], EXAMPLES
+    windows = evenly_spaced(
+        [(scene.id, batch) for scene in scenes for batch, _ in iter_windows(data, scene)], EXAMPLES
     )
     label_map, like = torch.from_numpy(data.label_map).long(), next(cli.model.parameters())
     batch = {

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.__main__ import main
-from benchmark.figures import features as diagnose
+from benchmark.commands import diagnose as command
+from benchmark.figures import features
 from datamodules.base import SceneDataModule
 from usererror import UserError
 
@@ -65,8 +66,8 @@ def truth(cli: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 def run(cli: Any, out: Path, monkeypatch: pytest.MonkeyPatch, points: int = 10) -> None:
-    monkeypatch.setattr(diagnose, "load_run", lambda run: cli)
-    diagnose.run(SimpleNamespace(run=str(out), scenes="", out=str(out), points=points), [])
+    monkeypatch.setattr(command, "load_run", lambda run: cli)
+    command.run(SimpleNamespace(run=str(out), scenes="", out=str(out), points=points), [])
 
 
 def test_every_pixel_counts_once(
@@ -108,9 +109,9 @@ def test_every_pixel_counts_once(
 
 def test_painted_maps_are_whole_and_in_their_place(tiny_stores: Path) -> None:
     cli = cell(tiny_stores, "robustness")
-    inside = diagnose.Inside(cli, 10)
+    inside = features.FeatureCollector(cli.datamodule, 10)
     for scene in cli.datamodule.splits["test"]:
-        for view in diagnose.views(cli, scene):
+        for view in features.iter_window_features(cli.model, cli.datamodule, scene):
             inside.add(scene, view)
     for scene, (pixels, _) in truth(cli).items():
         maps = inside.maps[scene]
@@ -137,10 +138,10 @@ def test_scenes_that_lack_a_modality_are_left_out(tiny_stores: Path, capsys: Any
     cli = cell(tiny_stores)
     scenes = cli.datamodule.splits["test"]
     del scenes[0].paths["nir"]
-    assert diagnose.complete(cli, scenes) == scenes[1:]
+    assert features.complete_scenes(cli.datamodule, scenes) == scenes[1:]
     assert "1 scenes lack a modality" in capsys.readouterr().out
     with pytest.raises(UserError, match="full set"):
-        diagnose.complete(cli, scenes[:1])
+        features.complete_scenes(cli.datamodule, scenes[:1])
 
 
 def test_a_trained_run(tiny_stores: Path, tmp_path: Path, capsys: Any) -> None:

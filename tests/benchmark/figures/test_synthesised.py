@@ -15,8 +15,9 @@ import rasterio
 from torch import Tensor
 
 from benchmark.__main__ import main
-from benchmark.evaluation.inference import corner
-from benchmark.figures import modality_synthesis as synthesised
+from benchmark.commands import synthesised as command
+from benchmark.evaluation.inference import crop_top_left
+from benchmark.figures.modality_synthesis import SCORES, shown, synthesise_scene
 from benchmark.metrics.subsets import modality_subsets
 from datamodules.base import SceneDataModule
 from usererror import UserError
@@ -59,7 +60,7 @@ def cell(stores: Path, error: float) -> Any:
 def test_scores_of_a_constant_error(tiny_stores: Path, error: float, psnr: float) -> None:
     cli = cell(tiny_stores, error)
     scene = cli.datamodule.splits["test"][0]
-    paintings = synthesised.paint(cli, corner(scene))
+    paintings = synthesise_scene(cli.model, cli.datamodule, crop_top_left(scene))
     # each of three modalities from three subsets of the other two
     assert {(p.missing, p.source) for p in paintings} == {
         (m, s) for m in NAMES for s in modality_subsets(NAMES) if m not in s
@@ -78,7 +79,7 @@ def test_scores_of_a_constant_error(tiny_stores: Path, error: float, psnr: float
 def test_true_pictures_are_the_scene_at_its_own_place(tiny_stores: Path) -> None:
     cli = cell(tiny_stores, 0.0)
     scene = cli.datamodule.splits["test"][0]
-    true = {p.missing: p.true for p in synthesised.paint(cli, scene)}
+    true = {p.missing: p.true for p in synthesise_scene(cli.model, cli.datamodule, scene)}
     layers = {layer.name: layer for layer in cli.datamodule.layers}
     for name in NAMES:
         with rasterio.open(scene.paths[name]) as file:
@@ -92,8 +93,8 @@ def test_true_pictures_are_the_scene_at_its_own_place(tiny_stores: Path) -> None
 
 def test_one_stretch_for_true_and_painted() -> None:
     flat = np.array([[[-2.0, 0.0, 2.0, 5.0]]])
-    np.testing.assert_allclose(synthesised.shown(flat), [[0.0, 0.5, 1.0, 1.0]])
-    assert synthesised.shown(np.zeros((5, 2, 4))).shape == (2, 4, 3)
+    np.testing.assert_allclose(shown(flat), [[0.0, 0.5, 1.0, 1.0]])
+    assert shown(np.zeros((5, 2, 4))).shape == (2, 4, 3)
 
 
 def test_pictures_and_table_of_a_trained_run(
@@ -113,7 +114,7 @@ def test_pictures_and_table_of_a_trained_run(
     run = next((tmp_path / "runs").rglob("config.json")).parent
     assert main(["synthesised", "--run", str(run), "--scenes", "four"]) == 0
     assert (run / "synthesised" / "four.png").read_bytes().startswith(b"\x89PNG")
-    with (run / "synthesised" / synthesised.SCORES).open() as file:
+    with (run / "synthesised" / SCORES).open() as file:
         rows = list(csv.DictReader(file))
     assert {(row["missing"], row["from"]) for row in rows} >= {
         ("dsm", "R"),
@@ -129,12 +130,12 @@ def test_ids_that_are_paths_become_names(
 ) -> None:
     cli = cell(tiny_stores, 0.0)
     scene = replace(cli.datamodule.splits["test"][0], id="night/test/0001")
-    monkeypatch.setattr(synthesised, "load_run", lambda run: cli)
-    monkeypatch.setattr(synthesised, "test_scenes", lambda cli, ids: [scene])
-    synthesised.run(SimpleNamespace(run=str(tmp_path), scenes="", out=""), [])
+    monkeypatch.setattr(command, "load_run", lambda run: cli)
+    monkeypatch.setattr(command, "select_test_scenes", lambda data, ids: [scene])
+    command.run(SimpleNamespace(run=str(tmp_path), scenes="", out=""), [])
     assert {path.name for path in (tmp_path / "synthesised").iterdir()} == {
         "night_test_0001.png",
-        synthesised.SCORES,
+        SCORES,
     }
 
 
@@ -143,7 +144,7 @@ def test_methods_that_paint_nothing_say_so(
 ) -> None:
     cli = cell(tiny_stores, 0.0)
     monkeypatch.setattr(cli.model, "synthesise", lambda encoded, size: {})
-    monkeypatch.setattr(synthesised, "load_run", lambda run: cli)
+    monkeypatch.setattr(command, "load_run", lambda run: cli)
     with pytest.raises(UserError, match="x paints no missing modality"):
-        synthesised.run(SimpleNamespace(run=str(tmp_path), scenes="", out=""), [])
+        command.run(SimpleNamespace(run=str(tmp_path), scenes="", out=""), [])
     assert not (tmp_path / "synthesised").exists()

@@ -15,7 +15,7 @@ import rasterio.shutil
 import torch
 
 from benchmark.__main__ import main
-from benchmark.evaluation.inference import predictions
+from benchmark.evaluation.inference import predict_all_subsets
 from benchmark.experiment.model_inputs import INPUTS, Inputs
 from benchmark.experiment.restore import Trained, load_run
 from benchmark.maps import predict
@@ -282,7 +282,7 @@ def test_a_run_maps_without_its_store_what_it_scores_with_it(
     cli = load_run(trained_run)
     side = ["--stride", str(cli.datamodule.window)]
     (scene,) = (entry for entry in cli.datamodule.splits["test"] if entry.id == "five")
-    expected, _ = predictions(cli, scene)
+    expected, _ = predict_all_subsets(cli.model, cli.datamodule, scene)
     moved = tmp_path / "elsewhere"
     shutil.copytree(trained_run, moved)
     config = moved / "config.json"

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from benchmark.evaluation.inference import few
+from benchmark.evaluation.inference import evenly_spaced
 from benchmark.tracking.example_images import DRAWN, FOLDER, INDEX, palette, store_examples
 from datamodules.base import SceneDataModule
 from datamodules.store.scene_store import SceneClass
@@ -47,7 +47,9 @@ def stored(tiny_stores: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
     (run_dir / FOLDER).mkdir()
     (run_dir / FOLDER / "old.png").touch()
     store_examples(
-        SimpleNamespace(datamodule=data, model=Counter()), run_dir, few(data.splits["test"])
+        SimpleNamespace(datamodule=data, model=Counter()),
+        run_dir,
+        evenly_spaced(data.splits["test"]),
     )
     return run_dir / FOLDER, data
 
@@ -96,8 +98,12 @@ def test_pixels_are_label_ids_and_colours_those_of_the_classes(stored: tuple[Pat
 
 def test_few_are_spread_evenly() -> None:
     scenes: Any = list(range(14))
-    assert few(scenes) == [0, 6, 13] and few(scenes[:2]) == [0, 1] and few(scenes[:1]) == [0]
-    assert few(scenes[:10], 4) == [0, 3, 6, 9]
+    assert (
+        evenly_spaced(scenes) == [0, 6, 13]
+        and evenly_spaced(scenes[:2]) == [0, 1]
+        and evenly_spaced(scenes[:1]) == [0]
+    )
+    assert evenly_spaced(scenes[:10], 4) == [0, 3, 6, 9]
 
 
 def test_classes_of_one_colour_are_told_apart() -> None:
