@@ -25,6 +25,8 @@ PROJECT   =
 ENTITY    =
 INPUT     =
 PROBABILITIES =
+CHECK     =
+COSTS     =
 ARGS      =
 
 PYTHON    = python3
@@ -34,7 +36,7 @@ IMSS      = $(VENV)/bin/python -m benchmark
 
 .DEFAULT_GOAL := help
 .PHONY: help install bench evaluate data show leaderboard tables report audit worth compare lens profile profile-all \
-  speed picture predict examples synthesised diagnose dashboard publish test lint lock clean
+  speed picture predict examples synthesised diagnose dashboard publish refresh test lint lock clean
 
 help: ## list targets, methods and datasets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -124,13 +126,17 @@ dashboard: $(STAMP) ## save a W&B workspace for the runs of DATA made with LOGGE
 publish: $(STAMP) ## copy the slim record of RUN to results/records
 	$(IMSS) publish --run "$(RUN)" $(ARGS)
 
+refresh: $(STAMP) ## rebuild published tables and fill the documents; CHECK=1 only names what is stale, COSTS=1 recounts
+	$(VENV)/bin/python -m tools.refresh $(if $(CHECK),--check) $(if $(COSTS),--costs) $(ARGS)
+
 test: $(STAMP) ## run the whole test suite
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
 
-lint: $(STAMP) ## ruff and mypy
+lint: $(STAMP) ## ruff, mypy and the floors of the packages
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
 
 lock: $(STAMP) ## resolve the dependencies again (names, versions, hashes; no index address)
 	$(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 --extra dev \

@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 SHORT = "--trainer.max_steps 2 --trainer.val_check_interval 2 --trainer.enable_progress_bar false"
@@ -95,56 +94,6 @@ def test_data_that_is_not_there_is_explained(tmp_path: Path) -> None:
     done = make("make bench", "DATA=potsdam", f"STORE={tmp_path}")
     assert done.returncode != 0 and "Traceback" not in done.stderr
     assert "make data DATA=potsdam SOURCE=" in done.stderr
-
-
-def ledger_of(variant: str) -> Path:
-    """The README of the package that a row's method lives in."""
-    folder = ROOT / "configs" / "method"
-    family = yaml.safe_load((folder / f"{variant}.yaml").read_text())["cell"]["method"]
-    package = yaml.safe_load((folder / f"{family}.yaml").read_text())["model"]["class_path"].split(
-        "."
-    )[1]
-    return ROOT / "methods" / package / "README.md"
-
-
-def test_leaderboards_in_the_documents_are_those_of_the_records(tmp_path: Path) -> None:
-    done = make("make leaderboard", f"RUNS={tmp_path}/none", f"ARGS=--out {tmp_path}")
-    assert done.returncode == 0, done.stderr
-    committed = {
-        path.name: path.read_text() for path in (ROOT / "results" / "leaderboards").iterdir()
-    }
-    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == committed
-    for data, documents in {
-        "miniature": ["README.md", "docs/methods.md"],
-        "ign": ["docs/real_scenes.md"],
-        "vaihingen_miniature": ["docs/datasets.md"],
-        "dfc2023_miniature": ["docs/datasets.md"],
-        "deliver_miniature": ["docs/datasets.md", "docs/methods.md"],
-        "deliver_miniature.conditions": [],
-    }.items():
-        rebuilt = (tmp_path / f"{data}.md").read_text()
-        for document in documents:
-            assert rebuilt.split("\n\n")[0] in (ROOT / document).read_text(), document
-    rows = (ROOT / "results" / "leaderboards" / "miniature.md").read_text().splitlines()
-    for row in rows[2:]:
-        if row.startswith("| "):
-            ledger = ledger_of(row.split("|")[1].split()[0])
-            assert row in ledger.read_text(), ledger
-
-
-def test_the_table_of_costs_is_the_committed_one() -> None:
-    committed = (ROOT / "results" / "complexity" / "potsdam.md").read_text()
-    assert committed.split("\n\n")[0] in (ROOT / "README.md").read_text()
-    table, counts = (
-        committed.split("\n\n")[0].splitlines(),
-        (ROOT / "results" / "complexity" / "potsdam.csv").read_text(),
-    )
-    for shown, counted in zip(table[2:], counts.splitlines()[1:], strict=True):
-        readable = [cell.strip() for cell in shown.strip("|").split("|")]
-        exact = counted.split(",")
-        assert readable[:4] == exact[:4]
-        assert readable[4:7] == [f"{int(number) / 1e6:.2f}" for number in exact[4:7]]
-        assert readable[7:] == [f"{float(number):.1f}" for number in exact[7:]]
 
 
 def test_help_lists_targets_methods_and_datasets() -> None:

@@ -1,9 +1,10 @@
 """Count the house's own style measures over the product code, at one or more revisions.
 
-Run it from a checkout: `python tools/style_counts.py 98e615a HEAD` prints a column per revision, `python
-tools/style_counts.py` the working tree alone. Product code is the Python of benchmark, methods and datamodules; shares
-are of non-blank lines. `formatted` is the number of lines after `ruff format` with the present settings, so that
-revisions with different line lengths can be compared.
+Run it from a checkout: `python tools/style_counts.py 98e615a HEAD` prints a column per revision,
+`python tools/style_counts.py` the working tree alone. Product code is the Python of benchmark,
+methods and datamodules; shares are of non-blank lines. `formatted` is the number of lines after
+`ruff format` with the present settings, so that revisions with different line lengths can be
+compared.
 """
 
 from __future__ import annotations

@@ -1,0 +1,58 @@
+"""`make refresh`: what the comments of a table mean, and what the figures of its rows are."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmark.metrics.confusion import Scores
+from tools import refresh
+from tools.refresh import TableRequest, full_set_drop, markdown_table, missing_f1, parse_request
+
+
+def scores(miou: float, f1: float) -> Scores:
+    return Scores(miou, f1, 0.0, 0.0, (), (), 1)
+
+
+def test_request_names_rows_and_their_labels() -> None:
+    assert parse_request(" leaderboard ign ") == TableRequest("leaderboard", "ign", {})
+    assert parse_request(" f1 toy a b ").rows == {"a": "a", "b": "b"}
+    assert parse_request(" demo toy\na: *A (baseline)*\nb: B\n").rows == {
+        "a": "*A (baseline)*",
+        "b": "B",
+    }
+
+
+def test_markdown_table() -> None:
+    assert markdown_table(["row", "x"], [["a", "1"]]) == "| row | x |\n|---|---:|\n| a | 1 |"
+
+
+def test_figures_of_a_seed() -> None:
+    by_subset = {"R": scores(0.25, 0.5), "D": scores(0.5, 0.25), "R+D": scores(0.75, 1.0)}
+    assert full_set_drop(by_subset) == 50
+    assert missing_f1(by_subset) == 37.5
+
+
+def test_check_names_the_stale_file_and_writes_nothing(tmp_path, monkeypatch, capsys) -> None:
+    text = "# Toy\n\n<!-- table: toy one -->\n<!-- end -->\n"
+    (tmp_path / "README.md").write_text(text)
+    monkeypatch.setattr(refresh, "ROOT", tmp_path)
+    monkeypatch.setattr(refresh, "rebuilt_files", lambda directory: {tmp_path / "a.csv": "1\n"})
+    monkeypatch.setitem(refresh.KINDS, "toy", lambda request: f"| {request.data} |")
+    monkeypatch.setattr("sys.argv", ["refresh", "--check"])
+    assert refresh.main() == 1
+    assert capsys.readouterr().out == "stale: a.csv\nstale: README.md\n"
+    assert (tmp_path / "README.md").read_text() == text and not (tmp_path / "a.csv").exists()
+
+    monkeypatch.setattr("sys.argv", ["refresh"])
+    assert refresh.main() == 0
+    assert "| one |" in (tmp_path / "README.md").read_text()
+    monkeypatch.setattr("sys.argv", ["refresh", "--check"])
+    assert refresh.main() == 0
+
+
+@pytest.mark.parametrize("path", refresh.documents(), ids=lambda path: path.parent.name)
+def test_every_table_of_a_document_can_be_asked_for(path) -> None:
+    for comment in refresh.MARKED.findall(path.read_text(encoding="utf-8")):
+        request = parse_request(comment)
+        assert request.kind in refresh.KINDS
+        assert (refresh.RESULTS / "records" / request.data).is_dir() or request.kind == "costs"

@@ -1,0 +1,267 @@
+"""Rebuild the published tables from `results/records` and fill them into the Markdown documents.
+
+`make refresh` writes; `make refresh CHECK=1` writes nothing, names every stale file and fails if
+there is one. What takes minutes is left to `make refresh COSTS=1`: the counts of parameters and
+multiply-accumulates of every method.
+
+A table of a document stands between two comments, the first of which says what it shows:
+
+    <!-- table: leaderboard miniature sgma sgma_sgf_only -->
+    <!-- end -->
+
+Names of rows follow the name of the dataset; without any, all rows are shown. A line `row: text`
+adds a row with a name of its own.
+
+Example:
+    >>> text = "<!-- table: leaderboard miniature sgma -->\\nold\\n<!-- end -->"
+    >>> fill_tables(text, lambda request: f"| {request.kind} of {' '.join(request.rows)} |")
+    '<!-- table: leaderboard miniature sgma -->\\n\\n| leaderboard of sgma |\\n\\n<!-- end -->'
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from benchmark.metrics.confusion import Scores
+from benchmark.records.record import search_records
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "results"
+DOCUMENTS = ("*.md", "docs/*.md", "methods/*/README.md", "results/**/README.md", "examples/**/*.md")
+# tables that a command writes whole: verb, option of its target, folder below results
+COMMANDS = (("leaderboard", "leaderboards"), ("tables", "tables"), ("audit", "."))
+MARKED = re.compile(r"<!-- table: (.*?)-->\n.*?<!-- end -->", flags=re.DOTALL)
+
+
+@dataclass(frozen=True)
+class TableRequest:
+    """What the opening comment of a table asks for.
+
+    Attributes:
+        kind: one of `KINDS`.
+        data: dataset, or the file of results that the kind reads.
+        rows: wanted rows in this order with their labels; all rows if empty.
+    """
+
+    kind: str
+    data: str
+    rows: dict[str, str]
+
+
+def parse_request(comment: str) -> TableRequest:
+    """Read the text between `<!-- table:` and `-->`."""
+    first, *lines = comment.strip().splitlines()
+    kind, data, *names = first.split()
+    rows = {name: name for name in names}
+    for line in lines:
+        name, _, label = line.partition(":")
+        rows[name.strip()] = label.strip()
+    return TableRequest(kind, data, rows)
+
+
+def fill_tables(text: str, render: Callable[[TableRequest], str]) -> str:
+    """Replace what stands between the comments of every table."""
+
+    def fill(match: re.Match[str]) -> str:
+        table = render(parse_request(match[1]))
+        return f"<!-- table: {match[1]}-->\n\n{table}\n\n<!-- end -->"
+
+    return MARKED.sub(fill, text)
+
+
+def markdown_table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Lay out a table whose columns but the first are numbers."""
+    names = list(header)
+    rule = f"|---|{'---:|' * (len(names) - 1)}"
+    lines = [f"| {' | '.join(cells)} |" for cells in (names, *rows)]
+    return "\n".join([lines[0], rule, *lines[1:]])
+
+
+def copied_table(folder: str, request: TableRequest) -> str:
+    """Copy a table that a command wrote; with its note if all rows are wanted."""
+    text = (RESULTS / folder / f"{request.data}.md").read_text(encoding="utf-8").rstrip("\n")
+    if not request.rows:
+        return text
+    head, rule, *lines = text.split("\n\n")[0].splitlines()
+    by_name = {line.split("|")[1].split()[0]: line for line in lines}
+    return "\n".join([head, rule, *(by_name[name] for name in request.rows)])
+
+
+def leaderboard_frame(data: str) -> pd.DataFrame:
+    """Read a published leaderboard, indexed by method."""
+    return pd.read_csv(RESULTS / "leaderboards" / f"{data}.csv").set_index("method")
+
+
+def seed_scores(request: TableRequest) -> dict[str, dict[int, dict[str, Scores]]]:
+    """Read the scores of published records: wanted row -> seed -> subset."""
+    records, _ = search_records([RESULTS / "records" / request.data])
+    found: dict[str, dict[int, dict[str, Scores]]] = {name: {} for name in request.rows}
+    for record in records:
+        if record.manifest["variant"] in found:
+            seeds = found[record.manifest["variant"]]
+            seeds[record.manifest["seed"]] = dict(record.scores())
+    return found
+
+
+def f1_table(request: TableRequest) -> str:
+    """Show the mean F1 of every subset, mean over seeds."""
+    rows, header = [], ["row"]
+    for name, seeds in seed_scores(request).items():
+        frame = pd.DataFrame(seeds).map(lambda scores: 100 * scores.mf1)
+        header = ["row", *(f"mF1 {subset}" for subset in frame.index)]
+        rows.append([name, *(f"{value:.2f}" for value in frame.mean(axis=1))])
+    return markdown_table(header, rows)
+
+
+def demo_table(request: TableRequest) -> str:
+    """Show the few columns that a newcomer needs, the best of each in bold."""
+    frame = leaderboard_frame(request.data).loc[list(request.rows)]
+    single = next(name for name in map(str, frame) if name.startswith("mIoU "))[5:]
+    full = frame["Top-1 subset"].iloc[0]
+    columns = {
+        "all sensors": f"mIoU {full}",
+        "mean of all subsets": "Average",
+        "worst subset": "Last-1",
+        f"{single} alone": f"mIoU {single}",
+    }
+    table = pd.DataFrame({"method": list(request.rows.values())})
+    for title, column in columns.items():
+        mean, std = frame[column], frame[f"{column} std"]
+        cells = [f"{m:.1f} ± {s:.1f}" for m, s in zip(mean, std, strict=True)]
+        best = int(mean.argmax())
+        cells[best] = f"**{cells[best]}**"
+        table[title] = cells
+    return markdown_table(table.columns, table.to_numpy().tolist())
+
+
+def budget_table(request: TableRequest) -> str:
+    """Show what a method costs at the published scale, and how long its small training took."""
+    costs = pd.read_csv(RESULTS / "complexity" / "potsdam.csv")
+    costs = costs.set_index(costs["method"].str.split().str[0])
+    minutes: dict[str, float] = {}
+    for record in search_records([RESULTS / "records" / request.data])[0]:
+        name, seconds = record.manifest["variant"], record.manifest["durations"]["fit_s"]
+        minutes[name] = min(minutes.get(name, float("inf")), seconds / 60)
+    rows = []
+    for name in request.rows:
+        cost = costs.loc[name]
+        cells = [f"{cost['parameters'] / 1e6:.1f}", f"{cost.iloc[-2]:.0f}", f"{cost.iloc[-1]:.0f}"]
+        rows.append([f"`{name}`", *cells, f"{minutes[name]:.0f} min"])
+    header = ["method", "parameters, millions", "GMAC, all sensors", "GMAC, 7 subsets", "training"]
+    return markdown_table(header, rows)
+
+
+def full_set_drop(scores: dict[str, Scores]) -> float:
+    """Points of mIoU between all modalities and the first alone."""
+    names = list(scores)
+    return 100 * (scores[max(names, key=len)].miou - scores[names[0]].miou)
+
+
+def missing_f1(scores: dict[str, Scores]) -> float:
+    """Mean F1 in per cent over the subsets that lack a modality."""
+    full = max(scores, key=len)
+    return 100 * pd.Series({name: s.mf1 for name, s in scores.items() if name != full}).mean()
+
+
+def seed_table(figure: Callable[[dict[str, Scores]], float]) -> Callable[[TableRequest], str]:
+    """Make the renderer of a table with one figure per seed, and its mean and deviation."""
+
+    def render(request: TableRequest) -> str:
+        rows, header = [], ["row"]
+        for name, seeds in seed_scores(request).items():
+            values = pd.Series({seed: figure(seeds[seed]) for seed in sorted(seeds)})
+            header = ["row", *(f"seed {seed}" for seed in values.index), "mean +- std"]
+            cells = [f"{value:.2f}" for value in values]
+            rows.append([name, *cells, f"{values.mean():.2f} +- {values.std():.2f}"])
+        return markdown_table(header, rows)
+
+    return render
+
+
+KINDS: dict[str, Callable[[TableRequest], str]] = {
+    "leaderboard": lambda request: copied_table("leaderboards", request),
+    "costs": lambda request: copied_table("complexity", request),
+    "f1": f1_table,
+    "demo": demo_table,
+    "budget": budget_table,
+    "full-set-drop": seed_table(full_set_drop),
+    "missing-f1": seed_table(missing_f1),
+}
+
+
+def rebuilt_files(directory: Path) -> dict[Path, str]:
+    """Run the table commands on the published records; map each path to its content."""
+    contents: dict[Path, str] = {}
+    for verb, folder in COMMANDS:
+        out = directory / verb
+        # a folder without runs: a user's own runs do not enter what is published
+        runs = [] if verb == "audit" else ["--runs", str(directory / "none")]
+        line = [sys.executable, "-m", "benchmark", verb, *runs, "--out", str(out)]
+        subprocess.run(line, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        for path in sorted(out.rglob("*.*")):
+            contents[RESULTS / folder / path.name] = path.read_text(encoding="utf-8")
+    return contents
+
+
+def documents() -> list[Path]:
+    """Every Markdown document that may hold tables."""
+    return sorted({path for pattern in DOCUMENTS for path in ROOT.glob(pattern)})
+
+
+def is_stale(path: Path, content: str) -> bool:
+    """Whether a file is missing or says something else."""
+    return not path.is_file() or path.read_text(encoding="utf-8") != content
+
+
+def refresh_files(check: bool) -> list[str]:
+    """Bring every file up to date, unless `check`; return the names of those that were not."""
+    stale = []
+
+    def settle(contents: dict[Path, str]) -> None:
+        for path, content in contents.items():
+            if not is_stale(path, content):
+                continue
+            stale.append(path.relative_to(ROOT).as_posix())
+            if not check:
+                path.write_text(content, encoding="utf-8")
+
+    with tempfile.TemporaryDirectory() as directory:
+        settle(rebuilt_files(Path(directory)))
+    # documents come second: they copy from the files above
+    filled = {}
+    for path in documents():
+        text = path.read_text(encoding="utf-8")
+        filled[path] = fill_tables(text, lambda request: KINDS[request.kind](request))
+    settle(filled)
+    return stale
+
+
+def main() -> int:
+    """Run the command; the exit status is 1 when a check finds a stale file."""
+    parser = argparse.ArgumentParser(description="Rebuild published tables and fill documents.")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if stale")
+    parser.add_argument("--costs", action="store_true", help="also count every method (minutes)")
+    options = parser.parse_args()
+    if options.costs:
+        line = [sys.executable, "-m", "benchmark", "profile", "--all", "--data", "potsdam"]
+        subprocess.run(line, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    stale = refresh_files(options.check)
+    for name in stale:
+        print(f"stale: {name}" if options.check else name)
+    if stale and options.check:
+        print("`make refresh` writes them anew.", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
