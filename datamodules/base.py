@@ -15,10 +15,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from datamodules.loading.datasets import (
     EvaluationWindows,
-    Layer,
+    InputLayer,
     TrainingWindows,
     available_layers,
-    collate,
+    collate_windows,
 )
 from datamodules.loading.normalize import Rule, default_rule, fit_normalizer
 from datamodules.loading.samplers import EvaluationBatches, TrainingBatches, share_scenes
@@ -27,7 +27,7 @@ from usererror import UserError
 
 
 class SceneDataModule(L.LightningDataModule):
-    """Batches of windows from a scene store; the batch format is that of `samples.collate`.
+    """Batches of windows from a scene store; the batch format is that of `samples.collate_windows`.
 
     Args:
         name: dataset name, the folder below `store`.
@@ -186,7 +186,7 @@ class SceneDataModule(L.LightningDataModule):
         )
         rank, world_size = self._place()
         patterns = [
-            available_layers(dataset.scene(index), self.layers) for index in range(len(dataset))
+            available_layers(dataset.scene_at(index), self.layers) for index in range(len(dataset))
         ]
         return self._loader(
             dataset, TrainingBatches(patterns, self.batch_size, self.seed, rank, world_size)
@@ -208,8 +208,8 @@ class SceneDataModule(L.LightningDataModule):
         ]
         patterns = [
             (
-                available_layers(dataset.scene(index), self.layers),
-                dataset.band(index, self.eval_batch_size),
+                available_layers(dataset.scene_at(index), self.layers),
+                dataset.row_of_windows(index, self.eval_batch_size),
             )
             for index in range(len(dataset))
         ]
@@ -225,7 +225,7 @@ class SceneDataModule(L.LightningDataModule):
             dataset,
             batch_sampler=batches,
             num_workers=self.num_workers,
-            collate_fn=partial(collate, modalities=list(self.rasters)),
+            collate_fn=partial(collate_windows, modalities=list(self.rasters)),
             persistent_workers=self.num_workers > 0,
             pin_memory=bool(self.trainer and self.trainer.strategy.root_device.type == "cuda"),
         )
@@ -254,7 +254,7 @@ class SceneDataModule(L.LightningDataModule):
             )
         return resolved
 
-    def _layers(self, rules: dict[str, Rule]) -> list[Layer]:
+    def _layers(self, rules: dict[str, Rule]) -> list[InputLayer]:
         unknown = set(rules) - set(self.rasters)
         if unknown:
             raise UserError(
@@ -283,7 +283,7 @@ class SceneDataModule(L.LightningDataModule):
                 if modality.kind == "optical" and "int" in modality.dtype
                 else None
             )
-            layers.append(Layer(name, raster, modality.channels, normalizer, top))
+            layers.append(InputLayer(name, raster, modality.channels, normalizer, top))
         return layers
 
     def _warn_small(self, scenes: Sequence[Scene]) -> None:

@@ -76,14 +76,14 @@ def iter_windows(
         A batch of one window, and the rows and columns of the scene that it covers; what the window has beyond them is
         padding.
     """
-    from datamodules.loading.datasets import EvaluationWindows, collate
+    from datamodules.loading.datasets import EvaluationWindows, collate_windows
 
     windows = EvaluationWindows(
         [scene], data.layers, data.train_label, None, data.window, stride or data.stride
     )
     names = present_modalities(data, scene)
     for index in range(len(windows)):
-        batch = collate([windows[0, index]], names)
+        batch = collate_windows([windows[0, index]], names)
         row, col, rows, cols = batch["window"][0].tolist()
         yield batch, (slice(row, row + rows), slice(col, col + cols))
 

@@ -11,7 +11,7 @@ from datamodules.store.scene_store import SceneClass
 if TYPE_CHECKING:
     from benchmark.evaluation.confusion_counter import Stitching
     from datamodules.base import SceneDataModule
-    from datamodules.loading.inference_rasters import Expected
+    from datamodules.loading.inference_rasters import ModalitySpec
 
 INPUTS = "inputs.json"
 
@@ -28,7 +28,7 @@ class Inputs:
         stitching: what is averaged where windows overlap.
     """
 
-    modalities: Mapping[str, Expected]
+    modalities: Mapping[str, ModalitySpec]
     classes: list[SceneClass]
     outputs: list[int]
     window: int
@@ -48,10 +48,11 @@ class Inputs:
     @classmethod
     def of(cls, data: SceneDataModule, stitching: Stitching) -> Inputs:
         """What a datamodule reads."""
-        from datamodules.loading.inference_rasters import Expected
+        from datamodules.loading.inference_rasters import ModalitySpec
 
         modalities = {
-            layer.name: Expected.of(layer, data.modalities[layer.name]) for layer in data.layers
+            layer.name: ModalitySpec.from_layer(layer, data.modalities[layer.name])
+            for layer in data.layers
         }
         return cls(
             modalities, list(data.store.classes), data.outputs, data.window, data.stride, stitching
@@ -68,13 +69,13 @@ class Inputs:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Inputs:
         """Inverse of `to_json`; KeyError or TypeError for anything else."""
-        from datamodules.loading.inference_rasters import Expected
+        from datamodules.loading.inference_rasters import ModalitySpec
 
         classes = [
             SceneClass(**{**entry, "color": tuple(entry["color"])}) for entry in content["classes"]
         ]
         modalities = {
-            name: Expected.from_json(entry) for name, entry in content["modalities"].items()
+            name: ModalitySpec.from_json(entry) for name, entry in content["modalities"].items()
         }
         return cls(
             modalities,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from benchmark.experiment.restore import Trained
     from benchmark.maps.geotiff import MapFiles
-    from datamodules.loading.inference_rasters import GivenRaster, Grid
+    from datamodules.loading.inference_rasters import Grid, InferenceRaster
 
 PANEL = 8192  # columns that are blended at once
 CACHE_BYTES = 256 * 2**20  # GDAL alone would keep pixels in a twentieth of the machine's memory
@@ -48,7 +48,7 @@ def changed(
 
 def predicted(
     trained: Trained,
-    rasters: Mapping[str, GivenRaster],
+    rasters: Mapping[str, InferenceRaster],
     grid: Grid,
     window: int,
     stride: int,
@@ -86,7 +86,7 @@ def predicted(
 
 
 def window_output(
-    trained: Trained, rasters: Mapping[str, GivenRaster], window: Window
+    trained: Trained, rasters: Mapping[str, InferenceRaster], window: Window
 ) -> tuple[Tensor | None, Tensor]:
     """(float32 K x height x width to be blended, bool height x width: some input says something there).
 

@@ -21,7 +21,7 @@ class Geometry:
     mirror_columns: bool
     mirror_rows: bool
 
-    def image(self, pixels: Tensor) -> Tensor:
+    def apply_to_image(self, pixels: Tensor) -> Tensor:
         """C x side x side float -> C x window x window, bilinear (antialiased where it shrinks)."""
         if self.side != self.window:
             pixels = functional.interpolate(
@@ -32,7 +32,7 @@ class Geometry:
             )[0]
         return self._move(pixels)
 
-    def label(self, ids: Tensor) -> Tensor:
+    def apply_to_mask(self, ids: Tensor) -> Tensor:
         """side x side uint8 -> window x window, nearest neighbour."""
         if self.side != self.window:
             ids = functional.interpolate(
@@ -46,7 +46,7 @@ class Geometry:
         return torch.flip(raster, flips) if flips else raster
 
 
-def draw_geometry(
+def random_geometry(
     rng: np.random.Generator, window: int, scale_jitter: tuple[float, float], nadir: bool
 ) -> Geometry:
     """A random scale, and a random mirror image; turns and upside-down only where the camera looks straight down."""
@@ -60,7 +60,7 @@ def draw_geometry(
     )
 
 
-def jitter_colour(
+def color_jitter(
     rng: np.random.Generator,
     images: Mapping[str, Tensor],
     optical: Mapping[str, float],

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from datamodules.loading.augment import draw_geometry, jitter_colour
+from datamodules.loading.augment import color_jitter, random_geometry
 from datamodules.loading.normalize import Normalizer
 from datamodules.loading.windows import covering_starts, covering_windows, random_window
 from datamodules.store.reader import RasterReader, Window
@@ -21,7 +21,7 @@ INTERIOR, BAND = 0, 1
 
 
 @dataclass(frozen=True)
-class Layer:
+class InputLayer:
     """A modality as the network sees it: name, raster column it is read from, number of bands, normalisation."""
 
     name: str
@@ -31,7 +31,7 @@ class Layer:
     optical_top: float | None  # largest storable value where colour jitter applies
 
 
-def available_layers(scene: Scene, layers: Sequence[Layer]) -> tuple[str, ...]:
+def available_layers(scene: Scene, layers: Sequence[InputLayer]) -> tuple[str, ...]:
     """Names of the modalities the scene has, in the given order."""
     return tuple(layer.name for layer in layers if layer.raster in scene.paths)
 
@@ -54,7 +54,7 @@ class TrainingWindows(Dataset[dict[str, Any]]):
     def __init__(
         self,
         scenes: Sequence[Scene],
-        layers: Sequence[Layer],
+        layers: Sequence[InputLayer],
         label: str,
         label_map: np.ndarray,
         window: int,
@@ -77,7 +77,7 @@ class TrainingWindows(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.scene_of_index)
 
-    def scene(self, index: int) -> Scene:
+    def scene_at(self, index: int) -> Scene:
         """The scene an index falls into (indices beyond the length start over)."""
         return self.scenes[self.scene_of_index[index % len(self)]]
 
@@ -85,30 +85,30 @@ class TrainingWindows(Dataset[dict[str, Any]]):
         """`image`: {modality: C x window x window}, `mask`: int64 window x window, `scene`, `window` (4 numbers)."""
         epoch, index = key
         rng = np.random.default_rng((self.seed, epoch, index))
-        scene = self.scene(index)
-        geometry = draw_geometry(rng, self.window, self.scale_jitter, self.nadir)
+        scene = self.scene_at(index)
+        geometry = random_geometry(rng, self.window, self.scale_jitter, self.nadir)
         place = random_window(rng, scene.height, scene.width, geometry.side)
         present = [layer for layer in self.layers if layer.raster in scene.paths]
         images = {
             layer.name: torch.from_numpy(
-                layer.normalizer.clean(
+                layer.normalizer.to_valid(
                     self.reader.read(scene.paths[layer.raster], place, layer.channels), scene.id
                 )
             )
             for layer in present
         }
-        images = {name: geometry.image(pixels) for name, pixels in images.items()}
+        images = {name: geometry.apply_to_image(pixels) for name, pixels in images.items()}
         tops = {layer.name: layer.optical_top for layer in present if layer.optical_top}
-        images = jitter_colour(rng, images, tops, self.colour_jitter)
+        images = color_jitter(rng, images, tops, self.colour_jitter)
         ids = read_label(self.reader, scene, self.label, place)
         return {
             "image": {
                 layer.name: torch.from_numpy(
-                    layer.normalizer.scale(images[layer.name].numpy(), scene.id)
+                    layer.normalizer.standardize(images[layer.name].numpy(), scene.id)
                 )
                 for layer in present
             },
-            "mask": geometry.label(torch.from_numpy(self.label_map[ids])).long(),
+            "mask": geometry.apply_to_mask(torch.from_numpy(self.label_map[ids])).long(),
             "scene": scene.id,
             "window": torch.tensor(place),
         }
@@ -131,7 +131,7 @@ class EvaluationWindows(Dataset[dict[str, Any]]):
     def __init__(
         self,
         scenes: Sequence[Scene],
-        layers: Sequence[Layer],
+        layers: Sequence[InputLayer],
         label: str,
         eroded: str | None,
         window: int,
@@ -150,14 +150,14 @@ class EvaluationWindows(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.places)
 
-    def scene(self, index: int) -> Scene:
+    def scene_at(self, index: int) -> Scene:
         """The scene an index falls into."""
         return self.scenes[self.scene_of_index[index]]
 
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
         """As described above; `scene_number` counts within the evaluated scenes."""
         index = key[1]
-        scene, place = self.scene(index), self.places[index]
+        scene, place = self.scene_at(index), self.places[index]
         ids = read_label(self.reader, scene, self.label, place)
         region = np.zeros_like(ids)
         if self.eroded:
@@ -182,7 +182,7 @@ class EvaluationWindows(Dataset[dict[str, Any]]):
             ),
         }
 
-    def band(self, index: int, batch_size: int) -> tuple[int, int] | None:
+    def row_of_windows(self, index: int, batch_size: int) -> tuple[int, int] | None:
         """(scene number, row) where a row of windows fills a batch, else None.
 
         A batch that stays within one row of windows lets the evaluation hold no more rows of a wide scene than a
@@ -192,9 +192,9 @@ class EvaluationWindows(Dataset[dict[str, Any]]):
         columns = len(covering_starts(self.scenes[number].width, self.window, self.stride))
         return (number, self.places[index].row) if columns >= batch_size else None
 
-    def _read(self, layer: Layer, scene: Scene, place: Window) -> np.ndarray:
+    def _read(self, layer: InputLayer, scene: Scene, place: Window) -> np.ndarray:
         pixels = self.reader.read(scene.paths[layer.raster], place, layer.channels)
-        return layer.normalizer.scale(layer.normalizer.clean(pixels, scene.id), scene.id)
+        return layer.normalizer.standardize(layer.normalizer.to_valid(pixels, scene.id), scene.id)
 
 
 def read_label(reader: RasterReader, scene: Scene, column: str, place: Window) -> np.ndarray:
@@ -205,7 +205,9 @@ def read_label(reader: RasterReader, scene: Scene, column: str, place: Window) -
     return ids
 
 
-def collate(samples: Sequence[Mapping[str, Any]], modalities: Sequence[str]) -> dict[str, Any]:
+def collate_windows(
+    samples: Sequence[Mapping[str, Any]], modalities: Sequence[str]
+) -> dict[str, Any]:
     """Stack samples of one availability pattern.
 
     Returns:

@@ -1,6 +1,6 @@
 """Rasters that a user names on the command line: checked against each other, read window by window, normalised.
 
-A run keeps for each modality what the store knew of it (`Expected`), so that new rasters are read as the training
+A run keeps for each modality what the store knew of it (`ModalitySpec`), so that new rasters are read as the training
 scenes were: the same normalisation, and invalid pixels filled with the raster's own 5th percentile.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from datamodules.loading.datasets import Layer
+from datamodules.loading.datasets import InputLayer
 from datamodules.loading.normalize import HEIGHTS, Normalizer
 from datamodules.store.raster_file import check_intact, open_raw, unreadable
 from datamodules.store.reader import Window
@@ -34,7 +34,7 @@ STORED_WIDER = {
 
 
 @dataclass(frozen=True)
-class Expected:
+class ModalitySpec:
     """A modality as a trained network takes it: the raster's description and its normalisation in stored units.
 
     With `lowered`, heights are measured from the raster's own 5th percentile before `mean` and `std` apply.
@@ -46,7 +46,7 @@ class Expected:
     lowered: bool
 
     @classmethod
-    def of(cls, layer: Layer, modality: Modality) -> Expected:
+    def from_layer(cls, layer: InputLayer, modality: Modality) -> ModalitySpec:
         """What the datamodule reads for a modality."""
         rule = layer.normalizer
         return cls(
@@ -54,7 +54,7 @@ class Expected:
         )
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Expected:
+    def from_json(cls, content: Mapping[str, Any]) -> ModalitySpec:
         """Inverse of `to_json`; KeyError or TypeError for anything else."""
         rule = {key: content[key] for key in ("mean", "std", "lowered")}
         return cls(
@@ -70,7 +70,7 @@ class Expected:
             "lowered": self.lowered,
         }
 
-    def normalizer(self, percentile: Sequence[float], scene: str) -> Normalizer:
+    def normalizer_for(self, percentile: Sequence[float], scene: str) -> Normalizer:
         """The rule for one new scene, given the 5th percentile of each of its channels."""
         mean, std = (
             np.asarray(values, np.float32).reshape(-1, 1, 1) for values in (self.mean, self.std)
@@ -89,7 +89,7 @@ class Grid:
     transform: Any
 
 
-class GivenRaster:
+class InferenceRaster:
     """One modality of a scene, open for reading.
 
     Args:
@@ -108,12 +108,12 @@ class GivenRaster:
         shown: str,
         dataset: Any,
         bands: Sequence[int],
-        expected: Expected,
+        expected: ModalitySpec,
         honour_nodata: bool = True,
     ) -> None:
         self.shown, self.dataset, self.bands, self.expected = shown, dataset, list(bands), expected
         self.honour_nodata = honour_nodata
-        self.normalizer = expected.normalizer(self._percentile(), self.shown)
+        self.normalizer = expected.normalizer_for(self._percentile(), self.shown)
 
     @property
     def grid(self) -> Grid:
@@ -129,13 +129,15 @@ class GivenRaster:
         Raises:
             UserError: the pixels cannot be decoded.
         """
-        rows = mirrored(window.row, window.height, self.dataset.height)
-        columns = mirrored(window.col, window.width, self.dataset.width)
+        rows = mirror_index(window.row, window.height, self.dataset.height)
+        columns = mirror_index(window.col, window.width, self.dataset.width)
         top, left = int(rows.min()), int(columns.min())
         raw = self._raw(Window(top, left, int(rows.max()) - top + 1, int(columns.max()) - left + 1))
-        clean = self.normalizer.clean(raw, self.shown)
+        clean = self.normalizer.to_valid(raw, self.shown)
         here = np.ix_(rows - top, columns - left)
-        return self.normalizer.scale(clean[:, *here], self.shown), np.isfinite(raw).any(0)[here]
+        return self.normalizer.standardize(clean[:, *here], self.shown), np.isfinite(raw).any(0)[
+            here
+        ]
 
     def _raw(self, window: Window) -> np.ndarray:
         """float32 C x h x w in stored units, NaN where a pixel is invalid."""
@@ -168,7 +170,7 @@ class GivenRaster:
         return found["p05"]
 
 
-def mirrored(start: int, length: int, size: int) -> np.ndarray:
+def mirror_index(start: int, length: int, size: int) -> np.ndarray:
     """int `length`: the pixel of a row of `size` pixels at start, start + 1, ..., the row mirrored at both ends."""
     index = np.arange(start, start + length) % (2 * size)
     return np.minimum(index, 2 * size - 1 - index)
@@ -208,9 +210,9 @@ def parse_inputs(
 @contextmanager
 def open_scene(
     inputs: Mapping[str, tuple[Path, Sequence[int]]],
-    expected: Mapping[str, Expected],
+    expected: Mapping[str, ModalitySpec],
     honour_nodata: bool = True,
-) -> Iterator[tuple[dict[str, GivenRaster], Grid]]:
+) -> Iterator[tuple[dict[str, InferenceRaster], Grid]]:
     """Open the files of one scene: ({modality: raster}, their common grid).
 
     Files are told apart from damaged ones before their pixels are looked at. A file without a coordinate system, or
@@ -228,7 +230,7 @@ def open_scene(
             chosen[name] = _bands(datasets[name], bands, expected[name].modality, path)
         grid = _common_grid({str(inputs[name][0]): dataset for name, dataset in datasets.items()})
         rasters = {
-            name: GivenRaster(
+            name: InferenceRaster(
                 str(inputs[name][0]), dataset, chosen[name], expected[name], honour_nodata
             )
             for name, dataset in datasets.items()

@@ -44,7 +44,7 @@ class Normalizer:
     kind: str
     fill: Mapping[str, Sequence[float]]
 
-    def clean(self, pixels: np.ndarray, scene: str) -> np.ndarray:
+    def to_valid(self, pixels: np.ndarray, scene: str) -> np.ndarray:
         """float32 C x H x W in stored units or decibels, without invalid values (do this before any interpolation)."""
         values = decibels(pixels) if self.kind == SAR_LINEAR else pixels.astype(np.float32)
         if np.issubdtype(pixels.dtype, np.floating):
@@ -56,7 +56,7 @@ class Normalizer:
                     channel[wrong] = fill
         return values
 
-    def scale(self, values: np.ndarray, scene: str) -> np.ndarray:
+    def standardize(self, values: np.ndarray, scene: str) -> np.ndarray:
         """float32 C x H x W as the network takes it, from clean values."""
         return (values - self.offsets.get(scene, 0.0) - self.mean) / self.std
 

@@ -55,8 +55,8 @@ def expected(tiny_stores: Path) -> dict[str, np.ndarray]:
         values = {}
         for layer in data.layers:
             with rasterio.open(scene.paths[layer.raster]) as file:
-                pixels = layer.normalizer.scale(
-                    layer.normalizer.clean(file.read(), scene.id), scene.id
+                pixels = layer.normalizer.standardize(
+                    layer.normalizer.to_valid(file.read(), scene.id), scene.id
                 )
             values[layer.name] = pixels.mean(0)
         with rasterio.open(scene.paths["label"]) as file:

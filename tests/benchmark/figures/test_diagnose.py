@@ -58,8 +58,8 @@ def truth(cli: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     found = {}
     for scene in cli.datamodule.splits["test"]:
         with rasterio.open(scene.paths["dsm"]) as dsm, rasterio.open(scene.paths["label"]) as label:
-            pixels = normalizer.scale(
-                normalizer.clean(dsm.read().astype(np.float32), scene.id), scene.id
+            pixels = normalizer.standardize(
+                normalizer.to_valid(dsm.read().astype(np.float32), scene.id), scene.id
             )[0]
             found[scene.id] = (pixels.astype(np.float64), label.read(1))
     return found

@@ -85,7 +85,7 @@ def test_true_pictures_are_the_scene_at_its_own_place(tiny_stores: Path) -> None
         with rasterio.open(scene.paths[name]) as file:
             pixels = file.read().astype(np.float32)
         normalizer = layers[name].normalizer
-        expected = normalizer.scale(normalizer.clean(pixels, scene.id), scene.id).clip(
+        expected = normalizer.standardize(normalizer.to_valid(pixels, scene.id), scene.id).clip(
             -REACH, REACH
         )
         np.testing.assert_allclose(true[name], expected, atol=1e-5)

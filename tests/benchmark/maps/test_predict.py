@@ -19,7 +19,7 @@ from benchmark.evaluation.inference import predict_all_subsets
 from benchmark.experiment.model_inputs import INPUTS, Inputs
 from benchmark.experiment.restore import Trained, load_run
 from benchmark.maps import predict
-from datamodules.loading.inference_rasters import Expected
+from datamodules.loading.inference_rasters import ModalitySpec
 from datamodules.store.scene_store import Modality, SceneClass
 from tests.support.placed import PLACE, write
 
@@ -32,10 +32,12 @@ CLASSES = [
     SceneClass(3, "tree", (0, 110, 0)),
 ]
 MODALITIES = {
-    "rgb": Expected(
+    "rgb": ModalitySpec(
         Modality("rgb", "R", 3, "uint8", "counts", "optical"), [90.0] * 3, [50.0] * 3, False
     ),
-    "nir": Expected(Modality("nir", "N", 1, "uint8", "counts", "optical"), [100.0], [60.0], False),
+    "nir": ModalitySpec(
+        Modality("nir", "N", 1, "uint8", "counts", "optical"), [100.0], [60.0], False
+    ),
 }
 
 
@@ -332,7 +334,7 @@ def test_inputs_survive_their_file(trained_run: Path) -> None:
     assert Inputs.from_json(inputs.to_json()) == inputs
     data = SimpleNamespace(**{layer.name: layer.normalizer for layer in cli.datamodule.layers})
     for name, entry in inputs.modalities.items():
-        fresh, kept = entry.normalizer([7.0] * entry.modality.channels, "x"), getattr(data, name)
+        fresh, kept = entry.normalizer_for([7.0] * entry.modality.channels, "x"), getattr(data, name)
         assert np.array_equal(fresh.mean, kept.mean) and np.array_equal(fresh.std, kept.std)
         assert bool(fresh.offsets) == (name == "dsm") and fresh.kind == kept.kind
 

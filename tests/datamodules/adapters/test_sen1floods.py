@@ -192,7 +192,7 @@ def test_a_hole_takes_the_scene_s_low_value_in_each_band(stores):
     scene = next(scene for scene in data.splits["train"] if scene.id == "nw")
     raw = RasterReader().read(scene.paths["sar"], Window(0, 0, 128, 128))
     assert np.isnan(raw).sum() == 2 * 40 * 60
-    clean = layer.normalizer.clean(raw, "nw")
+    clean = layer.normalizer.to_valid(raw, "nw")
     for band, low in enumerate(data.store.statistics["nw"]["sar"]["p05"]):
         np.testing.assert_array_equal(clean[band][HOLE[1:]], np.float32(low))
     outside = np.isfinite(raw)

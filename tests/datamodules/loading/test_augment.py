@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from datamodules.loading.augment import Geometry, draw_geometry, jitter_colour
+from datamodules.loading.augment import Geometry, color_jitter, random_geometry
 
 
 def test_image_and_label_move_together() -> None:
@@ -14,9 +14,9 @@ def test_image_and_label_move_together() -> None:
     ].to(torch.uint8)
     seen = set()
     for seed in range(60):
-        geometry = draw_geometry(np.random.default_rng(seed), 8, (1.0, 1.0), nadir=True)
-        moved = geometry.label(ids)
-        assert torch.equal(geometry.image(ids[None].float())[0].to(torch.uint8), moved)
+        geometry = random_geometry(np.random.default_rng(seed), 8, (1.0, 1.0), nadir=True)
+        moved = geometry.apply_to_mask(ids)
+        assert torch.equal(geometry.apply_to_image(ids[None].float())[0].to(torch.uint8), moved)
         assert torch.equal(moved.flatten().sort().values, ids.flatten().sort().values)
         seen.add(tuple(moved.flatten().tolist()))
     assert len(seen) == 8, "quarter turns and mirror images of a square are eight"
@@ -24,7 +24,8 @@ def test_image_and_label_move_together() -> None:
 
 def test_a_camera_that_looks_ahead_is_only_mirrored() -> None:
     draws = [
-        draw_geometry(np.random.default_rng(seed), 8, (0.5, 2.0), nadir=False) for seed in range(50)
+        random_geometry(np.random.default_rng(seed), 8, (0.5, 2.0), nadir=False)
+        for seed in range(50)
     ]
     assert {draw.turns for draw in draws} == {0} and {draw.mirror_rows for draw in draws} == {False}
     assert {draw.mirror_columns for draw in draws} == {True, False}
@@ -32,7 +33,7 @@ def test_a_camera_that_looks_ahead_is_only_mirrored() -> None:
 
 def test_scale_jitter_reads_between_half_and_twice_the_window() -> None:
     sides = [
-        draw_geometry(np.random.default_rng(seed), 100, (0.5, 2.0), True).side
+        random_geometry(np.random.default_rng(seed), 100, (0.5, 2.0), True).side
         for seed in range(300)
     ]
     assert 50 <= min(sides) < 55 and 180 < max(sides) <= 200
@@ -40,18 +41,20 @@ def test_scale_jitter_reads_between_half_and_twice_the_window() -> None:
 
 def test_resizing_keeps_constants_and_classes() -> None:
     geometry = Geometry(side=20, window=8, turns=0, mirror_columns=False, mirror_rows=False)
-    assert torch.allclose(geometry.image(torch.full((3, 20, 20), 7.0)), torch.full((3, 8, 8), 7.0))
-    labels = geometry.label(torch.tensor([0, 255], dtype=torch.uint8).repeat(20, 10))
+    assert torch.allclose(
+        geometry.apply_to_image(torch.full((3, 20, 20), 7.0)), torch.full((3, 8, 8), 7.0)
+    )
+    labels = geometry.apply_to_mask(torch.tensor([0, 255], dtype=torch.uint8).repeat(20, 10))
     assert labels.shape == (8, 8) and set(labels.unique().tolist()) <= {0, 255}
 
 
 def test_colour_jitter_leaves_heights_alone_and_stays_in_range() -> None:
     images = {"rgb": torch.rand(3, 5, 5) * 255, "dsm": torch.rand(1, 5, 5)}
-    jittered = jitter_colour(np.random.default_rng(0), images, {"rgb": 255.0}, 0.5)
+    jittered = color_jitter(np.random.default_rng(0), images, {"rgb": 255.0}, 0.5)
     assert jittered["dsm"] is images["dsm"]
     assert not torch.equal(jittered["rgb"], images["rgb"])
     assert jittered["rgb"].min() >= 0 and jittered["rgb"].max() <= 255
-    unchanged = jitter_colour(np.random.default_rng(0), images, {"rgb": 255.0}, 0.0)
+    unchanged = color_jitter(np.random.default_rng(0), images, {"rgb": 255.0}, 0.0)
     assert torch.equal(unchanged["rgb"], images["rgb"])
 
 
@@ -60,7 +63,7 @@ def test_contrast_of_many_bands_changes_each_about_its_own_mean() -> None:
     for seed in range(5):
         rng = np.random.default_rng(seed)
         brightness, contrast, _ = np.random.default_rng(seed).uniform(0.8, 1.2, 3)
-        jittered = jitter_colour(rng, {"optical": bands}, {"optical": 32767.0}, 0.2)["optical"]
+        jittered = color_jitter(rng, {"optical": bands}, {"optical": 32767.0}, 0.2)["optical"]
         torch.testing.assert_close(jittered.mean((1, 2)), brightness * bands.mean((1, 2)))
         spread = brightness * contrast * bands.std((1, 2))
         torch.testing.assert_close(jittered.std((1, 2)), spread, rtol=1e-3, atol=1e-3)

@@ -48,7 +48,7 @@ def test_lowered_heights_are_pooled_after_lowering(scenes: dict[str, np.ndarray]
     normalizer = fit_normalizer(DSM, "lowered", stats, stats)
     output = np.concatenate(
         [
-            normalizer.scale(normalizer.clean(pixels, name), name).ravel()
+            normalizer.standardize(normalizer.to_valid(pixels, name), name).ravel()
             for name, pixels in scenes.items()
         ]
     )
@@ -63,7 +63,7 @@ def test_invalid_heights_become_the_low_ground(scenes: dict[str, np.ndarray]) ->
     normalizer = fit_normalizer(DSM, "lowered", stats, stats)
     pixels = scenes["a"].astype(np.float32)
     pixels[0, 0, :3] = np.nan, -9999, np.inf
-    cleaned = normalizer.clean(pixels, "a")
+    cleaned = normalizer.to_valid(pixels, "a")
     assert cleaned[0, 0, :3] == pytest.approx(stats["a"]["p05"][0])
     assert np.array_equal(cleaned[0, 1:], pixels[0, 1:])
 
@@ -76,7 +76,7 @@ def test_backscatter_is_normalised_in_decibels_and_gaps_take_their_own_channel()
     normalizer = fit_normalizer(sar, {"mean": [-7.945] * 2, "std": [2.777] * 2}, stats, stats)
     expected = (np.array([[[-10.0, -25.0, -20.0]], [[0.0, 0.0, -12.0]]]) + 7.945) / 2.777
     np.testing.assert_allclose(
-        normalizer.scale(normalizer.clean(pixels, "a"), "a"), expected, atol=1e-4
+        normalizer.standardize(normalizer.to_valid(pixels, "a"), "a"), expected, atol=1e-4
     )
 
 
@@ -87,7 +87,9 @@ def test_imagenet_rule_matches_its_definition() -> None:
     expected = (pixels / 255 - np.array([0.485, 0.456, 0.406])[:, None, None]) / np.array(
         [0.229, 0.224, 0.225]
     )[:, None, None]
-    assert normalizer.scale(normalizer.clean(pixels, "a"), "a") == pytest.approx(expected, abs=1e-5)
+    assert normalizer.standardize(normalizer.to_valid(pixels, "a"), "a") == pytest.approx(
+        expected, abs=1e-5
+    )
 
 
 def test_defaults_by_kind() -> None:
@@ -115,4 +117,4 @@ def test_rules_that_do_not_fit_are_refused(modality: Modality, rule: object, tex
 def test_a_constant_channel_is_not_divided_by_zero() -> None:
     stats = {"a": statistics(np.full((1, 3, 3), 7.0))}
     normalizer: Normalizer = fit_normalizer(NIR, "standard", stats, stats)
-    assert np.isfinite(normalizer.scale(np.full((1, 2, 2), 7, np.float32), "a")).all()
+    assert np.isfinite(normalizer.standardize(np.full((1, 2, 2), 7, np.float32), "a")).all()

@@ -8,20 +8,20 @@ import numpy as np
 import pytest
 from rasterio.transform import from_origin
 
-from datamodules.loading.inference_rasters import Expected, open_scene, parse_inputs
+from datamodules.loading.inference_rasters import ModalitySpec, open_scene, parse_inputs
 from datamodules.store.reader import Window
 from datamodules.store.scene_store import Modality
 from tests.support.placed import PLACE, write
 from usererror import UserError
 
-RGB = Expected(
+RGB = ModalitySpec(
     Modality("rgb", "R", 3, "uint8", "counts", "optical"),
     [10.0, 20.0, 30.0],
     [2.0, 4.0, 5.0],
     False,
 )
-NIR = Expected(Modality("nir", "N", 1, "uint8", "counts", "optical"), [0.0], [1.0], False)
-DSM = Expected(Modality("dsm", "D", 1, "float32", "m", "height_absolute"), [1.0], [2.0], True)
+NIR = ModalitySpec(Modality("nir", "N", 1, "uint8", "counts", "optical"), [0.0], [1.0], False)
+DSM = ModalitySpec(Modality("dsm", "D", 1, "float32", "m", "height_absolute"), [1.0], [2.0], True)
 EXPECTED = {"rgb": RGB, "dsm": DSM, "nir": NIR}
 
 
