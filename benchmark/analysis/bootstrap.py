@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from benchmark.metrics.confusion import Counts, Floats, class_sums
-from benchmark.metrics.summaries import SUMMARIES, headline_scores, mean_scores
+from benchmark.metrics.confusion import ClassCounts, Counts, Floats, class_counts
+from benchmark.metrics.summaries import SUMMARIES, average_top1_last1, mean_scores
 from benchmark.records.groups import Row, region_counts
 from benchmark.records.record import Record, SceneCounts, read_scenes
 from benchmark.records.selection import say_left_out
@@ -34,7 +34,7 @@ class Units:
 
     Attributes:
         kind: `scenes` or `blocks`.
-        sums: per unit, units x subsets x 3 x averaged classes, see `metrics.class_sums`.
+        sums: per unit, units x subsets x 3 x averaged classes, the parts of `ClassCounts`.
         names: per unit, to check that two records are paired.
     """
 
@@ -50,9 +50,12 @@ def units_of(record: Record, scenes: SceneCounts) -> Units:
     """
     regions = record.manifest["convention"]["regions"]
     parts = [
-        class_sums(
-            region_counts(record, np.moveaxis(entry, 1, 0).astype(np.int64), regions),
-            record.convention,
+        np.stack(
+            class_counts(
+                region_counts(record, np.moveaxis(entry, 1, 0).astype(np.int64), regions),
+                record.convention,
+            ),
+            -2,
         )
         for entry in scenes.counts  # blocks x subsets x 3 x classes
     ]
@@ -99,8 +102,10 @@ def measures(row: Row) -> list[str]:
 
 def measure_values(record: Record, sums: Counts) -> Floats:
     """... x measures in per cent, from ... x subsets x 3 x averaged classes."""
-    miou, mf1 = mean_scores(sums, record.convention)
-    return np.concatenate([headline_scores(miou), headline_scores(mf1)[..., :1], miou], -1)
+    counts = ClassCounts(*np.moveaxis(sums, -2, 0))
+    miou, mf1 = mean_scores(counts, record.convention)
+    columns = [*average_top1_last1(miou), average_top1_last1(mf1).average]
+    return np.concatenate([np.stack(columns, -1), miou], -1)
 
 
 def resampled(record: Record, units: Units, weights: Counts) -> Floats:

@@ -21,9 +21,10 @@ from benchmark.analysis.bootstrap import (
 )
 from benchmark.formats.files import write_texts
 from benchmark.formats.markdown_latex import Part, page_latex, page_markdown
+from benchmark.formats.numbers import format_mean_std
 from benchmark.formats.terminal import print_display
 from benchmark.leaderboard.notes import left_out_notes
-from benchmark.metrics.summaries import SUMMARIES, deviation
+from benchmark.metrics.summaries import SUMMARIES, mean_std
 from benchmark.records.groups import Row, sections
 from usererror import UserError
 
@@ -122,8 +123,8 @@ def differences(first: Sampled, second: Sampled, level: float) -> list[dict[str,
             values = entry.seeds[:, column]
             line |= {
                 word: entry.row.label,
-                f"{word} mean": float(values.mean()),
-                f"{word} std": deviation(values),
+                f"{word} mean": mean_std(values).mean,
+                f"{word} std": mean_std(values).std,
             }
             line[f"{word} seeds"] = len(values)
         line["difference"] = line["first mean"] - line["second mean"]
@@ -138,14 +139,11 @@ def display(lines: pd.DataFrame) -> pd.DataFrame:
     """The lines as people read them."""
 
     def scores(word: str) -> pd.Series:
-        std = lines[f"{word} std"].map(lambda value: "" if np.isnan(value) else f" +- {value:.2f}")
-        return (
-            lines[f"{word} mean"].map("{:.2f}".format)
-            + std
-            + " ("
-            + lines[f"{word} seeds"].astype(str)
-            + ")"
-        )
+        columns = (lines[f"{word} {part}"] for part in ("mean", "std", "seeds"))
+        texts = [
+            f"{format_mean_std(mean, std)} ({n})" for mean, std, n in zip(*columns, strict=True)
+        ]
+        return pd.Series(texts, lines.index, dtype=object)
 
     return pd.DataFrame(
         {

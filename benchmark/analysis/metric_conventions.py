@@ -17,10 +17,10 @@ import pandas as pd
 from benchmark.formats.files import write_texts
 from benchmark.formats.markdown_latex import Part, page_latex, page_markdown
 from benchmark.leaderboard.notes import left_out_notes
-from benchmark.metrics.confusion import Absent, Floats, class_sums, mean_over
+from benchmark.metrics.confusion import Absent, Floats, class_counts, divide_or_nan
 from benchmark.metrics.result import BAND, INTERIOR
-from benchmark.metrics.summaries import SUMMARIES, deviation, headline_scores, mean_scores
-from benchmark.records.groups import Row, pooled_sums, region_counts
+from benchmark.metrics.summaries import SUMMARIES, average_top1_last1, mean_scores, mean_std
+from benchmark.records.groups import Row, pooled_counts, region_counts
 from benchmark.records.record import SCENES, Record, read_scenes
 from usererror import UserError
 
@@ -59,14 +59,14 @@ def own_regions(record: Record) -> Sequence[str] | None:
 def read_own(record: Record) -> Floats:
     """MIoU as in the leaderboard."""
     return mean_scores(
-        pooled_sums(record, record.convention, own_regions(record)), record.convention
+        pooled_counts(record, record.convention, own_regions(record)), record.convention
     )[0]
 
 
 def read_f1(record: Record) -> Floats:
     """Mean of the class F1."""
     return mean_scores(
-        pooled_sums(record, record.convention, own_regions(record)), record.convention
+        pooled_counts(record, record.convention, own_regions(record)), record.convention
     )[1]
 
 
@@ -81,7 +81,7 @@ def read_absent(absent: Absent) -> Reading:
 
     def read(record: Record) -> Floats:
         convention = replace(record.convention, absent=absent)
-        return mean_scores(pooled_sums(record, convention, own_regions(record)), convention)[0]
+        return mean_scores(pooled_counts(record, convention, own_regions(record)), convention)[0]
 
     return read
 
@@ -111,7 +111,7 @@ def read_clutter(kind: str) -> Reading:
         convention = replace(
             convention, averaged=averaged, ignored=clutter if kind == "dropped" else ()
         )
-        return mean_scores(pooled_sums(record, convention, own_regions(record)), convention)[0]
+        return mean_scores(pooled_counts(record, convention, own_regions(record)), convention)[0]
 
     return read
 
@@ -122,7 +122,7 @@ def read_label(regions: Sequence[str] | None) -> Reading:
     def read(record: Record) -> Floats:
         if regions is not None and BAND not in record.regions:
             raise Unreadable("the test scenes have no eroded label")
-        return mean_scores(pooled_sums(record, record.convention, regions), record.convention)[0]
+        return mean_scores(pooled_counts(record, record.convention, regions), record.convention)[0]
 
     return read
 
@@ -136,15 +136,14 @@ def read_scene_mean(record: Record) -> Floats:
     except UserError as error:
         print(f"Left out of the scene mean: {error}")
         raise Unreadable("damaged counts per scene") from error
-    sums = [
-        class_sums(
-            region_counts(record, entry.sum(1, dtype=np.int64), own_regions(record)),
-            record.convention,
-        )
-        for entry in scenes.counts
-    ]
-    values = mean_scores(np.stack(sums, 1), record.convention)[0]  # subsets x scenes
-    return mean_over(values, ~np.isnan(values))
+    by_scene = []
+    for entry in scenes.counts:
+        matrices = region_counts(record, entry.sum(1, dtype=np.int64), own_regions(record))
+        counts = class_counts(matrices, record.convention)
+        by_scene.append(mean_scores(counts, record.convention)[0])
+    values = np.stack(by_scene, 1)  # (subsets, scenes)
+    scored = ~np.isnan(values)
+    return divide_or_nan(np.where(scored, values, 0).sum(1), scored.sum(1))
 
 
 LENSES = (
@@ -201,7 +200,7 @@ def lens_table(rows: Sequence[Row], lenses: Sequence[Lens] = LENSES) -> pd.DataF
                 line |= {
                     **row.columns(),
                     "value": means[row.label],
-                    "std": deviation(values[:, position]),
+                    "std": mean_std(values[:, position]).std,
                 }
                 line |= {
                     "rank": ranks.get(row.label),
@@ -218,7 +217,7 @@ def _row_scores(lens: Lens, row: Row) -> tuple[Floats, str]:
     reasons: dict[str, list[str]] = {}
     for record in row.members:
         try:
-            values.append(headline_scores(lens.read(record)))
+            values.append(np.stack(average_top1_last1(lens.read(record)), -1))
         except Unreadable as error:
             reasons.setdefault(str(error), []).append(str(record.manifest["seed"]))
     if not reasons:

@@ -20,10 +20,11 @@ from benchmark.analysis.shapley import (
 )
 from benchmark.formats.files import write_texts
 from benchmark.formats.markdown_latex import Part, page_latex, page_markdown
+from benchmark.formats.numbers import format_mean_std
 from benchmark.leaderboard.notes import left_out_notes
-from benchmark.metrics.confusion import Convention, Counts, Floats, class_scores
-from benchmark.metrics.summaries import deviation, mean_first, spread
-from benchmark.records.groups import Row, pooled_sums, sections
+from benchmark.metrics.confusion import ClassCounts, Convention, Floats, class_scores
+from benchmark.metrics.summaries import average_top1_last1, mean_std, with_mean_first
+from benchmark.records.groups import Row, pooled_counts, sections
 from benchmark.records.record import Record
 from benchmark.records.selection import say_left_out
 
@@ -32,6 +33,11 @@ EMPTY_NAMES = {"zero": "0", "majority": "what calling every pixel the most frequ
 FAILURES = (0.05, 0.1, 0.2)
 CURVE = np.linspace(0, 1, 101)
 MEAN = "mIoU"  # in the column `class`, for the mean over classes
+
+
+def spread(seeds: Floats) -> str:
+    """Mean +- std over seeds."""
+    return format_mean_std(*mean_std(seeds))
 
 
 def complete_rows(rows: Sequence[Row], left_out: list[str] | None = None) -> list[Row]:
@@ -58,8 +64,9 @@ def complete_rows(rows: Sequence[Row], left_out: list[str] | None = None) -> lis
 
 def unscored(record: Record) -> list[str]:
     """Subsets that were scored on no scene, or on none with a label."""
-    sums = pooled_sums(record, record.convention, record.manifest["convention"]["regions"])
-    return [name for name, entry in zip(record.subsets, sums, strict=True) if not entry[1].any()]
+    counts = pooled_counts(record, record.convention, record.manifest["convention"]["regions"])
+    labelled = counts.support.any(-1).tolist()
+    return [name for name, some in zip(record.subsets, labelled, strict=True) if not some]
 
 
 def games(record: Record, empty: Empty = "zero") -> Floats:
@@ -69,28 +76,28 @@ def games(record: Record, empty: Empty = "zero") -> Floats:
     """
     convention = record.convention
     _, places = masks(record.subsets)
-    sums = pooled_sums(record, convention, record.manifest["convention"]["regions"])
-    values = _class_values(sums, convention)
+    counts = pooled_counts(record, convention, record.manifest["convention"]["regions"])
+    values = _class_values(counts, convention)
     nothing = (
-        np.zeros(len(values[0])) if empty == "zero" else _class_values(majority(sums), convention)
+        np.zeros(len(values[0])) if empty == "zero" else _class_values(majority(counts), convention)
     )
     return as_game(values.T, places, empty=nothing)
 
 
-def _class_values(sums: Counts, convention: Convention) -> Floats:
+def _class_values(counts: ClassCounts, convention: Convention) -> Floats:
     """... x (1 + classes) in per cent."""
-    iou, _, used = class_scores(sums, convention.absent)
-    return 100 * mean_first(iou, used)
+    iou, _, used = class_scores(counts, convention.absent)
+    return 100 * with_mean_first(iou, used)
 
 
-def majority(sums: Counts) -> Counts:
-    """`class_sums`, 3 x classes, of calling every pixel the most frequent averaged class.
+def majority(counts: ClassCounts) -> ClassCounts:
+    """Counts of calling every pixel the most frequent averaged class.
 
     From the truth of the subset with most pixels; where scenes lack modalities the subsets differ in it.
     """
-    truth = sums[np.argmax(sums[:, 1].sum(-1)), 1]
+    truth = counts.support[np.argmax(counts.support.sum(-1))]
     most = np.arange(len(truth)) == truth.argmax()
-    return np.stack([np.where(most, truth, 0), truth, np.where(most, truth.sum(), 0)])
+    return ClassCounts(np.where(most, truth, 0), truth, np.where(most, truth.sum(), 0))
 
 
 def row_games(row: Row, empty: Empty) -> Floats:
@@ -134,7 +141,7 @@ def worth_lines(row: Row, empty: Empty) -> list[dict[str, Any]]:
                     "subject": subject,
                     "value": float(seeds.mean()),
                 }
-                lines.append({**row.columns(), **entry, "std": deviation(seeds)})
+                lines.append({**row.columns(), **entry, "std": mean_std(seeds).std})
     return lines
 
 
@@ -172,7 +179,10 @@ def expected_table(rows: Sequence[Row]) -> pd.DataFrame:
         by_seed = row_games(row, "zero")[:, 0]
         line = {"method": row.label, "none fails": spread(by_seed[:, -1])}
         line |= {f"p = {p:g}": spread(expected_score(by_seed, p)) for p in FAILURES}
-        line |= {"Average": spread(by_seed[:, 1:].mean(-1)), "n": str(len(row.members))}
+        line |= {
+            "Average": spread(average_top1_last1(by_seed[:, 1:]).average),
+            "n": str(len(row.members)),
+        }
         lines.append((-float(expected_score(by_seed, 0.1).mean()), line))
     return pd.DataFrame([line for _, line in sorted(lines, key=lambda entry: entry[0])])
 

@@ -58,12 +58,13 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
 def print_scores(cli: Any, result: Any) -> None:
     """One line per subset."""
     from benchmark.evaluation.protocol import convention_of, scored_regions
-    from benchmark.metrics.result import headline
+    from benchmark.metrics.summaries import average_top1_last1
 
     convention = convention_of(cli.datamodule, cli.config_init.evaluation.absent)
     scores = result.scores(convention, scored_regions(cli.datamodule))
+    summary = average_top1_last1([entry.miou for entry in scores.values()])._asdict()
     for name, entry in scores.items():
         print(
             f"{name:12} mIoU {100 * entry.miou:6.2f}  mF1 {100 * entry.mf1:6.2f}  OA {100 * entry.oa:6.2f}"
         )
-    print("  ".join(f"{name} {100 * value:.2f}" for name, value in headline(scores).items()))
+    print("  ".join(f"{name} {100 * value:.2f}" for name, value in summary.items()))

@@ -20,8 +20,9 @@ from benchmark.evaluation.protocol import (
     scored_regions,
 )
 from benchmark.metrics.confusion import Absent
-from benchmark.metrics.result import EvaluationResult, headline
+from benchmark.metrics.result import EvaluationResult
 from benchmark.metrics.subsets import modality_subsets, subset_name
+from benchmark.metrics.summaries import average_top1_last1
 from datamodules.base import SceneDataModule
 from datamodules.loading.datasets import EvaluationWindows
 from methods.base import AnyModalitySegmenter
@@ -170,7 +171,8 @@ class MissingModalityEvaluation(L.Callback):
         self.result = self._gather(trainer, data, current)
         self._pass = None
         scores = self.result.scores(convention_of(data, self.absent), scored_regions(data))
-        for name, value in headline(scores).items():
+        summary = average_top1_last1([entry.miou for entry in scores.values()])
+        for name, value in summary._asdict().items():
             pl_module.log(f"{current.part}/{name}_miou", value, prog_bar=name == "average")
         for name, entry in scores.items():
             pl_module.log(f"{current.part}/miou/{name}", entry.miou)

@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 
 from benchmark.formats.markdown_latex import Part
-from benchmark.metrics.confusion import Floats, class_scores, mean_over
-from benchmark.metrics.summaries import deviation, mean_first, spread
-from benchmark.records.groups import Row, pooled_sums, sections
+from benchmark.formats.numbers import format_mean_std
+from benchmark.metrics.confusion import Floats, class_scores
+from benchmark.metrics.summaries import average_top1_last1, mean_std, with_mean_first
+from benchmark.records.groups import Row, pooled_counts, sections
 
 MEASURES = ("IoU", "F1")
 MEAN = "mean"  # in the column `class`
@@ -26,9 +27,9 @@ def class_values(row: Row) -> Floats:
     seeds = []
     for record in row.members:
         convention = record.convention
-        sums = pooled_sums(record, convention, record.manifest["convention"]["regions"])
+        sums = pooled_counts(record, convention, record.manifest["convention"]["regions"])
         iou, f1, used = class_scores(sums, convention.absent)
-        seeds.append([mean_first(iou, used), mean_first(f1, used)])
+        seeds.append([with_mean_first(iou, used), with_mean_first(f1, used)])
     return 100 * np.array(seeds)
 
 
@@ -41,7 +42,7 @@ def class_board(rows: Sequence[Row]) -> pd.DataFrame:
             for number, label in enumerate([MEAN, *row.classes]):
                 line = {**row.columns(), "subset": name, "class": label}
                 for seeds, measure in zip(values[:, :, subset, number].T, MEASURES, strict=True):
-                    line |= {measure: float(seeds.mean()), f"{measure} std": deviation(seeds)}
+                    line[measure], line[f"{measure} std"] = mean_std(seeds)
                 lines.append(line)
     return pd.DataFrame(lines)
 
@@ -65,15 +66,17 @@ def class_page(data: str, rows: Sequence[Row]) -> list[Part]:
 
 def _average(values: Floats) -> float:
     """Mean over seeds and subsets of mIoU, by which the leaderboard sorts."""
-    miou = values[:, 0, :, 0]
-    return float(mean_over(miou, ~np.isnan(miou)).mean())
+    return float(average_top1_last1(values[:, 0, :, 0]).average.mean())
 
 
 def _table(rows: Sequence[tuple[Row, Floats]]) -> pd.DataFrame:
     """Rows with their seeds x (1 + classes)."""
     return pd.DataFrame(
         {"method": row.label}
-        | {name: spread(seeds) for name, seeds in zip([MEAN, *row.classes], values.T, strict=True)}
+        | {
+            name: format_mean_std(*mean_std(seeds))
+            for name, seeds in zip([MEAN, *row.classes], values.T, strict=True)
+        }
         | {"n": str(len(row.members))}
         for row, values in rows
     )

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmark.formats.numbers import format_mean_std
 from benchmark.leaderboard.notes import MARK, _scene_columns
-from benchmark.metrics.confusion import summarise
 from benchmark.metrics.result import ALL
-from benchmark.metrics.summaries import SUMMARIES, deviation
+from benchmark.metrics.summaries import SUMMARIES, average_top1_last1, mean_std
 from benchmark.records.groups import CONTROL, groups
 from benchmark.records.record import Record
 
@@ -67,20 +67,14 @@ def _row(members: Sequence[Record], condition: str) -> dict[str, Any]:
         "overrides": " ".join(first.get("overrides", [])),
         "seeds": len(seeds),
     }
-    for name, values in zip(SUMMARIES, np.array([summarise(seed) for seed in miou]).T, strict=True):
-        row[name], row[f"{name} std"] = float(values.mean()), deviation(values)
+    for name, values in zip(SUMMARIES, average_top1_last1(miou), strict=True):
+        row[name], row[f"{name} std"] = mean_std(values)
     row["Top-1 subset"] = subsets[max(scored, key=lambda subset: mean[subset])] if scored else ""
     row["Last-1 subset"] = subsets[min(scored, key=lambda subset: mean[subset])] if scored else ""
     for number, name in enumerate(subsets):
-        row[f"mIoU {name}"], row[f"mIoU {name} std"] = (
-            float(mean[number]),
-            deviation(miou[:, number]),
-        )
+        row[f"mIoU {name}"], row[f"mIoU {name} std"] = mean_std(miou[:, number])
     for number, name in enumerate(subsets):
-        row[f"mF1 {name}"], row[f"mF1 {name} std"] = (
-            float(f1[:, number].mean()),
-            deviation(f1[:, number]),
-        )
+        row[f"mF1 {name}"], row[f"mF1 {name} std"] = mean_std(f1[:, number])
     oa = [100 * seed[subsets[-1]].oa for seed in seeds]
     oa_all = [100 * seed[subsets[-1]].oa_all for seed in seeds]
     row["OA full"], row["OA all labels full"] = float(np.mean(oa)), float(np.mean(oa_all))
@@ -104,11 +98,7 @@ def shown(table: pd.DataFrame, decimals: int = 2, sign: str = " +- ") -> pd.Data
         return table
 
     def cell(row: Mapping[Any, Any], column: str) -> str:
-        std = row[f"{column} std"]
-        if np.isnan(row[column]):
-            return "-"
-        mean = f"{row[column]:.{decimals}f}"
-        return mean if np.isnan(std) else f"{mean}{sign}{std:.{decimals}f}"
+        return format_mean_std(row[column], row[f"{column} std"], decimals, sign)
 
     names = [str(column) for column in table.columns]
     scores = [name for name in names if name.startswith("mIoU ") and not name.endswith(" std")]

@@ -1,14 +1,21 @@
 """Scores as pure functions of confusion matrices; every convention has a name.
 
-A matrix has a row per label id (all of them, clutter included) and a column per network output, so it may be
-rectangular. `outputs[j]` is the label id of column j.
+A matrix has a row per label id (all of them, clutter included) and a column per network output, so
+it may be rectangular. `outputs[j]` is the label id of column j. A worked example: labels 0 and 1
+are scored, label 2 is clutter that no output exists for and that is ignored.
+
+             output 0   output 1
+    label 0        60          0        hits      (60, 30)    the diagonal
+    label 1        10         30        support   (60, 40)    sums of rows
+    label 2         5          0        predicted (70, 30)    sums of columns, row 2 left out
+
+IoU is hits / (support + predicted - hits): 60 / 70 and 30 / 40, and mIoU their mean.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +23,7 @@ import numpy.typing as npt
 Absent = Literal["exclude", "zero", "union"]
 Counts = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -25,9 +33,9 @@ class Convention:
     Attributes:
         outputs: label id of each column.
         averaged: label ids that enter mIoU and mF1.
-        ignored: label ids whose pixels are left out of IoU, F1 and `oa` (clutter under `clutter: ignore`).
-        absent: what a class without evidence counts: `exclude` drops classes without a true pixel, `union` those with
-            neither true nor predicted pixels, `zero` keeps all and counts 0/0 as 0.
+        ignored: label ids whose pixels are left out of IoU, F1 and `oa` (`clutter: ignore`).
+        absent: what a class without evidence counts: `exclude` drops classes without a true pixel,
+            `union` those with neither true nor predicted pixels, `zero` counts 0/0 as 0.
     """
 
     outputs: tuple[int, ...]
@@ -43,7 +51,8 @@ class Scores:
     Attributes:
         miou, mf1: means over the averaged classes that `absent` leaves.
         oa: overall accuracy without the ignored labels.
-        oa_all: overall accuracy over all labelled pixels (an ignored label counts as wrong unless it is an output).
+        oa_all: overall accuracy over all labelled pixels (an ignored label counts as wrong unless
+            it is an output).
         iou, f1: per averaged class, in the order of `Convention.averaged`.
         classes: how many classes entered the means.
     """
@@ -57,106 +66,86 @@ class Scores:
     classes: int
 
 
-def score(matrix: Counts, convention: Convention) -> Scores:
-    """Score one labels x outputs matrix."""
-    return score_all(np.asarray(matrix)[None], convention)[0]
+class ClassCounts(NamedTuple):
+    """Pixels per averaged class, each `(..., classes)`; sums of matrices have the sums of these.
+
+    Attributes:
+        hits: pixels of the class that were taken for it.
+        support: pixels that truly are of the class.
+        predicted: pixels that were taken for the class.
+    """
+
+    hits: npt.NDArray[Any]
+    support: npt.NDArray[Any]
+    predicted: npt.NDArray[Any]
 
 
-def score_all(matrices: Counts, convention: Convention) -> list[Scores]:
-    """Score any number x labels x outputs."""
+def class_counts(matrices: Counts, convention: Convention) -> ClassCounts:
+    """Count what IoU and F1 are made of, for matrices `(..., labels, outputs)`.
+
+    Example:
+        >>> matrix = np.array([[60, 0], [10, 30], [5, 0]])
+        >>> counts = class_counts(matrix, Convention((0, 1), (0, 1), ignored=(2,)))
+        >>> counts.hits.tolist(), counts.support.tolist(), counts.predicted.tolist()
+        ([60, 30], [60, 40], [70, 30])
+    """
+    matrices = np.asarray(matrices)
+    kept = [label for label in range(matrices.shape[-2]) if label not in convention.ignored]
+    by_output = matrices[..., kept, :].sum(-2)
+    # a network without an output for a class neither hits it nor takes anything for it
+    hits = np.zeros((*matrices.shape[:-2], len(convention.averaged)), matrices.dtype)
+    predicted = np.zeros_like(hits)
+    for position, label in enumerate(convention.averaged):
+        if label in convention.outputs:
+            column = convention.outputs.index(label)
+            hits[..., position] = matrices[..., label, column]
+            predicted[..., position] = by_output[..., column]
+    return ClassCounts(hits, matrices.sum(-1)[..., list(convention.averaged)], predicted)
+
+
+def class_scores(counts: ClassCounts, absent: Absent) -> tuple[Floats, Floats, Mask]:
+    """Score each class: IoU, F1, and whether it enters the means, each `(..., classes)`.
+
+    Example:
+        >>> counts = ClassCounts(np.array([60, 30]), np.array([60, 40]), np.array([70, 30]))
+        >>> iou, f1, used = class_scores(counts, "exclude")
+        >>> iou.round(3).tolist(), f1.round(3).tolist(), used.tolist()
+        ([0.857, 0.75], [0.923, 0.857], [True, True])
+    """
+    hits, support, predicted = counts
+    iou = divide_or_nan(hits, support + predicted - hits)
+    f1 = divide_or_nan(2 * hits, support + predicted)
+    if absent == "exclude":
+        return iou, f1, support > 0
+    if absent == "union":
+        return iou, f1, support + predicted > 0
+    # a subset that no scene was scored under has no score, not 0
+    counted = np.broadcast_to(support.sum(-1, keepdims=True) > 0, support.shape)
+    return np.nan_to_num(iou, nan=0.0), np.nan_to_num(f1, nan=0.0), counted
+
+
+def class_mean(values: Floats, used: Mask) -> Floats:
+    """Average the used classes, the last axis; nan where none is used. All class means are this."""
+    return divide_or_nan(np.where(used, values, 0).sum(-1), used.sum(-1))
+
+
+def score_matrices(matrices: Counts, convention: Convention) -> list[Scores]:
+    """Score matrices `(n, labels, outputs)`."""
     matrices = np.asarray(matrices, np.int64)
-    labels = range(matrices.shape[1])
-    iou, f1, used = class_scores(class_sums(matrices, convention), convention.absent)
-    kept = [label for label in labels if label not in convention.ignored]
+    kept = [label for label in range(matrices.shape[1]) if label not in convention.ignored]
     total, hits = matrices.sum(-1), np.zeros(matrices.shape[:2], np.int64)
     for j, label in enumerate(convention.outputs):
         hits[:, label] = matrices[:, label, j]
-    oa, oa_all = (
-        _ratio(hits[:, kept].sum(-1), total[:, kept].sum(-1)),
-        _ratio(hits.sum(-1), total.sum(-1)),
-    )
-    return [
-        Scores(
-            miou=_mean(iou[number][used[number]]),
-            mf1=_mean(f1[number][used[number]]),
-            oa=float(oa[number]),
-            oa_all=float(oa_all[number]),
-            iou=tuple(iou[number].tolist()),
-            f1=tuple(f1[number].tolist()),
-            classes=int(used[number].sum()),
-        )
-        for number in range(len(matrices))
-    ]
+    oa = divide_or_nan(hits[:, kept].sum(-1), total[:, kept].sum(-1))
+    oa_all = divide_or_nan(hits.sum(-1), total.sum(-1))
+    iou, f1, used = class_scores(class_counts(matrices, convention), convention.absent)
+    means = [values.tolist() for values in (class_mean(iou, used), class_mean(f1, used))]
+    per_class = [map(tuple, values.tolist()) for values in (iou, f1)]
+    columns = (*means, oa.tolist(), oa_all.tolist(), *per_class, used.sum(-1).tolist())
+    return [Scores(*values) for values in zip(*columns, strict=True)]
 
 
-def class_sums(matrices: Counts, convention: Convention) -> Counts:
-    """What IoU and F1 are made of, for any number of matrices at once.
-
-    Sums of matrices give sums of these, so that resampling and pooling may work on them instead.
-
-    Args:
-        matrices: int64 ... x labels x outputs.
-        convention: `absent` plays no part.
-
-    Returns:
-        int64 ... x 3 x averaged classes: pixels that are hit, that truly are of the class, and that were taken for it.
-    """
-    matrices = np.asarray(matrices)
-    column = {label: j for j, label in enumerate(convention.outputs)}
-    kept = [label for label in range(matrices.shape[-2]) if label not in convention.ignored]
-    predicted = matrices[..., kept, :].sum(-2)
-    truth = matrices.sum(-1)[..., list(convention.averaged)]
-    nothing = np.zeros(matrices.shape[:-2], matrices.dtype)
-    # a network without an output for a class neither hits it nor takes anything for it
-    hits = [
-        matrices[..., label, column[label]] if label in column else nothing
-        for label in convention.averaged
-    ]
-    guessed = [
-        predicted[..., column[label]] if label in column else nothing
-        for label in convention.averaged
-    ]
-    return np.stack([np.stack(hits, -1), truth, np.stack(guessed, -1)], -2)
-
-
-def class_scores(
-    sums: npt.NDArray[Any], absent: Absent
-) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
-    """IoU and F1 of each averaged class, and which classes enter the means, from `class_sums`; all ... x classes."""
-    tp, truth, guessed = (sums[..., part, :] for part in range(3))
-    iou, f1 = _ratio(tp, truth + guessed - tp), _ratio(2 * tp, truth + guessed)
-    if absent == "exclude":
-        return iou, f1, truth > 0
-    if absent == "union":
-        return iou, f1, truth + guessed > 0
-    counted = (
-        truth.sum(-1, keepdims=True) > 0
-    )  # a subset that no scene was scored under has no score, not 0
-    return (
-        np.nan_to_num(iou, nan=0.0),
-        np.nan_to_num(f1, nan=0.0),
-        np.broadcast_to(counted, truth.shape),
-    )
-
-
-def mean_over(values: Floats, used: npt.NDArray[np.bool_]) -> Floats:
-    """Means of the used values along the last axis; nan where none is used."""
-    return _ratio(np.where(used, values, 0).sum(-1), used.sum(-1))
-
-
-def summarise(values: Sequence[float]) -> tuple[float, float, float]:
-    """Average, Top-1 and Last-1 of the scores of all subsets (SGMA, section IV).
-
-    A subset that no scene has all modalities of has no score (nan) and does not count; tables name it.
-    """
-    scored = [value for value in values if not np.isnan(value)] or [float("nan")]
-    return float(np.mean(scored)), float(np.max(scored)), float(np.min(scored))
-
-
-def _ratio(numerator: npt.ArrayLike, denominator: npt.ArrayLike) -> Floats:
+def divide_or_nan(numerator: npt.ArrayLike, denominator: npt.ArrayLike) -> Floats:
+    """Divide elementwise; nan where the denominator is 0."""
     top, bottom = np.asarray(numerator, float), np.asarray(denominator, float)
     return np.divide(top, bottom, out=np.full_like(top, np.nan), where=bottom > 0)
-
-
-def _mean(values: Floats) -> float:
-    return float(values.mean()) if len(values) else float("nan")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmark.metrics.confusion import Convention, Counts, Scores, score_all, summarise
+from benchmark.metrics.confusion import Convention, Counts, Scores, score_matrices
 
 INTERIOR, BAND = "interior", "band"
 ALL = "all"
@@ -66,10 +66,4 @@ def region_scores(
 ) -> dict[str, Scores]:
     """Scores per subset from int64 subsets x regions x labels x outputs, over the named regions."""
     chosen = [list(all_regions).index(region) for region in (regions or all_regions)]
-    return dict(zip(subsets, score_all(counts[:, chosen].sum(1), convention), strict=True))
-
-
-def headline(scores: Mapping[str, Scores]) -> dict[str, float]:
-    """`average`, `top1`, `last1` of mIoU over the subsets."""
-    average, top, last = summarise([entry.miou for entry in scores.values()])
-    return {"average": average, "top1": top, "last1": last}
+    return dict(zip(subsets, score_matrices(counts[:, chosen].sum(1), convention), strict=True))

@@ -1,45 +1,71 @@
-"""Average, Top-1 and Last-1; means and standard deviations over seeds."""
+"""Average, Top-1 and Last-1 over subsets; mean and standard deviation over seeds."""
 
 from __future__ import annotations
+
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from benchmark.metrics.confusion import Convention, Counts, Floats, class_scores, mean_over
+from benchmark.metrics.confusion import (
+    ClassCounts,
+    Convention,
+    Floats,
+    Mask,
+    class_mean,
+    class_scores,
+    divide_or_nan,
+)
 
-SUMMARIES = ("Average", "Top-1", "Last-1")
-
-
-def deviation(values: np.ndarray) -> float:
-    """Standard deviation over seeds (ddof 1); nan of a single one."""
-    return float(values.std(ddof=1)) if len(values) > 1 else float("nan")
-
-
-def mean_scores(sums: Counts, convention: Convention) -> tuple[Floats, Floats]:
-    """MIoU and mF1 in per cent, from ... x 3 x averaged classes."""
-    iou, f1, used = class_scores(sums, convention.absent)
-    return 100 * mean_over(iou, used), 100 * mean_over(f1, used)
+SUMMARIES = ("Average", "Top-1", "Last-1")  # names of the fields of `SubsetSummary` in tables
 
 
-def mean_first(values: Floats, used: npt.NDArray[np.bool_]) -> Floats:
-    """Scores ... x classes as ... x (1 + classes): their mean over the used classes, then each, nan where not used."""
-    return np.concatenate([mean_over(values, used)[..., None], np.where(used, values, np.nan)], -1)
+class SubsetSummary(NamedTuple):
+    """The three numbers that papers print of the scores of all subsets (SGMA, section IV)."""
+
+    average: Any
+    top1: Any
+    last1: Any
 
 
-def spread(seeds: Floats) -> str:
-    """Mean +- std over seeds to two decimals; a dash where there is no score."""
-    if np.isnan(seeds).any():
-        return "-"
-    return f"{seeds.mean():.2f}" + (f" +- {deviation(seeds):.2f}" if len(seeds) > 1 else "")
+def average_top1_last1(values: npt.ArrayLike) -> SubsetSummary:
+    """Summarise scores `(..., subsets)` over their last axis.
 
+    A subset that no scene has all modalities of has no score (nan) and does not count.
 
-def headline_scores(values: Floats) -> Floats:
-    """Average, Top-1 and Last-1 over the last axis (subsets) of ... x subsets; the result is ... x 3.
-
-    As `metrics.summarise`, for many at once: subsets without a score (nan) do not count.
+    Example:
+        >>> summary = average_top1_last1([50.0, 80.0, float("nan")])
+        >>> float(summary.average), float(summary.top1), float(summary.last1)
+        (65.0, 80.0, 50.0)
     """
-    scored = ~np.isnan(values)
-    some = scored.any(-1)
-    top = np.where(some, np.where(scored, values, -np.inf).max(-1), np.nan)
-    last = np.where(some, np.where(scored, values, np.inf).min(-1), np.nan)
-    return np.stack([mean_over(values, scored), top, last], -1)
+    scores = np.asarray(values, float)
+    scored = ~np.isnan(scores)
+    average = divide_or_nan(np.where(scored, scores, 0).sum(-1), scored.sum(-1))
+    # fmax and fmin pass over nan, unlike max and min
+    return SubsetSummary(average[()], np.fmax.reduce(scores, -1), np.fmin.reduce(scores, -1))
+
+
+class MeanStd(NamedTuple):
+    """Mean and standard deviation over seeds."""
+
+    mean: Any
+    std: Any
+
+
+def mean_std(seeds: npt.ArrayLike) -> MeanStd:
+    """Average over the first axis (seeds), with standard deviation (ddof 1; nan of one seed)."""
+    values = np.asarray(seeds, float)
+    alone = np.full(values.shape[1:], np.nan)[()]
+    return MeanStd(values.mean(0), values.std(0, ddof=1) if len(values) > 1 else alone)
+
+
+def mean_scores(counts: ClassCounts, convention: Convention) -> tuple[Floats, Floats]:
+    """MIoU and mF1 in per cent, one for each entry of the counts' leading axes."""
+    iou, f1, used = class_scores(counts, convention.absent)
+    return 100 * class_mean(iou, used), 100 * class_mean(f1, used)
+
+
+def with_mean_first(values: Floats, used: Mask) -> Floats:
+    """Put the mean before the classes: `(..., 1 + classes)`; nan where a class is not used."""
+    mean = class_mean(values, used)[..., None]
+    return np.concatenate([mean, np.where(used, values, np.nan)], -1)

@@ -11,12 +11,12 @@ import numpy as np
 
 from benchmark.choices import NO_BACKBONE
 from benchmark.leaderboard.notes import MARK
-from benchmark.metrics.confusion import Scores, summarise
+from benchmark.metrics.confusion import Scores
+from benchmark.metrics.summaries import SUMMARIES, average_top1_last1, mean_std
 from benchmark.papers.printed_numbers import REPORTED, Cell, read_rows
 from benchmark.records.record import Record
 
 SUITE = "suite.csv"
-SUMMARIES = ("Average", "Top-1", "Last-1")
 ANY = "*"
 
 
@@ -117,8 +117,7 @@ def measure(
             if np.isnan(values).any():
                 continue
             entry = found.setdefault(label, Measured(label))
-            std = float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
-            entry.values[column] = (float(np.mean(values)), std)
+            entry.values[column] = mean_std(values)
             entry.seeds.add(len(values))
             entry.records |= {record.manifest["identity"]: record for record in members}
     return list(found.values())
@@ -137,7 +136,7 @@ def _value(
         ]
         if set(scores) != subsets or np.isnan(values).any():
             return float("nan")
-        return summarise(values)[SUMMARIES.index(cell.combo)]
+        return average_top1_last1(values)[SUMMARIES.index(cell.combo)]
     own = scores.get(frozenset(cell.combo.split("+")))
     return float("nan") if own is None else _metric(cell.metric, record, own)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmark.formats.markdown_latex import latex_text
+from benchmark.formats.numbers import format_mean_std
 from benchmark.papers.measured import Measured
 from benchmark.papers.model import SEPARATOR, Row, Table
 from benchmark.papers.printed_numbers import decimals, shown
@@ -119,7 +120,9 @@ def lines(table: Table, block: Sequence[Row]) -> list[Line]:
             )
         )
         for entry in row.measured:
-            means = {column: _mean(mean, std) for column, (mean, std) in entry.values.items()}
+            means = {
+                column: format_mean_std(mean, std) for column, (mean, std) in entry.values.items()
+            }
             ranks = {column: measured.get((number, entry.label, column), "") for column in means}
             result.append(
                 Line(f"measured ({entry.label})", means, ranks, {}, _seeds(entry), measured=True)
@@ -127,10 +130,6 @@ def lines(table: Table, block: Sequence[Row]) -> list[Line]:
             gaps = {column: f"{gap:+.2f}" for column, gap in _gaps(row, entry).items()}
             result.append(Line("difference", gaps, {}, {}, "", measured=True))
     return result
-
-
-def _mean(mean: float, std: float) -> str:
-    return f"{mean:.2f}" if np.isnan(std) else f"{mean:.2f} +- {std:.2f}"
 
 
 def _printed(row: Row, column: str) -> str:

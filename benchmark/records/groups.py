@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.metrics.confusion import Convention, Counts, class_sums
+from benchmark.metrics.confusion import ClassCounts, Convention, Counts, class_counts
 from benchmark.metrics.result import ALL
 from benchmark.records.record import Record
 
@@ -121,10 +121,12 @@ def region_counts(record: Record, counts: Counts, regions: Sequence[str] | None)
     return np.asarray(counts[..., chosen, :, :].sum(-3, dtype=np.int64))
 
 
-def pooled_sums(record: Record, convention: Convention, regions: Sequence[str] | None) -> Counts:
-    """`class_sums` over all scenes, subsets x 3 x averaged classes."""
+def pooled_counts(
+    record: Record, convention: Convention, regions: Sequence[str] | None
+) -> ClassCounts:
+    """Counts per averaged class over all scenes, each `(subsets, classes)`."""
     whole = record.counts[:, record.conditions.index(ALL)]
-    return class_sums(region_counts(record, whole, regions), convention)
+    return class_counts(region_counts(record, whole, regions), convention)
 
 
 CONTROL = " (control)"  # beside the name of a row that is no published method

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmark.metrics.confusion import Scores, class_scores, class_sums
+from benchmark.metrics.confusion import Scores, class_counts, class_scores
 from benchmark.metrics.result import ALL
 from benchmark.records.groups import Row, region_counts
 from benchmark.records.record import Record
@@ -64,7 +64,7 @@ def _class_iou(record: Record, condition: str) -> Any:
     if condition not in record.conditions:
         return [[None] * len(convention.averaged)] * len(record.subsets)
     counts = record.counts[:, record.conditions.index(condition)]
-    sums = class_sums(
+    sums = class_counts(
         region_counts(record, counts, record.manifest["convention"]["regions"]), convention
     )
     iou, _, used = class_scores(sums, convention.absent)

@@ -17,7 +17,7 @@ from benchmark.analysis.sensor_value import (
 )
 from benchmark.analysis.shapley import expected_score, interaction, masks, shapley
 from benchmark.metrics.confusion import Floats
-from benchmark.metrics.summaries import deviation
+from benchmark.metrics.summaries import mean_std
 from benchmark.records.groups import Row
 from benchmark.report.scores import rounded
 
@@ -74,11 +74,11 @@ def _row(row: Row, pairs: Sequence[tuple[int, int]]) -> dict[str, Any]:
         "shapley": [_spreads(values.T) for values in shapley(games).transpose(1, 0, 2)],
         "interaction": [_spreads(values.T) for values in both.transpose(1, 0, 2)],
         "curve": rounded(curves.mean(0), 4),
-        "band": rounded([deviation(values) for values in curves.T], 4),
+        "band": rounded(mean_std(curves).std, 4),
         "expected": _spreads(expected_score(games[:, 0], np.array([0.0, *FAILURES])).T),
     }
 
 
 def _spreads(values: Floats) -> Any:
     """Subjects x seeds -> subjects x [mean, std]."""
-    return [[rounded(seeds.mean()), rounded(deviation(seeds))] for seeds in values]
+    return [rounded(mean_std(seeds)) for seeds in values]

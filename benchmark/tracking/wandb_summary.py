@@ -11,7 +11,8 @@ from lightning.pytorch.loggers import WandbLogger
 
 from benchmark.evaluation.protocol import convention_of, scored_regions
 from benchmark.metrics.confusion import Convention, Scores
-from benchmark.metrics.result import EvaluationResult, headline
+from benchmark.metrics.result import EvaluationResult
+from benchmark.metrics.summaries import average_top1_last1
 from benchmark.profiling.complexity import TOTAL, evaluation_gmac, parameters
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ def log_result(cli: BenchCLI, result: EvaluationResult, durations: Mapping[str, 
 
 def flat(scores: Mapping[str, Scores]) -> dict[str, float]:
     """`average_miou`, `top1_miou`, `last1_miou` and `miou_<subset>`."""
-    summary = {f"{name}_miou": 100 * value for name, value in headline(scores).items()}
+    average = average_top1_last1([100 * entry.miou for entry in scores.values()])._asdict()
+    summary = {f"{name}_miou": value for name, value in average.items()}
     return summary | {f"miou_{name}": 100 * entry.miou for name, entry in scores.items()}
 
 

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from benchmark.metrics.confusion import Convention, score
+from benchmark.metrics.confusion import Convention
 from benchmark.metrics.subsets import modality_subsets
 from methods.base import AnyModalitySegmenter
 from methods.parts.optim import parameter_groups, warmup_poly
 from methods.sgma.module import SGMA
+from tests.support.toy_records import score
 
 CLASSES, SIDE, STEPS = 4, 64, 300
 SIGNAL = {"R": 1.0, "D": 1.0, "N": 0.5}

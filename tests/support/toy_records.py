@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmark.metrics.confusion import Convention, Counts, Scores, score_matrices
 from benchmark.metrics.result import EvaluationResult
 from benchmark.metrics.subsets import modality_subsets
 from benchmark.records.record import Record, read_record, write_record
@@ -20,6 +21,11 @@ CONVENTION = {
     "absent": "exclude",
     "regions": None,
 }
+
+
+def score(matrix: Counts, convention: Convention) -> Scores:
+    """Score one labels x outputs matrix."""
+    return score_matrices(np.asarray(matrix)[None], convention)[0]
 
 
 def toy_result(

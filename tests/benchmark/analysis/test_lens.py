@@ -12,12 +12,13 @@ import pytest
 
 from benchmark.__main__ import main
 from benchmark.analysis.metric_conventions import LENSES, lens_table, reasons, shown
-from benchmark.metrics.confusion import Convention, score, summarise
+from benchmark.metrics.confusion import Convention
 from benchmark.metrics.result import EvaluationResult
+from benchmark.metrics.summaries import average_top1_last1
 from benchmark.records.groups import rows_of
 from benchmark.records.record import Record, publish_record, read_record
 from tests.benchmark.leaderboard.test_leaderboard import record
-from tests.support.toy_records import CONVENTION, toy_folder, toy_record, toy_result
+from tests.support.toy_records import CONVENTION, score, toy_folder, toy_record, toy_result
 
 K4 = {**CONVENTION, "outputs": [0, 1, 2, 3]}
 OWN = Convention((0, 1, 2), (0, 1, 2), (3,))
@@ -75,7 +76,7 @@ def test_summaries_are_of_the_scores_under_the_convention(tmp_path: Path) -> Non
     entry = toy_record(tmp_path, "net", result=result)
     scores = [100 * score(matrix, replace(OWN, ignored=())).miou for matrix in pooled(result)]
     found = [values(entry, summary)["clutter out"] for summary in ("Average", "Top-1", "Last-1")]
-    assert found == pytest.approx(summarise(scores))
+    assert found == pytest.approx(average_top1_last1(scores))
 
 
 def test_a_convention_changes_what_it_names_and_nothing_else(tmp_path: Path) -> None:

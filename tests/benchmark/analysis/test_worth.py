@@ -17,6 +17,7 @@ from benchmark.analysis.sensor_value import (
     write_worth,
 )
 from benchmark.analysis.shapley import expected_score, shapley
+from benchmark.metrics.confusion import ClassCounts
 from benchmark.records.groups import rows_of, sections
 from tests.benchmark.leaderboard.test_leaderboard import record
 from tests.support.toy_records import toy_record, toy_result
@@ -45,8 +46,8 @@ def test_by_hand() -> None:
 
 
 def test_the_empty_set_may_score_what_the_most_frequent_class_does() -> None:
-    sums = np.array([[[1, 2], [70, 30], [3, 4]]])
-    assert majority(sums).tolist() == [[70, 0], [70, 30], [100, 0]]
+    counts = ClassCounts(*np.array([[[1, 2]], [[70, 30]], [[3, 4]]]))
+    assert np.array(majority(counts)).tolist() == [[70, 0], [70, 30], [100, 0]]
     entry = record(ROW)  # two classes of 1e8 pixels each: IoU 1/2 and 0
     assert games(entry, "majority")[:, 0].tolist() == [25, 50, 0]
     assert games(entry, "majority")[:, 1:].tolist() == games(entry)[:, 1:].tolist()

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmark.metrics.confusion import Convention, score
+from benchmark.metrics.confusion import Convention
 from benchmark.papers.audit.checks import Check, compare
 from benchmark.papers.audit.report import audit, counts, findings
 from benchmark.papers.audit.rules import RULES, f1_of_iou, iou_of_f1, lowest_f1
@@ -31,6 +31,7 @@ from benchmark.papers.printed_numbers import (
     read_reported,
     shown,
 )
+from tests.support.toy_records import score
 from usererror import UserError
 
 ROOT = Path(__file__).resolve().parents[3]

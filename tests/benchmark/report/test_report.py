@@ -14,12 +14,11 @@ import pytest
 
 from benchmark.__main__ import main
 from benchmark.analysis.bootstrap import draws
-from benchmark.metrics.confusion import score
 from benchmark.records.record import read_record, read_scenes
 from benchmark.report.gallery import fit
 from benchmark.report.page import embedded_json
 from benchmark.report.payload import gather
-from tests.support.toy_records import LABELS, toy_record, toy_result
+from tests.support.toy_records import LABELS, score, toy_record, toy_result
 from tests.support.toy_report import CURVE, METHODS, toy_runs
 
 SAMPLES = 150
