@@ -1,1 +1,1 @@
-"""Early fusion: the baseline every reviewer asks for."""
+"""Early fusion: the channels of all sensors in one ordinary segmentation network."""

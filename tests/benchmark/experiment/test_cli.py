@@ -133,7 +133,8 @@ def test_the_mark_of_a_control_is_in_the_cell_and_not_in_its_identity() -> None:
     marked = {
         method for method in choices.methods() if parse(method, "miniature")["cell"]["control"]
     }
-    assert marked == {"control", "control_dropout", "muss_dropout"}
+    assert {"control", "control_dropout", "muss_dropout", "unet", "unet_dropout"} <= marked
+    assert not marked & {"sgma", "sgma_additive", "muss", "muss_early", "m3l"}
     plain, mark = (
         parse("sgma", "miniature"),
         parse("sgma", "miniature", "standard", 0, "--cell.control", "true"),

@@ -1,0 +1,97 @@
+"""One ordinary segmentation network on the channels of all modalities; what is missing is zero.
+
+No paper; the network is any architecture of segmentation-models-pytorch (smp) on any encoder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import segmentation_models_pytorch as smp
+import torch
+from torch import Tensor
+
+from methods.parts.backbones import pad_to_multiple
+from methods.parts.network import AnyModalityNetwork
+from usererror import UserError
+
+
+def create_smp_model(
+    architecture: str, backbone: str, in_channels: int, classes: int
+) -> torch.nn.Module:
+    """Create an smp model with random weights.
+
+    Args:
+        architecture: `unet`, `deeplabv3plus`, `segformer` or another that smp knows.
+        backbone: one of smp's encoders (`resnet34`) or a timm model (`pvt_v2_b2`).
+        in_channels: of the image.
+        classes: of the logits.
+
+    Raises:
+        UserError: smp cannot build this pair.
+    """
+    # smp's name of a timm model begins with "tu-"; BACKBONE= takes the plain one for every method
+    own = backbone in smp.encoders.encoders or backbone.startswith("tu-")
+    encoder = backbone if own else f"tu-{backbone}"
+    try:
+        return smp.create_model(architecture, encoder, None, in_channels, classes)
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise UserError(
+            f"segmentation-models-pytorch cannot build {architecture} on {backbone}: {error}"
+        ) from error
+
+
+class EarlyFusionNetwork(AnyModalityNetwork):
+    """Feed an smp model the channels of every configured modality, in the dataset's order.
+
+    Args:
+        modalities: name -> channels.
+        num_classes: K.
+        architecture: see `create_smp_model`.
+        backbone: see `create_smp_model`.
+    """
+
+    stride = 1
+
+    def __init__(
+        self,
+        modalities: Mapping[str, int],
+        num_classes: int,
+        architecture: str = "unet",
+        backbone: str = "resnet34",
+    ) -> None:
+        super().__init__(modalities)
+        self.channels = dict(modalities)
+        self.model = create_smp_model(
+            architecture, backbone, sum(self.channels.values()), num_classes
+        )
+
+    def encode(self, images: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Pad the images (B, C, H, W); nothing else depends on one modality alone."""
+        # smp halves the image up to five times and refuses sides that 32 does not divide
+        return {m: pad_to_multiple(images[m]) for m in self.names(images)}
+
+    def fuse(
+        self, encoded: Mapping[str, Tensor], present: Mapping[str, Tensor] | None = None
+    ) -> tuple[Tensor, dict[str, Any]]:
+        """Predict a subset, with zeros for what is missing.
+
+        Args:
+            encoded: entries of `encode` for any non-empty subset.
+            present: {modality: bool (B,)}, which samples have it; None = all.
+
+        Returns:
+            Logits (B, K, H, W) of the padded image, and no extras.
+        """
+        like = encoded[self.names(encoded)[0]]
+        parts = []
+        for m, channels in self.channels.items():
+            # zero is the mean of a normalised channel, the least telling value
+            if m not in encoded:
+                parts.append(like.new_zeros(len(like), channels, *like.shape[-2:]))
+            elif present is None:
+                parts.append(encoded[m])
+            else:
+                parts.append(torch.where(present[m][:, None, None, None], encoded[m], 0.0))
+        return self.model(torch.cat(parts, 1)), {}

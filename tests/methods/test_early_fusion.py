@@ -1,0 +1,75 @@
+"""Early fusion fulfils the contract; it is smp's own model on channels side by side, zeros for gaps."""
+
+from __future__ import annotations
+
+import pytest
+import segmentation_models_pytorch as smp
+import torch
+from torch.nn import functional as F
+
+from methods.early_fusion.module import EarlyFusion
+from tests.support.contract import CHANNELS, CLASSES, MethodContract, images, training_batch
+from usererror import UserError
+
+SMALL = {"backbone": "tu-mobilenetv3_small_050"}
+THREE = dict(list(CHANNELS.items())[:3])
+
+
+class TestUNet(MethodContract):
+    method = EarlyFusion
+    options = SMALL
+
+
+class TestDropout(MethodContract):
+    method = EarlyFusion
+    options = {**SMALL, "subsets": "any_subset"}
+
+
+def make(**options) -> EarlyFusion:
+    torch.manual_seed(0)
+    return EarlyFusion(THREE, CLASSES, **{**SMALL, **options})
+
+
+def test_network_is_smps_own_on_channels_side_by_side():
+    module, given = make(backbone="resnet18").eval(), images(THREE, size=(40, 64))
+    oracle = smp.Unet("resnet18", encoder_weights=None, in_channels=6, classes=CLASSES).eval()
+    oracle.load_state_dict(module.network.model.state_dict())
+    padded = {m: F.pad(image, (0, 0, 0, 24), mode="replicate") for m, image in given.items()}
+    side_by_side = torch.cat([padded["rgb"], torch.zeros(2, 1, 64, 64), padded["sar"]], 1)
+    with torch.inference_mode():
+        expected = oracle(side_by_side)[..., :40, :]
+        assert torch.equal(module({m: given[m] for m in ("rgb", "sar")}), expected)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "backbone"),
+    [("deeplabv3plus", "resnet18"), ("segformer", "pvt_v2_b0"), ("fpn", "resnet18")],
+)
+def test_other_architectures_train_at_any_size(architecture, backbone):
+    module = make(architecture=architecture, backbone=backbone).train()
+    loss = module.weighted_sum(module.training_losses(training_batch(THREE)))
+    loss.backward()
+    assert loss.isfinite()
+
+
+@pytest.mark.parametrize(
+    "options", [{"architecture": "wnet"}, {"backbone": "resnet19"}, {"architecture": "dpt"}]
+)
+def test_what_smp_cannot_build_is_named(options):
+    words = {"backbone": "resnet18", **options}
+    with pytest.raises(UserError, match="cannot build"):
+        make(**words)
+
+
+@pytest.mark.parametrize("rule", ["full", "any_subset"])
+def test_training_depends_on_the_drawn_modalities_only(rule):
+    module, seen = make(subsets=rule).train(), set()
+    for seed in range(6):
+        batch = training_batch(THREE, batch=4, seed=seed)
+        given = {m: image.requires_grad_() for m, image in batch["image"].items()}
+        torch.manual_seed(seed)
+        module.training_losses({**batch, "image": given})["seg"].backward()
+        for sample in range(4):
+            seen.add(frozenset(m for m, image in given.items() if image.grad[sample].any()))
+    assert frozenset() not in seen
+    assert seen == {frozenset(THREE)} if rule == "full" else len(seen) > 3
