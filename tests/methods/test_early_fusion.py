@@ -1,4 +1,4 @@
-"""Early fusion fulfils the contract; it is smp's own model on channels side by side, zeros for gaps."""
+"""Early fusion fulfils the contract; it is smp's own model on concatenated channels."""
 
 from __future__ import annotations
 
