@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmark.metrics.confusion import ClassCounts, Counts, Floats, class_counts
 from benchmark.metrics.summaries import SUMMARIES, average_top1_last1, mean_scores
-from benchmark.records.groups import Row, region_counts
+from benchmark.records.groups import SeedGroup, region_counts
 from benchmark.records.record import Record, SceneCounts, read_scenes
 from benchmark.records.selection import say_left_out
 from usererror import UserError
@@ -75,7 +75,7 @@ def units_of(record: Record, scenes: SceneCounts) -> Units:
     )
 
 
-def check_paired(rows: Sequence[Row], units: Sequence[Sequence[Units]]) -> None:
+def check_paired(rows: Sequence[SeedGroup], units: Sequence[Sequence[Units]]) -> None:
     """Raise a UserError unless all records have the same units with the same true pixels."""
     first = units[0][0]
     for row, members in zip(rows, units, strict=True):
@@ -95,7 +95,7 @@ def draws(units: int, samples: int, seed: int) -> Counts:
     return np.random.default_rng(seed).multinomial(units, np.full(units, 1 / units), samples)
 
 
-def measures(row: Row) -> list[str]:
+def measures(row: SeedGroup) -> list[str]:
     """Names of the columns of `measure_values`."""
     return [*SUMMARIES, "Average mF1", *(f"mIoU {name}" for name in row.first.subsets)]
 
@@ -147,13 +147,13 @@ class Sampled:
         draws: the mean of the seeds under every draw, samples x measures, per cent.
     """
 
-    row: Row
+    row: SeedGroup
     seeds: Floats
     draws: Floats
 
 
 def sample(
-    rows: Sequence[Row], units: Sequence[Sequence[Units]], samples: int, seed: int
+    rows: Sequence[SeedGroup], units: Sequence[Sequence[Units]], samples: int, seed: int
 ) -> list[Sampled]:
     """The measures of rows with the units of their members (see `with_units`), under the same draws for all.
 
@@ -177,8 +177,8 @@ def sample(
 
 
 def with_units(
-    rows: Sequence[Row], left_out: list[str] | None = None
-) -> tuple[list[Row], list[list[Units]]]:
+    rows: Sequence[SeedGroup], left_out: list[str] | None = None
+) -> tuple[list[SeedGroup], list[list[Units]]]:
     """Rows with the units of their members; a record without usable counts per scene is left out and named."""
     kept, units = [], []
     for row in rows:

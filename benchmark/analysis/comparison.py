@@ -25,7 +25,7 @@ from benchmark.formats.numbers import format_mean_std
 from benchmark.formats.terminal import print_display
 from benchmark.leaderboard.notes import left_out_notes
 from benchmark.metrics.summaries import SUMMARIES, mean_std
-from benchmark.records.groups import Row, sections
+from benchmark.records.groups import SeedGroup, comparable_groups
 from usererror import UserError
 
 
@@ -44,13 +44,13 @@ def print_summary(title: str, lines: pd.DataFrame) -> None:
         )
 
 
-def named_rows(rows: Sequence[Row], wanted: Sequence[str]) -> list[Row]:
+def named_rows(rows: Sequence[SeedGroup], wanted: Sequence[str]) -> list[SeedGroup]:
     """The row of each wanted word: a variant, or the first characters of a group's hash.
 
     Raises:
         UserError: a word fits no row or several, or the rows may not be compared.
     """
-    chosen: list[Row] = []
+    chosen: list[SeedGroup] = []
     for word in wanted:
         fits = [row for row in rows if row.method == word] or [
             row for row in rows if row.group.startswith(word)
@@ -66,7 +66,7 @@ def named_rows(rows: Sequence[Row], wanted: Sequence[str]) -> list[Row]:
         chosen += [row for row in fits if row.group not in {entry.group for entry in chosen}]
     if len(chosen) < 2:
         raise UserError("One method cannot be compared; name at least two, as in --methods a,b.")
-    if len(apart := sections(chosen)) > 1:
+    if len(apart := comparable_groups(chosen)) > 1:
         kinds = "; ".join(
             f"{title}: {', '.join(row.label for row in members)}"
             for title, members in apart.items()
@@ -77,12 +77,12 @@ def named_rows(rows: Sequence[Row], wanted: Sequence[str]) -> list[Row]:
     return chosen
 
 
-def _protocol(row: Row) -> str:
+def _protocol(row: SeedGroup) -> str:
     return str(row.first.manifest["protocol"]["name"])
 
 
 def compare(
-    rows: Sequence[Row],
+    rows: Sequence[SeedGroup],
     samples: int = 2000,
     level: float = 95.0,
     seed: int = 0,
@@ -91,7 +91,7 @@ def compare(
     """All pairs of rows and all measures: the seeds' means, their difference, its interval, and whether 0 lies outside.
 
     Rows without counts per scene are left out and named; the table is empty if fewer than two are left. Rows must
-    belong to one of `rows.sections`. Each interval stands for itself: of many, some miss by chance.
+    belong to one of `comparable_groups`. Each interval stands for itself: of many, some miss by chance.
 
     Raises:
         UserError: the records are not paired, or there is only one unit to draw from.

@@ -20,7 +20,7 @@ from benchmark.leaderboard.notes import left_out_notes
 from benchmark.metrics.confusion import Absent, Floats, class_counts, divide_or_nan
 from benchmark.metrics.result import BAND, INTERIOR
 from benchmark.metrics.summaries import SUMMARIES, average_top1_last1, mean_scores, mean_std
-from benchmark.records.groups import Row, pooled_counts, region_counts
+from benchmark.records.groups import SeedGroup, pooled_counts, region_counts
 from benchmark.records.record import SCENES, Record, read_scenes
 from usererror import UserError
 
@@ -175,12 +175,12 @@ LENSES = (
 # ---- tables ---------------------------------------------------------------------------------------------------------
 
 
-def lens_table(rows: Sequence[Row], lenses: Sequence[Lens] = LENSES) -> pd.DataFrame:
+def lens_table(rows: Sequence[SeedGroup], lenses: Sequence[Lens] = LENSES) -> pd.DataFrame:
     """Long form: convention, summary, method; value and std (per cent), rank, the rank it is compared with, reason.
 
     Ranks are among the rows that the convention can be read of, 1 for the highest mean over seeds, equal values share
     one; `base rank` is that of the same rows under `own`. `changed` says that they differ. Rows must belong to one of
-    `rows.sections`.
+    `comparable_groups`.
     """
     read = {(lens.name, row.label): _row_scores(lens, row) for lens in lenses for row in rows}
     lines = []
@@ -211,7 +211,7 @@ def lens_table(rows: Sequence[Row], lenses: Sequence[Lens] = LENSES) -> pd.DataF
     return pd.DataFrame(lines).astype({"rank": "Int64", "base rank": "Int64"})
 
 
-def _row_scores(lens: Lens, row: Row) -> tuple[Floats, str]:
+def _row_scores(lens: Lens, row: SeedGroup) -> tuple[Floats, str]:
     """Seeds x (Average, Top-1, Last-1), and why there are none: a mean over some of the seeds would be another row."""
     values: list[Floats] = []
     reasons: dict[str, list[str]] = {}

@@ -24,7 +24,7 @@ from benchmark.formats.numbers import format_mean_std
 from benchmark.leaderboard.notes import left_out_notes
 from benchmark.metrics.confusion import ClassCounts, Convention, Floats, class_scores
 from benchmark.metrics.summaries import average_top1_last1, mean_std, with_mean_first
-from benchmark.records.groups import Row, pooled_counts, sections
+from benchmark.records.groups import SeedGroup, comparable_groups, pooled_counts
 from benchmark.records.record import Record
 from benchmark.records.selection import say_left_out
 
@@ -40,7 +40,7 @@ def spread(seeds: Floats) -> str:
     return format_mean_std(*mean_std(seeds))
 
 
-def complete_rows(rows: Sequence[Row], left_out: list[str] | None = None) -> list[Row]:
+def complete_rows(rows: Sequence[SeedGroup], left_out: list[str] | None = None) -> list[SeedGroup]:
     """The rows that have a score of every subset; the others are named, since no worth can be had from them."""
     kept = []
     for row in rows:
@@ -100,17 +100,17 @@ def majority(counts: ClassCounts) -> ClassCounts:
     return ClassCounts(np.where(most, truth, 0), truth, np.where(most, truth.sum(), 0))
 
 
-def row_games(row: Row, empty: Empty) -> Floats:
+def row_games(row: SeedGroup, empty: Empty) -> Floats:
     """The games of all seeds, seeds x (1 + classes) x 2^M."""
     return np.stack([games(record, empty) for record in row.members])
 
 
-def class_names(row: Row) -> list[str]:
+def class_names(row: SeedGroup) -> list[str]:
     """`mIoU`, then the averaged classes."""
     return [MEAN, *row.classes]
 
 
-def worth_lines(row: Row, empty: Empty) -> list[dict[str, Any]]:
+def worth_lines(row: SeedGroup, empty: Empty) -> list[dict[str, Any]]:
     """Long form of everything about one row: measure, class, subject (a modality, a pair, a probability), mean, std."""
     letters, _ = masks(row.first.subsets)
     by_seed = row_games(row, empty)
@@ -145,7 +145,7 @@ def worth_lines(row: Row, empty: Empty) -> list[dict[str, Any]]:
     return lines
 
 
-def shapley_table(rows: Sequence[Row], empty: Empty) -> pd.DataFrame:
+def shapley_table(rows: Sequence[SeedGroup], empty: Empty) -> pd.DataFrame:
     """Worth of each modality and interaction of each pair in mIoU, per method."""
     letters, _ = masks(rows[0].first.subsets)
     lines = []
@@ -162,7 +162,7 @@ def shapley_table(rows: Sequence[Row], empty: Empty) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def class_table(row: Row, empty: Empty) -> pd.DataFrame:
+def class_table(row: SeedGroup, empty: Empty) -> pd.DataFrame:
     """Worth of each modality per class, of one method."""
     letters, _ = masks(row.first.subsets)
     values = shapley(row_games(row, empty))
@@ -172,7 +172,7 @@ def class_table(row: Row, empty: Empty) -> pd.DataFrame:
     )
 
 
-def expected_table(rows: Sequence[Row]) -> pd.DataFrame:
+def expected_table(rows: Sequence[SeedGroup]) -> pd.DataFrame:
     """Expected mIoU at the published probabilities, with Average (every subset as likely) beside, best first at 0.1."""
     lines = []
     for row in rows:
@@ -187,7 +187,7 @@ def expected_table(rows: Sequence[Row]) -> pd.DataFrame:
     return pd.DataFrame([line for _, line in sorted(lines, key=lambda entry: entry[0])])
 
 
-def crossing_table(rows: Sequence[Row]) -> pd.DataFrame:
+def crossing_table(rows: Sequence[SeedGroup]) -> pd.DataFrame:
     """Where the mean curves of two methods cross: below p the first is ahead, above it the second."""
     lines = []
     curves = {row.label: row_games(row, "zero")[:, 0].mean(0) for row in rows}
@@ -204,7 +204,11 @@ def crossing_table(rows: Sequence[Row]) -> pd.DataFrame:
 
 
 def write_worth(
-    directory: Path, data: str, rows: Sequence[Row], empty: Empty, left_out: Sequence[str] = ()
+    directory: Path,
+    data: str,
+    rows: Sequence[SeedGroup],
+    empty: Empty,
+    left_out: Sequence[str] = (),
 ) -> list[Path]:
     """Write `<data>.csv` (everything, one number a line), `.curve.csv`, `.crossings.csv`, `.md` and `.tex`."""
     curve = [
@@ -215,7 +219,8 @@ def write_worth(
         )
     ]
     met = [
-        crossing_table(members).assign(protocol=title) for title, members in sections(rows).items()
+        crossing_table(members).assign(protocol=title)
+        for title, members in comparable_groups(rows).items()
     ]
     tables = {
         "csv": pd.DataFrame(line for row in rows for line in worth_lines(row, empty)),
@@ -231,10 +236,10 @@ def write_worth(
     return write_texts(directory, {f"{data}.{suffix}": text for suffix, text in contents.items()})
 
 
-def worth_page(data: str, rows: Sequence[Row], empty: Empty) -> list[Part]:
+def worth_page(data: str, rows: Sequence[SeedGroup], empty: Empty) -> list[Part]:
     """The page of a dataset."""
     parts: list[Part] = [f"# What a sensor is worth: {data}"]
-    for title, members in sections(rows).items():
+    for title, members in comparable_groups(rows).items():
         parts += [f"## Protocol {title}", shapley_table(members, empty), note(empty)]
         parts += ["### When sensors fail", expected_table(members), EXPECTED_NOTE]
         met = crossing_table(members)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmark.analysis.comparison import compare, named_rows, print_summary, write_intervals
-from benchmark.records.groups import rows_of, sections
+from benchmark.records.groups import comparable_groups, seed_groups
 from benchmark.records.selection import chosen_records
 from usererror import UserError
 
@@ -27,11 +27,11 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         [word for word in arguments.methods.split(",") if word],
     )
     for data, choice in chosen_records(Path(arguments.runs).expanduser(), arguments.data).items():
-        rows, left_out = rows_of(choice.records), list(choice.left_out)
+        rows, left_out = seed_groups(choice.records), list(choice.left_out)
         if wanted:
             rows = named_rows(rows, wanted)
         tables = []
-        for title, members in sections(rows).items():
+        for title, members in comparable_groups(rows).items():
             lines = compare(members, arguments.samples, arguments.level, arguments.seed, left_out)
             if lines.empty:
                 print(

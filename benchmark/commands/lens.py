@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmark.analysis.metric_conventions import lens_table, shown, write_lenses
 from benchmark.formats.terminal import print_display
-from benchmark.records.groups import rows_of, sections
+from benchmark.records.groups import comparable_groups, seed_groups
 from benchmark.records.selection import chosen_records
 
 
@@ -17,7 +17,8 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     out = Path(arguments.out).expanduser()
     for data, choice in chosen_records(Path(arguments.runs).expanduser(), arguments.data).items():
         tables = {
-            title: lens_table(rows) for title, rows in sections(rows_of(choice.records)).items()
+            title: lens_table(rows)
+            for title, rows in comparable_groups(seed_groups(choice.records)).items()
         }
         paths = write_lenses(out, data, tables, choice.left_out)
         for title, table in tables.items():

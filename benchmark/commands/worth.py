@@ -13,7 +13,7 @@ from benchmark.analysis.sensor_value import (
     write_worth,
 )
 from benchmark.formats.terminal import print_display
-from benchmark.records.groups import rows_of, sections
+from benchmark.records.groups import comparable_groups, seed_groups
 from benchmark.records.selection import chosen_records
 
 
@@ -22,11 +22,11 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     out = Path(arguments.out).expanduser()
     for data, choice in chosen_records(Path(arguments.runs).expanduser(), arguments.data).items():
         left_out = list(choice.left_out)
-        rows = complete_rows(rows_of(choice.records), left_out)
+        rows = complete_rows(seed_groups(choice.records), left_out)
         if not rows:
             continue
         paths = write_worth(out, data, rows, arguments.empty, left_out)
-        for title, members in sections(rows).items():
+        for title, members in comparable_groups(rows).items():
             print_display(
                 f"{data}, {title}: Shapley values of mIoU in points",
                 shapley_table(members, arguments.empty),

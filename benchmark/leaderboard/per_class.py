@@ -12,7 +12,7 @@ from benchmark.formats.markdown_latex import Part
 from benchmark.formats.numbers import format_mean_std
 from benchmark.metrics.confusion import Floats, class_scores
 from benchmark.metrics.summaries import average_top1_last1, mean_std, with_mean_first
-from benchmark.records.groups import Row, pooled_counts, sections
+from benchmark.records.groups import SeedGroup, comparable_groups, pooled_counts
 
 MEASURES = ("IoU", "F1")
 MEAN = "mean"  # in the column `class`
@@ -22,7 +22,7 @@ NOTE = (
 )
 
 
-def class_values(row: Row) -> Floats:
+def class_values(row: SeedGroup) -> Floats:
     """Per cent, seeds x measures x subsets x (1 + averaged classes), of which the first is the mean; nan: no score."""
     seeds = []
     for record in row.members:
@@ -33,7 +33,7 @@ def class_values(row: Row) -> Floats:
     return 100 * np.array(seeds)
 
 
-def class_board(rows: Sequence[Row]) -> pd.DataFrame:
+def class_board(rows: Sequence[SeedGroup]) -> pd.DataFrame:
     """Long form: subset, class, IoU and F1 with their standard deviations over seeds."""
     lines: list[dict[str, Any]] = []
     for row in rows:
@@ -47,10 +47,10 @@ def class_board(rows: Sequence[Row]) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def class_page(data: str, rows: Sequence[Row]) -> list[Part]:
+def class_page(data: str, rows: Sequence[SeedGroup]) -> list[Part]:
     """A table of methods and classes for each protocol, subset and measure."""
     parts: list[Part] = [f"# Classes: {data}", NOTE]
-    for title, members in sections(rows).items():
+    for title, members in comparable_groups(rows).items():
         parts.append(f"## Protocol {title}")
         ranked = sorted(
             ((row, class_values(row)) for row in members), key=lambda entry: -_average(entry[1])
@@ -69,7 +69,7 @@ def _average(values: Floats) -> float:
     return float(average_top1_last1(values[:, 0, :, 0]).average.mean())
 
 
-def _table(rows: Sequence[tuple[Row, Floats]]) -> pd.DataFrame:
+def _table(rows: Sequence[tuple[SeedGroup, Floats]]) -> pd.DataFrame:
     """Rows with their seeds x (1 + classes)."""
     return pd.DataFrame(
         {"method": row.label}

@@ -12,7 +12,7 @@ from benchmark.formats.numbers import format_mean_std
 from benchmark.leaderboard.notes import MARK, _scene_columns
 from benchmark.metrics.result import ALL
 from benchmark.metrics.summaries import SUMMARIES, average_top1_last1, mean_std
-from benchmark.records.groups import CONTROL, groups
+from benchmark.records.groups import CONTROL_MARK, group_records
 from benchmark.records.record import Record
 
 
@@ -23,7 +23,7 @@ def leaderboard(records: Sequence[Record]) -> pd.DataFrame:
     no test scene has all modalities of has no score and does not enter them. Sorted by Average, best first. Records
     must belong to one dataset fingerprint.
     """
-    rows = [_row(members, ALL) for members in groups(records)]
+    rows = [_row(members, ALL) for members in group_records(records)]
     table = pd.DataFrame(rows)
     return (
         table.sort_values("Average", ascending=False, kind="stable").reset_index(drop=True)
@@ -42,7 +42,7 @@ def condition_board(records: Sequence[Record]) -> pd.DataFrame:
         return pd.DataFrame()
     parts = [
         [_row(members, condition) for condition in members[0].conditions]
-        for members in groups(records)
+        for members in group_records(records)
     ]
     parts.sort(key=lambda rows: -next(row["Average"] for row in rows if row["condition"] == ALL))
     return pd.DataFrame(row for rows in parts for row in rows)
@@ -103,7 +103,7 @@ def shown(table: pd.DataFrame, decimals: int = 2, sign: str = " +- ") -> pd.Data
     names = [str(column) for column in table.columns]
     scores = [name for name in names if name.startswith("mIoU ") and not name.endswith(" std")]
     rows = table.to_dict("records")
-    method = table["method"] + np.where(table["control"], CONTROL, "")
+    method = table["method"] + np.where(table["control"], CONTROL_MARK, "")
     result = pd.DataFrame({"method": method, "backbone": table["backbone"]})
     if (table["condition"] != ALL).any():
         result["condition"] = table["condition"]

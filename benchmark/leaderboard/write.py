@@ -13,12 +13,12 @@ from benchmark.formats.terminal import print_display
 from benchmark.leaderboard.notes import conventions, footnote, left_out_notes, split_notes
 from benchmark.leaderboard.per_class import class_board, class_page
 from benchmark.leaderboard.table import condition_board, leaderboard, shown
-from benchmark.records.groups import rows_of
+from benchmark.records.groups import seed_groups
 from benchmark.records.record import Record
-from benchmark.records.selection import Choice, chosen_records
+from benchmark.records.selection import RecordSelection, chosen_records
 
 
-def rebuild(data: str, choice: Choice, out: Path) -> None:
+def rebuild(data: str, choice: RecordSelection, out: Path) -> None:
     """Write the files of a dataset and print the table."""
     boards = build(data, choice.records)
     paths = write_boards(out, data, boards, choice)
@@ -37,10 +37,10 @@ def build(data: str, records: Sequence[Record]) -> dict[str, pd.DataFrame]:
 
 
 def write_boards(
-    directory: Path, data: str, boards: Mapping[str, pd.DataFrame], choice: Choice
+    directory: Path, data: str, boards: Mapping[str, pd.DataFrame], choice: RecordSelection
 ) -> list[Path]:
     """Write each of `build` and `<data>.classes` as `.csv` (every column), `.md` and `.tex`; return the paths."""
-    records, rows = choice.records, rows_of(choice.records)
+    records, rows = choice.records, seed_groups(choice.records)
     pages: dict[str, list[Part]] = {
         name: [shown(board), footnote(board, records)] for name, board in boards.items()
     }

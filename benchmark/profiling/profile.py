@@ -16,7 +16,7 @@ from benchmark.formats.files import write_texts
 from benchmark.formats.markdown_latex import latex, markdown
 from benchmark.metrics.subsets import subset_name
 from benchmark.profiling.dataset_spec import Shapes, shapes
-from benchmark.records.groups import CONTROL
+from benchmark.records.groups import CONTROL_MARK
 from usererror import UserError
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Setting:
     def head(self) -> dict[str, Any]:
         """What names a row."""
         return {
-            "method": self.method + (CONTROL if self.control else ""),
+            "method": self.method + (CONTROL_MARK if self.control else ""),
             "backbone": self.backbone,
             "outputs": self.given.num_classes,
             "side": self.given.side,

@@ -16,16 +16,17 @@ from benchmark.records.record import Record
 
 
 @dataclass(frozen=True)
-class Row:
+class SeedGroup:
     """One method under one configuration, once per seed.
 
     Attributes:
         members: its records, by seed.
-        tag: tells it from a row of the same name, whose configuration differs in what no name says; else empty.
+        disambiguation: tells it from a group of the same name whose configuration differs in what
+            no name says; else empty.
     """
 
     members: tuple[Record, ...]
-    tag: str = ""
+    disambiguation: str = ""
 
     @property
     def first(self) -> Record:
@@ -56,9 +57,12 @@ class Row:
     def label(self) -> str:
         """The method and whatever tells it from other rows."""
         manifest = self.first.manifest
-        mark = CONTROL if manifest.get("control", False) else ""
+        mark = CONTROL_MARK if manifest.get("control", False) else ""
         return " ".join(
-            filter(None, [self.method + mark, manifest["backbone"], self.overrides, self.tag])
+            filter(
+                None,
+                [self.method + mark, manifest["backbone"], self.overrides, self.disambiguation],
+            )
         )
 
     def columns(self) -> dict[str, Any]:
@@ -74,16 +78,16 @@ class Row:
         }
 
 
-def rows_of(records: Sequence[Record]) -> list[Row]:
+def seed_groups(records: Sequence[Record]) -> list[SeedGroup]:
     """Rows in the order of their names."""
     rows = [
-        Row(tuple(sorted(members, key=lambda entry: entry.manifest["seed"])))
-        for members in groups(records)
+        SeedGroup(tuple(sorted(members, key=lambda entry: entry.manifest["seed"])))
+        for members in group_records(records)
     ]
     names = Counter((row.label, row.first.manifest["protocol"]["name"]) for row in rows)
     twins = {name for name, number in names.items() if number > 1}
     rows = [
-        replace(row, tag=f"[{row.group[:6]}]")
+        replace(row, disambiguation=f"[{row.group[:6]}]")
         if (row.label, row.first.manifest["protocol"]["name"]) in twins
         else row
         for row in rows
@@ -91,13 +95,13 @@ def rows_of(records: Sequence[Record]) -> list[Row]:
     return sorted(rows, key=lambda row: (row.label, row.group))
 
 
-def sections(rows: Sequence[Row]) -> dict[str, list[Row]]:
+def comparable_groups(rows: Sequence[SeedGroup]) -> dict[str, list[SeedGroup]]:
     """Rows that may be ranked against each other, by a title that says what they share.
 
     They have been scored on the same pixels (split, label kind), under the same subsets and by the same convention;
     the number of outputs may differ. Rows of one protocol's name that differ in that stand apart, numbered.
     """
-    apart: dict[str, dict[str, list[Row]]] = {}
+    apart: dict[str, dict[str, list[SeedGroup]]] = {}
     for row in rows:
         protocol, convention = row.first.manifest["protocol"], row.first.manifest["convention"]
         shared = [
@@ -129,10 +133,10 @@ def pooled_counts(
     return class_counts(region_counts(record, whole, regions), convention)
 
 
-CONTROL = " (control)"  # beside the name of a row that is no published method
+CONTROL_MARK = " (control)"  # beside the name of a row that is no published method
 
 
-def groups(records: Sequence[Record]) -> list[list[Record]]:
+def group_records(records: Sequence[Record]) -> list[list[Record]]:
     """Records that differ in the seed only, together."""
     together: dict[str, list[Record]] = {}
     for record in records:

@@ -21,7 +21,7 @@ PROTOCOL_KEYS = (
 
 
 @dataclass(frozen=True)
-class Choice:
+class RecordSelection:
     """What the tables of a dataset are made of.
 
     Attributes:
@@ -33,7 +33,7 @@ class Choice:
     left_out: list[str]
 
 
-def chosen_records(runs: Path, data: str) -> dict[str, Choice]:
+def chosen_records(runs: Path, data: str) -> dict[str, RecordSelection]:
     """What the tables are made of: of the named dataset, or of all that have records if `data` is empty.
 
     Raises:
@@ -50,7 +50,7 @@ def chosen_records(runs: Path, data: str) -> dict[str, Choice]:
     }
 
 
-def records_among(runs: Path, datasets: Collection[str]) -> dict[str, Choice]:
+def records_among(runs: Path, datasets: Collection[str]) -> dict[str, RecordSelection]:
     """As `chosen_records`, of those of the named datasets that have records."""
     by_data, unread = read_by_data(runs)
     return {
@@ -69,10 +69,15 @@ def read_by_data(runs: Path) -> tuple[dict[str, list[Record]], list[tuple[str, s
     return by_data, unread
 
 
-def choose(name: str, members: Sequence[Record], unread: Sequence[tuple[str, str]] = ()) -> Choice:
+def choose(
+    name: str, members: Sequence[Record], unread: Sequence[tuple[str, str]] = ()
+) -> RecordSelection:
     """Records that may stand in one table; what does not say its dataset any more is named beside every one."""
     left_out = [text for data, text in unread if data in ("", name)]
-    return Choice(one_configuration(one_fingerprint(name, members, left_out), left_out), left_out)
+    return RecordSelection(
+        drop_inconsistent_seeds(keep_newest_fingerprint(name, members, left_out), left_out),
+        left_out,
+    )
 
 
 def say_left_out(text: str, left_out: list[str] | None = None) -> None:
@@ -82,7 +87,7 @@ def say_left_out(text: str, left_out: list[str] | None = None) -> None:
         left_out.append(text)
 
 
-def one_fingerprint(
+def keep_newest_fingerprint(
     data: str, records: Sequence[Record], left_out: list[str] | None = None
 ) -> list[Record]:
     """The records of the newest fingerprint: scores on different pixels are not comparable."""
@@ -96,7 +101,9 @@ def one_fingerprint(
     return kept
 
 
-def one_configuration(records: Sequence[Record], left_out: list[str] | None = None) -> list[Record]:
+def drop_inconsistent_seeds(
+    records: Sequence[Record], left_out: list[str] | None = None
+) -> list[Record]:
     """The records without those that differ from the newest of their group in more than the seed.
 
     The group's hash holds protocol and data, so this is a record that was altered, or made by other code.

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmark.records.groups import Row
+from benchmark.records.groups import SeedGroup
 from benchmark.records.selection import say_left_out
 from benchmark.report.training_curves import run_directory
 from benchmark.tracking.example_images import FOLDER, INDEX
@@ -18,7 +18,7 @@ KINDS = {".png": "image/png", ".jpg": "image/jpeg"}
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError)
 
 
-def gallery(rows: Sequence[Row], remarks: list[str]) -> dict[str, Any]:
+def gallery(rows: Sequence[SeedGroup], remarks: list[str]) -> dict[str, Any]:
     """Scenes with their modalities, label and every row's predictions.
 
     Of each row the lowest seed that has examples is shown.

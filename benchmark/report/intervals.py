@@ -9,7 +9,7 @@ from typing import Any
 from benchmark.analysis.bootstrap import bounds, measures, sample, with_units
 from benchmark.analysis.comparison import differences, verdict
 from benchmark.metrics.summaries import SUMMARIES
-from benchmark.records.groups import Row
+from benchmark.records.groups import SeedGroup
 from benchmark.records.record import SCENES
 from benchmark.report.scores import rounded
 from usererror import UserError
@@ -17,7 +17,7 @@ from usererror import UserError
 LEVEL, SEED = 95.0, 0  # as `make compare` has them
 
 
-def chance(rows: Sequence[Row], samples: int, left_out: list[str]) -> dict[str, Any]:
+def chance(rows: Sequence[SeedGroup], samples: int, left_out: list[str]) -> dict[str, Any]:
     """Bootstrap percentiles, see `benchmark.analysis.bootstrap`.
 
     A row takes part if all its seeds have counts per scene: the interval must be one of the means beside it.

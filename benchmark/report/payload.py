@@ -14,7 +14,7 @@ from benchmark.leaderboard.notes import footnote
 from benchmark.leaderboard.table import leaderboard
 from benchmark.metrics.result import ALL
 from benchmark.metrics.summaries import SUMMARIES
-from benchmark.records.groups import CONTROL, Row, rows_of, sections
+from benchmark.records.groups import CONTROL_MARK, SeedGroup, comparable_groups, seed_groups
 from benchmark.records.record import Record
 from benchmark.records.selection import choose, read_by_data, say_left_out
 from benchmark.report.costs import costs
@@ -47,7 +47,7 @@ def gather(runs: Path, data: str, samples: int, complexity: Path) -> dict[str, A
         if data in ("", name):
             choice = choose(name, by_data[name])
             remarks += choice.left_out
-            apart[name] = sections(rows_of(choice.records))
+            apart[name] = comparable_groups(seed_groups(choice.records))
     datasets = []
     for name, parts in apart.items():
         shown = [_board(title, rows, samples, remarks) for title, rows in parts.items()]
@@ -72,7 +72,9 @@ def gather(runs: Path, data: str, samples: int, complexity: Path) -> dict[str, A
     }
 
 
-def _board(title: str, rows: Sequence[Row], samples: int, remarks: list[str]) -> dict[str, Any]:
+def _board(
+    title: str, rows: Sequence[SeedGroup], samples: int, remarks: list[str]
+) -> dict[str, Any]:
     """Rows that may be ranked against each other, best Average first, with everything that is said of them."""
     first = rows[0].first
     conditions = sorted(
@@ -113,15 +115,15 @@ def _board(title: str, rows: Sequence[Row], samples: int, remarks: list[str]) ->
     }
 
 
-def _identity(row: Row, with_backbone: bool) -> dict[str, Any]:
+def _identity(row: SeedGroup, with_backbone: bool) -> dict[str, Any]:
     """Who the row is; `name` holds the backbone of a method that stands in the board with several."""
     manifest = row.first.manifest
-    mark = CONTROL if manifest.get("control", False) else ""
+    mark = CONTROL_MARK if manifest.get("control", False) else ""
     parts = [
         row.method + mark,
         manifest["backbone"] if with_backbone else "",
         row.overrides,
-        row.tag,
+        row.disambiguation,
     ]
     return {
         "id": row.group,

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from benchmark.metrics.confusion import Scores, class_counts, class_scores
 from benchmark.metrics.result import ALL
-from benchmark.records.groups import Row, region_counts
+from benchmark.records.groups import SeedGroup, region_counts
 from benchmark.records.record import Record
 
 
@@ -24,7 +24,7 @@ def rounded(values: npt.ArrayLike, digits: int = 8) -> Any:
     return None if np.isnan(array) else round(float(array), digits)
 
 
-def row_scores(row: Row, conditions: list[str]) -> dict[str, Any]:
+def row_scores(row: SeedGroup, conditions: list[str]) -> dict[str, Any]:
     """Per cent under the record's own convention and label kind, and counts.
 
     Returns:

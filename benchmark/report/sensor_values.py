@@ -18,13 +18,13 @@ from benchmark.analysis.sensor_value import (
 from benchmark.analysis.shapley import expected_score, interaction, masks, shapley
 from benchmark.metrics.confusion import Floats
 from benchmark.metrics.summaries import mean_std
-from benchmark.records.groups import Row
+from benchmark.records.groups import SeedGroup
 from benchmark.report.scores import rounded
 
 CURVE = np.linspace(0, 1, 51)
 
 
-def sensors(rows: Sequence[Row], left_out: list[str]) -> dict[str, Any]:
+def sensors(rows: Sequence[SeedGroup], left_out: list[str]) -> dict[str, Any]:
     """Shapley values, interactions and expected scores of the rows of one board; the empty set scores 0.
 
     `left_out` gains a sentence for each row that lacks a score.
@@ -61,7 +61,7 @@ def sensors(rows: Sequence[Row], left_out: list[str]) -> dict[str, Any]:
     }
 
 
-def _row(row: Row, pairs: Sequence[tuple[int, int]]) -> dict[str, Any]:
+def _row(row: SeedGroup, pairs: Sequence[tuple[int, int]]) -> dict[str, Any]:
     games = row_games(row, "zero")  # seeds x (1 + classes) x 2^M
     index = interaction(games)
     both = (

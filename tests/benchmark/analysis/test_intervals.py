@@ -18,7 +18,7 @@ from benchmark.analysis.comparison import compare, named_rows, verdict
 from benchmark.leaderboard.table import leaderboard
 from benchmark.metrics.result import EvaluationResult
 from benchmark.metrics.summaries import average_top1_last1
-from benchmark.records.groups import rows_of
+from benchmark.records.groups import seed_groups
 from benchmark.records.record import Record, read_scenes
 from tests.benchmark.leaderboard.test_leaderboard import record
 from tests.support.strategies import scenes_of_methods
@@ -58,7 +58,7 @@ def test_a_draw_is_scored_as_a_test_set_of_these_scenes(tmp_path: Path) -> None:
     assert resampled(entry, units, np.ones((1, 10), int))[0] == pytest.approx(
         literal(entry, result, list(range(10)))
     )
-    assert measures(rows_of([entry])[0])[:5] == [
+    assert measures(seed_groups([entry])[0])[:5] == [
         "Average",
         "Top-1",
         "Last-1",
@@ -101,7 +101,7 @@ def test_points_are_those_of_the_leaderboard_and_identical_methods_are_not_separ
         for name in ("copy", "same")
         for seed in (0, 1)
     ]
-    lines = compare(rows_of(records), samples=200)
+    lines = compare(seed_groups(records), samples=200)
     board = leaderboard(records).set_index("method")
     first = lines[
         (lines["first"] == "copy pvt_v2_b0") & (lines["second"] == "one pvt_v2_b0")
@@ -115,9 +115,9 @@ def test_points_are_those_of_the_leaderboard_and_identical_methods_are_not_separ
     assert (twins[["difference", "low", "high"]] == 0).all(axis=None) and not twins[
         "separable"
     ].any()
-    again = compare(rows_of(records), samples=200)
+    again = compare(seed_groups(records), samples=200)
     assert again.equals(lines), "seeded"
-    assert not compare(rows_of(records), samples=200, seed=1).equals(lines)
+    assert not compare(seed_groups(records), samples=200, seed=1).equals(lines)
 
 
 def test_clear_differences_are_separable_and_change_their_sign_with_the_order(
@@ -127,9 +127,9 @@ def test_clear_differences_are_separable_and_change_their_sign_with_the_order(
         toy_record(tmp_path, name, result=toy_result(skill))
         for name, skill in (("a", 0.5), ("b", 0.9))
     ]
-    lines = compare(rows_of(records), samples=200)
+    lines = compare(seed_groups(records), samples=200)
     assert lines["separable"].all() and (lines["high"] < 0).all()
-    back = compare(rows_of(records)[::-1], samples=200)
+    back = compare(seed_groups(records)[::-1], samples=200)
     assert back["low"].to_numpy() == pytest.approx(-lines["high"].to_numpy())
 
 
@@ -234,7 +234,7 @@ def test_verdicts(line: dict[str, Any], expected: str) -> None:
 
 
 def test_names_that_fit_no_row_or_several() -> None:
-    rows = rows_of(
+    rows = seed_groups(
         [
             record({"R": 1.0}),
             record({"R": 2.0}, group="abc", variant="g", backbone="resnet50"),
@@ -242,7 +242,7 @@ def test_names_that_fit_no_row_or_several() -> None:
         ]
     )
     same = {"name": "sgma"}
-    pair = rows_of([record({"R": 1.0}, group=name, protocol=same) for name in ("one", "two")])
+    pair = seed_groups([record({"R": 1.0}, group=name, protocol=same) for name in ("one", "two")])
     assert [row.group for row in named_rows(pair, ["two", "one"])] == ["two", "one"]
     for words, message in (
         (["g", "other"], "stands for several rows; name one by its group: .*resnet50"),
@@ -257,15 +257,15 @@ def test_names_that_fit_no_row_or_several() -> None:
 def test_records_that_are_not_paired_are_refused(tmp_path: Path) -> None:
     records = [toy_record(tmp_path, "a"), toy_record(tmp_path, "b", result=toy_result(scenes=11))]
     with pytest.raises(UserError, match="scored on other scenes, blocks or labels"):
-        compare(rows_of(records), samples=100)
+        compare(seed_groups(records), samples=100)
     result = toy_result()
     result.counts[0] += 1
     records[1] = toy_record(tmp_path, "b", result=result)
     with pytest.raises(UserError, match="scored on other scenes, blocks or labels"):
-        compare(rows_of(records), samples=100)
+        compare(seed_groups(records), samples=100)
     lonely = [toy_record(tmp_path, name, result=toy_result(scenes=1, blocks=1)) for name in "cd"]
     with pytest.raises(UserError, match="a single block"):
-        compare(rows_of(lonely), samples=100)
+        compare(seed_groups(lonely), samples=100)
 
 
 def test_command(

@@ -15,7 +15,7 @@ from benchmark.analysis.metric_conventions import LENSES, lens_table, reasons, s
 from benchmark.metrics.confusion import Convention
 from benchmark.metrics.result import EvaluationResult
 from benchmark.metrics.summaries import average_top1_last1
-from benchmark.records.groups import rows_of
+from benchmark.records.groups import seed_groups
 from benchmark.records.record import Record, publish_record, read_record
 from tests.benchmark.leaderboard.test_leaderboard import record
 from tests.support.toy_records import CONVENTION, score, toy_folder, toy_record, toy_result
@@ -35,7 +35,7 @@ def average(matrices: np.ndarray, convention: Convention, part: str = "miou") ->
 
 
 def values(entry: Record, summary: str = "Average") -> dict[str, float]:
-    table = lens_table(rows_of([entry]))
+    table = lens_table(seed_groups([entry]))
     lines = table[table["summary"] == summary]
     return dict(zip(lines["convention"], lines["value"], strict=True))
 
@@ -117,7 +117,7 @@ def test_dashes_have_their_reason(tmp_path: Path) -> None:
     ]
     partly[1] = replace(partly[1], manifest={**partly[0].manifest, "seed": 1})
     whole = toy_record(tmp_path, "whole", result=toy_result(outputs=4), convention=K4)
-    table = lens_table(rows_of([slim, whole, *partly]))
+    table = lens_table(seed_groups([slim, whole, *partly]))
     sentences = reasons(table)
     assert (
         "- clutter in: the network has no output for clutter (partly pvt_v2_b0, slim pvt_v2_b0)"
@@ -136,7 +136,7 @@ def test_dashes_have_their_reason(tmp_path: Path) -> None:
         display.loc["slim pvt_v2_b0", "scene mean"] == "-"
         and "(1)" in display.loc["whole pvt_v2_b0", "clutter in"]
     )
-    plain = lens_table(rows_of([record({"R": 40.0})]))
+    plain = lens_table(seed_groups([record({"R": 40.0})]))
     assert {"clutter in", "eroded label", "scene mean"} <= set(
         plain.loc[plain["value"].isna(), "convention"]
     )
@@ -172,7 +172,7 @@ def test_the_ranking_is_marked_where_it_changes(tmp_path: Path) -> None:
         by_hand(tmp_path, "wary", wary),
         by_hand(tmp_path, "z", third),
     ]
-    table = lens_table(rows_of(entries))
+    table = lens_table(seed_groups(entries))
     lines = table[table["summary"] == "Average"].set_index(["convention", "method"])
     assert lines.loc["own", "rank"].to_dict() == {"careless": 1, "wary": 2, "z": 3}
     assert lines.loc["clutter out", "rank"].to_dict() == {"careless": 2, "wary": 1, "z": 3}
@@ -200,7 +200,7 @@ def test_ranks_are_compared_among_the_rows_that_can_be_read(tmp_path: Path) -> N
     def worse(matrix: np.ndarray) -> None:
         matrix[0] = [90, 10, 0, 0]
 
-    table = lens_table(rows_of([best, by_hand(tmp_path, "worse", worse)]))
+    table = lens_table(seed_groups([best, by_hand(tmp_path, "worse", worse)]))
     line = table[(table["summary"] == "Average") & (table["convention"] == "clutter in")].set_index(
         "method"
     )
@@ -212,7 +212,7 @@ def test_ranks_are_compared_among_the_rows_that_can_be_read(tmp_path: Path) -> N
 
 def test_equal_scores_share_a_rank(tmp_path: Path) -> None:
     entries = [toy_record(tmp_path, name, result=toy_result(seed=3)) for name in ("a", "b")]
-    assert set(lens_table(rows_of(entries))["rank"].dropna()) == {1}
+    assert set(lens_table(seed_groups(entries))["rank"].dropna()) == {1}
 
 
 def test_command(

@@ -18,7 +18,7 @@ from benchmark.analysis.sensor_value import (
 )
 from benchmark.analysis.shapley import expected_score, shapley
 from benchmark.metrics.confusion import ClassCounts
-from benchmark.records.groups import rows_of, sections
+from benchmark.records.groups import comparable_groups, seed_groups
 from tests.benchmark.leaderboard.test_leaderboard import record
 from tests.support.toy_records import toy_record, toy_result
 
@@ -35,7 +35,7 @@ def test_games_are_the_scores_of_the_subsets(tmp_path: Path) -> None:
     assert shapley(game)[1:].mean(0) == pytest.approx(shapley(game)[0]), (
         "the worth of a mean is the mean of the worths"
     )
-    assert rows_of([entry])[0].classes == ["ground", "building", "tree"]
+    assert seed_groups([entry])[0].classes == ["ground", "building", "tree"]
 
 
 def test_by_hand() -> None:
@@ -65,7 +65,7 @@ def test_rows_without_all_scores_are_named_and_left_out(capsys: pytest.CaptureFi
     unscored = record(ROW, group="unscored")
     unscored.counts[1] = 0
     kept = complete_rows(
-        rows_of([record(ROW), unscored, record({"R": 3.0, "R+D": 4.0}, group="partial")])
+        seed_groups([record(ROW), unscored, record({"R": 3.0, "R+D": 4.0}, group="partial")])
     )
     assert [row.method for row in kept] == ["g"]
     said = capsys.readouterr().out
@@ -76,7 +76,7 @@ def test_rows_without_all_scores_are_named_and_left_out(capsys: pytest.CaptureFi
 def test_files(tmp_path: Path) -> None:
     records = [record(ROW, seed, "one") for seed in (0, 1)]
     records += [record({"R": 40.0, "D": 40.0, "R+D": 50.0}, group="two")]
-    paths = write_worth(tmp_path, "toy", rows_of(records), "zero")
+    paths = write_worth(tmp_path, "toy", seed_groups(records), "zero")
     assert [path.name for path in paths] == [
         "toy.csv",
         "toy.curve.csv",
@@ -115,7 +115,7 @@ def test_rows_of_one_name_are_told_apart_and_protocols_are_not_ranked_together()
     records += [record(ROW, group="k", protocol={"name": "other", "selection": "last"})]
     narrower = {**record(ROW).manifest["convention"], "averaged": [0]}
     records += [record(ROW, group="m", convention=narrower)]
-    apart = sections(rows_of(records))
+    apart = comparable_groups(seed_groups(records))
     assert {title: [row.label for row in rows] for title, rows in apart.items()} == {
         "other": ["k pvt_v2_b0"],
         "standard (1)": ["g pvt_v2_b0 [g]", "g pvt_v2_b0 [h12345]"],

@@ -15,7 +15,11 @@ from benchmark.leaderboard.notes import footnote
 from benchmark.leaderboard.table import condition_board, leaderboard, shown
 from benchmark.leaderboard.write import build, write_boards
 from benchmark.records.record import Record
-from benchmark.records.selection import Choice, one_configuration, one_fingerprint
+from benchmark.records.selection import (
+    RecordSelection,
+    drop_inconsistent_seeds,
+    keep_newest_fingerprint,
+)
 
 
 def record(miou: dict[str, float], seed: int = 0, group: str = "g", **changes: object) -> Record:
@@ -52,7 +56,7 @@ def record(miou: dict[str, float], seed: int = 0, group: str = "g", **changes: o
 
 
 def written(directory: Path, records: list[Record]) -> list[Path]:
-    return write_boards(directory, "toy", build("toy", records), Choice(records, []))
+    return write_boards(directory, "toy", build("toy", records), RecordSelection(records, []))
 
 
 def test_published_row_of_sgma_is_summarised_as_printed() -> None:
@@ -95,16 +99,16 @@ def test_records_of_another_fingerprint_are_left_out_and_named(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     records = [record({"R": 30.0}), record({"R": 60.0}, seed=1, fingerprint="e" * 64)]
-    assert [entry.manifest["seed"] for entry in one_fingerprint("toy", records)] == [1]
+    assert [entry.manifest["seed"] for entry in keep_newest_fingerprint("toy", records)] == [1]
     assert "another fingerprint" in capsys.readouterr().out
 
 
 def test_a_manifest_without_a_later_key_is_still_another_seed() -> None:
     protocol = {**record({"R": 1.0}).manifest["protocol"], "split_note": "", "split": "s"}
     records = [record({"R": 30.0}), record({"R": 60.0}, seed=1, protocol=protocol)]
-    assert one_configuration(records) == records
+    assert drop_inconsistent_seeds(records) == records
     other = record({"R": 60.0}, seed=2, protocol={**protocol, "split": "t"}, created="2025-01-01")
-    assert one_configuration([*records, other]) == records
+    assert drop_inconsistent_seeds([*records, other]) == records
 
 
 def test_files_say_the_same(tmp_path: Path) -> None:
