@@ -6,18 +6,23 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmark.papers.audit.report import audit, findings, place, write_audit
-from benchmark.papers.printed_numbers import read_reported
+from benchmark.papers.audit.report import (
+    audit_papers,
+    describe_finding,
+    select_findings,
+    write_audit,
+)
+from benchmark.papers.printed_numbers import read_paper_results
 
 
 def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     """Print every finding, then write both files."""
-    reported = read_reported()
-    checks = audit(reported)
-    out = Path(arguments.out).expanduser()
-    for check in findings(checks):
-        print(f"{place(reported, check)}: {check.rule} ({check.kind}): {check.arithmetic}")
-    counted = [check for check in checks if check.counted]
-    print(f"{len(counted)} checks, {len(findings(checks))} findings.")
-    for path in write_audit(out, reported, checks):
+    results = read_paper_results()
+    checks = audit_papers(results)
+    findings = select_findings(checks)
+    for check in findings:
+        print(describe_finding(results, check))
+    counted = sum(bool(check.counted) for check in checks)
+    print(f"{counted} checks, {len(findings)} findings.")
+    for path in write_audit(Path(arguments.out).expanduser(), results, checks):
         print(f"Audit: {path}")

@@ -10,7 +10,7 @@ from benchmark.formats.files import write_texts
 from benchmark.papers.costs import read_published
 from benchmark.papers.measured import Runs
 from benchmark.papers.model import Table
-from benchmark.papers.printed_numbers import read_reported
+from benchmark.papers.printed_numbers import read_paper_results
 from benchmark.papers.tables import build_tables
 from benchmark.records.selection import records_among
 
@@ -18,8 +18,8 @@ from benchmark.records.selection import records_among
 def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     """Write every published table beside what the run records give."""
     runs, out = Path(arguments.runs).expanduser(), Path(arguments.out).expanduser()
-    reported = read_reported()
-    datasets = {cell.dataset for cell in reported.cells}
+    reported = read_paper_results()
+    datasets = {cell.dataset for cell in reported.numbers}
     chosen = records_among(runs, datasets)
     by_data = {data: choice.records for data, choice in chosen.items()}
     left_out = {data: choice.left_out for data, choice in chosen.items()}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from benchmark.choices import ROOT
 from benchmark.papers.measured import Measured
-from benchmark.papers.printed_numbers import Cell, read_rows
+from benchmark.papers.printed_numbers import PrintedNumber, read_csv_rows
 
 if TYPE_CHECKING:
     pass
@@ -60,11 +60,13 @@ def read_published(directory: Path = COMPLEXITY) -> list[PublishedCost]:
         UserError: the file lacks a column or a row is cut short.
     """
     path, columns = directory / FILE, [field.name for field in fields(PublishedCost)]
-    rows = read_rows(path, columns) if path.exists() else []
+    rows = read_csv_rows(path, columns) if path.exists() else []
     return [PublishedCost(*(row[name] for name in columns)) for row in rows]
 
 
-def measured_costs(cells: Mapping[str, Cell], costs: Iterable[PublishedCost]) -> list[Measured]:
+def measured_costs(
+    cells: Mapping[str, PrintedNumber], costs: Iterable[PublishedCost]
+) -> list[Measured]:
     """What was counted of a row's cells, by column, in 1e6 parameters and 1e9 multiply-accumulates."""
     found = []
     for cost in costs:

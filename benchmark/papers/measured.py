@@ -13,7 +13,7 @@ from benchmark.choices import NO_BACKBONE
 from benchmark.leaderboard.notes import MARK
 from benchmark.metrics.confusion import Scores
 from benchmark.metrics.summaries import SUMMARIES, average_top1_last1, mean_std
-from benchmark.papers.printed_numbers import REPORTED, Cell, read_rows
+from benchmark.papers.printed_numbers import REPORTED, PrintedNumber, read_csv_rows
 from benchmark.records.record import Record
 
 SUITE = "suite.csv"
@@ -48,7 +48,7 @@ class Runs:
     @cached_property
     def names(self) -> dict[tuple[str, str, str], str]:
         """The suite's name by column, id and table (`*`: all tables)."""
-        rows = read_rows(self.directory / SUITE, ("column", "id", "table", "name"))
+        rows = read_csv_rows(self.directory / SUITE, ("column", "id", "table", "name"))
         return {(row["column"], row["id"], row["table"]): row["name"] for row in rows}
 
     def name(self, column: str, identity: str, table: str) -> str | None:
@@ -66,7 +66,7 @@ class Runs:
             for record in records
         }
 
-    def of(self, cell: Cell) -> dict[str, list[Record]]:
+    def of(self, cell: PrintedNumber) -> dict[str, list[Record]]:
         """The records of the cell's method, variant, backbone and dataset, by label; seeds of one group together."""
         method = self.name("method", f"{cell.method}/{cell.variant}", cell.table)
         if method is None:
@@ -102,7 +102,9 @@ def _label(record: Record, with_backbone: bool) -> str:
 
 
 def measure(
-    cells: Mapping[str, Cell], row_subsets: Mapping[str, frozenset[frozenset[str]]], runs: Runs
+    cells: Mapping[str, PrintedNumber],
+    row_subsets: Mapping[str, frozenset[frozenset[str]]],
+    runs: Runs,
 ) -> list[Measured]:
     """What was measured of a row's cells, by column; one entry per label.
 
@@ -124,7 +126,7 @@ def measure(
 
 
 def _value(
-    cell: Cell,
+    cell: PrintedNumber,
     record: Record,
     scores: Mapping[frozenset[str], Scores],
     subsets: frozenset[frozenset[str]],

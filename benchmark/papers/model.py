@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 from benchmark.papers.measured import Measured
-from benchmark.papers.printed_numbers import Cell
+from benchmark.papers.printed_numbers import PrintedNumber
 
 SEPARATOR = " / "  # between the levels of a paper's headings in paper_row and paper_column
 
@@ -24,8 +24,8 @@ class Row:
 
     block: str
     name: str
-    cells: dict[str, Cell]
-    differences: dict[str, Cell]
+    cells: dict[str, PrintedNumber]
+    differences: dict[str, PrintedNumber]
     measured: list[Measured] = field(default_factory=list)
 
 

@@ -1,13 +1,13 @@
-"""The numbers that papers print, from results/reported: one cell per number, exact, with the rounding of its print.
+"""The numbers that papers print, from results/reported: exact, with the rounding of their print.
 
-Scores are per cent. The columns and the vocabulary are described in results/reported/README.md.
+Scores are per cent. results/reported/README.md describes the columns and their vocabulary.
 """
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -16,70 +16,82 @@ from benchmark.choices import ROOT
 from usererror import UserError
 
 REPORTED = ROOT / "results" / "reported"
-LABELS, CLAIMS = "labels.csv", "claims.csv"
-COLUMNS = ("source", "table", "dataset", "backbone", "method", "variant", "combo", "metric", "kind")
+LABELS = "labels.csv"
 CONFIGURATION = ("dataset", "backbone", "method", "variant", "combo", "metric", "kind")
+KEY = ("source", "table", *CONFIGURATION)  # tells a number from all others
 ABSOLUTE = ("score", "summary", "cost")
 KINDS = (*ABSOLUTE, "difference", "relative_difference")
 
 
 @dataclass(frozen=True)
-class Rounded:
-    """A number known up to rounding: its value, and the ends of what it may have been before it was rounded."""
+class RoundedNumber:
+    """A number known up to rounding: its value, and the ends of what it may have been before.
+
+    Example:
+        >>> gain = RoundedNumber.parse("67.6") - RoundedNumber.parse("64.01")
+        >>> float(gain.value), float(gain.low), float(gain.high)
+        (3.59, 3.535, 3.645)
+    """
 
     value: Fraction
     low: Fraction
     high: Fraction
 
     @classmethod
-    def printed(cls, text: str) -> Rounded:
-        """A printed decimal number, known to half a unit of its last digit."""
-        value, half = Fraction(text), Fraction(1, 2 * 10 ** decimals(text))
+    def parse(cls, text: str) -> RoundedNumber:
+        """Read a printed decimal number, known to half a unit of its last digit."""
+        value, half = Fraction(text), Fraction(1, 2 * 10 ** count_decimals(text))
         return cls(value, value - half, value + half)
 
-    def map(self, increasing: Callable[[Fraction], Fraction]) -> Rounded:
-        """An increasing function of the number."""
-        return Rounded(increasing(self.value), increasing(self.low), increasing(self.high))
+    def map(self, increasing: Callable[[Fraction], Fraction]) -> RoundedNumber:
+        """Apply an increasing function."""
+        return RoundedNumber(*map(increasing, (self.value, self.low, self.high)))
 
-    def __sub__(self, other: Rounded) -> Rounded:
-        return Rounded(self.value - other.value, self.low - other.high, self.high - other.low)
+    def __sub__(self, other: RoundedNumber) -> RoundedNumber:
+        return RoundedNumber(self.value - other.value, self.low - other.high, self.high - other.low)
 
-    def over(self, other: Rounded) -> Rounded:
-        """The quotient of two positive numbers."""
-        return Rounded(self.value / other.value, self.low / other.high, self.high / other.low)
-
-
-def mean(numbers: Sequence[Rounded]) -> Rounded:
-    """The mean of at least one number."""
-    return combined(numbers, lambda values: sum(values, Fraction(0)) / len(values))
+    def over(self, other: RoundedNumber) -> RoundedNumber:
+        """Divide by another number, both positive."""
+        return RoundedNumber(self.value / other.value, self.low / other.high, self.high / other.low)
 
 
-def combined(
-    numbers: Sequence[Rounded], increasing: Callable[[list[Fraction]], Fraction]
-) -> Rounded:
-    """A function of several numbers that increases with each of them, such as max or the mean."""
-    ends = ([getattr(number, end) for number in numbers] for end in ("value", "low", "high"))
-    return Rounded(*(increasing(values) for values in ends))
+def combine_numbers(
+    increasing: Callable[[list[Fraction]], Fraction], numbers: Sequence[RoundedNumber]
+) -> RoundedNumber:
+    """Apply a function that increases with each number, such as `max`."""
+    values, lows, highs = zip(*((n.value, n.low, n.high) for n in numbers), strict=True)
+    return RoundedNumber(*(increasing(list(ends)) for ends in (values, lows, highs)))
 
 
-def decimals(text: str) -> int:
-    """How many digits stand after the point."""
+def mean_number(numbers: Sequence[RoundedNumber]) -> RoundedNumber:
+    """Compute the mean of at least one number."""
+    return combine_numbers(lambda values: sum(values, Fraction(0)) / len(values), numbers)
+
+
+def count_decimals(text: str) -> int:
+    """Count the digits after the point."""
     return len(text.partition(".")[2])
 
 
-def shown(value: Fraction, digits: int = 2, sign: bool = False) -> str:
-    """The number with `digits` decimals, halves rounded away from zero; `sign` also prints a plus."""
+def format_fraction(value: Fraction, digits: int = 2, sign: bool = False) -> str:
+    """Format a number with `digits` decimals, halves rounded away from zero.
+
+    Args:
+        value: the exact number.
+        digits: decimals, at least one.
+        sign: whether a number that is not negative gets a plus.
+    """
     scaled = abs(value) * 10**digits
+    # integer division rounds halves up exactly, where a float could fall on either side
     whole = (2 * scaled.numerator + scaled.denominator) // (2 * scaled.denominator)
     text = f"{whole:0{digits + 1}d}"
-    body = f"{text[:-digits]}.{text[-digits:]}" if digits else text
     minus = "-" if value < 0 and whole else ""
-    return (minus or ("+" if sign else "")) + body
+    return (minus or "+" * sign) + f"{text[:-digits]}.{text[-digits:]}"
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One printed number; the fields are the columns of the files, except that `number` is `value` made exact."""
+class PrintedNumber:
+    """A number of a paper's table; the fields are the columns of the files."""
 
     source: str
     table: str
@@ -97,115 +109,128 @@ class Cell:
     paper_column: str
 
     @cached_property
-    def number(self) -> Rounded:
-        """The value, exact, with its rounding."""
-        return Rounded.printed(self.value)
+    def number(self) -> RoundedNumber:
+        """`value`, exact and with its rounding."""
+        return RoundedNumber.parse(self.value)
 
-    @property
+    @cached_property
     def key(self) -> tuple[str, ...]:
-        """What tells a cell from all others."""
-        return tuple(getattr(self, name) for name in COLUMNS)
+        """What tells this number from all others."""
+        return tuple(getattr(self, name) for name in KEY)
 
     @property
     def location(self) -> str:
-        """`column=value;...`, which together with source and table selects this cell."""
+        """`column=value;...`, which with source and table selects this number."""
         return ";".join(f"{name}={getattr(self, name)}" for name in CONFIGURATION)
 
-    def is_at(self, **columns: str) -> bool:
-        """Whether the cell has these values."""
+    def has(self, **columns: str) -> bool:
+        """Tell whether the columns have these values."""
         return all(getattr(self, name) == value for name, value in columns.items())
 
 
 @dataclass(frozen=True)
-class Reported:
-    """All printed numbers, and the names for display: `labels[column][id]`."""
+class PaperResults:
+    """All printed numbers, and display names as `labels[column][id]`."""
 
-    cells: tuple[Cell, ...]
+    numbers: tuple[PrintedNumber, ...]
     labels: dict[str, dict[str, str]]
 
     @cached_property
-    def tables(self) -> dict[tuple[str, str], list[Cell]]:
-        """Cells by (source, table), in the order of the files."""
-        tables: dict[tuple[str, str], list[Cell]] = {}
-        for cell in self.cells:
-            tables.setdefault((cell.source, cell.table), []).append(cell)
+    def by_table(self) -> dict[tuple[str, str], list[PrintedNumber]]:
+        """Numbers by (source, table), in the order of the files."""
+        tables: dict[tuple[str, str], list[PrintedNumber]] = {}
+        for entry in self.numbers:
+            tables.setdefault((entry.source, entry.table), []).append(entry)
         return tables
 
-    def select(self, source: str, table: str, **columns: str) -> list[Cell]:
-        """The cells of a table that have these values, in the order of the paper."""
-        return [cell for cell in self.tables.get((source, table), []) if cell.is_at(**columns)]
-
     @cached_property
-    def by_key(self) -> dict[tuple[str, ...], Cell]:
-        """Cells by what tells them from all others."""
-        return {cell.key: cell for cell in self.cells}
+    def by_key(self) -> dict[tuple[str, ...], PrintedNumber]:
+        """Numbers by `PrintedNumber.key`."""
+        return {entry.key: entry for entry in self.numbers}
 
-    def find(self, cell: Cell, **changes: str) -> Cell | None:
-        """The cell of the same paper and table that differs from `cell` in nothing but `changes`."""
-        return self.by_key.get(tuple(changes.get(name, getattr(cell, name)) for name in COLUMNS))
+    def where(self, **columns: str) -> list[PrintedNumber]:
+        """Select the numbers of all papers by the values of columns."""
+        return [entry for entry in self.numbers if entry.has(**columns)]
 
-    def need(self, cell: Cell, kinds: Sequence[str] = ("score",), **changes: str) -> Cell:
-        """As `find`, for a cell that the table must have, of the first kind that there is.
+    def select(self, source: str, table: str, **columns: str) -> list[PrintedNumber]:
+        """Select the numbers of a table by the values of columns.
+
+        Example:
+            >>> results = read_paper_results()
+            >>> row = dict(method="sgma", backbone="pvt_v2_b2", kind="score")
+            >>> [entry.printed for entry in results.select("sgma", "I", combo="R+D+N", **row)]
+            ['86.84']
+        """
+        return [entry for entry in self.by_table.get((source, table), []) if entry.has(**columns)]
+
+    def select_like(self, like: PrintedNumber, *shared: str, **columns: str) -> list[PrintedNumber]:
+        """Select the numbers of the table of `like` that share its values of some columns."""
+        own = {name: getattr(like, name) for name in shared}
+        return self.select(like.source, like.table, **own, **columns)
+
+    def find(self, like: PrintedNumber, **changes: str) -> PrintedNumber | None:
+        """Find the number that differs from `like` in nothing but `changes`."""
+        return self.by_key.get(tuple(changes.get(name, getattr(like, name)) for name in KEY))
+
+    def require(
+        self, like: PrintedNumber, kinds: Sequence[str] = ("score",), **changes: str
+    ) -> PrintedNumber:
+        """Find as `find` does, the first of these kinds that there is.
 
         Raises:
             UserError: there is none.
         """
         for kind in kinds:
-            if (found := self.find(cell, kind=kind, **changes)) is not None:
+            if found := self.find(like, kind=kind, **changes):
                 return found
-        wanted = ", ".join(f"{name} {value}" for name, value in changes.items()) or "absolute value"
+        wanted = ", ".join(f"{name} {value}" for name, value in changes.items())
         raise UserError(
-            f"{cell.source}, Table {cell.table}: no row with {wanted} goes with {cell.location}; add it to {REPORTED}."
+            f"{like.source}, Table {like.table}: no row with {wanted or 'absolute value'} goes "
+            f"with {like.location}; add it to {REPORTED}."
         )
 
     def label(self, column: str, identity: str) -> str:
-        """The name for display of an id; the id itself where there is none."""
+        """Look up the display name of an id; the id itself where there is none."""
         return self.labels.get(column, {}).get(identity, identity)
 
 
-def read_reported(directory: Path = REPORTED) -> Reported:
+def read_paper_results(directory: Path = REPORTED) -> PaperResults:
     """Read every `*_results.csv` and `*_complexity.csv` of the directory, and the labels.
 
     Raises:
-        UserError: a file is missing, lacks a column or holds a value that is no number, or two rows name one cell.
+        UserError: a file is missing or damaged, or two rows name one number.
     """
-    files = sorted(directory.glob("*_results.csv")) + sorted(directory.glob("*_complexity.csv"))
+    files = [*sorted(directory.glob("*_results.csv")), *sorted(directory.glob("*_complexity.csv"))]
     if not files:
         raise UserError(
-            f"No reported numbers in {directory}; restore the folder with: git checkout results/reported"
+            f"No reported numbers in {directory}; restore it: git checkout results/reported"
         )
-    fields = tuple(Cell.__dataclass_fields__)
-    cells: dict[tuple[str, ...], Cell] = {}
+    columns = [field.name for field in fields(PrintedNumber)]
+    numbers: dict[tuple[str, ...], PrintedNumber] = {}
     for path in files:
-        for number, row in enumerate(read_rows(path, fields), start=2):
-            cell = Cell(*(row[name] for name in fields))
-            _check(cell, path, number)
-            if cell.key in cells:
-                raise UserError(
-                    f"{path}, line {number}: this cell has a row already; remove one of the two."
-                )
-            cells[cell.key] = cell
+        for line, row in enumerate(read_csv_rows(path, columns), start=2):
+            entry = PrintedNumber(*(row[name] for name in columns))
+            if fault := _find_fault(entry, numbers):
+                raise UserError(f"{path}, line {line}: {fault}; correct it.")
+            numbers[entry.key] = entry
     labels: dict[str, dict[str, str]] = {}
-    for row in read_rows(directory / LABELS, ("column", "id", "label")):
+    for row in read_csv_rows(directory / LABELS, ("column", "id", "label")):
         labels.setdefault(row["column"], {})[row["id"]] = row["label"]
-    return Reported(tuple(cells.values()), labels)
+    return PaperResults(tuple(numbers.values()), labels)
 
 
-def _check(cell: Cell, path: Path, line: int) -> None:
+def _find_fault(entry: PrintedNumber, others: dict[tuple[str, ...], PrintedNumber]) -> str:
     try:
-        cell.number  # noqa: B018
-    except (ValueError, ZeroDivisionError) as error:
-        raise UserError(
-            f"{path}, line {line}: value {cell.value!r} is no decimal number; correct it."
-        ) from error
-    if cell.kind not in KINDS:
-        raise UserError(
-            f"{path}, line {line}: unknown kind {cell.kind!r}; valid are: {', '.join(KINDS)}."
-        )
+        RoundedNumber.parse(entry.value)
+    except (ValueError, ZeroDivisionError):
+        return f"value {entry.value!r} is no decimal number"
+    if entry.kind not in KINDS:
+        return f"unknown kind {entry.kind!r}; valid are: {', '.join(KINDS)}"
+    return "this cell has a row already" if entry.key in others else ""
 
 
-def read_rows(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
-    """The rows of a CSV file that has at least these columns.
+def read_csv_rows(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
+    """Read the rows of a CSV file that has at least these columns.
 
     Raises:
         UserError: the file is missing, lacks a column, or a row is cut short.
@@ -213,19 +238,19 @@ def read_rows(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
     try:
         with path.open(encoding="utf-8", newline="") as stream:
             reader = csv.DictReader(stream)
-            missing = [name for name in columns if name not in (reader.fieldnames or ())]
-            if missing:
-                raise UserError(
-                    f"{path} lacks the column {', '.join(missing)}; restore it with: git checkout {path}"
-                )
             rows = list(reader)
     except (FileNotFoundError, UnicodeDecodeError) as error:
         raise UserError(
-            f"{path} is missing or no UTF-8 text; restore it with: git checkout {path}"
+            f"{path} is missing or no UTF-8 text; restore it: git checkout {path}"
         ) from error
-    for number, row in enumerate(rows, start=2):
+    if missing := [name for name in columns if name not in (reader.fieldnames or ())]:
+        raise UserError(
+            f"{path} lacks the column {', '.join(missing)}; restore it: git checkout {path}"
+        )
+    for line, row in enumerate(rows, start=2):
+        # DictReader files what is too much, and fills what is missing, under None
         if None in row or None in row.values():
             raise UserError(
-                f"{path}, line {number}: the row has another number of values than the header; correct it."
+                f"{path}, line {line}: the row has another number of values than the header."
             )
     return rows

@@ -13,7 +13,7 @@ from benchmark.formats.markdown_latex import latex_text
 from benchmark.formats.numbers import format_mean_std
 from benchmark.papers.measured import Measured
 from benchmark.papers.model import SEPARATOR, Row, Table
-from benchmark.papers.printed_numbers import decimals, shown
+from benchmark.papers.printed_numbers import count_decimals, format_fraction
 
 DASH = "-"
 LARGER_IS_BETTER = "FPS"  # among costs
@@ -136,7 +136,9 @@ def _printed(row: Row, column: str) -> str:
     """The printed value; a difference in the same cell stands in brackets with its sign."""
     cell, difference = row.cells.get(column), row.differences.get(column)
     signed = (
-        shown(difference.number.value, decimals(difference.value), sign=True) if difference else ""
+        format_fraction(difference.number.value, count_decimals(difference.value), sign=True)
+        if difference
+        else ""
     )
     if cell is None:
         return signed

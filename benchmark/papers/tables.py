@@ -8,12 +8,18 @@ from pathlib import Path
 from benchmark.leaderboard.notes import conventions, split_notes
 from benchmark.leaderboard.table import leaderboard
 from benchmark.papers.audit.checks import Check
-from benchmark.papers.audit.report import SAYS, audit
+from benchmark.papers.audit.report import SAYS, audit_papers
 from benchmark.papers.costs import NOTES as COST_NOTES
 from benchmark.papers.costs import PublishedCost, measured_costs
 from benchmark.papers.measured import ANY, Runs, measure
 from benchmark.papers.model import SEPARATOR, Row, Table
-from benchmark.papers.printed_numbers import ABSOLUTE, REPORTED, Cell, Reported, read_rows
+from benchmark.papers.printed_numbers import (
+    ABSOLUTE,
+    REPORTED,
+    PaperResults,
+    PrintedNumber,
+    read_csv_rows,
+)
 from benchmark.records.record import Record
 
 NOTES = "notes.csv"
@@ -24,13 +30,18 @@ WORDS = {"\u2717": "no", "\u2713": "yes", "\u0394": "change of"}
 
 
 def build_tables(
-    reported: Reported, runs: Runs, costs: Sequence[PublishedCost] = (), directory: Path = REPORTED
+    reported: PaperResults,
+    runs: Runs,
+    costs: Sequence[PublishedCost] = (),
+    directory: Path = REPORTED,
 ) -> list[Table]:
     """All published tables with rows and columns in the order of the papers; what stands in the text has none."""
-    checks = [check for check in audit(reported) if check.listed and check.kind != "rounding"]
-    notes = read_rows(directory / NOTES, ("source", "table", "note"))
+    checks = [
+        check for check in audit_papers(reported) if check.listed and check.kind != "rounding"
+    ]
+    notes = read_csv_rows(directory / NOTES, ("source", "table", "note"))
     tables = []
-    for (source, number), cells in reported.tables.items():
+    for (source, number), cells in reported.by_table.items():
         if number.startswith("Sec. "):
             continue
         rows = _rows(cells, runs, costs)
@@ -56,8 +67,8 @@ def plain(heading: str) -> str:
     return heading
 
 
-def _rows(cells: Sequence[Cell], runs: Runs, costs: Sequence[PublishedCost]) -> list[Row]:
-    by_row: dict[str, list[Cell]] = {}
+def _rows(cells: Sequence[PrintedNumber], runs: Runs, costs: Sequence[PublishedCost]) -> list[Row]:
+    by_row: dict[str, list[PrintedNumber]] = {}
     for cell in cells:
         by_row.setdefault(plain(cell.paper_row), []).append(cell)
     heads: dict[str, set[str]] = {}
@@ -82,29 +93,29 @@ def _rows(cells: Sequence[Cell], runs: Runs, costs: Sequence[PublishedCost]) -> 
     return rows
 
 
-def _subsets(cells: Iterable[Cell], cell: Cell) -> frozenset[frozenset[str]]:
+def _subsets(cells: Iterable[PrintedNumber], cell: PrintedNumber) -> frozenset[frozenset[str]]:
     """The subsets that the paper prints for the cell's configuration."""
     columns = {
         name: getattr(cell, name) for name in ("dataset", "backbone", "method", "variant", "metric")
     }
     return frozenset(
-        frozenset(one.combo.split("+")) for one in cells if one.is_at(kind="score", **columns)
+        frozenset(one.combo.split("+")) for one in cells if one.has(kind="score", **columns)
     )
 
 
 def _doubts(checks: Sequence[Check]) -> tuple[dict[tuple[str, ...], str], dict[str, str]]:
     """Marks by cell, and the footnote of each mark: the rule, then every cell that it lists."""
-    rules = list(dict.fromkeys(check.rule for check in checks if check.cell))
+    rules = list(dict.fromkeys(check.rule for check in checks if check.number))
     marks = dict(zip(rules, "abcdefghijklmnopqrstuvwxyz", strict=False))
     doubts: dict[tuple[str, ...], str] = {}
     marked: dict[str, str] = {}
     for rule, mark in marks.items():
         parts = []
         for check in checks:
-            if check.rule == rule and check.cell:
-                if mark not in doubts.get(check.cell.key, ""):
-                    doubts[check.cell.key] = doubts.get(check.cell.key, "") + mark
-                place = f"{plain(check.cell.paper_row)}, {plain(check.cell.paper_column)}"
+            if check.rule == rule and check.number:
+                if mark not in doubts.get(check.number.key, ""):
+                    doubts[check.number.key] = doubts.get(check.number.key, "") + mark
+                place = f"{plain(check.number.paper_row)}, {plain(check.number.paper_column)}"
                 parts.append(f"{place}: {check.printed} beside {check.recomputed}")
         marked[mark] = (
             f"{SAYS[rule]} Printed beside what the rule gives or compares with: {'; '.join(parts)}."
@@ -116,7 +127,7 @@ def _sentences(checks: Sequence[Check]) -> list[str]:
     """Findings about sentences and whole tables."""
     notes = []
     for check in checks:
-        if check.cell is None:
+        if check.number is None:
             place = check.location.removeprefix("text=") if check.rule == "claim" else "whole table"
             notes.append(f"Audit, {place}: {check.arithmetic}.")
     return notes
@@ -147,7 +158,7 @@ def _measured_notes(rows: Sequence[Row], cost_note: str) -> list[str]:
     return notes
 
 
-def _left_out(cells: Iterable[Cell], runs: Runs) -> list[str]:
+def _left_out(cells: Iterable[PrintedNumber], runs: Runs) -> list[str]:
     """Records of the table's datasets that could not be read or mixed with the others."""
     return [
         f"Left out of what was measured on {data}: {' '.join(runs.left_out[data])}"

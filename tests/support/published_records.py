@@ -108,10 +108,10 @@ def write_golden(directory: Path) -> None:
     """Write the golden files anew; look at the difference by hand before you commit it."""
     from benchmark.commands.tables import write_tables
     from benchmark.papers.measured import Runs
-    from benchmark.papers.printed_numbers import read_reported
+    from benchmark.papers.printed_numbers import read_paper_results
     from benchmark.papers.tables import build_tables
 
-    for path in write_tables(directory, build_tables(read_reported(), Runs(fixed_records()))):
+    for path in write_tables(directory, build_tables(read_paper_results(), Runs(fixed_records()))):
         if path.suffix == ".md":
             path.unlink()
 

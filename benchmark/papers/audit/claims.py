@@ -1,99 +1,99 @@
-"""Numbers in the papers' sentences against the cells that they speak of: results/reported/claims.csv.
+"""Numbers in the papers' sentences against those that they speak of: results/reported/claims.csv.
 
-A claim names its cells by selectors, `column=value;...`, within its own table unless a selector names another. Several
-selectors, separated by ` | `, are the cells that a sentence may mean; it is supported if one of them fits.
+A claim names its numbers by selectors, `column=value;...`, within its own table unless a selector
+names another. Selectors separated by ` | ` are alternatives that a sentence may mean; it is
+supported if one of them fits.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from fractions import Fraction
+from collections.abc import Iterator
 from pathlib import Path
 
-from benchmark.papers.audit.checks import Check, Outcome, compare
-from benchmark.papers.audit.rules import WHOLE, class_f1, miou_of_classes, rivals
+from benchmark.papers.audit.arithmetic import (
+    WHOLE,
+    miou_of_classes,
+    relative_change,
+    select_class_f1,
+    select_rivals,
+)
+from benchmark.papers.audit.checks import Check, Outcome, compare_numbers
 from benchmark.papers.printed_numbers import (
-    CLAIMS,
     REPORTED,
-    Cell,
-    Reported,
-    Rounded,
-    combined,
-    decimals,
-    read_rows,
-    shown,
+    PaperResults,
+    PrintedNumber,
+    RoundedNumber,
+    combine_numbers,
+    count_decimals,
+    format_fraction,
+    read_csv_rows,
 )
 from usererror import UserError
 
-FIELDS = ("source", "table", "location", "printed", "form", "cell", "against", "statement")
-Answer = tuple[Rounded, str]  # what the cells give, and the arithmetic
+CLAIMS = REPORTED / "claims.csv"
+COLUMNS = ("source", "table", "location", "printed", "form", "cell", "against", "statement")
+Answer = tuple[RoundedNumber, str]  # what the numbers give, and the arithmetic
 
 
-def check_claims(reported: Reported, path: Path = REPORTED / CLAIMS) -> Iterator[Check]:
-    """One check per claim.
+def check_claims(results: PaperResults, path: Path = CLAIMS) -> Iterator[Check]:
+    """Check every claim of the file.
 
     Raises:
-        UserError: a form is unknown, a printed text holds no number, or a selector does not name exactly one cell.
+        UserError: a row has an unknown form, no number, or selectors that do not fit.
     """
-    for line, row in enumerate(read_rows(path, FIELDS), start=2):
+    for line, row in enumerate(read_csv_rows(path, COLUMNS), start=2):
         try:
-            yield _check(reported, row)
+            yield _check_claim(results, row)
         except ValueError as error:
             raise UserError(f"{path}, line {line}: {error}; correct the row.") from error
 
 
-def _check(reported: Reported, row: dict[str, str]) -> Check:
-    number = re.search(r"[+-]?\d+(\.\d+)?", row["printed"])
-    if number is None:
+def _check_claim(results: PaperResults, row: dict[str, str]) -> Check:
+    found = re.search(r"[+-]?\d+(\.\d+)?", row["printed"])
+    if not found:
         raise ValueError(f"{row['printed']!r} holds no number")
-    if row["form"] not in FORMS:
-        raise ValueError(f"unknown form {row['form']!r}; valid are: {', '.join(FORMS)}")
-    printed = Rounded.printed(number[0])
-    answers = [FORMS[row["form"]](reported, *cells) for cells in _cells(reported, row)]
-    outcomes = [_outcome(row["form"], printed, answer) for answer, _ in answers]
-    fits = next((i for i, outcome in enumerate(outcomes) if outcome != "fail"), 0)
+    number = RoundedNumber.parse(found[0])
+    digits, sign = max(2, count_decimals(found[0])), found[0][0] in "+-"
     unit = " %" if row["printed"].endswith("%") else ""
-    sign = number[0][0] in "+-"
-
-    def text(value: Fraction) -> str:
-        return shown(value, max(2, decimals(number[0])), sign) + unit
-
-    cells = "; ".join(f"{arithmetic} = {text(answer.value)}" for answer, arithmetic in answers)
+    answers: list[tuple[Outcome, str]] = []
+    words = []
+    for numbers in _alternatives(results, row):
+        answer, arithmetic = _recompute(results, row["form"], *numbers)
+        outcome = compare_numbers(number, answer)
+        if row["form"] == "least":  # "lighter than the lightest" is right for any smaller number
+            outcome = "agree" if number.value <= answer.value else "fail"
+        text = format_fraction(answer.value, digits, sign) + unit
+        answers.append((outcome, text))
+        words.append(f"{arithmetic} = {text}")
+    fitting = [answer for answer in answers if answer[0] != "fail"]
+    outcome, recomputed = (fitting or answers)[0]
     return Check(
         row["source"],
         row["table"],
         f"text={row['location']}",
-        "claim",
         row["printed"],
-        text(answers[fits][0].value),
-        outcomes[fits],
-        "rounding" if outcomes[fits] == "rounding" else "statement",
-        outcomes[fits] != "agree",
-        f"{row['statement']}: printed {row['printed']}; {cells}",
-        row["table"],
+        recomputed,
+        outcome,
+        "rounding" if outcome == "rounding" else "statement",
+        f"{row['statement']}: printed {row['printed']}; {'; '.join(words)}",
+        listed=outcome != "agree",
+        counted=row["table"],
+        rule="claim",
     )
 
 
-def _outcome(form: str, printed: Rounded, answer: Rounded) -> Outcome:
-    if form == "least":
-        return "agree" if printed.value <= answer.value else "fail"
-    return compare(printed, answer)
-
-
-def _cells(reported: Reported, row: dict[str, str]) -> Iterator[list[Cell]]:
-    """The cells of every alternative: one, or two where something is compared against another."""
+def _alternatives(results: PaperResults, row: dict[str, str]) -> Iterator[list[PrintedNumber]]:
+    """Find the numbers of every alternative: one, or two where something is compared."""
     groups = [row[name].split(" | ") for name in ("cell", "against") if row[name] != "-"]
-    if len({len(group) for group in groups}) != 1:
-        raise ValueError("cell and against name different numbers of alternatives")
     for selectors in zip(*groups, strict=True):
-        yield [_one(reported, row, selector) for selector in selectors]
+        yield [_select_one(results, row, selector) for selector in selectors]
 
 
-def _one(reported: Reported, row: dict[str, str], selector: str) -> Cell:
+def _select_one(results: PaperResults, row: dict[str, str], selector: str) -> PrintedNumber:
     try:
         columns = dict(part.split("=") for part in selector.split(";"))
-        found = reported.select(row["source"], columns.pop("table", row["table"]), **columns)
+        found = results.select(row["source"], columns.pop("table", row["table"]), **columns)
     except (AttributeError, ValueError) as error:
         raise ValueError(f"{selector!r} is not of the form column=value;...") from error
     if len(found) != 1:
@@ -101,81 +101,56 @@ def _one(reported: Reported, row: dict[str, str], selector: str) -> Cell:
     return found[0]
 
 
-def _value(reported: Reported, cell: Cell) -> Answer:
-    return cell.number, f"the cell {cell.paper_row}, {cell.paper_column}"
+def _recompute(
+    results: PaperResults, form: str, own: PrintedNumber, *rest: PrintedNumber
+) -> Answer:
+    """Compute what a sentence of this form should say of one number, or of one against another."""
+    if form == "value":
+        return own.number, f"the cell {own.paper_row}, {own.paper_column}"
+    if form == "least":
+        return _least_of_rivals(results, own)
+    if form not in ("gain", "gain_class_f1", "ratio", "share", "percent"):
+        raise ValueError(f"unknown form {form!r}")
+    (other,) = rest
+    if form == "gain_class_f1":
+        return _gain_by_class_f1(results, own, other)
+    gain, ratio = f"{own.printed} - {other.printed}", own.number.over(other.number)
+    if form == "gain":
+        return own.number - other.number, f"{gain} ({_differing(own, other)})"
+    if form == "percent":
+        words = f"100 x ({gain}) / {other.printed} ({_differing(own, other)})"
+        return relative_change(own, other), words
+    words = f"{own.printed} / {other.printed}"
+    return (ratio, words) if form == "ratio" else (ratio.map(WHOLE.__mul__), f"100 x {words}")
 
 
-def _least(reported: Reported, cell: Cell) -> Answer:
-    others = rivals(reported, cell)
-    lowest = min(others, key=lambda other: other.number.value)
-    lower = sorted(
-        f"{other.method} {other.printed}"
-        for other in others
-        if other.number.value < cell.number.value
-    )
-    return combined(
-        [other.number for other in others], min
-    ), f"below it {', '.join(lower)}; least, {lowest.method},"
+def _least_of_rivals(results: PaperResults, own: PrintedNumber) -> Answer:
+    others = select_rivals(results, own)
+    least = combine_numbers(min, [other.number for other in others])
+    lowest = next(other for other in others if other.number.value == least.value)
+    below = [other for other in others if other.number.value < own.number.value]
+    names = sorted(f"{other.method} {other.printed}" for other in below)
+    return least, f"below it {', '.join(names)}; least, {lowest.method},"
 
 
-def _gain(reported: Reported, cell: Cell, other: Cell) -> Answer:
-    return (
-        cell.number - other.number,
-        f"{cell.printed} - {other.printed} ({_differing(cell, other)})",
-    )
+def _gain_by_class_f1(results: PaperResults, own: PrintedNumber, other: PrintedNumber) -> Answer:
+    """Subtract two mIoU, each replaced by the one that its class F1 give where they do not fit."""
+    (mine, words), (theirs, their_words) = (_by_classes(results, cell) for cell in (own, other))
+    gap = format_fraction(own.number.value - other.number.value)
+    gain = f"printed cells {own.printed} - {other.printed} = {gap}"
+    return mine - theirs, f"{gain}, with class F1 {words} - {their_words}"
 
 
-def _ratio(reported: Reported, cell: Cell, other: Cell) -> Answer:
-    return cell.number.over(other.number), f"{cell.printed} / {other.printed}"
+def _by_classes(results: PaperResults, own: PrintedNumber) -> Answer:
+    recomputed = miou_of_classes(select_class_f1(results, own))
+    if compare_numbers(own.number, recomputed) != "fail":
+        return own.number, own.printed
+    return recomputed, f"{format_fraction(recomputed.value)} (printed {own.printed})"
 
 
-def _share(reported: Reported, cell: Cell, other: Cell) -> Answer:
-    share = cell.number.over(other.number).map(lambda ratio: WHOLE * ratio)
-    return share, f"100 x {cell.printed} / {other.printed}"
-
-
-def _percent(reported: Reported, cell: Cell, other: Cell) -> Answer:
-    change = cell.number.over(other.number).map(lambda ratio: WHOLE * (ratio - 1))
-    return (
-        change,
-        f"100 x ({cell.printed} - {other.printed}) / {other.printed} ({_differing(cell, other)})",
-    )
-
-
-def _gain_class_f1(reported: Reported, cell: Cell, other: Cell) -> Answer:
-    """A gain in mIoU; a printed mIoU that the class F1 of its row do not give is replaced by the one they give."""
-    (own, own_text), (rival, rival_text) = (
-        _from_classes(reported, cell),
-        _from_classes(reported, other),
-    )
-    gain = f"printed cells {cell.printed} - {other.printed} = {shown(cell.number.value - other.number.value)}"
-    return own - rival, f"{gain}, with class F1 {own_text} - {rival_text}"
-
-
-def _from_classes(reported: Reported, cell: Cell) -> Answer:
-    recomputed = miou_of_classes(class_f1(reported, cell))
-    if compare(cell.number, recomputed) != "fail":
-        return cell.number, cell.printed
-    return recomputed, f"{shown(recomputed.value)} (printed {cell.printed})"
-
-
-def _differing(cell: Cell, other: Cell) -> str:
-    """The ids in which two cells differ, of the first and the second, to say what is compared."""
-    names = [
-        name
-        for name in ("backbone", "method", "variant", "combo")
-        if getattr(cell, name) != getattr(other, name)
-    ]
-    own = " ".join(getattr(cell, name) for name in names)
-    return f"{own} against {' '.join(getattr(other, name) for name in names)}"
-
-
-FORMS: dict[str, Callable[..., Answer]] = {
-    "value": _value,
-    "least": _least,
-    "gain": _gain,
-    "gain_class_f1": _gain_class_f1,
-    "ratio": _ratio,
-    "share": _share,
-    "percent": _percent,
-}
+def _differing(own: PrintedNumber, other: PrintedNumber) -> str:
+    """Name the ids in which two numbers differ, of the first and of the second."""
+    columns = ("backbone", "method", "variant", "combo")
+    names = [name for name in columns if getattr(own, name) != getattr(other, name)]
+    first, second = (" ".join(getattr(entry, name) for name in names) for entry in (own, other))
+    return f"{first} against {second}"

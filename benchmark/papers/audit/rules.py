@@ -1,461 +1,337 @@
 """Rules that recompute what papers derive from their own printed numbers.
 
-Arithmetic is exact (fractions); scores are per cent. The bounds hold for any confusion matrix: with IoU_c = F1_c /
-(2 - F1_c) per class, F1 = 2 IoU / (1 + IoU) is concave, so for a given mean IoU m over K classes the mean F1 is largest
-when all classes are equal, 2m / (1 + m), and smallest when as many classes as possible are perfect and the others 0.
+Each rule walks over the numbers that it derives anew and yields a check of each; `RULES`, at the
+end, says what they state. Arithmetic is exact (fractions); scores are per cent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
-from operator import mul
 
-from benchmark.papers.audit.checks import Check, Kind, bounded, compare, equality, ordered
+from benchmark.papers.audit.arithmetic import (
+    WHOLE,
+    best_of,
+    f1_of_iou,
+    lowest_f1,
+    miou_of_classes,
+    relative_change,
+    select_class_f1,
+    select_rivals,
+)
+from benchmark.papers.audit.checks import (
+    Check,
+    Kind,
+    check_bound,
+    check_equal,
+    check_not_below,
+    check_number,
+    compare_numbers,
+)
 from benchmark.papers.printed_numbers import (
     ABSOLUTE,
-    Cell,
-    Reported,
-    Rounded,
-    combined,
-    mean,
-    shown,
+    PaperResults,
+    PrintedNumber,
+    RoundedNumber,
+    combine_numbers,
+    format_fraction,
+    mean_number,
 )
 
 CLASSES = {"potsdam": 5, "vaihingen": 5, "dfc2023": 2, "deliver": 25}
-# tables of one paper that print mF1 and mIoU of the same configurations
-TWINS = {("sgma", "II"): "I", ("sgma", "IV"): "III", ("sgma", "VI"): "V", ("sgma", "VIII"): "VII"}
-COMPARED = (
-    "I",
-    "II",
-    "III",
-    "IV",
-    "V",
-    "VI",
-)  # SGMA's tables of rivals; VII and VIII are its ablations
+# tables of SGMA that print the mF1 of the configurations whose mIoU another table prints
+TWINS = {"II": "I", "IV": "III", "VI": "V", "VIII": "VII"}
+COMPARED = ("I", "II", "III", "IV", "V", "VI")  # SGMA's tables of rivals; VII, VIII: its ablations
 RIVALS = ("mmformer", "shaspec")  # of GEMMNet; ae and cgan are its baselines
-WHOLE = Fraction(100)
+BEST_OTHER = "method=best_other"
+
+
+def _check_summaries(results: PaperResults) -> Iterator[Check]:
+    shared = ("dataset", "backbone", "method", "variant", "metric")
+    for summary in results.where(kind="summary"):
+        row = results.select_like(summary, *shared, kind="score")
+        numbers = [entry.number for entry in row]
+        if summary.combo == "Average":
+            yield check_equal(summary, mean_number(numbers), _mean_words(row))
+        else:
+            word, extreme = {"Top-1": ("largest", max), "Last-1": ("smallest", min)}[summary.combo]
+            words = f"{word} of {_join_printed(', ', row)}"
+            yield check_equal(summary, combine_numbers(extreme, numbers), words)
+
+
+def _check_gains_over_best(results: PaperResults) -> Iterator[Check]:
+    for gain in results.where(reference=BEST_OTHER):
+        own = results.require(gain, ABSOLUTE)
+        others = select_rivals(results, own)
+        best = best_of(others)
+        extreme: Callable[[list[Fraction]], Fraction] = min if own.kind == "cost" else max
+        expected = own.number - combine_numbers(extreme, [other.number for other in others])
+        check = check_equal(gain, expected, f"{own.printed} - {best.printed} ({best.method})")
+        if check.outcome == "fail":
+            needed = format_fraction(own.number.value - gain.number.value)
+            remark = f"; {gain.printed} would go with {needed} in place of {best.printed}"
+            check = replace(check, arithmetic=check.arithmetic + remark)
+        yield check
+
+
+def _check_differences(results: PaperResults) -> Iterator[Check]:
+    for gap in results.where(kind="difference"):
+        if gap.reference != BEST_OTHER:
+            own, other = _minuend_and_subtrahend(results, gap)
+            yield check_equal(gap, own.number - other.number, f"{own.printed} - {other.printed}")
+
+
+def _check_relative_differences(results: PaperResults) -> Iterator[Check]:
+    for gap in results.where(kind="relative_difference"):
+        own, other = _minuend_and_subtrahend(results, gap)
+        words = f"100 x ({own.printed} - {other.printed}) / {other.printed}"
+        yield check_equal(gap, relative_change(own, other), words)
+
+
+def _check_means_of_class_f1(results: PaperResults) -> Iterator[Check]:
+    for score, classes in _with_class_f1(results, "mF1"):
+        mean = mean_number([entry.number for entry in classes])
+        yield check_equal(score, mean, _mean_words(classes))
+
+
+def _check_mious_from_class_f1(results: PaperResults) -> Iterator[Check]:
+    tables: dict[tuple[str, str], list[Check]] = {}
+    above: dict[tuple[str, str], set[bool]] = {}
+    for score, classes in _with_class_f1(results, "mIoU"):
+        expected = miou_of_classes(classes)
+        words = f"mean of 100 F / (200 - F) for F = {_join_printed(', ', classes)}"
+        key = score.source, score.table
+        tables.setdefault(key, []).append(check_equal(score, expected, words))
+        above.setdefault(key, set()).add(score.number.value > expected.value)
+    for key, checks in tables.items():
+        # all rows of a table off to the same side: a habit of scoring rather than of single cells
+        if len(above[key]) == 1 and all(check.outcome == "fail" for check in checks):
+            side = "larger" if True in above[key] else "smaller"
+            remark = f"; the printed value is {side} in all {len(checks)} rows"
+            for check in checks:
+                yield replace(check, kind="pattern", arithmetic=check.arithmetic + remark)
+        else:
+            yield from checks
+
+
+def _check_upper_bounds(results: PaperResults) -> Iterator[Check]:
+    for f1, miou in _twin_numbers(results):
+        words = (
+            f"mIoU {miou.printed} (Table {miou.table}): 200 x {miou.printed} / "
+            f"(100 + {miou.printed})"
+        )
+        yield check_bound(f1, miou.number.map(f1_of_iou), words, upper=True)
+
+
+def _check_lower_bounds(results: PaperResults) -> Iterator[Check]:
+    for f1, miou in _twin_numbers(results):
+        classes = CLASSES[f1.dataset]
+        perfect, rest = divmod(classes * miou.number.value, WHOLE)
+        words = (
+            f"mIoU {miou.printed} (Table {miou.table}), K = {classes}, {perfect} classes at 100 "
+            f"and one at IoU {format_fraction(rest)}: "
+            f"({100 * perfect} + {format_fraction(f1_of_iou(rest))}) / {classes}"
+        )
+        bound = miou.number.map(partial(lowest_f1, classes=classes))
+        yield check_bound(f1, bound, words, upper=False)
+
+
+def _check_transformed_mious(results: PaperResults) -> Iterator[Check]:
+    tables: dict[str, list[Check]] = {}
+    for f1, miou in _twin_numbers(results):
+        words = f"200 x {miou.printed} / (100 + {miou.printed})"
+        check = check_equal(f1, miou.number.map(f1_of_iou), words)
+        tables.setdefault(f1.table, []).append(replace(check, listed=False))
+    for table, checks in tables.items():
+        if any(check.outcome == "fail" for check in checks):
+            continue
+        yield from checks
+        number, equal = len(checks), sum(check.outcome == "agree" for check in checks)
+        words = (
+            f"all {number} cells equal 200 m / (100 + m) of the mIoU m in Table {TWINS[table]}: "
+            f"{equal} as printed, {number - equal} within rounding"
+        )
+        whole = (checks[0].paper, table, "kind=score", str(number), str(number))
+        yield Check(*whole, "agree", "pattern", words, listed=True)
+
+
+def _check_constant_predictions(results: PaperResults) -> Iterator[Check]:
+    for f1, miou in _twin_numbers(results):
+        classes = CLASSES[f1.dataset]
+        share, low = classes * miou.number.value, classes * miou.number.low
+        # up to one perfect class the smallest macro F1 is that of a single class that is not zero
+        expected = miou.number.map(partial(lowest_f1, classes=classes))
+        if share <= 0 or low > WHOLE or compare_numbers(f1.number, expected) == "fail":
+            continue
+        value = format_fraction(expected.value)
+        words = (
+            f"mIoU {miou.printed} (Table {miou.table}), K = {classes}: "
+            f"q = {format_fraction(share)} %, "
+            f"200 q / (100 + q) / {classes} = {value}; printed {f1.printed}"
+        )
+        yield check_number(f1, value, "agree", "pattern", words, listed=True, counted="")
+
+
+def _check_repeated_configurations(results: PaperResults) -> Iterator[Check]:
+    groups: dict[tuple[str, str], list[PrintedNumber]] = {}
+    for number in results.numbers:
+        if number.kind in ABSOLUTE:
+            groups.setdefault((number.source, number.location), []).append(number)
+    for first, *others in groups.values():
+        if others:
+            # one check per configuration, of the number that is furthest from the first
+            apart = [abs(other.number.value - first.number.value) for other in others]
+            tables = "/".join(number.table for number in (first, *others))
+            furthest = others[apart.index(max(apart))]
+            yield check_equal(furthest, first.number, f"Table {first.table}", counted=tables)
+
+
+def _check_rates(results: PaperResults) -> Iterator[Check]:
+    for rate in results.where(metric="FPS"):
+        latency = results.require(rate, ("cost",), metric="latency_ms")
+        expected = RoundedNumber(*[Fraction(1000)] * 3).over(latency.number)
+        yield check_equal(rate, expected, f"1000 / {latency.printed}")
+
+
+def _check_added_modalities(results: PaperResults) -> Iterator[Check]:
+    for score in results.where(kind="score"):
+        sgma = _is_compared_sgma(score)
+        if not sgma and score.source != "gemmnet":
+            continue
+        letters = score.combo.split("+")
+        for letter in letters:
+            rest = "+".join(other for other in letters if other != letter)
+            if smaller := results.find(score, combo=rest):
+                kind: Kind = "statement" if sgma else "pattern"
+                yield check_not_below(score, smaller, f"{rest} alone", kind)
+
+
+def _check_wins(results: PaperResults) -> Iterator[Check]:
+    for score in results.where(kind="score"):
+        rivals: list[PrintedNumber] = []
+        if _is_compared_sgma(score):
+            rivals = [best_of(select_rivals(results, score))]
+        elif score.method == "gemmnet" and score.metric in ("mF1", "mIoU"):
+            rivals = [results.require(score, method=name, variant="-") for name in RIVALS]
+        for other in rivals:
+            name = other.method
+            yield check_not_below(score, other, name, "statement", strict=True, rival=name)
+
+
+def _check_gains_over_baselines(results: PaperResults) -> Iterator[Check]:
+    for score in results.where(method="gemmnet", kind="score"):
+        name = score.variant
+        baseline = results.require(score, method=name, variant="-")
+        stated = score.combo == "I" and score.metric.startswith("F1/")
+        kind: Kind = "statement" if stated else "pattern"
+        yield check_not_below(score, baseline, name, kind, rival=name)
+
+
+def _is_compared_sgma(score: PrintedNumber) -> bool:
+    return score.source == score.method == "sgma" and score.table in COMPARED
+
+
+def _minuend_and_subtrahend(
+    results: PaperResults, gap: PrintedNumber
+) -> tuple[PrintedNumber, PrintedNumber]:
+    reference = dict(part.split("=") for part in gap.reference.split(";"))
+    return results.require(gap, ABSOLUTE), results.require(gap, ABSOLUTE, **reference)
+
+
+def _with_class_f1(
+    results: PaperResults, metric: str
+) -> Iterator[tuple[PrintedNumber, list[PrintedNumber]]]:
+    for score in results.where(metric=metric, kind="score"):
+        if classes := select_class_f1(results, score):
+            yield score, classes
+
+
+def _twin_numbers(results: PaperResults) -> Iterator[tuple[PrintedNumber, PrintedNumber]]:
+    for table, twin in TWINS.items():
+        for f1 in results.select("sgma", table, metric="mF1", kind="score"):
+            yield f1, results.require(f1, table=twin, metric="mIoU")
+
+
+def _join_printed(separator: str, numbers: Sequence[PrintedNumber]) -> str:
+    return separator.join(entry.printed for entry in numbers)
+
+
+def _mean_words(numbers: Sequence[PrintedNumber]) -> str:
+    return f"({_join_printed(' + ', numbers)}) / {len(numbers)}"
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule: its name, what it says in one sentence, and the checks it makes."""
+    """A rule: the checks it makes, and what it says in one sentence."""
 
-    name: str
+    checks: Callable[[PaperResults], Iterator[Check]]
     says: str
-    checks: Callable[[Reported], Iterator[Check]]
 
 
-def f1_of_iou(iou: Fraction) -> Fraction:
-    """F1 from IoU, both in per cent."""
-    return 2 * WHOLE * iou / (WHOLE + iou)
-
-
-def iou_of_f1(f1: Fraction) -> Fraction:
-    """IoU from F1, both in per cent."""
-    return WHOLE * f1 / (2 * WHOLE - f1)
-
-
-def lowest_f1(miou: Fraction, classes: int) -> Fraction:
-    """The smallest macro F1 that goes with a mean IoU: floor(K m) perfect classes, one between, the others 0."""
-    perfect, rest = divmod(classes * miou, WHOLE)
-    return (perfect * WHOLE + f1_of_iou(rest)) / classes
-
-
-def summary(reported: Reported) -> Iterator[Check]:
-    """Average, Top-1 and Last-1 against the subsets of the row."""
-    for cell in reported.cells:
-        if cell.kind != "summary":
-            continue
-        own = {
-            name: getattr(cell, name)
-            for name in ("dataset", "backbone", "method", "variant", "metric")
-        }
-        row = reported.select(cell.source, cell.table, kind="score", **own)
-        numbers = [entry.number for entry in row]
-        if cell.combo == "Average":
-            terms = " + ".join(entry.printed for entry in row)
-            yield equality("summary", cell, mean(numbers), f"({terms}) / {len(row)}")
-        else:
-            largest = cell.combo == "Top-1"
-            extreme: Callable[[list[Fraction]], Fraction] = max if largest else min
-            word = f"{'largest' if largest else 'smallest'} of {', '.join(entry.printed for entry in row)}"
-            yield equality("summary", cell, combined(numbers, extreme), word)
-
-
-def best_other(reported: Reported) -> Iterator[Check]:
-    """A gain over the best of the other methods: largest score, smallest cost."""
-    for cell in reported.cells:
-        if cell.reference != "method=best_other":
-            continue
-        own = reported.need(cell, ABSOLUTE)
-        others = rivals(reported, own)
-        best = best_of(others)
-        extreme: Callable[[list[Fraction]], Fraction] = min if own.kind == "cost" else max
-        expected = own.number - combined([other.number for other in others], extreme)
-        arithmetic = f"{own.printed} - {best.printed} ({best.method})"
-        check = equality("best_other", cell, expected, arithmetic)
-        if check.outcome == "fail":
-            needed = shown(own.number.value - cell.number.value)
-            remark = f"{cell.printed} would go with {needed} in place of {best.printed}"
-            check = replace(check, arithmetic=f"{check.arithmetic}; {remark}")
-        yield check
-
-
-def difference(reported: Reported) -> Iterator[Check]:
-    """A difference to a named row of the same table."""
-    for cell in reported.cells:
-        if cell.kind == "difference" and cell.reference != "method=best_other":
-            own, other = reported.need(cell, ABSOLUTE), _reference(reported, cell)
-            yield equality(
-                "difference", cell, own.number - other.number, f"{own.printed} - {other.printed}"
-            )
-
-
-def relative_difference(reported: Reported) -> Iterator[Check]:
-    """A change in per cent of the baseline's printed value."""
-    for cell in reported.cells:
-        if cell.kind == "relative_difference":
-            own, other = reported.need(cell, ABSOLUTE), _reference(reported, cell)
-            change = own.number.over(other.number).map(lambda ratio: WHOLE * (ratio - 1))
-            arithmetic = f"100 x ({own.printed} - {other.printed}) / {other.printed}"
-            yield equality("relative_difference", cell, change, arithmetic)
-
-
-def mean_of_class_f1(reported: Reported) -> Iterator[Check]:
-    """The printed mF1 against the printed F1 of the classes."""
-    for cell, classes in _with_class_f1(reported, "mF1"):
-        terms = " + ".join(entry.printed for entry in classes)
-        expected = mean([entry.number for entry in classes])
-        yield equality("mean_of_class_f1", cell, expected, f"({terms}) / {len(classes)}")
-
-
-def miou_from_class_f1(reported: Reported) -> Iterator[Check]:
-    """The printed mIoU against the F1 of the classes.
-
-    Where every row of a table is off to the same side, that is a habit of scoring rather than of single cells.
-    """
-    tables: dict[tuple[str, str], list[tuple[Check, bool]]] = {}
-    for cell, classes in _with_class_f1(reported, "mIoU"):
-        terms = ", ".join(entry.printed for entry in classes)
-        expected = miou_of_classes(classes)
-        check = equality(
-            "miou_from_class_f1", cell, expected, f"mean of 100 F / (200 - F) for F = {terms}"
-        )
-        above = cell.number.value > expected.value
-        tables.setdefault((cell.source, cell.table), []).append((check, above))
-    for members in tables.values():
-        sides = {above for _, above in members}
-        habit = len(sides) == 1 and all(check.outcome == "fail" for check, _ in members)
-        remark = f"; the printed value is {'larger' if sides == {True} else 'smaller'} in all {len(members)} rows"
-        for check, _ in members:
-            yield (
-                replace(check, kind="pattern", arithmetic=check.arithmetic + remark)
-                if habit
-                else check
-            )
-
-
-def miou_of_classes(classes: list[Cell]) -> Rounded:
-    """Mean IoU from the F1 of the classes of one pooled confusion matrix."""
-    return mean([entry.number.map(iou_of_f1) for entry in classes])
-
-
-def macro_f1_upper_bound(reported: Reported) -> Iterator[Check]:
-    """The printed mF1 against the largest one that the mIoU of the twin table allows."""
-    for cell, miou in _twins(reported):
-        arithmetic = f"mIoU {miou.printed} (Table {miou.table}): 200 x {miou.printed} / (100 + {miou.printed})"
-        yield bounded(
-            "macro_f1_upper_bound", cell, miou.number.map(f1_of_iou), arithmetic, upper=True
-        )
-
-
-def macro_f1_lower_bound(reported: Reported) -> Iterator[Check]:
-    """The printed mF1 against the smallest one that the mIoU of the twin table allows."""
-    for cell, miou in _twins(reported):
-        classes = CLASSES[cell.dataset]
-        perfect, rest = divmod(classes * miou.number.value, WHOLE)
-        arithmetic = (
-            f"mIoU {miou.printed} (Table {miou.table}), K = {classes}, {perfect} classes at 100 and one at IoU "
-            f"{shown(rest)}: ({100 * perfect} + {shown(f1_of_iou(rest))}) / {classes}"
-        )
-        bound = miou.number.map(partial(lowest_f1, classes=classes))
-        yield bounded("macro_f1_lower_bound", cell, bound, arithmetic, upper=False)
-
-
-def f1_is_transform_of_miou(reported: Reported) -> Iterator[Check]:
-    """Tables whose every mF1 is 2m / (1 + m) of the twin table's mIoU; silent about tables where one cell is not."""
-    rule = "f1_is_transform_of_miou"
-    for (source, table), twin in TWINS.items():
-        pairs = [
-            (cell, miou)
-            for cell, miou in _twins(reported)
-            if (cell.source, cell.table) == (source, table)
-        ]
-        checks = [
-            equality(
-                rule,
-                cell,
-                miou.number.map(f1_of_iou),
-                f"200 x {miou.printed} / (100 + {miou.printed})",
-            )
-            for cell, miou in pairs
-        ]
-        if not checks or any(check.outcome == "fail" for check in checks):
-            continue
-        for check in checks:
-            yield replace(check, listed=False)
-        equal = sum(check.outcome == "agree" for check in checks)
-        arithmetic = (
-            f"all {len(checks)} cells equal 200 m / (100 + m) of the mIoU m in Table {twin}: {equal} as printed, "
-            f"{len(checks) - equal} within rounding"
-        )
-        number = str(len(checks))
-        yield Check(
-            source,
-            table,
-            "kind=score",
-            rule,
-            number,
-            number,
-            "agree",
-            "pattern",
-            True,
-            arithmetic,
-            "",
-        )
-
-
-def constant_prediction(reported: Reported) -> Iterator[Check]:
-    """Pairs that the answer "one class everywhere" gives: IoU = q / K, F1 = 2q / (1 + q) / K, q the class's share."""
-    for cell, miou in _twins(reported):
-        classes = CLASSES[cell.dataset]
-        share = miou.number.map(partial(mul, classes))
-        # up to one perfect class the smallest macro F1 is that of a single class which is not zero
-        expected = miou.number.map(partial(lowest_f1, classes=classes))
-        if share.value <= 0 or share.low > WHOLE or compare(cell.number, expected) == "fail":
-            continue
-        arithmetic = (
-            f"mIoU {miou.printed} (Table {miou.table}), K = {classes}: q = {shown(share.value)} %, "
-            f"200 q / (100 + q) / {classes} = {shown(expected.value)}; printed {cell.printed}"
-        )
-        recomputed = shown(expected.value)
-        yield Check(
-            cell.source,
-            cell.table,
-            cell.location,
-            "constant_prediction",
-            cell.printed,
-            recomputed,
-            "agree",
-            "pattern",
-            True,
-            arithmetic,
-            "",
-            cell,
-        )
-
-
-def same_configuration(reported: Reported) -> Iterator[Check]:
-    """One configuration that a paper prints in several tables."""
-    groups: dict[tuple[str, str], list[Cell]] = {}
-    for cell in reported.cells:
-        if cell.kind in ABSOLUTE:
-            groups.setdefault((cell.source, cell.location), []).append(cell)
-    for members in groups.values():
-        if len(members) > 1:
-            first, *others = members
-            # one check per configuration, of the cell that is furthest from the first
-            cell = max(others, key=lambda other: abs(other.number.value - first.number.value))
-            tables = "/".join(member.table for member in members)
-            yield equality(
-                "same_configuration", cell, first.number, f"Table {first.table}", counted=tables
-            )
-
-
-def fps_is_inverse_latency(reported: Reported) -> Iterator[Check]:
-    """Images per second against milliseconds per image."""
-    for cell in reported.cells:
-        if cell.metric == "FPS":
-            latency = reported.need(cell, ("cost",), metric="latency_ms")
-            expected = Rounded(*[Fraction(1000)] * 3).over(latency.number)
-            yield equality("fps_is_inverse_latency", cell, expected, f"1000 / {latency.printed}")
-
-
-def more_modalities_not_worse(reported: Reported) -> Iterator[Check]:
-    """A score against those of the same row with one modality less."""
-    rule = "more_modalities_not_worse"
-    for cell in reported.cells:
-        sgma = cell.source == "sgma" and cell.method == "sgma" and cell.table in COMPARED
-        if cell.kind != "score" or not (sgma or cell.source == "gemmnet"):
-            continue
-        for letter in cell.combo.split("+"):
-            rest = "+".join(other for other in cell.combo.split("+") if other != letter)
-            smaller = reported.find(cell, combo=rest)
-            if smaller is not None:
-                yield ordered(
-                    rule,
-                    cell,
-                    smaller,
-                    "statement" if sgma else "pattern",
-                    f"{rest} alone",
-                    strict=False,
-                )
-
-
-def beats_rival(reported: Reported) -> Iterator[Check]:
-    """Scores of the proposed method against the rivals it is said to surpass."""
-    rule = "beats_rival"
-    for cell in reported.cells:
-        if cell.kind != "score":
-            continue
-        if cell.source == "sgma" and cell.method == "sgma" and cell.table in COMPARED:
-            best = best_of(rivals(reported, cell))
-            yield ordered(
-                rule, cell, best, "statement", best.method, strict=True, rival=best.method
-            )
-        elif cell.method == "gemmnet" and cell.metric in ("mF1", "mIoU"):
-            for name in RIVALS:
-                rival = reported.need(cell, method=name, variant="-")
-                yield ordered(rule, cell, rival, "statement", name, strict=True, rival=name)
-
-
-def gain_over_baseline(reported: Reported) -> Iterator[Check]:
-    """GEMMNet's scores against its baselines; the paper states a gain in every class where only RGIR is given."""
-    for cell in reported.cells:
-        if cell.method == "gemmnet" and cell.kind == "score":
-            baseline = reported.need(cell, method=cell.variant, variant="-")
-            stated = cell.combo == "I" and cell.metric.startswith("F1/")
-            kind: Kind = "statement" if stated else "pattern"
-            name = cell.variant
-            yield ordered(
-                "gain_over_baseline", cell, baseline, kind, name, strict=False, rival=name
-            )
-
-
-def rivals(reported: Reported, cell: Cell) -> list[Cell]:
-    """The other methods of the cell's table, for the same input and metric."""
-    columns = {
-        name: getattr(cell, name) for name in ("dataset", "backbone", "combo", "metric", "kind")
-    }
-    return [
-        other
-        for other in reported.select(cell.source, cell.table, **columns)
-        if other.method != cell.method
-    ]
-
-
-def best_of(cells: list[Cell]) -> Cell:
-    """The cell with the largest score or the smallest cost."""
-    pick = min if cells[0].kind == "cost" else max
-    return pick(cells, key=lambda cell: cell.number.value)
-
-
-def _reference(reported: Reported, cell: Cell) -> Cell:
-    return reported.need(
-        cell, ABSOLUTE, **dict(part.split("=") for part in cell.reference.split(";"))
-    )
-
-
-def _with_class_f1(reported: Reported, metric: str) -> Iterator[tuple[Cell, list[Cell]]]:
-    for cell in reported.cells:
-        if cell.metric == metric and cell.kind == "score":
-            classes = class_f1(reported, cell)
-            if classes:
-                yield cell, classes
-
-
-def class_f1(reported: Reported, cell: Cell) -> list[Cell]:
-    """The F1 of the classes in the cell's own row; empty where the table prints none."""
-    columns = {
-        name: getattr(cell, name)
-        for name in ("dataset", "backbone", "method", "variant", "combo", "kind")
-    }
-    row = reported.select(cell.source, cell.table, **columns)
-    return [entry for entry in row if entry.metric.startswith("F1/")]
-
-
-def _twins(reported: Reported) -> Iterator[tuple[Cell, Cell]]:
-    for (source, table), twin in TWINS.items():
-        for cell in reported.select(source, table, metric="mF1", kind="score"):
-            yield cell, reported.need(cell, table=twin, metric="mIoU")
-
-
-RULES = (
-    Rule(
-        "summary",
+RULES = {
+    "summary": Rule(
+        _check_summaries,
         "Average, Top-1 and Last-1 are the mean, the largest and the smallest score of the row.",
-        summary,
     ),
-    Rule(
-        "best_other",
-        "A gain over the best other method is the row's score minus the largest other score of the column (cost: "
-        "smallest).",
-        best_other,
+    "best_other": Rule(
+        _check_gains_over_best,
+        "A gain over the best other method is the row's score minus the largest other score of the "
+        "column (cost: smallest).",
     ),
-    Rule(
-        "difference",
+    "difference": Rule(
+        _check_differences,
         "A difference is the row's score minus that of the row it is taken against.",
-        difference,
     ),
-    Rule(
-        "relative_difference",
+    "relative_difference": Rule(
+        _check_relative_differences,
         "A relative change is in per cent of the baseline's printed score.",
-        relative_difference,
     ),
-    Rule("mean_of_class_f1", "mF1 is the mean of the F1 of the classes.", mean_of_class_f1),
-    Rule(
-        "miou_from_class_f1",
+    "mean_of_class_f1": Rule(_check_means_of_class_f1, "mF1 is the mean of the F1 of the classes."),
+    "miou_from_class_f1": Rule(
+        _check_mious_from_class_f1,
         "On one pooled confusion matrix mIoU is the mean of F / (2 - F).",
-        miou_from_class_f1,
     ),
-    Rule(
-        "macro_f1_upper_bound",
+    "macro_f1_upper_bound": Rule(
+        _check_upper_bounds,
         "On one confusion matrix with mean IoU m the mean F1 is at most 2m / (1 + m).",
-        macro_f1_upper_bound,
     ),
-    Rule(
-        "macro_f1_lower_bound",
-        "On one confusion matrix over K classes with K m = n + x, n whole and x < 1, the mean F1 is at least "
-        "(n + 2x / (1 + x)) / K.",
-        macro_f1_lower_bound,
+    "macro_f1_lower_bound": Rule(
+        _check_lower_bounds,
+        "On one confusion matrix over K classes with K m = n + x, n whole and x < 1, the mean F1 "
+        "is at least (n + 2x / (1 + x)) / K.",
     ),
-    Rule(
-        "f1_is_transform_of_miou",
+    "f1_is_transform_of_miou": Rule(
+        _check_transformed_mious,
         "A mean F1 equals 2m / (1 + m) only where all classes have the same IoU.",
-        f1_is_transform_of_miou,
     ),
-    Rule(
-        "same_configuration",
+    "same_configuration": Rule(
+        _check_repeated_configurations,
         "One configuration printed in several tables has one value.",
-        same_configuration,
     ),
-    Rule(
-        "fps_is_inverse_latency",
-        "Images per second are 1000 over milliseconds per image.",
-        fps_is_inverse_latency,
+    "fps_is_inverse_latency": Rule(
+        _check_rates, "Images per second are 1000 over milliseconds per image."
     ),
-    Rule(
-        "constant_prediction",
-        "A pair with mIoU = q / K and mF1 = 2q / (1 + q) / K is what one class everywhere gives, q being its share.",
-        constant_prediction,
+    "constant_prediction": Rule(
+        _check_constant_predictions,
+        "A pair with mIoU = q / K and mF1 = 2q / (1 + q) / K is what one class everywhere gives, q "
+        "being its share.",
     ),
-    Rule(
-        "more_modalities_not_worse",
-        "Adding a modality does not lower the score (stated for SGMA in Sec. IV-C2; looked up for GEMMNet's table).",
-        more_modalities_not_worse,
+    "more_modalities_not_worse": Rule(
+        _check_added_modalities,
+        "Adding a modality does not lower the score (stated for SGMA in Sec. IV-C2; looked up for "
+        "GEMMNet's table).",
     ),
-    Rule(
-        "beats_rival",
-        "The proposed method scores higher than the rivals it is said to surpass (SGMA: the best other of the column; "
-        "GEMMNet: mmFormer and ShaSpec in mF1 and mIoU); a tie does not count as higher.",
-        beats_rival,
+    "beats_rival": Rule(
+        _check_wins,
+        "The proposed method scores higher than the rivals it is said to surpass (SGMA: the best "
+        "other of the column; GEMMNet: mmFormer and ShaSpec in mF1 and mIoU); a tie does not count "
+        "as higher.",
     ),
-    Rule(
-        "gain_over_baseline",
-        "GEMMNet is not below its own baseline (stated for all classes where only RGIR is given; looked up elsewhere).",
-        gain_over_baseline,
+    "gain_over_baseline": Rule(
+        _check_gains_over_baselines,
+        "GEMMNet is not below its own baseline (stated for all classes where only RGIR is given; "
+        "looked up elsewhere).",
     ),
-)
+}

@@ -19,17 +19,18 @@ import pandas as pd
 import pytest
 
 from benchmark.metrics.confusion import Convention
-from benchmark.papers.audit.checks import Check, compare
-from benchmark.papers.audit.report import audit, counts, findings
-from benchmark.papers.audit.rules import RULES, f1_of_iou, iou_of_f1, lowest_f1
+from benchmark.papers.audit.arithmetic import f1_of_iou, iou_of_f1, lowest_f1
+from benchmark.papers.audit.checks import Check, compare_numbers
+from benchmark.papers.audit.report import audit_papers, count_outcomes, select_findings
+from benchmark.papers.audit.rules import RULES
 from benchmark.papers.printed_numbers import (
     REPORTED,
-    Cell,
-    Reported,
-    Rounded,
-    mean,
-    read_reported,
-    shown,
+    PaperResults,
+    PrintedNumber,
+    RoundedNumber,
+    format_fraction,
+    mean_number,
+    read_paper_results,
 )
 from tests.support.toy_records import score
 from usererror import UserError
@@ -45,13 +46,13 @@ KIND["rounding"] = "rounding"
 
 
 @pytest.fixture(scope="module")
-def reported() -> Reported:
-    return read_reported()
+def reported() -> PaperResults:
+    return read_paper_results()
 
 
 @pytest.fixture(scope="module")
-def checks(reported: Reported) -> list[Check]:
-    return audit(reported)
+def checks(reported: PaperResults) -> list[Check]:
+    return audit_papers(reported)
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -59,16 +60,18 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def changed(reported: Reported, choose: Callable[[Cell], bool], **values: str) -> Reported:
+def changed(
+    reported: PaperResults, choose: Callable[[PrintedNumber], bool], **values: str
+) -> PaperResults:
     """The same tables with other values in the one cell that `choose` picks."""
-    assert sum(map(choose, reported.cells)) == 1
-    cells = (replace(cell, **values) if choose(cell) else cell for cell in reported.cells)
-    return Reported(tuple(cells), reported.labels)
+    assert sum(map(choose, reported.numbers)) == 1
+    cells = (replace(cell, **values) if choose(cell) else cell for cell in reported.numbers)
+    return PaperResults(tuple(cells), reported.labels)
 
 
 def named(checks: list[Check]) -> Counter[tuple[str, ...]]:
     return Counter(
-        (check.paper, check.table, check.location, check.rule) for check in findings(checks)
+        (check.paper, check.table, check.location, check.rule) for check in select_findings(checks)
     )
 
 
@@ -76,12 +79,12 @@ def named(checks: list[Check]) -> Counter[tuple[str, ...]]:
 def test_every_finding_of_the_independent_list_is_found_and_no_other(checks: list[Check]) -> None:
     expected = rows(LIST / "audit_expected.csv")
     assert len(expected) == 183
-    ours = {(c.paper, c.table, c.location, c.rule, c.printed): c for c in findings(checks)}
+    ours = {(c.paper, c.table, c.location, c.rule, c.printed): c for c in select_findings(checks)}
     theirs = {
         tuple(row[k] for k in ("paper", "table", "location", "rule", "printed")): row
         for row in expected
     }
-    assert set(ours) == set(theirs) and len(findings(checks)) == len(expected)
+    assert set(ours) == set(theirs) and len(select_findings(checks)) == len(expected)
     for key, row in theirs.items():
         assert ours[key].kind == KIND[row["note"].split(":")[0]], key
         own, other = (
@@ -90,7 +93,7 @@ def test_every_finding_of_the_independent_list_is_found_and_no_other(checks: lis
         assert own.quantize(other, ROUND_HALF_UP) == other, key
     assert not [
         check
-        for check in findings(checks)
+        for check in select_findings(checks)
         if any(word in check.arithmetic for word in ("wrong", "error"))
     ]
 
@@ -98,7 +101,7 @@ def test_every_finding_of_the_independent_list_is_found_and_no_other(checks: lis
 @beside
 def test_every_count_of_the_independent_list_is_the_same(checks: list[Check]) -> None:
     expected = {tuple(row.values()) for row in rows(LIST / "audit_counts.csv")}
-    ours = {row for row in counts(checks) if row[2] != "claim"}
+    ours = {row for row in count_outcomes(checks) if row[2] != "claim"}
     assert ours == expected and len(expected) == 57
 
 
@@ -146,20 +149,24 @@ def test_lower_bound_is_the_least_over_a_grid_of_class_ious() -> None:
 
 
 def test_interval_arithmetic_covers_every_number_that_prints_the_same() -> None:
-    numbers = [Rounded.printed(text) for text in ("12.3", "45.67", "8")]
+    numbers = [RoundedNumber.parse(text) for text in ("12.3", "45.67", "8")]
     ends = list(product(*((n.low, n.value, n.high) for n in numbers)))
     for combined, function in {
-        mean(numbers): lambda a, b, c: (a + b + c) / 3,
+        mean_number(numbers): lambda a, b, c: (a + b + c) / 3,
         numbers[0] - numbers[1]: lambda a, b, c: a - b,
         numbers[0].over(numbers[1]): lambda a, b, c: a / b,
     }.items():
         values = [function(*end) for end in ends]
         assert (min(values), max(values)) == (combined.low, combined.high)
-    assert compare(Rounded.printed("2.50"), Rounded(*[Fraction("2.505")] * 3)) == "agree", (
-        "half a unit still agrees"
+    assert (
+        compare_numbers(RoundedNumber.parse("2.50"), RoundedNumber(*[Fraction("2.505")] * 3))
+        == "agree"
+    ), "half a unit still agrees"
+    assert (
+        compare_numbers(RoundedNumber.parse("2.50"), RoundedNumber(*[Fraction("2.5051")] * 3))
+        == "fail"
     )
-    assert compare(Rounded.printed("2.50"), Rounded(*[Fraction("2.5051")] * 3)) == "fail"
-    assert compare(Rounded.printed("2.50"), Rounded.printed("2.51")) == "rounding"
+    assert compare_numbers(RoundedNumber.parse("2.50"), RoundedNumber.parse("2.51")) == "rounding"
 
 
 @pytest.mark.parametrize(
@@ -170,16 +177,18 @@ def test_numbers_are_shown_as_decimal_rounds_them(text: str) -> None:
     exact = (Decimal(value.numerator) / Decimal(value.denominator)).quantize(
         Decimal("0.01"), ROUND_HALF_UP
     )
-    assert Decimal(shown(value)) == exact
-    assert shown(value, 2, sign=True)[0] in "+-" and not shown(Fraction("-0.004")).startswith("-")
+    assert Decimal(format_fraction(value)) == exact
+    assert format_fraction(value, 2, sign=True)[0] in "+-" and not format_fraction(
+        Fraction("-0.004")
+    ).startswith("-")
 
 
 def test_a_planted_discrepancy_is_found_by_every_rule_that_reads_the_cell(
-    reported: Reported, checks: list[Check]
+    reported: PaperResults, checks: list[Check]
 ) -> None:
     """ResNet-50 SGMA with R+D+N on Potsdam, 0.5 higher: three numbers of the row, and its gains, no longer follow."""
 
-    def cell(entry: Cell) -> bool:
+    def cell(entry: PrintedNumber) -> bool:
         place = {
             "table": "I",
             "backbone": "resnet50",
@@ -187,11 +196,11 @@ def test_a_planted_discrepancy_is_found_by_every_rule_that_reads_the_cell(
             "combo": "R+D+N",
             "kind": "score",
         }
-        return entry.source == "sgma" and entry.is_at(**place)
+        return entry.source == "sgma" and entry.has(**place)
 
-    before = next(filter(cell, reported.cells))
-    other = changed(reported, cell, value=shown(before.number.value + Fraction(1, 2)))
-    new = named(audit(other)) - named(checks)
+    before = next(filter(cell, reported.numbers))
+    other = changed(reported, cell, value=format_fraction(before.number.value + Fraction(1, 2)))
+    new = named(audit_papers(other)) - named(checks)
     combos = {
         (rule, part[6:])
         for _, _, place, rule in new
@@ -199,10 +208,10 @@ def test_a_planted_discrepancy_is_found_by_every_rule_that_reads_the_cell(
         if part.startswith("combo=")
     }
     assert combos == {("summary", "Average"), ("summary", "Top-1"), ("best_other", "R+D+N")}
-    assert not named(checks) - named(audit(other))
+    assert not named(checks) - named(audit_papers(other))
 
 
-def test_each_kind_of_row_is_recomputed(reported: Reported, checks: list[Check]) -> None:
+def test_each_kind_of_row_is_recomputed(reported: PaperResults, checks: list[Check]) -> None:
     """A derived number changed by 0.1 is one finding more, of the rule that derives it."""
     cells = {
         "summary": {
@@ -244,20 +253,18 @@ def test_each_kind_of_row_is_recomputed(reported: Reported, checks: list[Check])
         },
     }
     for rule, columns in cells.items():
-        first = next(cell for cell in reported.cells if cell.is_at(**columns))
-        value = shown(first.number.value + Fraction(1, 10))
+        first = next(cell for cell in reported.numbers if cell.has(**columns))
+        value = format_fraction(first.number.value + Fraction(1, 10))
         other = changed(
             reported, lambda cell, key=first.key: cell.key == key, value=value, printed=value
         )
-        (own,) = (entry for entry in RULES if entry.name == rule)
-        assert len(findings(own.checks(other))) == 1 + sum(
-            check.rule == rule for check in findings(checks)
-        ), rule
+        before = sum(check.rule == rule for check in select_findings(checks))
+        assert len(select_findings(RULES[rule].checks(other))) == 1 + before, rule
 
 
-def test_constant_answers_are_recognised_whatever_the_share(reported: Reported) -> None:
+def test_constant_answers_are_recognised_whatever_the_share(reported: PaperResults) -> None:
     """Scores of one class everywhere, from real matrices, planted in a pair of Tables III and IV."""
-    rule = next(rule for rule in RULES if rule.name == "constant_prediction")
+    rule = RULES["constant_prediction"]
     for share in (60, 75, 88):
         scores = score(np.array([[share, 0], [100 - share, 0]]), Convention((0, 1), (0, 1)))
         tables = reported
@@ -271,28 +278,23 @@ def test_constant_answers_are_recognised_whatever_the_share(reported: Reported) 
             }
             tables = changed(
                 tables,
-                lambda cell, at=place: cell.is_at(kind="score", **at),
+                lambda cell, at=place: cell.has(kind="score", **at),
                 value=f"{100 * value:.2f}",
             )
         found = [check for check in rule.checks(tables) if "method=imlt" in check.location]
         assert len(found) == 1 and f"q = {share}.0" in found[0].arithmetic
 
 
-def test_tables_that_follow_from_their_cells_give_no_finding(reported: Reported) -> None:
+def test_tables_that_follow_from_their_cells_give_no_finding(reported: PaperResults) -> None:
     """SGMA's ablation of mIoU with its own Average corrected: the audit is silent about it."""
-    cells = tuple(cell for cell in reported.cells if (cell.source, cell.table) == ("sgma", "VII"))
-    quiet = Reported(cells, {})
-    found = [
-        check
-        for rule in RULES
-        if rule.name in ("summary", "difference")
-        for check in rule.checks(quiet)
-    ]
+    cells = tuple(cell for cell in reported.numbers if (cell.source, cell.table) == ("sgma", "VII"))
+    quiet = PaperResults(cells, {})
+    found = [check for name in ("summary", "difference") for check in RULES[name].checks(quiet)]
     assert [check.location for check in found if check.listed] == [
         "dataset=potsdam;backbone=pvt_v2_b2;method=sgma;variant=full;combo=Average;metric=mIoU;kind=summary"
     ]
     mended = changed(quiet, lambda cell: cell.value == "79.55", value="79.56", printed="79.56")
-    assert not [check for rule in RULES[:1] for check in rule.checks(mended) if check.listed]
+    assert not select_findings(RULES["summary"].checks(mended))
 
 
 def run(out: Path) -> subprocess.CompletedProcess[str]:
@@ -317,9 +319,11 @@ def test_the_command_prints_rule_and_arithmetic_and_writes_the_committed_files(
         )
     table = pd.read_csv(tmp_path / "audit.csv", dtype=str)
     assert len(table) == 183 and not table.isna().any().any()
-    assert set(table["rule"]) <= {rule.name for rule in RULES} | {"claim"}
+    assert set(table["rule"]) <= {*RULES, "claim"}
     text = (tmp_path / "audit.md").read_text()
-    assert text.isascii() and all(f"| {rule.name} | {rule.says} |" in text for rule in RULES)
+    assert text.isascii() and all(
+        f"| {name} | {rule.says} |" in text for name, rule in RULES.items()
+    )
     assert not [
         word
         for word in ("wrong", "mistake", "false", "impossible", "error")
@@ -364,7 +368,7 @@ def test_damaged_tables_are_named_with_file_and_line(
     tmp_path: Path, name: str, old: str, new: str, words: str
 ) -> None:
     with pytest.raises(UserError) as error:
-        read_reported(broken(tmp_path, name, old, new))
+        read_paper_results(broken(tmp_path, name, old, new))
     assert words in str(error.value) and name in str(error.value) and "\n" not in str(error.value)
 
 
@@ -379,16 +383,16 @@ def test_damaged_tables_are_named_with_file_and_line(
     ],
 )
 def test_damaged_claims_are_named_with_the_line(
-    tmp_path: Path, reported: Reported, old: str, new: str, words: str
+    tmp_path: Path, reported: PaperResults, old: str, new: str, words: str
 ) -> None:
     with pytest.raises(UserError) as error:
-        audit(reported, broken(tmp_path, "claims.csv", old, new) / "claims.csv")
+        audit_papers(reported, broken(tmp_path, "claims.csv", old, new) / "claims.csv")
     assert words in str(error.value) and "line " in str(error.value)
 
 
-def test_a_missing_reference_row_is_said(reported: Reported, tmp_path: Path) -> None:
-    cells = tuple(cell for cell in reported.cells if not cell.is_at(method="mmformer"))
+def test_a_missing_reference_row_is_said(reported: PaperResults, tmp_path: Path) -> None:
+    cells = tuple(cell for cell in reported.numbers if not cell.has(method="mmformer"))
     with pytest.raises(UserError, match="no row with method mmformer"):
-        audit(Reported(cells, reported.labels))
+        audit_papers(PaperResults(cells, reported.labels))
     with pytest.raises(UserError, match="No reported numbers"):
-        read_reported(tmp_path)
+        read_paper_results(tmp_path)

@@ -14,7 +14,7 @@ from benchmark import choices
 from benchmark.papers.costs import FILE, PublishedCost, read_published
 from benchmark.papers.measured import Runs
 from benchmark.papers.model import Table
-from benchmark.papers.printed_numbers import read_reported
+from benchmark.papers.printed_numbers import read_paper_results
 from benchmark.papers.render import as_csv, as_latex, as_markdown
 from benchmark.papers.tables import build_tables
 from benchmark.profiling.dataset_spec import shapes
@@ -27,7 +27,7 @@ FUSION, WITH_HEAD = PARTS
 
 
 def tables(costs: list[PublishedCost]) -> dict[str, Table]:
-    return {table.stem: table for table in build_tables(read_reported(), Runs({}), costs)}
+    return {table.stem: table for table in build_tables(read_paper_results(), Runs({}), costs)}
 
 
 def frame(table: Table) -> pd.DataFrame:

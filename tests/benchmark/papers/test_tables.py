@@ -17,10 +17,10 @@ import pytest
 from sklearn.metrics import f1_score, jaccard_score
 
 from benchmark.papers.audit.checks import Check
-from benchmark.papers.audit.report import audit, findings
+from benchmark.papers.audit.report import audit_papers, select_findings
 from benchmark.papers.measured import Runs
 from benchmark.papers.model import Table
-from benchmark.papers.printed_numbers import Reported, read_reported
+from benchmark.papers.printed_numbers import PaperResults, read_paper_results
 from benchmark.papers.render import as_csv, as_latex, as_markdown
 from benchmark.papers.tables import build_tables
 from benchmark.records.record import Record
@@ -34,23 +34,23 @@ STEMS = [*SGMA, *(f"mobanet_{number}" for number in ("I", "II", "III", "IV", "V"
 
 
 @pytest.fixture(scope="module")
-def reported() -> Reported:
-    return read_reported()
+def reported() -> PaperResults:
+    return read_paper_results()
 
 
 @pytest.fixture(scope="module")
-def tables(reported: Reported) -> dict[str, Table]:
+def tables(reported: PaperResults) -> dict[str, Table]:
     return {table.stem: table for table in build_tables(reported, Runs(fixed_records()))}
 
 
 @pytest.fixture(scope="module")
-def unmeasured(reported: Reported) -> dict[str, Table]:
+def unmeasured(reported: PaperResults) -> dict[str, Table]:
     return {table.stem: table for table in build_tables(reported, Runs({}))}
 
 
 @pytest.fixture(scope="module")
-def listed(reported: Reported) -> list[Check]:
-    return [check for check in findings(audit(reported)) if check.kind != "rounding"]
+def listed(reported: PaperResults) -> list[Check]:
+    return [check for check in select_findings(audit_papers(reported)) if check.kind != "rounding"]
 
 
 def frame(table: Table) -> pd.DataFrame:
@@ -74,7 +74,7 @@ def test_golden_files(stem: str, tables: dict[str, Table]) -> None:
 
 @pytest.mark.parametrize("stem", STEMS)
 def test_every_printed_number_stands_in_its_row_and_column(
-    stem: str, tables: dict[str, Table], reported: Reported
+    stem: str, tables: dict[str, Table], reported: PaperResults
 ) -> None:
     source, number = stem.split("_")
     read = frame(tables[stem])
@@ -234,12 +234,12 @@ def test_every_cell_that_the_audit_names_has_a_footnote(
     own = [check for check in listed if f"{check.paper}_{check.table}" == stem]
     read = frame(table)
     marks = {}
-    for rule in dict.fromkeys(check.rule for check in own if check.cell):
+    for rule in dict.fromkeys(check.rule for check in own if check.number):
         marks[rule] = "abcdef"[len(marks)]
     expected = set()
     for check in own:
-        if check.cell:
-            expected.add((check.cell.paper_column, check.printed.lstrip("+"), marks[check.rule]))
+        if check.number:
+            expected.add((check.number.paper_column, check.printed.lstrip("+"), marks[check.rule]))
     found = set()
     for _, row in read[read["audit"] != ""].iterrows():
         for entry in row["audit"].split("; "):
@@ -255,7 +255,7 @@ def test_every_cell_that_the_audit_names_has_a_footnote(
             assert (
                 len(re.findall(rf"(?:<sup>|textsuperscript{{)\w*{mark}\w*(?:</sup>|}})", text)) >= 2
             )
-        sentences = [check for check in own if check.cell is None]
+        sentences = [check for check in own if check.number is None]
         assert text.count("Audit, ") == len(sentences)
 
 
@@ -266,7 +266,9 @@ def test_latex_compiles_inside_a_plain_article(tables: dict[str, Table], tmp_pat
     compile_latex(tmp_path, texts)
 
 
-def test_another_convention_changes_the_measured_lines_and_nothing_else(reported: Reported) -> None:
+def test_another_convention_changes_the_measured_lines_and_nothing_else(
+    reported: PaperResults,
+) -> None:
     def built(absent: str) -> list[list[str]]:
         record = fixed_record("potsdam", "RDN", "sgma", "pvt_v2_b2", "sgma", 0)
         counts = record.counts.copy()
@@ -291,7 +293,7 @@ def test_another_convention_changes_the_measured_lines_and_nothing_else(reported
     assert all(flags[5:15] == [True] * 10 and not any(flags[:5]) for _, flags in moved)
 
 
-def test_runs_that_differ_in_more_than_the_seed_are_never_mixed(reported: Reported) -> None:
+def test_runs_that_differ_in_more_than_the_seed_are_never_mixed(reported: PaperResults) -> None:
     first = fixed_record("potsdam", "RDN", "sgma", "pvt_v2_b2", "sgma", 0)
     protocol = {
         "name": "standard",
@@ -324,7 +326,7 @@ def test_runs_that_differ_in_more_than_the_seed_are_never_mixed(reported: Report
     assert "* standard: ground is shared" in as_markdown(table)
 
 
-def test_a_record_of_other_sensors_has_no_comparable_summary(reported: Reported) -> None:
+def test_a_record_of_other_sensors_has_no_comparable_summary(reported: PaperResults) -> None:
     """Heights and RGB alone: their subsets are comparable, the Average over three subsets is not."""
     runs = only([fixed_record("potsdam", "RD", "sgma", "pvt_v2_b2", "sgma", 0)])
     (table,) = (table for table in build_tables(reported, runs) if table.stem == "sgma_I")
@@ -339,7 +341,7 @@ def test_a_record_of_other_sensors_has_no_comparable_summary(reported: Reported)
     ] * 3 + [True] * 3
 
 
-def test_the_order_of_letters_does_not_matter(reported: Reported) -> None:
+def test_the_order_of_letters_does_not_matter(reported: PaperResults) -> None:
     """A store that lists heights last calls the subset R+N+D."""
     runs = only([fixed_record("potsdam", "RND", "sgma", "pvt_v2_b2", "sgma", 0)])
     (table,) = (table for table in build_tables(reported, runs) if table.stem == "sgma_I")
