@@ -1,50 +1,64 @@
-"""The `imss compare` command."""
+"""`imss compare`."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from pathlib import Path
 
-from benchmark.analysis.comparison import compare, named_rows, print_summary, write_intervals
-from benchmark.records.groups import comparable_groups, seed_groups
-from benchmark.records.selection import chosen_records
+from benchmark.commands.options import Command, add_record_arguments, comma_separated
 from usererror import UserError
 
 
-def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
-    """Compare the named methods, or all, of one dataset, or of all that have records."""
-    if arguments.samples < 100:
-        raise UserError(
-            f"--samples {arguments.samples} is too few for an interval; use at least 100."
+class Compare(Command):
+    """Estimate intervals of the differences between methods, over test scenes."""
+
+    example = "imss compare --data miniature --methods sgma,magic"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        add_record_arguments(parser, "results/intervals")
+        text = "comma separated, variants or groups of records (default: all)"
+        parser.add_argument("--methods", type=comma_separated, default=[], help=text)
+        text = "draws of the test scenes (default %(default)s)"
+        parser.add_argument("--samples", type=int, default=2000, help=text)
+        text = "of the interval, per cent (default %(default)s)"
+        parser.add_argument("--level", type=float, default=95.0, help=text)
+        text = "of the resampling (default %(default)s)"
+        parser.add_argument("--seed", type=int, default=0, help=text)
+
+    def run_command(self, arguments: argparse.Namespace) -> None:
+        from benchmark.analysis.comparison import (
+            compare,
+            named_rows,
+            print_summary,
+            write_intervals,
         )
-    if not 0 < arguments.level < 100:
-        raise UserError(
-            f"--level {arguments.level:g} is no percentage of an interval; use one such as 95."
-        )
-    out, wanted = (
-        Path(arguments.out).expanduser(),
-        [word for word in arguments.methods.split(",") if word],
-    )
-    for data, choice in chosen_records(Path(arguments.runs).expanduser(), arguments.data).items():
-        rows, left_out = seed_groups(choice.records), list(choice.left_out)
-        if wanted:
-            rows = named_rows(rows, wanted)
-        tables = []
-        for title, members in comparable_groups(rows).items():
-            lines = compare(members, arguments.samples, arguments.level, arguments.seed, left_out)
-            if lines.empty:
-                print(
-                    f"Nothing to compare under {data}, {title}: fewer than two methods have counts per scene."
+        from benchmark.records.groups import comparable_groups, seed_groups
+        from benchmark.records.selection import chosen_records
+
+        samples, level, wanted = arguments.samples, arguments.level, arguments.methods
+        if samples < 100:
+            raise UserError(f"--samples {samples} is too few for an interval; use at least 100.")
+        if not 0 < level < 100:
+            raise UserError(f"--level {level:g} is no percentage of an interval; use 95, say.")
+        for data, choice in chosen_records(arguments.runs, arguments.data).items():
+            rows, left_out = seed_groups(choice.records), list(choice.left_out)
+            if wanted:
+                rows = named_rows(rows, wanted)
+            tables = []
+            for title, members in comparable_groups(rows).items():
+                lines = compare(members, samples, level, arguments.seed, left_out)
+                if lines.empty:
+                    reason = "fewer than two methods have counts per scene"
+                    print(f"Nothing to compare under {data}, {title}: {reason}.")
+                    continue
+                tables.append(lines.assign(protocol=title))
+                print_summary(f"{data}, {title}", lines)
+            if tables:
+                # a comparison of some methods leaves the file of all methods as it is
+                stem = ".".join([data, *wanted])
+                paths = write_intervals(arguments.out, stem, data, tables, left_out)
+                print("Intervals: " + ", ".join(str(path) for path in paths))
+            elif wanted:
+                raise UserError(
+                    f"{' and '.join(wanted)} cannot be compared: "
+                    "counts per scene are needed of two; run again."
                 )
-                continue
-            tables.append(lines.assign(protocol=title))
-            print_summary(f"{data}, {title}", lines)
-        if tables:
-            # a comparison of some leaves that of all as it is
-            paths = write_intervals(out, ".".join([data, *wanted]), data, tables, left_out)
-            print("Intervals: " + ", ".join(str(path) for path in paths))
-        elif wanted:
-            raise UserError(
-                f"{' and '.join(wanted)} cannot be compared: counts per scene are needed of two; run again."
-            )

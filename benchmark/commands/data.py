@@ -1,53 +1,80 @@
-"""The `imss data` command."""
+"""`imss data`."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from datamodules.miniature.registry import MINIATURES
-from datamodules.prepare import ensure_store, missing_data
+from benchmark.commands.options import (
+    Command,
+    add_store_argument,
+    comma_separated,
+    user_path,
+)
 from usererror import UserError
 
-
-def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
-    """Import SOURCE under a name, or verify what was imported."""
-    from datamodules.adapters.registry import import_named_dataset
+if TYPE_CHECKING:
     from datamodules.store.scene_store import SceneStore
 
-    store = Path(arguments.store).expanduser()
-    if arguments.verify:
-        verify(SceneStore.open(store / arguments.name))
-        return
-    if arguments.name in MINIATURES and not arguments.source:
-        ensure_store(arguments.name, store, force=arguments.force)
-        print(f"Complete: {store / arguments.name}")
-        return
-    if not arguments.source:
-        raise UserError(missing_data(arguments.name, "SOURCE is missing."))
-    imported = import_named_dataset(
-        arguments.name,
-        Path(arguments.source).expanduser(),
-        store,
-        allow_incomplete=arguments.allow_incomplete,
-        force=arguments.force,
-        tiles=[tile for tile in arguments.tiles.split(",") if tile] or None,
-        copy=arguments.copy,
-        workers=arguments.workers or None,
-    )
-    print(
-        f"Complete: {imported.root}, {len(imported.scenes)} scenes, fingerprint {imported.fingerprint[:12]}"
-    )
+
+class Data(Command):
+    """Import a dataset into the scene store, or verify it."""
+
+    example = "imss data potsdam --source ~/downloads/potsdam.zip"
+    resumes = True
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        text = "dataset to import, or a new name for a folder with a scenes.csv"
+        parser.add_argument("data", nargs="?", default="miniature", help=text)
+        text = "what you downloaded: a folder (searched recursively) or a zip"
+        parser.add_argument("--source", type=user_path, help=text)
+        add_store_argument(parser)
+        text = "import only these scenes, comma separated"
+        parser.add_argument("--tiles", type=comma_separated, default=[], help=text)
+        flags = {
+            ("--copy",): "copy small rasters too, instead of referencing them",
+            ("--force",): "import again what is already complete",
+            ("--verify",): "compare every stored file with its checksum",
+            ("--allow-incomplete", "--incomplete"): "accept missing files; the store says so",
+        }
+        for names, text in flags.items():
+            parser.add_argument(*names, action="store_true", help=text)
+        text = "processes (default: as many as cores, at most 4)"
+        parser.add_argument("--workers", type=int, help=text)
+
+    def run_command(self, arguments: argparse.Namespace) -> None:
+        from datamodules.adapters.registry import import_named_dataset
+        from datamodules.miniature.registry import MINIATURES
+        from datamodules.prepare import ensure_store, missing_data
+        from datamodules.store.scene_store import SceneStore
+
+        name, stores = arguments.data, arguments.store
+        if arguments.verify:
+            verify_store(SceneStore.open(stores / name))
+            return
+        if name in MINIATURES and not arguments.source:
+            ensure_store(name, stores, force=arguments.force)
+            print(f"Complete: {stores / name}")
+            return
+        if not arguments.source:
+            raise UserError(missing_data(name, "SOURCE is missing."))
+        store = import_named_dataset(
+            name,
+            arguments.source,
+            stores,
+            allow_incomplete=arguments.allow_incomplete,
+            force=arguments.force,
+            tiles=arguments.tiles or None,
+            copy=arguments.copy,
+            workers=arguments.workers or None,
+        )
+        scenes = f"{len(store.scenes)} scenes, fingerprint {store.fingerprint[:12]}"
+        print(f"Complete: {store.root}, {scenes}")
 
 
-def verify(store: object) -> None:
+def verify_store(store: SceneStore) -> None:
     """Compare every file of a store with its checksum; a UserError names what does not match."""
-    from datamodules.store.scene_store import SceneStore
-
-    assert isinstance(store, SceneStore)
-    problems = store.verify()
-    if problems:
+    if problems := store.verify():
         more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
         raise UserError(
             f"{store.root} is damaged: {'; '.join(problems[:5])}{more}. Import it again: "

@@ -1,66 +1,71 @@
-"""The `imss diagnose` command."""
+"""`imss diagnose`."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from benchmark.evaluation.inference import select_test_scenes
-from benchmark.experiment.restore import load_run
-from benchmark.formats.files import write_texts
+from benchmark.commands.options import (
+    Command,
+    add_out_argument,
+    add_run_argument,
+    add_scenes_argument,
+)
 from usererror import UserError
 
-if TYPE_CHECKING:
-    pass
-from benchmark.figures.features import (
-    NEEDS,
-    FeatureCollector,
-    complete_scenes,
-    count_draws,
-    iter_window_features,
-)
 
+class Diagnose(Command):
+    """Show the features of a trained network: spread, silhouette, t-SNE, robustness, sampling."""
 
-def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
-    """Look at the test scenes, or the chosen ones, and write a table and a picture for each diagnostic."""
-    from rich.progress import track
+    example = "imss diagnose --run results/runs/miniature/sgma/pvt_v2_b0-seed0-0123abcd"
 
-    from benchmark.figures.feature_plots import draw_diagnostics
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        add_run_argument(parser)
+        add_scenes_argument(parser, "all test scenes")
+        add_out_argument(parser, "directory to write (default: diagnostics in the run)")
+        text = "per class, for silhouette and t-SNE (default %(default)s)"
+        parser.add_argument("--points", type=int, default=500, help=text)
 
-    run_dir = Path(arguments.run).expanduser()
-    if arguments.points < 2:
-        raise UserError(
-            f"--points {arguments.points}: a class needs two points or more to have neighbours."
+    def run_command(self, arguments: argparse.Namespace) -> None:
+        from rich.progress import track
+
+        from benchmark.evaluation.inference import select_test_scenes
+        from benchmark.experiment.restore import load_run
+        from benchmark.figures.feature_plots import draw_diagnostics
+        from benchmark.figures.features import (
+            NEEDS,
+            FeatureCollector,
+            complete_scenes,
+            count_draws,
+            iter_window_features,
         )
-    cli = load_run(run_dir)
-    data = cli.datamodule
-    cli.model.to(cli.trainer.strategy.root_device)
-    scenes = complete_scenes(
-        data, select_test_scenes(data, [name for name in arguments.scenes.split(",") if name])
-    )
-    out = Path(arguments.out).expanduser() if arguments.out else run_dir / "diagnostics"
-    inside = FeatureCollector(data, arguments.points)
-    for scene in track(scenes, description="looking"):
-        for view in iter_window_features(cli.model, data, scene):
-            inside.add(scene, view)
-    tables = inside.tables(track)
-    if inside.draws:
-        tables["sampling"] = count_draws(cli.model, data, track)
-    if not tables:
-        raise UserError(
-            f"{cli.cell.variant} shows nothing of what the diagnostics look at (docs/diagnose.md)."
-        )
-    write_texts(
-        out,
-        {
-            f"{name}.csv": table.to_csv(index=False, lineterminator="\n")
-            for name, table in tables.items()
-        },
-    )
-    run_name = f"{cli.cell.variant}, {cli.request.data}, seed {cli.seed}"
-    draw_diagnostics(data, tables, inside.maps, run_name, out)
-    if lacking := [f"{name} ({need})" for name, need in NEEDS.items() if name not in tables]:
-        print(f"{cli.cell.variant} lacks {', '.join(lacking)}.")
-    print(f"{', '.join(tables)} of {cli.cell.variant} on {len(scenes)} scenes: {out}")
+        from benchmark.formats.files import write_texts
+
+        if arguments.points < 2:
+            raise UserError(
+                f"--points {arguments.points}: a class needs two points or more to have neighbours."
+            )
+        cli = load_run(arguments.run)
+        data, variant = cli.datamodule, cli.cell.variant
+        cli.model.to(cli.trainer.strategy.root_device)
+        scenes = complete_scenes(data, select_test_scenes(data, arguments.scenes))
+        out = arguments.out or arguments.run / "diagnostics"
+        inside = FeatureCollector(data, arguments.points)
+        for scene in track(scenes, description="looking"):
+            for view in iter_window_features(cli.model, data, scene):
+                inside.add(scene, view)
+        tables = inside.tables(track)
+        if inside.draws:
+            tables["sampling"] = count_draws(cli.model, data, track)
+        if not tables:
+            raise UserError(
+                f"{variant} shows nothing of what the diagnostics look at (docs/diagnose.md)."
+            )
+        texts = {}
+        for name, table in tables.items():
+            texts[f"{name}.csv"] = table.to_csv(index=False, lineterminator="\n")
+        write_texts(out, texts)
+        run_name = f"{variant}, {cli.request.data}, seed {cli.seed}"
+        draw_diagnostics(data, tables, inside.maps, run_name, out)
+        if lacking := [f"{name} ({need})" for name, need in NEEDS.items() if name not in tables]:
+            print(f"{variant} lacks {', '.join(lacking)}.")
+        print(f"{', '.join(tables)} of {variant} on {len(scenes)} scenes: {out}")

@@ -1,70 +1,88 @@
-"""`imss evaluate`: score a checkpoint that `bench` wrote, if wanted on other data or under another protocol."""
+"""`imss evaluate`."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from benchmark.experiment.manifest import manifest
-from benchmark.experiment.request import checked_request
-from benchmark.experiment.restore import model_words, trained_request
-from benchmark.experiment.train import test
-from benchmark.records.record import write_record
+from benchmark.commands.options import (
+    Command,
+    add_out_argument,
+    add_runs_argument,
+    add_store_argument,
+    user_path,
+)
 from usererror import UserError
 
 
-def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
-    """Rebuild the cell that the checkpoint belongs to, score it and write a record."""
-    checkpoint = Path(arguments.checkpoint).expanduser()
-    if not checkpoint.is_file():
-        raise UserError(f"There is no checkpoint {checkpoint}.")
-    trained = trained_request(checkpoint)
-    if arguments.method and arguments.method != trained["method"]:
-        raise UserError(
-            f"{checkpoint} is of method {trained['method']!r}, not {arguments.method!r}."
-        )
-    wanted = argparse.Namespace(
-        **{key: trained[key] for key in ("method", "seed", "backbone", "logger")},
-        data=arguments.data or trained["data"],
-        protocol=arguments.protocol or trained["protocol"],
-        runs=arguments.runs,
-        store=arguments.store,
-    )
-    same = (wanted.data, wanted.protocol, list(overrides)) == (
-        trained["data"],
-        trained["protocol"],
-        [],
-    )
-    request = checked_request(wanted, [*trained["overrides"], *model_words(trained), *overrides])
-    from benchmark.experiment.lightning_cli import build
+class Evaluate(Command):
+    """Score a checkpoint that `bench` wrote on every modality subset, if wanted on other data."""
 
-    run_dir = checkpoint.resolve().parent.parent
-    out = (
-        Path(arguments.out).expanduser()
-        if arguments.out
-        else run_dir / "evaluations" / checkpoint.stem
-    )
-    cli = build(request, run_dir=out)
-    result = test(cli, checkpoint)
-    if cli.trainer.is_global_zero:
-        name = f"evaluation of {checkpoint.stem}" if same else f"{wanted.data}, {wanted.protocol}"
-        write_record(out / "record", manifest(cli, checkpoint, name, 0, {}), result)
-        print_scores(cli, result)
-        print(f"Record: {out / 'record'}")
+    example = "imss evaluate --checkpoint RUN/checkpoints/best.ckpt --data potsdam"
+    passes_on = True
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        text = "a checkpoint that `bench` wrote"
+        parser.add_argument("--checkpoint", type=user_path, required=True, help=text)
+        text = "fail unless the checkpoint is of this method"
+        parser.add_argument("--method", default="", help=text)
+        text = "another dataset than the one trained on"
+        parser.add_argument("--data", default="", help=text)
+        text = "another protocol than the one trained with"
+        parser.add_argument("--protocol", default="", help=text)
+        add_out_argument(parser, "directory of the record (default: beside the run)")
+        add_runs_argument(parser)
+        add_store_argument(parser)
+
+    def run_command(self, arguments: argparse.Namespace) -> None:
+        from benchmark.experiment.lightning_cli import build
+        from benchmark.experiment.manifest import manifest
+        from benchmark.experiment.request import checked_request
+        from benchmark.experiment.restore import model_words, trained_request
+        from benchmark.experiment.train import test
+        from benchmark.records.record import write_record
+
+        checkpoint, overrides = arguments.checkpoint, arguments.overrides
+        if not checkpoint or not checkpoint.is_file():
+            raise UserError(f"There is no checkpoint {checkpoint}.")
+        trained = trained_request(checkpoint)
+        if arguments.method and arguments.method != trained["method"]:
+            raise UserError(
+                f"{checkpoint} is of method {trained['method']!r}, not {arguments.method!r}."
+            )
+        wanted = argparse.Namespace(
+            **{key: trained[key] for key in ("method", "seed", "backbone", "logger")},
+            data=arguments.data or trained["data"],
+            protocol=arguments.protocol or trained["protocol"],
+            runs=arguments.runs,
+            store=arguments.store,
+        )
+        unchanged = (trained["data"], trained["protocol"], [])
+        same = (wanted.data, wanted.protocol, list(overrides)) == unchanged
+        words = [*trained["overrides"], *model_words(trained), *overrides]
+        request = checked_request(wanted, words)
+        run_dir = checkpoint.resolve().parent.parent
+        out = arguments.out or run_dir / "evaluations" / checkpoint.stem
+        cli = build(request, run_dir=out)
+        result = test(cli, checkpoint)
+        if cli.trainer.is_global_zero:
+            name = f"{wanted.data}, {wanted.protocol}"
+            if same:
+                name = f"evaluation of {checkpoint.stem}"
+            write_record(out / "record", manifest(cli, checkpoint, name, 0, {}), result)
+            print_scores(cli, result)
+            print(f"Record: {out / 'record'}")
 
 
 def print_scores(cli: Any, result: Any) -> None:
-    """One line per subset."""
+    """Print one line per subset, then the summaries over subsets."""
     from benchmark.evaluation.protocol import convention_of, scored_regions
     from benchmark.metrics.summaries import average_top1_last1
 
     convention = convention_of(cli.datamodule, cli.config_init.evaluation.absent)
     scores = result.scores(convention, scored_regions(cli.datamodule))
-    summary = average_top1_last1([entry.miou for entry in scores.values()])._asdict()
     for name, entry in scores.items():
-        print(
-            f"{name:12} mIoU {100 * entry.miou:6.2f}  mF1 {100 * entry.mf1:6.2f}  OA {100 * entry.oa:6.2f}"
-        )
+        miou, mf1, oa = 100 * entry.miou, 100 * entry.mf1, 100 * entry.oa
+        print(f"{name:12} mIoU {miou:6.2f}  mF1 {mf1:6.2f}  OA {oa:6.2f}")
+    summary = average_top1_last1([entry.miou for entry in scores.values()])._asdict()
     print("  ".join(f"{name} {100 * value:.2f}" for name, value in summary.items()))

@@ -1,27 +1,27 @@
-"""The `imss examples` command."""
+"""`imss examples`."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from benchmark.evaluation.inference import select_test_scenes
-from benchmark.experiment.restore import load_run
-
-if TYPE_CHECKING:
-    pass
-from benchmark.evaluation.inference import evenly_spaced
-from benchmark.tracking.example_images import FOLDER, store_examples
+from benchmark.commands.options import Command, add_run_argument, add_scenes_argument
 
 
-def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
-    """Load the run's selected checkpoint and store its examples anew."""
-    run_dir = Path(arguments.run).expanduser()
-    cli = load_run(run_dir)
-    scenes = select_test_scenes(
-        cli.datamodule, [name for name in arguments.scenes.split(",") if name]
-    )
-    store_examples(cli, run_dir, scenes if arguments.scenes else evenly_spaced(scenes))
-    print(f"Examples: {run_dir / FOLDER}")
+class Examples(Command):
+    """Store small pictures of a few test scenes beside a run, for the report."""
+
+    example = "imss examples --run results/runs/miniature/sgma/pvt_v2_b0-seed0-0123abcd"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        add_run_argument(parser)
+        add_scenes_argument(parser, "a few, evenly spread")
+
+    def run_command(self, arguments: argparse.Namespace) -> None:
+        from benchmark.evaluation.inference import evenly_spaced, select_test_scenes
+        from benchmark.experiment.restore import load_run
+        from benchmark.tracking.example_images import FOLDER, store_examples
+
+        cli = load_run(arguments.run)
+        scenes = select_test_scenes(cli.datamodule, arguments.scenes)
+        store_examples(cli, arguments.run, scenes if arguments.scenes else evenly_spaced(scenes))
+        print(f"Examples: {arguments.run / FOLDER}")

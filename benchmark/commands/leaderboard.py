@@ -1,17 +1,23 @@
-"""The `imss leaderboard` command."""
+"""`imss leaderboard`."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from pathlib import Path
 
-from benchmark.leaderboard.write import rebuild
-from benchmark.records.selection import chosen_records
+from benchmark.commands.options import Command, add_record_arguments
 
 
-def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
-    """Rebuild the leaderboard of one dataset, or of all that have records."""
-    out = Path(arguments.out).expanduser()
-    for data, choice in chosen_records(Path(arguments.runs).expanduser(), arguments.data).items():
-        rebuild(data, choice, out)
+class Leaderboard(Command):
+    """Rebuild the leaderboards from run records."""
+
+    example = "imss leaderboard --data miniature"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        add_record_arguments(parser, "results/leaderboards")
+
+    def run_command(self, arguments: argparse.Namespace) -> None:
+        from benchmark.leaderboard.write import rebuild
+        from benchmark.records.selection import chosen_records
+
+        for data, choice in chosen_records(arguments.runs, arguments.data).items():
+            rebuild(data, choice, arguments.out)

@@ -1,26 +1,33 @@
-"""The `imss picture` command."""
+"""`imss picture`."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    pass
-from benchmark.evaluation.inference import select_test_scenes
-from benchmark.experiment.restore import load_run
-from benchmark.figures.predictions import draw_predictions
+from benchmark.commands.options import Command, add_out_argument, add_run_argument
 
 
-def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
-    """Load the run's selected checkpoint and draw."""
-    run_dir = Path(arguments.run).expanduser()
-    cli = load_run(run_dir)
-    scene = select_test_scenes(cli.datamodule, [arguments.scene] if arguments.scene else [])[0]
-    out = Path(arguments.out).expanduser() if arguments.out else run_dir / "prediction.png"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    title = f"{cli.cell.variant}, {cli.request.data}"
-    draw_predictions(cli.model, cli.datamodule, scene, title, out)
-    print(f"Picture: {out}")
+class Picture(Command):
+    """Draw a scene: its modalities, its label and the prediction of every subset."""
+
+    example = "imss picture --run results/runs/miniature/sgma/pvt_v2_b0-seed0-0123abcd"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        add_run_argument(parser)
+        add_out_argument(parser, "PNG file (default: prediction.png in the run)")
+        text = "scene id (default: the first test scene)"
+        parser.add_argument("--scene", default="", help=text)
+
+    def run_command(self, arguments: argparse.Namespace) -> None:
+        from benchmark.evaluation.inference import select_test_scenes
+        from benchmark.experiment.restore import load_run
+        from benchmark.figures.predictions import draw_predictions
+
+        cli = load_run(arguments.run)
+        wanted = [arguments.scene] if arguments.scene else []
+        scene = select_test_scenes(cli.datamodule, wanted)[0]
+        out = arguments.out or arguments.run / "prediction.png"
+        out.parent.mkdir(parents=True, exist_ok=True)
+        title = f"{cli.cell.variant}, {cli.request.data}"
+        draw_predictions(cli.model, cli.datamodule, scene, title, out)
+        print(f"Picture: {out}")

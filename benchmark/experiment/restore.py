@@ -1,7 +1,7 @@
 """A trained network, from its run directory alone.
 
 `bench` writes `inputs.json` beside the configuration: modalities with their normalisation, classes, window, stitching.
-With it and a checkpoint a run is of use without its scene store. Runs from before that file need the store.
+With it and a checkpoint a run is of use without its scene store.
 """
 
 from __future__ import annotations
@@ -17,9 +17,7 @@ if TYPE_CHECKING:
     from benchmark.experiment.lightning_cli import BenchCLI
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from benchmark.experiment.checkpoints import load_state, selected_checkpoint
@@ -41,22 +39,21 @@ class Trained:
     data: str
 
 
-def load(run_dir: Path, store: str = "") -> Trained:
+def load(run_dir: Path) -> Trained:
     """The selected weights of a run that `bench` made.
 
     Args:
         run_dir: its directory.
-        store: directory of scene stores, for runs that keep no `inputs.json`; empty: where the run found it.
 
     Raises:
-        UserError: no run, no checkpoint, or a run that needs a store that is not there.
+        UserError: no run, or no checkpoint.
     """
     import torch
 
     config = trained_run(run_dir)
     resolved, request = config["resolved"], config["request"]
     checkpoint, _ = selected_checkpoint(run_dir, resolved["cell"]["selection"])
-    inputs = _inputs(run_dir, config, store)
+    inputs = _inputs(run_dir)
     # without pretrained weights: the checkpoint brings its own
     model = instantiate(resolved["model"], inputs.channels, len(inputs.outputs))
     load_state(model, checkpoint, resolved["cell"]["variant"])
@@ -65,30 +62,14 @@ def load(run_dir: Path, store: str = "") -> Trained:
     return Trained(model, inputs, resolved["cell"]["variant"], request["data"])
 
 
-def _inputs(run_dir: Path, config: Mapping[str, Any], store: str) -> Inputs:
+def _inputs(run_dir: Path) -> Inputs:
     path = run_dir / INPUTS
     try:
         return Inputs.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return _from_store(run_dir, config, store)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"{path} is damaged ({error!r}): remove it to read the same from the run's store."
+            f"{path} cannot be read ({error!r}); `imss bench` wrote it beside config.json: copy it back."
         ) from error
-
-
-def _from_store(run_dir: Path, config: Mapping[str, Any], store: str) -> Inputs:
-    section = config["resolved"]["data"]
-    package, _, name = section["class_path"].rpartition(".")
-    where = store or config["request"]["store"]
-    try:
-        data = getattr(import_module(package), name)(**{**section["init_args"], "store": where})
-    except UserError as error:
-        raise UserError(
-            f"{run_dir} is from before runs kept their normalisation ({INPUTS}), so it needs the store it was trained "
-            f"on: name the folder of stores with --store. {error}"
-        ) from error
-    return Inputs.of(data, config["resolved"]["evaluation"]["stitching"])
 
 
 def trained_request(checkpoint: Path) -> dict[str, Any]:

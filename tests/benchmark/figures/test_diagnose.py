@@ -13,8 +13,7 @@ import rasterio
 import torch
 from torch import Tensor, nn
 
-from benchmark.__main__ import main
-from benchmark.commands import diagnose as command
+from benchmark.__main__ import main, parse_words
 from benchmark.figures import features
 from datamodules.base import SceneDataModule
 from usererror import UserError
@@ -66,8 +65,10 @@ def truth(cli: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 def run(cli: Any, out: Path, monkeypatch: pytest.MonkeyPatch, points: int = 10) -> None:
-    monkeypatch.setattr(command, "load_run", lambda run: cli)
-    command.run(SimpleNamespace(run=str(out), scenes="", out=str(out), points=points), [])
+    monkeypatch.setattr("benchmark.experiment.restore.load_run", lambda run: cli)
+    words = ["diagnose", "--run", str(out), "--out", str(out), "--points", str(points)]
+    arguments, command = parse_words(words)
+    command.run_command(arguments)
 
 
 def test_every_pixel_counts_once(

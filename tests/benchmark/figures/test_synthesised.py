@@ -15,7 +15,7 @@ import rasterio
 from torch import Tensor
 
 from benchmark.__main__ import main
-from benchmark.commands import synthesised as command
+from benchmark.commands.synthesised import Synthesised
 from benchmark.evaluation.inference import crop_top_left
 from benchmark.figures.modality_synthesis import SCORES, shown, synthesise_scene
 from benchmark.metrics.subsets import modality_subsets
@@ -130,9 +130,10 @@ def test_ids_that_are_paths_become_names(
 ) -> None:
     cli = cell(tiny_stores, 0.0)
     scene = replace(cli.datamodule.splits["test"][0], id="night/test/0001")
-    monkeypatch.setattr(command, "load_run", lambda run: cli)
-    monkeypatch.setattr(command, "select_test_scenes", lambda data, ids: [scene])
-    command.run(SimpleNamespace(run=str(tmp_path), scenes="", out=""), [])
+    monkeypatch.setattr("benchmark.experiment.restore.load_run", lambda run: cli)
+    name = "benchmark.evaluation.inference.select_test_scenes"
+    monkeypatch.setattr(name, lambda data, ids: [scene])
+    Synthesised().run_command(SimpleNamespace(run=tmp_path, scenes=[], out=None))
     assert {path.name for path in (tmp_path / "synthesised").iterdir()} == {
         "night_test_0001.png",
         SCORES,
@@ -144,7 +145,7 @@ def test_methods_that_paint_nothing_say_so(
 ) -> None:
     cli = cell(tiny_stores, 0.0)
     monkeypatch.setattr(cli.model, "synthesise", lambda encoded, size: {})
-    monkeypatch.setattr(command, "load_run", lambda run: cli)
+    monkeypatch.setattr("benchmark.experiment.restore.load_run", lambda run: cli)
     with pytest.raises(UserError, match="x paints no missing modality"):
-        command.run(SimpleNamespace(run=str(tmp_path), scenes="", out=""), [])
+        Synthesised().run_command(SimpleNamespace(run=tmp_path, scenes=[], out=None))
     assert not (tmp_path / "synthesised").exists()

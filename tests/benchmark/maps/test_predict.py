@@ -69,7 +69,7 @@ def use(monkeypatch: pytest.MonkeyPatch, stitching: Any) -> PixelNetwork:
     trained = Trained(
         model, Inputs(MODALITIES, CLASSES, [0, 2, 3], 64, 32, stitching), "pixels", "toy"
     )
-    monkeypatch.setattr("benchmark.experiment.restore.load", lambda run, store: trained)
+    monkeypatch.setattr("benchmark.experiment.restore.load", lambda run: trained)
     return model
 
 
@@ -302,25 +302,11 @@ def test_a_run_maps_without_its_store_what_it_scores_with_it(
         with rasterio.open(out) as file:
             np.testing.assert_array_equal(file.read(1), expected[subset])
     capsys.readouterr()
-    (moved / INPUTS).unlink()
-    again = [
-        "predict",
-        "--run",
-        str(moved),
-        "--out",
-        str(tmp_path / "old.tif"),
-        *side,
-        "--input",
-        *words,
-    ]
-    assert main(again) == 2
-    assert "from before runs kept their normalisation" in one_line(capsys)
-    assert main([*again, "--store", str(cli.request.store)]) == 0
-    with rasterio.open(tmp_path / "old.tif") as file:
-        np.testing.assert_array_equal(file.read(1), expected["N"])
+    again = ["predict", "--run", str(moved), "--out", str(tmp_path / "old.tif"), *side]
+    again += ["--input", *words]
     (moved / INPUTS).write_text("{}")
     assert main(again) == 2
-    assert "is damaged" in one_line(capsys)
+    assert "inputs.json cannot be read" in one_line(capsys)
     shutil.rmtree(moved / "checkpoints")
     assert main(again) == 2
     assert "has no checkpoint" in one_line(capsys)

@@ -1,0 +1,36 @@
+"""`imss list`: standard library only, so that `make help` works before the installation."""
+
+from __future__ import annotations
+
+import argparse
+
+from benchmark import choices
+from benchmark.commands.options import Command, add_store_argument, variables_of
+
+
+class ListNames(Command):
+    """List methods, datasets, protocols and backbones."""
+
+    example = "imss list"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        add_store_argument(parser)
+        text = "also the commands as targets of make, with their variables"
+        parser.add_argument("--targets", action="store_true", help=text)
+
+    def run_command(self, arguments: argparse.Namespace) -> None:
+        if arguments.targets:
+            for verb, parser in arguments.parsers.items():
+                if not parser.prog.endswith(verb):
+                    continue  # an alias, whose parser is that of its verb
+                print(f"  make {verb:16} {parser.description}")
+                print(f"       {'':16} {' '.join(variables_of(parser))}")
+            print()
+        for label, entries in (
+            ("METHOD", choices.methods()),
+            ("DATA", choices.datasets(arguments.store)),
+            ("PROTOCOL", choices.protocols()),
+            ("BACKBONE", choices.BACKBONES),
+            ("LOGGER", choices.LOGGERS),
+        ):
+            print(f"{label:9} {', '.join(entries)}")

@@ -1,0 +1,42 @@
+"""`imss wandb-workspace`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from benchmark import choices
+from benchmark.commands.options import Command, add_runs_argument
+from usererror import UserError
+
+
+class WandbWorkspace(Command):
+    """Save a W&B workspace for the runs of a dataset that were made with --logger wandb."""
+
+    example = "imss wandb-workspace --data miniature --entity my-team"
+    aliases = ("dashboard",)
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        text = "dataset with run records (default %(default)s)"
+        parser.add_argument("--data", default="miniature", help=text)
+        add_runs_argument(parser)
+        text = f"W&B project (default: WANDB_PROJECT, or {choices.WANDB_PROJECT})"
+        parser.add_argument("--project", default="", help=text)
+        text = "W&B user or team (default: WANDB_ENTITY, or your own)"
+        parser.add_argument("--entity", default="", help=text)
+
+    def run_command(self, arguments: argparse.Namespace) -> None:
+        os.environ.setdefault("WANDB_SILENT", "true")
+        from benchmark.records.selection import chosen_records
+        from benchmark.tracking.wandb_workspace import EXTRA, entity_of_user, save, told, workspace
+
+        try:
+            import wandb_workspaces.workspaces  # noqa: F401
+        except ImportError as error:
+            raise UserError(EXTRA) from error
+        data = arguments.data
+        project = arguments.project or os.environ.get("WANDB_PROJECT") or choices.WANDB_PROJECT
+        entity = told(entity_of_user, arguments.entity or os.environ.get("WANDB_ENTITY", ""))
+        records = chosen_records(arguments.runs, data)[data].records
+        letters = max((record.manifest["modalities"] for record in records), key=len)
+        print(f"Dashboard: {told(save, workspace(project, entity, data, letters))}")
