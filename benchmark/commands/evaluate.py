@@ -57,8 +57,7 @@ class Evaluate(Command):
             runs=arguments.runs,
             store=arguments.store,
         )
-        unchanged = (trained["data"], trained["protocol"], [])
-        same = (wanted.data, wanted.protocol, list(overrides)) == unchanged
+        unchanged = (wanted.data, wanted.protocol) == (trained["data"], trained["protocol"])
         words = [*trained["overrides"], *model_words(trained), *overrides]
         request = checked_request(wanted, words)
         run_dir = checkpoint.resolve().parent.parent
@@ -67,7 +66,7 @@ class Evaluate(Command):
         result = test(cli, checkpoint)
         if cli.trainer.is_global_zero:
             name = f"{wanted.data}, {wanted.protocol}"
-            if same:
+            if unchanged and not overrides:
                 name = f"evaluation of {checkpoint.stem}"
             write_record(out / "record", manifest(cli, checkpoint, name, 0, {}), result)
             print_scores(cli, result)
