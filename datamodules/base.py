@@ -1,23 +1,23 @@
-"""One datamodule over any scene store; it owns classes, modalities, ignore index, windows and loaders."""
+"""One datamodule over any scene store: classes, modalities, ignore index, windows and loaders."""
 
 from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import lightning as L
 import numpy as np
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from datamodules.loading.datasets import (
     EvaluationWindows,
     InputLayer,
+    SceneWindows,
     TrainingWindows,
-    available_layers,
     collate_windows,
 )
 from datamodules.loading.normalize import Rule, default_rule, fit_normalizer
@@ -25,9 +25,11 @@ from datamodules.loading.samplers import EvaluationBatches, TrainingBatches, sha
 from datamodules.store.scene_store import IGNORE, Modality, Scene, SceneStore
 from usererror import UserError
 
+Loader = DataLoader[dict[str, Any]]
+
 
 class SceneDataModule(L.LightningDataModule):
-    """Batches of windows from a scene store; the batch format is that of `samples.collate_windows`.
+    """Batches of windows from a scene store, in the format of `datasets.collate_windows`.
 
     Args:
         name: dataset name, the folder below `store`.
@@ -36,14 +38,14 @@ class SceneDataModule(L.LightningDataModule):
         rasters: {modality: raster column} where they differ, e.g. {dsm: ndsm}.
         split: split column of scenes.csv.
         train_label: label column to train on.
-        score_label: label column to score on; with `label_eroded` the band is counted apart, so the full-label score
-            can be re-read from the same record.
-        clutter: `ignore` gives a network without the clutter class (its pixels are 255 in training), `class` one with.
+        score_label: label column to score on; with `label_eroded` the band along class borders is
+            counted apart, so the full-label score can be re-read from the same record.
+        clutter: `ignore` gives a network without the clutter class (255 in training), `class` with.
         window: side of training and evaluation windows in pixels.
         stride: of evaluation windows; None means half a window.
         batch_size: training windows per step and device.
         eval_batch_size: evaluation windows decoded together; None means `batch_size`.
-        normalization: {modality: rule}, see `normalize.RULES`; missing ones take the default of their kind.
+        normalization: {modality: rule} of `normalize.RULES`; others take the default of their kind.
         scale_jitter: range of the zoom factor in training.
         colour_jitter: strength on optical modalities in training.
         nadir: quarter turns and vertical flips in training; None takes it from the store.
@@ -51,7 +53,19 @@ class SceneDataModule(L.LightningDataModule):
         seed: base of the draws.
 
     Raises:
-        UserError: store absent or half imported; a modality, raster, label, split or class setting it does not have.
+        UserError: store absent or half imported; a modality, raster, label, split or class setting
+            it does not have.
+
+    Example:
+        >>> import contextlib, io, tempfile
+        >>> from datamodules.prepare import ensure_store
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> with contextlib.redirect_stdout(io.StringIO()):
+        ...     ensure_store("vaihingen_miniature", Path(folder.name), size="test")
+        >>> data = SceneDataModule("vaihingen_miniature", folder.name, window=32, num_workers=0)
+        >>> batch = next(iter(data.test_dataloader()))
+        >>> {name: tuple(images.shape) for name, images in batch["image"].items()}
+        {'irrg': (8, 3, 32, 32), 'dsm': (8, 1, 32, 32)}
     """
 
     # a rank may get no scene at all when there are fewer scenes than processes
@@ -88,14 +102,12 @@ class SceneDataModule(L.LightningDataModule):
                 f"stride {self.stride} must lie between 1 and the window of {window} px."
             )
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size or batch_size
-        self.scale_jitter, self.colour_jitter = (
-            (float(scale_jitter[0]), float(scale_jitter[1])),
-            colour_jitter,
-        )
+        self.scale_jitter = (float(scale_jitter[0]), float(scale_jitter[1]))
+        self.colour_jitter = colour_jitter
         self.nadir = bool(self.store.info.get("nadir", False)) if nadir is None else nadir
-        self.num_workers = (
-            min(4, (os.cpu_count() or 1) // 2) if num_workers is None else num_workers
-        )
+        if num_workers is None:
+            num_workers = min(4, (os.cpu_count() or 1) // 2)
+        self.num_workers = num_workers
         self.rasters = self._resolve_rasters(modalities, rasters or {})
         for label in (train_label, score_label):
             if label not in self.store.labels:
@@ -108,9 +120,9 @@ class SceneDataModule(L.LightningDataModule):
                 raise UserError(
                     f"{name}: no scene has {part!r} in {split}; train and test scenes are required."
                 )
-        self.layers = self._layers(normalization or {})
+        self.layers = self._fit_layers(normalization or {})
 
-    # ---- what a network and a table need to know -------------------------------------------------------------------
+    # ---- what a network and a table need to know ----------------------------------------------
 
     @property
     def modalities(self) -> dict[str, Modality]:
@@ -151,7 +163,7 @@ class SceneDataModule(L.LightningDataModule):
 
     @property
     def split_note(self) -> str:
-        """What a reader of numbers on this split has to know (that its parts share ground, say); mostly nothing."""
+        """What limits numbers on this split (that its parts share ground, say); mostly nothing."""
         return str(self.store.info.get("split_notes", {}).get(self.split_column, ""))
 
     @property
@@ -160,67 +172,51 @@ class SceneDataModule(L.LightningDataModule):
         return bool(self.splits.get("val"))
 
     def evaluation_windows(self, part: str) -> EvaluationWindows:
-        """The covering windows of `val` or `test`, as the loaders read them."""
-        full = "label" if "label" in self.store.labels else self.score_label
-        eroded = "label_eroded" if "label_eroded" in self.store.labels and full == "label" else None
-        return EvaluationWindows(
-            self.splits[part], self.layers, full, eroded, self.window, self.stride
-        )
+        """Return the covering windows of `val` or `test`, as the loaders read them."""
+        full, eroded = self.score_label, None
+        # the band along class borders is known only where both kinds of label are there
+        if "label" in self.store.labels:
+            full = "label"
+            eroded = "label_eroded" if "label_eroded" in self.store.labels else None
+        scenes = self.splits[part]
+        return EvaluationWindows(scenes, self.layers, full, eroded, self.window, self.stride)
 
-    # ---- loaders ---------------------------------------------------------------------------------------------------
+    # ---- loaders --------------------------------------------------------------------------------
 
-    def train_dataloader(self) -> DataLoader[dict[str, Any]]:
-        """Random windows in full batches, an equal share per rank."""
+    def train_dataloader(self) -> Loader:
+        """Load random windows in full batches, an equal share per rank."""
         scenes = self.splits["train"]
         self._warn_small(scenes)
         dataset = TrainingWindows(
-            scenes,
-            self.layers,
-            self.train_label,
-            self.label_map,
-            self.window,
-            self.scale_jitter,
-            self.colour_jitter,
-            self.nadir,
-            self.seed,
-        )
-        rank, world_size = self._place()
-        patterns = [
-            available_layers(dataset.scene_at(index), self.layers) for index in range(len(dataset))
-        ]
-        return self._loader(
-            dataset, TrainingBatches(patterns, self.batch_size, self.seed, rank, world_size)
-        )
+            scenes, self.layers, self.train_label, self.label_map, self.window, self.scale_jitter,
+            self.colour_jitter, self.nadir, self.seed,
+        )  # fmt: skip
+        patterns = [dataset.available_at(index) for index in range(len(dataset))]
+        batches = TrainingBatches(patterns, self.batch_size, self.seed, *self._rank())
+        return self._loader(dataset, batches)
 
-    def val_dataloader(self) -> DataLoader[dict[str, Any]]:
-        """Covering windows of the validation scenes."""
+    def val_dataloader(self) -> Loader:
+        """Load covering windows of the validation scenes."""
         return self._evaluation_loader("val")
 
-    def test_dataloader(self) -> DataLoader[dict[str, Any]]:
-        """Covering windows of the test scenes."""
+    def test_dataloader(self) -> Loader:
+        """Load covering windows of the test scenes."""
         return self._evaluation_loader("test")
 
-    def _evaluation_loader(self, part: str) -> DataLoader[dict[str, Any]]:
-        dataset = self.evaluation_windows(part)
-        rank, world_size = self._place()
-        share = share_scenes([scene.height * scene.width for scene in dataset.scenes], world_size)[
-            rank
-        ]
-        patterns = [
-            (
-                available_layers(dataset.scene_at(index), self.layers),
-                dataset.row_of_windows(index, self.eval_batch_size),
-            )
-            for index in range(len(dataset))
-        ]
-        return self._loader(
-            dataset,
-            EvaluationBatches(patterns, dataset.scene_of_index, share, self.eval_batch_size),
-        )
+    def _evaluation_loader(self, part: str) -> Loader:
+        dataset, size = self.evaluation_windows(part), self.eval_batch_size
+        rank, world_size = self._rank()
+        pixels = [scene.height * scene.width for scene in dataset.scenes]
+        share = share_scenes(pixels, world_size)[rank]
+        patterns: list[Hashable] = []
+        for index in range(len(dataset)):
+            patterns.append((dataset.available_at(index), dataset.row_of_windows(index, size)))
+        batches = EvaluationBatches(patterns, dataset.scene_of_index, share, size)
+        return self._loader(dataset, batches)
 
     def _loader(
-        self, dataset: Dataset[dict[str, Any]], batches: TrainingBatches | EvaluationBatches
-    ) -> DataLoader[dict[str, Any]]:
+        self, dataset: SceneWindows, batches: TrainingBatches | EvaluationBatches
+    ) -> Loader:
         return DataLoader(
             dataset,
             batch_sampler=batches,
@@ -230,9 +226,10 @@ class SceneDataModule(L.LightningDataModule):
             pin_memory=bool(self.trainer and self.trainer.strategy.root_device.type == "cuda"),
         )
 
-    # ---- helpers ---------------------------------------------------------------------------------------------------
+    # ---- helpers --------------------------------------------------------------------------------
 
-    def _place(self) -> tuple[int, int]:
+    def _rank(self) -> tuple[int, int]:
+        """Return (rank, number of ranks); without a trainer there is one."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
     def _resolve_rasters(
@@ -240,21 +237,24 @@ class SceneDataModule(L.LightningDataModule):
     ) -> dict[str, str]:
         names = modalities or list(self.store.modalities)
         resolved = {name: rasters.get(name, name) for name in names}
+        letters: list[str] = []
         for name, raster in resolved.items():
             if raster not in self.store.modalities:
                 have = ", ".join(self.store.modalities)
                 raise UserError(
-                    f"{self.name}: modality {name!r} needs the raster {raster!r}; the store has {have}."
+                    f"{self.name}: modality {name!r} needs the raster {raster!r}; "
+                    f"the store has {have}."
                 )
-        letters = [self.store.modalities[raster].letter for raster in resolved.values()]
+            letters.append(self.store.modalities[raster].letter)
         if len(set(letters)) < len(letters):
             raise UserError(
-                f"{self.name}: modalities {', '.join(names)} share a letter ({'+'.join(letters)}); name a set whose "
-                "letters differ with --data.modalities."
+                f"{self.name}: modalities {', '.join(names)} share a letter "
+                f"({'+'.join(letters)}); name a set whose letters differ with --data.modalities."
             )
         return resolved
 
-    def _layers(self, rules: dict[str, Rule]) -> list[InputLayer]:
+    def _fit_layers(self, rules: Mapping[str, Rule]) -> list[InputLayer]:
+        """Fit the normalisation of every modality on the training scenes of this split."""
         unknown = set(rules) - set(self.rasters)
         if unknown:
             raise UserError(
@@ -263,26 +263,21 @@ class SceneDataModule(L.LightningDataModule):
         layers = []
         for name, raster in self.rasters.items():
             modality = self.store.modalities[raster]
-            every = {
-                scene: columns[raster]
-                for scene, columns in self.store.statistics.items()
-                if raster in columns
-            }
-            training = {
-                scene.id: every[scene.id] for scene in self.splits["train"] if scene.id in every
-            }
+            every: dict[str, Any] = {}
+            for scene_id, columns in self.store.statistics.items():
+                if raster in columns:
+                    every[scene_id] = columns[raster]
+            training = {s.id: every[s.id] for s in self.splits["train"] if s.id in every}
             if not training:
                 raise UserError(
-                    f"{self.name}: no training scene has {name!r}; leave it out with --data.modalities."
+                    f"{self.name}: no training scene has {name!r}; "
+                    "leave it out with --data.modalities."
                 )
-            normalizer = fit_normalizer(
-                modality, rules.get(name, default_rule(modality)), training, every
-            )
-            top = (
-                float(np.iinfo(modality.dtype).max)
-                if modality.kind == "optical" and "int" in modality.dtype
-                else None
-            )
+            rule = rules.get(name, default_rule(modality))
+            normalizer = fit_normalizer(modality, rule, training, every)
+            # float images have no largest value to clip to, so their colours stay as they are
+            counts = modality.kind == "optical" and "int" in modality.dtype
+            top = float(np.iinfo(modality.dtype).max) if counts else None
             layers.append(InputLayer(name, raster, modality.channels, normalizer, top))
         return layers
 
@@ -290,7 +285,7 @@ class SceneDataModule(L.LightningDataModule):
         small = [scene.id for scene in scenes if min(scene.height, scene.width) < self.window]
         if small:
             warnings.warn(
-                f"{len(small)} training scenes are smaller than the window of {self.window} px and are padded "
-                f"(first: {small[0]}); pixels beyond a scene carry no label.",
+                f"{len(small)} training scenes are smaller than the window of {self.window} px "
+                f"and are padded (first: {small[0]}); pixels beyond a scene carry no label.",
                 stacklevel=2,
             )

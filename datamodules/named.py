@@ -1,7 +1,8 @@
-"""A datamodule per dataset, for those who look for it by name: `SceneDataModule` with the dataset's own defaults.
+"""Per-dataset datamodules: `SceneDataModule` with the dataset's own defaults.
 
-`configs/data/<name>.yaml` names these classes, so each default stands in one place; every one can be overridden there,
-by a protocol, or on the command line. Arguments that are not named here are those of `SceneDataModule`.
+`configs/data/<name>.yaml` names these classes, so each default stands in one place; every one can
+be overridden there, by a protocol, or on the command line. Other arguments are those of
+`SceneDataModule`, which reads any store: a dataset needs no class here.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ VAIHINGEN = ["irrg", "dsm"]
 DFC2023 = ["rgb", "dsm", "sar"]
 GREY_DEPTH = "depth_grey"
 DELIVER = ["rgb", "depth", "event", "lidar"]
-# published statistics of the training tiles: nDSM in metres, SAR in decibels clipped to [-25, 0] (dataset dossier, 9)
+# published statistics of the training tiles: nDSM in metres, SAR in decibels clipped to [-25, 0]
+# (dataset dossier, 9)
 DFC2023_RULES: Rules = {
     "dsm": {"mean": [5.016], "std": [7.613]},
     "sar": {"mean": [-7.945], "std": [2.777]},
@@ -26,7 +28,7 @@ DFC2023_RULES: Rules = {
 
 
 class PotsdamDataModule(SceneDataModule):
-    """ISPRS Potsdam with SGMA's three modalities: RGB, absolute heights, near infrared; scored on eroded labels."""
+    """ISPRS Potsdam with SGMA's modalities: RGB, absolute heights, near infrared; eroded labels."""
 
     def __init__(
         self,
@@ -39,7 +41,7 @@ class PotsdamDataModule(SceneDataModule):
 
 
 class VaihingenDataModule(SceneDataModule):
-    """ISPRS Vaihingen: near infrared, red and green as one modality, and heights; scored on eroded labels."""
+    """ISPRS Vaihingen: near infrared, red and green as one modality, heights; eroded labels."""
 
     def __init__(
         self,
@@ -52,7 +54,7 @@ class VaihingenDataModule(SceneDataModule):
 
 
 class DFC2023DataModule(SceneDataModule):
-    """DFC2023 track 2: RGB, height above ground and radar, with the published normalisation of the last two."""
+    """DFC2023 track 2: RGB, height above ground and radar, with published statistics."""
 
     def __init__(
         self,
@@ -67,10 +69,12 @@ class DFC2023DataModule(SceneDataModule):
 class DeliverDataModule(SceneDataModule):
     """DELIVER: RGB, depth, events and LiDAR of a street, frame by frame.
 
-    A frame of 1042 px is one window: 1056 is the next multiple of 32, and what lies beyond the frame has no label.
-    Depth is HHA; a copy without it gives grey depth, which warns and is written into the record (`rasters`).
+    Depth is HHA; a copy without it gives grey depth, which warns and is written into the record
+    (`rasters`).
     """
 
+    # a frame of 1042 px is one window: 1056 is the next multiple of 32, and what lies beyond the
+    # frame has no label
     def __init__(
         self,
         name: str = "deliver",
@@ -90,10 +94,8 @@ class DeliverDataModule(SceneDataModule):
     def _resolve_rasters(
         self, modalities: list[str] | None, rasters: dict[str, str]
     ) -> dict[str, str]:
-        if (
-            "depth" not in {**self.store.modalities, **rasters}
-            and GREY_DEPTH in self.store.modalities
-        ):
+        known = {*self.store.modalities, *rasters}
+        if "depth" not in known and GREY_DEPTH in self.store.modalities:
             warnings.warn(
                 f"{self.name} has no HHA pictures: depth is the grey one ({GREY_DEPTH}).",
                 stacklevel=2,

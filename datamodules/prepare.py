@@ -1,20 +1,38 @@
-"""`imss data`: import or verify a dataset; miniatures are generated and imported on first use."""
+"""Stores for commands that need one: miniatures are made on first use, other data is explained."""
 
 from __future__ import annotations
 
 import os
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from datamodules.miniature.registry import MINIATURES, Miniature
 from usererror import UserError
 
+if TYPE_CHECKING:
+    from datamodules.store.scene_store import SceneStore
 
-def ensure_store(name: str, store: Path, force: bool = False) -> None:
-    """Make sure that a complete store exists: miniatures are made, anything else is explained.
+MAX_LISTED_PROBLEMS = 5
+
+
+def ensure_store(name: str, store: Path, force: bool = False, size: str = "demonstration") -> None:
+    """Make sure that a complete store exists: generate a miniature, explain anything else.
+
+    Args:
+        name: of the dataset.
+        store: directory of the scene stores.
+        force: generate a miniature again although it is there.
+        size: of a miniature: `test`, `demonstration` or `real`.
 
     Raises:
-        UserError: no such store; says what to request, where to put it and the command that imports it.
+        UserError: no such store; says what to request, where to put it and the command that imports
+            it.
+
+    Example:
+        >>> ensure_store("vaihingen", Path("no_such_folder"))  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        usererror.UserError: There is no data for 'vaihingen' in no_such_folder. ...
     """
     from datamodules.store.scene_store import DATASET_FILE, JOURNAL_FILE, SceneStore
 
@@ -22,43 +40,35 @@ def ensure_store(name: str, store: Path, force: bool = False) -> None:
     if (root / DATASET_FILE).exists() and not force:
         SceneStore.open(root)
     elif name in MINIATURES:
-        miniature = MINIATURES[name]
-        source = _generate(name, miniature, store, force)
-        from datamodules.adapters.registry import import_named_dataset
-
-        import_named_dataset(
-            miniature.adapter,
-            source,
-            store,
-            name=name,
-            force=force,
-            tiles=miniature.scenes(),
-            copy=True,
-        )
-        shutil.rmtree(source)  # the store holds copies; what was generated can be generated again
+        _import_miniature(name, MINIATURES[name], store, force, size)
     elif (root / JOURNAL_FILE).exists():
         SceneStore.open(root)  # explains how to go on with the half import
     else:
         raise UserError(missing_data(name, f"There is no data for {name!r} in {store}."))
 
 
-def _generate(name: str, miniature: Miniature, store: Path, force: bool) -> Path:
-    """Write the generated source files under a temporary name, then rename; a half-made set is never imported."""
+def _import_miniature(name: str, miniature: Miniature, store: Path, force: bool, size: str) -> None:
+    from datamodules.adapters.registry import import_named_dataset
+
     source = store / ".generated" / name
-    if source.exists() and not force:
-        return source
-    part = source.with_name(f"{name}.part")
-    for old in (part, source):
-        shutil.rmtree(old, ignore_errors=True)
-    part.parent.mkdir(parents=True, exist_ok=True)
-    print(f"Generating {name} in {source}")
-    miniature.write(part, progress=True)
-    os.replace(part, source)
-    return source
+    if force or not source.exists():
+        # written under a temporary name, so that a half-made set is never imported
+        part = source.with_name(f"{name}.part")
+        for old in (part, source):
+            shutil.rmtree(old, ignore_errors=True)
+        part.parent.mkdir(parents=True, exist_ok=True)
+        print(f"Generating {name} in {source}")
+        miniature.write_source(part, size, progress=True)
+        os.replace(part, source)
+    tiles = miniature.scene_ids(size)
+    import_named_dataset(
+        miniature.adapter, source, store, name=name, force=force, tiles=tiles, copy=True
+    )
+    shutil.rmtree(source)  # the store holds copies; what was generated can be generated again
 
 
 def missing_data(name: str, problem: str) -> str:
-    """One message: what is wrong, how to obtain the data, how to import it."""
+    """Say in one message what is wrong, how to obtain the data, and how to import it."""
     from datamodules.adapters.registry import ADAPTERS, load_adapter
 
     if name in ADAPTERS:
@@ -69,3 +79,24 @@ def missing_data(name: str, problem: str) -> str:
         f"{problem} {name!r} is no known dataset ({valid}); for rasters of your own run: "
         f"make data DATA={name} SOURCE=<folder with scenes.csv and classes.csv>"
     )
+
+
+def verify_store(root: Path) -> SceneStore:
+    """Compare every file of the store in the folder `root` with its checksum; return the store.
+
+    Raises:
+        UserError: no store, or files that do not match.
+    """
+    from datamodules.store.scene_store import SceneStore
+
+    store = SceneStore.open(root)
+    problems = store.verify()
+    if problems:
+        listed = "; ".join(problems[:MAX_LISTED_PROBLEMS])
+        rest = len(problems) - MAX_LISTED_PROBLEMS
+        more = f" and {rest} more" if rest > 0 else ""
+        raise UserError(
+            f"{store.root} is damaged: {listed}{more}. Import it again: "
+            f"make data DATA={store.name} SOURCE=... FORCE=1"
+        )
+    return store

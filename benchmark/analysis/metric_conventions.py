@@ -18,10 +18,10 @@ from benchmark.formats.files import write_texts
 from benchmark.formats.markdown_latex import Part, page_latex, page_markdown
 from benchmark.leaderboard.notes import left_out_notes
 from benchmark.metrics.confusion import Absent, Floats, class_counts, divide_or_nan
-from benchmark.metrics.result import BAND, INTERIOR
 from benchmark.metrics.summaries import SUMMARIES, average_top1_last1, mean_scores, mean_std
 from benchmark.records.groups import SeedGroup, pooled_counts, region_counts
 from benchmark.records.record import SCENES, Record, read_scenes
+from datamodules.store.scene_store import BAND, INTERIOR
 from usererror import UserError
 
 OWN = "own"

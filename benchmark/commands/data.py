@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
 from benchmark.commands.options import (
     Command,
@@ -12,9 +11,6 @@ from benchmark.commands.options import (
     user_path,
 )
 from usererror import UserError
-
-if TYPE_CHECKING:
-    from datamodules.store.scene_store import SceneStore
 
 
 class Data(Command):
@@ -45,12 +41,12 @@ class Data(Command):
     def run_command(self, arguments: argparse.Namespace) -> None:
         from datamodules.adapters.registry import import_named_dataset
         from datamodules.miniature.registry import MINIATURES
-        from datamodules.prepare import ensure_store, missing_data
-        from datamodules.store.scene_store import SceneStore
+        from datamodules.prepare import ensure_store, missing_data, verify_store
 
         name, stores = arguments.data, arguments.store
         if arguments.verify:
-            verify_store(SceneStore.open(stores / name))
+            store = verify_store(stores / name)
+            print(f"Verified: every file of {store.root} matches its checksum.")
             return
         if name in MINIATURES and not arguments.source:
             ensure_store(name, stores, force=arguments.force)
@@ -70,14 +66,3 @@ class Data(Command):
         )
         scenes = f"{len(store.scenes)} scenes, fingerprint {store.fingerprint[:12]}"
         print(f"Complete: {store.root}, {scenes}")
-
-
-def verify_store(store: SceneStore) -> None:
-    """Compare every file of a store with its checksum; a UserError names what does not match."""
-    if problems := store.verify():
-        more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
-        raise UserError(
-            f"{store.root} is damaged: {'; '.join(problems[:5])}{more}. Import it again: "
-            f"make data DATA={store.name} SOURCE=... FORCE=1"
-        )
-    print(f"Verified: every file of {store.root} matches its checksum.")

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmark.metrics.subsets import modality_subsets, subset_name
+from datamodules.store.scene_store import IGNORE
 from usererror import UserError
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def predict_all_subsets(
     like = next(model.parameters())
     subsets = subsets or modality_subsets(present_modalities(data, scene))
     sums = torch.zeros(len(subsets), data.num_classes, scene.height, scene.width)
-    truth = np.full((scene.height, scene.width), 255, np.uint8)
+    truth = np.full((scene.height, scene.width), IGNORE, np.uint8)
     with torch.inference_mode():
         for batch, here in iter_windows(data, scene):
             rows, cols = (part.stop - part.start for part in here)

@@ -6,9 +6,9 @@ import lightning as L
 
 from benchmark.evaluation.confusion_counter import Place
 from benchmark.metrics.confusion import Absent, Convention
-from benchmark.metrics.result import BAND, INTERIOR
 from datamodules.base import SceneDataModule
 from datamodules.loading.datasets import EvaluationWindows
+from datamodules.store.scene_store import BAND, INTERIOR
 
 
 def inside(window: tuple[int, int, int, int], height: int, width: int) -> Place:

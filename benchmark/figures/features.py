@@ -21,6 +21,7 @@ from benchmark.figures.feature_statistics import (
     embedding,
     silhouette,
 )
+from datamodules.store.scene_store import IGNORE
 from usererror import UserError
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 FUSED = "after fusion"  # stands where else the name of a modality does
 MAPPED = 3  # scenes whose robustness maps are drawn
-IGNORE = 255
 # diagnostic -> the notion that a method needs for it
 NEEDS = {
     "variance": "maps after a fusion",

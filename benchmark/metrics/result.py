@@ -9,7 +9,6 @@ import numpy as np
 
 from benchmark.metrics.confusion import Convention, Counts, Scores, score_matrices
 
-INTERIOR, BAND = "interior", "band"
 ALL = "all"
 
 

@@ -1,4 +1,4 @@
-"""Training augmentation: one geometry for all modalities and the label, colour jitter on optical modalities only."""
+"""Training augmentation: one geometry for all modalities and the label, colours of optical ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ from torch.nn import functional
 
 @dataclass(frozen=True)
 class Geometry:
-    """A draw of the geometric part: read `side` pixels, resize to `window`, turn and mirror."""
+    """A drawn geometric transform: read `side` pixels, resize to `window`, turn and mirror.
+
+    Example:
+        >>> geometry = Geometry(side=2, window=2, turns=1, mirror_columns=False, mirror_rows=False)
+        >>> geometry.apply_to_mask(torch.tensor([[0, 1], [2, 3]], dtype=torch.uint8)).tolist()
+        [[1, 3], [0, 2]]
+    """
 
     side: int
     window: int
@@ -22,42 +28,55 @@ class Geometry:
     mirror_rows: bool
 
     def apply_to_image(self, pixels: Tensor) -> Tensor:
-        """C x side x side float -> C x window x window, bilinear (antialiased where it shrinks)."""
+        """Transform `(C, side, side)` floats to `(C, window, window)`, bilinear."""
         if self.side != self.window:
+            # without antialiasing, shrinking would make noise of fine texture
+            shape, shrinks = (self.window, self.window), self.side > self.window
             pixels = functional.interpolate(
-                pixels[None],
-                (self.window, self.window),
-                mode="bilinear",
-                antialias=self.side > self.window,
+                pixels[None], shape, mode="bilinear", antialias=shrinks
             )[0]
-        return self._move(pixels)
+        return self._dihedral(pixels)
 
     def apply_to_mask(self, ids: Tensor) -> Tensor:
-        """side x side uint8 -> window x window, nearest neighbour."""
+        """Transform `(side, side)` ids to `(window, window)`, nearest neighbour."""
         if self.side != self.window:
-            ids = functional.interpolate(
-                ids[None, None], (self.window, self.window), mode="nearest-exact"
-            )[0, 0]
-        return self._move(ids)
+            shape = (self.window, self.window)
+            ids = functional.interpolate(ids[None, None], shape, mode="nearest-exact")[0, 0]
+        return self._dihedral(ids)
 
-    def _move(self, raster: Tensor) -> Tensor:
+    def _dihedral(self, raster: Tensor) -> Tensor:
         raster = torch.rot90(raster, self.turns, (-2, -1))
-        flips = [dim for dim, flip in ((-1, self.mirror_columns), (-2, self.mirror_rows)) if flip]
-        return torch.flip(raster, flips) if flips else raster
+        if self.mirror_columns:
+            raster = raster.flip(-1)
+        return raster.flip(-2) if self.mirror_rows else raster
+
+
+def random_scale(rng: np.random.Generator, window: int, scale_jitter: tuple[float, float]) -> int:
+    """Draw the side of the square to read; a zoom factor of 2 reads half of `window`."""
+    return max(1, round(window / rng.uniform(*scale_jitter)))
 
 
 def random_geometry(
     rng: np.random.Generator, window: int, scale_jitter: tuple[float, float], nadir: bool
 ) -> Geometry:
-    """A random scale, and a random mirror image; turns and upside-down only where the camera looks straight down."""
-    scale = rng.uniform(*scale_jitter)
-    return Geometry(
-        side=max(1, round(window / scale)),
-        window=window,
-        turns=int(rng.integers(4)) if nadir else 0,
-        mirror_columns=bool(rng.integers(2)),
-        mirror_rows=bool(rng.integers(2)) if nadir else False,
-    )
+    """Draw a scale and an orientation.
+
+    Args:
+        rng: source of the draws.
+        window: side of the result in pixels.
+        scale_jitter: range of the zoom factor.
+        nadir: the camera looks straight down, so all eight orientations of a square are natural;
+            otherwise left and right may change places, nothing else.
+
+    Example:
+        >>> random_geometry(np.random.default_rng(0), 64, (0.5, 2.0), nadir=False).turns
+        0
+    """
+    side = random_scale(rng, window, scale_jitter)
+    turns = int(rng.integers(4)) if nadir else 0
+    mirror_columns = bool(rng.integers(2))
+    mirror_rows = bool(rng.integers(2)) if nadir else False
+    return Geometry(side, window, turns, mirror_columns, mirror_rows)
 
 
 def color_jitter(
@@ -66,25 +85,32 @@ def color_jitter(
     optical: Mapping[str, float],
     strength: float,
 ) -> dict[str, Tensor]:
-    """Brightness and contrast of every optical modality, saturation of those with three bands.
+    """Jitter brightness and contrast of optical modalities, and saturation of those with 3 bands.
 
     Args:
         rng: source of the draws; each modality draws its own.
-        images: C x H x W in stored units.
+        images: `(C, H, W)` in stored units.
         optical: {modality: largest storable value} of the modalities to change.
-        strength: factors are uniform in [1 - strength, 1 + strength]; 0 leaves everything as it is.
+        strength: factors are uniform in [1 - strength, 1 + strength]; 0 changes nothing.
+
+    Example:
+        >>> images = {"rgb": torch.full((3, 2, 2), 100.0), "dsm": torch.ones(1, 2, 2)}
+        >>> jittered = color_jitter(np.random.default_rng(0), images, {"rgb": 255.0}, 0.2)
+        >>> jittered["dsm"] is images["dsm"], round(float(jittered["rgb"][0, 0, 0]), 1)
+        (True, 105.5)
     """
     result = dict(images)
-    for name, top in optical.items():
+    for name, largest in optical.items():
         if strength == 0 or name not in images:
             continue
         brightness, contrast, saturation = rng.uniform(1 - strength, 1 + strength, 3)
         pixels = images[name] * brightness
-        # bands of a multispectral image differ a hundredfold: one mean for all would push the dark ones off their range
+        # bands of a multispectral image differ a hundredfold: a common mean would push the dark
+        # ones off their range
         middle = pixels.mean() if len(pixels) <= 3 else pixels.mean((-2, -1), keepdim=True)
         pixels = middle + contrast * (pixels - middle)
         if len(pixels) == 3:
             grey = pixels.mean(0, keepdim=True)
             pixels = grey + saturation * (pixels - grey)
-        result[name] = pixels.clamp(0, top)
+        result[name] = pixels.clamp(0, largest)
     return result

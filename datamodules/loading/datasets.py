@@ -1,4 +1,4 @@
-"""Map-style datasets over a scene store: random training windows and covering evaluation windows."""
+"""Datasets over a scene store: random training windows and covering evaluation windows."""
 
 from __future__ import annotations
 
@@ -15,28 +15,68 @@ from datamodules.loading.augment import color_jitter, random_geometry
 from datamodules.loading.normalize import Normalizer
 from datamodules.loading.windows import covering_starts, covering_windows, random_window
 from datamodules.store.reader import RasterReader, Window
-from datamodules.store.scene_store import IGNORE, Scene
+from datamodules.store.scene_store import BAND, IGNORE, REGIONS, Scene
 
-INTERIOR, BAND = 0, 1
+Sample = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class InputLayer:
-    """A modality as the network sees it: name, raster column it is read from, number of bands, normalisation."""
+    """A modality as the network sees it.
+
+    Attributes:
+        name: of the modality.
+        raster: column of the store that it is read from.
+        channels: number of bands.
+        normalizer: from stored values to network input.
+        optical_top: largest storable value where colour jitter applies, else None.
+    """
 
     name: str
     raster: str
     channels: int
     normalizer: Normalizer
-    optical_top: float | None  # largest storable value where colour jitter applies
+    optical_top: float | None
 
 
-def available_layers(scene: Scene, layers: Sequence[InputLayer]) -> tuple[str, ...]:
-    """Names of the modalities the scene has, in the given order."""
-    return tuple(layer.name for layer in layers if layer.raster in scene.paths)
+class SceneWindows(Dataset[Sample]):
+    """Windows of scenes, by index; what training and evaluation share."""
+
+    def __init__(self, scenes: Sequence[Scene], layers: Sequence[InputLayer]) -> None:
+        self.scenes, self.layers = scenes, layers
+        self.reader = RasterReader()
+        self.scene_of_index: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self.scene_of_index)
+
+    def scene_at(self, index: int) -> Scene:
+        """Return the scene of an index; indices beyond the length start over."""
+        return self.scenes[self.scene_of_index[index % len(self)]]
+
+    def layers_of(self, scene: Scene) -> list[InputLayer]:
+        """List the modalities that a scene has."""
+        return [layer for layer in self.layers if layer.raster in scene.paths]
+
+    def available_at(self, index: int) -> tuple[str, ...]:
+        """Name the modalities that the scene of an index has."""
+        return tuple(layer.name for layer in self.layers_of(self.scene_at(index)))
+
+    def read_valid(self, layer: InputLayer, scene: Scene, place: Window) -> np.ndarray:
+        """Read float32 `(C, H, W)` in stored units, invalid values filled."""
+        pixels = self.reader.read(scene.paths[layer.raster], place, layer.channels)
+        return layer.normalizer.to_valid(pixels, scene.id)
+
+    def read_label(self, column: str, scene: Scene, place: Window) -> np.ndarray:
+        """Read uint8 `(H, W)` of stored ids; 255 beyond the scene."""
+        ids = self.reader.read(scene.paths[column], place, 1)[0]
+        # the reader repeats the edge, but what lies beyond a scene has no class
+        ids[scene.height - place.row :] = IGNORE
+        ids[:, scene.width - place.col :] = IGNORE
+        return ids
 
 
-class TrainingWindows(Dataset[dict[str, Any]]):
+class TrainingWindows(SceneWindows):
     """Random windows, drawn from (seed, epoch, index) alone.
 
     Args:
@@ -63,69 +103,55 @@ class TrainingWindows(Dataset[dict[str, Any]]):
         nadir: bool,
         seed: int,
     ) -> None:
-        self.scenes, self.layers, self.label, self.label_map = scenes, layers, label, label_map
-        self.window, self.scale_jitter, self.colour_jitter = window, scale_jitter, colour_jitter
-        self.nadir, self.seed = nadir, seed
-        self.reader = RasterReader()
-        # an epoch is the number of non-overlapping windows, and each scene gets its own share of them
-        self.scene_of_index = [
-            number
-            for number, scene in enumerate(scenes)
-            for _ in covering_windows(scene.height, scene.width, window, window)
-        ]
+        super().__init__(scenes, layers)
+        self.label, self.label_map, self.window = label, label_map, window
+        self.scale_jitter, self.colour_jitter, self.nadir = scale_jitter, colour_jitter, nadir
+        self.seed = seed
+        # an epoch is the number of non-overlapping windows, and each scene gets its own share
+        for number, scene in enumerate(scenes):
+            share = len(covering_windows(scene.height, scene.width, window, window))
+            self.scene_of_index += [number] * share
 
-    def __len__(self) -> int:
-        return len(self.scene_of_index)
+    def __getitem__(self, key: tuple[int, int]) -> Sample:
+        """Draw a sample.
 
-    def scene_at(self, index: int) -> Scene:
-        """The scene an index falls into (indices beyond the length start over)."""
-        return self.scenes[self.scene_of_index[index % len(self)]]
-
-    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
-        """`image`: {modality: C x window x window}, `mask`: int64 window x window, `scene`, `window` (4 numbers)."""
+        Returns:
+            `image` {modality: float32 `(C, window, window)`}, `mask` int64 `(window, window)`,
+            `scene` id, and `window` (row, col, height, width) as read.
+        """
         epoch, index = key
         rng = np.random.default_rng((self.seed, epoch, index))
         scene = self.scene_at(index)
         geometry = random_geometry(rng, self.window, self.scale_jitter, self.nadir)
         place = random_window(rng, scene.height, scene.width, geometry.side)
-        present = [layer for layer in self.layers if layer.raster in scene.paths]
-        images = {
-            layer.name: torch.from_numpy(
-                layer.normalizer.to_valid(
-                    self.reader.read(scene.paths[layer.raster], place, layer.channels), scene.id
-                )
-            )
-            for layer in present
-        }
-        images = {name: geometry.apply_to_image(pixels) for name, pixels in images.items()}
-        tops = {layer.name: layer.optical_top for layer in present if layer.optical_top}
+        layers = self.layers_of(scene)
+        images: dict[str, Tensor] = {}
+        tops: dict[str, float] = {}
+        for layer in layers:
+            pixels = torch.from_numpy(self.read_valid(layer, scene, place))
+            images[layer.name] = geometry.apply_to_image(pixels)
+            if layer.optical_top:
+                tops[layer.name] = layer.optical_top
+        # colours change in stored units, before standardisation hides where zero is
         images = color_jitter(rng, images, tops, self.colour_jitter)
-        ids = read_label(self.reader, scene, self.label, place)
-        return {
-            "image": {
-                layer.name: torch.from_numpy(
-                    layer.normalizer.standardize(images[layer.name].numpy(), scene.id)
-                )
-                for layer in present
-            },
-            "mask": geometry.apply_to_mask(torch.from_numpy(self.label_map[ids])).long(),
-            "scene": scene.id,
-            "window": torch.tensor(place),
-        }
+        for layer in layers:
+            values = layer.normalizer.standardize(images[layer.name].numpy(), scene.id)
+            images[layer.name] = torch.from_numpy(values)
+        ids = self.label_map[self.read_label(self.label, scene, place)]
+        mask = geometry.apply_to_mask(torch.from_numpy(ids)).long()
+        return {"image": images, "mask": mask, "scene": scene.id, "window": torch.tensor(place)}
 
 
-class EvaluationWindows(Dataset[dict[str, Any]]):
+class EvaluationWindows(SceneWindows):
     """Windows that cover every scene, scene by scene and row by row.
-
-    `mask` holds the store's own ids (clutter included); `region` is 1 in the band that erosion removes, else 0.
-    `window` is (row, col, height, width) of the part inside the scene; what lies beyond is padding (image edge, 255).
 
     Args:
         scenes: scenes to score.
         layers: modalities to read.
         label: label column that gives the ids.
-        eroded: label column whose 255 marks the band, or None.
-        window, stride: in pixels.
+        eroded: label column whose 255 marks the band along class borders, or None.
+        window: side of a window in pixels.
+        stride: distance between windows in pixels.
     """
 
     def __init__(
@@ -137,95 +163,69 @@ class EvaluationWindows(Dataset[dict[str, Any]]):
         window: int,
         stride: int,
     ) -> None:
-        self.scenes, self.layers, self.label, self.eroded = scenes, layers, label, eroded
-        self.window, self.stride = window, stride
-        self.reader = RasterReader()
+        super().__init__(scenes, layers)
+        self.label, self.eroded, self.window, self.stride = label, eroded, window, stride
         self.places: list[Window] = []
-        self.scene_of_index: list[int] = []
         for number, scene in enumerate(scenes):
             places = covering_windows(scene.height, scene.width, window, stride)
             self.places += places
             self.scene_of_index += [number] * len(places)
 
-    def __len__(self) -> int:
-        return len(self.places)
+    def __getitem__(self, key: tuple[int, int]) -> Sample:
+        """Read a sample.
 
-    def scene_at(self, index: int) -> Scene:
-        """The scene an index falls into."""
-        return self.scenes[self.scene_of_index[index]]
-
-    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
-        """As described above; `scene_number` counts within the evaluated scenes."""
+        Returns:
+            As `TrainingWindows`, but `mask` holds the store's own ids (clutter included) and
+            `window` the part inside the scene (the rest is padding: image edge, label 255);
+            besides, `region` `(H, W)` as an index into `REGIONS`, and `scene_number`.
+        """
         index = key[1]
         scene, place = self.scene_at(index), self.places[index]
-        ids = read_label(self.reader, scene, self.label, place)
+        images: dict[str, Tensor] = {}
+        for layer in self.layers_of(scene):
+            pixels = self.read_valid(layer, scene, place)
+            values = layer.normalizer.standardize(pixels, scene.id)
+            images[layer.name] = torch.from_numpy(values)
+        ids = self.read_label(self.label, scene, place)
         region = np.zeros_like(ids)
         if self.eroded:
-            region[read_label(self.reader, scene, self.eroded, place) == IGNORE] = BAND
+            eroded = self.read_label(self.eroded, scene, place)
+            region[eroded == IGNORE] = REGIONS.index(BAND)
+        height = min(place.height, scene.height - place.row)
+        width = min(place.width, scene.width - place.col)
         return {
-            "image": {
-                layer.name: torch.from_numpy(self._read(layer, scene, place))
-                for layer in self.layers
-                if layer.raster in scene.paths
-            },
+            "image": images,
             "mask": torch.from_numpy(ids).long(),
             "region": torch.from_numpy(region),
             "scene": scene.id,
             "scene_number": self.scene_of_index[index],
-            "window": torch.tensor(
-                (
-                    place.row,
-                    place.col,
-                    min(place.height, scene.height - place.row),
-                    min(place.width, scene.width - place.col),
-                )
-            ),
+            "window": torch.tensor((place.row, place.col, height, width)),
         }
 
     def row_of_windows(self, index: int, batch_size: int) -> tuple[int, int] | None:
-        """(scene number, row) where a row of windows fills a batch, else None.
-
-        A batch that stays within one row of windows lets the evaluation hold no more rows of a wide scene than a
-        window has; in narrow scenes there is little to hold.
-        """
+        """Return (scene number, row) where a row of windows fills a batch, else None."""
+        # a batch within one row of windows lets the evaluation hold no more rows of a wide scene
+        # than a window has; in narrow scenes there is little to hold
         number = self.scene_of_index[index]
         columns = len(covering_starts(self.scenes[number].width, self.window, self.stride))
         return (number, self.places[index].row) if columns >= batch_size else None
 
-    def _read(self, layer: InputLayer, scene: Scene, place: Window) -> np.ndarray:
-        pixels = self.reader.read(scene.paths[layer.raster], place, layer.channels)
-        return layer.normalizer.standardize(layer.normalizer.to_valid(pixels, scene.id), scene.id)
 
-
-def read_label(reader: RasterReader, scene: Scene, column: str, place: Window) -> np.ndarray:
-    """uint8 height x width of stored ids; 255 beyond the scene."""
-    ids = reader.read(scene.paths[column], place, 1)[0]
-    ids[scene.height - place.row :] = IGNORE
-    ids[:, scene.width - place.col :] = IGNORE
-    return ids
-
-
-def collate_windows(
-    samples: Sequence[Mapping[str, Any]], modalities: Sequence[str]
-) -> dict[str, Any]:
+def collate_windows(samples: Sequence[Mapping[str, Any]], modalities: Sequence[str]) -> Sample:
     """Stack samples of one availability pattern.
 
     Returns:
-        `image` {name: float32 B x C x H x W} of the modalities the batch has, `available` {name: bool B} for all
-        configured ones, `mask` int64 B x H x W, `scene` list of ids, and the other tensors stacked.
+        `image` {name: float32 `(B, C, H, W)`} of the modalities the batch has, `available` {name:
+        bool `(B,)`} of all `modalities`, `mask` int64 `(B, H, W)`, `scene` list of ids, and the
+        other entries stacked.
     """
-    batch: dict[str, Any] = {
-        "image": {
-            name: torch.stack([sample["image"][name] for sample in samples])
-            for name in samples[0]["image"]
-        },
-        "available": {
-            name: torch.full((len(samples),), name in samples[0]["image"], dtype=torch.bool)
-            for name in modalities
-        },
-        "scene": [sample["scene"] for sample in samples],
-    }
-    for key in samples[0].keys() - {"image", "scene"}:
+    first = samples[0]
+    batch: Sample = {"image": {}, "available": {}, "scene": [sample["scene"] for sample in samples]}
+    for name in first["image"]:
+        batch["image"][name] = torch.stack([sample["image"][name] for sample in samples])
+    for name in modalities:
+        batch["available"][name] = torch.full((len(samples),), name in first["image"])
+    for key in first.keys() - batch.keys():
         values = [sample[key] for sample in samples]
         batch[key] = torch.stack(values) if isinstance(values[0], Tensor) else torch.tensor(values)
     return batch

@@ -1,7 +1,7 @@
-"""Rasters that a user names on the command line: checked against each other, read window by window, normalised.
+"""Rasters that a user names: checked against each other, read by window, normalised as in training.
 
-A run keeps for each modality what the store knew of it (`ModalitySpec`), so that new rasters are read as the training
-scenes were: the same normalisation, and invalid pixels filled with the raster's own 5th percentile.
+A run keeps for each modality what the store knew of it (`ModalitySpec`); new rasters get the same
+normalisation, and their invalid pixels the raster's own 5th percentile.
 """
 
 from __future__ import annotations
@@ -24,20 +24,19 @@ from datamodules.store.statistics import RasterStatistics
 from datamodules.store.units import HEIGHT_FLOOR_M
 from usererror import UserError
 
-BANDS = re.compile(r"(?P<path>.+):(?P<bands>\d+(,\d+)*)$")
-ROWS = 512  # read at once for statistics
-SHIFT = 0.05  # pixels by which two grids may differ at a corner
-STORED_WIDER = {
-    "float64": "float32",
-    "int8": "int16",
-}  # what an import makes of types that stores do not have
+FILE_AND_BANDS = re.compile(r"(?P<path>.+):(?P<bands>\d+(,\d+)*)$")
+STATISTICS_ROWS = 512  # read at once
+MAX_SHIFT = 0.05  # pixels by which two grids may differ at a corner
+# what an import makes of types that stores do not have
+STORED_AS = {"float64": "float32", "int8": "int16"}
 
 
 @dataclass(frozen=True)
 class ModalitySpec:
-    """A modality as a trained network takes it: the raster's description and its normalisation in stored units.
+    """A modality as a trained network takes it: its raster and its normalisation in stored units.
 
-    With `lowered`, heights are measured from the raster's own 5th percentile before `mean` and `std` apply.
+    With `lowered`, heights are measured from the raster's own 5th percentile before `mean` and
+    `std` apply.
     """
 
     modality: Modality
@@ -47,41 +46,34 @@ class ModalitySpec:
 
     @classmethod
     def from_layer(cls, layer: InputLayer, modality: Modality) -> ModalitySpec:
-        """What the datamodule reads for a modality."""
-        rule = layer.normalizer
-        return cls(
-            modality, rule.mean.ravel().tolist(), rule.std.ravel().tolist(), bool(rule.offsets)
-        )
+        """Describe what the datamodule reads for a modality."""
+        fitted = layer.normalizer
+        mean, std = fitted.mean.ravel().tolist(), fitted.std.ravel().tolist()
+        return cls(modality, mean, std, lowered=bool(fitted.offsets))
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> ModalitySpec:
-        """Inverse of `to_json`; KeyError or TypeError for anything else."""
-        rule = {key: content[key] for key in ("mean", "std", "lowered")}
-        return cls(
-            Modality(**{key: value for key, value in content.items() if key not in rule}), **rule
-        )
+        """Invert `to_json`; KeyError or TypeError for anything else."""
+        fields = dict(content)
+        rule = {key: fields.pop(key) for key in ("mean", "std", "lowered")}
+        return cls(Modality(**fields), **rule)
 
     def to_json(self) -> dict[str, Any]:
-        """As plain values."""
-        return {
-            **asdict(self.modality),
-            "mean": self.mean,
-            "std": self.std,
-            "lowered": self.lowered,
-        }
+        """Return plain values."""
+        rule = {"mean": self.mean, "std": self.std, "lowered": self.lowered}
+        return asdict(self.modality) | rule
 
     def normalizer_for(self, percentile: Sequence[float], scene: str) -> Normalizer:
-        """The rule for one new scene, given the 5th percentile of each of its channels."""
-        mean, std = (
-            np.asarray(values, np.float32).reshape(-1, 1, 1) for values in (self.mean, self.std)
-        )
+        """Return the rule for one new scene, given the 5th percentile of each channel."""
+        mean = np.asarray(self.mean, np.float32).reshape(-1, 1, 1)
+        std = np.asarray(self.std, np.float32).reshape(-1, 1, 1)
         offsets = {scene: float(percentile[0])} if self.lowered else {}
         return Normalizer(mean, std, offsets, self.modality.kind, {scene: percentile})
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Where pixels lie: size, coordinate system (None: unknown) and transform (None: no place at all)."""
+    """Where pixels lie: size, coordinate system (None: unknown), transform (None: no place)."""
 
     height: int
     width: int
@@ -117,14 +109,16 @@ class InferenceRaster:
 
     @property
     def grid(self) -> Grid:
-        """Its place; a file whose transform is the identity has none."""
+        """Where it lies; a file whose transform is the identity has no place."""
         transform = None if self.dataset.transform.is_identity else self.dataset.transform
         return Grid(self.dataset.height, self.dataset.width, self.dataset.crs, transform)
 
     def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
-        """(normalised float32 C x height x width, bool height x width: the raster says something there).
+        """Read a window, which may reach beyond the raster: it is mirrored there.
 
-        Windows may reach beyond the raster, which is mirrored there; a mirrored pixel is as valid as its original.
+        Returns:
+            Normalised float32 `(C, H, W)`, and bool `(H, W)` where the raster says something; a
+            mirrored pixel is as valid as its original.
 
         Raises:
             UserError: the pixels cannot be decoded.
@@ -132,15 +126,15 @@ class InferenceRaster:
         rows = mirror_index(window.row, window.height, self.dataset.height)
         columns = mirror_index(window.col, window.width, self.dataset.width)
         top, left = int(rows.min()), int(columns.min())
-        raw = self._raw(Window(top, left, int(rows.max()) - top + 1, int(columns.max()) - left + 1))
+        height, width = int(rows.max()) - top + 1, int(columns.max()) - left + 1
+        raw = self._read_raw(Window(top, left, height, width))
         clean = self.normalizer.to_valid(raw, self.shown)
-        here = np.ix_(rows - top, columns - left)
-        return self.normalizer.standardize(clean[:, *here], self.shown), np.isfinite(raw).any(0)[
-            here
-        ]
+        rows, columns = (rows - top)[:, None], (columns - left)[None, :]
+        pixels = self.normalizer.standardize(clean[:, rows, columns], self.shown)
+        return pixels, np.isfinite(raw).any(0)[rows, columns]
 
-    def _raw(self, window: Window) -> np.ndarray:
-        """float32 C x h x w in stored units, NaN where a pixel is invalid."""
+    def _read_raw(self, window: Window) -> np.ndarray:
+        """Read float32 `(C, H, W)` in stored units, NaN where a pixel is invalid."""
         import rasterio.windows
         from rasterio.errors import RasterioError
 
@@ -160,8 +154,9 @@ class InferenceRaster:
         height, width = self.dataset.height, self.dataset.width
         modality = self.expected.modality
         statistics = RasterStatistics(len(self.bands), "float32", height, width, modality.kind)
-        for row in range(0, height, ROWS):
-            statistics.update(self._raw(Window(row, 0, min(ROWS, height - row), width)))
+        for row in range(0, height, STATISTICS_ROWS):
+            rows = min(STATISTICS_ROWS, height - row)
+            statistics.update(self._read_raw(Window(row, 0, rows, width)))
         found = statistics.result()
         if found["count"] == 0:
             raise UserError(
@@ -171,7 +166,12 @@ class InferenceRaster:
 
 
 def mirror_index(start: int, length: int, size: int) -> np.ndarray:
-    """int `length`: the pixel of a row of `size` pixels at start, start + 1, ..., the row mirrored at both ends."""
+    """Return the pixels at start, start + 1, ... of a row that is mirrored at both ends.
+
+    Example:
+        >>> mirror_index(-2, 7, size=3).tolist()
+        [1, 0, 0, 1, 2, 2, 1]
+    """
     index = np.arange(start, start + length) % (2 * size)
     return np.minimum(index, 2 * size - 1 - index)
 
@@ -179,23 +179,27 @@ def mirror_index(start: int, length: int, size: int) -> np.ndarray:
 def parse_inputs(
     words: Sequence[str], names: Sequence[str]
 ) -> dict[str, tuple[Path, tuple[int, ...]]]:
-    """{modality: (path, bands)} of words such as `nir=scene.tif:4`, in the order of `names`; no bands: all.
+    """Parse words such as `nir=scene.tif:4`.
+
+    Returns:
+        {modality: (path, bands)} in the order of `names`; no bands mean all.
 
     Raises:
         UserError: not of this form, unknown or repeated modality, no such file.
     """
     found: dict[str, tuple[Path, tuple[int, ...]]] = {}
     for word in words:
-        name, equals, rest = word.partition("=")
-        if not (name and equals and rest):
+        name, _, rest = word.partition("=")
+        if not (name and rest):
             raise UserError(
-                f"{word!r} does not say which modality it is: write <modality>=<file> or <file>:<bands>."
+                f"{word!r} does not say which modality it is: "
+                "write <modality>=<file> or <file>:<bands>."
             )
         if name not in names:
             raise UserError(f"This run has no modality {name!r}; it has: {', '.join(names)}.")
         if name in found:
             raise UserError(f"Two files are given for {name}; a modality is read from one file.")
-        chosen = BANDS.match(rest)
+        chosen = FILE_AND_BANDS.match(rest)
         path = Path(chosen["path"] if chosen else rest).expanduser()
         if not path.is_file():
             raise UserError(f"There is no file {path} (given for {name}).")
@@ -215,93 +219,99 @@ def open_scene(
 ) -> Iterator[tuple[dict[str, InferenceRaster], Grid]]:
     """Open the files of one scene: ({modality: raster}, their common grid).
 
-    Files are told apart from damaged ones before their pixels are looked at. A file without a coordinate system, or
-    without any place, is taken to lie where the others of its size lie.
+    A file without a coordinate system, or without any place, is taken to lie where the others of
+    its size lie.
 
     Raises:
-        UserError: a file that is no image or cut short, too few bands, another type of values than in training, another
-            coordinate system or grid, no valid pixel.
+        UserError: a file that is no image or cut short, too few bands, another type of values than
+            in training, another coordinate system or grid, no valid pixel.
     """
     with ExitStack() as stack:
-        datasets, chosen = {}, {}
-        for name, (path, bands) in inputs.items():
+        datasets, bands = {}, {}
+        for name, (path, chosen) in inputs.items():
+            # damaged files are told apart before pixels are looked at: decoders fill gaps silently
             check_intact(path, str(path))
             datasets[name] = stack.enter_context(open_raw(path, str(path)))
-            chosen[name] = _bands(datasets[name], bands, expected[name].modality, path)
-        grid = _common_grid({str(inputs[name][0]): dataset for name, dataset in datasets.items()})
-        rasters = {
-            name: InferenceRaster(
-                str(inputs[name][0]), dataset, chosen[name], expected[name], honour_nodata
-            )
-            for name, dataset in datasets.items()
-        }
+            bands[name] = _choose_bands(datasets[name], chosen, expected[name].modality, path)
+        paths = {name: str(path) for name, (path, _) in inputs.items()}
+        grid = _common_grid({paths[name]: dataset for name, dataset in datasets.items()})
+        rasters = {}
+        for name, dataset in datasets.items():
+            spec = expected[name]
+            rasters[name] = InferenceRaster(paths[name], dataset, bands[name], spec, honour_nodata)
         yield rasters, grid
 
 
-def _bands(dataset: Any, bands: Sequence[int], modality: Modality, path: Path) -> list[int]:
-    """The bands to read: those asked for, or all but transparency."""
-    if missing := [band for band in bands if not 1 <= band <= dataset.count]:
-        raise UserError(f"{path} has no band {missing[0]}; its bands are 1 to {dataset.count}.")
-    found = list(bands) or [
-        i for i, kind in enumerate(dataset.colorinterp, 1) if kind.name != "alpha"
-    ]
-    if len(found) != modality.channels:
+def _choose_bands(
+    dataset: Any, bands: Sequence[int], modality: Modality, path: Path
+) -> Sequence[int]:
+    """Choose the bands to read: those asked for, or all but transparency."""
+    for band in bands:
+        if not 1 <= band <= dataset.count:
+            raise UserError(f"{path} has no band {band}; its bands are 1 to {dataset.count}.")
+    kinds = enumerate(dataset.colorinterp, 1)
+    bands = bands or [number for number, kind in kinds if kind.name != "alpha"]
+    if len(bands) != modality.channels:
         example = ",".join(map(str, range(1, modality.channels + 1)))
         raise UserError(
-            f"{modality.name} takes {modality.channels} band(s), but {len(found)} of {path} are given: "
-            f"choose them with {modality.name}={path}:{example}."
+            f"{modality.name} takes {modality.channels} band(s), but {len(bands)} of {path} are "
+            f"given: choose them with {modality.name}={path}:{example}."
         )
-    kinds = {dataset.dtypes[band - 1] for band in found}
-    stored = {STORED_WIDER.get(kind, kind) for kind in kinds}
-    if modality.unit == "counts" and stored != {modality.dtype}:
+    types = {dataset.dtypes[band - 1] for band in bands}
+    # counts of another type have another range; metres and decibels mean the same in any
+    if modality.unit == "counts" and {STORED_AS.get(t, t) for t in types} != {modality.dtype}:
         raise UserError(
-            f"{path} holds {', '.join(sorted(kinds))} values, but this run was trained on {modality.dtype} counts of "
-            f"{modality.name}: convert it to the range of the training data."
+            f"{path} holds {', '.join(sorted(types))} values, but this run was trained on "
+            f"{modality.dtype} counts of {modality.name}: convert it to the range of the training "
+            "data."
         )
-    return found
+    return bands
 
 
 def _common_grid(datasets: Mapping[str, Any]) -> Grid:
-    """The grid that all files share; each is compared with the first that has what is compared."""
+    """Return the grid that all files share."""
     first, reference = next(iter(datasets.items()))
+    # each file is compared with the first one that has what is compared
     crs_of = transform_of = ""
     for path, dataset in datasets.items():
         if dataset.crs:
-            if crs_of and dataset.crs != datasets[crs_of].crs:
-                raise UserError(
-                    f"{path} is in {_crs_name(dataset.crs)}, {crs_of} in {_crs_name(datasets[crs_of].crs)}: "
-                    "reproject one of them (gdalwarp -t_srs)."
-                )
             crs_of = crs_of or path
-        if (dataset.height, dataset.width) != (reference.height, reference.width):
+            _check_crs(path, dataset.crs, crs_of, datasets[crs_of].crs)
+        if dataset.shape != reference.shape:
+            rows, columns = dataset.shape
             raise UserError(
-                f"{path} has {dataset.height} x {dataset.width} pixels (rows x columns), {first} "
-                f"{reference.height} x {reference.width}: bring them onto one grid (gdalwarp -te -tr)."
+                f"{path} has {rows} x {columns} pixels (rows x columns), {first} "
+                f"{reference.height} x {reference.width}: bring them onto one grid "
+                "(gdalwarp -te -tr)."
             )
         if not dataset.transform.is_identity:
-            if transform_of and (shift := _shift(dataset, datasets[transform_of])) > SHIFT:
-                raise UserError(
-                    f"{path} and {transform_of} do not share a grid (corners up to {shift:.2f} pixels apart): "
-                    "bring them onto one (gdalwarp -te -tr)."
-                )
             transform_of = transform_of or path
-    return Grid(
-        reference.height,
-        reference.width,
-        datasets[crs_of].crs if crs_of else None,
-        datasets[transform_of].transform if transform_of else None,
-    )
+            shift = _corner_shift(dataset, datasets[transform_of])
+            if shift > MAX_SHIFT:
+                raise UserError(
+                    f"{path} and {transform_of} do not share a grid (corners up to {shift:.2f} "
+                    "pixels apart): bring them onto one (gdalwarp -te -tr)."
+                )
+    crs = datasets[crs_of].crs if crs_of else None
+    transform = datasets[transform_of].transform if transform_of else None
+    return Grid(reference.height, reference.width, crs, transform)
 
 
-def _shift(one: Any, other: Any) -> float:
-    """The largest distance between equal corners, in pixels of `other`."""
-    corners = np.array(
-        [(0, 0, 1), (one.width, 0, 1), (0, one.height, 1), (one.width, one.height, 1)], float
-    ).T
+def _check_crs(path: str, crs: Any, other_path: str, other: Any) -> None:
+    if crs != other:
+        raise UserError(
+            f"{path} is in {_crs_name(crs)}, {other_path} in {_crs_name(other)}: reproject one of "
+            "them (gdalwarp -t_srs)."
+        )
+
+
+def _corner_shift(one: Any, other: Any) -> float:
+    """Return the largest distance between equal corners, in pixels of `other`."""
+    height, width = one.shape
+    corners = np.array([[0, width, 0, width], [0, 0, height, height], [1, 1, 1, 1]], float)
     ground = np.reshape(one.transform, (3, 3)) @ corners
-    return float(
-        np.abs(np.linalg.solve(np.reshape(other.transform, (3, 3)), ground) - corners).max()
-    )
+    back = np.linalg.solve(np.reshape(other.transform, (3, 3)), ground)
+    return float(np.abs(back - corners).max())
 
 
 def _crs_name(crs: Any) -> str:

@@ -1,4 +1,4 @@
-"""From stored values to network input: one named rule per modality, fitted on the training scenes."""
+"""From stored values to network input: a named rule per modality, fitted on training scenes."""
 
 from __future__ import annotations
 
@@ -18,10 +18,16 @@ RULES = ("imagenet", "standard", "lowered", "unit")
 HEIGHTS = ("height_absolute", "height_normalised")
 
 Rule = str | Mapping[str, Sequence[float]]
+Statistics = Mapping[str, Mapping[str, Any]]  # {scene: {count, mean, std, p05, ...}}
 
 
 def default_rule(modality: Modality) -> str:
-    """ImageNet for three optical bands, heights lowered, training statistics otherwise."""
+    """Name the rule of a modality that no config sets.
+
+    Example:
+        >>> default_rule(Modality("dsm", "D", 1, "float32", "m", "height_absolute"))
+        'lowered'
+    """
     if modality.kind == "optical" and modality.channels == 3 and modality.dtype == "uint8":
         return "imagenet"
     return "lowered" if modality.kind in HEIGHTS else "standard"
@@ -29,13 +35,14 @@ def default_rule(modality: Modality) -> str:
 
 @dataclass(frozen=True)
 class Normalizer:
-    """`(x - offset(scene) - mean) / std` per channel, in stored units, linear radar backscatter first in decibels.
+    """`(x - offset(scene) - mean) / std` per channel, in stored units; linear radar in decibels.
 
     Attributes:
-        mean, std: float32 C x 1 x 1.
-        offsets: value subtracted first, per scene (the scene's 5th percentile under the rule `lowered`), else empty.
-        kind: of the modality; a height below -100 m is as invalid as a value that is not finite.
-        fill: the scene's 5th percentile per channel, which invalid pixels take.
+        mean: float32 `(C, 1, 1)`.
+        std: float32 `(C, 1, 1)`.
+        offsets: value subtracted first, per scene; empty but under the rule `lowered`.
+        kind: of the modality.
+        fill: per scene the 5th percentile of each channel, which invalid pixels take.
     """
 
     mean: np.ndarray
@@ -45,10 +52,14 @@ class Normalizer:
     fill: Mapping[str, Sequence[float]]
 
     def to_valid(self, pixels: np.ndarray, scene: str) -> np.ndarray:
-        """float32 C x H x W in stored units or decibels, without invalid values (do this before any interpolation)."""
+        """Return float32 `(C, H, W)` in stored units or decibels, invalid values filled.
+
+        This comes before any interpolation, which would spread what is invalid.
+        """
         values = decibels(pixels) if self.kind == SAR_LINEAR else pixels.astype(np.float32)
         if np.issubdtype(pixels.dtype, np.floating):
             invalid = ~np.isfinite(values)
+            # -9999 and its like are finite, but no ground is that low
             if self.kind in HEIGHTS:
                 invalid |= values < HEIGHT_FLOOR_M
             if invalid.any():
@@ -57,79 +68,90 @@ class Normalizer:
         return values
 
     def standardize(self, values: np.ndarray, scene: str) -> np.ndarray:
-        """float32 C x H x W as the network takes it, from clean values."""
+        """Return valid values as the network takes them, float32 `(C, H, W)`."""
         return (values - self.offsets.get(scene, 0.0) - self.mean) / self.std
 
 
 def fit_normalizer(
-    modality: Modality,
-    rule: Rule,
-    training: Mapping[str, Mapping[str, Any]],
-    every: Mapping[str, Mapping[str, Any]],
+    modality: Modality, rule: Rule, training: Statistics, every: Statistics
 ) -> Normalizer:
-    """A normaliser for one modality.
+    """Fit the normalisation of one modality.
 
     Args:
         modality: the raster's description.
         rule: one of `RULES`, or {"mean": [...], "std": [...]} in stored units.
-        training: the store's statistics of this raster per training scene (count, mean, std, p05 per channel).
-        every: the same for all scenes that will be read.
+        training: the store's statistics of this raster per training scene.
+        every: the same of all scenes that will be read.
 
     Raises:
         UserError: unknown rule, or a rule that does not fit the modality.
+
+    Example:
+        >>> nir = Modality("nir", "N", 1, "uint8", "counts", "optical")
+        >>> statistics = {"a": {"count": 4, "mean": [60.0], "std": [20.0], "p05": [30.0]}}
+        >>> normalizer = fit_normalizer(nir, "standard", statistics, statistics)
+        >>> normalizer.standardize(np.array([[[60.0, 100.0]]]), "a").tolist()
+        [[[0.0, 2.0]]]
     """
-    fill = {scene: stats["p05"] for scene, stats in every.items()}
-    offsets = {scene: float(low[0]) for scene, low in fill.items()} if rule == "lowered" else {}
+    fill = {scene: statistics["p05"] for scene, statistics in every.items()}
+    offsets: dict[str, float] = {}
     if isinstance(rule, Mapping):
-        mean, std = _fixed(modality, rule)
+        mean, std = _fixed_statistics(modality, rule)
     elif rule == "imagenet":
         if modality.channels != 3 or modality.dtype != "uint8":
-            raise UserError(
-                f"normalization of {modality.name}: 'imagenet' needs three uint8 bands; use 'standard'."
-            )
+            raise _unfit(modality, "'imagenet' needs three uint8 bands; use 'standard'.")
         mean, std = 255 * np.array(IMAGENET_MEAN), 255 * np.array(IMAGENET_STD)
     elif rule == "unit":
         mean, std = np.zeros(modality.channels), np.full(modality.channels, 255.0)
-    elif rule in ("standard", "lowered"):
-        mean, std = pooled_statistics(training, lowered=rule == "lowered")
+    elif rule == "standard":
+        mean, std = pooled_statistics(training)
+    elif rule == "lowered":
+        # absolute heights of two towns differ by hundreds of metres, those above ground do not
+        offsets = {scene: float(low[0]) for scene, low in fill.items()}
+        mean, std = pooled_statistics(training, lowered=True)
     else:
-        raise UserError(
-            f"normalization of {modality.name}: unknown rule {rule!r}; choose one of {', '.join(RULES)}."
-        )
-    shape = (-1, 1, 1)
-    return Normalizer(
-        mean.reshape(shape).astype(np.float32),
-        std.reshape(shape).astype(np.float32),
-        offsets,
-        modality.kind,
-        fill,
-    )
+        raise _unfit(modality, f"unknown rule {rule!r}; choose one of {', '.join(RULES)}.")
+    mean, std = (values.reshape(-1, 1, 1).astype(np.float32) for values in (mean, std))
+    return Normalizer(mean, std, offsets, modality.kind, fill)
 
 
-def _fixed(
+def _unfit(modality: Modality, problem: str) -> UserError:
+    return UserError(f"normalization of {modality.name}: {problem}")
+
+
+def _fixed_statistics(
     modality: Modality, rule: Mapping[str, Sequence[float]]
 ) -> tuple[np.ndarray, np.ndarray]:
-    if set(rule) != {"mean", "std"} or any(len(rule[key]) != modality.channels for key in rule):
-        raise UserError(
-            f"normalization of {modality.name}: give mean and std, {modality.channels} numbers each."
-        )
+    sizes = {key: len(values) for key, values in rule.items()}
+    if sizes != dict.fromkeys(("mean", "std"), modality.channels):
+        raise _unfit(modality, f"give mean and std, {modality.channels} numbers each.")
     return np.asarray(rule["mean"], float), np.asarray(rule["std"], float)
 
 
-def pooled_statistics(
-    training: Mapping[str, Mapping[str, Any]], lowered: bool = False
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation per channel over the pixels of several scenes (law of total variance).
+def pooled_statistics(training: Statistics, lowered: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Pool mean and standard deviation per channel over the pixels of several scenes.
 
-    With `lowered`, of the values less their own scene's 5th percentile. A channel without variation gets std 1.
+    Args:
+        training: the store's statistics per scene.
+        lowered: pool values less their own scene's 5th percentile.
+
+    Returns:
+        (mean, std), float64 `(C,)` each; a channel without variation gets std 1.
+
+    Example:
+        >>> one, other = ({"count": 1, "mean": [mean], "std": [0.0]} for mean in (2.0, 4.0))
+        >>> [values.tolist() for values in pooled_statistics({"a": one, "b": other})]
+        [[3.0], [1.0]]
     """
-    count = np.array([stats["count"] for stats in training.values()], float)[:, None]
-    means = np.array([stats["mean"] for stats in training.values()], float)
-    variances = np.array([stats["std"] for stats in training.values()], float) ** 2
+    scenes = training.values()
+    count = np.array([scene["count"] for scene in scenes], float)[:, None]
+    means = np.array([scene["mean"] for scene in scenes], float)
+    variances = np.array([scene["std"] for scene in scenes], float) ** 2
     if lowered:
-        means = means - np.array([stats["p05"][:1] for stats in training.values()], float)
+        means = means - np.array([scene["p05"][:1] for scene in scenes], float)
     total = count.sum()
     mean = (count * means).sum(0) / total
+    # law of total variance: within scenes, and between their means
     variance = (count * (variances + (means - mean) ** 2)).sum(0) / total
     std = np.sqrt(variance)
     return mean, np.where(std > 1e-6, std, 1.0)

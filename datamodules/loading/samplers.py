@@ -1,6 +1,15 @@
-"""Which window comes when, on which process: batching belongs to the datamodule.
+"""Which window comes when, on which process.
 
-Both classes yield batches of keys `(epoch, index)` in which every sample has the same modalities available.
+Both samplers yield batches of keys `(epoch, index)` in which every sample has the same modalities
+available. Example: five training windows, the last from a scene without a height model, batches of
+two for two ranks:
+
+    patterns            full full full full | no dsm
+    full batches        [2, 0] [1, 3]       | [4, 9]     9 = 4 + 5: the same scene drawn once more
+    shuffled, dealt     rank 0: [4, 9] [2, 0]    rank 1: [1, 3] [19, 24]
+
+Rank 1 lacks a second batch, so it repeats [4, 9] moved by (batch size + 1) x 5 = 15: the scene is
+the same, the windows are new. In evaluation nothing is made up and nothing is shuffled.
 """
 
 from __future__ import annotations
@@ -13,18 +22,24 @@ from torch.utils.data import Sampler
 Batch = list[tuple[int, int]]
 
 
+def _divide_up(number: int, by: int) -> int:
+    return -(-number // by)
+
+
 class TrainingBatches(Sampler[Batch]):
     """Shuffled full batches, as many on each rank.
 
-    The epoch travels with the index to the worker, which draws its window from (seed, epoch, index): neither the number
-    of workers nor the order in which they answer changes a sample. Every rank forms the same list of batches and takes
-    its share; what is missing to full batches is made up by indices beyond `len(patterns)`, which stand for further
-    random windows of the same scenes.
-
     Args:
         patterns: availability pattern of each index.
-        batch_size: samples a batch on one rank.
-        seed, rank, world_size: as usual.
+        batch_size: samples of a batch on one rank.
+        seed: base of the shuffling.
+        rank: number of this process.
+        world_size: number of processes.
+
+    Example:
+        >>> sampler = TrainingBatches(["full"] * 3, batch_size=2, seed=0)
+        >>> list(sampler)
+        [[(0, 1), (0, 5)], [(0, 2), (0, 0)]]
     """
 
     def __init__(
@@ -44,40 +59,50 @@ class TrainingBatches(Sampler[Batch]):
         self.sampler = self  # Lightning looks for `set_epoch` on `batch_sampler.sampler`
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning before each epoch."""
+        """Choose the draws of an epoch; Lightning calls this before each one."""
+        # the epoch travels with each index to the worker, which draws its window from (seed, epoch,
+        # index): neither the number of workers nor the order of their answers changes a sample
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[Batch]:
         rng = np.random.default_rng((self.seed, self.epoch))
         batches = []
         for members in self.groups.values():
-            order = rng.permutation(members)
-            rounded = -(-len(order) // self.batch_size) * self.batch_size
-            indices = [
-                int(order[n % len(order)]) + n // len(order) * self.length for n in range(rounded)
-            ]
-            batches += [
-                indices[start : start + self.batch_size]
-                for start in range(0, rounded, self.batch_size)
-            ]
+            batches += self._full_batches(rng.permutation(members).tolist())
         rng.shuffle(batches)
+        # every rank forms the same list and takes its share; what the last round lacks repeats
+        # earlier batches with indices that no other batch uses
         for number in range(self.rank, len(self) * self.world_size, self.world_size):
             again = number // len(batches) * (self.batch_size + 1) * self.length
             yield [(self.epoch, index + again) for index in batches[number % len(batches)]]
 
+    def _full_batches(self, order: list[int]) -> list[list[int]]:
+        """Cut indices into batches; an index beyond the length is another window of its scene."""
+        rounded = _divide_up(len(order), self.batch_size) * self.batch_size
+        rounds = range(_divide_up(rounded, len(order)))
+        indices = [index + again * self.length for again in rounds for index in order][:rounded]
+        starts = range(0, rounded, self.batch_size)
+        return [indices[start : start + self.batch_size] for start in starts]
+
     def __len__(self) -> int:
-        batches = sum(-(-len(members) // self.batch_size) for members in self.groups.values())
-        return -(-batches // self.world_size)
+        batches = 0
+        for members in self.groups.values():
+            batches += _divide_up(len(members), self.batch_size)
+        return _divide_up(batches, self.world_size)
 
 
 class EvaluationBatches(Sampler[Batch]):
     """All windows of whole scenes in their order; no window twice, so ranks may differ in length.
 
     Args:
-        patterns: availability pattern of each index.
+        patterns: availability pattern of each index; a batch closes where it changes.
         scene_of_index: scene number of each index.
         scenes: the scenes of this rank.
-        batch_size: windows a batch; a batch also closes where the pattern changes.
+        batch_size: windows of a batch.
+
+    Example:
+        >>> list(EvaluationBatches(["full"] * 5, [0, 0, 0, 1, 1], scenes=[0], batch_size=2))
+        [[(0, 0), (0, 1)], [(0, 2)]]
     """
 
     def __init__(
@@ -93,11 +118,8 @@ class EvaluationBatches(Sampler[Batch]):
         for index, scene in enumerate(scene_of_index):
             if scene not in mine:
                 continue
-            if (
-                not self.batches
-                or len(self.batches[-1]) == batch_size
-                or patterns[index] != previous
-            ):
+            full = not self.batches or len(self.batches[-1]) == batch_size
+            if full or patterns[index] != previous:
                 self.batches.append([])
             self.batches[-1].append((0, index))
             previous = patterns[index]
@@ -110,11 +132,18 @@ class EvaluationBatches(Sampler[Batch]):
 
 
 def share_scenes(sizes: Sequence[int], world_size: int) -> list[list[int]]:
-    """Scene numbers per rank: the largest remaining scene goes to the rank with the least work so far."""
+    """Deal scenes to ranks: the largest one left goes to the rank with the least work so far.
+
+    Whole scenes stay on one rank because their windows are stitched there.
+
+    Example:
+        >>> share_scenes([50, 30, 10], world_size=2)
+        [[0], [1, 2]]
+    """
     shares: list[list[int]] = [[] for _ in range(world_size)]
     load = [0] * world_size
     for scene in sorted(range(len(sizes)), key=lambda number: (-sizes[number], number)):
-        rank = min(range(world_size), key=lambda number: (load[number], number))
+        rank = load.index(min(load))
         shares[rank].append(scene)
         load[rank] += sizes[scene]
     return [sorted(share) for share in shares]

@@ -1,4 +1,4 @@
-"""The generated datasets by name: who writes them, at which size, and which adapter imports them."""
+"""The generated datasets by name: who writes them, at which size, and who imports them."""
 
 from __future__ import annotations
 
@@ -13,47 +13,57 @@ from typing import Any
 class Miniature:
     """A generated dataset in the official layout of a real one.
 
-    `adapter` is the name of the real one, and of the module here that writes its copy: `write_<adapter>`, its `SIZES`
-    (`test`, `demonstration`, `real`) and, where a size holds fewer scenes than the benchmark, `<adapter>_ids`.
+    Attributes:
+        adapter: name of the real dataset, and of the module here that writes its copy: it has
+            `write_<adapter>`, its `SIZES` (`test`, `demonstration`, `real`) and `<adapter>_ids`.
+        title: of the real dataset.
+        gsd_m: metres per pixel, where the files say nothing of it.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     MINIATURES["deliver_miniature"].write_source(Path(folder), "test")
+        ...     sorted(path.name for path in Path(folder).iterdir())
+        ['about.json', 'depth', 'event', 'hha', 'img', 'lidar', 'semantic']
     """
 
     adapter: str
     title: str
     gsd_m: float | None = None
 
-    def arguments(self, size: str) -> dict[str, Any]:
+    def writer_arguments(self, size: str) -> dict[str, Any]:
         """Return the arguments of the writer for a named size."""
         return dict(self._module().SIZES[size])
 
-    def write(self, root: Path, size: str = "demonstration", progress: bool = False) -> None:
+    def write_source(self, root: Path, size: str = "demonstration", progress: bool = False) -> None:
         """Write the source files under `root`, with an about.json that says what they are."""
-        getattr(self._module(), f"write_{self.adapter}")(
-            root, seed=0, progress=progress, **self.arguments(size)
-        )
-        about = {
+        write = getattr(self._module(), f"write_{self.adapter}")
+        write(root, seed=0, progress=progress, **self.writer_arguments(size))
+        licence = "Apache-2.0, as the program that draws it; it holds no pixel of a real dataset"
+        about: dict[str, Any] = {
             "title": f"Miniature: procedural scenes in the layout of {self.title}",
-            "licence": "Apache-2.0, as the program that draws it; it holds no pixel of a real dataset",
+            "licence": licence,
             "citation": "",
-            **({"gsd_m": self.gsd_m} if self.gsd_m else {}),
         }
+        if self.gsd_m:
+            about["gsd_m"] = self.gsd_m
         (root / "about.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
 
-    def scenes(self, size: str = "demonstration") -> list[str] | None:
-        """Return the ids of the scenes, to be asked of the importer; None where they are all of the benchmark."""
-        arguments = self.arguments(size)
+    def scene_ids(self, size: str = "demonstration") -> list[str] | None:
+        """List the scenes to ask the importer for; None where they are all of the benchmark."""
+        arguments = self.writer_arguments(size)
         if set(arguments) == {"size"}:
             return None
         return list(getattr(self._module(), f"{self.adapter}_ids")(**arguments))
 
     def _module(self) -> Any:
+        # imported on use: names of datasets are needed where numpy is not
         return importlib.import_module(f"datamodules.miniature.{self.adapter}")
 
 
 MINIATURES = {
     "miniature": Miniature("potsdam", "ISPRS Potsdam"),
-    "vaihingen_miniature": Miniature(
-        "vaihingen", "ISPRS Vaihingen", gsd_m=0.25
-    ),  # its files say nothing of it
+    "vaihingen_miniature": Miniature("vaihingen", "ISPRS Vaihingen", gsd_m=0.25),
     "dfc2023_miniature": Miniature("dfc2023", "DFC2023 track 2"),
     "deliver_miniature": Miniature("deliver", "DELIVER"),
 }

@@ -20,6 +20,8 @@ from usererror import UserError
 
 FORMAT = 1
 IGNORE = 255
+# where a labelled pixel lies: inside, or in the band along class borders that eroded labels omit
+REGIONS = INTERIOR, BAND = "interior", "band"
 PARTS = ("train", "val", "test")
 SPLIT_VALUES = (*PARTS, "unused")
 DATASET_FILE, SCENES_FILE, STATISTICS_FILE = "dataset.json", "scenes.csv", "statistics.json"

@@ -130,10 +130,10 @@ def frame(rounds: int) -> None:
     deliver = MINIATURES["deliver_miniature"]
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        deliver.write(place / "source", "real")
+        deliver.write_source(place / "source", "real")
         quiet = Console(file=io.StringIO())
         store = import_named_dataset(
-            "deliver", place / "source", place, tiles=deliver.scenes("real"), console=quiet
+            "deliver", place / "source", place, tiles=deliver.scene_ids("real"), console=quiet
         )
         names = ["rgb", "depth", "event", "lidar"]
         scene = next(

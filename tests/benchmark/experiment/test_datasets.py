@@ -46,7 +46,7 @@ def bench(tmp_path: Path) -> Bench:
         name: str, *words: str, damage: Callable[[Path], None] | None = None
     ) -> tuple[Record, SceneStore]:
         miniature = MINIATURES[name]
-        miniature.write(tmp_path / "source", "test")
+        miniature.write_source(tmp_path / "source", "test")
         if damage:
             damage(tmp_path / "source")
         store = import_named_dataset(
@@ -54,7 +54,7 @@ def bench(tmp_path: Path) -> Bench:
             tmp_path / "source",
             tmp_path / "stores",
             name=name,
-            tiles=miniature.scenes("test"),
+            tiles=miniature.scene_ids("test"),
             allow_incomplete=damage is not None,
         )
         places = ["--store", str(tmp_path / "stores"), "--runs", str(tmp_path / "runs")]

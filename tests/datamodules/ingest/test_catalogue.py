@@ -16,22 +16,22 @@ from datamodules.named import DeliverDataModule
 @pytest.mark.parametrize("name", MINIATURES)
 def test_every_miniature_has_three_sizes_and_says_what_it_is(name: str, tmp_path: Path) -> None:
     miniature = MINIATURES[name]
-    sides = [miniature.arguments(size)["size"] for size in ("test", "demonstration", "real")]
+    sides = [miniature.writer_arguments(size)["size"] for size in ("test", "demonstration", "real")]
     assert sides == sorted(set(sides)), "each is larger than the one before"
-    miniature.write(tmp_path / "source", "test")
+    miniature.write_source(tmp_path / "source", "test")
     assert "Miniature" in json.loads((tmp_path / "source" / "about.json").read_text())["title"]
     store = import_named_dataset(
         miniature.adapter,
         tmp_path / "source",
         tmp_path,
         name=name,
-        tiles=miniature.scenes("test"),
+        tiles=miniature.scene_ids("test"),
         copy=True,
     )
     assert (
         store.name == name and "procedural" in store.info["title"] and not store.info["incomplete"]
     )
-    if (wanted := miniature.scenes("test")) is not None:
+    if (wanted := miniature.scene_ids("test")) is not None:
         assert {scene.id for scene in store.scenes} == set(wanted)
     shutil.rmtree(tmp_path / "source")
     assert store.verify() == [], "nothing of the source is needed any more"
@@ -39,10 +39,10 @@ def test_every_miniature_has_three_sizes_and_says_what_it_is(name: str, tmp_path
 
 def test_a_copy_can_follow_an_import_in_place(tmp_path: Path) -> None:
     miniature = MINIATURES["dfc2023_miniature"]
-    miniature.write(tmp_path / "source", "test")
+    miniature.write_source(tmp_path / "source", "test")
 
     def load(copy: bool) -> tuple[str, set[bool]]:
-        tiles = miniature.scenes("test")
+        tiles = miniature.scene_ids("test")
         store = import_named_dataset(
             "dfc2023", tmp_path / "source", tmp_path / "stores", tiles=tiles, copy=copy
         )
@@ -55,9 +55,9 @@ def test_a_copy_can_follow_an_import_in_place(tmp_path: Path) -> None:
 
 def test_deliver_without_hha_takes_grey_depth_and_says_so(tmp_path: Path) -> None:
     miniature = MINIATURES["deliver_miniature"]
-    miniature.write(tmp_path / "source", "test")
+    miniature.write_source(tmp_path / "source", "test")
     shutil.rmtree(tmp_path / "source" / "hha")
-    import_named_dataset("deliver", tmp_path / "source", tmp_path, tiles=miniature.scenes("test"))
+    import_named_dataset("deliver", tmp_path / "source", tmp_path, tiles=miniature.scene_ids("test"))
     with pytest.warns(UserWarning, match="no HHA pictures: depth is the grey one"):
         data = DeliverDataModule(store=str(tmp_path), window=32)
     assert data.rasters["depth"] == "depth_grey" and data.channels["depth"] == 1

@@ -1,4 +1,4 @@
-"""Augmentation: the same geometry for every modality and the label; colours change on optical modalities only."""
+"""Augmentation: one geometry for all modalities and the label; colours of optical ones only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SceneDataModule: what it reads is what is on disk, where and when it reads depends on the seed alone."""
+"""SceneDataModule: it reads what is on disk; where and when depends on the seed alone."""
 
 from __future__ import annotations
 

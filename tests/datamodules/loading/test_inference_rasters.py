@@ -1,4 +1,4 @@
-"""Rasters named by a user: read as training scenes are, and refused with one line where they do not fit."""
+"""Rasters named by a user: read as training scenes are, or refused with one line."""
 
 from __future__ import annotations
 

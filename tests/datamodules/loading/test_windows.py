@@ -20,7 +20,7 @@ def test_starts_cover_every_pixel(length: int, window: int, stride: int) -> None
 
 
 def test_potsdam_has_the_published_number_of_windows() -> None:
-    # datasets dossier 3.4: 12 x 12 windows of 512 px per 6000 px tile, 3456 / 2016 for 24 / 14 tiles
+    # dossier 3.4: 12 x 12 windows of 512 px per 6000 px tile, 3456 / 2016 for 24 / 14 tiles
     assert len(covering_windows(6000, 6000, 512, 512)) * 24 == 3456
     assert len(covering_windows(6000, 6000, 512, 512)) * 14 == 2016
 
