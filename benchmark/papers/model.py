@@ -12,42 +12,43 @@ SEPARATOR = " / "  # between the levels of a paper's headings in paper_row and p
 
 
 @dataclass(frozen=True)
-class Row:
+class PaperRow:
     """A row of a published table.
 
     Attributes:
         block: the heading that it stands under, empty without one.
         name: its own heading.
-        cells, differences: printed numbers by column; a cell of the paper may hold one of each.
+        printed, differences: numbers by column; a cell of the paper may hold one of each.
         measured: what this suite measured, one entry per protocol.
     """
 
     block: str
     name: str
-    cells: dict[str, PrintedNumber]
+    printed: dict[str, PrintedNumber]
     differences: dict[str, PrintedNumber]
     measured: list[Measured] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
-class Table:
+class PaperTable:
     """A published table, what was measured of it, and its footnotes.
 
     Attributes:
-        doubts: marks (`a`, `b`, ...) by the key of a cell.
-        notes: footnotes without a mark; marked: footnotes by mark.
+        marks: letters of footnotes (`a`, `ab`, ...) by the key of a printed number.
+        notes: footnotes without a letter.
+        marked: footnotes by letter.
     """
 
     source: str
     number: str
     columns: list[str]
-    rows: list[Row]
-    doubts: dict[tuple[str, ...], str]
+    rows: list[PaperRow]
+    marks: dict[tuple[str, ...], str]
     notes: list[str]
     marked: dict[str, str]
 
     @property
-    def blocks(self) -> list[list[Row]]:
+    def blocks(self) -> list[list[PaperRow]]:
         """Consecutive rows under one heading."""
         return [list(rows) for _, rows in groupby(self.rows, key=lambda row: row.block)]
 

@@ -2,269 +2,214 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from benchmark.formats.files import write_texts
 from benchmark.formats.markdown_latex import latex_text
 from benchmark.formats.numbers import format_mean_std
 from benchmark.papers.measured import Measured
-from benchmark.papers.model import SEPARATOR, Row, Table
+from benchmark.papers.model import SEPARATOR, PaperRow, PaperTable
 from benchmark.papers.printed_numbers import count_decimals, format_fraction
 
 DASH = "-"
 LARGER_IS_BETTER = "FPS"  # among costs
-STYLES = {
-    "best": ("**{}**", r"\textbf{{{}}}"),
-    "second": ("<u>{}</u>", r"\underline{{{}}}"),
-    "": ("{}", "{}"),
-}
 
 
 @dataclass(frozen=True)
-class Line:
-    """A line of a table as people read it.
+class Markup:
+    """How a format writes ranks (best, second), letters of footnotes, and names of our lines."""
 
-    Attributes:
-        texts, ranks, marks: by column; the text of a cell, `best`, `second` or nothing, and the marks of its footnotes.
-        measured: a line of ours, below the paper's own.
+    ranks: tuple[str, str]
+    letters: str
+    measured: str
+    escape: Callable[[str], str]
+
+
+MARKDOWN = Markup(("**{}**", "<u>{}</u>"), "<sup>{}</sup>", "*{}*", str)
+LATEX = Markup(
+    (r"\textbf{{{}}}", r"\underline{{{}}}"), r"\textsuperscript{{{}}}", r"\quad {}", latex_text
+)
+
+
+def write_paper_tables(directory: Path, tables: Sequence[PaperTable]) -> list[Path]:
+    """Write `.csv`, `.md` and `.tex` of every table; return the paths.
+
+    Raises:
+        UserError: the directory cannot be written.
     """
+    contents = {}
+    for table in tables:
+        contents[f"{table.stem}.csv"] = format_csv(table)
+        contents[f"{table.stem}.md"] = format_markdown(table)
+        contents[f"{table.stem}.tex"] = format_latex(table)
+    return write_texts(directory, contents)
 
-    name: str
-    texts: dict[str, str]
-    ranks: dict[str, str]
-    marks: dict[str, str]
-    seeds: str
-    measured: bool = False
 
-
-def as_csv(table: Table) -> str:
-    """Lines `reported`, `reported difference`, `measured`, `std` and `difference` for every row of the paper."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["block", "row", "what", "protocol", "n", *table.columns, "audit"])
+def format_csv(table: PaperTable) -> str:
+    """Write `reported`, `reported difference`, `measured`, `std`, `difference` of every row."""
+    lines = []
     for row in table.rows:
-        for what, protocol, seeds, values in _csv_lines(row):
-            cells = [values.get(column, DASH) for column in table.columns]
-            printed = {"reported": row.cells, "reported difference": row.differences}.get(what, {})
-            doubts = [
-                f"{column}: {table.doubts[cell.key]}"
-                for column, cell in printed.items()
-                if cell.key in table.doubts
-            ]
-            writer.writerow([row.block, row.name, what, protocol, seeds, *cells, "; ".join(doubts)])
-    return stream.getvalue()
+        for line in _csv_lines(table, row):
+            lines.append({"block": row.block, "row": row.name, **line})
+    columns = ["block", "row", "what", "protocol", "n", *table.columns, "audit"]
+    frame = pd.DataFrame(lines, columns=columns)
+    frame["audit"] = frame["audit"].fillna("")
+    return frame.fillna(DASH).to_csv(index=False, lineterminator="\n")
 
 
-def _csv_lines(row: Row) -> Iterator[tuple[str, str, str, dict[str, str]]]:
-    for what, printed in (("reported", row.cells), ("reported difference", row.differences)):
-        if printed:
-            yield what, "", "", {column: cell.value for column, cell in printed.items()}
-    if row.cells and not row.measured:
-        yield "measured", DASH, DASH, {}
-        yield "difference", DASH, DASH, {}
+def _csv_lines(table: PaperTable, row: PaperRow) -> Iterator[dict[str, Any]]:
+    for what, numbers in (("reported", row.printed), ("reported difference", row.differences)):
+        if numbers:
+            values = {column: number.value for column, number in numbers.items()}
+            marks = {column: table.marks.get(number.key) for column, number in numbers.items()}
+            audit = "; ".join(f"{column}: {mark}" for column, mark in marks.items() if mark)
+            yield {"what": what, "protocol": "", "n": "", **values, "audit": audit}
+    if row.printed and not row.measured:
+        yield {"what": "measured"}
+        yield {"what": "difference"}
     for entry in row.measured:
-        own = (entry.label, _seeds(entry))
-        digits = {column: 6 if row.cells[column].kind == "cost" else 4 for column in entry.values}
-        yield (
-            "measured",
-            *own,
-            {column: f"{mean:.{digits[column]}f}" for column, (mean, _) in entry.values.items()},
-        )
-        spread = {column: std for column, (_, std) in entry.values.items()}
-        yield (
-            "std",
-            *own,
-            {column: f"{std:.4f}" for column, std in spread.items() if not np.isnan(std)},
-        )
-        yield (
-            "difference",
-            *own,
-            {column: f"{gap:+.{digits[column]}f}" for column, gap in _gaps(row, entry).items()},
-        )
+        lines: dict[str, dict[str, str]] = {"measured": {}, "std": {}, "difference": {}}
+        for column, (mean, std) in entry.values.items():
+            digits = 6 if row.printed[column].kind == "cost" else 4
+            lines["measured"][column] = f"{mean:.{digits}f}"
+            lines["std"][column] = DASH if np.isnan(std) else f"{std:.4f}"
+            lines["difference"][column] = f"{_gap(row, entry, column):+.{digits}f}"
+        for what, values in lines.items():
+            yield {"what": what, "protocol": entry.label, "n": _count_seeds(entry), **values}
 
 
-def _seeds(entry: Measured) -> str:
-    return (
-        " to ".join(map(str, sorted({min(entry.seeds), max(entry.seeds)}))) if entry.seeds else DASH
-    )
+def _count_seeds(entry: Measured) -> str:
+    fewest_most = sorted({min(entry.seeds), max(entry.seeds)}) if entry.seeds else [DASH]
+    return " to ".join(map(str, fewest_most))
 
 
-def _gaps(row: Row, entry: Measured) -> dict[str, float]:
+def _gap(row: PaperRow, entry: Measured, column: str) -> float:
     """Measured minus reported, in the unit of the column."""
-    return {
-        column: mean - float(row.cells[column].number.value)
-        for column, (mean, _) in entry.values.items()
-    }
+    return float(entry.values[column].mean - float(row.printed[column].value))
 
 
-def lines(table: Table, block: Sequence[Row]) -> list[Line]:
-    """The lines of a block: what the paper prints, and below it what was measured."""
-    reported = _reported_ranks(block)
-    measured = _measured_ranks(block)
-    result = []
-    for number, row in enumerate(block):
-        columns = [
-            column for column in table.columns if column in row.cells or column in row.differences
-        ]
-        result.append(
-            Line(
-                row.name,
-                {column: _printed(row, column) for column in columns},
-                {column: reported.get((number, column), "") for column in columns},
-                {column: _marks(table, row, column) for column in columns},
-                DASH if row.cells and not row.measured else "",
-            )
-        )
+def _display_lines(
+    table: PaperTable, block: Sequence[PaperRow], markup: Markup
+) -> Iterator[list[str]]:
+    """Format a block: name, a cell per column and n of what the paper prints and was measured."""
+    ranks = _rank_block(block)
+
+    def line(
+        name: str, texts: Mapping[str, str], seeds: str, key: tuple[int, str], row: PaperRow | None
+    ) -> list[str]:
+        cells = []
+        for column in table.columns:
+            text = markup.escape(texts.get(column, DASH))
+            if (rank := ranks.get((*key, column))) is not None:
+                text = markup.ranks[rank].format(text)
+            if row and (letters := _letters(table, row, column)):
+                text += markup.letters.format(letters)
+            cells.append(text)
+        return [name, *cells, seeds]
+
+    for place, row in enumerate(block):
+        texts = {
+            column: _printed_text(row, column) for column in {**row.printed, **row.differences}
+        }
+        seeds = DASH if row.printed and not row.measured else ""
+        yield line(markup.escape(row.name), texts, seeds, (place, ""), row)
         for entry in row.measured:
-            means = {
-                column: format_mean_std(mean, std) for column, (mean, std) in entry.values.items()
-            }
-            ranks = {column: measured.get((number, entry.label, column), "") for column in means}
-            result.append(
-                Line(f"measured ({entry.label})", means, ranks, {}, _seeds(entry), measured=True)
-            )
-            gaps = {column: f"{gap:+.2f}" for column, gap in _gaps(row, entry).items()}
-            result.append(Line("difference", gaps, {}, {}, "", measured=True))
-    return result
+            name = markup.measured.format(markup.escape(f"measured ({entry.label})"))
+            texts = {column: format_mean_std(*value) for column, value in entry.values.items()}
+            yield line(name, texts, _count_seeds(entry), (place, entry.label), None)
+            texts = {column: f"{_gap(row, entry, column):+.2f}" for column in entry.values}
+            yield line(markup.measured.format("difference"), texts, "", (-1, ""), None)
 
 
-def _printed(row: Row, column: str) -> str:
-    """The printed value; a difference in the same cell stands in brackets with its sign."""
-    cell, difference = row.cells.get(column), row.differences.get(column)
-    signed = (
-        format_fraction(difference.number.value, count_decimals(difference.value), sign=True)
-        if difference
-        else ""
-    )
-    if cell is None:
-        return signed
-    return f"{cell.value} ({signed})" if difference else cell.value
+def _printed_text(row: PaperRow, column: str) -> str:
+    """Format a printed value; a difference in the same cell stands in brackets with its sign."""
+    own, difference = row.printed.get(column), row.differences.get(column)
+    if difference is None:
+        return own.value if own else ""
+    digits = count_decimals(difference.value)
+    signed = format_fraction(difference.number.value, digits, sign=True)
+    return f"{own.value} ({signed})" if own else signed
 
 
-def _marks(table: Table, row: Row, column: str) -> str:
-    cells = (printed[column] for printed in (row.cells, row.differences) if column in printed)
-    return "".join(sorted({mark for cell in cells for mark in table.doubts.get(cell.key, "")}))
+def _letters(table: PaperTable, row: PaperRow, column: str) -> str:
+    numbers = (row.printed.get(column), row.differences.get(column))
+    letters = "".join(table.marks.get(number.key, "") for number in numbers if number)
+    return "".join(sorted(set(letters)))
 
 
-def _reported_ranks(block: Sequence[Row]) -> dict[tuple[int, str], str]:
-    """Best and second of every column among the paper's rows; none where all rows are of one method."""
-    columns: dict[str, dict[int, float]] = {}
-    for number, row in enumerate(block):
-        for column, cell in row.cells.items():
-            sign = -1 if _smaller_is_better(row, column) else 1
-            columns.setdefault(column, {})[number] = sign * float(cell.value)
-    result: dict[tuple[int, str], str] = {}
-    for column, values in columns.items():
-        cells = [block[number].cells[column] for number in values]
-        if len({(cell.backbone, cell.method, cell.variant) for cell in cells}) > 1:
-            result |= {(number, column): rank for number, rank in _ranks(values).items()}
-    return result
-
-
-def _smaller_is_better(row: Row, column: str) -> bool:
-    cell = row.cells[column]
-    return cell.kind == "cost" and cell.metric != LARGER_IS_BETTER
-
-
-def _measured_ranks(block: Sequence[Row]) -> dict[tuple[int, str, str], str]:
-    """Best and second among what was measured under one label."""
+def _rank_block(block: Sequence[PaperRow]) -> dict[tuple[int, str, str], int]:
+    """Find best (0) and second (1) by row, label of the runs (empty: the paper) and column."""
     columns: dict[tuple[str, str], dict[int, float]] = {}
-    for number, row in enumerate(block):
-        for entry in row.measured:
-            for column, (mean, _) in entry.values.items():
-                sign = -1 if _smaller_is_better(row, column) else 1
-                columns.setdefault((entry.label, column), {})[number] = sign * round(mean, 2)
-    return {
-        (number, *key): rank
-        for key, values in columns.items()
-        if len(values) > 1
-        for number, rank in _ranks(values).items()
-    }
+    for place, row in enumerate(block):
+        for column, number in row.printed.items():
+            smaller = number.kind == "cost" and number.metric != LARGER_IS_BETTER
+            sign = -1 if smaller else 1
+            columns.setdefault(("", column), {})[place] = sign * float(number.value)
+            for entry in row.measured:
+                if column in entry.values:
+                    values = columns.setdefault((entry.label, column), {})
+                    # as printed: what looks equal shares a rank
+                    values[place] = sign * round(entry.values[column].mean, 2)
+    ranks = {}
+    for (label, column), values in columns.items():
+        numbers = [block[place].printed[column] for place in values]
+        # rows that are inputs of one method are no rivals
+        if len({(number.backbone, number.method, number.variant) for number in numbers}) > 1:
+            top = sorted(set(values.values()), reverse=True)[:2]
+            for place, value in values.items():
+                if value in top:
+                    ranks[place, label, column] = top.index(value)
+    return ranks
 
 
-def _ranks(values: Mapping[int, float]) -> dict[int, str]:
-    """`best` for all that share the largest value, `second` for all that share the next."""
-    top = sorted(set(values.values()), reverse=True)[:2]
-    names = dict(zip(top, ("best", "second"), strict=False))
-    return {number: names[value] for number, value in values.items() if value in names}
-
-
-def as_markdown(table: Table) -> str:
-    """A GitHub table; a block's heading is a column of its own."""
-    named = any(row.block for row in table.rows)
-    head = ([""] if named else []) + ["", *table.columns, "n"]
-    aligned = ["---"] * (len(head) - len(table.columns) - 1) + ["---:"] * (len(table.columns) + 1)
-    rows = [head, aligned]
+def format_markdown(table: PaperTable) -> str:
+    """Write a GitHub table; a block's heading is a column of its own."""
+    left = 2 if any(row.block for row in table.rows) else 1
+    rows = [[*[""] * left, *table.columns, "n"]]
+    rows.append(["---"] * left + ["---:"] * (len(table.columns) + 1))
     for block in table.blocks:
-        for line in lines(table, block):
-            name = f"*{line.name}*" if line.measured else line.name
-            cells = [_styled(line, column, latex=False) for column in table.columns]
-            rows.append(([block[0].block] if named else []) + [name, *cells, line.seeds])
+        for line in _display_lines(table, block, MARKDOWN):
+            rows.append([*[block[0].block] * (left - 1), *line])
     body = "\n".join("| " + " | ".join(row) + " |" for row in rows)
-    notes = [*table.notes, *(f"<sup>{mark}</sup> {note}" for mark, note in table.marked.items())]
-    return f"{body}\n\n" + "\n\n".join(notes) + "\n"
+    marked = [f"{MARKDOWN.letters.format(mark)} {note}" for mark, note in table.marked.items()]
+    return "\n\n".join([body, *table.notes, *marked]) + "\n"
 
 
-def _styled(line: Line, column: str, latex: bool) -> str:
-    """A cell with its rank and its marks; a dash where the line has nothing."""
-    if column not in line.texts:
-        return DASH
-    text = latex_text(line.texts[column]) if latex else line.texts[column]
-    styled = STYLES[line.ranks.get(column, "")][latex].format(text)
-    superscript = r"\textsuperscript{{{}}}" if latex else "<sup>{}</sup>"
-    return styled + (superscript.format(line.marks[column]) if line.marks.get(column) else "")
-
-
-def as_latex(table: Table) -> str:
-    """A booktabs tabular with its notes; compiles inside a plain article with `\\usepackage{booktabs}`."""
-    named = any(row.block for row in table.rows)
-    left = 2 if named else 1
+def format_latex(table: PaperTable) -> str:
+    """Write a booktabs tabular with its notes, to be read inside a plain article."""
+    left = 2 if any(row.block for row in table.rows) else 1
+    rows = []
+    for number, block in enumerate(table.blocks):
+        for place, line in enumerate(_display_lines(table, block, LATEX)):
+            heads = [latex_text(block[0].block) if place == 0 else ""] * (left - 1)
+            # pandas draws no line between rows, so that it goes into the first cell of a block
+            rule = "\\midrule\n" if number and place == 0 else ""
+            first, *rest = [*heads, *line]
+            rows.append([rule + first, *rest])
+    headings = [("", "")] * left
+    for column in table.columns:
+        group, _, name = column.rpartition(SEPARATOR)
+        headings.append((latex_text(group), latex_text(name)))
+    columns: pd.Index = pd.MultiIndex.from_tuples([*headings, ("", "n")])
+    if not any(group for group, _ in headings):
+        columns = columns.droplevel(0)
+    style = pd.DataFrame(rows, columns=columns).style.hide(axis="index")
+    align = "l" * left + "r" * (len(table.columns) + 1)
+    notes = [latex_text(note) for note in table.notes]
+    for mark, note in table.marked.items():
+        notes.append(f"{LATEX.letters.format(mark)} {latex_text(note)}")
     parts = [
         r"% needs \usepackage{booktabs}",
         r"\begingroup\footnotesize\setlength{\tabcolsep}{3pt}\noindent",
-        r"\begin{tabular}{" + "l" * left + "r" * (len(table.columns) + 1) + "}",
-        r"\toprule",
-        *_latex_head(table, left),
+        style.to_latex(hrules=True, column_format=align, multicol_align="c"),
+        r"\smallskip",
     ]
-    for block in table.blocks:
-        parts.append(r"\midrule")
-        heading = block[0].block
-        for line in lines(table, block):
-            name = r"\quad " + latex_text(line.name) if line.measured else latex_text(line.name)
-            cells = [_styled(line, column, latex=True) for column in table.columns]
-            parts.append(
-                " & ".join([*([latex_text(heading)] if named else []), name, *cells, line.seeds])
-                + r" \\"
-            )
-            heading = ""
-    parts += [r"\bottomrule", r"\end{tabular}", "", r"\smallskip"]
-    for note in table.notes:
-        parts += [r"\noindent " + latex_text(note), ""]
-    for mark, note in table.marked.items():
-        parts += [rf"\noindent \textsuperscript{{{mark}}} " + latex_text(note), ""]
+    for note in notes:
+        parts += [rf"\noindent {note}", ""]
     return "\n".join([*parts, r"\endgroup", ""])
-
-
-def _latex_head(table: Table, left: int) -> list[str]:
-    """One line of headings, or two where the paper groups its columns."""
-    pairs = [column.rpartition(SEPARATOR) for column in table.columns]
-    below = " & ".join([*[""] * left, *(latex_text(name) for *_, name in pairs), "n"]) + r" \\"
-    groups: list[tuple[str, int]] = []
-    for group, *_ in pairs:
-        groups = (
-            [*groups[:-1], (group, groups[-1][1] + 1)]
-            if groups and groups[-1][0] == group
-            else [*groups, (group, 1)]
-        )
-    if not any(group for group, _ in groups):
-        return [below]
-    above, rules, start = [""] * left, [], left + 1
-    for group, width in groups:
-        above.append(rf"\multicolumn{{{width}}}{{c}}{{{latex_text(group)}}}")
-        rules.append(rf"\cmidrule(lr){{{start}-{start + width - 1}}}")
-        start += width
-    return [" & ".join([*above, ""]) + r" \\", " ".join(rules), below]

@@ -1,8 +1,8 @@
-"""`imss tables`: the papers' tables, reported beside measured, in results/tables as CSV, Markdown and LaTeX."""
+"""The papers' tables, reported beside measured."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmark.leaderboard.notes import conventions, split_notes
@@ -10,121 +10,139 @@ from benchmark.leaderboard.table import leaderboard
 from benchmark.papers.audit.checks import Check
 from benchmark.papers.audit.report import SAYS, audit_papers
 from benchmark.papers.costs import NOTES as COST_NOTES
-from benchmark.papers.costs import PublishedCost, measured_costs
-from benchmark.papers.measured import ANY, Runs, measure
-from benchmark.papers.model import SEPARATOR, Row, Table
+from benchmark.papers.costs import PublishedCost, measured_costs, read_published_costs
+from benchmark.papers.measured import ANY_TABLE, MeasuredRuns
+from benchmark.papers.model import SEPARATOR, PaperRow, PaperTable
 from benchmark.papers.printed_numbers import (
     ABSOLUTE,
     REPORTED,
     PaperResults,
     PrintedNumber,
     read_csv_rows,
+    read_paper_results,
 )
 from benchmark.records.record import Record
+from benchmark.records.selection import records_among
 
 NOTES = "notes.csv"
-RANKS = "Bold is the best, underlined the second of a column within its block; reported and measured ranked apart."
+RANKS = (
+    "Bold is the best, underlined the second of a column within its block; reported and measured "
+    "ranked apart."
+)
 LETTERS = "Letters mark cells of the audit, with the whole arithmetic in results/audit.md."
+UNMEASURED = "Nothing of this table was measured with this suite yet (n: seeds measured)."
+MEASURED = (
+    "Measured: mean +- std over n seeds, difference: measured minus reported; a dash: not measured."
+)
 # what the papers' headings draw with signs outside ASCII
 WORDS = {"\u2717": "no", "\u2713": "yes", "\u0394": "change of"}
 
 
+def paper_tables_of_runs(runs: Path) -> list[PaperTable]:
+    """Set all published tables beside what the records below RUNS, and the published ones, give."""
+    results = read_paper_results()
+    selections = records_among(runs, {number.dataset for number in results.numbers})
+    records = {data: selection.records for data, selection in selections.items()}
+    left_out = {data: selection.left_out for data, selection in selections.items()}
+    return build_tables(results, MeasuredRuns(records, left_out), read_published_costs())
+
+
 def build_tables(
-    reported: PaperResults,
-    runs: Runs,
+    results: PaperResults,
+    runs: MeasuredRuns,
     costs: Sequence[PublishedCost] = (),
     directory: Path = REPORTED,
-) -> list[Table]:
-    """All published tables with rows and columns in the order of the papers; what stands in the text has none."""
-    checks = [
-        check for check in audit_papers(reported) if check.listed and check.kind != "rounding"
-    ]
+) -> list[PaperTable]:
+    """Build all published tables, rows and columns in the order of the papers.
+
+    Numbers that stand in a paper's text belong to no table.
+    """
+    checks = [c for c in audit_papers(results) if c.listed and c.kind != "rounding"]
     notes = read_csv_rows(directory / NOTES, ("source", "table", "note"))
     tables = []
-    for (source, number), cells in reported.by_table.items():
-        if number.startswith("Sec. "):
+    for (source, name), numbers in results.by_table.items():
+        if name.startswith("Sec. "):
             continue
-        rows = _rows(cells, runs, costs)
-        own = [check for check in checks if (check.paper, check.table) == (source, number)]
-        doubts, marked = _doubts(own)
-        texts = [
-            row["note"]
-            for row in notes
-            if row["source"] == source and row["table"] in (number, ANY)
-        ]
-        cost_note = COST_NOTES.get((source, number), "")
-        texts += [RANKS, *_measured_notes(rows, cost_note), *_left_out(cells, runs)]
-        texts += [*([LETTERS] if marked else []), *_sentences(own)]
-        columns = list(dict.fromkeys(plain(cell.paper_column) for cell in cells))
-        tables.append(Table(source, number, columns, rows, doubts, texts, marked))
+        rows = _rows(results, numbers, runs, costs)
+        own = [check for check in checks if (check.paper, check.table) == (source, name)]
+        marks, marked = _footnotes(own)
+        texts = []
+        for row in notes:
+            if row["source"] == source and row["table"] in (name, ANY_TABLE):
+                texts.append(row["note"])
+        texts += [RANKS, *_measured_notes(rows, COST_NOTES.get((source, name), ""))]
+        texts += _left_out_notes(numbers, runs)
+        texts += [*([LETTERS] if marked else []), *_notes_without_cell(own)]
+        columns = list(dict.fromkeys(heading_words(entry.paper_column) for entry in numbers))
+        tables.append(PaperTable(source, name, columns, rows, marks, texts, marked))
     return tables
 
 
-def plain(heading: str) -> str:
-    """A heading of a paper with its signs in words."""
+def heading_words(heading: str) -> str:
+    """Write the signs of a paper's heading in words."""
     for sign, word in WORDS.items():
         heading = heading.replace(sign, word)
     return heading
 
 
-def _rows(cells: Sequence[PrintedNumber], runs: Runs, costs: Sequence[PublishedCost]) -> list[Row]:
+def _rows(
+    results: PaperResults,
+    numbers: Sequence[PrintedNumber],
+    runs: MeasuredRuns,
+    costs: Sequence[PublishedCost],
+) -> list[PaperRow]:
     by_row: dict[str, list[PrintedNumber]] = {}
-    for cell in cells:
-        by_row.setdefault(plain(cell.paper_row), []).append(cell)
-    heads: dict[str, set[str]] = {}
-    for heading, members in by_row.items():
-        heads.setdefault(heading.partition(SEPARATOR)[0], set()).update(
-            cell.method for cell in members
-        )
+    methods: dict[str, set[str]] = {}
+    for number in numbers:
+        heading = heading_words(number.paper_row)
+        by_row.setdefault(heading, []).append(number)
+        methods.setdefault(heading.partition(SEPARATOR)[0], set()).add(number.method)
     rows = []
     for heading, members in by_row.items():
         head, _, rest = heading.partition(SEPARATOR)
-        # a heading over several methods is a block; one method's backbone or input belongs to the row
-        block, name = (head, rest) if rest and len(heads[head]) > 1 else ("", heading)
-        own = {plain(cell.paper_column): cell for cell in members if cell.kind in ABSOLUTE}
-        differences = {
-            plain(cell.paper_column): cell for cell in members if cell.kind not in ABSOLUTE
-        }
-        subsets = {
-            column: _subsets(cells, cell) for column, cell in own.items() if cell.kind == "summary"
-        }
-        measured = [*measure(own, subsets, runs), *measured_costs(own, costs)]
-        rows.append(Row(block, name, own, differences, measured))
+        # a heading over several methods is a block; one method's backbone or input is its row's
+        block, name = (head, rest) if rest and len(methods[head]) > 1 else ("", heading)
+        printed: dict[str, PrintedNumber] = {}
+        differences: dict[str, PrintedNumber] = {}
+        subsets = {}
+        for number in members:
+            column = heading_words(number.paper_column)
+            (printed if number.kind in ABSOLUTE else differences)[column] = number
+            if number.kind == "summary":
+                subsets[column] = _printed_subsets(results, number)
+        measured = [*runs.measure_row(printed, subsets), *measured_costs(printed, costs)]
+        rows.append(PaperRow(block, name, printed, differences, measured))
     return rows
 
 
-def _subsets(cells: Iterable[PrintedNumber], cell: PrintedNumber) -> frozenset[frozenset[str]]:
-    """The subsets that the paper prints for the cell's configuration."""
-    columns = {
-        name: getattr(cell, name) for name in ("dataset", "backbone", "method", "variant", "metric")
-    }
-    return frozenset(
-        frozenset(one.combo.split("+")) for one in cells if one.has(kind="score", **columns)
-    )
+def _printed_subsets(results: PaperResults, summary: PrintedNumber) -> frozenset[frozenset[str]]:
+    shared = ("dataset", "backbone", "method", "variant", "metric")
+    scores = results.select_like(summary, *shared, kind="score")
+    return frozenset(frozenset(score.combo.split("+")) for score in scores)
 
 
-def _doubts(checks: Sequence[Check]) -> tuple[dict[tuple[str, ...], str], dict[str, str]]:
-    """Marks by cell, and the footnote of each mark: the rule, then every cell that it lists."""
-    rules = list(dict.fromkeys(check.rule for check in checks if check.number))
-    marks = dict(zip(rules, "abcdefghijklmnopqrstuvwxyz", strict=False))
-    doubts: dict[tuple[str, ...], str] = {}
-    marked: dict[str, str] = {}
-    for rule, mark in marks.items():
-        parts = []
-        for check in checks:
-            if check.rule == rule and check.number:
-                if mark not in doubts.get(check.number.key, ""):
-                    doubts[check.number.key] = doubts.get(check.number.key, "") + mark
-                place = f"{plain(check.number.paper_row)}, {plain(check.number.paper_column)}"
-                parts.append(f"{place}: {check.printed} beside {check.recomputed}")
-        marked[mark] = (
-            f"{SAYS[rule]} Printed beside what the rule gives or compares with: {'; '.join(parts)}."
-        )
-    return doubts, marked
+def _footnotes(checks: Sequence[Check]) -> tuple[dict[tuple[str, ...], str], dict[str, str]]:
+    """Give each rule a letter: letters by number, and by letter the rule with all its numbers."""
+    letters: dict[str, str] = {}
+    marks: dict[tuple[str, ...], str] = {}
+    places: dict[str, list[str]] = {}
+    for check in checks:
+        if number := check.number:
+            letter = letters.setdefault(check.rule, chr(ord("a") + len(letters)))
+            before = marks.get(number.key, "")
+            marks[number.key] = before if letter in before else before + letter
+            place = f"{heading_words(number.paper_row)}, {heading_words(number.paper_column)}"
+            text = f"{place}: {check.printed} beside {check.recomputed}"
+            places.setdefault(check.rule, []).append(text)
+    marked = {}
+    for rule, texts in places.items():
+        what = "Printed beside what the rule gives or compares with"
+        marked[letters[rule]] = f"{SAYS[rule]} {what}: {'; '.join(texts)}."
+    return marks, marked
 
 
-def _sentences(checks: Sequence[Check]) -> list[str]:
-    """Findings about sentences and whole tables."""
+def _notes_without_cell(checks: Sequence[Check]) -> list[str]:
+    """Say what the audit finds about sentences and whole tables."""
     notes = []
     for check in checks:
         if check.number is None:
@@ -133,35 +151,27 @@ def _sentences(checks: Sequence[Check]) -> list[str]:
     return notes
 
 
-def _measured_notes(rows: Sequence[Row], cost_note: str) -> list[str]:
-    """What the measured numbers of a table mean, per dataset; what counts mean stands in `cost_note`."""
-    records = {
-        key: record
-        for row in rows
-        for entry in row.measured
-        for key, record in entry.records.items()
-    }
-    by_data: dict[str, list[Record]] = {}
-    for record in records.values():
-        by_data.setdefault(record.manifest["data"], []).append(record)
-    notes = [cost_note] if any(not entry.records for row in rows for entry in row.measured) else []
+def _measured_notes(rows: Sequence[PaperRow], cost_note: str) -> list[str]:
+    """Say what the measured numbers of a table mean, per dataset; `cost_note` is for counts."""
+    entries = [entry for row in rows for entry in row.measured]
+    notes = [cost_note] if any(not entry.records for entry in entries) else []
+    by_data: dict[str, dict[str, Record]] = {}
+    for entry in entries:
+        for identity, record in entry.records.items():
+            by_data.setdefault(record.manifest["data"], {})[identity] = record
     if not by_data:
-        return notes or [
-            "Nothing of this table was measured with this suite yet (n: seeds measured)."
-        ]
-    notes += [
-        "Measured: mean +- std over n seeds, difference: measured minus reported; a dash: not measured."
-    ]
+        return notes or [UNMEASURED]
+    notes.append(MEASURED)
     for data, members in by_data.items():
-        board = leaderboard(members)
-        notes.append(f"Measured on {data}: {conventions(board, members)}.{split_notes(board)}")
+        records = list(members.values())
+        board = leaderboard(records)
+        notes.append(f"Measured on {data}: {conventions(board, records)}.{split_notes(board)}")
     return notes
 
 
-def _left_out(cells: Iterable[PrintedNumber], runs: Runs) -> list[str]:
-    """Records of the table's datasets that could not be read or mixed with the others."""
-    return [
-        f"Left out of what was measured on {data}: {' '.join(runs.left_out[data])}"
-        for data in dict.fromkeys(cell.dataset for cell in cells)
-        if runs.left_out.get(data)
-    ]
+def _left_out_notes(numbers: Sequence[PrintedNumber], runs: MeasuredRuns) -> list[str]:
+    notes = []
+    for data in dict.fromkeys(number.dataset for number in numbers):
+        if texts := runs.left_out.get(data):
+            notes.append(f"Left out of what was measured on {data}: {' '.join(texts)}")
+    return notes

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.formats.files import write_texts
-from benchmark.papers.costs import FILE, PublishedCost
+from benchmark.papers.costs import COSTS_FILE, PublishedCost
 
 if TYPE_CHECKING:
     from benchmark.profiling.profile import Setting
@@ -110,4 +110,4 @@ def write_published(directory: Path, arguments: argparse.Namespace) -> list[Path
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow([field.name for field in fields(PublishedCost)])
     writer.writerows(astuple(line) for line in published_costs(arguments))
-    return write_texts(directory, {FILE: stream.getvalue()})
+    return write_texts(directory, {COSTS_FILE: stream.getvalue()})

@@ -104,17 +104,19 @@ def fixed_records() -> dict[str, list[Record]]:
     return by_data
 
 
-def write_golden(directory: Path) -> None:
-    """Write the golden files anew; look at the difference by hand before you commit it."""
-    from benchmark.commands.tables import write_tables
-    from benchmark.papers.measured import Runs
+def golden_texts() -> dict[str, str]:
+    """One table, with measured rows, in every format."""
+    from benchmark.papers.measured import MeasuredRuns
     from benchmark.papers.printed_numbers import read_paper_results
+    from benchmark.papers.render import format_csv, format_latex, format_markdown
     from benchmark.papers.tables import build_tables
 
-    for path in write_tables(directory, build_tables(read_paper_results(), Runs(fixed_records()))):
-        if path.suffix == ".md":
-            path.unlink()
+    tables = build_tables(read_paper_results(), MeasuredRuns(fixed_records()))
+    (table,) = (table for table in tables if table.stem == "sgma_I")
+    formats = {"csv": format_csv, "md": format_markdown, "tex": format_latex}
+    return {f"{table.stem}.{suffix}": write(table) for suffix, write in formats.items()}
 
 
 if __name__ == "__main__":
-    write_golden(Path(__file__).parents[1] / "benchmark" / "papers" / "golden")
+    for name, text in golden_texts().items():
+        (Path(__file__).parents[1] / "benchmark" / "papers" / "golden" / name).write_text(text)

@@ -1,9 +1,9 @@
 """What rules and claims compute from printed numbers, and which numbers they compare.
 
 The bounds hold for any confusion matrix: with IoU_c = F1_c / (2 - F1_c) per class, the function
-F1 = 2 IoU / (1 + IoU) is concave, so for a given mean IoU m over K classes the mean F1 is largest when
-all classes are equal, 2m / (1 + m), and smallest when as many classes as possible are perfect and the
-others 0.
+F1 = 2 IoU / (1 + IoU) is concave, so for a given mean IoU m over K classes the mean F1 is largest
+when all classes are equal, 2m / (1 + m), and smallest when as many classes as possible are perfect
+and the others 0.
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
-"""The audit of printed numbers against an independent list, brute force and planted discrepancies."""
+"""The audit of printed numbers against an independent list, brute force and planted errors."""
 
 from __future__ import annotations
 
 import csv
+import re
 import shutil
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,6 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmark.__main__ import main
 from benchmark.metrics.confusion import Convention
 from benchmark.papers.audit.arithmetic import f1_of_iou, iou_of_f1, lowest_f1
 from benchmark.papers.audit.checks import Check, compare_numbers
@@ -139,7 +139,7 @@ def test_bounds_hold_for_random_matrices_and_are_attained() -> None:
 
 
 def test_lower_bound_is_the_least_over_a_grid_of_class_ious() -> None:
-    """Brute force: of all triples of class IoU on a grid with one mean, none has a smaller mean F1."""
+    """Brute force: no triple of class IoU on a grid has a smaller F1 at its mean IoU."""
     grid = [Fraction(step, 20) * 100 for step in range(21)]
     least: dict[Fraction, Fraction] = {}
     for triple in product(grid, repeat=3):
@@ -186,7 +186,7 @@ def test_numbers_are_shown_as_decimal_rounds_them(text: str) -> None:
 def test_a_planted_discrepancy_is_found_by_every_rule_that_reads_the_cell(
     reported: PaperResults, checks: list[Check]
 ) -> None:
-    """ResNet-50 SGMA with R+D+N on Potsdam, 0.5 higher: three numbers of the row, and its gains, no longer follow."""
+    """SGMA with R+D+N on Potsdam, 0.5 higher: summaries of the row and its gain do not follow."""
 
     def cell(entry: PrintedNumber) -> bool:
         place = {
@@ -263,7 +263,7 @@ def test_each_kind_of_row_is_recomputed(reported: PaperResults, checks: list[Che
 
 
 def test_constant_answers_are_recognised_whatever_the_share(reported: PaperResults) -> None:
-    """Scores of one class everywhere, from real matrices, planted in a pair of Tables III and IV."""
+    """Scores of one class everywhere, from matrices, planted in a pair of Tables III and IV."""
     rule = RULES["constant_prediction"]
     for share in (60, 75, 88):
         scores = score(np.array([[share, 0], [100 - share, 0]]), Convention((0, 1), (0, 1)))
@@ -291,48 +291,31 @@ def test_tables_that_follow_from_their_cells_give_no_finding(reported: PaperResu
     quiet = PaperResults(cells, {})
     found = [check for name in ("summary", "difference") for check in RULES[name].checks(quiet)]
     assert [check.location for check in found if check.listed] == [
-        "dataset=potsdam;backbone=pvt_v2_b2;method=sgma;variant=full;combo=Average;metric=mIoU;kind=summary"
+        "dataset=potsdam;backbone=pvt_v2_b2;method=sgma;variant=full;combo=Average;"
+        "metric=mIoU;kind=summary"
     ]
     mended = changed(quiet, lambda cell: cell.value == "79.55", value="79.56", printed="79.56")
     assert not select_findings(RULES["summary"].checks(mended))
 
 
-def run(out: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "benchmark", "audit", "--out", str(out)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-
-
 def test_the_command_prints_rule_and_arithmetic_and_writes_the_committed_files(
-    tmp_path: Path,
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    done = run(tmp_path)
-    assert done.returncode == 0, done.stderr
-    line = next(
-        line
-        for line in done.stdout.splitlines()
-        if "SGMA paper, Table V, DELIVER" in line and "R+D," in line
-    )
+    assert main(["audit", "--out", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    line = next(line for line in lines if "SGMA paper, Table V, DELIVER" in line and "R+D," in line)
     assert "best_other" in line and "67.60 - 64.01 (magic) = +3.59" in line and "+3.72" in line
     for name in ("audit.csv", "audit.md"):
-        assert (tmp_path / name).read_text() == (ROOT / "results" / name).read_text(), (
-            "write it again: make audit"
-        )
+        committed = (ROOT / "results" / name).read_text()
+        assert (tmp_path / name).read_text() == committed, "write it again: make audit"
     table = pd.read_csv(tmp_path / "audit.csv", dtype=str)
     assert len(table) == 183 and not table.isna().any().any()
     assert set(table["rule"]) <= {*RULES, "claim"}
     text = (tmp_path / "audit.md").read_text()
-    assert text.isascii() and all(
-        f"| {name} | {rule.says} |" in text for name, rule in RULES.items()
-    )
-    assert not [
-        word
-        for word in ("wrong", "mistake", "false", "impossible", "error")
-        if word in text.lower()
-    ]
-    blocked = tmp_path / "file"
-    blocked.write_text("")
-    failed = run(blocked / "below")
-    assert failed.returncode == 2 and failed.stderr.count("\n") == 1 and "--out" in failed.stderr
+    assert text.isascii()
+    # the page judges numbers, not authors
+    judgements = {"wrong", "mistake", "false", "impossible", "error"}
+    assert not judgements & set(re.findall("[a-z]+", text.lower()))
 
 
 def broken(tmp_path: Path, name: str, old: str, new: str) -> Path:
