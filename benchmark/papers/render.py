@@ -196,10 +196,10 @@ def format_latex(table: PaperTable) -> str:
     for column in table.columns:
         group, _, name = column.rpartition(SEPARATOR)
         headings.append((latex_text(group), latex_text(name)))
-    columns: pd.Index = pd.MultiIndex.from_tuples([*headings, ("", "n")])
+    frame = pd.DataFrame(rows, columns=pd.MultiIndex.from_tuples([*headings, ("", "n")]))
     if not any(group for group, _ in headings):
-        columns = columns.droplevel(0)
-    style = pd.DataFrame(rows, columns=columns).style.hide(axis="index")
+        frame = frame.droplevel(0, axis=1)
+    style = frame.style.hide(axis="index")
     align = "l" * left + "r" * (len(table.columns) + 1)
     notes = [latex_text(note) for note in table.notes]
     for mark, note in table.marked.items():
