@@ -12,11 +12,11 @@ import pandas as pd
 
 from benchmark.analysis.shapley import (
     as_game,
-    crossings,
+    break_even_probabilities,
     expected_score,
-    interaction,
-    masks,
-    shapley,
+    shapley_interactions,
+    shapley_values,
+    subset_bitmasks,
 )
 from benchmark.formats.files import write_texts
 from benchmark.formats.markdown_latex import Part, page_latex, page_markdown
@@ -45,7 +45,7 @@ def complete_rows(rows: Sequence[SeedGroup], left_out: list[str] | None = None) 
     kept = []
     for row in rows:
         try:
-            masks(row.first.subsets)
+            subset_bitmasks(row.first.subsets)
         except ValueError as error:
             say_left_out(f"{row.label}, {error}.", left_out)
             continue
@@ -75,7 +75,7 @@ def games(record: Record, empty: Empty = "zero") -> Floats:
     A class that the record's convention leaves out of the mean has no game (nan).
     """
     convention = record.convention
-    _, places = masks(record.subsets)
+    _, places = subset_bitmasks(record.subsets)
     counts = pooled_counts(record, convention, record.manifest["convention"]["regions"])
     values = _class_values(counts, convention)
     nothing = (
@@ -112,12 +112,12 @@ def class_names(row: SeedGroup) -> list[str]:
 
 def worth_lines(row: SeedGroup, empty: Empty) -> list[dict[str, Any]]:
     """Long form of everything about one row: measure, class, subject (a modality, a pair, a probability), mean, std."""
-    letters, _ = masks(row.first.subsets)
+    letters, _ = subset_bitmasks(row.first.subsets)
     by_seed = row_games(row, empty)
     pairs = list(combinations(range(len(letters)), 2))
-    index = interaction(by_seed)
+    index = shapley_interactions(by_seed)
     parts: dict[str, tuple[list[str], Floats]] = {
-        "shapley": (list(letters), shapley(by_seed)),
+        "shapley": (list(letters), shapley_values(by_seed)),
         "interaction": (
             [f"{letters[a]} x {letters[b]}" for a, b in pairs],
             np.stack([index[..., a, b] for a, b in pairs], -1)
@@ -147,11 +147,11 @@ def worth_lines(row: SeedGroup, empty: Empty) -> list[dict[str, Any]]:
 
 def shapley_table(rows: Sequence[SeedGroup], empty: Empty) -> pd.DataFrame:
     """Worth of each modality and interaction of each pair in mIoU, per method."""
-    letters, _ = masks(rows[0].first.subsets)
+    letters, _ = subset_bitmasks(rows[0].first.subsets)
     lines = []
     for row in rows:
         by_seed = row_games(row, empty)[:, 0]
-        values, pairs = shapley(by_seed), interaction(by_seed)
+        values, pairs = shapley_values(by_seed), shapley_interactions(by_seed)
         line = {"method": row.label} | {
             letter: spread(values[:, m]) for m, letter in enumerate(letters)
         }
@@ -164,8 +164,8 @@ def shapley_table(rows: Sequence[SeedGroup], empty: Empty) -> pd.DataFrame:
 
 def class_table(row: SeedGroup, empty: Empty) -> pd.DataFrame:
     """Worth of each modality per class, of one method."""
-    letters, _ = masks(row.first.subsets)
-    values = shapley(row_games(row, empty))
+    letters, _ = subset_bitmasks(row.first.subsets)
+    values = shapley_values(row_games(row, empty))
     return pd.DataFrame(
         {"class": name} | {letter: spread(values[:, number, m]) for m, letter in enumerate(letters)}
         for number, name in enumerate(class_names(row))
@@ -192,7 +192,7 @@ def crossing_table(rows: Sequence[SeedGroup]) -> pd.DataFrame:
     lines = []
     curves = {row.label: row_games(row, "zero")[:, 0].mean(0) for row in rows}
     for (one, first), (other, second) in combinations(curves.items(), 2):
-        roots = crossings(first, second)
+        roots = break_even_probabilities(first, second)
         edges = [0.0, *roots, 1.0]
         for number, root in enumerate(roots):
             below = (edges[number] + root) / 2

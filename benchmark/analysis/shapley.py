@@ -1,13 +1,35 @@
-"""What a sensor is worth: Shapley values, interactions and expected scores, from the scores of all subsets.
+"""Shapley values, interactions and expected scores from the scores of all subsets of modalities.
 
-The modalities of a dataset are the players of a cooperative game; the value of a coalition is the score of that subset.
-All of it is exact, since every subset is scored. Scores are in per cent, so worths are in points.
+The modalities of a dataset are the players of a cooperative game; the value of a coalition is the
+score of that subset. All of it is exact, since every subset is scored. Scores are in per cent, so
+values are in points.
+
+A game is an array `(..., 2^M)`: bit m of a position says that modality m is there. Two modalities,
+of which R alone scores 40, D alone 30 and both 60:
+
+    position    0b00  0b01  0b10  0b11
+    modalities  none     R     D   R+D
+    score          0    40    30    60
+
+In the order R, D, R adds 40 and D the other 20; in the order D, R, D adds 30 and R the other 30.
+The Shapley values are the means over both orders, (40 + 30) / 2 = 35 for R and (20 + 30) / 2 = 25
+for D. They sum to 60. Together the two score 60, which is 10 less than 40 + 30: the interaction is
+-10.
+
+Example:
+    >>> game = as_game(np.array([40.0, 30.0, 60.0]), subset_bitmasks(["R", "D", "R+D"])[1])
+    >>> game.tolist()
+    [0.0, 40.0, 30.0, 60.0]
+    >>> shapley_values(game).tolist(), float(shapley_interactions(game)[0, 1])
+    ([35.0, 25.0], -10.0)
+    >>> round(float(expected_score(game, p=0.1)), 2)  # (0.81 x 60 + 0.09 x (40 + 30)) / 0.99
+    55.45
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations
+from itertools import combinations, pairwise
 from math import factorial
 
 import numpy as np
@@ -16,133 +38,138 @@ from numpy.polynomial import polynomial
 from benchmark.metrics.confusion import Floats
 
 
-def masks(subsets: Sequence[str]) -> tuple[tuple[str, ...], list[int]]:
-    """Letters of the modalities, and each subset's position in a game: bit m of it says that modality m is there.
+def subset_bitmasks(subsets: Sequence[str]) -> tuple[tuple[str, ...], list[int]]:
+    """Find the letters of the modalities, and each subset's position in a game.
 
     Raises:
         ValueError: the names are not all non-empty subsets of the longest one's letters, once each.
     """
     letters = tuple(max(subsets, key=lambda name: name.count("+")).split("+"))
-    places = [sum(1 << letters.index(letter) for letter in name.split("+")) for name in subsets]
-    if sorted(places) != list(range(1, 2 ** len(letters))):
+    masks = []
+    for name in subsets:
+        masks.append(sum(1 << letters.index(letter) for letter in name.split("+")))
+    if sorted(masks) != list(range(1, 2 ** len(letters))):
         raise ValueError(f"{', '.join(subsets)} are not all subsets of {'+'.join(letters)}")
-    return letters, places
+    return letters, masks
 
 
-def as_game(values: Floats, places: Sequence[int], empty: Floats | float = 0.0) -> Floats:
-    """Scores ... x subsets (in the order of `places`) as a game ... x 2^M, whose entry 0 is the empty set's."""
-    game = np.empty((*values.shape[:-1], len(places) + 1))
+def as_game(scores: Floats, masks: Sequence[int], empty: Floats | float = 0.0) -> Floats:
+    """Sort scores `(..., subsets)`, in the order of `masks`, into games; `empty` is position 0."""
+    game = np.empty((*scores.shape[:-1], len(masks) + 1))
     game[..., 0] = empty
-    game[..., list(places)] = values
+    game[..., list(masks)] = scores
     return game
 
 
-def shapley(game: Floats) -> Floats:
-    """Shapley value of each modality, ... x M, of games ... x 2^M.
-
-    The mean over all orders of arrival of what a modality adds when it comes. The values of all modalities sum to the
-    score of the full set less that of the empty one (Shapley, A Value for n-Person Games, 1953).
-    """
-    count = players(game)
-    result = np.zeros((*game.shape[:-1], count))
-    for modality in range(count):
-        for others in _coalitions(count, {modality}):
-            size = others.bit_count()
-            weight = factorial(size) * factorial(count - size - 1) / factorial(count)
-            result[..., modality] += weight * (
-                game[..., others | 1 << modality] - game[..., others]
-            )
-    return result
-
-
-def interaction(game: Floats) -> Floats:
-    """Shapley interaction index of each pair, ... x M x M with nan on the diagonal, of games ... x 2^M.
-
-    Grabisch and Roubens, An axiomatic approach to the concept of interaction among players in cooperative games, 1999:
-    positive where two modalities add more together than apart, negative where one stands in for the other.
-    """
-    count = players(game)
-    result = np.full((*game.shape[:-1], count, count), np.nan)
-    for a, b in combinations(range(count), 2):
-        value = np.zeros(game.shape[:-1])
-        for others in _coalitions(count, {a, b}):
-            size = others.bit_count()
-            weight = factorial(size) * factorial(count - size - 2) / factorial(count - 1)
-            both, one, other = others | 1 << a | 1 << b, others | 1 << a, others | 1 << b
-            value += weight * (
-                game[..., both] - game[..., one] - game[..., other] + game[..., others]
-            )
-        result[..., a, b] = result[..., b, a] = value
-    return result
-
-
-def players(game: Floats) -> int:
-    """Number of modalities of games ... x 2^M."""
+def count_modalities(game: Floats) -> int:
+    """Count the modalities M of games `(..., 2^M)`."""
     return game.shape[-1].bit_length() - 1
 
 
-def _coalitions(count: int, without: set[int]) -> list[int]:
-    return [mask for mask in range(2**count) if not any(mask >> player & 1 for player in without)]
+def shapley_values(game: Floats) -> Floats:
+    """Compute the Shapley value of each modality, `(..., M)`.
+
+    The mean over all orders of arrival of what a modality adds when it comes. The values of all
+    modalities sum to the score of the full set less that of the empty one (Shapley, A Value for
+    n-Person Games, 1953).
+    """
+    count = count_modalities(game)
+    values = np.zeros((*game.shape[:-1], count))
+    for modality in range(count):
+        for others in _coalitions_without(count, 1 << modality):
+            # share of the orders in which exactly `others` have come before
+            size = others.bit_count()
+            weight = factorial(size) * factorial(count - size - 1) / factorial(count)
+            gain = game[..., others | 1 << modality] - game[..., others]
+            values[..., modality] += weight * gain
+    return values
+
+
+def shapley_interactions(game: Floats) -> Floats:
+    """Compute the Shapley interaction index of each pair, `(..., M, M)`, nan on the diagonal.
+
+    Positive where two modalities add more together than apart, negative where one stands in for
+    the other (Grabisch and Roubens, An axiomatic approach to the concept of interaction among
+    players in cooperative games, 1999).
+    """
+    count = count_modalities(game)
+    index = np.full((*game.shape[:-1], count, count), np.nan)
+    for a, b in combinations(range(count), 2):
+        value = np.zeros(game.shape[:-1])
+        first, second = 1 << a, 1 << b
+        for others in _coalitions_without(count, first | second):
+            size = others.bit_count()
+            weight = factorial(size) * factorial(count - size - 2) / factorial(count - 1)
+            together = game[..., others | first | second] + game[..., others]
+            apart = game[..., others | first] + game[..., others | second]
+            value += weight * (together - apart)
+        index[..., a, b] = index[..., b, a] = value
+    return index
+
+
+def _coalitions_without(count: int, members: int) -> list[int]:
+    return [mask for mask in range(2**count) if not mask & members]
 
 
 def expected_score(game: Floats, p: float | Floats, conditional: bool = True) -> Floats:
-    """Expected score when each modality fails independently with probability p, of games ... x 2^M.
+    """Compute the expected score when each modality fails independently with probability p.
 
-    Conditional on at least one modality being left. The other reading, `conditional=False`, is the plain sum over the
-    non-empty subsets, in which losing everything counts 0; it is 1 - p^M times the conditional one. p = 1 is the limit:
-    one modality alone, each as likely. An array of p adds a last axis.
+    This is mIoU^E_EMM of Liao et al., Benchmarking Multi-modal Semantic Segmentation under Sensor
+    Failures, CVPR Workshops 2025 (their mIoU^Avg_EMM is Average here). That their condition is ours
+    is inferred: CMNeXt's printed values at p = 0.05, 0.1 and 0.2, solved for its score of the full
+    set, give the published one under this reading only.
 
-    This is mIoU^E_EMM of Liao et al., Benchmarking Multi-modal Semantic Segmentation under Sensor Failures, CVPR
-    Workshops 2025 (their mIoU^Avg_EMM is Average here). That their condition is ours is inferred: CMNeXt's printed
-    values at p = 0.05, 0.1 and 0.2, solved for its score of the full set, give the published one under this reading
-    only.
+    Args:
+        game: `(..., 2^M)`.
+        p: one probability, or several, which add a last axis. p = 1 is the limit: one modality
+            alone, each as likely.
+        conditional: on at least one modality being left. Without the condition losing everything
+            counts 0, which multiplies the score by 1 - p^M.
     """
-    count, chance = players(game), np.asarray(p, float)
-    value = _at(numerator(game), chance) / polynomial.polyval(chance, np.ones(count))
-    return np.asarray(value if conditional else value * (1 - chance**count))
+    count, chance = count_modalities(game), np.asarray(p, float)
+    numerator = _evaluate(expected_score_polynomial(game), chance)
+    score = numerator / polynomial.polyval(chance, np.ones(count))
+    return np.asarray(score if conditional else score * (1 - chance**count))
 
 
-def numerator(game: Floats) -> Floats:
-    """Coefficients ... x M, lowest power of p first, of the conditional expected score times 1 + p + ... + p^(M-1).
+def expected_score_polynomial(game: Floats) -> Floats:
+    """Compute the numerator of the expected score, coefficients `(..., M)`, lowest power first.
 
-    Numerator and denominator of sum over S of (1 - p)^|S| p^(M - |S|) v(S) / (1 - p^M) share the factor 1 - p; without
-    it p = 1 is no exception. The denominator is the same for all games and positive.
+    The conditional expected score is this polynomial in p over 1 + p + ... + p^(M-1), which is the
+    same for all games and positive.
     """
-    count = players(game)
-    sizes = range(1, count + 1)
-    basis = [
-        polynomial.polymul(polynomial.polypow([1, -1], size - 1), [0] * (count - size) + [1])
-        for size in sizes
-    ]
-    members = [[mask for mask in range(2**count) if mask.bit_count() == size] for size in sizes]
-    sums = np.stack([game[..., same].sum(-1) for same in members], -1)
-    return np.asarray(sums @ np.array(basis))
+    count = count_modalities(game)
+    sizes = [mask.bit_count() for mask in range(2**count)]
+    terms = []
+    for size in range(1, count + 1):
+        # numerator and denominator of sum over S of (1-p)^|S| p^(M-|S|) v(S) / (1 - p^M) share the
+        # factor 1 - p; without it p = 1 is no exception
+        weight = polynomial.polypow([1, -1], size - 1)
+        shifted = polynomial.polymul(weight, [0] * (count - size) + [1])
+        total = game[..., np.equal(sizes, size)].sum(-1)
+        terms.append(total[..., None] * shifted)
+    return np.sum(terms, axis=0)
 
 
-def _at(coefficients: Floats, p: Floats) -> Floats:
+def _evaluate(coefficients: Floats, p: Floats) -> Floats:
     return np.asarray(polynomial.polyval(p, np.moveaxis(coefficients, -1, 0)))
 
 
-def crossings(first: Floats, second: Floats, tolerance: float = 1e-9) -> list[float]:
-    """Probabilities in (0, 1) at which the expected scores of two games change order, ascending.
+def break_even_probabilities(first: Floats, second: Floats, tolerance: float = 1e-9) -> list[float]:
+    """Find the p in (0, 1) at which the expected scores of two games change order, ascending.
 
-    Roots of the difference of the two numerators, a polynomial of degree M - 1, at which it changes its sign; where
-    the curves only touch, or are the same, there is none.
+    Where the curves only touch, or are the same, there is none.
     """
-    difference = numerator(first) - numerator(second)
+    difference = expected_score_polynomial(first) - expected_score_polynomial(second)
     scale = np.abs(difference).max()
-    if not scale > tolerance:  # the same curve, or a subset without a score
+    if not scale > tolerance:  # the same curve, or a subset without a score (nan)
         return []
     trimmed = polynomial.polytrim(difference / scale, tolerance)
     roots = polynomial.polyroots(trimmed)
-    inside = sorted(
-        float(root.real) for root in roots if abs(root.imag) < 1e-6 and 1e-9 < root.real < 1 - 1e-9
-    )
-    edges = [0.0, *inside, 1.0]
-    middles = [(low + high) / 2 for low, high in zip(edges[:-1], edges[1:], strict=True)]
-    signs = np.sign(polynomial.polyval(np.array(middles), trimmed))
-    return [
-        root
-        for root, before, after in zip(inside, signs[:-1], signs[1:], strict=True)
-        if before * after < 0
-    ]
+    real = np.sort(roots.real[np.abs(roots.imag) < 1e-6])
+    inside = real[(real > 1e-9) & (real < 1 - 1e-9)]
+    # only roots at which the sign changes: it is looked up half-way between neighbours
+    edges = np.array([0.0, *inside, 1.0])
+    signs = np.sign(polynomial.polyval((edges[:-1] + edges[1:]) / 2, trimmed))
+    changes = [before * after < 0 for before, after in pairwise(signs)]
+    return [float(root) for root in inside[np.array(changes, bool)]]

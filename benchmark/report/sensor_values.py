@@ -15,7 +15,12 @@ from benchmark.analysis.sensor_value import (
     crossing_table,
     row_games,
 )
-from benchmark.analysis.shapley import expected_score, interaction, masks, shapley
+from benchmark.analysis.shapley import (
+    expected_score,
+    shapley_interactions,
+    shapley_values,
+    subset_bitmasks,
+)
 from benchmark.metrics.confusion import Floats
 from benchmark.metrics.summaries import mean_std
 from benchmark.records.groups import SeedGroup
@@ -38,7 +43,7 @@ def sensors(rows: Sequence[SeedGroup], left_out: list[str]) -> dict[str, Any]:
     kept = complete_rows(rows, left_out)
     if not kept:
         return {}
-    letters, _ = masks(kept[0].first.subsets)
+    letters, _ = subset_bitmasks(kept[0].first.subsets)
     pairs = list(combinations(range(len(letters)), 2))
     names = {row.label: row.group for row in kept}
     met = crossing_table(kept).to_dict("records")
@@ -63,7 +68,7 @@ def sensors(rows: Sequence[SeedGroup], left_out: list[str]) -> dict[str, Any]:
 
 def _row(row: SeedGroup, pairs: Sequence[tuple[int, int]]) -> dict[str, Any]:
     games = row_games(row, "zero")  # seeds x (1 + classes) x 2^M
-    index = interaction(games)
+    index = shapley_interactions(games)
     both = (
         np.stack([index[..., a, b] for a, b in pairs], -1)
         if pairs
@@ -71,7 +76,7 @@ def _row(row: SeedGroup, pairs: Sequence[tuple[int, int]]) -> dict[str, Any]:
     )
     curves = expected_score(games[:, 0], CURVE)  # seeds x p
     return {
-        "shapley": [_spreads(values.T) for values in shapley(games).transpose(1, 0, 2)],
+        "shapley": [_spreads(values.T) for values in shapley_values(games).transpose(1, 0, 2)],
         "interaction": [_spreads(values.T) for values in both.transpose(1, 0, 2)],
         "curve": rounded(curves.mean(0), 4),
         "band": rounded(mean_std(curves).std, 4),

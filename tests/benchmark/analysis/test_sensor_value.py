@@ -16,7 +16,7 @@ from benchmark.analysis.sensor_value import (
     majority,
     write_worth,
 )
-from benchmark.analysis.shapley import expected_score, shapley
+from benchmark.analysis.shapley import expected_score, shapley_values
 from benchmark.metrics.confusion import ClassCounts
 from benchmark.records.groups import comparable_groups, seed_groups
 from tests.benchmark.leaderboard.test_leaderboard import record
@@ -32,7 +32,7 @@ def test_games_are_the_scores_of_the_subsets(tmp_path: Path) -> None:
     scores = entry.scores()
     assert game[0, 0b101] == pytest.approx(100 * scores["R+N"].miou)
     assert game[1:, 0b111] == pytest.approx(100 * np.array(scores["R+D+N"].iou))
-    assert shapley(game)[1:].mean(0) == pytest.approx(shapley(game)[0]), (
+    assert shapley_values(game)[1:].mean(0) == pytest.approx(shapley_values(game)[0]), (
         "the worth of a mean is the mean of the worths"
     )
     assert seed_groups([entry])[0].classes == ["ground", "building", "tree"]
@@ -40,7 +40,7 @@ def test_games_are_the_scores_of_the_subsets(tmp_path: Path) -> None:
 
 def test_by_hand() -> None:
     game = games(record(ROW))
-    assert shapley(game)[0] == pytest.approx([(50 + 40) / 2, (20 + 10) / 2], abs=0.01)
+    assert shapley_values(game)[0] == pytest.approx([(50 + 40) / 2, (20 + 10) / 2], abs=0.01)
     # sum over the non-empty subsets, divided by the chance that one is left
     assert expected_score(game, 0.1)[0] == pytest.approx((0.81 * 60 + 0.09 * 70) / 0.99, abs=0.01)
 

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from benchmark.analysis.shapley import (
     as_game,
-    crossings,
+    break_even_probabilities,
+    count_modalities,
     expected_score,
-    interaction,
-    masks,
-    players,
-    shapley,
+    shapley_interactions,
+    shapley_values,
+    subset_bitmasks,
 )
 from tests.support.strategies import CHANCE, WORTH, games
 
@@ -49,7 +49,7 @@ def relabelled(game: np.ndarray, order: list[int]) -> np.ndarray:
 @given(games())
 def test_shapley_is_the_mean_contribution_over_all_orders(several: np.ndarray) -> None:
     (game,) = several
-    count = players(game)
+    count = count_modalities(game)
     expected = np.zeros(count)
     orders = list(permutations(range(count)))
     for order in orders:
@@ -57,34 +57,36 @@ def test_shapley_is_the_mean_contribution_over_all_orders(several: np.ndarray) -
         for player in order:
             expected[player] += game[mask | 1 << player] - game[mask]
             mask |= 1 << player
-    assert shapley(game) == pytest.approx(expected / len(orders), abs=TINY)
+    assert shapley_values(game) == pytest.approx(expected / len(orders), abs=TINY)
 
 
 @given(games(number=2), st.randoms(use_true_random=False), WORTH)
 def test_shapley_axioms(several: np.ndarray, random: Random, times: float) -> None:
     game, other = several
-    count = players(game)
-    assert shapley(game).sum() == pytest.approx(game[-1] - game[0], abs=TINY), "efficiency"
+    count = count_modalities(game)
+    assert shapley_values(game).sum() == pytest.approx(game[-1] - game[0], abs=TINY), "efficiency"
     order = random.sample(range(count), count)
-    assert shapley(relabelled(game, order)) == pytest.approx(shapley(game)[order], abs=TINY), (
-        "anonymity"
-    )
-    added = shapley(game) + times * shapley(other)
-    assert shapley(game + times * other) == pytest.approx(added, abs=TINY), "linearity"
+    assert shapley_values(relabelled(game, order)) == pytest.approx(
+        shapley_values(game)[order], abs=TINY
+    ), "anonymity"
+    added = shapley_values(game) + times * shapley_values(other)
+    assert shapley_values(game + times * other) == pytest.approx(added, abs=TINY), "linearity"
     dummy = np.concatenate(
         [game, game + times]
     )  # a further player that adds the same to whatever there is
-    assert shapley(dummy) == pytest.approx([*shapley(game), times], abs=TINY), "dummy"
-    assert np.array_equal(shapley(several), [shapley(game), shapley(other)]), "many games at once"
+    assert shapley_values(dummy) == pytest.approx([*shapley_values(game), times], abs=TINY), "dummy"
+    assert np.array_equal(shapley_values(several), [shapley_values(game), shapley_values(other)]), (
+        "many games at once"
+    )
 
 
 @given(games(fewest=2))
 def test_players_that_add_the_same_everywhere_are_worth_the_same(several: np.ndarray) -> None:
     (game,) = several
-    count = players(game)
+    count = count_modalities(game)
     order = [1, 0, *range(2, count)]
     symmetric = (game + relabelled(game, order)) / 2
-    values = shapley(symmetric)
+    values = shapley_values(symmetric)
     assert values[0] == pytest.approx(values[1], abs=TINY)
 
 
@@ -98,17 +100,17 @@ def test_interaction_axioms(
     several: np.ndarray, random: Random, weights: list[float], worth: float
 ) -> None:
     (game,) = several
-    count = players(game)
+    count = count_modalities(game)
     pairs = list(combinations(range(count), 2))
-    index = interaction(game)
+    index = shapley_interactions(game)
     assert index == pytest.approx(index.T, nan_ok=True)
     order = random.sample(range(count), count)
-    moved = interaction(relabelled(game, order))
+    moved = shapley_interactions(relabelled(game, order))
     expected = [index[order[a], order[b]] for a, b in pairs]
     assert [moved[a, b] for a, b in pairs] == pytest.approx(expected, abs=TINY)
-    additive = interaction(additive_game(np.array(weights[:count]), empty=3))
+    additive = shapley_interactions(additive_game(np.array(weights[:count]), empty=3))
     assert [additive[a, b] for a, b in pairs] == pytest.approx([0] * len(pairs), abs=TINY)
-    dummy = interaction(np.concatenate([game, game + worth]))
+    dummy = shapley_interactions(np.concatenate([game, game + worth]))
     assert [dummy[m, count] for m in range(count)] == pytest.approx([0] * count, abs=TINY)
 
 
@@ -118,7 +120,7 @@ def test_interaction_is_the_difference_of_shapley_values_with_and_without_the_ot
 ) -> None:
     """Grabisch and Roubens' recursion: I_ab = value of the merged pair - a's value without b - b's without a."""
     (game,) = several
-    count = players(game)
+    count = count_modalities(game)
     for a, b in combinations(range(count), 2):
         rest = [m for m in range(count) if m not in (a, b)]
 
@@ -135,15 +137,15 @@ def test_interaction_is_the_difference_of_shapley_values_with_and_without_the_ot
             return game[chosen]
 
         singles = [[m] for m in rest]
-        merged = shapley(part([[a, b], *singles]))[0]
-        alone = shapley(part([[a], *singles]))[0] + shapley(part([[b], *singles]))[0]
-        assert interaction(game)[a, b] == pytest.approx(merged - alone, abs=TINY)
+        merged = shapley_values(part([[a, b], *singles]))[0]
+        alone = shapley_values(part([[a], *singles]))[0] + shapley_values(part([[b], *singles]))[0]
+        assert shapley_interactions(game)[a, b] == pytest.approx(merged - alone, abs=TINY)
 
 
 def test_two_sensors_that_only_work_together_and_two_that_stand_in_for_each_other() -> None:
     together, either = np.array([0.0, 0, 0, 60]), np.array([0.0, 60, 60, 60])
-    assert shapley(together).tolist() == shapley(either).tolist() == [30, 30]
-    assert (interaction(together)[0, 1], interaction(either)[0, 1]) == (60, -60)
+    assert shapley_values(together).tolist() == shapley_values(either).tolist() == [30, 30]
+    assert (shapley_interactions(together)[0, 1], shapley_interactions(either)[0, 1]) == (60, -60)
 
 
 @given(games(), st.floats(0, 0.99))
@@ -151,7 +153,7 @@ def test_two_sensors_that_only_work_together_and_two_that_stand_in_for_each_othe
 def test_expected_score_by_enumeration(several: np.ndarray, p: float) -> None:
     (game,) = several
     total = chance = 0.0
-    for there in product([False, True], repeat=players(game)):
+    for there in product([False, True], repeat=count_modalities(game)):
         if not any(there):
             continue
         weight = float(np.prod([1 - p if sensor else p for sensor in there]))
@@ -166,7 +168,7 @@ def test_expected_score_at_its_ends_and_in_between(
     several: np.ndarray, p: float, times: float
 ) -> None:
     game, other = several
-    singles = [1 << modality for modality in range(players(game))]
+    singles = [1 << modality for modality in range(count_modalities(game))]
     assert expected_score(game, 0.0) == pytest.approx(game[-1], abs=TINY), "nothing fails"
     assert expected_score(game, 1.0) == pytest.approx(game[singles].mean(), abs=TINY), (
         "the limit: one is left"
@@ -225,30 +227,30 @@ def test_crossings_are_where_a_fine_grid_changes_its_sign(seed: int) -> None:
     grid = np.linspace(0, 1, 20_001)
     signs = np.sign(expected_score(first, grid) - expected_score(second, grid))
     brackets = [(grid[i], grid[i + 1]) for i in np.flatnonzero(signs[:-1] * signs[1:] < 0)]
-    found = crossings(first, second)
+    found = break_even_probabilities(first, second)
     assert len(found) == len(brackets)
     for root, (low, high) in zip(found, brackets, strict=True):
         assert low <= root <= high
         assert expected_score(first, root) == pytest.approx(expected_score(second, root), abs=1e-8)
-    assert crossings(second, first) == pytest.approx(found)
+    assert break_even_probabilities(second, first) == pytest.approx(found)
 
 
 def test_a_crossing_that_is_known_and_curves_that_only_touch() -> None:
     # two sensors: (s1 p + s2 (1 - p)) / (1 + p); full 80 and singles 20 + 20 against full 60 and singles 40 + 40
     strong, robust = np.array([0.0, 20, 20, 80]), np.array([0.0, 40, 40, 60])
-    assert crossings(strong, robust) == pytest.approx([1 / 3])
-    assert crossings(strong, strong) == []
-    assert crossings(strong, strong + [0, 1, 1, 1]) == []
-    assert crossings(strong, np.array([0, np.nan, 1, 1])) == []
+    assert break_even_probabilities(strong, robust) == pytest.approx([1 / 3])
+    assert break_even_probabilities(strong, strong) == []
+    assert break_even_probabilities(strong, strong + [0, 1, 1, 1]) == []
+    assert break_even_probabilities(strong, np.array([0, np.nan, 1, 1])) == []
     # three sensors, difference (1 - p)^2 - 2 p (1 - p) + p^2 = (1 - 2p)^2: it touches 0 at 1/2
     base = np.full(8, 50.0)
     touching = base + np.array([0, 1, 0, -2, 0, 0, 0, 1.0])
-    assert crossings(touching, base) == []
+    assert break_even_probabilities(touching, base) == []
 
 
 def test_subsets_find_their_place_whatever_their_order() -> None:
-    letters, places = masks(["R+N", "R", "N"])
+    letters, places = subset_bitmasks(["R+N", "R", "N"])
     assert letters == ("R", "N")
     assert as_game(np.array([3.0, 1.0, 2.0]), places, empty=9).tolist() == [9, 1, 2, 3]
     with pytest.raises(ValueError, match="not all subsets"):
-        masks(["R", "D", "R+D+N"])
+        subset_bitmasks(["R", "D", "R+D+N"])
