@@ -17,7 +17,7 @@ STEPS = ((0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1))
 Ring = list[tuple[int, int]]
 
 
-def records(
+def mask_records(
     mask: NDArray[np.bool_], rng: np.random.Generator, *, packed: bool = True
 ) -> list[dict[str, Any]]:
     """Return annotations (without ids) whose union is `mask` (H x W), outlines included.
@@ -72,14 +72,14 @@ def _record(
     if (ndimage.binary_fill_holes(mask) != mask).any():
         segmentation = {
             "size": list(mask.shape),
-            "counts": pack(runs(mask)) if packed else runs(mask),
+            "counts": pack_run_lengths(run_lengths(mask)) if packed else run_lengths(mask),
         }
     else:
         segmentation = []
         for shape in shapes:
             pieces, number = ndimage.label(shape, EIGHT)
             for k in range(1, number + 1):
-                ring = straightened(trace(pieces == k))
+                ring = drop_straight_points(trace_border(pieces == k))
                 if rng.random() < 0.62:
                     ring.append(ring[0])
                 segmentation.append([int(value) for y, x in ring for value in (x, y)])
@@ -99,7 +99,7 @@ def _record(
     }
 
 
-def trace(piece: NDArray[np.bool_]) -> Ring:
+def trace_border(piece: NDArray[np.bool_]) -> Ring:
     """Return the border pixels (row, column) of one 8-connected piece in order, by Moore's neighbourhood walk."""
     padded = np.pad(piece, 1)
     row, column = (int(v) for v in np.argwhere(padded)[0])
@@ -124,7 +124,7 @@ def trace(piece: NDArray[np.bool_]) -> Ring:
         row, column, heading = row + down, column + right, step if step % 2 == 0 else (step - 1) % 8
 
 
-def straightened(ring: Ring) -> Ring:
+def drop_straight_points(ring: Ring) -> Ring:
     """Leave out the points between two equal steps."""
     if len(ring) < 3:
         return ring
@@ -141,7 +141,7 @@ def _add_spike(ring: list[int], mask: NDArray[np.bool_]) -> None:
     ring[2:2] = [end, y, x, y]
 
 
-def runs(mask: NDArray[np.bool_]) -> list[int]:
+def run_lengths(mask: NDArray[np.bool_]) -> list[int]:
     """Return the lengths of alternating runs of zeros and ones, column after column, zeros first."""
     flat = mask.T.ravel()
     edges = np.flatnonzero(np.diff(flat)) + 1
@@ -149,7 +149,7 @@ def runs(mask: NDArray[np.bool_]) -> list[int]:
     return [0, *lengths] if flat[0] else lengths
 
 
-def pack(lengths: list[int]) -> str:
+def pack_run_lengths(lengths: list[int]) -> str:
     """Return run lengths as text the way COCO packs them: five bits a character, differences from the fourth on."""
     text = ""
     for place, length in enumerate(lengths):

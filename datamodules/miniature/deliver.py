@@ -15,7 +15,13 @@ from numpy.typing import NDArray
 
 from datamodules.miniature.raster_io import write_raster
 from datamodules.miniature.street.scene import paint_street
-from datamodules.miniature.street.sensors import events, grey_depth, hha, lidar, photograph
+from datamodules.miniature.street.sensors import (
+    event_image,
+    grey_depth,
+    hha_image,
+    lidar_image,
+    take_photo,
+)
 from datamodules.miniature.street.street import UNLABELLED, Street
 
 WEATHERS = ("cloud", "fog", "night", "rain", "sun")
@@ -139,17 +145,17 @@ def _write_frame(root: Path, id_: str, size: int, seed: int, quirks: frozenset[s
     case = scene.partition("_point")[2].partition("_")[2]
     street = deliver_street(size, seed, id_)
     draw = [_generator(seed, id_, stage) for stage in range(1, 6)]
-    rgb = photograph(street, weather, case, draw[0])
+    rgb = take_photo(street, weather, case, draw[0])
     alpha = np.full((1, size, size), 255, np.uint8)
     rgba = "all_rgba" in quirks or zlib.crc32(id_.encode()) % 3 == 0
     grey = grey_depth(street)
-    event = events(street, draw[2], case == "eventlowres")
-    points = lidar(street, weather, draw[3], case == "lidarjitter")
+    event = event_image(street, draw[2], case == "eventlowres")
+    points = lidar_image(street, weather, draw[3], case == "lidarjitter")
     if "one_band" in quirks:
         event, points = event.max(0, keepdims=True), points[:1]
     pictures = {
         "img": ("rgb", np.concatenate([rgb, alpha]) if rgba else rgb),
-        "hha": ("depth", hha(street, draw[1])),
+        "hha": ("depth", hha_image(street, draw[1])),
         "depth": ("depth", np.repeat(grey, 3, 0) if "grey_depth_three" in quirks else grey),
         "event": ("event", event),
         "lidar": ("lidar", points),

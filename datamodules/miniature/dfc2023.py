@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.miniature.aerial.canvas import BUILDING
-from datamodules.miniature.aerial.city import Town, Window, heights, photograph
-from datamodules.miniature.aerial.sar import LOOKS, backscatter
-from datamodules.miniature.coco_export import records
+from datamodules.miniature.aerial.city import Town, Window, height_model, photograph_window
+from datamodules.miniature.aerial.sar import LOOKS, radar_backscatter
+from datamodules.miniature.coco_export import mask_records
 from datamodules.miniature.raster_io import write_raster
 
 DFC2023_QUIRKS: dict[str, str] = {
@@ -128,15 +128,15 @@ def write_dfc2023(
         images.append(image)
         tile = _tile(stem, size, seed)
         _write_tile(layout, tile, odd_radar=number == 0 and "odd_radar" in quirks)
-        draw = tile.town.generator(9, size, tile.number)
-        for record in records(tile.truth, draw, packed="plain_codes" not in quirks):
+        draw = tile.town.generator_for(9, size, tile.number)
+        for record in mask_records(tile.truth, draw, packed="plain_codes" not in quirks):
             annotations.append({**record, "image_id": image["id"], "id": len(annotations)})
     if "shuffled" in quirks:
         images, annotations = (
             images[::-1],
             annotations[::-3] + annotations[-2::-3] + annotations[-3::-3],
         )
-    layout.write_json(layout.outlines(), "building", images, annotations)
+    layout.write_json(layout.outlines_path(), "building", images, annotations)
     _write_others(layout, size, wanted[0])
 
 
@@ -192,10 +192,10 @@ class _Tile:
             (seed, int(self.row["block"]), 2023), green=self.row["block"] == GREEN_BLOCK
         )
         self.margin = int(np.ceil(MARGIN_M / self.gsd))
-        self.wide = self.window.grown(self.margin)
-        self.scene, self.unknown = self.town.paint(self.wide)
+        self.wide = self.window.grow_by(self.margin)
+        self.scene, self.unknown = self.town.paint_window(self.wide)
 
-    def cut(self, values: NDArray[Any]) -> NDArray[Any]:
+    def cut_margin(self, values: NDArray[Any]) -> NDArray[Any]:
         """Take the margin off ... x H x W values."""
         inside = slice(self.margin, self.margin + self.window.size)
         return values[..., inside, inside]
@@ -203,12 +203,12 @@ class _Tile:
     @cached_property
     def truth(self) -> NDArray[np.bool_]:
         """Return where buildings are (H x W)."""
-        return self.cut(self.scene.label) == BUILDING
+        return self.cut_margin(self.scene.label) == BUILDING
 
     @cached_property
     def rgb(self) -> NDArray[np.uint8]:
         """Return the optical picture (3 x H x W)."""
-        counts = self.cut(photograph(self.scene, self.town, self.wide))
+        counts = self.cut_margin(photograph_window(self.scene, self.town, self.wide))
         rgb = np.clip(np.rint(counts), 1, 255).astype(np.uint8)
         if self.stem == BLACK_CORNER:
             half = self.window.size // 2
@@ -218,18 +218,20 @@ class _Tile:
     @cached_property
     def dsm(self) -> NDArray[np.float32]:
         """Return heights above ground (1 x H x W, m)."""
-        return self.cut(heights(self.scene, self.unknown, self.town, self.wide))[None]
+        return self.cut_margin(height_model(self.scene, self.unknown, self.town, self.wide))[None]
 
     @cached_property
     def sar(self) -> NDArray[np.float32]:
         """Return the radar picture (1 x H x W, linear)."""
-        look = self.town.generator(8)
+        look = self.town.generator_for(8)
         azimuth, incidence = (
             np.radians(look.choice([80.0, 280.0])),
             np.radians(look.uniform(35, 45)),
         )
-        speckle = np.stack([self.town.noise(self.wide, 10 + k) for k in range(2 * LOOKS)])
-        return self.cut(backscatter(self.scene, float(azimuth), float(incidence), speckle))[None]
+        speckle = np.stack([self.town.noise_on(self.wide, 10 + k) for k in range(2 * LOOKS)])
+        return self.cut_margin(
+            radar_backscatter(self.scene, float(azimuth), float(incidence), speckle)
+        )[None]
 
 
 @lru_cache(maxsize=12)
@@ -244,7 +246,7 @@ class _Layout:
     root: Path
     quirks: frozenset[str]
 
-    def raster(self, folder: str, stem: str) -> Path:
+    def raster_path(self, folder: str, stem: str) -> Path:
         """Return the path of a training raster; `folder` is rgb, sar or dsm."""
         if folder == "dsm":
             folder = (
@@ -257,7 +259,7 @@ class _Layout:
         above = self.root if "bare_folders" in self.quirks else self.root / "track2" / "train"
         return above / folder / (stem + (".TIFF" if "tiff_extension" in self.quirks else ".tif"))
 
-    def outlines(self) -> Path:
+    def outlines_path(self) -> Path:
         """Return the path of the JSON."""
         above = self.root if "bare_folders" in self.quirks else self.root / "track2"
         return (
@@ -266,7 +268,7 @@ class _Layout:
             / "buildings_only_train.json"
         )
 
-    def evaluation(self, part: str, folder: str, number: int) -> Path:
+    def evaluation_path(self, part: str, folder: str, number: int) -> Path:
         """Return the path of an input without reference; `part` is val or test."""
         name = f"P{'' if 'short_names' in self.quirks else '_'}{number:04}.tif"
         if part == "val":
@@ -293,11 +295,11 @@ def _write_tile(layout: _Layout, tile: _Tile, odd_radar: bool) -> None:
     rgb, dsm, sar = tile.rgb, tile.dsm, tile.sar.copy()
     if odd_radar:
         sar[0, :3, :5], sar[0, -2:, :7] = np.nan, -0.5
-    write_raster(layout.raster("rgb", tile.stem), rgb, **place)
-    write_raster(layout.raster("dsm", tile.stem), dsm, **place)
-    write_raster(layout.raster("sar", tile.stem), sar, **place)
+    write_raster(layout.raster_path("rgb", tile.stem), rgb, **place)
+    write_raster(layout.raster_path("dsm", tile.stem), dsm, **place)
+    write_raster(layout.raster_path("sar", tile.stem), sar, **place)
     if "merged" in layout.quirks:
-        merged = layout.raster("dsm", tile.stem).parents[1] / "merge" / f"{tile.stem}.tif"
+        merged = layout.raster_path("dsm", tile.stem).parents[1] / "merge" / f"{tile.stem}.tif"
         write_raster(merged, np.concatenate([rgb.astype(np.float32), sar]), **place)
         (merged.parents[1] / "dsmnpy").mkdir(exist_ok=True)
         np.save(merged.parents[1] / "dsmnpy" / f"{tile.stem}.npy", dsm)
@@ -316,9 +318,9 @@ def _write_others(layout: _Layout, size: int, stem: str) -> None:
         for part, numbers in (("val", (0, 934)), ("test", (420, 1166))):
             for number in numbers:
                 for folder in ("rgb", "sar"):
-                    write_raster(layout.evaluation(part, folder, number), noise(folder))
+                    write_raster(layout.evaluation_path(part, folder, number), noise(folder))
     if "stray_file" in layout.quirks:
-        write_raster(layout.raster("rgb", "SV_Berlin_52.0000_13.0000"), noise("rgb"))
+        write_raster(layout.raster_path("rgb", "SV_Berlin_52.0000_13.0000"), noise("rgb"))
     if "track_1" in layout.quirks:
         for name in (stem, "P_0000"):
             for folder in ("rgb", "sar"):

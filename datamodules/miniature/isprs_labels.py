@@ -21,7 +21,7 @@ BOUNDARY = 6  # row of PALETTE; black in eroded labels
 EROSION_RADIUS = 3  # px
 
 
-def erode(label: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def erode_label(label: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Set to `BOUNDARY` every pixel of `label` (H x W) within 3 px (disc) of a pixel of another class (dossier 2)."""
     from scipy import ndimage
 

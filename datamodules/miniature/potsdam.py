@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from datamodules.miniature.aerial.canvas import CAR
 from datamodules.miniature.aerial.scene import Scene, paint_scene
-from datamodules.miniature.aerial.sensors import photograph, surface_model
-from datamodules.miniature.isprs_labels import erode, paint_label
+from datamodules.miniature.aerial.sensors import surface_model, take_orthophoto
+from datamodules.miniature.isprs_labels import erode_label, paint_label
 from datamodules.miniature.raster_io import write_raster
 
 POTSDAM_TILES: tuple[str, ...] = tuple(
@@ -166,7 +166,7 @@ def _terrain(tile: str, size: int) -> NDArray[np.float64]:
 
 def _write_tile(root: Path, tile: str, size: int, seed: int, quirks: frozenset[str]) -> None:
     scene = potsdam_scene(size, seed, tile)
-    rgbn = photograph(scene, _generator(seed, tile, size, 1))
+    rgbn = take_orthophoto(scene, _generator(seed, tile, size, 1))
     relief = surface_model(scene, _generator(seed, tile, size, 2))
     dsm = (_terrain(tile, size) + relief).astype(np.float32)
     corner = _corner(tile, size)
@@ -209,7 +209,7 @@ def _write_labels(
     quirks: frozenset[str],
 ) -> None:
     """Write full and eroded palette labels of one tile into the complete and, when asked, the participants' set."""
-    full, eroded = paint_label(label), paint_label(erode(label))
+    full, eroded = paint_label(label), paint_label(erode_label(label))
     if "car_colour_6_7" in quirks and tile == "6_7":
         cars = np.flatnonzero(label == CAR)
         full[0].flat[np.delete(cars, np.s_[::37])] = (

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from datamodules.miniature.aerial.canvas import CLUTTER, INDEX, LOW_VEGETATION, MATERIALS
 from datamodules.miniature.aerial.scene import Scene, paint_scene
-from datamodules.miniature.aerial.sensors import photograph, surface_model
-from datamodules.miniature.isprs_labels import erode, paint_label
+from datamodules.miniature.aerial.sensors import surface_model, take_orthophoto
+from datamodules.miniature.isprs_labels import erode_label, paint_label
 from datamodules.miniature.raster_io import write_raster
 
 STRAY = "area9"  # its eroded label is distributed, its image is not
@@ -109,7 +109,7 @@ def write_vaihingen(
     layout = _Layout(Path(root), frozenset(quirks))
     for tile in steps:
         _write_tile(layout, tile, size, seed)
-    stray = erode(vaihingen_scene(size, seed, STRAY).label)
+    stray = erode_label(vaihingen_scene(size, seed, STRAY).label)
     write_raster(layout.path("eroded", f"top_mosaic_09cm_{STRAY}_noBoundary"), paint_label(stray))
 
 
@@ -230,7 +230,7 @@ class _Layout:
 
 def _write_tile(layout: _Layout, tile: str, size: int, seed: int) -> None:
     scene = vaihingen_scene(size, seed, tile)
-    irrg = photograph(scene, _generator(seed, tile, size, 1))[[3, 0, 1]]
+    irrg = take_orthophoto(scene, _generator(seed, tile, size, 1))[[3, 0, 1]]
     relief = surface_model(scene, _generator(seed, tile, size, 2))
     dsm = (_terrain(relief.shape, _generator(seed, tile, size, 3)) + relief).astype(np.float32)[
         None
@@ -247,7 +247,7 @@ def _write_tile(layout: _Layout, tile: str, size: int, seed: int) -> None:
     write_raster(layout.path("dsm", heights), dsm)
     for kind in layout.label_kinds(tile):
         write_raster(layout.path(kind, top), label)
-    write_raster(layout.path("eroded", f"{top}_noBoundary"), paint_label(erode(scene.label)))
+    write_raster(layout.path("eroded", f"{top}_noBoundary"), paint_label(erode_label(scene.label)))
     if "copies" in layout.quirks and number % 2:
         write_raster(layout.path("old/top", top), irrg)
         write_raster(layout.path("old/gt", top), label)

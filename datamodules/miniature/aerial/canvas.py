@@ -79,11 +79,11 @@ class Canvas:
         """Half the diagonal in metres: beyond it, nothing can be seen."""
         return self.size * self.gsd * np.sqrt(0.5)
 
-    def chance(self, probability: float) -> bool:
+    def chance_of(self, probability: float) -> bool:
         """Draw true with the given probability."""
         return bool(self.rng.random() < probability)
 
-    def tint(self, material: str) -> NDArray[np.float32]:
+    def draw_tint(self, material: str) -> NDArray[np.float32]:
         """Draw the counts (4) of one object made of `material`."""
         made = MATERIALS[INDEX[material]]
         brightness = np.exp(self.rng.normal(0, made.spread))
@@ -91,7 +91,7 @@ class Canvas:
             np.float32
         )
 
-    def patch(self, u: float, v: float, w: float, h: float, turn: float = 0.0) -> Patch | None:
+    def patch_at(self, u: float, v: float, w: float, h: float, turn: float = 0.0) -> Patch | None:
         """Return the part of the canvas under a w x h metre rectangle around (u, v), or None when it is outside."""
         cos, sin = np.cos(self.angle), np.sin(self.angle)
         half = self.size * self.gsd / 2
@@ -127,13 +127,13 @@ class Canvas:
         """Set class, material, height (m) and counts where `mask` is true inside `at`; only crowns may cover a roof."""
         if kind not in (BUILDING, TREE):
             mask = mask & (self.label[at] != BUILDING)
-        counts = self.tint(material) if tint is None else tint
+        counts = self.draw_tint(material) if tint is None else tint
         self.label[at][mask] = kind
         self.material[at][mask] = INDEX[material]
         self.height[at][mask] = height[mask] if isinstance(height, np.ndarray) else height
         self.reflectance[(slice(None), *at)][:, mask] = counts[:, None]
 
-    def slab(
+    def paint_slab(
         self,
         u: float,
         v: float,
@@ -146,7 +146,7 @@ class Canvas:
         tint: NDArray[np.float32] | None = None,
     ) -> None:
         """Paint a flat w x h metre rectangle around (u, v)."""
-        patch = self.patch(u, v, w, h, turn)
+        patch = self.patch_at(u, v, w, h, turn)
         if patch is not None:
             self.fill(patch.at, patch.inside, kind, material, height, tint)
 

@@ -22,13 +22,13 @@ LACQUERS = (
 )  # fmt: skip
 
 
-def pick(canvas: Canvas, table: tuple[tuple[object, float], ...]) -> object:
+def draw_weighted(canvas: Canvas, table: tuple[tuple[object, float], ...]) -> object:
     """Draw one entry of a table of (value, weight)."""
     weights = np.array([weight for _, weight in table])
     return table[int(canvas.rng.choice(len(table), p=weights / weights.sum()))][0]
 
 
-def house(
+def paint_house(
     canvas: Canvas,
     u: float,
     v: float,
@@ -41,11 +41,11 @@ def house(
 ) -> None:
     """Paint a building of w x h metres: eaves at 2.9 m a storey, roof flat or a gable or hip along the longer side."""
     rng = canvas.rng
-    patch = canvas.patch(u, v, w, h, turn)
+    patch = canvas.patch_at(u, v, w, h, turn)
     eaves = 2.9 * storeys + rng.uniform(0.1, 0.6)
-    material = str(pick(canvas, PITCHED_ROOFS if pitched else FLAT_ROOFS))
-    tint = canvas.tint(material)
-    pitch, hip = rng.uniform(0.35, 0.9), canvas.chance(0.35)
+    material = str(draw_weighted(canvas, PITCHED_ROOFS if pitched else FLAT_ROOFS))
+    tint = canvas.draw_tint(material)
+    pitch, hip = rng.uniform(0.35, 0.9), canvas.chance_of(0.35)
     extras = rng.random((6, 4))
     if patch is None:
         return
@@ -69,12 +69,12 @@ def house(
             canvas.fill(patch.at, spot, BUILDING, material, roof + 0.9, tint * (0.75 + 0.5 * size))
 
 
-def tree(canvas: Canvas, u: float, v: float, radius: float, top: float) -> None:
+def paint_tree(canvas: Canvas, u: float, v: float, radius: float, top: float) -> None:
     """Paint a crown with a ragged edge and lumps; it hides what is lower and stays below what is higher."""
     rng = canvas.rng
     phases, lumps = rng.uniform(0, 2 * np.pi, 3), rng.uniform(-1, 1, (5, 2))
-    tint = canvas.tint("foliage")
-    patch = canvas.patch(u, v, 2.5 * radius, 2.5 * radius)
+    tint = canvas.draw_tint("foliage")
+    patch = canvas.patch_at(u, v, 2.5 * radius, 2.5 * radius)
     if patch is None:
         return
     theta = np.arctan2(patch.q, patch.p)
@@ -90,12 +90,12 @@ def tree(canvas: Canvas, u: float, v: float, radius: float, top: float) -> None:
     canvas.fill(patch.at, mask, TREE, "foliage", crown, tint)
 
 
-def shrubs(
+def paint_shrubs(
     canvas: Canvas, u: float, v: float, w: float, h: float, top: float, turn: float = 0.0
 ) -> None:
     """Paint a hedge or a bed of shrubs: low vegetation of uneven height around `top` metres that looks like a crown."""
-    patch = canvas.patch(u, v, w, h, turn)
-    tint = canvas.tint("foliage")
+    patch = canvas.patch_at(u, v, w, h, turn)
+    tint = canvas.draw_tint("foliage")
     phases = canvas.rng.uniform(0, 2 * np.pi, 4)
     if patch is None:
         return
@@ -107,13 +107,15 @@ def shrubs(
     canvas.fill(patch.at, mask, LOW_VEGETATION, "foliage", top * (1 + 0.2 * bumps), tint)
 
 
-def car(canvas: Canvas, u: float, v: float, turn: float) -> None:
+def paint_car(canvas: Canvas, u: float, v: float, turn: float) -> None:
     """Paint a car of about 4.5 x 1.8 m along its heading `turn`, with bonnet, cabin and dark screens; 1.5 m high."""
     rng = canvas.rng
     length, width = rng.normal(4.6, 0.2), rng.normal(1.95, 0.06)
-    lacquer = np.array(pick(canvas, LACQUERS), np.float32) * np.float32(np.exp(rng.normal(0, 0.08)))
-    turn = turn + (np.pi if canvas.chance(0.5) else 0.0)
-    patch = canvas.patch(u, v, length, width, turn)
+    lacquer = np.array(draw_weighted(canvas, LACQUERS), np.float32) * np.float32(
+        np.exp(rng.normal(0, 0.08))
+    )
+    turn = turn + (np.pi if canvas.chance_of(0.5) else 0.0)
+    patch = canvas.patch_at(u, v, length, width, turn)
     if patch is None:
         return
     p, q = abs(patch.p), abs(patch.q)
@@ -129,9 +131,9 @@ def car(canvas: Canvas, u: float, v: float, turn: float) -> None:
     canvas.fill(patch.at, screens, CAR, "glass", 1.35)
 
 
-def bed(canvas: Canvas, u: float, v: float, turn: float) -> None:
+def paint_bed(canvas: Canvas, u: float, v: float, turn: float) -> None:
     """Paint a planted bed of a parked car's size and height (low vegetation): a car to whoever sees heights alone."""
-    shrubs(
+    paint_shrubs(
         canvas,
         u,
         v,
@@ -142,16 +144,16 @@ def bed(canvas: Canvas, u: float, v: float, turn: float) -> None:
     )
 
 
-def repair(canvas: Canvas, u: float, v: float, turn: float) -> None:
+def paint_repair(canvas: Canvas, u: float, v: float, turn: float) -> None:
     """Paint a patch of newer or older surface of a car's size (impervious): a car to whoever sees colours alone."""
-    counts = np.array(pick(canvas, LACQUERS[:4]), np.float32) * np.float32(
+    counts = np.array(draw_weighted(canvas, LACQUERS[:4]), np.float32) * np.float32(
         np.exp(canvas.rng.normal(0, 0.08))
     )
     w, h = canvas.rng.uniform(3.5, 5.5), canvas.rng.uniform(1.5, 2.3)
-    canvas.slab(u, v, w, h, IMPERVIOUS, "asphalt", 0.0, turn, counts)
+    canvas.paint_slab(u, v, w, h, IMPERVIOUS, "asphalt", 0.0, turn, counts)
 
 
-def container(canvas: Canvas, u: float, v: float, turn: float) -> None:
+def paint_container(canvas: Canvas, u: float, v: float, turn: float) -> None:
     """Paint a skip or shipping container, 2-2.6 m high, in any lacquer (clutter)."""
     colours = (
         ((64, 84, 116, 84), 1.0),
@@ -159,16 +161,18 @@ def container(canvas: Canvas, u: float, v: float, turn: float) -> None:
         ((84, 104, 80, 78), 1.0),
         ((150, 150, 146, 120), 1.0),
     )
-    counts = np.array(pick(canvas, colours), np.float32)
+    counts = np.array(draw_weighted(canvas, colours), np.float32)
     length = canvas.rng.choice([3.4, 6.1])
-    canvas.slab(u, v, length, 2.4, CLUTTER, "lacquer", canvas.rng.uniform(1.5, 2.6), turn, counts)
+    canvas.paint_slab(
+        u, v, length, 2.4, CLUTTER, "lacquer", canvas.rng.uniform(1.5, 2.6), turn, counts
+    )
 
 
-def heap(canvas: Canvas, u: float, v: float, radius: float) -> None:
+def paint_heap(canvas: Canvas, u: float, v: float, radius: float) -> None:
     """Paint a heap of rubble, bricks or timber (clutter), up to 2 m high."""
-    tint, top = canvas.tint("junk"), canvas.rng.uniform(0.6, 2.0)
+    tint, top = canvas.draw_tint("junk"), canvas.rng.uniform(0.6, 2.0)
     phases = canvas.rng.uniform(0, 6.3, 2)
-    patch = canvas.patch(u, v, 2.4 * radius, 2.4 * radius)
+    patch = canvas.patch_at(u, v, 2.4 * radius, 2.4 * radius)
     if patch is None:
         return
     theta = np.arctan2(patch.q, patch.p)
@@ -178,12 +182,12 @@ def heap(canvas: Canvas, u: float, v: float, radius: float) -> None:
     canvas.fill(patch.at, r < 1, CLUTTER, "junk", top * np.sqrt(np.clip(1 - r, 0, 1)), tint)
 
 
-def basin(
+def paint_basin(
     canvas: Canvas, u: float, v: float, w: float, h: float, material: str, turn: float = 0.0
 ) -> None:
     """Paint an oval pond or an angular pool (clutter), its surface slightly below the ground."""
-    patch = canvas.patch(u, v, w, h, turn)
-    tint = canvas.tint(material)
+    patch = canvas.patch_at(u, v, w, h, turn)
+    tint = canvas.draw_tint(material)
     if patch is None:
         return
     mask = patch.inside

@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from datamodules.miniature.aerial.canvas import BUILDING, MATERIALS
 from datamodules.miniature.aerial.scene import Scene
-from datamodules.miniature.aerial.sensors import Light, shadows
+from datamodules.miniature.aerial.sensors import Light, cast_shadows
 
 BACKSCATTER_DB = {  # smooth ground throws the pulse away; rubble, crowns and metal send it back
     "asphalt": -11.2, "paving": -10.2, "brick": -10.2, "mossy": -10.2, "turf": -9.0, "soil": -8.5, "water": -16.0,
@@ -20,7 +20,7 @@ SHADOW = 0.25  # what is left where no pulse arrives: noise and spill
 WALL_M = 2.0  # lower steps send nothing back
 
 
-def backscatter(
+def radar_backscatter(
     scene: Scene, sensor: float, incidence: float, speckle: NDArray[np.float64]
 ) -> NDArray[np.float32]:
     """Return the linear backscatter of `scene` (H x W float32, never negative).
@@ -32,7 +32,7 @@ def backscatter(
         speckle: standard normal noise, LOOKS pairs (2 LOOKS x H x W), of which the looks are made.
     """
     quiet = 10 ** (np.array([BACKSCATTER_DB[m.name] for m in MATERIALS]) / 10)
-    lit = 1 - (1 - SHADOW) * shadows(
+    lit = 1 - (1 - SHADOW) * cast_shadows(
         scene, Light(sensor, np.pi / 2 - incidence, np.ones(4), np.zeros(4))
     )
     intensity = quiet[scene.material] * lit + _walls(scene, sensor, incidence)

@@ -30,11 +30,11 @@ class Light:
         return cls(np.radians(rng.uniform(130, 230)), np.radians(rng.uniform(40, 58)), gain, haze)
 
 
-def photograph(scene: Scene, rng: np.random.Generator) -> NDArray[np.uint8]:
+def take_orthophoto(scene: Scene, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Return the orthophoto of `scene` (4 x H x W uint8: red, green, blue, near infrared)."""
     light = Light.draw(rng)
     surface = scene.reflectance * _texture(scene, rng)
-    sunlit = (1 - shadows(scene, light)) * _slant(scene, light)
+    sunlit = (1 - cast_shadows(scene, light)) * _slant(scene, light)
     sky = np.array([0.42, 0.46, 0.53, 0.36])[
         :, None, None
     ]  # the sky lights shadows, and blue most of all
@@ -60,7 +60,7 @@ def _texture(scene: Scene, rng: np.random.Generator) -> NDArray[np.float32]:
     return np.clip(1 + bands, 0.3, 1.8).astype(np.float32)
 
 
-def shadows(scene: Scene, light: Light) -> NDArray[np.float32]:
+def cast_shadows(scene: Scene, light: Light) -> NDArray[np.float32]:
     """Return how much of the direct sun is blocked (H x W, 0-1), by marching from every pixel towards the sun."""
     height = scene.height
     rise = scene.gsd * np.tan(light.elevation)

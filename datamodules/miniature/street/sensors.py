@@ -39,7 +39,7 @@ WEATHERS = {
 }
 
 
-def photograph(street: Street, weather: str, case: str, rng: np.random.Generator) -> Picture:
+def take_photo(street: Street, weather: str, case: str, rng: np.random.Generator) -> Picture:
     """Return the camera's picture, 3 x H x W."""
     air = WEATHERS[weather]
     image = _light(street, air, rng)
@@ -123,7 +123,7 @@ def _rain(image: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.fl
     return image + 0.10 * streaks
 
 
-def hha(street: Street, rng: np.random.Generator) -> Picture:
+def hha_image(street: Street, rng: np.random.Generator) -> Picture:
     """Return disparity, height above ground, and the angle of the surface to gravity, 3 x H x W."""
     angle = np.degrees(np.arccos(np.clip(street.normal[1], -1, 1)))
     angle[street.sky] = 180
@@ -141,7 +141,7 @@ def grey_depth(street: Street) -> Picture:
     return _counts(255 * np.clip(1 + np.log(metres / 1000) / LOG_RANGE, 0.005, 1))[None]
 
 
-def events(street: Street, rng: np.random.Generator, low: bool = False) -> Picture:
+def event_image(street: Street, rng: np.random.Generator, low: bool = False) -> Picture:
     """Return where the brightness has risen (red) and fallen (blue) since the frame before; green is 0.
 
     The picture moves because the car drives and turns and because others move; an event camera works by night, but a
@@ -173,7 +173,9 @@ def events(street: Street, rng: np.random.Generator, low: bool = False) -> Pictu
     return picture[:, picked[0], picked[1]]
 
 
-def lidar(street: Street, weather: str, rng: np.random.Generator, jitter: bool = False) -> Picture:
+def lidar_image(
+    street: Street, weather: str, rng: np.random.Generator, jitter: bool = False
+) -> Picture:
     """Return returns on scan rings, 3 equal channels x H x W, 0 without return, else growing with distance.
 
     Rain and fog swallow some and send some back early; with `jitter` the rings are displaced.

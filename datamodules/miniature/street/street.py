@@ -94,7 +94,7 @@ class Street:
         """Where nothing stands in the way, whatever the label says."""
         return np.isinf(self.depth)
 
-    def pixel(self, x: float, y: float, z: float) -> tuple[float, float, float]:
+    def project_point(self, x: float, y: float, z: float) -> tuple[float, float, float]:
         """Return column, row and depth of a point."""
         cos, sin = np.cos(self.turn), np.sin(self.turn)
         x, y = x - self.eye[0], y - self.eye[1]
@@ -108,7 +108,7 @@ class Street:
 
     def _window(self, box: Box) -> tuple[slice, slice] | None:
         """Return the part of the picture that a box may be seen in."""
-        points = [self.pixel(x, y, z) for x in box[:2] for y in box[2:4] for z in box[4:]]
+        points = [self.project_point(x, y, z) for x in box[:2] for y in box[2:4] for z in box[4:]]
         if max(depth for *_, depth in points) < 0.3:
             return None
         if min(depth for *_, depth in points) < 0.3:
@@ -133,13 +133,13 @@ class Street:
         self.colour[both][:, seen] = colour[:, seen]
         self.moving[both][:, seen] = np.array(moving)[:, None]
 
-    def ground(self, floor: Floor) -> None:
+    def draw_ground(self, floor: Floor) -> None:
         """Draw the ground as `floor` says."""
         at = (slice(0, self.size), slice(0, self.size))
         down = np.minimum(self.rays[1], -1e-6)
         depth = (-self.eye[1] / down).astype(np.float32)
         x, z = self.rays[0] * depth + self.eye[0], self.rays[2] * depth
-        kind = floor.kinds(x, z)
+        kind = floor.classes_at(x, z)
         table = np.zeros((256, 3), np.float32)
         for number, colour in FLOORS.items():
             table[number] = colour
@@ -154,7 +154,7 @@ class Street:
             np.moveaxis(table[kind], -1, 0),
         )
 
-    def box(
+    def draw_box(
         self,
         box: Box,
         kind: int,
@@ -196,7 +196,7 @@ class Street:
                 seen &= (np.mod(along, 0.6) < 0.25) | (abs(y - box[3]) < 0.15) | (depth > 14)
         self._put(at, seen, depth, normal, kind, paint, moving)
 
-    def ball(
+    def draw_ball(
         self, place: tuple[float, float, float], radii: tuple[float, float, float], kind: int, colour: Colour,
         ragged: NDArray[np.float32] | None = None, moving: tuple[float, float] = (0.0, 0.0),
     ) -> None:  # fmt: skip
@@ -231,7 +231,7 @@ class Floor:
     crossing: tuple[float, float] | None
     rails: tuple[float, ...]
 
-    def kinds(self, x: NDArray[np.float32], z: NDArray[np.float32]) -> NDArray[np.uint8]:
+    def classes_at(self, x: NDArray[np.float32], z: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Return the class of ground points."""
         edges = np.array([edge for edge, _ in self.strips[1:]])
         kind = np.array([k for _, k in self.strips], np.uint8)[np.searchsorted(edges, x)]

@@ -20,7 +20,7 @@ from datamodules.miniature.deliver import (
     deliver_truth,
     write_deliver,
 )
-from datamodules.miniature.street.sensors import lidar, photograph
+from datamodules.miniature.street.sensors import lidar_image, take_photo
 
 SIZE = 40
 IDS = deliver_ids(SIZE)
@@ -107,7 +107,7 @@ def test_weather_hurts_the_camera_and_leaves_geometry_alone():
     """The same street: contrast between neighbours sinks in fog, brightness and signal to noise by night."""
     street = deliver_street(96, 0, "sun/train/MAP_1_point10/001550")
     seen = {
-        w: photograph(street, w, "", np.random.default_rng(1)).astype(float)
+        w: take_photo(street, w, "", np.random.default_rng(1)).astype(float)
         for w in ("sun", "fog", "night")
     }
     edges = {
@@ -117,12 +117,12 @@ def test_weather_hurts_the_camera_and_leaves_geometry_alone():
     assert edges["fog"] < 0.7 * edges["sun"]
     assert seen["night"][:, ~street.sky].mean() < 0.5 * seen["sun"][:, ~street.sky].mean()
     for case in ("overexposure", "underexposure", "motionblur"):
-        bad = photograph(street, "sun", case, np.random.default_rng(1)).astype(float)
+        bad = take_photo(street, "sun", case, np.random.default_rng(1)).astype(float)
         assert abs(bad - seen["sun"]).mean() > 5
-    dark = photograph(street, "sun", "underexposure", np.random.default_rng(1))
-    bright = photograph(street, "sun", "overexposure", np.random.default_rng(1))
+    dark = take_photo(street, "sun", "underexposure", np.random.default_rng(1))
+    bright = take_photo(street, "sun", "overexposure", np.random.default_rng(1))
     assert dark.mean() < 0.5 * seen["sun"].mean() and (bright == 255).mean() > 0.3
     plain, moved = (
-        lidar(street, "sun", np.random.default_rng(1), jitter) for jitter in (False, True)
+        lidar_image(street, "sun", np.random.default_rng(1), jitter) for jitter in (False, True)
     )
     assert ((plain[0] > 0) & (moved[0] == 0)).sum() > 0.4 * (plain[0] > 0).sum()

@@ -15,7 +15,7 @@ import rasterio
 from datamodules.miniature.potsdam import (
     POTSDAM_QUIRKS,
     POTSDAM_TILES,
-    erode,
+    erode_label,
     potsdam_scene,
     potsdam_truth,
     write_potsdam,
@@ -168,7 +168,7 @@ def test_eroded_label_is_black_within_three_pixels_of_another_class() -> None:
         if ((around != label[row, column]) & (dx * dx + dy * dy <= 9)).any():
             expected[row, column] = 6
     assert (expected == 6).any() and (expected != 6).any()
-    assert np.array_equal(erode(label), expected)
+    assert np.array_equal(erode_label(label), expected)
 
 
 def test_eroded_file_keeps_the_truth_or_black(small: Path) -> None:

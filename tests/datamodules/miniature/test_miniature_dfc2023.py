@@ -16,7 +16,13 @@ from scipy import ndimage
 
 from datamodules.miniature.aerial.canvas import BUILDING, IMPERVIOUS, INDEX, TREE
 from datamodules.miniature.aerial.city import Town, Window
-from datamodules.miniature.coco_export import pack, records, runs, straightened, trace
+from datamodules.miniature.coco_export import (
+    drop_straight_points,
+    mask_records,
+    pack_run_lengths,
+    run_lengths,
+    trace_border,
+)
 from datamodules.miniature.dfc2023 import (
     DFC2023_QUIRKS,
     SIZES,
@@ -171,14 +177,14 @@ def test_any_window_of_a_town() -> None:
     town = Town((3, 1))
     wide, narrow = Window(-70, 40, 120, 1.0), Window(-50, 75, 40, 1.0)
     cut = (slice(20, 60), slice(35, 75))
-    (scene, unknown), (part, lost) = town.paint(wide), town.paint(narrow)
+    (scene, unknown), (part, lost) = town.paint_window(wide), town.paint_window(narrow)
     for whole, piece in ((scene.label, part.label), (scene.height, part.height), (unknown, lost)):
         np.testing.assert_array_equal(whole[cut], piece)
-    np.testing.assert_array_equal(town.noise(wide, 2)[cut], town.noise(narrow, 2))
-    assert abs(town.noise(wide, 2).std() - 1) < 0.05 and not np.array_equal(
-        town.noise(wide, 2), town.noise(wide, 3)
+    np.testing.assert_array_equal(town.noise_on(wide, 2)[cut], town.noise_on(narrow, 2))
+    assert abs(town.noise_on(wide, 2).std() - 1) < 0.05 and not np.array_equal(
+        town.noise_on(wide, 2), town.noise_on(wide, 3)
     )
-    green, _ = Town((3, 1), green=True).paint(wide)
+    green, _ = Town((3, 1), green=True).paint_window(wide)
     assert not (green.label == BUILDING).any() and (green.label == TREE).mean() > 0.1
 
 
@@ -234,7 +240,7 @@ def test_records_of_random_masks(packed: bool) -> None:
         field = ndimage.gaussian_filter(rng.normal(0, 1, size), rng.uniform(0.3, 3))
         mask = field > np.quantile(field, rng.random())
         union = np.zeros(size, bool)
-        for record in json.loads(json.dumps(records(mask, rng, packed=packed))):
+        for record in json.loads(json.dumps(mask_records(mask, rng, packed=packed))):
             alone = filled(record["segmentation"], size)
             rows, columns = (np.flatnonzero(alone.any(axis=axis)) for axis in (1, 0))
             assert alone.sum() == record["area"], number
@@ -254,16 +260,21 @@ def test_codes_read_back() -> None:
         np.ones((4, 4), bool),
         np.arange(400).reshape(20, 20) % 7 < 3,
     ):
-        lengths = runs(mask)
+        lengths = run_lengths(mask)
         np.testing.assert_array_equal(decoded(lengths, list(mask.shape)), mask)
-        np.testing.assert_array_equal(decoded(pack(lengths), list(mask.shape)), mask)
-    assert runs(np.array([[True, False], [True, True]])) == [0, 2, 1, 1]
+        np.testing.assert_array_equal(decoded(pack_run_lengths(lengths), list(mask.shape)), mask)
+    assert run_lengths(np.array([[True, False], [True, True]])) == [0, 2, 1, 1]
 
 
 def test_tracing() -> None:
-    assert trace(np.ones((1, 1), bool)) == [(0, 0)]
-    assert straightened(trace(np.ones((3, 4), bool))) == [(0, 0), (0, 3), (2, 3), (2, 0)]
-    assert trace(np.ones((1, 3), bool)) == [(0, 0), (0, 1), (0, 2), (0, 1)]
+    assert trace_border(np.ones((1, 1), bool)) == [(0, 0)]
+    assert drop_straight_points(trace_border(np.ones((3, 4), bool))) == [
+        (0, 0),
+        (0, 3),
+        (2, 3),
+        (2, 0),
+    ]
+    assert trace_border(np.ones((1, 3), bool)) == [(0, 0), (0, 1), (0, 2), (0, 1)]
 
 
 def test_the_json_has_every_oddity(
@@ -329,9 +340,9 @@ def seen() -> dict[str, np.ndarray]:
     for stem in (STEMS[0], STEMS[3], STEMS[5], STEMS[7]):
         tile = _tile(stem, 128, 0)
         values = {
-            "label": tile.cut(tile.scene.label)[None], "material": tile.cut(tile.scene.material)[None],
+            "label": tile.cut_margin(tile.scene.label)[None], "material": tile.cut_margin(tile.scene.material)[None],
             "rgb": tile.rgb, "dsm": tile.dsm, "sar": 10 * np.log10(tile.sar + 1e-7), "linear": tile.sar,
-            "unknown": tile.cut(tile.unknown)[None],
+            "unknown": tile.cut_margin(tile.unknown)[None],
         }  # fmt: skip
         for name, value in values.items():
             out.setdefault(name, []).append(value.reshape(len(value), -1).T.astype(float))
@@ -381,7 +392,7 @@ def test_what_is_alike_in_one_sensor_is_apart_in_another(seen: dict[str, np.ndar
 
 def test_walls_that_face_the_sensor_shine_and_shadows_follow() -> None:
     """One block on a lawn, seen from the west: bright before its western wall, dark behind its eastern one."""
-    from datamodules.miniature.aerial.sar import BACKSCATTER_DB, LOOKS, backscatter
+    from datamodules.miniature.aerial.sar import BACKSCATTER_DB, LOOKS, radar_backscatter
     from datamodules.miniature.aerial.scene import Scene
 
     label, height = np.full((60, 60), 2, np.uint8), np.zeros((60, 60), np.float32)
@@ -389,7 +400,7 @@ def test_walls_that_face_the_sensor_shine_and_shadows_follow() -> None:
     material = np.where(label == BUILDING, INDEX["bitumen"], INDEX["lawn"]).astype(np.uint8)
     scene = Scene(1.0, label, height, material, np.zeros((4, 60, 60), np.float32))
     speckle = np.random.default_rng(0).normal(0, 1, (2 * LOOKS, 60, 60))
-    image = backscatter(scene, np.radians(270), np.radians(40), speckle)
+    image = radar_backscatter(scene, np.radians(270), np.radians(40), speckle)
     lawn = image[:15].mean()
     assert lawn == pytest.approx(10 ** (BACKSCATTER_DB["lawn"] / 10), rel=0.1)
     assert image[:15].std() / lawn == pytest.approx(0.5, abs=0.05), "gamma speckle of four looks"
@@ -397,5 +408,5 @@ def test_walls_that_face_the_sensor_shine_and_shadows_follow() -> None:
     assert image[22:38, 14:23].mean() > 1.4 * lawn, "the wall laid over"
     assert image[22:38, 36:42].mean() < 0.5 * lawn, "shadow"
     assert image[22:38, 50:].mean() == pytest.approx(lawn, rel=0.1)
-    east = backscatter(scene, np.radians(90), np.radians(40), speckle)
+    east = radar_backscatter(scene, np.radians(90), np.radians(40), speckle)
     assert east[22:38, 35].mean() > 5 * lawn and east[22:38, 18:24].mean() < 0.5 * lawn
