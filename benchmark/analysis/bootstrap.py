@@ -14,10 +14,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from benchmark.metrics.confusion import ClassCounts, Counts, Floats, class_counts
+from benchmark.metrics.result import sum_regions
 from benchmark.metrics.summaries import SUMMARIES, average_top1_last1, mean_scores
-from benchmark.records.groups import SeedGroup, region_counts
+from benchmark.records.groups import SeedGroup
 from benchmark.records.record import Record, SceneCounts, read_scenes
-from benchmark.records.selection import say_left_out
+from benchmark.records.selection import Skipped
 from usererror import UserError
 
 FEWEST_SCENES = (
@@ -48,11 +49,11 @@ def units_of(record: Record, scenes: SceneCounts) -> Units:
 
     Blocks of one scene resemble each other more than scenes do, so that intervals from them are rather too narrow.
     """
-    regions = record.manifest["convention"]["regions"]
+    regions = record.convention.regions
     parts = [
         np.stack(
             class_counts(
-                region_counts(record, np.moveaxis(entry, 1, 0).astype(np.int64), regions),
+                sum_regions(np.moveaxis(entry, 1, 0), record.regions, regions),
                 record.convention,
             ),
             -2,
@@ -177,7 +178,7 @@ def sample(
 
 
 def with_units(
-    rows: Sequence[SeedGroup], left_out: list[str] | None = None
+    rows: Sequence[SeedGroup], skipped: Skipped
 ) -> tuple[list[SeedGroup], list[list[Units]]]:
     """Rows with the units of their members; a record without usable counts per scene is left out and named."""
     kept, units = [], []
@@ -187,7 +188,7 @@ def with_units(
             try:
                 members.append((record, units_of(record, read_scenes(record))))
             except UserError as error:
-                say_left_out(str(error), left_out)
+                skipped.add(str(error))
         if members:
             kept.append(replace(row, members=tuple(record for record, _ in members)))
             units.append([entry for _, entry in members])

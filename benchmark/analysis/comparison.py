@@ -26,6 +26,7 @@ from benchmark.formats.terminal import print_display
 from benchmark.leaderboard.notes import left_out_notes
 from benchmark.metrics.summaries import SUMMARIES, mean_std
 from benchmark.records.groups import SeedGroup, comparable_groups
+from benchmark.records.selection import Skipped
 from usererror import UserError
 
 
@@ -78,7 +79,7 @@ def named_rows(rows: Sequence[SeedGroup], wanted: Sequence[str]) -> list[SeedGro
 
 
 def _protocol(row: SeedGroup) -> str:
-    return str(row.first.manifest["protocol"]["name"])
+    return row.protocol
 
 
 def compare(
@@ -86,7 +87,7 @@ def compare(
     samples: int = 2000,
     level: float = 95.0,
     seed: int = 0,
-    left_out: list[str] | None = None,
+    skipped: Skipped | None = None,
 ) -> pd.DataFrame:
     """All pairs of rows and all measures: the seeds' means, their difference, its interval, and whether 0 lies outside.
 
@@ -96,7 +97,7 @@ def compare(
     Raises:
         UserError: the records are not paired, or there is only one unit to draw from.
     """
-    rows, units = with_units(rows, left_out)
+    rows, units = with_units(rows, Skipped() if skipped is None else skipped)
     if len(rows) < 2:
         return pd.DataFrame()
     sampled = sample(rows, units, samples, seed)

@@ -18,10 +18,11 @@ from benchmark.formats.files import write_texts
 from benchmark.formats.markdown_latex import Part, page_latex, page_markdown
 from benchmark.leaderboard.notes import left_out_notes
 from benchmark.metrics.confusion import Absent, Floats, class_counts, divide_or_nan
+from benchmark.metrics.result import sum_regions
 from benchmark.metrics.summaries import SUMMARIES, average_top1_last1, mean_scores, mean_std
-from benchmark.records.groups import SeedGroup, pooled_counts, region_counts
+from benchmark.records.groups import SeedGroup
 from benchmark.records.record import SCENES, Record, read_scenes
-from datamodules.store.scene_store import BAND, INTERIOR
+from datamodules.store.scene_store import BAND, INTERIOR, sum_regions
 from usererror import UserError
 
 OWN = "own"
@@ -50,24 +51,14 @@ class Lens:
 # ---- readings -------------------------------------------------------------------------------------------------------
 
 
-def own_regions(record: Record) -> Sequence[str] | None:
-    """Regions of the record's label kind; None is the full label."""
-    regions: Sequence[str] | None = record.manifest["convention"]["regions"]
-    return regions
-
-
 def read_own(record: Record) -> Floats:
     """MIoU as in the leaderboard."""
-    return mean_scores(
-        pooled_counts(record, record.convention, own_regions(record)), record.convention
-    )[0]
+    return mean_scores(record.class_counts(), record.convention)[0]
 
 
 def read_f1(record: Record) -> Floats:
     """Mean of the class F1."""
-    return mean_scores(
-        pooled_counts(record, record.convention, own_regions(record)), record.convention
-    )[1]
+    return mean_scores(record.class_counts(), record.convention)[1]
 
 
 def read_f1_of_miou(record: Record) -> Floats:
@@ -81,7 +72,7 @@ def read_absent(absent: Absent) -> Reading:
 
     def read(record: Record) -> Floats:
         convention = replace(record.convention, absent=absent)
-        return mean_scores(pooled_counts(record, convention, own_regions(record)), convention)[0]
+        return mean_scores(record.class_counts(convention=convention), convention)[0]
 
     return read
 
@@ -111,18 +102,19 @@ def read_clutter(kind: str) -> Reading:
         convention = replace(
             convention, averaged=averaged, ignored=clutter if kind == "dropped" else ()
         )
-        return mean_scores(pooled_counts(record, convention, own_regions(record)), convention)[0]
+        return mean_scores(record.class_counts(convention=convention), convention)[0]
 
     return read
 
 
-def read_label(regions: Sequence[str] | None) -> Reading:
+def read_label(regions: tuple[str, ...] | None) -> Reading:
     """MIoU on the full label, or on its interior, which eroded labels leave."""
 
     def read(record: Record) -> Floats:
         if regions is not None and BAND not in record.regions:
             raise Unreadable("the test scenes have no eroded label")
-        return mean_scores(pooled_counts(record, record.convention, regions), record.convention)[0]
+        convention = replace(record.convention, regions=regions)
+        return mean_scores(record.class_counts(convention=convention), convention)[0]
 
     return read
 
@@ -138,7 +130,7 @@ def read_scene_mean(record: Record) -> Floats:
         raise Unreadable("damaged counts per scene") from error
     by_scene = []
     for entry in scenes.counts:
-        matrices = region_counts(record, entry.sum(1, dtype=np.int64), own_regions(record))
+        matrices = sum_regions(entry.sum(1), record.regions, record.convention.regions)
         counts = class_counts(matrices, record.convention)
         by_scene.append(mean_scores(counts, record.convention)[0])
     values = np.stack(by_scene, 1)  # (subsets, scenes)
@@ -219,7 +211,7 @@ def _row_scores(lens: Lens, row: SeedGroup) -> tuple[Floats, str]:
         try:
             values.append(np.stack(average_top1_last1(lens.read(record)), -1))
         except Unreadable as error:
-            reasons.setdefault(str(error), []).append(str(record.manifest["seed"]))
+            reasons.setdefault(str(error), []).append(str(record.manifest.seed))
     if not reasons:
         return np.stack(values), ""
     some = len(values) > 0

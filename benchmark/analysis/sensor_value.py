@@ -24,9 +24,9 @@ from benchmark.formats.numbers import format_mean_std
 from benchmark.leaderboard.notes import left_out_notes
 from benchmark.metrics.confusion import ClassCounts, Convention, Floats, class_scores
 from benchmark.metrics.summaries import average_top1_last1, mean_std, with_mean_first
-from benchmark.records.groups import SeedGroup, comparable_groups, pooled_counts
+from benchmark.records.groups import SeedGroup, comparable_groups
 from benchmark.records.record import Record
-from benchmark.records.selection import say_left_out
+from benchmark.records.selection import Skipped
 
 Empty = Literal["zero", "majority"]
 EMPTY_NAMES = {"zero": "0", "majority": "what calling every pixel the most frequent class scores"}
@@ -40,23 +40,22 @@ def spread(seeds: Floats) -> str:
     return format_mean_std(*mean_std(seeds))
 
 
-def complete_rows(rows: Sequence[SeedGroup], left_out: list[str] | None = None) -> list[SeedGroup]:
+def complete_rows(rows: Sequence[SeedGroup], skipped: Skipped) -> list[SeedGroup]:
     """The rows that have a score of every subset; the others are named, since no worth can be had from them."""
     kept = []
     for row in rows:
         try:
             subset_bitmasks(row.first.subsets)
         except ValueError as error:
-            say_left_out(f"{row.label}, {error}.", left_out)
+            skipped.add(f"{row.label}, {error}.")
             continue
         missing = sorted(
             {name for record in row.members for name in unscored(record)},
             key=row.first.subsets.index,
         )
         if missing:
-            say_left_out(
-                f"{row.label}, no test scene has all modalities of {', '.join(missing)}.", left_out
-            )
+            names = ", ".join(missing)
+            skipped.add(f"{row.label}, no test scene has all modalities of {names}.")
         else:
             kept.append(row)
     return kept
@@ -64,8 +63,7 @@ def complete_rows(rows: Sequence[SeedGroup], left_out: list[str] | None = None) 
 
 def unscored(record: Record) -> list[str]:
     """Subsets that were scored on no scene, or on none with a label."""
-    counts = pooled_counts(record, record.convention, record.manifest["convention"]["regions"])
-    labelled = counts.support.any(-1).tolist()
+    labelled = record.class_counts().support.sum(-1).tolist()
     return [name for name, some in zip(record.subsets, labelled, strict=True) if not some]
 
 
@@ -76,7 +74,7 @@ def games(record: Record, empty: Empty = "zero") -> Floats:
     """
     convention = record.convention
     _, places = subset_bitmasks(record.subsets)
-    counts = pooled_counts(record, convention, record.manifest["convention"]["regions"])
+    counts = record.class_counts()
     values = _class_values(counts, convention)
     nothing = (
         np.zeros(len(values[0])) if empty == "zero" else _class_values(majority(counts), convention)

@@ -32,20 +32,20 @@ class Compare(Command):
             write_intervals,
         )
         from benchmark.records.groups import comparable_groups, seed_groups
-        from benchmark.records.selection import chosen_records
+        from benchmark.records.selection import select_records
 
         samples, level, wanted = arguments.samples, arguments.level, arguments.methods
         if samples < 100:
             raise UserError(f"--samples {samples} is too few for an interval; use at least 100.")
         if not 0 < level < 100:
             raise UserError(f"--level {level:g} is no percentage of an interval; use 95, say.")
-        for data, choice in chosen_records(arguments.runs, arguments.data).items():
-            rows, left_out = seed_groups(choice.records), list(choice.left_out)
+        for data, choice in select_records(arguments.runs, [arguments.data]).items():
+            rows, skipped = seed_groups(choice.records), choice.skipped
             if wanted:
                 rows = named_rows(rows, wanted)
             tables = []
             for title, members in comparable_groups(rows).items():
-                lines = compare(members, samples, level, arguments.seed, left_out)
+                lines = compare(members, samples, level, arguments.seed, skipped)
                 if lines.empty:
                     reason = "fewer than two methods have counts per scene"
                     print(f"Nothing to compare under {data}, {title}: {reason}.")
@@ -55,7 +55,7 @@ class Compare(Command):
             if tables:
                 # a comparison of some methods leaves the file of all methods as it is
                 stem = ".".join([data, *wanted])
-                paths = write_intervals(arguments.out, stem, data, tables, left_out)
+                paths = write_intervals(arguments.out, stem, data, tables, skipped)
                 print("Intervals: " + ", ".join(str(path) for path in paths))
             elif wanted:
                 raise UserError(

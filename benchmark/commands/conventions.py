@@ -20,12 +20,12 @@ class Conventions(Command):
         from benchmark.analysis.metric_conventions import lens_table, shown, write_lenses
         from benchmark.formats.terminal import print_display
         from benchmark.records.groups import comparable_groups, seed_groups
-        from benchmark.records.selection import chosen_records
+        from benchmark.records.selection import select_records
 
-        for data, choice in chosen_records(arguments.runs, arguments.data).items():
+        for data, choice in select_records(arguments.runs, [arguments.data]).items():
             groups = comparable_groups(seed_groups(choice.records))
             tables = {title: lens_table(rows) for title, rows in groups.items()}
-            paths = write_lenses(arguments.out, data, tables, choice.left_out)
+            paths = write_lenses(arguments.out, data, tables, choice.skipped)
             for title, table in tables.items():
                 heading = f"{data}, {title}: Average under each convention"
                 print_display(heading, shown(table, "Average"))

@@ -36,7 +36,7 @@ class Evaluate(Command):
 
     def run_command(self, arguments: argparse.Namespace) -> None:
         from benchmark.experiment.lightning_cli import build
-        from benchmark.experiment.manifest import manifest
+        from benchmark.experiment.manifest import run_manifest
         from benchmark.experiment.request import checked_request
         from benchmark.experiment.restore import model_words, trained_request
         from benchmark.experiment.train import test
@@ -68,18 +68,18 @@ class Evaluate(Command):
             name = f"{wanted.data}, {wanted.protocol}"
             if unchanged and not overrides:
                 name = f"evaluation of {checkpoint.stem}"
-            write_record(out / "record", manifest(cli, checkpoint, name, 0, {}), result)
+            write_record(out / "record", run_manifest(cli, checkpoint, name, 0, {}), result)
             print_scores(cli, result)
             print(f"Record: {out / 'record'}")
 
 
 def print_scores(cli: Any, result: Any) -> None:
     """Print one line per subset, then the summaries over subsets."""
-    from benchmark.evaluation.protocol import convention_of, scored_regions
+    from benchmark.evaluation.protocol import convention_of
     from benchmark.metrics.summaries import average_top1_last1
 
     convention = convention_of(cli.datamodule, cli.config_init.evaluation.absent)
-    scores = result.scores(convention, scored_regions(cli.datamodule))
+    scores = result.scores(convention)
     for name, entry in scores.items():
         miou, mf1, oa = 100 * entry.miou, 100 * entry.mf1, 100 * entry.oa
         print(f"{name:12} mIoU {miou:6.2f}  mF1 {mf1:6.2f}  OA {oa:6.2f}")

@@ -17,7 +17,7 @@ class Leaderboard(Command):
 
     def run_command(self, arguments: argparse.Namespace) -> None:
         from benchmark.leaderboard.write import rebuild
-        from benchmark.records.selection import chosen_records
+        from benchmark.records.selection import select_records
 
-        for data, choice in chosen_records(arguments.runs, arguments.data).items():
+        for data, choice in select_records(arguments.runs, [arguments.data]).items():
             rebuild(data, choice, arguments.out)

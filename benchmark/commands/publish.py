@@ -21,7 +21,7 @@ class Publish(Command):
 
         source = arguments.run / "record"
         manifest = read_record(source).manifest
-        name = f"{manifest['variant']}-{manifest['backbone']}-seed{manifest['seed']}"
-        target = PUBLISHED / manifest["data"] / f"{name}-{manifest['identity'][:8]}"
+        name = f"{manifest.variant}-{manifest.backbone}-seed{manifest.seed}"
+        target = PUBLISHED / manifest.data / f"{name}-{manifest.identity[:8]}"
         publish_record(source, target)
         print(f"Published: {target}")

@@ -27,15 +27,15 @@ class SensorValue(Command):
         )
         from benchmark.formats.terminal import print_display
         from benchmark.records.groups import comparable_groups, seed_groups
-        from benchmark.records.selection import chosen_records
+        from benchmark.records.selection import select_records
 
         empty = arguments.empty
-        for data, choice in chosen_records(arguments.runs, arguments.data).items():
-            left_out = list(choice.left_out)
-            rows = complete_rows(seed_groups(choice.records), left_out)
+        for data, choice in select_records(arguments.runs, [arguments.data]).items():
+            skipped = choice.skipped
+            rows = complete_rows(seed_groups(choice.records), skipped)
             if not rows:
                 continue
-            paths = write_worth(arguments.out, data, rows, empty, left_out)
+            paths = write_worth(arguments.out, data, rows, empty, skipped)
             for title, members in comparable_groups(rows).items():
                 heading = f"{data}, {title}: "
                 values = shapley_table(members, empty)

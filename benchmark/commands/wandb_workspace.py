@@ -27,7 +27,7 @@ class WandbWorkspace(Command):
 
     def run_command(self, arguments: argparse.Namespace) -> None:
         os.environ.setdefault("WANDB_SILENT", "true")
-        from benchmark.records.selection import chosen_records
+        from benchmark.records.selection import select_records
         from benchmark.tracking.wandb_workspace import EXTRA, entity_of_user, save, told, workspace
 
         try:
@@ -37,6 +37,6 @@ class WandbWorkspace(Command):
         data = arguments.data
         project = arguments.project or os.environ.get("WANDB_PROJECT") or choices.WANDB_PROJECT
         entity = told(entity_of_user, arguments.entity or os.environ.get("WANDB_ENTITY", ""))
-        records = chosen_records(arguments.runs, data)[data].records
-        letters = max((record.manifest["modalities"] for record in records), key=len)
+        records = select_records(arguments.runs, [data])[data].records
+        letters = max((record.manifest.modalities for record in records), key=len)
         print(f"Dashboard: {told(save, workspace(project, entity, data, letters))}")

@@ -17,7 +17,6 @@ from benchmark.evaluation.protocol import (
     datamodule_of,
     inside,
     regions_of,
-    scored_regions,
 )
 from benchmark.metrics.confusion import Absent
 from benchmark.metrics.result import EvaluationResult
@@ -170,7 +169,7 @@ class MissingModalityEvaluation(L.Callback):
         current, data = self._pass, datamodule_of(trainer)
         self.result = self._gather(trainer, data, current)
         self._pass = None
-        scores = self.result.scores(convention_of(data, self.absent), scored_regions(data))
+        scores = self.result.scores(convention_of(data, self.absent))
         summary = average_top1_last1([entry.miou for entry in scores.values()])
         for name, value in summary._asdict().items():
             pl_module.log(f"{current.part}/{name}_miou", value, prog_bar=name == "average")

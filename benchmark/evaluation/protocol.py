@@ -29,11 +29,6 @@ def regions_of(windows: EvaluationWindows) -> tuple[str, ...]:
     return (INTERIOR, BAND) if windows.eroded else (INTERIOR,)
 
 
-def scored_regions(data: SceneDataModule) -> tuple[str, ...] | None:
-    """Regions that the protocol's label kind scores: eroded labels are the interior; None is everything."""
-    return (INTERIOR,) if data.score_label == "label_eroded" else None
-
-
 def convention_of(data: SceneDataModule, absent: Absent) -> Convention:
     """The datamodule's classes as a metric convention (means over all classes but clutter)."""
     clutter = tuple(entry.id for entry in data.store.classes if entry.clutter)
@@ -42,4 +37,6 @@ def convention_of(data: SceneDataModule, absent: Absent) -> Convention:
         averaged=tuple(entry.id for entry in data.store.classes if not entry.clutter),
         ignored=clutter if data.clutter == "ignore" else (),
         absent=absent,
+        # eroded labels leave the band along class borders out
+        regions=(INTERIOR,) if data.score_label == "label_eroded" else None,
     )

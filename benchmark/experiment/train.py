@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -10,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.experiment.checkpoints import load_weights, select
-from benchmark.experiment.manifest import manifest
+from benchmark.experiment.manifest import run_manifest
 from benchmark.experiment.model_inputs import INPUTS, Inputs
-from benchmark.records.record import MANIFEST, write_json, write_record
+from benchmark.records.manifest import read_manifest
+from benchmark.records.record import write_json, write_record
 
 if TYPE_CHECKING:
     from benchmark.experiment.lightning_cli import BenchCLI
@@ -51,7 +51,7 @@ def _run_cell(cli: BenchCLI, record: Path) -> None:
     result = test(cli, checkpoint)
     durations["test_s"] = round(time.monotonic() - started, 1)
     if cli.trainer.is_global_zero:
-        write_record(record, manifest(cli, checkpoint, selected, steps, durations), result)
+        write_record(record, run_manifest(cli, checkpoint, selected, steps, durations), result)
         if cli.request.logger == "wandb":
             from benchmark.tracking.wandb_summary import log_result
 
@@ -87,7 +87,7 @@ def set_aside(run_dir: Path) -> None:
 def _mention_other_code(record: Path) -> None:
     from benchmark.experiment.identity import git_state
 
-    then = json.loads((record / MANIFEST).read_text(encoding="utf-8")).get("git", {})
+    then = read_manifest(record).git
     now = git_state()
     if then.get("commit") != now.get("commit") or then.get("dirty"):
         made = f"commit {then.get('commit', 'unknown')[:10]}{' with changes' if then.get('dirty') else ''}"

@@ -30,15 +30,15 @@ def conventions(table: pd.DataFrame, records: Sequence[Record]) -> str:
     absent: dict[str, set[str]] = {}
     labels: dict[str, set[str]] = {}
     for record in records:
-        name, entry = record.manifest["protocol"]["name"], record.manifest["convention"]
-        absent.setdefault(name, set()).add(entry["absent"])
-        labels.setdefault(name, set()).add("eroded" if entry["regions"] else "full")
+        name, convention = record.manifest.protocol.name, record.convention
+        absent.setdefault(name, set()).add(convention.absent)
+        labels.setdefault(name, set()).add("eroded" if convention.regions else "full")
     outputs = ", ".join(str(value) for value in sorted(set(table["K"])))
     classes = " / ".join(sorted(set(table["classes"])))
     return (
         f"over {classes} classes (K = {outputs} outputs, absent classes: "
         f"{_per_protocol(absent)}), {_per_protocol(labels)} labels, "
-        f"{_scored_scenes(table)}, fingerprint {records[0].manifest['fingerprint'][:12]}"
+        f"{_scored_scenes(table)}, fingerprint {records[0].manifest.fingerprint[:12]}"
     )
 
 

@@ -12,7 +12,7 @@ from benchmark.formats.markdown_latex import Part
 from benchmark.formats.numbers import format_mean_std
 from benchmark.metrics.confusion import Floats, class_scores
 from benchmark.metrics.summaries import average_top1_last1, mean_std, with_mean_first
-from benchmark.records.groups import SeedGroup, comparable_groups, pooled_counts
+from benchmark.records.groups import SeedGroup, comparable_groups
 
 MEASURES = ("IoU", "F1")
 MEAN = "mean"  # in the column `class`
@@ -26,9 +26,7 @@ def class_values(row: SeedGroup) -> Floats:
     """Per cent, seeds x measures x subsets x (1 + averaged classes), of which the first is the mean; nan: no score."""
     seeds = []
     for record in row.members:
-        convention = record.convention
-        sums = pooled_counts(record, convention, record.manifest["convention"]["regions"])
-        iou, f1, used = class_scores(sums, convention.absent)
+        iou, f1, used = class_scores(record.class_counts(), record.convention.absent)
         seeds.append([with_mean_first(iou, used), with_mean_first(f1, used)])
     return 100 * np.array(seeds)
 

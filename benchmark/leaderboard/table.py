@@ -12,7 +12,7 @@ from benchmark.formats.numbers import format_mean_std
 from benchmark.leaderboard.notes import MARK, _scene_columns
 from benchmark.metrics.result import ALL
 from benchmark.metrics.summaries import SUMMARIES, average_top1_last1, mean_std
-from benchmark.records.groups import CONTROL_MARK, group_records
+from benchmark.records.groups import CONTROL_MARK, SeedGroup, seed_groups
 from benchmark.records.record import Record
 
 
@@ -23,7 +23,7 @@ def leaderboard(records: Sequence[Record]) -> pd.DataFrame:
     no test scene has all modalities of has no score and does not enter them. Sorted by Average, best first. Records
     must belong to one dataset fingerprint.
     """
-    rows = [_row(members, ALL) for members in group_records(records)]
+    rows = [_row(group, ALL) for group in seed_groups(records)]
     table = pd.DataFrame(rows)
     return (
         table.sort_values("Average", ascending=False, kind="stable").reset_index(drop=True)
@@ -41,19 +41,16 @@ def condition_board(records: Sequence[Record]) -> pd.DataFrame:
     if all(record.conditions == (ALL,) for record in records):
         return pd.DataFrame()
     parts = [
-        [_row(members, condition) for condition in members[0].conditions]
-        for members in group_records(records)
+        [_row(group, condition) for condition in group.first.conditions]
+        for group in seed_groups(records)
     ]
     parts.sort(key=lambda rows: -next(row["Average"] for row in rows if row["condition"] == ALL))
     return pd.DataFrame(row for rows in parts for row in rows)
 
 
-def _row(members: Sequence[Record], condition: str) -> dict[str, Any]:
-    first = members[0].manifest
-    seeds = [
-        record.scores(condition)
-        for record in sorted(members, key=lambda record: record.manifest["seed"])
-    ]
+def _row(group: SeedGroup, condition: str) -> dict[str, Any]:
+    members, first = group.members, group.first.manifest
+    seeds = [record.scores(condition) for record in members]
     subsets = members[0].subsets
     miou = np.array([[100 * seed[name].miou for name in subsets] for seed in seeds])
     f1 = np.array([[100 * seed[name].mf1 for name in subsets] for seed in seeds])
@@ -61,10 +58,10 @@ def _row(members: Sequence[Record], condition: str) -> dict[str, Any]:
     scored = [subset for subset, value in enumerate(mean) if not np.isnan(value)]
     row: dict[str, Any] = {
         "condition": condition,
-        "method": first["variant"],
-        "backbone": first["backbone"],
-        "protocol": first["protocol"]["name"],
-        "overrides": " ".join(first.get("overrides", [])),
+        "method": first.variant,
+        "backbone": first.backbone,
+        "protocol": first.protocol.name,
+        "overrides": group.overrides,
         "seeds": len(seeds),
     }
     for name, values in zip(SUMMARIES, average_top1_last1(miou), strict=True):
@@ -86,9 +83,9 @@ def _row(members: Sequence[Record], condition: str) -> dict[str, Any]:
     )
     counts = members[0].scored[:, members[0].conditions.index(condition)]
     row |= {f"scenes {name}": int(number) for name, number in zip(subsets, counts, strict=True)}
-    row["split note"] = first["protocol"].get("split_note", "")
-    row["selection"] = first["protocol"].get("selected", first["protocol"].get("selection", ""))
-    row["control"] = bool(first.get("control", False))
+    row["split note"] = first.protocol.split_note
+    row["selection"] = first.protocol.selected
+    row["control"] = first.control
     return row
 
 

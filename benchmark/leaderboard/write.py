@@ -15,7 +15,7 @@ from benchmark.leaderboard.per_class import class_board, class_page
 from benchmark.leaderboard.table import condition_board, leaderboard, shown
 from benchmark.records.groups import seed_groups
 from benchmark.records.record import Record
-from benchmark.records.selection import RecordSelection, chosen_records
+from benchmark.records.selection import RecordSelection, select_records
 
 
 def rebuild(data: str, choice: RecordSelection, out: Path) -> None:
@@ -49,7 +49,7 @@ def write_boards(
     pages[f"{data}.classes"] = [*class_page(data, rows), basis]
     contents: dict[str, str] = {}
     for name, board in {**boards, f"{data}.classes": class_board(rows)}.items():
-        page = [*pages[name], *left_out_notes(choice.left_out)]
+        page = [*pages[name], *left_out_notes(choice.skipped)]
         contents |= {
             f"{name}.csv": board.to_csv(index=False, float_format="%.4f", lineterminator="\n"),
             f"{name}.md": page_markdown(page),
@@ -65,7 +65,7 @@ def show(runs: Path, data: str, out: Path | None = None) -> None:
     """
     default = runs.resolve() == (Path.cwd() / "results" / "runs").resolve()
     target = out or (Path("results/leaderboards") if default else runs.parent / "leaderboards")
-    rebuild(data, chosen_records(runs, data)[data], target)
+    rebuild(data, select_records(runs, [data])[data], target)
 
 
 def print_table(title: str, rows: pd.DataFrame) -> None:

@@ -36,12 +36,14 @@ class Convention:
         ignored: label ids whose pixels are left out of IoU, F1 and `oa` (`clutter: ignore`).
         absent: what a class without evidence counts: `exclude` drops classes without a true pixel,
             `union` those with neither true nor predicted pixels, `zero` counts 0/0 as 0.
+        regions: regions of the label that are scored (eroded labels: the interior); None is all.
     """
 
     outputs: tuple[int, ...]
     averaged: tuple[int, ...]
     ignored: tuple[int, ...] = ()
     absent: Absent = "exclude"
+    regions: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)

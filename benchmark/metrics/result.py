@@ -48,21 +48,14 @@ class EvaluationResult:
                 scored[:, names.index(name)] += self.scored[:, number]
         return tuple(names), pooled, scored
 
-    def scores(
-        self, convention: Convention, regions: Sequence[str] | None = None
-    ) -> dict[str, Scores]:
-        """Scores per subset over all scenes; `regions` None means all of them (full labels)."""
+    def scores(self, convention: Convention) -> dict[str, Scores]:
+        """Scores per subset over all scenes."""
         _, pooled, _ = self.pooled()
-        return region_scores(self.subsets, self.regions, pooled[:, 0], convention, regions)
+        matrices = sum_regions(pooled[:, 0], self.regions, convention.regions)
+        return dict(zip(self.subsets, score_matrices(matrices, convention), strict=True))
 
 
-def region_scores(
-    subsets: Sequence[str],
-    all_regions: Sequence[str],
-    counts: Counts,
-    convention: Convention,
-    regions: Sequence[str] | None = None,
-) -> dict[str, Scores]:
-    """Scores per subset from int64 subsets x regions x labels x outputs, over the named regions."""
-    chosen = [list(all_regions).index(region) for region in (regions or all_regions)]
-    return dict(zip(subsets, score_matrices(counts[:, chosen].sum(1), convention), strict=True))
+def sum_regions(counts: Counts, regions: Sequence[str], scored: Sequence[str] | None) -> Counts:
+    """Add up the scored regions (None: all) of counts `(..., regions, labels, outputs)`."""
+    chosen = [list(regions).index(name) for name in (scored or regions)]
+    return np.asarray(counts[..., chosen, :, :].sum(-3, dtype=np.int64))

@@ -78,7 +78,7 @@ class MeasuredRuns:
         fitting = []
         for record in self.by_data.get(number.dataset, []):
             entry = record.manifest
-            if entry["variant"] == method and backbone in ("-", entry["backbone"]):
+            if entry.variant == method and backbone in ("-", entry.backbone):
                 fitting.append(record)
         groups = group_records(fitting)
         labels = [_label_run(members[0], with_backbone=backbone == "-") for members in groups]
@@ -86,7 +86,7 @@ class MeasuredRuns:
         found = {}
         for label, members in zip(labels, groups, strict=True):
             # groups that would share a label get their hashes: they are never mixed
-            group = f", {members[0].manifest['group'][:8]}" if twins[label] > 1 else ""
+            group = f", {members[0].manifest.group[:8]}" if twins[label] > 1 else ""
             found[label + group] = members
         return found
 
@@ -113,16 +113,16 @@ class MeasuredRuns:
                 entry = found.setdefault(label, Measured(label))
                 entry.values[column] = mean_std(values)
                 entry.seeds.add(len(values))
-                entry.records |= {record.manifest["identity"]: record for record in members}
+                entry.records |= {record.manifest.identity: record for record in members}
         return list(found.values())
 
 
 def _label_run(record: Record, with_backbone: bool) -> str:
-    entry, protocol = record.manifest, record.manifest["protocol"]
-    mark = MARK if protocol.get("split_note") else ""
-    words = [protocol["name"] + mark, protocol.get("selected", protocol.get("selection", ""))]
-    words += [entry["backbone"]] if with_backbone and entry["backbone"] != NO_BACKBONE else []
-    return ", ".join([*words, *entry.get("overrides", [])])
+    entry, protocol = record.manifest, record.manifest.protocol
+    words = [protocol.name + (MARK if protocol.split_note else ""), protocol.selected]
+    if with_backbone and entry.backbone != NO_BACKBONE:
+        words.append(entry.backbone)
+    return ", ".join([*words, *entry.overrides])
 
 
 def _measure_number(

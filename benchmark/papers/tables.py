@@ -22,7 +22,7 @@ from benchmark.papers.printed_numbers import (
     read_paper_results,
 )
 from benchmark.records.record import Record
-from benchmark.records.selection import records_among
+from benchmark.records.selection import select_records
 
 NOTES = "notes.csv"
 RANKS = (
@@ -41,10 +41,11 @@ WORDS = {"\u2717": "no", "\u2713": "yes", "\u0394": "change of"}
 def paper_tables_of_runs(runs: Path) -> list[PaperTable]:
     """Set all published tables beside what the records below RUNS, and the published ones, give."""
     results = read_paper_results()
-    selections = records_among(runs, {number.dataset for number in results.numbers})
+    datasets = {number.dataset for number in results.numbers}
+    selections = select_records(runs, datasets, required=False)
     records = {data: selection.records for data, selection in selections.items()}
-    left_out = {data: selection.left_out for data, selection in selections.items()}
-    return build_tables(results, MeasuredRuns(records, left_out), read_published_costs())
+    skipped = {data: selection.skipped for data, selection in selections.items()}
+    return build_tables(results, MeasuredRuns(records, skipped), read_published_costs())
 
 
 def build_tables(
@@ -158,7 +159,7 @@ def _measured_notes(rows: Sequence[PaperRow], cost_note: str) -> list[str]:
     by_data: dict[str, dict[str, Record]] = {}
     for entry in entries:
         for identity, record in entry.records.items():
-            by_data.setdefault(record.manifest["data"], {})[identity] = record
+            by_data.setdefault(record.manifest.data, {})[identity] = record
     if not by_data:
         return notes or [UNMEASURED]
     notes.append(MEASURED)

@@ -1,8 +1,8 @@
-"""Run records: what a finished cell leaves behind, and how tables find it again.
+"""Run records: what a finished run leaves behind for tables.
 
-A record is a directory with `manifest.json` (written last: a record without it is no record), `summary.npz` (pooled
-counts, all that tables read) and `scenes.npz` (counts per scene and block, for intervals). A slim record
-lacks the last.
+A record is a directory with `manifest.json` (written last: a record without it is no record),
+`summary.npz` (pooled counts, all that tables read) and `scenes.npz` (counts per scene and block,
+for intervals). A slim record lacks the last.
 """
 
 from __future__ import annotations
@@ -15,21 +15,28 @@ import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
-from benchmark.metrics.confusion import Absent, Convention, Counts, Scores
-from benchmark.metrics.result import ALL, EvaluationResult, region_scores
+from benchmark.metrics.confusion import (
+    ClassCounts,
+    Convention,
+    Counts,
+    Scores,
+    class_counts,
+    score_matrices,
+)
+from benchmark.metrics.result import ALL, EvaluationResult, sum_regions
+from benchmark.records.manifest import MANIFEST, Manifest, ManifestError, read_manifest
 from datamodules.store.scene_store import write_text_whole
 from usererror import UserError
 
-FORMAT = 1
-MANIFEST, SUMMARY, SCENES = "manifest.json", "summary.npz", "scenes.npz"
-# what a cut or altered file raises; a JSON or Unicode error is a ValueError
+SUMMARY, SCENES = "summary.npz", "scenes.npz"
+AXES = ("subsets", "conditions", "regions", "labels")
+# what a cut or altered file raises
 DAMAGE = (KeyError, ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error)
-TEXTS = ("identity", "group", "method", "variant", "data", "backbone", "fingerprint", "created")
-REQUIRED = (*TEXTS, "seed", "protocol", "convention")
+AGAIN = "run it again with FORCE=1"
 
 
 @dataclass(frozen=True)
@@ -38,14 +45,14 @@ class Record:
 
     Attributes:
         path: its directory.
-        manifest: see `benchmark.experiment.manifest.manifest`.
-        subsets, conditions, regions, labels: names of the axes of `counts` (its last axis are network outputs).
-        counts: int64 subsets x conditions x regions x labels x outputs.
-        scored: scored scenes, subsets x conditions.
+        manifest: what it says of its run.
+        subsets, conditions, regions, labels: names of the first four axes of `counts`.
+        counts: int64 `(subsets, conditions, regions, labels, outputs)`.
+        scored: scored scenes, `(subsets, conditions)`.
     """
 
     path: Path
-    manifest: Mapping[str, Any]
+    manifest: Manifest
     subsets: tuple[str, ...]
     conditions: tuple[str, ...]
     regions: tuple[str, ...]
@@ -61,24 +68,24 @@ class Record:
     @property
     def convention(self) -> Convention:
         """The convention that the record's protocol names."""
-        entry = self.manifest["convention"]
-        return Convention(
-            tuple(entry["outputs"]),
-            tuple(entry["averaged"]),
-            tuple(entry["ignored"]),
-            entry["absent"],
-        )
+        return self.manifest.convention
+
+    def matrices(self, condition: str = ALL, convention: Convention | None = None) -> Counts:
+        """Confusion matrices `(subsets, labels, outputs)` over the regions that are scored."""
+        regions = (convention or self.convention).regions
+        return sum_regions(self.counts[:, self.conditions.index(condition)], self.regions, regions)
+
+    def class_counts(
+        self, condition: str = ALL, convention: Convention | None = None
+    ) -> ClassCounts:
+        """Counts per averaged class, each `(subsets, classes)`."""
+        convention = convention or self.convention
+        return class_counts(self.matrices(condition, convention), convention)
 
     def scores(self, condition: str = ALL) -> dict[str, Scores]:
-        """Scores per subset under the record's own convention and label kind."""
-        counts = self.counts[:, self.conditions.index(condition)]
-        return region_scores(
-            self.subsets,
-            self.regions,
-            counts,
-            self.convention,
-            self.manifest["convention"]["regions"],
-        )
+        """Scores per subset under the record's own convention."""
+        scores = score_matrices(self.matrices(condition), self.convention)
+        return dict(zip(self.subsets, scores, strict=True))
 
 
 @dataclass(frozen=True)
@@ -87,112 +94,82 @@ class SceneCounts:
 
     Attributes:
         scenes: scene ids.
-        counts: per scene uint32 subsets x blocks x regions x labels x outputs.
+        counts: per scene uint32 `(subsets, blocks, regions, labels, outputs)`.
     """
 
     scenes: tuple[str, ...]
-    counts: tuple[np.ndarray, ...]
+    counts: tuple[Counts, ...]
 
 
-def write_record(path: Path, manifest: Mapping[str, Any], result: EvaluationResult) -> None:
-    """Write a whole record; whatever interrupts it leaves no manifest behind."""
+def write_record(path: Path, manifest: Manifest, result: EvaluationResult) -> None:
+    """Write a whole record; whatever interrupts it leaves no manifest behind.
+
+    Example:
+        >>> import tempfile
+        >>> from tests.support.toy_records import toy_manifest, toy_result
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_record(Path(folder), toy_manifest("sgma"), toy_result())
+        ...     record = read_record(Path(folder))
+        >>> record.manifest.variant, record.subsets[-1], record.counts.shape
+        ('sgma', 'R+D+N', (7, 1, 2, 4, 3))
+    """
     path.mkdir(parents=True, exist_ok=True)
     (path / MANIFEST).unlink(missing_ok=True)
     conditions, counts, scored = result.pooled()
-    names = {
-        key: np.array(getattr(result, key), dtype=str) for key in ("subsets", "regions", "labels")
-    }
-    _write_npz(
-        path / SUMMARY,
-        {**names, "conditions": np.array(conditions), "counts": counts, "scored": scored},
-    )
-    scenes = {
-        f"counts_{number}": counts.astype(np.uint32) for number, counts in enumerate(result.counts)
-    }
-    _write_npz(
-        path / SCENES,
-        {**names, "scenes": np.array(result.scenes), "scored": result.scored, **scenes},
-    )
-    write_json(path / MANIFEST, {"format": FORMAT, **manifest})
+    names = {key: np.array(getattr(result, key), dtype=str) for key in AXES if key != "conditions"}
+    pooled = {**names, "conditions": np.array(conditions), "counts": counts, "scored": scored}
+    _write_npz(path / SUMMARY, pooled)
+    scenes = {**names, "scenes": np.array(result.scenes), "scored": result.scored}
+    for number, scene in enumerate(result.counts):
+        scenes[f"counts_{number}"] = scene.astype(np.uint32)
+    _write_npz(path / SCENES, scenes)
+    write_text_whole(path / MANIFEST, manifest.model_dump_json(indent=1) + "\n")
 
 
 def read_record(path: Path) -> Record:
     """Read manifest and summary.
 
     Raises:
-        UserError: not a record, damaged, or written by another format; names the file and the remedy.
+        UserError: not a record, damaged, or of another format; names the file and the remedy.
     """
     try:
-        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        manifest = read_manifest(path)
         with np.load(path / SUMMARY, allow_pickle=False) as summary:
-            axes = {
-                key: tuple(str(name) for name in summary[key])
-                for key in ("subsets", "conditions", "regions", "labels")
-            }
-            counts, scored = summary["counts"], summary["scored"]
+            axes = {key: tuple(str(name) for name in summary[key]) for key in AXES}
+            counts, scored = summary["counts"].astype(np.int64), summary["scored"]
     except FileNotFoundError as error:
         lacks = Path(error.filename).name
         raise UserError(
-            f"{path} is no whole run record: {lacks} is missing; run its cell again."
+            f"{path} is no whole run record: {lacks} is missing; run it again."
         ) from error
+    except ManifestError as error:
+        raise UserError(f"The run record {path} {error}; {AGAIN}.") from error
     except DAMAGE as error:
-        raise UserError(
-            f"The run record {path} is damaged ({error}); run its cell again with FORCE=1."
-        ) from error
-    if not isinstance(manifest, dict):
-        raise UserError(
-            f"The run record {path} is damaged ({MANIFEST} is no object); run its cell again with FORCE=1."
-        )
-    missing = [key for key in REQUIRED if key not in manifest]
-    shape = tuple(len(axes[key]) for key in ("subsets", "conditions", "regions", "labels"))
-    if (
-        manifest.get("format") != FORMAT
-        or missing
-        or counts.shape[:-1] != shape
-        or scored.shape != shape[:2]
-    ):
-        reason = (
-            f"lacks {', '.join(missing)}"
-            if missing
-            else "is of another format or its parts do not fit"
-        )
-        raise UserError(f"The run record {path} {reason}; run its cell again with FORCE=1.")
-    record = Record(path, manifest, counts=counts.astype(np.int64), scored=scored, **axes)
-    _check_convention(record)
+        raise UserError(f"The run record {path} is damaged ({error}); {AGAIN}.") from error
+    record = Record(path, manifest, counts=counts, scored=scored, **axes)
+    if not _fits(record):
+        raise UserError(f"The manifest of {path} does not fit its counts; {AGAIN}.")
     return record
 
 
-def _check_convention(record: Record) -> None:
-    """Raise a UserError unless the manifest's convention speaks of labels, outputs and regions that the counts have."""
-    manifest = record.manifest
-    try:
-        convention, regions = record.convention, manifest["convention"]["regions"] or ()
-        named = {*convention.outputs, *convention.averaged, *convention.ignored}
-        fits = [
-            len(convention.outputs) == record.counts.shape[-1],
-            named <= set(range(len(record.labels))),
-            set(regions) <= set(record.regions),
-            convention.absent in get_args(Absent),
-            ALL in record.conditions,
-            all(isinstance(manifest[name], str) for name in TEXTS)
-            and isinstance(manifest["protocol"]["name"], str),
-            isinstance(manifest["seed"], int),
-        ]
-    except (KeyError, TypeError) as error:
-        raise UserError(
-            f"The manifest of {record.path} is damaged ({error!r}); run its cell again with FORCE=1."
-        ) from error
-    if not all(fits):
-        raise UserError(
-            f"The manifest of {record.path} does not fit its counts; run its cell again with FORCE=1."
-        )
+def _fits(record: Record) -> bool:
+    """Whether the convention speaks of labels, outputs and regions that the counts have."""
+    convention, shape = record.convention, tuple(map(len, record.axes))
+    labels = {*convention.outputs, *convention.averaged, *convention.ignored}
+    return (
+        record.counts.shape == (*shape, len(convention.outputs))
+        and record.scored.shape == shape[:2]
+        and labels <= set(range(len(record.labels)))
+        and set(convention.regions or ()) <= set(record.regions)
+        and ALL in record.conditions
+    )
 
 
 def read_scenes(record: Record) -> SceneCounts:
     """Read the counts per scene and block of a record.
 
     Raises:
-        UserError: a slim record, or a file that is damaged or does not add up to the record's summary.
+        UserError: a slim record, or a file that is damaged or does not add up to the summary.
     """
     path = record.path / SCENES
     try:
@@ -200,26 +177,26 @@ def read_scenes(record: Record) -> SceneCounts:
             scenes = tuple(str(name) for name in file["scenes"])
             counts = tuple(file[f"counts_{number}"] for number in range(len(scenes)))
     except FileNotFoundError as error:
-        raise UserError(
-            f"{record.path} has no {SCENES} (published records are slim); run its cell again."
-        ) from error
+        slim = f"{record.path} has no {SCENES} (published records are slim); run it again."
+        raise UserError(slim) from error
     except DAMAGE as error:
-        raise UserError(f"{path} is damaged ({error}); run its cell again with FORCE=1.") from error
+        raise UserError(f"{path} is damaged ({error}); {AGAIN}.") from error
     whole = record.counts[:, record.conditions.index(ALL)]
-    fits = all(
-        entry.ndim == 5 and entry.shape[:1] + entry.shape[2:] == whole.shape for entry in counts
-    )
-    if not fits or not np.array_equal(sum(entry.sum(1, dtype=np.int64) for entry in counts), whole):
-        raise UserError(f"{path} does not add up to {SUMMARY}; run its cell again with FORCE=1.")
+    fits = all(scene.ndim == 5 and scene[:, 0].shape == whole.shape for scene in counts)
+    if not fits or not np.array_equal(sum(scene.sum(1, dtype=np.int64) for scene in counts), whole):
+        raise UserError(f"{path} does not add up to {SUMMARY}; {AGAIN}.")
     return SceneCounts(scenes, counts)
 
 
 def search_records(roots: Iterable[Path]) -> tuple[list[Record], list[tuple[str, str]]]:
-    """All records below the roots, one per cell, and (dataset, sentence) for each that was left out.
+    """Find all records below the roots, the newest of each identity.
 
-    The newest record of an identity counts; the others are named. Damaged and unfinished ones are named too, with an
-    empty dataset where they do not say it any more. What was set aside (`old-*`) or scored under another protocol than
-    the cell was trained with (`evaluations`) is none of a table's business.
+    What was set aside (`old-*`) or scored under another protocol than it was trained with
+    (`evaluations`) is ignored.
+
+    Returns:
+        The records, and (dataset, sentence) for each damaged, unfinished or contradicting one; the
+        dataset is empty where a record does not say it any more.
     """
     newest: dict[str, Record] = {}
     left_out = []
@@ -229,13 +206,13 @@ def search_records(roots: Iterable[Path]) -> tuple[list[Record], list[tuple[str,
         except UserError as error:
             left_out.append((_dataset(path), str(error)))
             continue
-        identity = record.manifest["identity"]
+        identity = record.manifest.identity
         other = newest.get(identity)
         if other is not None and not np.array_equal(other.counts, record.counts):
-            older = min(other, record, key=lambda entry: entry.manifest["created"])
+            older = min(other, record, key=lambda entry: entry.manifest.created)
             text = f"Two records of one cell differ: the older one, {older.path}, is left out."
-            left_out.append((record.manifest["data"], text))
-        if other is None or record.manifest["created"] > other.manifest["created"]:
+            left_out.append((record.manifest.data, text))
+        if other is None or record.manifest.created > other.manifest.created:
             newest[identity] = record
     return list(newest.values()), left_out
 
@@ -244,9 +221,8 @@ def _record_directories(root: Path) -> list[Path]:
     """Directories that hold a part of a record, sorted."""
     found = []
     for place, folders, files in os.walk(root):
-        folders[:] = [
-            name for name in folders if name != "evaluations" and not name.startswith("old-")
-        ]
+        # os.walk descends into what this list still holds
+        folders[:] = [name for name in folders if name != "evaluations" and name[:4] != "old-"]
         if {MANIFEST, SUMMARY} & set(files):
             found.append(Path(place))
     return sorted(found)

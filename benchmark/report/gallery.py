@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.records.groups import SeedGroup
-from benchmark.records.selection import say_left_out
+from benchmark.records.selection import Skipped
 from benchmark.report.training_curves import run_directory
 from benchmark.tracking.example_images import FOLDER, INDEX
 
@@ -18,7 +18,7 @@ KINDS = {".png": "image/png", ".jpg": "image/jpeg"}
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError)
 
 
-def gallery(rows: Sequence[SeedGroup], remarks: list[str]) -> dict[str, Any]:
+def gallery(rows: Sequence[SeedGroup], remarks: Skipped) -> dict[str, Any]:
     """Scenes with their modalities, label and every row's predictions.
 
     Of each row the lowest seed that has examples is shown.
@@ -38,17 +38,15 @@ def gallery(rows: Sequence[SeedGroup], remarks: list[str]) -> dict[str, Any]:
             if (
                 folder is None
                 or index is None
-                or index.get("fingerprint") != record.manifest["fingerprint"]
+                or index.get("fingerprint") != record.manifest.fingerprint
             ):
                 continue
             try:
-                _add_run(found, folder, index, row.group, int(record.manifest["seed"]))
+                _add_run(found, folder, index, row.group, record.manifest.seed)
                 shared = shared or _legend(index)
             except UNREADABLE as error:
-                say_left_out(
-                    f"The pictures in {folder} cannot be read ({error}); make them again: make examples.",
-                    remarks,
-                )
+                text = f"The pictures in {folder} cannot be read ({error}); make them again"
+                remarks.add(f"{text}: make examples.")
                 continue
             break
     return (
@@ -58,7 +56,7 @@ def gallery(rows: Sequence[SeedGroup], remarks: list[str]) -> dict[str, Any]:
     )
 
 
-def fit(named: Sequence[tuple[str, dict[str, Any]]], room: int, remarks: list[str]) -> None:
+def fit(named: Sequence[tuple[str, dict[str, Any]]], room: int, remarks: Skipped) -> None:
     """Of each (dataset, gallery), keep as many scenes as fit into `room` characters.
 
     The first scene of every gallery comes first, then the second, and so on; what does not fit is named.
@@ -72,10 +70,8 @@ def fit(named: Sequence[tuple[str, dict[str, Any]]], room: int, remarks: list[st
                     room -= size
                     chosen.append(scene)
                 else:
-                    say_left_out(
-                        f"Pictures of {data}, scene {scene['id']}: the page would become too large.",
-                        remarks,
-                    )
+                    place = f"Pictures of {data}, scene {scene['id']}"
+                    remarks.add(f"{place}: the page would become too large.")
     for one, chosen in zip(galleries, kept, strict=True):
         if not chosen:
             one.clear()

@@ -11,17 +11,18 @@ from benchmark.analysis.comparison import differences, verdict
 from benchmark.metrics.summaries import SUMMARIES
 from benchmark.records.groups import SeedGroup
 from benchmark.records.record import SCENES
+from benchmark.records.selection import Skipped
 from benchmark.report.scores import rounded
 from usererror import UserError
 
 LEVEL, SEED = 95.0, 0  # as `make compare` has them
 
 
-def chance(rows: Sequence[SeedGroup], samples: int, left_out: list[str]) -> dict[str, Any]:
+def chance(rows: Sequence[SeedGroup], samples: int, skipped: Skipped) -> dict[str, Any]:
     """Bootstrap percentiles, see `benchmark.analysis.bootstrap`.
 
     A row takes part if all its seeds have counts per scene: the interval must be one of the means beside it.
-    `left_out` gains a sentence for each record whose counts per scene are damaged.
+    `skipped` gains a sentence for each record whose counts per scene are damaged.
 
     Returns:
         `rows`: {group: {measure: [low, high]}} of the rows that have counts per scene, `pairs`: one line per pair and
@@ -31,7 +32,7 @@ def chance(rows: Sequence[SeedGroup], samples: int, left_out: list[str]) -> dict
     if not samples:
         return nothing | {"reason": "The report was made without intervals (--samples 0)."}
     whole = [row for row in rows if all((record.path / SCENES).exists() for record in row.members)]
-    kept, units = with_units(whole, left_out)
+    kept, units = with_units(whole, skipped)
     seeds = {row.group: len(row.members) for row in rows}
     complete = [
         len(row.members) == seeds[row.group] for row in kept

@@ -14,9 +14,9 @@ from benchmark.leaderboard.notes import footnote
 from benchmark.leaderboard.table import leaderboard
 from benchmark.metrics.result import ALL
 from benchmark.metrics.summaries import SUMMARIES
-from benchmark.records.groups import CONTROL_MARK, SeedGroup, comparable_groups, seed_groups
+from benchmark.records.groups import SeedGroup, comparable_groups, seed_groups
 from benchmark.records.record import Record
-from benchmark.records.selection import choose, read_by_data, say_left_out
+from benchmark.records.selection import Skipped, select_records
 from benchmark.report.costs import costs
 from benchmark.report.gallery import ROOM, fit, gallery
 from benchmark.report.intervals import chance
@@ -38,20 +38,18 @@ def gather(runs: Path, data: str, samples: int, complexity: Path) -> dict[str, A
         `made` (time), `datasets` (name, fingerprint, costs, boards; see `_board`), most records first, and `remarks`
         (what was left out, and why).
     """
-    by_data, unread = read_by_data(runs)
-    remarks = [text for _, text in unread]
-    if data and data not in by_data:
-        say_left_out(f"there is no run record of {data}.", remarks)
+    selections = select_records(runs, [data], required=False)
+    remarks = Skipped()
+    if data and data not in selections:
+        remarks.add(f"there is no run record of {data}.")
     apart = {}
-    for name in sorted(by_data, key=lambda name: (-len(by_data[name]), name)):
-        if data in ("", name):
-            choice = choose(name, by_data[name])
-            remarks += choice.left_out
-            apart[name] = comparable_groups(seed_groups(choice.records))
-    datasets = []
+    for name, selection in sorted(selections.items(), key=lambda item: -len(item[1].records)):
+        remarks += [text for text in selection.skipped if text not in remarks]
+        apart[name] = comparable_groups(seed_groups(selection.records))
+    datasets: list[dict[str, Any]] = []
     for name, parts in apart.items():
         shown = [_board(title, rows, samples, remarks) for title, rows in parts.items()]
-        fingerprint = next(iter(parts.values()))[0].first.manifest["fingerprint"]
+        fingerprint = next(iter(parts.values()))[0].first.manifest.fingerprint
         datasets.append(
             {
                 "name": name,
@@ -72,9 +70,7 @@ def gather(runs: Path, data: str, samples: int, complexity: Path) -> dict[str, A
     }
 
 
-def _board(
-    title: str, rows: Sequence[SeedGroup], samples: int, remarks: list[str]
-) -> dict[str, Any]:
+def _board(title: str, rows: Sequence[SeedGroup], samples: int, remarks: Skipped) -> dict[str, Any]:
     """Rows that may be ranked against each other, best Average first, with everything that is said of them."""
     first = rows[0].first
     conditions = sorted(
@@ -86,7 +82,7 @@ def _board(
     lines = {row.group: leaderboard(row.members).iloc[0] for row in rows}
     ranked = sorted(rows, key=lambda row: -np.nan_to_num(lines[row.group]["Average"], nan=-np.inf))
     encoders = Counter(
-        method for method, _ in {(row.method, row.first.manifest["backbone"]) for row in rows}
+        method for method, _ in {(row.method, row.first.manifest.backbone) for row in rows}
     )
     return {
         "title": title,
@@ -118,10 +114,9 @@ def _board(
 def _identity(row: SeedGroup, with_backbone: bool) -> dict[str, Any]:
     """Who the row is; `name` holds the backbone of a method that stands in the board with several."""
     manifest = row.first.manifest
-    mark = CONTROL_MARK if manifest.get("control", False) else ""
     parts = [
-        row.method + mark,
-        manifest["backbone"] if with_backbone else "",
+        row.marked_method,
+        manifest.backbone if with_backbone else "",
         row.overrides,
         row.disambiguation,
     ]
@@ -129,10 +124,8 @@ def _identity(row: SeedGroup, with_backbone: bool) -> dict[str, Any]:
         "id": row.group,
         "name": " ".join(filter(None, parts)),
         **row.columns(),
-        "seeds": [record.manifest["seed"] for record in row.members],
-        "selection": manifest["protocol"].get(
-            "selected", manifest["protocol"].get("selection", "")
-        ),
+        "seeds": [record.manifest.seed for record in row.members],
+        "selection": manifest.protocol.selected,
         "outputs": list(row.first.convention.outputs),
         "runs": [_about(record) for record in row.members],
     }
@@ -141,11 +134,11 @@ def _identity(row: SeedGroup, with_backbone: bool) -> dict[str, Any]:
 def _about(record: Record) -> dict[str, Any]:
     """Where and when one run was made."""
     manifest = record.manifest
-    git = manifest.get("git") or {}
+    git = manifest.git
     return {
-        "created": str(manifest["created"]),
-        "device": str(manifest.get("device", "")),
-        "steps": str(manifest.get("steps", "")),
+        "created": manifest.created,
+        "device": manifest.device,
+        "steps": str(manifest.steps),
         "commit": str(git.get("commit", ""))[:10] + (" with changes" if git.get("dirty") else ""),
         "local": run_directory(record) is not None,
     }

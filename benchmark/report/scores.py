@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmark.metrics.confusion import Scores, class_counts, class_scores
-from benchmark.metrics.result import ALL
-from benchmark.records.groups import SeedGroup, region_counts
+from benchmark.metrics.confusion import Scores, class_scores
+from benchmark.records.groups import SeedGroup
 from benchmark.records.record import Record
 
 
@@ -39,11 +38,7 @@ def row_scores(row: SeedGroup, conditions: list[str]) -> dict[str, Any]:
         ]
         for name, values in means.items():
             values.append([_percents(scores, name, len(record.subsets)) for scores in by_condition])
-    regions = row.first.manifest["convention"]["regions"]
-    counts = [
-        region_counts(record, record.counts[:, record.conditions.index(ALL)], regions).tolist()
-        for record in row.members
-    ]
+    counts = [record.matrices().tolist() for record in row.members]
     iou = [[_class_iou(record, name) for name in conditions] for record in row.members]
     return {
         **means,
@@ -63,11 +58,7 @@ def _class_iou(record: Record, condition: str) -> Any:
     convention = record.convention
     if condition not in record.conditions:
         return [[None] * len(convention.averaged)] * len(record.subsets)
-    counts = record.counts[:, record.conditions.index(condition)]
-    sums = class_counts(
-        region_counts(record, counts, record.manifest["convention"]["regions"]), convention
-    )
-    iou, _, used = class_scores(sums, convention.absent)
+    iou, _, used = class_scores(record.class_counts(condition), convention.absent)
     return rounded(np.where(used, 100 * iou, np.nan), 4)
 
 

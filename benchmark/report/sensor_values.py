@@ -24,15 +24,16 @@ from benchmark.analysis.shapley import (
 from benchmark.metrics.confusion import Floats
 from benchmark.metrics.summaries import mean_std
 from benchmark.records.groups import SeedGroup
+from benchmark.records.selection import Skipped
 from benchmark.report.scores import rounded
 
 CURVE = np.linspace(0, 1, 51)
 
 
-def sensors(rows: Sequence[SeedGroup], left_out: list[str]) -> dict[str, Any]:
+def sensors(rows: Sequence[SeedGroup], skipped: Skipped) -> dict[str, Any]:
     """Shapley values, interactions and expected scores of the rows of one board; the empty set scores 0.
 
-    `left_out` gains a sentence for each row that lacks a score.
+    `skipped` gains a sentence for each row that lacks a score.
 
     Returns:
         `letters`, `pairs`, `classes` (mIoU first), `p` (failure probabilities of the curves), `failures` (those of the
@@ -40,7 +41,7 @@ def sensors(rows: Sequence[SeedGroup], left_out: list[str]) -> dict[str, Any]:
         std of the expected mIoU at every p, `expected`: [mean, std] at the published probabilities}}, `crossings`.
         Empty without a row that has a score of every subset.
     """
-    kept = complete_rows(rows, left_out)
+    kept = complete_rows(rows, skipped)
     if not kept:
         return {}
     letters, _ = subset_bitmasks(kept[0].first.subsets)

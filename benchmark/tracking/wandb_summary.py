@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from lightning.pytorch.loggers import WandbLogger
 
-from benchmark.evaluation.protocol import convention_of, scored_regions
+from benchmark.evaluation.protocol import convention_of
 from benchmark.metrics.confusion import Convention, Scores
 from benchmark.metrics.result import EvaluationResult
 from benchmark.metrics.summaries import average_top1_last1
@@ -28,7 +28,7 @@ def log_result(cli: BenchCLI, result: EvaluationResult, durations: Mapping[str, 
         if not isinstance(logger, WandbLogger):
             continue
         convention = convention_of(cli.datamodule, cli.config_init.evaluation.absent)
-        scores = result.scores(convention, scored_regions(cli.datamodule))
+        scores = result.scores(convention)
         logger.log_metrics({**flat(scores), **cost(cli), **durations}, cli.trainer.global_step)
         logger.log_table("subset_scores", columns=SUBSET_COLUMNS, data=subset_rows(scores))
         logger.log_table(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ import numpy as np
 
 from benchmark.__main__ import main
 from benchmark.leaderboard import write as boards
+from benchmark.metrics.confusion import Convention
 from benchmark.metrics.result import EvaluationResult
+from benchmark.records.manifest import Protocol
 from tests.support.toy_records import CONVENTION, LABELS, toy_record
 
 GOLDEN = Path(__file__).parents[1] / "benchmark" / "leaderboard" / "golden"
@@ -25,20 +28,10 @@ SCENES = 10
 FOG, SUN = "weather=fog", "weather=sun"
 # method: (errors of 40 to 50 pixels under R, D, R+D; seeds)
 METHODS = {"early": ((24, 12, 3), 1), "plain": ((18, 16, 9), 2), "steady_1": ((15, 14, 8), 1)}
-OTHER = {
-    "name": "other",
-    "selection": "last",
-    "selected": "last",
-    "split": "s",
-    "score_label": "label_eroded",
-}
-CLUTTER_IN = {
-    **CONVENTION,
-    "outputs": [0, 1, 2, 3],
-    "ignored": [],
-    "absent": "zero",
-    "regions": ["interior"],
-}
+OTHER = Protocol(
+    name="other", selection="last", selected="last", split="s", score_label="label_eroded"
+)
+CLUTTER_IN = Convention((0, 1, 2, 3), (0, 1, 2), absent="zero", regions=("interior",))
 
 
 def result(method: str, seed: int, outputs: int = 3) -> EvaluationResult:
@@ -71,7 +64,7 @@ def result(method: str, seed: int, outputs: int = 3) -> EvaluationResult:
 
 def write_records(runs: Path, **convention: Any) -> None:
     """All rows of the protocol `standard`, whose convention may be changed, and one of another protocol."""
-    settings = {"data": "toy", "convention": {**CONVENTION, **convention}}
+    settings = {"data": "toy", "convention": replace(CONVENTION, **convention)}
     for method, (_, seeds) in METHODS.items():
         for seed in range(seeds):
             toy_record(

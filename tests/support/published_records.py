@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from benchmark.metrics.confusion import Convention
 from benchmark.metrics.subsets import modality_subsets
 from benchmark.records.record import Record
+from tests.support.toy_records import PROTOCOL, toy_manifest
 
 ISPRS = ("impervious_surface", "building", "low_vegetation", "tree", "car", "clutter")
 CLASSES = {"potsdam": ISPRS, "vaihingen": ISPRS, "dfc2023": ("ground", "building")}
@@ -59,26 +61,19 @@ def fixed_record(
     ]
     subsets = tuple("+".join(subset) for subset in modality_subsets(letters))
     number = sum(map(ord, data + config + backbone)) + 1000 * seed
-    manifest = {
+    fields = {
         "identity": f"{data}-{config}-{backbone}-{protocol}-{seed}",
         "group": f"{data}-{config}-{backbone}-{protocol}",
-        "variant": config,
         "data": data,
         "backbone": backbone,
-        "seed": seed,
-        "overrides": [],
-        "protocol": {"name": protocol, "selection": "last", "selected": "last"},
+        "protocol": PROTOCOL.model_copy(
+            update={"name": protocol, "selection": "last", "selected": "last"}
+        ),
         "fingerprint": f"{data:f<64}",
         "created": f"2026-01-0{seed + 1}",
-        "convention": {
-            "outputs": outputs,
-            "averaged": scored,
-            "ignored": ignored,
-            "absent": "exclude",
-            "regions": None,
-        },
-        **more,
+        "convention": Convention(tuple(outputs), tuple(scored), tuple(ignored)),
     }
+    manifest = toy_manifest(config, seed, **{**fields, **more})
     counts = matrices(number, len(subsets), len(classes), len(outputs))
     return Record(
         Path("."),

@@ -11,16 +11,18 @@ import numpy as np
 from benchmark.metrics.confusion import Convention, Counts, Scores, score_matrices
 from benchmark.metrics.result import EvaluationResult
 from benchmark.metrics.subsets import modality_subsets
+from benchmark.records.manifest import Manifest, Protocol
 from benchmark.records.record import Record, read_record, write_record
 
 LABELS = ("ground", "building", "tree", "clutter")
-CONVENTION = {
-    "outputs": [0, 1, 2],
-    "averaged": [0, 1, 2],
-    "ignored": [3],
-    "absent": "exclude",
-    "regions": None,
-}
+CONVENTION = Convention(outputs=(0, 1, 2), averaged=(0, 1, 2), ignored=(3,))
+PROTOCOL = Protocol(
+    name="standard",
+    selection="best",
+    selected="best",
+    split="s",
+    score_label="label",
+)
 
 
 def score(matrix: Counts, convention: Convention) -> Scores:
@@ -66,9 +68,9 @@ def toy_result(
     )
 
 
-def toy_manifest(variant: str, seed: int = 0, **changes: Any) -> dict[str, Any]:
+def toy_manifest(variant: str, seed: int = 0, **changes: Any) -> Manifest:
     """What tables need of a manifest."""
-    return {
+    fields = {
         "identity": f"{variant}-{seed}",
         "group": f"{variant}-group",
         "method": variant,
@@ -76,19 +78,12 @@ def toy_manifest(variant: str, seed: int = 0, **changes: Any) -> dict[str, Any]:
         "data": "toy",
         "backbone": "pvt_v2_b0",
         "seed": seed,
-        "overrides": [],
-        "protocol": {
-            "name": "standard",
-            "selection": "best",
-            "selected": "best",
-            "split": "s",
-            "score_label": "label",
-        },
+        "protocol": PROTOCOL,
         "fingerprint": "f" * 64,
         "convention": CONVENTION,
         "created": f"2026-01-01T00:00:{seed:02d}+00:00",
-        **changes,
     }
+    return Manifest(**{**fields, **changes})
 
 
 def toy_record(

@@ -22,7 +22,7 @@ from benchmark.records.groups import seed_groups
 from benchmark.records.record import Record, read_scenes
 from tests.benchmark.leaderboard.test_leaderboard import record
 from tests.support.strategies import scenes_of_methods
-from tests.support.toy_records import toy_folder, toy_record, toy_result
+from tests.support.toy_records import CONVENTION, PROTOCOL, toy_folder, toy_record, toy_result
 from usererror import UserError
 
 
@@ -84,7 +84,7 @@ def test_few_scenes_are_drawn_by_block_and_empty_ones_not_at_all(tmp_path: Path)
 
 
 def test_scored_regions_are_those_of_the_protocol(tmp_path: Path) -> None:
-    convention = {**toy_record(tmp_path, "full").manifest["convention"], "regions": ["interior"]}
+    convention = replace(CONVENTION, regions=("interior",))
     result = toy_result()
     entry = toy_record(tmp_path, "eroded", result=result, convention=convention)
     units = units_of(entry, read_scenes(entry))
@@ -238,10 +238,12 @@ def test_names_that_fit_no_row_or_several() -> None:
         [
             record({"R": 1.0}),
             record({"R": 2.0}, group="abc", variant="g", backbone="resnet50"),
-            record({"R": 2.0}, group="other", protocol={"name": "sgma"}),
+            record(
+                {"R": 2.0}, group="other", protocol=PROTOCOL.model_copy(update={"name": "sgma"})
+            ),
         ]
     )
-    same = {"name": "sgma"}
+    same = PROTOCOL.model_copy(update={"name": "sgma"})
     pair = seed_groups([record({"R": 1.0}, group=name, protocol=same) for name in ("one", "two")])
     assert [row.group for row in named_rows(pair, ["two", "one"])] == ["two", "one"]
     for words, message in (

@@ -18,9 +18,16 @@ from benchmark.metrics.summaries import average_top1_last1
 from benchmark.records.groups import seed_groups
 from benchmark.records.record import Record, publish_record, read_record
 from tests.benchmark.leaderboard.test_leaderboard import record
-from tests.support.toy_records import CONVENTION, score, toy_folder, toy_record, toy_result
+from tests.support.toy_records import (
+    CONVENTION,
+    PROTOCOL,
+    score,
+    toy_folder,
+    toy_record,
+    toy_result,
+)
 
-K4 = {**CONVENTION, "outputs": [0, 1, 2, 3]}
+K4 = replace(CONVENTION, outputs=(0, 1, 2, 3))
 OWN = Convention((0, 1, 2), (0, 1, 2), (3,))
 FOUR = Convention((0, 1, 2, 3), (0, 1, 2), (3,))
 
@@ -98,7 +105,7 @@ def test_a_convention_changes_what_it_names_and_nothing_else(tmp_path: Path) -> 
 
 
 def test_own_is_the_protocols_convention(tmp_path: Path) -> None:
-    convention = {**CONVENTION, "regions": ["interior"], "absent": "zero"}
+    convention = replace(CONVENTION, regions=("interior",), absent="zero")
     entry = toy_record(tmp_path, "net", convention=convention)
     found = values(entry)
     assert found["own"] == pytest.approx(
@@ -111,11 +118,8 @@ def test_dashes_have_their_reason(tmp_path: Path) -> None:
     slim = toy_record(tmp_path, "slim", 1)
     publish_record(slim.path, tmp_path / "published")
     slim = read_record(tmp_path / "published")
-    partly = [
-        toy_record(tmp_path, "partly", 0),
-        replace(slim, manifest={**slim.manifest, "group": "partly-group"}),
-    ]
-    partly[1] = replace(partly[1], manifest={**partly[0].manifest, "seed": 1})
+    first = toy_record(tmp_path, "partly", 0)
+    partly = [first, replace(slim, manifest=first.manifest.model_copy(update={"seed": 1}))]
     whole = toy_record(tmp_path, "whole", result=toy_result(outputs=4), convention=K4)
     table = lens_table(seed_groups([slim, whole, *partly]))
     sentences = reasons(table)
@@ -222,7 +226,7 @@ def test_command(
     runs = tmp_path / "runs"
     toy_folder(runs, methods=3, seeds=2)
     toy_record(runs, "elsewhere", fingerprint="e" * 64, created="2025-01-01")
-    other = {"name": "other", "selection": "last", "selected": "last"}
+    other = PROTOCOL.model_copy(update={"name": "other"})
     toy_record(runs, "alien", protocol=other)
     damaged = runs / "method01" / "0" / "record" / "scenes.npz"
     damaged.write_bytes(damaged.read_bytes()[:2000])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,9 @@ from benchmark.analysis.sensor_value import (
 from benchmark.analysis.shapley import expected_score, shapley_values
 from benchmark.metrics.confusion import ClassCounts
 from benchmark.records.groups import comparable_groups, seed_groups
+from benchmark.records.selection import Skipped
 from tests.benchmark.leaderboard.test_leaderboard import record
-from tests.support.toy_records import toy_record, toy_result
+from tests.support.toy_records import PROTOCOL, toy_record, toy_result
 
 ROW = {"R": 50.0, "D": 20.0, "R+D": 60.0}
 
@@ -65,7 +67,8 @@ def test_rows_without_all_scores_are_named_and_left_out(capsys: pytest.CaptureFi
     unscored = record(ROW, group="unscored")
     unscored.counts[1] = 0
     kept = complete_rows(
-        seed_groups([record(ROW), unscored, record({"R": 3.0, "R+D": 4.0}, group="partial")])
+        seed_groups([record(ROW), unscored, record({"R": 3.0, "R+D": 4.0}, group="partial")]),
+        Skipped(),
     )
     assert [row.method for row in kept] == ["g"]
     said = capsys.readouterr().out
@@ -112,8 +115,8 @@ def test_files(tmp_path: Path) -> None:
 
 def test_rows_of_one_name_are_told_apart_and_protocols_are_not_ranked_together() -> None:
     records = [record(ROW), record(ROW, group="h123456", variant="g")]
-    records += [record(ROW, group="k", protocol={"name": "other", "selection": "last"})]
-    narrower = {**record(ROW).manifest["convention"], "averaged": [0]}
+    records += [record(ROW, group="k", protocol=PROTOCOL.model_copy(update={"name": "other"}))]
+    narrower = replace(record(ROW).convention, averaged=(0,))
     records += [record(ROW, group="m", convention=narrower)]
     apart = comparable_groups(seed_groups(records))
     assert {title: [row.label for row in rows] for title, rows in apart.items()} == {

@@ -52,15 +52,15 @@ def test_a_cell_leaves_record_leaderboard_and_manifest(finished: Path) -> None:
     record = read_record(run / "record")
     assert record.subsets == ("R", "D", "N", "R+D", "R+N", "D+N", "R+D+N")
     manifest = record.manifest
-    assert (manifest["method"], manifest["data"], manifest["backbone"], manifest["seed"]) == (
+    assert (manifest.method, manifest.data, manifest.backbone, manifest.seed) == (
         "sgma",
         "tiny",
         "pvt_v2_b0",
         0,
     )
-    assert manifest["control"] is False
-    assert manifest["steps"] == 4 and manifest["protocol"]["selected"] == "best"
-    assert manifest["model"]["modalities"] == {"rgb": 3, "dsm": 1, "nir": 1}, (
+    assert manifest.control is False
+    assert manifest.steps == 4 and manifest.protocol.selected == "best"
+    assert manifest.model["modalities"] == {"rgb": 3, "dsm": 1, "nir": 1}, (
         "linked values, not the parsed ones"
     )
     totals = record.counts.sum((1, 2, 3, 4))
@@ -240,10 +240,7 @@ def test_without_validation_scenes_the_last_weights_count_and_the_table_says_so(
     assert (
         bench(tmp_path / "stores", tmp_path / "runs", "--trainer.max_steps", "1", data="noval") == 0
     )
-    assert (
-        read_record(only_run(tmp_path / "runs") / "record").manifest["protocol"]["selected"]
-        == "last"
-    )
+    assert read_record(only_run(tmp_path / "runs") / "record").manifest.protocol.selected == "last"
     assert "standard, last" in (tmp_path / "leaderboards" / "noval.md").read_text()
 
 

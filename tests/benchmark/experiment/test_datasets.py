@@ -83,7 +83,7 @@ def test_every_subset_is_scored_on_every_labelled_pixel(
     ]
     labelled = sum(count for counts in parts for value, count in counts.items() if value != "255")
     assert record.counts.sum((1, 2, 3, 4)).tolist() == [labelled] * len(record.subsets)
-    assert not record.manifest["protocol"]["split_note"]
+    assert not record.manifest.protocol.split_note
 
 
 def test_deliver_is_reported_per_weather_and_per_case(bench: Bench, tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_numbers_of_a_leaking_split_are_marked(
     bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     record, _ = bench("dfc2023_miniature", "--protocol", "sgma")
-    assert "81 %" in record.manifest["protocol"]["split_note"]
+    assert "81 %" in record.manifest.protocol.split_note
     assert "81 %" in capsys.readouterr().out
     text = (tmp_path / "leaderboards" / "dfc2023_miniature.md").read_text()
     assert "| sgma*, last |" in text and "* sgma: " in text and "81 %" in text

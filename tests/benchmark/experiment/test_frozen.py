@@ -94,7 +94,7 @@ def test_evaluating_fetches_the_frozen_weights(
     ]
     assert main([*words, "--out", str(tmp_path / "same")]) == 0
     evaluated, recorded = read_record(tmp_path / "same" / "record"), read_record(run / "record")
-    assert recorded.manifest["protocol"]["selected"] == "last"
+    assert recorded.manifest.protocol.selected == "last"
     assert np.array_equal(evaluated.counts, recorded.counts)
 
     capsys.readouterr()

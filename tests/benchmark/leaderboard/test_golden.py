@@ -347,7 +347,7 @@ def test_counting_absent_classes_as_zero_moves_the_foggy_rows_only(tmp_path: Pat
 def test_counting_clutter_as_errors_moves_scores_but_no_accuracy_over_all_labels(
     tmp_path: Path,
 ) -> None:
-    write_records(tmp_path / "runs", ignored=[])
+    write_records(tmp_path / "runs", ignored=())
     changed = moved("leaderboard", tmp_path / "runs", tmp_path / "out")
     board = changed["toy.csv"]
     assert of(board, "method") == set(METHODS), "the row of another protocol stays"

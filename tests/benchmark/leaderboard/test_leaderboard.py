@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,17 @@ from benchmark.formats.markdown_latex import latex, markdown
 from benchmark.leaderboard.notes import footnote
 from benchmark.leaderboard.table import condition_board, leaderboard, shown
 from benchmark.leaderboard.write import build, write_boards
+from benchmark.metrics.confusion import Convention
 from benchmark.records.record import Record
 from benchmark.records.selection import (
     RecordSelection,
+    Skipped,
     drop_inconsistent_seeds,
     keep_newest_fingerprint,
 )
+from tests.support.toy_records import PROTOCOL, toy_manifest
+
+OWN = Convention(outputs=(0, 1), averaged=(0, 1))
 
 
 def record(miou: dict[str, float], seed: int = 0, group: str = "g", **changes: object) -> Record:
@@ -29,26 +35,9 @@ def record(miou: dict[str, float], seed: int = 0, group: str = "g", **changes: o
         share = value / 100
         hits = round(2e8 * share / (1 + share))  # symmetric: IoU = h / (2n - h)
         counts[number, 0, 0] = [[hits, 10**8 - hits], [10**8 - hits, hits]]
-    manifest = {
-        "identity": f"{group}{seed}",
-        "group": group,
-        "variant": group,
-        "data": "toy",
-        "backbone": "pvt_v2_b0",
-        "seed": seed,
-        "overrides": [],
-        "protocol": {"name": "standard", "selection": "best", "selected": "best"},
-        "fingerprint": "f" * 64,
-        "created": f"2026-01-0{seed + 1}",
-        "convention": {
-            "outputs": [0, 1],
-            "averaged": [0, 1],
-            "ignored": [],
-            "absent": "exclude",
-            "regions": None,
-        },
-        **changes,
-    }
+    fields = {"identity": f"{group}{seed}", "group": group, "convention": OWN}
+    fields |= {"created": f"2026-01-0{seed + 1}", **changes}
+    manifest = toy_manifest(str(fields.pop("variant", group)), seed, **fields)
     scored = np.full((len(miou), 1), 3)
     return Record(
         Path("."), manifest, tuple(miou), ("all",), ("interior",), ("a", "b"), counts, scored
@@ -56,7 +45,7 @@ def record(miou: dict[str, float], seed: int = 0, group: str = "g", **changes: o
 
 
 def written(directory: Path, records: list[Record]) -> list[Path]:
-    return write_boards(directory, "toy", build("toy", records), RecordSelection(records, []))
+    return write_boards(directory, "toy", build("toy", records), RecordSelection(records))
 
 
 def test_published_row_of_sgma_is_summarised_as_printed() -> None:
@@ -99,16 +88,17 @@ def test_records_of_another_fingerprint_are_left_out_and_named(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     records = [record({"R": 30.0}), record({"R": 60.0}, seed=1, fingerprint="e" * 64)]
-    assert [entry.manifest["seed"] for entry in keep_newest_fingerprint("toy", records)] == [1]
+    assert [
+        entry.manifest.seed for entry in keep_newest_fingerprint("toy", records, Skipped())
+    ] == [1]
     assert "another fingerprint" in capsys.readouterr().out
 
 
-def test_a_manifest_without_a_later_key_is_still_another_seed() -> None:
-    protocol = {**record({"R": 1.0}).manifest["protocol"], "split_note": "", "split": "s"}
-    records = [record({"R": 30.0}), record({"R": 60.0}, seed=1, protocol=protocol)]
-    assert drop_inconsistent_seeds(records) == records
-    other = record({"R": 60.0}, seed=2, protocol={**protocol, "split": "t"}, created="2025-01-01")
-    assert drop_inconsistent_seeds([*records, other]) == records
+def test_a_record_of_another_split_is_no_other_seed() -> None:
+    records = [record({"R": 30.0}), record({"R": 60.0}, seed=1)]
+    protocol = PROTOCOL.model_copy(update={"split": "t"})
+    other = record({"R": 60.0}, seed=2, protocol=protocol, created="2025-01-01")
+    assert drop_inconsistent_seeds([*records, other], Skipped()) == records
 
 
 def test_files_say_the_same(tmp_path: Path) -> None:
@@ -149,14 +139,8 @@ def test_tables_need_no_torch() -> None:
 
 
 def test_rows_of_two_protocols_keep_their_own_conventions_in_the_note() -> None:
-    convention = {
-        "outputs": [0, 1],
-        "averaged": [0, 1],
-        "ignored": [],
-        "absent": "zero",
-        "regions": ["interior"],
-    }
-    protocol = {"name": "other", "selection": "last", "selected": "last"}
+    convention = replace(OWN, absent="zero", regions=("interior",))
+    protocol = PROTOCOL.model_copy(update={"name": "other"})
     records = [
         record({"R": 30.0}),
         record({"R": 40.0}, group="h", protocol=protocol, convention=convention),
@@ -169,7 +153,7 @@ def test_rows_of_two_protocols_keep_their_own_conventions_in_the_note() -> None:
 
 
 def test_an_overridden_convention_is_in_the_note() -> None:
-    convention = {**record({"R": 1.0}).manifest["convention"], "absent": "zero"}
+    convention = replace(OWN, absent="zero")
     records = [
         record({"R": 30.0}),
         record({"R": 40.0}, group="h", convention=convention, overrides=["--absent=zero"]),
@@ -235,16 +219,16 @@ def test_subsets_are_scored_on_the_scenes_that_have_them() -> None:
     assert table.loc[0, "scenes D"] == 3 and table.loc[0, "classes"] == "2 of 2"
 
 
-def test_controls_are_marked_and_older_records_are_none(tmp_path: Path) -> None:
+def test_controls_are_marked(tmp_path: Path) -> None:
     records = [
         record({"R": 50.0}, group="plain", control=True),
         record({"R": 30.0}, group="rival", control=False),
-        record({"R": 10.0}, group="older"),
+        record({"R": 10.0}, group="other"),
     ]
     table = leaderboard(records)
-    assert table["method"].tolist() == ["plain", "rival", "older"]
+    assert table["method"].tolist() == ["plain", "rival", "other"]
     assert table["control"].tolist() == [True, False, False]
-    assert shown(table)["method"].tolist() == ["plain (control)", "rival", "older"]
+    assert shown(table)["method"].tolist() == ["plain (control)", "rival", "other"]
     csv, md, tex = written(tmp_path, records)[:3]
     assert pd.read_csv(csv)["control"].tolist() == [True, False, False]
     assert md.read_text().count("(control)") == tex.read_text().count("(control)") == 1
@@ -252,12 +236,9 @@ def test_controls_are_marked_and_older_records_are_none(tmp_path: Path) -> None:
 
 
 def test_a_leaking_split_is_marked_beside_its_numbers() -> None:
-    protocol = {
-        "name": "sgma",
-        "selection": "last",
-        "selected": "last",
-        "split_note": "81 % is shared",
-    }
+    protocol = PROTOCOL.model_copy(
+        update={"name": "sgma", "selected": "last", "split_note": "81 % is shared"}
+    )
     records = [record({"R": 30.0}), record({"R": 90.0}, group="h", protocol=protocol)]
     table = leaderboard(records)
     assert shown(table)["protocol"].tolist() == ["sgma*, last", "standard, best"]

@@ -26,6 +26,7 @@ from benchmark.papers.tables import build_tables
 from benchmark.records.record import Record
 from tests.support.published_records import fixed_record, fixed_records, golden_texts
 from tests.support.tex import check_latex, compile_latex
+from tests.support.toy_records import PROTOCOL
 
 ROOT = Path(__file__).resolve().parents[3]
 GOLDEN = Path(__file__).with_name("golden")
@@ -60,7 +61,7 @@ def frame(table: PaperTable) -> pd.DataFrame:
 def only(records: list[Record]) -> MeasuredRuns:
     by_data: dict[str, list[Record]] = {}
     for record in records:
-        by_data.setdefault(record.manifest["data"], []).append(record)
+        by_data.setdefault(record.manifest.data, []).append(record)
     return MeasuredRuns(by_data)
 
 
@@ -120,7 +121,9 @@ def test_measured_numbers_agree_with_scikit_learn(
     row: str,
 ) -> None:
     keys = {"variant": config, "backbone": backbone}
-    records = [r for r in fixed_records()[data] if all(r.manifest[k] == v for k, v in keys.items())]
+    records = [
+        r for r in fixed_records()[data] if keys == {k: getattr(r.manifest, k) for k in keys}
+    ]
     metric = jaccard_score if stem == "sgma_I" else f1_score
     scores = {
         subset: [
@@ -159,7 +162,7 @@ def test_overall_accuracy_and_classes_of_a_row(tables: dict[str, PaperTable]) ->
     (record,) = (
         r
         for r in fixed_records()["potsdam"]
-        if r.manifest["identity"].startswith("potsdam-mobanet-vit_base")
+        if r.manifest.identity.startswith("potsdam-mobanet-vit_base")
     )
     matrix = record.counts[record.subsets.index("R+D"), 0, 0].astype(float)
     read = frame(tables["mobanet_II"])
@@ -280,10 +283,8 @@ def test_another_convention_changes_the_measured_lines_and_nothing_else(
         record = fixed_record("potsdam", "RDN", "sgma", "pvt_v2_b2", "sgma", 0)
         counts = record.counts.copy()
         counts[:, :, :, 4] = 0  # no true car pixel
-        manifest = {
-            **record.manifest,
-            "convention": {**record.manifest["convention"], "absent": absent},
-        }
+        convention = replace(record.convention, absent=absent)
+        manifest = record.manifest.model_copy(update={"convention": convention})
         record = replace(record, manifest=manifest, counts=counts)
         (table,) = (
             table for table in build_tables(reported, only([record])) if table.stem == "sgma_I"
@@ -302,17 +303,15 @@ def test_another_convention_changes_the_measured_lines_and_nothing_else(
 
 def test_runs_that_differ_in_more_than_the_seed_are_never_mixed(reported: PaperResults) -> None:
     first = fixed_record("potsdam", "RDN", "sgma", "pvt_v2_b2", "sgma", 0)
-    protocol = {
-        "name": "standard",
-        "selection": "best",
-        "selected": "best",
-        "split_note": "ground is shared",
-    }
+    protocol = PROTOCOL.model_copy(update={"split_note": "ground is shared"})
     other = fixed_record("potsdam", "RDN", "sgma", "pvt_v2_b2", "sgma", 2)
     records = [
         first,
         fixed_record("potsdam", "RDN", "sgma", "pvt_v2_b2", "sgma", 1, group="another-recipe"),
-        replace(other, manifest={**other.manifest, "group": "standard", "protocol": protocol}),
+        replace(
+            other,
+            manifest=other.manifest.model_copy(update={"group": "standard", "protocol": protocol}),
+        ),
         fixed_record("potsdam", "RDN", "sgma", "pvt_v2_b0", "sgma", 0),
         fixed_record("potsdam", "RDN", "sgma_additive", "pvt_v2_b2", "sgma", 0),
         fixed_record("dfc2023", "RDS", "sgma", "pvt_v2_b2", "sgma", 0),

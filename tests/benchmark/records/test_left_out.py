@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from benchmark.__main__ import main
-from benchmark.records.record import MANIFEST, SCENES, SUMMARY
+from benchmark.records.manifest import MANIFEST
+from benchmark.records.record import SCENES, SUMMARY
 from tests.support.tex import check_latex
-from tests.support.toy_records import CONVENTION, toy_record, toy_result
+from tests.support.toy_records import CONVENTION, PROTOCOL, toy_record, toy_result
 
 COMMANDS = {
     "leaderboard": ["--data", "potsdam"],
@@ -21,13 +23,6 @@ COMMANDS = {
     "lens": ["--data", "potsdam"],
     "compare": ["--data", "potsdam", "--samples", "100"],
     "tables": [],
-}
-PROTOCOL = {
-    "name": "standard",
-    "selection": "best",
-    "selected": "best",
-    "split": "s",
-    "score_label": "label",
 }
 
 
@@ -63,15 +58,15 @@ def spoil(runs: Path) -> list[str]:
     edit(add(runs, "misfit"), lambda manifest: manifest["convention"].update(outputs=[0, 1]))
     edit(add(runs, "beyond"), lambda manifest: manifest["convention"].update(averaged=[0, 9]))
     edit(add(runs, "odd"), lambda manifest: manifest.update(protocol="standard"))
-    sgma = {"group": "sgma-group", "variant": "sgma"}
-    edit(add(runs, "twin"), lambda manifest: manifest.update(sgma, identity="sgma-0"))
+
+    def to_sgma(manifest: dict) -> None:
+        manifest.update(group="sgma-group", variant="sgma")
+
+    edit(add(runs, "twin", identity="sgma-0"), to_sgma)
     add(runs, "elsewhere", fingerprint="e" * 64)
-    other = {**CONVENTION, "absent": "zero"}
-    edit(add(runs, "altered"), lambda manifest: manifest.update(sgma, convention=other))
-    edit(
-        add(runs, "renamed"),
-        lambda manifest: manifest.update(sgma, protocol={**PROTOCOL, "name": "other"}),
-    )
+    edit(add(runs, "altered", convention=replace(CONVENTION, absent="zero")), to_sgma)
+    other = PROTOCOL.model_copy(update={"name": "other"})
+    edit(add(runs, "renamed", protocol=other), to_sgma)
     return [
         "cut/0/record is damaged",
         "garbled/0/record is damaged",

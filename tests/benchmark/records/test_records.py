@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from benchmark.metrics.confusion import Convention
 from benchmark.metrics.result import EvaluationResult
+from benchmark.records.manifest import MANIFEST, Manifest
 from benchmark.records.record import (
-    MANIFEST,
     SUMMARY,
     publish_record,
     read_record,
     search_records,
     write_record,
 )
+from tests.support.toy_records import toy_manifest
 from usererror import UserError
 
+OWN = Convention((0, 1), (0, 1), (2,))
 LABELS = ("ground", "building", "clutter")
 
 
@@ -37,27 +41,9 @@ def result(seed: int = 0) -> EvaluationResult:
     )
 
 
-def manifest(**changes: object) -> dict[str, object]:
-    base: dict[str, object] = {
-        "identity": "i0",
-        "group": "g0",
-        "method": "sgma",
-        "variant": "sgma",
-        "data": "toy",
-        "backbone": "pvt_v2_b0",
-        "seed": 0,
-        "protocol": {"name": "standard", "selection": "best", "selected": "best"},
-        "fingerprint": "f" * 64,
-        "convention": {
-            "outputs": [0, 1],
-            "averaged": [0, 1],
-            "ignored": [2],
-            "absent": "exclude",
-            "regions": None,
-        },
-        "created": "2026-01-01T00:00:00+00:00",
-    }
-    return {**base, **changes}
+def manifest(**changes: Any) -> Manifest:
+    fields = {"identity": "i0", "created": "2026-01-01T00:00:00+00:00", "convention": OWN}
+    return toy_manifest("sgma", **{**fields, **changes})
 
 
 def test_what_is_read_is_what_was_counted(tmp_path: Path) -> None:
@@ -74,13 +60,11 @@ def test_what_is_read_is_what_was_counted(tmp_path: Path) -> None:
 
 
 def test_eroded_scores_are_a_reread_of_the_interior(tmp_path: Path) -> None:
-    convention = manifest()["convention"]
-    write_record(
-        tmp_path / "r", manifest(convention={**convention, "regions": ["interior"]}), result()
-    )  # type: ignore
-    own = result().scores(Convention((0, 1), (0, 1), (2,)), ["interior"])
+    interior = replace(OWN, regions=("interior",))
+    write_record(tmp_path / "r", manifest(convention=interior), result())
+    own = result().scores(interior)
     assert read_record(tmp_path / "r").scores() == own
-    assert own != result().scores(Convention((0, 1), (0, 1), (2,)))
+    assert own != result().scores(OWN)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +81,7 @@ def test_damaged_records_are_named_and_left_out(tmp_path: Path, damage: object) 
     write_record(tmp_path / "bad", manifest(identity="i1"), result())
     damage(tmp_path / "bad")  # type: ignore[operator]
     records, remarks = search_records([tmp_path])
-    assert [record.manifest["identity"] for record in records] == ["i0"]
+    assert [record.manifest.identity for record in records] == ["i0"]
     assert len(remarks) == 1 and "bad" in remarks[0][1]
     with pytest.raises(UserError, match="bad"):
         read_record(tmp_path / "bad")

@@ -15,6 +15,7 @@ import pytest
 from benchmark.__main__ import main
 from benchmark.analysis.bootstrap import draws
 from benchmark.records.record import read_record, read_scenes
+from benchmark.records.selection import Skipped
 from benchmark.report.gallery import fit
 from benchmark.report.page import embedded_json
 from benchmark.report.payload import gather
@@ -177,7 +178,7 @@ def test_pictures_that_do_not_fit_are_named() -> None:
     """Scenes of 10 to 19 characters: the first of every dataset, then the second ones, while there is room."""
     one: dict[str, Any] = {"scenes": [{"id": "a1"}, {"id": "a2"}]}
     other: dict[str, Any] = {"scenes": [{"id": "b" * 8}]}
-    named, remarks = [("one", one), ("other", other), ("none", {})], list[str]()
+    named, remarks = [("one", one), ("other", other), ("none", {})], Skipped()
     fit(named, 2 * len('{"id": "a1"}') + len('{"id": "bbbbbbbb"}') - 1, remarks)
     assert one == {"scenes": [{"id": "a1"}]} and other == {"scenes": [{"id": "b" * 8}]}
     assert len(remarks) == 1 and "one, scene a2" in remarks[0]

@@ -113,7 +113,7 @@ def runs(tiny_stores: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 def test_two_runs_of_one_cell_have_its_identity_as_their_id(runs: Runs) -> None:
-    identity, group = runs.record.manifest["identity"], runs.record.manifest["group"]
+    identity, group = runs.record.manifest.identity, runs.record.manifest.group
     assert [run.summary["run_id"] for run in runs.logged] == [identity, identity]
     for run in runs.logged:
         assert {entry["run_id"] for entry in run.of("run")} == {identity}
@@ -129,7 +129,7 @@ def test_two_runs_of_one_cell_have_its_identity_as_their_id(runs: Runs) -> None:
 def test_config_and_summary_are_the_cells(runs: Runs) -> None:
     config, summary = runs.logged[0].summary["config"], runs.logged[0].summary["summary"]
     for key in ("method", "variant", "data", "backbone", "seed", "fingerprint", "identity"):
-        assert config[key] == runs.record.manifest[key]
+        assert config[key] == getattr(runs.record.manifest, key)
     assert config["protocol"] == "standard"
     assert config["config"]["model"]["init_args"]["fusion"] == "sgf", "nested, not flattened"
     scores = {name: 100 * entry.miou for name, entry in runs.record.scores().items()}
@@ -234,7 +234,7 @@ def test_logging_changes_no_number(runs: Runs) -> None:
     )
     other = read_record(runs.without / "record")
     assert np.array_equal(runs.record.counts, other.counts)
-    assert other.manifest["identity"] == runs.record.manifest["identity"]
+    assert other.manifest.identity == runs.record.manifest.identity
     assert not list(runs.without.rglob("*wandb*"))
     logs = [
         (place / "logs" / "version_0" / "metrics.csv").read_text()

@@ -1,0 +1,109 @@
+"""What a run record says of its run: `manifest.json` as typed fields."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from benchmark.metrics.confusion import Convention
+
+MANIFEST = "manifest.json"
+
+
+class Protocol(BaseModel):
+    """How the run was trained and scored.
+
+    Attributes:
+        name: the protocol's file in configs/protocol.
+        selection, selected: the wanted rule for the checkpoint, and the one that could be followed.
+        split: column of the split table; `split_note` says what is to be known of it.
+        rasters: raster of the scene store, by modality.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    selection: str
+    selected: str
+    split: str
+    split_note: str = ""
+    train_label: str = "label"
+    score_label: str
+    clutter: str = "ignore"
+    rasters: dict[str, str] = {}
+    window: int = 0
+    stride: int = 0
+    stitching: str = "logits"
+    absent: str = "exclude"
+
+
+class Manifest(BaseModel):
+    """Everything a reader of the numbers may ask about a run.
+
+    Attributes:
+        identity, group: hashes of the configuration with and without the seed.
+        method, variant: the folder of the method, and the configuration, which METHOD names.
+        control: whether the row is a baseline rather than a published method.
+        modalities: letter in tables, by modality.
+        incomplete: whether the scene store lacks scenes.
+        config, model: the resolved configuration, and the arguments the network was built with.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    format: Literal[1] = 1
+    created: str
+    identity: str
+    group: str
+    method: str
+    variant: str
+    control: bool = False
+    data: str
+    backbone: str
+    seed: int
+    overrides: tuple[str, ...] = ()
+    protocol: Protocol
+    convention: Convention
+    modalities: dict[str, str] = {}
+    classes: tuple[str, ...] = ()
+    fingerprint: str
+    incomplete: bool = False
+    checkpoint: str = ""
+    steps: int = 0
+    durations: dict[str, float] = {}
+    device: str = ""
+    threads: int | None = None
+    world_size: int = 1
+    git: dict[str, Any] = {}
+    packages: dict[str, str] = {}
+    model: dict[str, Any] = {}
+    config: dict[str, Any] = {}
+
+
+def read_manifest(record: Path) -> Manifest:
+    """Read the manifest of a record.
+
+    Raises:
+        ManifestError: it is damaged, of another format, or lacks something.
+        FileNotFoundError: there is none.
+    """
+    try:
+        return Manifest.model_validate_json((record / MANIFEST).read_bytes())
+    except ValidationError as error:
+        raise ManifestError(describe_fault(error)) from error
+
+
+class ManifestError(ValueError):
+    """What is wrong with a manifest, as the end of a sentence."""
+
+
+def describe_fault(error: ValidationError) -> str:
+    """Say in a few words what pydantic found."""
+    faults = [(".".join(map(str, fault["loc"])), fault) for fault in error.errors()]
+    missing = [place for place, fault in faults if fault["type"] == "missing"]
+    if missing:
+        return f"lacks {', '.join(missing)}"
+    place, fault = faults[0]
+    return f"is damaged ({': '.join(filter(None, [place, fault['msg']]))})"
