@@ -22,7 +22,7 @@ from benchmark.metrics.result import sum_regions
 from benchmark.metrics.summaries import SUMMARIES, average_top1_last1, mean_scores, mean_std
 from benchmark.records.groups import SeedGroup
 from benchmark.records.record import SCENES, Record, read_scenes
-from datamodules.store.scene_store import BAND, INTERIOR, sum_regions
+from datamodules.store.scene_store import BAND, INTERIOR
 from usererror import UserError
 
 OWN = "own"
