@@ -1,4 +1,4 @@
-"""The DELIVER layout around painted streets: names, folders, bands and habits of the real release.
+"""The DELIVER layout around painted streets: names, folders, bands and habits of the release.
 
 Source of every name and rule: dataset dossier, sections 6 and 11.
 """
@@ -6,14 +6,14 @@ Source of every name and rule: dataset dossier, sections 6 and 11.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.miniature.raster_io import write_raster
+from datamodules.miniature.raster_io import check_names, check_size, track_scenes, write_raster
 from datamodules.miniature.street.scene import paint_street
 from datamodules.miniature.street.sensors import (
     event_image,
@@ -27,14 +27,13 @@ from datamodules.miniature.street.street import UNLABELLED, Street
 WEATHERS = ("cloud", "fog", "night", "rain", "sun")
 CASES = ("motionblur", "overexposure", "underexposure", "lidarjitter", "eventlowres")
 CORNER_SHARE = 0.35  # of the frames of each weather and split (dossier 6.3)
-SMALLEST = 32
 DELIVER_QUIRKS: dict[str, str] = {
     "nested": "everything inside DELIVER/DELIVER",
     "capital_extension": ".PNG",
     "no_hha": "no folder hha",
     "no_depth": "no folder depth",
     "grey_depth_three": "depth pictures with three equal bands",
-    "one_band": "LiDAR and event pictures with one band (LiDAR, and whether there is an event at all)",
+    "one_band": "LiDAR and event pictures with one band",
     "all_rgba": "every img has four bands",
     "strays": "Thumbs.db beside the pictures, and a __MACOSX folder of ._ files",
     "copies": "a second copy of some folders in old/",
@@ -49,10 +48,15 @@ SIZES: dict[str, dict[str, Any]] = {
 def deliver_ids(
     size: int = 40, frames: tuple[int, int, int] = (2, 2, 2), weathers: Sequence[str] = WEATHERS
 ) -> list[str]:
-    """Return the frames that `write_deliver` writes with these arguments.
+    """List the frames that `write_deliver` writes with these arguments.
 
-    Every weather has `frames` (train, val, test); about a third of them are corner cases, dealt so that each split has
-    each case when all five weathers are there. All weathers share the names of their normal scenes.
+    Every weather has `frames` (train, val, test); about a third of them are corner cases, dealt so
+    that each split has each case when all five weathers are there. All weathers share the names of
+    their normal scenes.
+
+    Example:
+        >>> deliver_ids(frames=(0, 0, 2), weathers=["fog"])
+        ['fog/test/MAP_1_point10/001550', 'fog/test/MAP_2_point11_overexposure/002050']
     """
     ids = []
     for number, weather in enumerate(WEATHERS):
@@ -63,9 +67,8 @@ def deliver_ids(
             for i in range(count):
                 k = i - (count - corners)  # the corner cases come last
                 case = "" if k < 0 else f"_{CASES[(number + k) % len(CASES)]}"
-                ids.append(
-                    f"{weather}/{split}/MAP_{1 + i % 6}_point{10 + i}{case}/{1550 + 500 * (i % 7):06d}"
-                )
+                scene = f"MAP_{1 + i % 6}_point{10 + i}{case}"
+                ids.append(f"{weather}/{split}/{scene}/{1550 + 500 * (i % 7):06d}")
     return ids
 
 
@@ -95,33 +98,23 @@ def write_deliver(
     Raises:
         ValueError: for an unknown quirk or weather, or a size below 32.
     """
-    if unknown := sorted(set(quirks) - DELIVER_QUIRKS.keys()) + sorted(
-        set(weathers) - set(WEATHERS)
-    ):
-        raise ValueError(
-            f"unknown {', '.join(unknown)}; quirks: {', '.join(DELIVER_QUIRKS)}; weathers: {WEATHERS}"
-        )
+    check_names("quirk", quirks, DELIVER_QUIRKS)
+    check_names("weather", weathers, WEATHERS)
+    check_size(size)
     wanted = deliver_ids(size, frames, weathers) if ids is None else ids
-    _check(size)
-    if progress:
-        from rich.progress import track
-
-        steps: Iterable[str] = track(wanted, description="miniature")
-    else:
-        steps = wanted
-    for id_ in steps:
-        _write_frame(Path(root), id_, size, seed, frozenset(quirks))
+    for frame in track_scenes(wanted, progress):
+        _write_frame(Path(root), frame, size, seed, frozenset(quirks))
 
 
-def deliver_truth(size: int, seed: int, id_: str) -> NDArray[np.uint8]:
-    """Return the true class ids (H x W uint8, 255 unlabelled) of one frame; raises ValueError below 32 px."""
-    return deliver_street(size, seed, id_).label
+def deliver_truth(size: int, seed: int, frame: str) -> NDArray[np.uint8]:
+    """Return a frame's true class ids: uint8 `(H, W)`, 255 unlabelled; ValueError below 32 px."""
+    return deliver_street(size, seed, frame).label
 
 
-def deliver_street(size: int, seed: int, id_: str) -> Street:
+def deliver_street(size: int, seed: int, frame: str) -> Street:
     """Paint the street behind one frame: what is really there, before any sensor has seen it."""
-    _check(size)
-    rng = _generator(seed, id_, 0)
+    check_size(size)
+    rng = _generator(seed, frame, 0)
     street = paint_street(size, rng)
     if rng.random() < 0.5:  # something nobody has labelled
         row, column = (int(size * rng.uniform(0.3, 0.8)) for _ in range(2))
@@ -130,44 +123,42 @@ def deliver_street(size: int, seed: int, id_: str) -> Street:
     return street
 
 
-def _check(size: int) -> None:
-    if size < SMALLEST:
-        raise ValueError(f"size {size} is too small: a frame needs at least {SMALLEST} pixels")
-
-
-def _generator(seed: int, id_: str, stage: int) -> np.random.Generator:
+def _generator(seed: int, frame: str, stage: int) -> np.random.Generator:
     """Return a generator of its own for each frame: no two of them show the same place."""
-    return np.random.default_rng([seed, zlib.crc32(id_.encode()), stage])
+    return np.random.default_rng([seed, zlib.crc32(frame.encode()), stage])
 
 
-def _write_frame(root: Path, id_: str, size: int, seed: int, quirks: frozenset[str]) -> None:
-    weather, _, scene, _ = id_.split("/")
+def _write_frame(root: Path, frame: str, size: int, seed: int, quirks: frozenset[str]) -> None:
+    weather, _, scene, _ = frame.split("/")
     case = scene.partition("_point")[2].partition("_")[2]
-    street = deliver_street(size, seed, id_)
-    draw = [_generator(seed, id_, stage) for stage in range(1, 6)]
+    street = deliver_street(size, seed, frame)
+    # a sensor draws from a generator of its own, so that a change to one leaves the others alone
+    draw = [_generator(seed, frame, stage) for stage in range(1, 6)]
     rgb = take_photo(street, weather, case, draw[0])
-    alpha = np.full((1, size, size), 255, np.uint8)
-    rgba = "all_rgba" in quirks or zlib.crc32(id_.encode()) % 3 == 0
+    if "all_rgba" in quirks or zlib.crc32(frame.encode()) % 3 == 0:
+        rgb = np.concatenate([rgb, np.full((1, size, size), 255, np.uint8)])
     grey = grey_depth(street)
+    if "grey_depth_three" in quirks:
+        grey = np.repeat(grey, 3, 0)
     event = event_image(street, draw[2], case == "eventlowres")
     points = lidar_image(street, weather, draw[3], case == "lidarjitter")
     if "one_band" in quirks:
         event, points = event.max(0, keepdims=True), points[:1]
     pictures = {
-        "img": ("rgb", np.concatenate([rgb, alpha]) if rgba else rgb),
+        "img": ("rgb", rgb),
         "hha": ("depth", hha_image(street, draw[1])),
-        "depth": ("depth", np.repeat(grey, 3, 0) if "grey_depth_three" in quirks else grey),
+        "depth": ("depth", grey),
         "event": ("event", event),
         "lidar": ("lidar", points),
         "semantic": ("semantic", paint_semantic(street.label, draw[4])),
     }
     for folder, (suffix, picture) in pictures.items():
         if f"no_{folder}" not in quirks:
-            _write_picture(root, f"{folder}/{id_}_{suffix}_front", picture, quirks)
+            _write_picture(root, f"{folder}/{frame}_{suffix}_front", picture, quirks)
 
 
 def paint_semantic(label: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Return the RGBA label picture: red is id + 1, or 0 or 255 where unlabelled; the others mean nothing."""
+    """Return the RGBA label picture; only red means something: id + 1, unlabelled 0 or 255."""
     picture = rng.integers(0, 256, (4, *label.shape), dtype=np.uint8)
     nothing = np.where(picture[1] < 128, 0, 255)
     picture[0] = np.where(label == UNLABELLED, nothing, label + 1)
@@ -182,9 +173,9 @@ def _write_picture(
     path = top / name
     write_raster(path, picture, "PNG", zlevel=1)
     if "strays" in quirks:
-        (path.parent / "Thumbs.db").write_bytes(b"no picture")
         twin = root / "__MACOSX" / Path(name).parent / f"._{path.name}"
         twin.parent.mkdir(parents=True, exist_ok=True)
-        twin.write_bytes(b"no picture")
+        for stray in (path.parent / "Thumbs.db", twin):
+            stray.write_bytes(b"no picture")
     if "copies" in quirks and "/night/" in name:
         write_raster(root / "old" / name, picture, "PNG", zlevel=1)

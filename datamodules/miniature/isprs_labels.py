@@ -1,38 +1,50 @@
-"""What the generated copies of the two ISPRS cities share: the palette of labels, and their erosion (dossier 2)."""
+"""What the copies of the two ISPRS cities share: label colours, their erosion, world files.
+
+Source: dataset dossier, section 2.
+"""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 PALETTE = np.array(
     [
-        [255, 255, 255],
-        [0, 0, 255],
-        [0, 255, 255],
-        [0, 255, 0],
-        [255, 255, 0],
-        [255, 0, 0],
+        [255, 255, 255], [0, 0, 255], [0, 255, 255], [0, 255, 0], [255, 255, 0], [255, 0, 0],
         [0, 0, 0],
     ],
     np.uint8,
-)
+)  # fmt: skip
 BOUNDARY = 6  # row of PALETTE; black in eroded labels
 EROSION_RADIUS = 3  # px
 
 
 def erode_label(label: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Set to `BOUNDARY` every pixel of `label` (H x W) within 3 px (disc) of a pixel of another class (dossier 2)."""
+    """Set pixels of `(H, W)` ids within 3 px of another class to `BOUNDARY`.
+
+    Example:
+        >>> erode_label(np.array([[0, 0, 0, 0, 1]], np.uint8)).tolist()
+        [[0, 6, 6, 6, 6]]
+    """
     from scipy import ndimage
 
     out = label.copy()
     for value in np.unique(label):
         inside = label == value
         if not inside.all():
-            out[inside & (ndimage.distance_transform_edt(inside) <= EROSION_RADIUS)] = BOUNDARY
+            near = ndimage.distance_transform_edt(inside) <= EROSION_RADIUS
+            out[inside & near] = BOUNDARY
     return out
 
 
 def paint_label(label: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return ids (H x W, `BOUNDARY` allowed) as a colour picture (3 x H x W uint8)."""
+    """Return ids `(H, W)`, `BOUNDARY` allowed, as a uint8 colour picture `(3, H, W)`."""
     return np.moveaxis(PALETTE[label], -1, 0).copy()
+
+
+def write_world_file(path: Path, gsd: float, west: float, north: float) -> None:
+    """Write pixel side, no rotation, and the centre of the upper left pixel, one number a line."""
+    numbers = (gsd, 0.0, 0.0, -gsd, west, north)
+    path.write_text("".join(f"{number:.12g}\n" for number in numbers), encoding="ascii")

@@ -1,43 +1,74 @@
-"""Writes the rasters of generated datasets."""
+"""What the writers of generated datasets share: split tables, checks, progress, rasters."""
 
 from __future__ import annotations
 
+import csv
 import warnings
+from collections.abc import Collection, Iterable, Sequence
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+SPLITS = Path(__file__).parents[1] / "splits"
+SMALLEST = 32  # pixels; less ground than this holds nothing to tell apart
+MAX_LISTED_NAMES = 40
+
+
+@cache
+def read_splits(dataset: str) -> dict[str, dict[str, str]]:
+    """Read the table of a real dataset's scenes: {scene: row}, in the table's order."""
+    with (SPLITS / f"{dataset}.csv").open(encoding="utf-8", newline="") as stream:
+        return {next(iter(row.values())): row for row in csv.DictReader(stream)}
+
+
+def check_names(what: str, names: Iterable[str], valid: Collection[str]) -> None:
+    """Raise ValueError for the first of `names` that is not valid.
+
+    Example:
+        >>> check_names("tile", ["2_10", "9_9"], ["2_10", "2_11"])
+        Traceback (most recent call last):
+        ValueError: unknown tile '9_9'; valid: 2_10, 2_11
+    """
+    for name in names:
+        if name not in valid:
+            listed = ", ".join(list(valid)[:MAX_LISTED_NAMES])
+            more = f" and {len(valid) - MAX_LISTED_NAMES} more"
+            end = more if len(valid) > MAX_LISTED_NAMES else ""
+            raise ValueError(f"unknown {what} {name!r}; valid: {listed}{end}")
+
+
+def check_size(size: int) -> None:
+    """Raise ValueError for scenes of fewer than 32 pixels a side."""
+    if size < SMALLEST:
+        raise ValueError(f"size {size} is too small: a scene needs at least {SMALLEST} pixels")
+
+
+def track_scenes(scenes: Sequence[str], progress: bool) -> Iterable[str]:
+    """Return the scenes, with a progress bar if asked for."""
+    if not progress:
+        return scenes
+    from rich.progress import track
+
+    return track(scenes, description="miniature")
+
 
 def write_raster(
-    path: Path, bands: NDArray[np.generic], driver: str = "GTiff", **profile: object
+    path: Path, bands: NDArray[np.generic], driver: str = "GTiff", **profile: Any
 ) -> None:
-    """Write C x H x W `bands`; `profile` holds what else rasterio is to know (crs, transform, compress, quality, ...).
-
-    GDAL tags the fourth band of an 8-bit image as alpha. That stays: it is one of the states a reader must bear.
-    """
+    """Write `(C, H, W)` bands; `profile` is what else rasterio takes (crs, compress, ...)."""
     import rasterio
-
-    count, height, width = bands.shape
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with (
-        quiet(),
-        rasterio.open(
-            path,
-            "w",
-            driver=driver,
-            count=count,
-            height=height,
-            width=width,
-            dtype=bands.dtype,
-            **profile,
-        ) as file,
-    ):
-        file.write(bands)
-
-
-def quiet() -> warnings.catch_warnings[None]:
-    """Return a context in which rasterio does not warn of the georeference that a layout leaves out on purpose."""
     from rasterio.errors import NotGeoreferencedWarning
 
-    return warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning)
+    count, height, width = bands.shape
+    profile |= {"count": count, "height": height, "width": width, "dtype": bands.dtype}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # some layouts leave the georeference out on purpose; GDAL tags the fourth band of an 8-bit
+    # image as alpha, which stays: it is one of the states a reader must bear
+    with (
+        warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning),
+        rasterio.open(path, "w", driver=driver, **profile) as file,
+    ):
+        file.write(bands)

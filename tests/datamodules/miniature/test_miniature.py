@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import rasterio
 
+from datamodules.miniature.isprs_labels import erode_label
 from datamodules.miniature.potsdam import (
     POTSDAM_QUIRKS,
     POTSDAM_TILES,
-    erode_label,
     potsdam_scene,
     potsdam_truth,
     write_potsdam,
@@ -326,7 +326,7 @@ def test_no_crs_leaves_only_world_files(tmp_path: Path) -> None:
 
 
 def test_mistakes_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"unknown quirk nonsense; valid: .*blend_4_12.*no_crs"):
+    with pytest.raises(ValueError, match=r"unknown quirk 'nonsense'; valid: .*blend_4_12.*no_crs"):
         write_potsdam(tmp_path, quirks=["nonsense"])
     with pytest.raises(ValueError, match=r"'1_1'.*2_10"):
         write_potsdam(tmp_path, tiles=["2_10", "1_1"])

@@ -26,12 +26,12 @@ from datamodules.miniature.coco_export import (
 from datamodules.miniature.dfc2023 import (
     DFC2023_QUIRKS,
     SIZES,
-    SPLITS,
     _tile,
     dfc2023_ids,
     dfc2023_truth,
     write_dfc2023,
 )
+from datamodules.miniature.raster_io import SPLITS
 
 STEMS = SIZES["test"]["stems"]
 EMPTY = "SV_Brasilia_-15.8334_-47.8950"
@@ -46,7 +46,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def table() -> dict[str, dict[str, str]]:
-    with SPLITS.open(newline="") as stream:
+    with (SPLITS / "dfc2023.csv").open(newline="") as stream:
         return {row["stem"]: row for row in csv.DictReader(stream)}
 
 
@@ -135,7 +135,7 @@ def test_sizes(table: dict[str, dict[str, str]]) -> None:
 
 
 def test_mistakes_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"unknown quirk nonsense; valid: .*height_folder"):
+    with pytest.raises(ValueError, match=r"unknown quirk 'nonsense'; valid: .*height_folder"):
         write_dfc2023(tmp_path, quirks=["nonsense"])
     with pytest.raises(ValueError, match="unknown tile 'P_0000'"):
         write_dfc2023(tmp_path, stems=["P_0000"])
