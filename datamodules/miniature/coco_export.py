@@ -23,8 +23,8 @@ def mask_records(mask: Mask, rng: np.random.Generator, *, packed: bool = True) -
 
     Every connected piece is a record: of a ring through the centres of its border pixels or, with
     holes, a run-length code (as text if `packed`). Some are cut into two that overlap; two small
-    ones share a record; one has a degenerate ring besides its own; some rings touch themselves; some
-    repeat their first point, others do not.
+    ones share a record; one has a degenerate ring besides its own; some rings touch themselves;
+    some repeat their first point, others do not.
     """
     shapes = _connected_pieces(mask)
     shapes.sort(key=lambda shape: int(shape.sum()))
