@@ -53,7 +53,7 @@ $(STAMP): requirements.lock pyproject.toml
 refresh: $(STAMP) ## rebuild published tables and fill the documents; CHECK=1 only names what is stale, COSTS=1 recounts
 	$(VENV)/bin/python -m tools.refresh $(if $(CHECK),--check) $(if $(COSTS),--costs) $(ARGS)
 
-test: $(STAMP) ## run the whole test suite
+test: $(STAMP) ## run the whole test suite, examples in docstrings included
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: $(STAMP) ## ruff, mypy and the floors of the packages
