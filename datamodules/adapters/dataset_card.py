@@ -3,49 +3,76 @@
     {"title": "...", "licence": "...", "citation": "...", "gsd_m": 0.2, "nadir": true,
      "modalities": {"thermal": {"letter": "T", "kind": "optical", "unit": "K"}}}
 
-All entries are optional. `gsd_m`, `nadir` and `modalities` are for folders of one's own rasters.
+All entries are optional. `nadir` and `modalities` are for folders of one's own rasters.
 """
 
 from __future__ import annotations
 
-import json
-import math
-from typing import Any
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from datamodules.ingest.sources import SourceIndex
 from usererror import UserError
 
-KEYS: dict[str, Any] = {
-    "title": str,
-    "licence": str,
-    "citation": str,
-    "gsd_m": (int, float),
-    "nadir": bool,
-    "modalities": dict,
-}
-MODALITY_KEYS = ("letter", "kind", "unit")
+Kind = Literal[
+    "optical",
+    "height_absolute",
+    "height_normalised",
+    "sar",
+    "sar_linear",
+    "depth",
+    "event",
+    "lidar",
+    "other",
+]
+Letter = Annotated[str, Field(pattern="^[A-Z]$")]
+PixelSide = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-def read_about(index: SourceIndex, folder: str = ".") -> dict[str, Any]:
-    """Return what about.json in `folder` says, {} without one; raises UserError for unknown or ill-typed entries."""
+class ModalityCard(BaseModel):
+    """What a user says of a modality; what is left out follows from its name."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    letter: Letter | None = None
+    kind: Kind | None = None
+    unit: str | None = None
+
+
+class DatasetCard(BaseModel):
+    """What about.json says of a copy of a dataset.
+
+    Example:
+        >>> card = DatasetCard.model_validate_json('{"title": "My town", "gsd_m": 0.2}')
+        >>> card.title, card.gsd_m, card.nadir
+        ('My town', 0.2, None)
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    title: str | None = None
+    licence: str | None = None
+    citation: str | None = None
+    gsd_m: PixelSide | None = None
+    nadir: bool | None = None
+    modalities: dict[str, ModalityCard] = {}
+
+
+def read_dataset_card(index: SourceIndex, folder: str = ".") -> DatasetCard:
+    """Read about.json in `folder`; without one every entry is left open.
+
+    Raises:
+        UserError: an entry is unknown or of the wrong type; the text names file and entry.
+    """
     file = index.get(f"{folder}/about.json")
     if file is None:
-        return {}
+        return DatasetCard()
     try:
-        about = json.loads(file.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{file.origin} is not valid JSON ({error}).") from error
-    if not isinstance(about, dict):
-        raise UserError(f"{file.origin} must hold one JSON object.")
-    for key, value in about.items():
-        if not isinstance(value, KEYS.get(key, ())):
-            raise UserError(
-                f"{file.origin}: {key!r} is unknown or of the wrong type; known are {', '.join(KEYS)}."
-            )
-    side = about.get("gsd_m", 1)
-    if isinstance(side, bool) or not 0 < side < math.inf:
-        raise UserError(f"{file.origin}: 'gsd_m' is {side!r}, not the side of a pixel in metres.")
-    for name, fields in about.get("modalities", {}).items():
-        if not isinstance(fields, dict) or not set(fields) <= set(MODALITY_KEYS):
-            raise UserError(f"{file.origin}: {name!r} may only have {', '.join(MODALITY_KEYS)}.")
-    return about
+        return DatasetCard.model_validate_json(file.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        known = ", ".join(DatasetCard.model_fields)
+        reason = f"{first['msg']} (entries may be {known})"
+        raise UserError(f"{file.origin}: {where!r} is unusable: {reason}.") from error

@@ -1,19 +1,32 @@
 """DFC2023 track 2: from the files of the contest to scenes (dataset dossier, section 5).
 
-Kept in the store: `rgb`, `dsm` (metres above ground), `sar` (linear backscatter), all three where the user keeps them,
-and `label`, burnt from the outlines in the JSON. The three rasters of a tile have one name; their folders tell which.
+Kept in the store: `rgb`, `dsm` (metres above ground), `sar` (linear backscatter), all three where
+the user keeps them, and `label`, drawn from the outlines in the JSON. The three rasters of a tile
+have one name; their folders tell which.
 """
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import Counter
+from dataclasses import dataclass
 from functools import cache, partial
 
-from datamodules.adapters.coco_masks import Outlines, burn, read_outlines
-from datamodules.adapters.dataset_card import read_about
-from datamodules.adapters.isprs import SPLITS
+from datamodules.adapters.coco_masks import Outlines, rasterize_outlines, read_outlines
+from datamodules.adapters.dataset_card import read_dataset_card
+from datamodules.adapters.planning import (
+    Jobs,
+    Splits,
+    complete_scenes,
+    describe_source,
+    describe_splits,
+    first_present,
+    missing_rasters,
+    read_classes,
+    select_tiles,
+    source_files,
+    split_parts,
+)
 from datamodules.ingest.plan import (
     Adapter,
     ImportOptions,
@@ -21,21 +34,22 @@ from datamodules.ingest.plan import (
     Missing,
     RasterJob,
     ScenePlan,
-    share_out,
+    format_counts,
+    list_names,
 )
-from datamodules.ingest.sources import SourceFile, SourceIndex, sizes
-from datamodules.store.scene_store import PARTS, SPLIT_VALUES, Modality, SceneClass
+from datamodules.ingest.sources import SourceFile, SourceIndex
+from datamodules.splits.tables import read_split_table, split_columns
+from datamodules.store.scene_store import Modality, SceneClass
 from usererror import UserError
 
+TIFF = re.compile(r"\.tiff?$", re.IGNORECASE)
 TILE = re.compile(r"((?:SV|GF2)_[A-Za-z]+_-?\d+\.\d+_-?\d+\.\d+)\.tiff?$", re.IGNORECASE)
-EVALUATION = re.compile(
-    r"P_?\d{4}\.tiff?$", re.IGNORECASE
-)  # inputs of the contest's validation and test
+# inputs of the contest's validation and test
+EVALUATION = re.compile(r"P_?\d{4}\.tiff?$", re.IGNORECASE)
 OUTLINES = re.compile(r"buildings_only_train\.json$", re.IGNORECASE)
 FOLDERS = {"rgb": "rgb", "sar": "sar", "dsm": "dsm", "ndsm": "dsm", "height": "dsm"}
-TRACK_1 = re.compile(
-    r"(dfc_?(23|2023)?_?)?track_?1$", re.IGNORECASE
-)  # other pictures under names of track 2
+# other pictures under names of track 2
+TRACK_1 = re.compile(r"(dfc_?(23|2023)?_?)?track_?1$", re.IGNORECASE)
 NO_REFERENCE = ("val", "test", "track2_test_data")
 DERIVED = ("merge", "dsmnpy")
 MODALITIES = (
@@ -46,50 +60,143 @@ MODALITIES = (
 RASTERS = tuple(modality.name for modality in MODALITIES)
 GSD_M = 0.5
 LEAK = (
-    "neighbouring tiles overlap and a random split tears them apart: on average 81 % of the ground of a test tile "
-    "has been seen in training, so scores are optimistic"
+    "neighbouring tiles overlap and a random split tears them apart: on average 81 % of the ground "
+    "of a test tile has been seen in training, so scores are optimistic"
 )
-SHOWN = 5
+ATTRIBUTES = ("sensor", "city", "block")
+LICENCE = "Terms of the contest (IEEE DataPort): cite it and acknowledge the organisers"
+CITATION = (
+    "2023 IEEE GRSS Data Fusion Contest: large-scale fine-grained building classification for "
+    "semantic urban reconstruction (IEEE DataPort); outlines: X. Huang et al., Urban Building "
+    "Classification (UBC), 2022"
+)
+MAX_NAMED = 5  # files in one warning
 
 
-class _Sorted:
-    """The files of a source by what they are; those that are no training raster are counted."""
+@dataclass
+class Found:
+    """The files of a source by what they are.
 
-    def __init__(self, index: SourceIndex, stems: dict[str, str]) -> None:
-        candidates: dict[str, list[tuple[str, SourceFile]]] = {raster: [] for raster in RASTERS}
-        outlines: list[tuple[str, SourceFile]] = []
-        self.ignored: Counter[str] = Counter()
-        self.strangers: list[str] = []
-        for file in index.files:
-            kind = _kind(file)
-            if kind == "json":
-                outlines.append((kind, file))
-            elif kind not in RASTERS:
-                self.ignored[kind] += 1
-            elif (match := TILE.match(file.name)) and match[1].lower() in stems:
-                candidates[kind].append((stems[match[1].lower()], file))
-            else:
-                self.ignored["of no training tile"] += 1
-                self.strangers.append(file.rel)
-        del self.ignored[""]
-        # one kind at a time: "the folder that holds most" is asked of each by itself
-        self.rasters = {raster: index.choose(found) for raster, found in candidates.items()}
-        self.outlines = index.choose(outlines).get("json")
-
-
-def _kind(file: SourceFile) -> str:
-    """Return json, a raster, why a file is ignored, or "" for what is no image at all.
-
-    The nearest folder of a telling name counts, so that a source below someone's `test/` can still be imported.
+    Attributes:
+        rasters: {raster: {tile: file}}.
+        outlines: the JSON with the building outlines, if there is one.
+        ignored: number of images that are no training rasters, by reason.
+        strangers: paths of images of no training tile.
     """
+
+    rasters: dict[str, dict[str, SourceFile]]
+    outlines: SourceFile | None
+    ignored: Counter[str]
+    strangers: list[str]
+
+
+def plan_dfc2023(index: SourceIndex, options: ImportOptions) -> ImportPlan:
+    """Plan the import of a source.
+
+    Raises:
+        UserError: no training tiles, an unknown tile is asked for, or the JSON is damaged or lists
+            other images than the contest's.
+    """
+    table = read_tiles()
+    card = read_dataset_card(index)
+    stems = {stem.lower(): stem for stem in table}
+    found = sort_files(index, stems)
+    if not any(found.rasters.values()):
+        raise UserError(
+            f"No training tile of DFC2023 track 2 among the {len(index.files)} files below "
+            f"{index.root} (names like train/rgb/SV_Berlin_52.4902_13.5090.tif are looked for). "
+            f"{ADAPTER.obtain}"
+        )
+    tiles = select_tiles(options, stems, _stem_of, "DFC2023")
+    outlines, foreign = _outlines_by_tile(index, found, stems)
+    jobs = {tile: _tile_jobs(tile, found, outlines.get(tile)) for tile in tiles}
+    splits = {tile: split_columns(row) for tile, row in table.items()}
+    inventory = _describe(index, jobs, splits, found, outlines)
+    if foreign and not (options.allow_incomplete or options.tiles is not None):
+        for line in inventory:
+            index.log(line)
+        assert found.outlines is not None
+        raise UserError(
+            f"{found.outlines.origin} lists {len(foreign)} image(s) that the contest does not "
+            f"have: {list_names(foreign, MAX_NAMED)}. Use the original file, or go on without "
+            "them: INCOMPLETE=1 (--allow-incomplete)."
+        )
+    scenes = []
+    for tile, rasters in jobs.items():
+        reference = first_present(rasters, RASTERS)
+        if "label" in rasters and reference:
+            attributes = {name: table[tile][name] for name in ATTRIBUTES}
+            scenes.append(ScenePlan(tile, splits[tile], rasters, reference, attributes))
+    used = {raster for scene in scenes for raster in scene.jobs}
+    return ImportPlan(
+        title=card.title or "IEEE GRSS Data Fusion Contest 2023, track 2",
+        licence=card.licence or LICENCE,
+        citation=CITATION if card.citation is None else card.citation,
+        classes=dfc2023_classes(),
+        modalities=[modality for modality in MODALITIES if modality.name in used],
+        labels=["label"],
+        splits=split_parts(splits),
+        scenes=scenes,
+        gsd_default=GSD_M,
+        attributes=list(ATTRIBUTES),
+        missing=_missing(jobs, found, outlines),
+        warnings=_warnings(found, foreign),
+        inventory=inventory,
+        split_notes={
+            "split_random": LEAK,
+            "split_sgma": f"SGMA's list is not published, this is split_random; {LEAK}",
+        },
+    )
+
+
+@cache
+def read_tiles() -> dict[str, dict[str, str]]:
+    """Return {stem: row} of the 1773 training tiles, in the order of their names."""
+    table = read_split_table("dfc2023.csv", "stem")
+    for row in table.values():
+        row["split_sgma"] = row["split_random"]
+    return table
+
+
+def dfc2023_classes() -> list[SceneClass]:
+    """Return background and building with their colours."""
+    return read_classes("classes_dfc2023.csv")
+
+
+def sort_files(index: SourceIndex, stems: dict[str, str]) -> Found:
+    """Sort the files of a source; `stems` is {lower-case stem: tile}."""
+    candidates: dict[str, list[tuple[str, SourceFile]]] = {raster: [] for raster in RASTERS}
+    outlines: list[tuple[str, SourceFile]] = []
+    ignored: Counter[str] = Counter()
+    strangers = []
+    for file in index.files:
+        kind = file_kind(file)
+        if kind == "json":
+            outlines.append((kind, file))
+        elif kind not in RASTERS:
+            ignored[kind] += 1
+        elif (match := TILE.match(file.name)) and match[1].lower() in stems:
+            candidates[kind].append((stems[match[1].lower()], file))
+        else:
+            ignored["of no training tile"] += 1
+            strangers.append(file.rel)
+    del ignored[""]
+    # one kind at a time: "the folder that holds most" is asked of each by itself
+    rasters = {raster: index.choose(pairs) for raster, pairs in candidates.items()}
+    return Found(rasters, index.choose(outlines).get("json"), ignored, strangers)
+
+
+def file_kind(file: SourceFile) -> str:
+    """Return json, a raster, why a file is ignored, or "" for what is no image at all."""
     folders = [re.sub(r"\.zip$", "", part.lower()) for part in file.rel.split("/")[:-1]]
     track_1 = any(TRACK_1.match(folder) for folder in folders)
     if OUTLINES.match(file.name):
         return "" if track_1 else "json"
-    if not re.search(r"\.tiff?$", file.name, re.IGNORECASE):
+    if not TIFF.search(file.name):
         return ""
     if track_1:
         return "of track 1"
+    # the nearest folder counts: a source below someone's `test/` can still be imported
     for folder in reversed(folders):
         if folder in NO_REFERENCE:
             return "without reference (val, test)"
@@ -102,256 +209,104 @@ def _kind(file: SourceFile) -> str:
     return FOLDERS.get(folders[-1] if folders else "", "in other folders")
 
 
-def plan_dfc2023(index: SourceIndex, options: ImportOptions) -> ImportPlan:
-    """Return the import plan of a source.
-
-    Raises UserError when it has no training tiles, when a tile asked for is unknown, and for a JSON that is damaged or
-    lists other images than the contest's.
-    """
-    table = split_table()
-    about = read_about(index)
-    stems = {stem.lower(): stem for stem in table}
-    found = _Sorted(index, stems)
-    if not any(found.rasters.values()):
-        raise UserError(
-            f"No training tile of DFC2023 track 2 among the {len(index.files)} files below {index.root} (names like "
-            f"train/rgb/SV_Berlin_52.4902_13.5090.tif are looked for). {ADAPTER.obtain}"
-        )
-    tiles = _wanted(options, table, stems)
-    outlines = _outlines(index, found.outlines)
-    known, foreign = _by_stem(outlines, stems)
-    jobs = {tile: _jobs(tile, found, known.get(tile)) for tile in tiles}
-    inventory = _inventory(index, tiles, jobs, table, found, known)
-    if foreign and not (options.allow_incomplete or options.tiles is not None):
-        for line in inventory:
-            index.say(line)
-        assert found.outlines is not None
-        raise UserError(
-            f"{found.outlines.origin} lists {len(foreign)} image(s) that the contest does not have: {_some(foreign)}. "
-            f"Use the original file, or go on without them: INCOMPLETE=1 (--allow-incomplete)."
-        )
-    scenes = [
-        ScenePlan(
-            tile,
-            splits_of(table[tile]),
-            jobs[tile],
-            _reference(jobs[tile]),
-            _attributes(table[tile]),
-        )
-        for tile in tiles
-        if "label" in jobs[tile] and _reference(jobs[tile])
-    ]
-    used = {raster for scene in scenes for raster in scene.jobs}
-    return ImportPlan(
-        title=about.get("title", "IEEE GRSS Data Fusion Contest 2023, track 2"),
-        licence=about.get(
-            "licence",
-            "Terms of the contest (IEEE DataPort): cite it and acknowledge the organisers",
-        ),
-        citation=about.get(
-            "citation",
-            "2023 IEEE GRSS Data Fusion Contest: large-scale fine-grained building classification for semantic urban "
-            "reconstruction (IEEE DataPort); outlines: X. Huang et al., Urban Building Classification (UBC), 2022",
-        ),
-        classes=_classes(),
-        modalities=[m for m in MODALITIES if m.name in used],
-        labels=["label"],
-        splits={column: _parts(table, column) for column in splits_of(table[tiles[0]])},
-        scenes=scenes,
-        gsd_default=GSD_M,
-        attributes=["sensor", "city", "block"],
-        missing=_missing(tiles, jobs, known, found),
-        warnings=_warnings(found, foreign),
-        inventory=inventory,
-        split_notes={
-            "split_random": LEAK,
-            "split_sgma": f"SGMA's list is not published, this is split_random; {LEAK}",
-        },
-    )
+def _stem_of(name: str) -> str:
+    return TIFF.sub("", name.strip()).lower()
 
 
-@cache
-def split_table() -> dict[str, dict[str, str]]:
-    """Return {stem: row} of the 1773 training tiles, in the order of their names."""
-    with (SPLITS / "dfc2023.csv").open(encoding="utf-8", newline="") as stream:
-        return {row["stem"]: row for row in csv.DictReader(stream)}
-
-
-def splits_of(row: dict[str, str]) -> dict[str, str]:
-    """Return {split column: part} of a row of the split table."""
-    columns = {column: value for column, value in row.items() if column.startswith("split_")}
-    return {**columns, "split_sgma": row["split_random"]}
-
-
-def _attributes(row: dict[str, str]) -> dict[str, str]:
-    return {name: row[name] for name in ("sensor", "city", "block")}
-
-
-def _parts(table: dict[str, dict[str, str]], column: str) -> tuple[str, ...]:
-    return tuple(
-        part for part in PARTS if any(splits_of(row)[column] == part for row in table.values())
-    )
-
-
-def _classes() -> list[SceneClass]:
-    with (SPLITS / "classes_dfc2023.csv").open(encoding="utf-8", newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    return [
-        SceneClass(int(r["id"]), r["name"], (int(r["r"]), int(r["g"]), int(r["b"]))) for r in rows
-    ]
-
-
-def _wanted(
-    options: ImportOptions, table: dict[str, dict[str, str]], stems: dict[str, str]
-) -> list[str]:
-    if options.tiles is None:
-        return list(table)
-    wanted = [re.sub(r"\.tiff?$", "", tile.strip(), flags=re.IGNORECASE) for tile in options.tiles]
-    if unknown := [tile for tile in wanted if tile.lower() not in stems]:
-        raise UserError(
-            f"DFC2023 has no training tile {unknown[0]!r}; its {len(table)} tiles are named like {next(iter(table))}."
-        )
-    if not wanted:
-        raise UserError("No tile is asked for: name some, or leave the choice out for all.")
-    return list(dict.fromkeys(stems[tile.lower()] for tile in wanted))
-
-
-def _outlines(index: SourceIndex, file: SourceFile | None) -> dict[str, Outlines]:
-    if file is None:
-        return {}
-    index.say(f"reading {file.origin} ({file.size / 1e6:.1f} MB)")
-    return read_outlines(file, index.scratch / "outlines")
-
-
-def _by_stem(
-    outlines: dict[str, Outlines], stems: dict[str, str]
+def _outlines_by_tile(
+    index: SourceIndex, found: Found, stems: dict[str, str]
 ) -> tuple[dict[str, Outlines], list[str]]:
-    """Return the outlines by tile, and the names that are of none: the JSON decides what a training image is."""
+    """Return the outlines by tile, and the names of images that are no tile."""
+    file = found.outlines
+    if file is None:
+        return {}, []
+    index.log(f"reading {file.origin} ({file.size / 1e6:.1f} MB)")
     known, foreign = {}, []
-    for name, of_image in outlines.items():
-        stem = stems.get(re.sub(r"\.tiff?$", "", name, flags=re.IGNORECASE).lower())
+    for name, outlines in read_outlines(file, index.scratch / "outlines").items():
+        stem = stems.get(_stem_of(name))
         if stem is None:
             foreign.append(name)
         else:
-            known[stem] = of_image
+            known[stem] = outlines
     return known, foreign
 
 
-def _jobs(tile: str, found: _Sorted, outlines: Outlines | None) -> dict[str, RasterJob]:
-    """Return a job for every raster of a tile; the label takes its size and georeference from the reference raster."""
+def _tile_jobs(tile: str, found: Found, outlines: Outlines | None) -> dict[str, RasterJob]:
+    """Return a job for every raster of a tile."""
     jobs = {}
-    for modality in MODALITIES:
+    if rgb := found.rasters["rgb"].get(tile):
+        jobs["rgb"] = RasterJob.image(rgb, may_reference=True)
+    for modality in MODALITIES[1:]:
         if file := found.rasters[modality.name].get(tile):
-            jobs[modality.name] = RasterJob(
-                file,
-                bands=tuple(range(1, modality.channels + 1)),
-                dtype=modality.dtype,
-                kind=modality.kind,
-                file_bands=(modality.channels,),
-                file_dtypes=("uint8",) if modality.dtype == "uint8" else ("float32", "float64"),
-                stay=True,
-            )
-    if outlines is not None and (reference := _reference(jobs)):
+            jobs[modality.name] = RasterJob.measurement(file, modality.kind, may_reference=True)
+    if outlines is not None and (reference := first_present(jobs, RASTERS)):
         assert found.outlines is not None
-        source = jobs[reference].source
-        jobs["label"] = RasterJob(
-            source,
-            (1,),
-            "uint8",
-            "label",
-            decode=partial(burn, outlines),
-            whole=True,
-            beside=(found.outlines,),
+        # the label takes its size and georeference from another raster, whatever its type
+        jobs["label"] = RasterJob.label(
+            jobs[reference].source,
+            partial(rasterize_outlines, outlines),
+            file_dtypes=(),
+            needs_whole=True,
+            depends_on=(found.outlines,),
         )
     return jobs
 
 
-def _reference(jobs: dict[str, RasterJob]) -> str:
-    return next((raster for raster in RASTERS if raster in jobs), "")
-
-
-def _missing(
-    tiles: list[str],
-    jobs: dict[str, dict[str, RasterJob]],
-    known: dict[str, Outlines],
-    found: _Sorted,
-) -> list[Missing]:
+def _missing(jobs: Jobs, found: Found, outlines: dict[str, Outlines]) -> list[Missing]:
+    missing = missing_rasters(jobs, RASTERS, lambda raster, tile: f"train/{raster}/{tile}.tif")
     name = found.outlines.name if found.outlines else "buildings_only_train.json"
-    missing = [
-        Missing(tile, r, f"train/{r}/{tile}.tif")
-        for tile in tiles
-        for r in RASTERS
-        if r not in jobs[tile]
-    ]
-    for tile in tiles:
-        if tile not in known:
-            missing.append(Missing(tile, "label", f"{tile}.tif in {name}" if known else name))
+    # the JSON decides what a training image is, one without any building included
+    for tile in jobs:
+        if tile not in outlines:
+            missing.append(Missing(tile, "label", f"{tile}.tif in {name}" if outlines else name))
     return missing
 
 
-def _warnings(found: _Sorted, foreign: list[str]) -> list[str]:
+def _warnings(found: Found, foreign: list[str]) -> list[str]:
     warnings = []
-    if found.strangers:
-        warnings.append(
-            f"{len(found.strangers)} file(s) are of no training tile: {_some(found.strangers)}: ignored"
-        )
-    if foreign:
-        warnings.append(
-            f"{len(foreign)} image(s) of the JSON are none of the contest's: {_some(foreign)}: ignored"
-        )
+    for names, what in (
+        (found.strangers, "file(s) are of no training tile"),
+        (foreign, "image(s) of the JSON are none of the contest's"),
+    ):
+        if names:
+            warnings.append(f"{len(names)} {what}: {list_names(names, MAX_NAMED)}: ignored")
     return warnings
 
 
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:SHOWN]) + (
-        f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    )
-
-
-def _inventory(
-    index: SourceIndex, tiles: list[str], jobs: dict[str, dict[str, RasterJob]], table: dict[str, dict[str, str]],
-    found: _Sorted, known: dict[str, Outlines],
-) -> list[str]:  # fmt: skip
+def _describe(
+    index: SourceIndex, jobs: Jobs, splits: Splits, found: Found, outlines: dict[str, Outlines]
+) -> list[str]:
+    """Return the inventory of a source."""
     needed = (*RASTERS, "label")
-    whole = [tile for tile in tiles if all(raster in jobs[tile] for raster in needed)]
-    lines = [
-        f"DFC2023 track 2 in {index.root}: {len(whole)} of {len(tiles)} tiles have {', '.join(needed)}"
-    ]
-    for raster in RASTERS:
-        files = [job.source for tile in tiles if (job := jobs[tile].get(raster))]
-        lines.append(
-            f"  {raster}: {len(files)} files, {sum(file.size for file in files) / 1e6:.1f} MB"
-        )
-    buildings = sum(len(o.rings) + len(o.runs) for o in known.values())
-    empty = sum(not len(o.rings) and not o.runs for o in known.values())
+    files = source_files(jobs)
+    for rasters in files.values():
+        if "label" in rasters and found.outlines is not None:
+            rasters["label"] = found.outlines
+    lines = describe_source(f"DFC2023 track 2 in {index.root}", "tiles", files, needed, "rgb")
+    parts = empty = 0
+    for of_image in outlines.values():
+        number = len(of_image.rings) + len(of_image.runs)
+        parts, empty = parts + number, empty + (not number)
     where = found.outlines.origin if found.outlines else "no buildings_only_train.json"
     lines.append(
-        f"  outlines: {buildings} parts in {len(known)} images, {empty} of them without any ({where})"
-    )
-    lines.append(
-        "  sizes: " + sizes([job.source for tile in tiles if (job := jobs[tile].get("rgb"))])
+        f"  outlines: {parts} parts in {len(outlines)} images, {empty} of them empty ({where})"
     )
     if found.ignored:
-        lines.append("  ignored: " + ", ".join(f"{n} {what}" for what, n in found.ignored.items()))
-    for column in splits_of(table[tiles[0]]):
-        counts = Counter(splits_of(table[tile])[column] for tile in whole)
-        expected = Counter(splits_of(row)[column] for row in table.values())
-        lines.append(
-            f"  {column}: {share_out({v: counts[v] for v in SPLIT_VALUES}) or 'none'} "
-            f"(whole dataset: {share_out({v: expected[v] for v in SPLIT_VALUES})})"
-        )
-    return lines
+        lines.append(f"  ignored: {format_counts(found.ignored)}")
+    columns = next(iter(splits.values()))
+    return lines + describe_splits(columns, complete_scenes(jobs, needed), splits)
 
 
 ADAPTER = Adapter(
     name="dfc2023",
     title="DFC2023 track 2",
     obtain=(
-        "To obtain it: IEEE DataPort, 2023 IEEE GRSS Data Fusion Contest (free account), track2.zip, also inside "
-        "DFC23_IEEE-DataPort.zip. Needed: buildings_only_train.json and train/rgb, train/sar, train/dsm (1773 files "
-        "each). Packed or unpacked, in any folder; track 1 and the pictures without reference are ignored."
+        "To obtain it: IEEE DataPort, 2023 IEEE GRSS Data Fusion Contest (free account), "
+        "track2.zip, also inside DFC23_IEEE-DataPort.zip. Needed: buildings_only_train.json and "
+        "train/rgb, train/sar, train/dsm (1773 files each). Packed or unpacked, in any folder; "
+        "track 1 and the pictures without reference are ignored."
     ),
     plan=plan_dfc2023,
     modalities=MODALITIES,
-    classes=_classes,
+    classes=dfc2023_classes,
 )

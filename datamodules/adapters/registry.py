@@ -21,7 +21,12 @@ ADAPTERS = {
 
 
 def load_adapter(name: str) -> Adapter:
-    """Return the adapter called `name`; raises UserError for an unknown name, listing the valid ones."""
+    """Return the adapter called `name`; raises UserError for an unknown one.
+
+    Example:
+        >>> [modality.letter for modality in load_adapter("dfc2023").modalities]
+        ['R', 'D', 'S']
+    """
     if name not in ADAPTERS:
         raise UserError(
             f"There is no dataset {name!r}; known are {', '.join(sorted(ADAPTERS))}, and any new "
@@ -33,7 +38,7 @@ def load_adapter(name: str) -> Adapter:
 def import_named_dataset(
     dataset: str, source: Path, store_root: Path, *, name: str | None = None, **options: Any
 ) -> SceneStore:
-    """Import a dataset by its name; a new name stands for a folder or zip file of one's own rasters.
+    """Import a dataset by its name; a new name stands for a source of one's own rasters.
 
     Args:
         dataset: one of `ADAPTERS`, or a name of the user's own when `source` has a scenes.csv.

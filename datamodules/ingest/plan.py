@@ -1,8 +1,8 @@
-"""What an adapter hands to the importer: which scenes there are, and how each raster of theirs is to be read."""
+"""What an adapter hands to the importer: which scenes there are, and how each raster is read."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,8 @@ Decode = Callable[[np.ndarray], Any]
 class RasterJob:
     """One raster of the store and how to get it from one file of the source. Must be picklable.
 
+    The class methods make the usual kinds of jobs; an adapter rarely needs the constructor.
+
     Args:
         source: the file.
         bands: which of its bands, 1-based, in the order they are stored.
@@ -25,15 +27,23 @@ class RasterJob:
         kind: kind of the modality, or `label`.
         file_bands: accepted numbers of bands in the file; empty means any number that has `bands`.
         file_dtypes: accepted data types of the file; empty means any.
-        decode: `bands` x h x w -> C x h x w; for a label -> (ids uint8 h x w, unknown bool h x w), where `unknown`
-            marks values that mean nothing (they are 255 in ids, and counted). A module-level function or a
-            `functools.partial` of one, applied to blocks of rows unless `whole`. None keeps the values.
-        whole: `decode` needs the whole raster at once, because it changes its size or looks at neighbours.
+        decode: (bands, h, w) -> (C, h, w); for a label -> (ids (h, w) uint8, unknown (h, w) bool)
+            where `unknown` marks values that mean nothing (255 in ids, and counted). A module-level
+            function or a `functools.partial` of one. None keeps the values.
+        needs_whole: `decode` needs the whole raster at once instead of blocks of rows.
         fallback: file to use where `source` turns out to hold a single value.
-        beside: further files that the pixels depend on (annotations); a change in one means reading again.
-        stay: a small unpacked file whose first bands are the wanted ones may be referenced where it is.
-        by_bands: {number of bands in the file: (bands, decode)} where a file with so many is to be read differently.
-        resize: bring the decoded raster to the scene's size by nearest neighbour, whatever its own is (with `whole`).
+        depends_on: further files that the pixels depend on (annotations).
+        may_reference: a small unpacked file whose first bands are the wanted ones may be
+            referenced where it is.
+        variants_by_band_count: {bands of the file: (bands, decode)} for files read differently.
+        resize: bring the raster to the scene's size by nearest neighbour, whatever its own is.
+
+    Example:
+        >>> from pathlib import Path
+        >>> file = SourceFile(Path("a.tif"), "a.tif", "a.tif", 0, "")
+        >>> job = RasterJob.image(file, bands=(4,), file_bands=(4,))
+        >>> job.bands, job.dtype, job.kind
+        ((4,), 'uint8', 'optical')
     """
 
     source: SourceFile
@@ -43,27 +53,77 @@ class RasterJob:
     file_bands: tuple[int, ...] = ()
     file_dtypes: tuple[str, ...] = ()
     decode: Decode | None = None
-    whole: bool = False
+    needs_whole: bool = False
     fallback: SourceFile | None = None
-    beside: tuple[SourceFile, ...] = ()
-    stay: bool = False
-    by_bands: Mapping[int, tuple[tuple[int, ...], Decode | None]] = field(default_factory=dict)
+    depends_on: tuple[SourceFile, ...] = ()
+    may_reference: bool = False
+    variants_by_band_count: Mapping[int, tuple[tuple[int, ...], Decode | None]] = field(
+        default_factory=dict
+    )
     resize: bool = False
 
+    @classmethod
+    def image(
+        cls,
+        file: SourceFile,
+        bands: tuple[int, ...] = (1, 2, 3),
+        file_bands: tuple[int, ...] = (3,),
+        kind: str = "optical",
+        **more: Any,
+    ) -> RasterJob:
+        """Take bands of an 8-bit picture as they are."""
+        return cls(file, bands, "uint8", kind, file_bands, ("uint8",), **more)
+
+    @classmethod
+    def measurement(cls, file: SourceFile, kind: str, may_reference: bool = False) -> RasterJob:
+        """Take one band of heights in metres or of backscatter, stored as float32."""
+        types = ("float32", "float64")
+        return cls(file, (1,), "float32", kind, (1,), types, may_reference=may_reference)
+
+    @classmethod
+    def height_decimetres(cls, file: SourceFile, fallback: SourceFile | None = None) -> RasterJob:
+        """Take heights above ground from an 8-bit picture in decimetres (dossier 3.3)."""
+        # such a picture opens with one band or with three equal ones
+        bands, kind = (1, 3), "height_normalised"
+        return cls(
+            file, (1,), "float32", kind, bands, ("uint8",), decimetres_to_metres, fallback=fallback
+        )
+
+    @classmethod
+    def label(
+        cls,
+        file: SourceFile,
+        decode: Decode,
+        bands: tuple[int, ...] = (1,),
+        file_bands: tuple[int, ...] = (),
+        file_dtypes: tuple[str, ...] = ("uint8",),
+        **more: Any,
+    ) -> RasterJob:
+        """Take class ids that `decode` finds in the bands of a label or an image."""
+        return cls(file, bands, "uint8", "label", file_bands, file_dtypes, decode, **more)
+
+    @property
+    def other_files(self) -> tuple[SourceFile, ...]:
+        """The files besides `source` that may decide the pixels."""
+        return (*((self.fallback,) if self.fallback else ()), *self.depends_on)
+
     def recipe(self) -> str:
-        """Text that changes when the job would give other pixels from the same file, or put them elsewhere."""
-        others = " ".join(f"{file.origin}:{file.stamp}" for file in self.others())
-        text = f"{self.bands} {self.dtype} {self.kind} {self.stay} {_name(self.decode)} {others}"
-        for count, (bands, decode) in self.by_bands.items():
-            text += f" {count}: {bands} {_name(decode)}"
-        return text + (" resized" if self.resize else "")
-
-    def others(self) -> tuple[SourceFile, ...]:
-        """Return the files besides `source` that may decide the pixels."""
-        return (*((self.fallback,) if self.fallback else ()), *self.beside)
+        """Return text that changes when the job would give other pixels or put them elsewhere."""
+        text = f"{self.bands} {self.dtype} {self.kind} {self.may_reference} {self.resize}"
+        text += f" {_decoder_name(self.decode)}"
+        for file in self.other_files:
+            text += f" {file.origin}:{file.stamp}"
+        for count, (bands, decode) in self.variants_by_band_count.items():
+            text += f" {count}: {bands} {_decoder_name(decode)}"
+        return text
 
 
-def _name(decode: Decode | None) -> str:
+def decimetres_to_metres(values: np.ndarray) -> np.ndarray:
+    """Return heights in metres (float32) from decimetres (uint8)."""
+    return values.astype(np.float32) / np.float32(10)
+
+
+def _decoder_name(decode: Decode | None) -> str:
     if decode is None:
         return ""
     function = getattr(decode, "func", decode)
@@ -75,8 +135,8 @@ def _name(decode: Decode | None) -> str:
 class ScenePlan:
     """One scene: id, split per split column, attributes, and a job per raster it has.
 
-    `reference` is the raster whose size is the scene's; the others may differ by up to two pixels at the bottom or
-    right and are cropped or edge-replicated.
+    `reference` is the raster whose size is the scene's; the others may differ by up to two pixels
+    at the bottom or right and are cropped or edge-replicated.
     """
 
     id: str
@@ -88,7 +148,7 @@ class ScenePlan:
 
 @dataclass(frozen=True)
 class Missing:
-    """A raster that a scene should have and has not; `expected` is the name of the file that was looked for."""
+    """A raster that a scene lacks; `expected` is the name of the file that was looked for."""
 
     scene: str
     raster: str
@@ -106,8 +166,8 @@ class ImportPlan:
         labels: label columns, the first being the one every scene has.
         splits: split columns, each with the parts (train, val, test) it is meant to have.
         scenes: those with at least one modality and a label.
-        split_notes: {split column: what a reader of its numbers has to know}, e.g. that its parts share ground.
-        gsd_m: pixel side in metres; None takes it from the rasters where their coordinates are metric.
+        split_notes: {split column: what a reader of its numbers has to know}.
+        gsd_m: pixel side in metres; None takes it from rasters with metric coordinates.
         gsd_default: used when the rasters do not tell either.
         nadir: seen from straight above, so that quarter turns make sense.
         conditions: attributes by which evaluation reports separately.
@@ -140,7 +200,8 @@ class ImportPlan:
 class ImportOptions:
     """What the user asked for.
 
-    `tiles` names the only scenes wanted, `allow_incomplete` permits missing files, `copy` leaves no raster where it is.
+    `tiles` names the only scenes wanted, `allow_incomplete` permits missing files, `copy` leaves
+    no raster where it is.
     """
 
     tiles: tuple[str, ...] | None = None
@@ -150,11 +211,16 @@ class ImportOptions:
 
 @dataclass(frozen=True)
 class Adapter:
-    """What is particular to one dataset: how to obtain it, and how its files become an import plan.
+    """What is particular to one dataset: how to obtain it, and how its files become a plan.
 
-    `obtain` says in plain sentences what to request, where, and how to name it to the importer; `plan` raises UserError
-    when the source holds nothing of this dataset. `modalities` and `classes` are known before any import; a folder
-    of the user's own has none.
+    Args:
+        name: of the dataset, and of its store unless another is given.
+        title: for people.
+        obtain: plain sentences on what to request, where, and how to name it to the importer.
+        plan: makes the import plan of a source; raises UserError when it holds nothing of this
+            dataset.
+        modalities, classes: known before any import; a folder of the user's own has none.
+
     """
 
     name: str
@@ -165,6 +231,13 @@ class Adapter:
     classes: Callable[[], list[SceneClass]] | None = None
 
 
-def share_out(values: Mapping[str, int]) -> str:
-    """Return counts as text: `24 train, 14 test`."""
-    return ", ".join(f"{n} {name}" for name, n in values.items() if n)
+def format_counts(counts: Mapping[str, int]) -> str:
+    """Return counts as text, zeros left out: `24 train, 14 test`."""
+    shown = [f"{count} {name}" for name, count in counts.items() if count]
+    return ", ".join(shown) or "none"
+
+
+def list_names(names: Sequence[str], most: int) -> str:
+    """Return the first names as text, and how many more there are: `a, b and 3 more`."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

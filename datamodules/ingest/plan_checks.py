@@ -1,43 +1,44 @@
-"""What an import plan must fulfil before any pixel is read; every breach is one error that says what to do."""
+"""What an import plan must fulfil before any pixel is read; a breach is one error with a remedy."""
 
 from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
 
-from datamodules.ingest.plan import Adapter, ImportOptions, ImportPlan
+from datamodules.ingest.plan import Adapter, ImportOptions, ImportPlan, list_names
 from usererror import UserError
 
-NAMED = 12  # missing files that are named in the error
+MAX_NAMED = 12  # missing files that are named in the error
 
 
 def check_plan(plan: ImportPlan, source: Path, options: ImportOptions, adapter: Adapter) -> None:
-    """Raise UserError for a plan with missing files (unless allowed), unused modalities, double ids or no scenes."""
+    """Raise UserError for missing files (unless allowed), unused rasters, double ids, no scenes."""
     if plan.missing and not options.allow_incomplete:
-        names = list(dict.fromkeys(m.expected for m in plan.missing))
-        shown = ", ".join(names[:NAMED]) + (
-            f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-        )
+        names = list(dict.fromkeys(missing.expected for missing in plan.missing))
         raise UserError(
-            f"{len(names)} needed file(s) of {plan.title} are missing below {source}: {shown}. Add them, or go on "
-            f"without them: INCOMPLETE=1 (--allow-incomplete). {adapter.obtain}"
+            f"{len(names)} needed file(s) of {plan.title} are missing below {source}: "
+            f"{list_names(names, MAX_NAMED)}. Add them, or go on without them: INCOMPLETE=1 "
+            f"(--allow-incomplete). {adapter.obtain}"
         )
     if not plan.scenes:
         raise UserError(
-            f"No scene of {plan.title} below {source} has both a modality and a label. {adapter.obtain}"
+            f"No scene of {plan.title} below {source} has both a modality and a label. "
+            f"{adapter.obtain}"
         )
-    twice = [id_ for id_, n in Counter(s.id for s in plan.scenes).items() if n > 1]
-    if twice:
-        raise UserError(f"The scene id {twice[0]!r} occurs more than once: ids must be unique.")
-    for raster in [*(m.name for m in plan.modalities), *plan.labels]:
-        if not any(raster in scene.jobs for scene in plan.scenes):
+    id_, count = Counter(scene.id for scene in plan.scenes).most_common(1)[0]
+    if count > 1:
+        raise UserError(f"The scene id {id_!r} occurs more than once: ids must be unique.")
+    used = set().union(*(scene.jobs for scene in plan.scenes))
+    for raster in (*(modality.name for modality in plan.modalities), *plan.labels):
+        if raster not in used:
             raise UserError(f"{raster!r} has no file in any scene: give it files or take it out.")
 
 
-def usable_splits(plan: ImportPlan, options: ImportOptions) -> None:
-    """Take split columns without train or test scenes out of the plan, if the user chose scenes or allowed gaps.
+def keep_usable_splits(plan: ImportPlan, options: ImportOptions) -> None:
+    """Drop split columns without train or test scenes, if the user chose scenes or allowed gaps.
 
-    Raises UserError when a part is empty that should not be and nobody asked for less, or when no column remains.
+    Raises UserError when a part is empty that should not be and nobody asked for less, or when no
+    column remains.
     """
     chosen = options.tiles is not None or options.allow_incomplete
     usable = {}

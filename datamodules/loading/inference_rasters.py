@@ -17,7 +17,7 @@ import numpy as np
 
 from datamodules.loading.datasets import InputLayer
 from datamodules.loading.normalize import HEIGHTS, Normalizer
-from datamodules.store.raster_file import check_intact, open_raw, unreadable
+from datamodules.store.raster_file import check_intact, open_raw
 from datamodules.store.reader import Window
 from datamodules.store.scene_store import Modality
 from datamodules.store.statistics import RasterStatistics
@@ -145,7 +145,7 @@ class InferenceRaster:
                 # nodata in all bands: a colour may hold that value in one of them
                 pixels[:, ~self.dataset.read_masks(self.bands, window=place).any(0)] = np.nan
         except RasterioError as error:
-            raise unreadable(self.shown, error) from error
+            raise unreadable_error(self.shown, error) from error
         if self.expected.modality.kind in HEIGHTS:
             pixels[pixels < HEIGHT_FLOOR_M] = np.nan
         return pixels

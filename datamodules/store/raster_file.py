@@ -37,10 +37,10 @@ def open_raw(path: Path, shown: str) -> Iterator[Any]:
             with rasterio.open(path, driver=_driver(path, shown)) as dataset:
                 yield dataset
         except RasterioError as error:
-            raise unreadable(shown, error) from error
+            raise unreadable_error(shown, error) from error
 
 
-def unreadable(shown: str, error: BaseException) -> UserError:
+def unreadable_error(shown: str, error: BaseException) -> UserError:
     """Return the error for a file that is of the right type and still cannot be decoded."""
     return UserError(
         f"{shown} cannot be read as an image ({one_line(error)}): replace it by a fresh copy."

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from datamodules.store.raster_file import open_raw, unreadable
+from datamodules.store.raster_file import open_raw, unreadable_error
 from datamodules.store.scene_store import IGNORE, Modality, SceneClass
 from datamodules.store.units import HEIGHT_FLOOR_M, SAR_LINEAR, decibels
 
@@ -115,7 +115,7 @@ def read_small(path: Path, modality: Modality | None, side: int) -> Array:
             try:
                 strip = dataset.read(bands, window=Window(0, top, dataset.width, rows))
             except RasterioError as error:
-                raise unreadable(str(path), error) from error
+                raise unreadable_error(str(path), error) from error
             parts.append(_shrink(strip, factor, modality))
     return np.concatenate(parts, axis=1)
 

@@ -204,7 +204,7 @@ def write_text_whole(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
-def fingerprint(
+def dataset_fingerprint(
     info: dict[str, Any], scenes: Iterable[Scene], pixels: dict[str, dict[str, str]]
 ) -> str:
     """Return the SHA-256 of what a dataset is: classes, modalities, scene ids, splits, attributes and pixels.

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from datamodules.adapters.dfc2023 import split_table
+from datamodules.adapters.dfc2023 import read_tiles
 from datamodules.adapters.registry import import_named_dataset
 from datamodules.miniature.dfc2023 import (
     BLACK_CORNER,
@@ -86,7 +86,7 @@ def check(store, pixels):
         for path in s.paths.values():
             with rasterio.open(path) as dataset:
                 places.add((dataset.crs.to_epsg(), dataset.transform, dataset.shape))
-        assert len(places) == 1 and places.pop()[0] == int(split_table()[s.id]["epsg"])
+        assert len(places) == 1 and places.pop()[0] == int(read_tiles()[s.id]["epsg"])
 
 
 @pytest.mark.parametrize(
@@ -356,7 +356,7 @@ def test_damaged_json_names_file_and_record(copy, load):
 
 def test_unknown_tiles_and_spellings(plain, load):
     with pytest.raises(
-        UserError, match="no training tile 'P_0001'; its 1773 tiles are named like GF2_Brasilia"
+        UserError, match="no tile 'P_0001'; it has: GF2_Brasilia"
     ):
         load(plain, tiles=["P_0001"])
     store = load(plain, tiles=[f"{STEMS[0].lower()}.tif", *STEMS[1:]])

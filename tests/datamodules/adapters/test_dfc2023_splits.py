@@ -8,23 +8,24 @@ import re
 import numpy as np
 import pytest
 
-from datamodules.adapters.dfc2023 import split_table, splits_of
+from datamodules.adapters.dfc2023 import read_tiles
+from datamodules.splits.tables import split_columns
 
 
 def parts(column: str) -> dict[str, set[str]]:
     out: dict[str, set[str]] = {}
-    for stem, row in split_table().items():
-        out.setdefault(splits_of(row)[column], set()).add(stem)
+    for stem, row in read_tiles().items():
+        out.setdefault(split_columns(row)[column], set()).add(stem)
     return out
 
 
 def test_parts_are_disjoint_and_have_the_published_sizes():
-    table = list(split_table())
+    table = list(read_tiles())
     assert (
         table == sorted(table) and len(set(table)) == 1773
     )  # dossier 5.4: the id is the place in this order
     cities = [re.match(r"(SV|GF2)_([A-Za-z]+)_", stem).groups() for stem in table]
-    assert [(row["sensor"], row["city"]) for row in split_table().values()] == cities
+    assert [(row["sensor"], row["city"]) for row in read_tiles().values()] == cities
     counted = {city: sum(c == city for _, c in cities) for _, city in cities}
     assert counted == {
         "Berlin": 566, "Brasilia": 246, "Copenhagen": 216, "Portsmouth": 151, "NewDelhi": 131, "NewYork": 108,
@@ -42,13 +43,13 @@ def test_parts_are_disjoint_and_have_the_published_sizes():
             sum(sizes.values()) == len(set.union(*found.values())) == 1773
         )  # so no scene is in two
     assert parts("split_standard")["test"] == parts("split_spatial")["test"]
-    assert len({split_table()[stem]["city"] for stem in parts("split_standard")["val"]}) >= 5
+    assert len({read_tiles()[stem]["city"] for stem in parts("split_standard")["val"]}) >= 5
 
 
 def test_random_split_is_python_s_own_shuffle():
     ids = list(range(1773))
     random.Random(42).shuffle(ids)
-    assert parts("split_random")["test"] == {sorted(split_table())[i] for i in ids[:354]}
+    assert parts("split_random")["test"] == {sorted(read_tiles())[i] for i in ids[:354]}
     assert parts("split_sgma") == parts("split_random")
 
 
@@ -58,12 +59,12 @@ def ground():
     from rasterio.warp import transform
 
     zones: dict[int, list[str]] = {}
-    for stem in split_table():
+    for stem in read_tiles():
         lat, lon = map(float, stem.split("_")[-2:])
         zones.setdefault((32600 if lat > 0 else 32700) + int((lon + 180) // 6) + 1, []).append(stem)
     out = {}
     for epsg, stems in zones.items():
-        assert {int(split_table()[stem]["epsg"]) for stem in stems} == {epsg}
+        assert {int(read_tiles()[stem]["epsg"]) for stem in stems} == {epsg}
         lat, lon = zip(*(map(float, stem.split("_")[-2:]) for stem in stems), strict=True)
         out[epsg] = (np.array(stems), np.array(transform("EPSG:4326", f"EPSG:{epsg}", lon, lat)).T)
     return out
@@ -74,7 +75,7 @@ def test_no_ground_is_in_two_parts(column, ground):
     """Squares of 256 m do not overlap across parts; the nearest pair is a corner 6 m away, the next 66 m (5.6)."""
     gaps = []
     for stems, places in ground.values():
-        part = np.array([splits_of(split_table()[stem])[column] for stem in stems])
+        part = np.array([split_columns(read_tiles()[stem])[column] for stem in stems])
         gap = (
             abs(places[:, None] - places[None]).max(axis=2) - 256
         )  # <= 0 where two squares share ground

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datamodules.adapters.folder import decode_ids
+from datamodules.adapters.folder import decode_class_ids
 from datamodules.adapters.registry import import_named_dataset
 from datamodules.store.scene_store import SceneStore
 from usererror import UserError
@@ -104,7 +104,7 @@ def test_class_ids_with_gaps_become_contiguous(tmp_path, source, write_raster, p
 def test_label_values_against_a_plain_loop(dtype):
     ids = (0, 3, 4)
     values = np.arange(-3, 300).astype(dtype)[None, None]
-    decoded, unknown = decode_ids(values, ids)
+    decoded, unknown = decode_class_ids(values, ids)
     for value, id_, strange in zip(values[0, 0].tolist(), decoded[0], unknown[0], strict=True):
         assert id_ == (ids.index(value) if value in ids else 255)
         assert strange == (value >= 0 and value != 255 and value not in ids)
@@ -211,11 +211,11 @@ def test_missing_files_and_empty_cells(tmp_path, source):
         ("s2,test", "s2,train", "test part of split_standard is empty"),
         ("s0,train", "s0,unused", "train part of split_standard is empty"),
         ("id,split", "name,split", r"lacks the column\(s\) id"),
-        ("rgb,dsm", "rgb,rgb", "column 'rgb' more than once"),
+        ("rgb,dsm", "rgb,rgb", "column 'rgb' occurs more than once"),
         ("s1,val", "../s1,val", "'../s1' is no usable id"),
         ("rgb/s1.tif", "rgb/s1.las", "scene s1: rgb is 'rgb/s1.las', which is no raster path"),
-        ("s1,val,", "s1,val,,", "line 3: 6 cells, but the header has 5"),
-        ("s1,val", 's1,"val', "quotation mark not closed"),
+        ("s1,val,", "s1,val,,", "Expected 5 fields in line 3, saw 6"),
+        ("s1,val", 's1,"val', "no CSV table .*EOF inside string"),
         ("rgb/s", "colour/s", r"none of the files of the column 'rgb' exists"),
     ],
 )
@@ -241,7 +241,7 @@ def test_a_column_without_files(tmp_path, source):
         ("id,name,r,g,b\n0,a,1,1,256\n1,b,1,1,1\n", "colours from 0 to 255"),
         ("id,name,r,g,b\nx,a,1,1,1\n1,b,1,1,1\n", "must be whole numbers"),
         ("id,name\n0,a\n", "lacks the column"),
-        ("", "lacks the column"),
+        ("", "no CSV table"),
     ],
 )
 def test_mistakes_in_classes_csv(text, error, tmp_path, source):

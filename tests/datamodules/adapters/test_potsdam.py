@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datamodules.adapters.isprs import SPLITS, decode_label, isprs_classes
+from datamodules.adapters.isprs import decode_label_colours, isprs_classes
 from datamodules.adapters.registry import import_named_dataset
 from datamodules.miniature.potsdam import potsdam_truth, write_potsdam
+from datamodules.splits.tables import SPLITS_FOLDER
 from usererror import UserError
 
 SIZE = 64
@@ -309,7 +310,7 @@ def test_tiles_by_either_spelling_and_unknown_ones(plain, load):
 
 def test_splits_are_the_published_ones():
     """Dossier 3.1 and 3.4 and the standard split, retyped here from the text."""
-    with (SPLITS / "potsdam.csv").open() as stream:
+    with (SPLITS_FOLDER / "potsdam.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     part = {
         column: {
@@ -358,7 +359,7 @@ def test_decoding_of_every_colour():
     }  # fmt: skip
     levels = [0, 43, 86, 87, 126, 127, 128, 167, 168, 212, 252, 255]
     colours = np.array(list(itertools.product(levels, repeat=3)), np.uint8).T[:, None, :]
-    ids, unknown = decode_label(colours)
+    ids, unknown = decode_label_colours(colours)
     for colour, id_, strange in zip(colours[:, 0].T.tolist(), ids[0], unknown[0], strict=True):
         corner = tuple(255 if value > 127 else 0 for value in colour)
         doubtful = any(abs(value - 127) <= 40 for value in colour) or corner == (255, 0, 255)

@@ -22,9 +22,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from datamodules.adapters.isprs import SPLITS
 from datamodules.adapters.registry import import_named_dataset
 from datamodules.miniature.raster_io import write_raster
+from datamodules.splits.tables import SPLITS_FOLDER
 from datamodules.store.scene_store import SceneStore
 from tests.support.harm import (
     HARM,
@@ -76,7 +76,7 @@ def write_tiny(dataset: str, root: Path) -> list[str] | None:
     if dataset == "dfc2023":
         from datamodules.miniature.dfc2023 import SIZES, write_dfc2023
 
-        with (SPLITS / "dfc2023.csv").open() as stream:
+        with (SPLITS_FOLDER / "dfc2023.csv").open() as stream:
             part = {row["stem"]: row["split_standard"] for row in csv.DictReader(stream)}
         stems = SIZES["test"]["stems"]
         pair = [
@@ -233,24 +233,23 @@ def test_an_archive_with_a_member_that_has_no_name(tiny, tmp_path):
     assert import_named_dataset("folder", packed, tmp_path / "stores", name="x").verify() == []
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(20))
 def test_a_damaged_store_is_mended_or_said(seed, tiny, tmp_path):
-    """What an earlier import left behind is not trusted either, whether it had finished or not."""
+    """A changed dataset.json is not trusted; a journal may end in the middle of a line."""
     rng = random.Random(seed)
     copy, _ = tiny("folder")
     with open(os.devnull, "w") as nowhere:
         console = Console(file=nowhere)
         store = import_named_dataset("folder", copy, tmp_path, name="x", console=console)
+        described = store.root / "dataset.json"
         if unfinished := rng.random() < 0.5:
-            (store.root / "dataset.json").unlink()
-        file = store.root / rng.choice(["import.jsonl", *([] if unfinished else ["dataset.json"])])
-        lines = file.read_text().splitlines() if file.suffix == ".jsonl" else [file.read_text()]
-        i = rng.randrange(len(lines))
-        changed = [
-            json.dumps(change_one(json.loads(lines[i]), rng)), "[" * 200_000, lines[i][: rng.randrange(len(lines[i]))]
-        ]  # fmt: skip
-        lines[i] = rng.choice(changed)
-        file.write_text("\n".join(lines))
+            described.unlink()
+            journal = (store.root / "import.jsonl").read_text()
+            (store.root / "import.jsonl").write_text(journal[: rng.randrange(len(journal))])
+        else:
+            text = described.read_text()
+            changed = json.dumps(change_one(json.loads(text), rng))
+            described.write_text(rng.choice([changed, text[: rng.randrange(len(text))]]))
         with limit(LIMIT_S):
             try:
                 again = import_named_dataset("folder", copy, tmp_path, name="x", console=console)

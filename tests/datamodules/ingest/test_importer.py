@@ -87,7 +87,7 @@ def test_statistics_are_those_of_the_pixels(tmp_path, write_folder):
 def test_blocks_of_rows_do_not_show(tmp_path, write_folder, write_raster, pixels, monkeypatch):
     """Scenes that end inside, at and just after a block; heights two pixels short or long are replicated or cropped."""
     monkeypatch.setattr(rasters, "ROWS", 256)
-    monkeypatch.setattr(rasters, "STAY_SIDE", 0)
+    monkeypatch.setattr(rasters, "REFERENCE_SIDE", 0)
     for height in (255, 256, 257, 513):
         source = tmp_path / f"source{height}"
         truth = write_folder(source, height=height, splits=("train", "test"))
@@ -113,7 +113,7 @@ def test_blocks_of_rows_do_not_show(tmp_path, write_folder, write_raster, pixels
 def test_the_fingerprint_is_that_of_the_content(tmp_path, source, monkeypatch):
     first = load(source, tmp_path).fingerprint
     moved = shutil.move(source, tmp_path / "elsewhere")
-    monkeypatch.setattr(rasters, "STAY_SIDE", 0)  # copied, not referenced
+    monkeypatch.setattr(rasters, "REFERENCE_SIDE", 0)  # copied, not referenced
     assert load(moved, tmp_path, "copied").fingerprint == first
     table = (Path(moved) / "scenes.csv").read_text()
     (Path(moved) / "scenes.csv").write_text(table.replace("s1,val", "s1,train"))
@@ -126,7 +126,7 @@ def test_written_rasters_are_tiled_plain_and_keep_their_place(
     import rasterio
     from rasterio.transform import from_origin
 
-    monkeypatch.setattr(rasters, "STAY_SIDE", 0)
+    monkeypatch.setattr(rasters, "REFERENCE_SIDE", 0)
     values = np.random.default_rng(0).integers(0, 255, (3, 40, 50), dtype=np.uint8)
     write_raster(
         source / "rgb/s0.tif",
@@ -145,7 +145,7 @@ def test_written_rasters_are_tiled_plain_and_keep_their_place(
 
 
 def test_the_nodata_tag_is_not_believed(tmp_path, source, write_raster, pixels, monkeypatch):
-    monkeypatch.setattr(rasters, "STAY_SIDE", 0)
+    monkeypatch.setattr(rasters, "REFERENCE_SIDE", 0)
     values = np.full((3, 40, 50), 255, np.uint8)
     values[:, 0, 0] = 1
     write_raster(source / "rgb/s0.tif", values, nodata=255)
@@ -207,10 +207,10 @@ def test_a_killed_import_resumes(where, tmp_path, source):
         "import os, signal\nimport datamodules.ingest.journal as j, datamodules.ingest.raster_writer as r, datamodules.ingest.importer as i\n"
         + {
             "between two rasters": (
-                "add, seen = j.Journal.add, []\n"
+                "add, seen = j.Journal.add_result, []\n"
                 "def stop(self, *a):\n    add(self, *a)\n    seen.append(1)\n"
                 "    if len(seen) == 7: os.kill(os.getpid(), signal.SIGKILL)\n"
-                "j.Journal.add = stop"
+                "j.Journal.add_result = stop"
             ),
             "before the rename": "r._reads_back = lambda *a: os.kill(os.getpid(), signal.SIGKILL)",
             "before dataset.json": "i._prune = lambda *a: os.kill(os.getpid(), signal.SIGKILL)",

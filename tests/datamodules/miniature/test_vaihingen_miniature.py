@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datamodules.adapters.isprs import SPLITS
 from datamodules.miniature.vaihingen import (
     SIZES,
     VAIHINGEN_TILES,
@@ -19,6 +18,7 @@ from datamodules.miniature.vaihingen import (
     vaihingen_truth,
     write_vaihingen,
 )
+from datamodules.splits.tables import SPLITS_FOLDER
 
 SIZE = 64
 COMPLETE = "ISPRS_semantic_labeling_Vaihingen_ground_truth_COMPLETE"
@@ -72,7 +72,7 @@ def test_real_sizes_and_the_published_number_of_pixels():
 def test_the_demonstration_is_of_a_size_for_minutes():
     """Below about a megapixel of test scenes, since every subset is evaluated on all of them."""
     size = SIZES["demonstration"]["size"]
-    with (SPLITS / "vaihingen.csv").open() as stream:
+    with (SPLITS_FOLDER / "vaihingen.csv").open() as stream:
         standard = {row["tile"]: row["split_standard"] for row in csv.DictReader(stream)}
     megapixels = dict.fromkeys(("train", "val", "test"), 0.0)
     for tile in vaihingen_ids(**SIZES["demonstration"]):

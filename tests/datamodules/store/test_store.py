@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from datamodules.adapters.registry import import_named_dataset
-from datamodules.store.scene_store import Scene, SceneStore, fingerprint, write_text_whole
+from datamodules.store.scene_store import Scene, SceneStore, dataset_fingerprint, write_text_whole
 from usererror import UserError
 
 
@@ -128,8 +128,10 @@ def test_fingerprint_moves_with_everything_that_is_data_and_nothing_else():
     }
     scenes = [Scene("a", 1, 1, {"s": "train"}), Scene("b", 1, 1, {"s": "test"})]
     pixels = {"a": {"rgb": "1"}, "b": {"rgb": "2"}}
-    first = fingerprint(info, scenes, pixels)
-    assert fingerprint(info | {"title": "b", "warnings": ["x"]}, scenes[::-1], pixels) == first
+    first = dataset_fingerprint(info, scenes, pixels)
+    assert (
+        dataset_fingerprint(info | {"title": "b", "warnings": ["x"]}, scenes[::-1], pixels) == first
+    )
     changed = [
         (info | {"classes": [2]}, scenes, pixels),
         (info | {"modalities": {"dsm": 1}}, scenes, pixels),
@@ -138,7 +140,7 @@ def test_fingerprint_moves_with_everything_that_is_data_and_nothing_else():
         (info, scenes[:1], pixels),
         (info, scenes, pixels | {"b": {"rgb": "3"}}),
     ]
-    assert len({first, *(fingerprint(*change) for change in changed)}) == 1 + len(changed)
+    assert len({first, *(dataset_fingerprint(*change) for change in changed)}) == 1 + len(changed)
 
 
 def test_texts_are_written_whole(tmp_path):

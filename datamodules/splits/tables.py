@@ -1,0 +1,57 @@
+"""Tables as text: lists of splits and classes of the package, and CSV files of users."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+from typing import cast
+
+import pandas as pd
+
+SPLITS_FOLDER = Path(__file__).parent
+
+
+def read_text_table(source: Path | BytesIO) -> pd.DataFrame:
+    """Read a CSV file with every cell as stripped text; rows without content are left out.
+
+    Raises:
+        ValueError: it is no table, is not UTF-8, or has one column twice.
+
+    Example:
+        >>> read_text_table(BytesIO(b"id, name, note\\n07, NA\\n,,\\n")).to_dict("records")
+        [{'id': '07', 'name': 'NA', 'note': ''}]
+    """
+    # without header=None pandas would rename a column that occurs twice instead of refusing it;
+    # without keep_default_na=False a scene called NA would become a missing value
+    cells = pd.read_csv(
+        source,
+        header=None,
+        dtype=str,
+        keep_default_na=False,
+        skipinitialspace=True,
+        encoding="utf-8-sig",
+    )
+    cells = cells.apply(lambda column: column.str.strip())
+    if cells.apply(lambda column: column.str.contains("\n")).any(axis=None):
+        raise ValueError("a cell holds a line break: is a quotation mark not closed?")
+    table = cells[1:].set_axis(cells.iloc[0].to_list(), axis=1)
+    if table.columns.has_duplicates:
+        twice = table.columns[table.columns.duplicated()][0]
+        raise ValueError(f"the column {twice!r} occurs more than once")
+    return table[(table != "").any(axis=1)]
+
+
+def read_split_table(file_name: str, key: str) -> dict[str, dict[str, str]]:
+    """Read a list of scenes of the package as {scene: {column: text}}, in its own order.
+
+    Example:
+        >>> read_split_table("potsdam.csv", "tile")["2_10"]["split_official"]
+        'train'
+    """
+    table = read_text_table(SPLITS_FOLDER / file_name).set_index(key)
+    return cast(dict[str, dict[str, str]], table.to_dict("index"))
+
+
+def split_columns(row: dict[str, str]) -> dict[str, str]:
+    """Return the split columns of a row of a list of scenes."""
+    return {column: part for column, part in row.items() if column.startswith("split_")}
