@@ -271,11 +271,11 @@ def _write_tile(layout: _Layout, tile: _Tile, odd_radar: bool) -> None:
     for folder, bands in (("rgb", tile.rgb), ("dsm", tile.dsm), ("sar", sar)):
         write_raster(layout.raster_path(folder, tile.stem), bands, **place)
     if "merged" in layout.quirks:
-        folder = layout.raster_path("dsm", tile.stem).parents[1]
+        above = layout.raster_path("dsm", tile.stem).parents[1]
         merged = np.concatenate([tile.rgb.astype(np.float32), sar])
-        write_raster(folder / "merge" / f"{tile.stem}.tif", merged, **place)
-        (folder / "dsmnpy").mkdir(exist_ok=True)
-        np.save(folder / "dsmnpy" / f"{tile.stem}.npy", tile.dsm)
+        write_raster(above / "merge" / f"{tile.stem}.tif", merged, **place)
+        (above / "dsmnpy").mkdir(exist_ok=True)
+        np.save(above / "dsmnpy" / f"{tile.stem}.npy", tile.dsm)
 
 
 def _write_bystanders(layout: _Layout, size: int, stem: str) -> None:

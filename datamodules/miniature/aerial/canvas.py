@@ -1,23 +1,36 @@
-"""The ground a scene is painted on: materials, and a canvas addressed in metres in a turned street frame."""
+"""The ground a scene is painted on: materials, and a canvas addressed in metres.
+
+Positions u, v are metres in a street frame, turned against the rows and columns of pixels.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-IMPERVIOUS, BUILDING, LOW_VEGETATION, TREE, CAR, CLUTTER = range(
-    6
-)  # ISPRS ids (dataset dossier, section 2)
+# ISPRS ids (dataset dossier, section 2)
+IMPERVIOUS, BUILDING, LOW_VEGETATION, TREE, CAR, CLUTTER = range(6)
+
+T = TypeVar("T")
+Tint = NDArray[np.float32]  # counts: red, green, blue, near infrared
 
 
 @dataclass(frozen=True)
 class Material:
-    """What a surface looks like: mean counts (red, green, blue, near infrared) and how they vary.
+    """What a surface looks like: counts in red, green, blue, near infrared, and how they vary.
 
-    `spread` is the relative standard deviation of brightness between objects, `chroma` that of each band on its own
-    (counts), `grain` the relative contrast of texture inside an object at pixel scale, `mottle` that at about 1.5 m.
+    Attributes:
+        name: of the material.
+        counts: mean values.
+        spread: relative standard deviation of brightness between objects.
+        chroma: that of each band on its own, in counts.
+        grain: relative contrast of texture inside an object at pixel scale.
+        mottle: the same at about 1.5 m.
     """
 
     name: str
@@ -28,8 +41,9 @@ class Material:
     mottle: float = 0.04
 
 
-# Roofs and roads, roofs and paving, and lawns and crowns share materials or means on purpose: what is alike in one
-# sensor has to be told apart by another (mean counts near the published class means, dataset dossier, section 9).
+# roofs and roads, roofs and paving, lawns and crowns share materials or means on purpose: what is
+# alike in one sensor has to be told apart by another (mean counts near the published class means,
+# dataset dossier, section 9)
 MATERIALS = (
     Material("asphalt", (103, 107, 104, 82), 0.10, 3.0, 0.03, 0.03),
     Material("paving", (131, 131, 125, 98), 0.10, 3.5, 0.05, 0.05),
@@ -54,9 +68,61 @@ MATERIALS = (
 INDEX = {material.name: number for number, material in enumerate(MATERIALS)}
 
 
+@dataclass(frozen=True)
+class Block:
+    """A rectangle of the street frame in metres."""
+
+    left: float
+    right: float
+    near: float
+    far: float
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """Middle of the block (u, v)."""
+        return (self.left + self.right) / 2, (self.near + self.far) / 2
+
+    @property
+    def width(self) -> float:
+        """Extent along u."""
+        return self.right - self.left
+
+    @property
+    def depth(self) -> float:
+        """Extent along v."""
+        return self.far - self.near
+
+    def shrink_by(self, rim: float) -> Block:
+        """Return the block without a rim of so many metres."""
+        return Block(self.left + rim, self.right - rim, self.near + rim, self.far - rim)
+
+    def cut_pieces(self, piece: float) -> list[Block]:
+        """Cut along v into equal pieces of about `piece` metres."""
+        count = max(1, round(self.depth / piece))
+        edges = np.linspace(self.near, self.far, count + 1).tolist()
+        return [Block(self.left, self.right, a, b) for a, b in pairwise(edges)]
+
+
+@dataclass(frozen=True)
+class Patch:
+    """What of the canvas lies under a turned rectangle.
+
+    Attributes:
+        at: rows and columns of the window around it.
+        p: local metres along the rectangle's width, `(H, W)`.
+        q: local metres along its height.
+        inside: where the rectangle is.
+    """
+
+    at: tuple[slice, slice]
+    p: NDArray[np.float64]
+    q: NDArray[np.float64]
+    inside: NDArray[np.bool_]
+
+
 @dataclass
 class Canvas:
-    """Rasters being painted. Positions u, v are metres from the scene's centre in a frame turned by `angle` (rad)."""
+    """Rasters being painted; u, v are metres from the centre in a frame turned by `angle` (rad)."""
 
     size: int
     gsd: float
@@ -83,37 +149,38 @@ class Canvas:
         """Draw true with the given probability."""
         return bool(self.rng.random() < probability)
 
-    def draw_tint(self, material: str) -> NDArray[np.float32]:
-        """Draw the counts (4) of one object made of `material`."""
+    def draw_weighted(self, table: Sequence[tuple[T, float]]) -> T:
+        """Draw one entry of a table of (value, weight)."""
+        weights = np.array([weight for _, weight in table])
+        return table[int(self.rng.choice(len(table), p=weights / weights.sum()))][0]
+
+    def draw_tint(self, material: str) -> Tint:
+        """Draw the counts of one object made of `material`."""
         made = MATERIALS[INDEX[material]]
         brightness = np.exp(self.rng.normal(0, made.spread))
-        return (np.array(made.counts) * brightness + self.rng.normal(0, made.chroma, 4)).astype(
-            np.float32
-        )
+        counts = np.array(made.counts) * brightness + self.rng.normal(0, made.chroma, 4)
+        return counts.astype(np.float32)
 
     def patch_at(self, u: float, v: float, w: float, h: float, turn: float = 0.0) -> Patch | None:
-        """Return the part of the canvas under a w x h metre rectangle around (u, v), or None when it is outside."""
+        """Return what lies under a w x h metre rectangle around (u, v); None when it is outside."""
         cos, sin = np.cos(self.angle), np.sin(self.angle)
         half = self.size * self.gsd / 2
         x, y = half + u * cos - v * sin, half + u * sin + v * cos
         cos, sin = np.cos(self.angle + turn), np.sin(self.angle + turn)
-        box_x, box_y = (abs(w * cos) + abs(h * sin)) / 2, (abs(w * sin) + abs(h * cos)) / 2
-        left, right = (
-            int(np.clip(edge / self.gsd, 0, self.size))
-            for edge in (x - box_x, x + box_x + self.gsd)
-        )
-        top, bottom = (
-            int(np.clip(edge / self.gsd, 0, self.size))
-            for edge in (y - box_y, y + box_y + self.gsd)
-        )
-        if left >= right or top >= bottom:
+        columns = self._pixels(x, (abs(w * cos) + abs(h * sin)) / 2)
+        rows = self._pixels(y, (abs(w * sin) + abs(h * cos)) / 2)
+        if columns.start >= columns.stop or rows.start >= rows.stop:
             return None
-        dx = ((np.arange(left, right) + 0.5) * self.gsd - x)[None, :]
-        dy = ((np.arange(top, bottom) + 0.5) * self.gsd - y)[:, None]
+        dx = ((np.arange(columns.start, columns.stop) + 0.5) * self.gsd - x)[None, :]
+        dy = ((np.arange(rows.start, rows.stop) + 0.5) * self.gsd - y)[:, None]
         p, q = dx * cos + dy * sin, dy * cos - dx * sin
-        return Patch(
-            (slice(top, bottom), slice(left, right)), p, q, (abs(p) < w / 2) & (abs(q) < h / 2)
-        )
+        return Patch((rows, columns), p, q, (abs(p) < w / 2) & (abs(q) < h / 2))
+
+    def _pixels(self, middle: float, reach: float) -> slice:
+        """Return the pixels within `reach` metres of `middle`, as far as the canvas goes."""
+        first = int(np.clip((middle - reach) / self.gsd, 0, self.size))
+        last = int(np.clip((middle + reach + self.gsd) / self.gsd, 0, self.size))
+        return slice(first, last)
 
     def fill(
         self,
@@ -122,9 +189,10 @@ class Canvas:
         kind: int,
         material: str,
         height: NDArray[np.floating] | float = 0.0,
-        tint: NDArray[np.float32] | None = None,
+        tint: Tint | None = None,
     ) -> None:
-        """Set class, material, height (m) and counts where `mask` is true inside `at`; only crowns may cover a roof."""
+        """Set class, material, height (m) and counts where `mask` is true inside `at`."""
+        # only crowns may cover a roof
         if kind not in (BUILDING, TREE):
             mask = mask & (self.label[at] != BUILDING)
         counts = self.draw_tint(material) if tint is None else tint
@@ -143,19 +211,15 @@ class Canvas:
         material: str,
         height: float = 0.0,
         turn: float = 0.0,
-        tint: NDArray[np.float32] | None = None,
+        tint: Tint | None = None,
     ) -> None:
         """Paint a flat w x h metre rectangle around (u, v)."""
         patch = self.patch_at(u, v, w, h, turn)
         if patch is not None:
             self.fill(patch.at, patch.inside, kind, material, height, tint)
 
-
-@dataclass(frozen=True)
-class Patch:
-    """A window `at` of the canvas with local metres `p` (along the width) and `q`, and the rectangle `inside`."""
-
-    at: tuple[slice, slice]
-    p: NDArray[np.float64]
-    q: NDArray[np.float64]
-    inside: NDArray[np.bool_]
+    def cover_block(self, block: Block, kind: int, materials: Sequence[tuple[str, float]]) -> None:
+        """Paint a whole block flat, in a material drawn from a table of (material, weight)."""
+        self.paint_slab(
+            *block.centre, block.width, block.depth, kind, self.draw_weighted(materials)
+        )

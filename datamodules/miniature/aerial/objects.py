@@ -1,8 +1,9 @@
-"""What a suburb consists of, each painted by one function: houses, trees, hedges, cars, and what counts as clutter."""
+"""What a suburb consists of: houses, trees, hedges, cars, and what counts as clutter."""
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from datamodules.miniature.aerial.canvas import (
     BUILDING,
@@ -17,15 +18,19 @@ from datamodules.miniature.aerial.canvas import (
 FLAT_ROOFS = (("bitumen", 0.58), ("gravel", 0.32), ("metal", 0.10))
 PITCHED_ROOFS = (("tile", 0.60), ("bitumen", 0.33), ("metal", 0.02), ("gravel", 0.05))
 LACQUERS = (
-    ((226, 228, 230, 180), 0.34), ((184, 188, 194, 150), 0.20), ((62, 66, 78, 62), 0.06), ((34, 36, 42, 36), 0.14),
-    ((158, 40, 38, 124), 0.13), ((40, 66, 146, 80), 0.13),
-)  # fmt: skip
-
-
-def draw_weighted(canvas: Canvas, table: tuple[tuple[object, float], ...]) -> object:
-    """Draw one entry of a table of (value, weight)."""
-    weights = np.array([weight for _, weight in table])
-    return table[int(canvas.rng.choice(len(table), p=weights / weights.sum()))][0]
+    ((226, 228, 230, 180), 0.34),
+    ((184, 188, 194, 150), 0.20),
+    ((62, 66, 78, 62), 0.06),
+    ((34, 36, 42, 36), 0.14),
+    ((158, 40, 38, 124), 0.13),
+    ((40, 66, 146, 80), 0.13),
+)
+CONTAINER_COLOURS = (
+    ((64, 84, 116, 84), 1.0),
+    ((132, 78, 58, 108), 1.0),
+    ((84, 104, 80, 78), 1.0),
+    ((150, 150, 146, 120), 1.0),
+)
 
 
 def paint_house(
@@ -39,11 +44,11 @@ def paint_house(
     pitched: bool,
     turn: float = 0.0,
 ) -> None:
-    """Paint a building of w x h metres: eaves at 2.9 m a storey, roof flat or a gable or hip along the longer side."""
+    """Paint a building of w x h metres; a pitched roof is a gable or hip along the longer side."""
     rng = canvas.rng
     patch = canvas.patch_at(u, v, w, h, turn)
     eaves = 2.9 * storeys + rng.uniform(0.1, 0.6)
-    material = str(draw_weighted(canvas, PITCHED_ROOFS if pitched else FLAT_ROOFS))
+    material = canvas.draw_weighted(PITCHED_ROOFS if pitched else FLAT_ROOFS)
     tint = canvas.draw_tint(material)
     pitch, hip = rng.uniform(0.35, 0.9), canvas.chance_of(0.35)
     extras = rng.random((6, 4))
@@ -52,13 +57,13 @@ def paint_house(
     across, along = (patch.q, patch.p) if w >= h else (patch.p, patch.q)
     short, long = min(w, h) / 2, max(w, h) / 2
     if pitched:
-        slope = short - abs(across)
+        slope: NDArray[np.floating] = short - abs(across)
         if hip:
             slope = np.minimum(slope, long - abs(along))
-        roof = eaves + np.minimum(slope, 5.0) * pitch
+        roof: NDArray[np.floating] = eaves + np.minimum(slope, 5.0) * pitch
     else:
-        edge = np.minimum(short - abs(across), long - abs(along)) < 0.4
-        roof = eaves + 0.4 * edge
+        parapet = np.minimum(short - abs(across), long - abs(along)) < 0.4
+        roof = eaves + 0.4 * parapet
     canvas.fill(patch.at, patch.inside, BUILDING, material, roof, tint)
     for a, b, size, what in extras[: int(1 + short * long / 25)]:
         spot = patch.inside & (abs(along - (1.5 * a - 0.75) * long) < 0.5 + 1.2 * size)
@@ -70,7 +75,7 @@ def paint_house(
 
 
 def paint_tree(canvas: Canvas, u: float, v: float, radius: float, top: float) -> None:
-    """Paint a crown with a ragged edge and lumps; it hides what is lower and stays below what is higher."""
+    """Paint a crown with a ragged edge and lumps; it hides what is lower."""
     rng = canvas.rng
     phases, lumps = rng.uniform(0, 2 * np.pi, 3), rng.uniform(-1, 1, (5, 2))
     tint = canvas.draw_tint("foliage")
@@ -82,10 +87,8 @@ def paint_tree(canvas: Canvas, u: float, v: float, radius: float, top: float) ->
     r = np.hypot(patch.p, patch.q) / (radius * wobble)
     crown = top * (0.5 + 0.5 * np.sqrt(np.clip(1 - r * r, 0, 1)))
     for a, b in lumps:
-        distance = np.hypot(patch.p - 0.6 * a * radius, patch.q - 0.6 * b * radius) / (
-            0.35 * radius
-        )
-        crown += 0.09 * top * (np.exp(-distance * distance) - 0.3)
+        away = np.hypot(patch.p - 0.6 * a * radius, patch.q - 0.6 * b * radius) / (0.35 * radius)
+        crown += 0.09 * top * (np.exp(-away * away) - 0.3)
     mask = (r < 1) & (crown > canvas.height[patch.at])
     canvas.fill(patch.at, mask, TREE, "foliage", crown, tint)
 
@@ -93,36 +96,38 @@ def paint_tree(canvas: Canvas, u: float, v: float, radius: float, top: float) ->
 def paint_shrubs(
     canvas: Canvas, u: float, v: float, w: float, h: float, top: float, turn: float = 0.0
 ) -> None:
-    """Paint a hedge or a bed of shrubs: low vegetation of uneven height around `top` metres that looks like a crown."""
+    """Paint a hedge or a bed of shrubs: low vegetation that looks like crowns."""
     patch = canvas.patch_at(u, v, w, h, turn)
     tint = canvas.draw_tint("foliage")
     phases = canvas.rng.uniform(0, 2 * np.pi, 4)
     if patch is None:
         return
-    bumps = np.sin(3.1 * patch.p + phases[0]) + np.sin(2.3 * patch.q + 1.1 * patch.p + phases[1])
-    edge = min(0.18, 0.06 * min(w, h)) * (
-        np.sin(2.7 * patch.p + phases[2]) + np.sin(3.3 * patch.q + phases[3])
-    )
-    mask = patch.inside & (abs(patch.p) < w / 2 + edge - 0.2) & (abs(patch.q) < h / 2 + edge - 0.1)
+    p, q = patch.p, patch.q
+    bumps = np.sin(3.1 * p + phases[0]) + np.sin(2.3 * q + 1.1 * p + phases[1])
+    waves = np.sin(2.7 * p + phases[2]) + np.sin(3.3 * q + phases[3])
+    edge = min(0.18, 0.06 * min(w, h)) * waves
+    mask = patch.inside & (abs(p) < w / 2 + edge - 0.2) & (abs(q) < h / 2 + edge - 0.1)
     canvas.fill(patch.at, mask, LOW_VEGETATION, "foliage", top * (1 + 0.2 * bumps), tint)
 
 
+def _draw_lacquer(canvas: Canvas, colours: int) -> np.ndarray:
+    """Draw one of the first so many colours of cars, lighter or darker."""
+    counts = np.array(canvas.draw_weighted(LACQUERS[:colours]), np.float32)
+    return counts * np.float32(np.exp(canvas.rng.normal(0, 0.08)))
+
+
 def paint_car(canvas: Canvas, u: float, v: float, turn: float) -> None:
-    """Paint a car of about 4.5 x 1.8 m along its heading `turn`, with bonnet, cabin and dark screens; 1.5 m high."""
+    """Paint a car of about 4.5 x 1.8 m along its heading, with bonnet, cabin and dark screens."""
     rng = canvas.rng
     length, width = rng.normal(4.6, 0.2), rng.normal(1.95, 0.06)
-    lacquer = np.array(draw_weighted(canvas, LACQUERS), np.float32) * np.float32(
-        np.exp(rng.normal(0, 0.08))
-    )
+    lacquer = _draw_lacquer(canvas, len(LACQUERS))
     turn = turn + (np.pi if canvas.chance_of(0.5) else 0.0)
     patch = canvas.patch_at(u, v, length, width, turn)
     if patch is None:
         return
     p, q = abs(patch.p), abs(patch.q)
-    corner = (
-        np.clip(p - length / 2 + 0.5, 0, None) ** 2 + np.clip(q - width / 2 + 0.5, 0, None) ** 2
-    ) < 0.25
-    body = patch.inside & corner
+    ahead, aside = np.clip(p - length / 2 + 0.5, 0, None), np.clip(q - width / 2 + 0.5, 0, None)
+    body = patch.inside & (ahead**2 + aside**2 < 0.25)  # round corners
     if (canvas.label[patch.at][body] == CAR).any():
         return  # the place is taken
     cabin = abs(patch.p + 0.3) < 1.35
@@ -132,40 +137,24 @@ def paint_car(canvas: Canvas, u: float, v: float, turn: float) -> None:
 
 
 def paint_bed(canvas: Canvas, u: float, v: float, turn: float) -> None:
-    """Paint a planted bed of a parked car's size and height (low vegetation): a car to whoever sees heights alone."""
-    paint_shrubs(
-        canvas,
-        u,
-        v,
-        canvas.rng.uniform(3.6, 5.2),
-        canvas.rng.uniform(1.6, 2.1),
-        canvas.rng.uniform(0.9, 1.6),
-        turn,
-    )
+    """Paint a planted bed of a car's size and height: a car to whoever sees heights alone."""
+    uniform = canvas.rng.uniform
+    w, h, top = uniform(3.6, 5.2), uniform(1.6, 2.1), uniform(0.9, 1.6)
+    paint_shrubs(canvas, u, v, w, h, top, turn)
 
 
 def paint_repair(canvas: Canvas, u: float, v: float, turn: float) -> None:
-    """Paint a patch of newer or older surface of a car's size (impervious): a car to whoever sees colours alone."""
-    counts = np.array(draw_weighted(canvas, LACQUERS[:4]), np.float32) * np.float32(
-        np.exp(canvas.rng.normal(0, 0.08))
-    )
+    """Paint a patch of another surface of a car's size: a car to whoever sees colours alone."""
+    counts = _draw_lacquer(canvas, 4)
     w, h = canvas.rng.uniform(3.5, 5.5), canvas.rng.uniform(1.5, 2.3)
     canvas.paint_slab(u, v, w, h, IMPERVIOUS, "asphalt", 0.0, turn, counts)
 
 
 def paint_container(canvas: Canvas, u: float, v: float, turn: float) -> None:
-    """Paint a skip or shipping container, 2-2.6 m high, in any lacquer (clutter)."""
-    colours = (
-        ((64, 84, 116, 84), 1.0),
-        ((132, 78, 58, 108), 1.0),
-        ((84, 104, 80, 78), 1.0),
-        ((150, 150, 146, 120), 1.0),
-    )
-    counts = np.array(draw_weighted(canvas, colours), np.float32)
-    length = canvas.rng.choice([3.4, 6.1])
-    canvas.paint_slab(
-        u, v, length, 2.4, CLUTTER, "lacquer", canvas.rng.uniform(1.5, 2.6), turn, counts
-    )
+    """Paint a skip or shipping container (clutter)."""
+    counts = np.array(canvas.draw_weighted(CONTAINER_COLOURS), np.float32)
+    length, height = canvas.rng.choice([3.4, 6.1]), canvas.rng.uniform(1.5, 2.6)
+    canvas.paint_slab(u, v, length, 2.4, CLUTTER, "lacquer", height, turn, counts)
 
 
 def paint_heap(canvas: Canvas, u: float, v: float, radius: float) -> None:
@@ -176,9 +165,8 @@ def paint_heap(canvas: Canvas, u: float, v: float, radius: float) -> None:
     if patch is None:
         return
     theta = np.arctan2(patch.q, patch.p)
-    r = np.hypot(patch.p, patch.q) / (
-        radius * (1 + 0.15 * np.sin(2 * theta + phases[0]) + 0.08 * np.sin(5 * theta + phases[1]))
-    )
+    wobble = 1 + 0.15 * np.sin(2 * theta + phases[0]) + 0.08 * np.sin(5 * theta + phases[1])
+    r = np.hypot(patch.p, patch.q) / (radius * wobble)
     canvas.fill(patch.at, r < 1, CLUTTER, "junk", top * np.sqrt(np.clip(1 - r, 0, 1)), tint)
 
 

@@ -1,4 +1,4 @@
-"""Lights a painted scene and takes its pictures: red, green, blue, near infrared, and a surface model."""
+"""Lights a painted scene and takes its pictures: four bands from above, and a surface model."""
 
 from __future__ import annotations
 
@@ -11,10 +11,14 @@ from scipy import ndimage
 from datamodules.miniature.aerial.canvas import CAR, MATERIALS, TREE
 from datamodules.miniature.aerial.scene import Scene
 
+# share of light from the sky, which lights shadows, and blue most of all: `(4, 1, 1)`
+SKY_LIGHT = np.array([0.42, 0.46, 0.53, 0.36])[:, None, None]
+CAMERA_NOISE = np.array([2.2, 2.2, 2.4, 3.0])[:, None, None]
+
 
 @dataclass(frozen=True)
 class Light:
-    """One flight: where the sun stands (rad), and what air and camera do to the counts of the four bands."""
+    """One flight: where the sun stands (rad), and what air and camera do to the four bands."""
 
     azimuth: float
     elevation: float
@@ -30,41 +34,47 @@ class Light:
         return cls(np.radians(rng.uniform(130, 230)), np.radians(rng.uniform(40, 58)), gain, haze)
 
 
+def material_property(scene: Scene, name: str) -> NDArray[np.float64]:
+    """Return a property of the material under every pixel, `(H, W)`."""
+    return np.array([getattr(material, name) for material in MATERIALS])[scene.material]
+
+
+def _smooth_noise(
+    rng: np.random.Generator, shape: tuple[int, ...], sigma: float
+) -> NDArray[np.float64]:
+    """Draw noise that changes over `sigma` pixels, of standard deviation 1."""
+    field = ndimage.gaussian_filter(rng.normal(0, 1, shape), sigma)
+    return field / max(float(field.std()), 1e-9)
+
+
 def take_orthophoto(scene: Scene, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Return the orthophoto of `scene` (4 x H x W uint8: red, green, blue, near infrared)."""
+    """Return the orthophoto of `scene`, uint8 `(4, H, W)`: red, green, blue, near infrared."""
     light = Light.draw(rng)
     surface = scene.reflectance * _texture(scene, rng)
     sunlit = (1 - cast_shadows(scene, light)) * _slant(scene, light)
-    sky = np.array([0.42, 0.46, 0.53, 0.36])[
-        :, None, None
-    ]  # the sky lights shadows, and blue most of all
-    image = surface * (sky + (1 - sky) * sunlit)
+    image = surface * (SKY_LIGHT + (1 - SKY_LIGHT) * sunlit)
     image = ndimage.gaussian_filter(image, (0, 0.55, 0.55))
     image = image * light.gain[:, None, None] + light.haze[:, None, None]
-    image += rng.normal(0, 1, image.shape) * np.array([2.2, 2.2, 2.4, 3.0])[:, None, None]
+    image += rng.normal(0, 1, image.shape) * CAMERA_NOISE
     return np.clip(np.rint(image), 0, 255).astype(np.uint8)
 
 
 def _texture(scene: Scene, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Return factors around 1 (4 x H x W) of grain and mottle, nearly the same in all bands."""
+    """Return factors around 1, `(4, H, W)`, of grain and mottle, nearly the same in all bands."""
     shape = scene.label.shape
-
-    def noise(sigma: float) -> NDArray[np.float64]:
-        field = ndimage.gaussian_filter(rng.normal(0, 1, shape), sigma)
-        return field / max(float(field.std()), 1e-9)
-
-    grain = np.array([material.grain for material in MATERIALS])[scene.material]
-    mottle = np.array([material.mottle for material in MATERIALS])[scene.material]
-    common = grain * noise(0.6) + mottle * noise(1.5 / scene.gsd / 3)
-    bands = np.stack([common + 0.35 * mottle * noise(1.5) for _ in range(4)])
+    mottle = material_property(scene, "mottle")
+    common = material_property(scene, "grain") * _smooth_noise(rng, shape, 0.6)
+    common = common + mottle * _smooth_noise(rng, shape, 1.5 / scene.gsd / 3)
+    bands = np.stack([common + 0.35 * mottle * _smooth_noise(rng, shape, 1.5) for _ in range(4)])
     return np.clip(1 + bands, 0.3, 1.8).astype(np.float32)
 
 
 def cast_shadows(scene: Scene, light: Light) -> NDArray[np.float32]:
-    """Return how much of the direct sun is blocked (H x W, 0-1), by marching from every pixel towards the sun."""
+    """Return how much of the direct light is blocked, `(H, W)` in [0, 1]."""
     height = scene.height
     rise = scene.gsd * np.tan(light.elevation)
     blocked = np.zeros_like(height)
+    # march from every pixel towards the sun, until the ray is above everything
     steps = min(int(np.ceil(float(height.max()) / rise)), max(height.shape))
     for step in range(1, steps + 1):
         down = round(-step * np.cos(light.azimuth))
@@ -82,38 +92,33 @@ def _shifted(values: NDArray[np.float32], down: int, right: int) -> NDArray[np.f
 
 
 def _slant(scene: Scene, light: Light) -> NDArray[np.float64]:
-    """Return the light a slanted surface gets relative to flat ground (H x W), walls left out."""
-    down, right = (
-        np.clip(slope, -1.2, 1.2) for slope in np.gradient(scene.height.astype(float), scene.gsd)
-    )
+    """Return the light a slanted surface gets relative to flat ground, `(H, W)`."""
+    # walls are one pixel wide: their true slope would make them black or white
+    down, right = np.clip(np.gradient(scene.height.astype(float), scene.gsd), -1.2, 1.2)
     towards = down * np.cos(light.azimuth) - right * np.sin(light.azimuth)
-    lit = (
-        (np.tan(light.elevation) + towards)
-        / np.tan(light.elevation)
-        / np.sqrt(1 + down**2 + right**2)
-    )
-    return np.clip(lit, 0.15, 1.6)
+    flat = np.tan(light.elevation)
+    return np.clip((flat + towards) / flat / np.sqrt(1 + down**2 + right**2), 0.15, 1.6)
 
 
 def surface_model(scene: Scene, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Return measured heights above ground (H x W float32, m): matched images blur edges, lose cars, and add noise."""
+    """Return heights above ground as matched images give them, float32 `(H, W)`, m.
+
+    Matching blurs edges, loses cars, and adds noise.
+    """
     height = scene.height.astype(float)
     pieces, number = ndimage.label(scene.label == CAR)
-    kept = np.concatenate(
-        [[1.0], np.clip(rng.normal(0.95, 0.15, number), 0, 1)]
-    )  # what moves between images fades
+    # what moves between two images fades; piece 0 is everything that is no car
+    kept = np.concatenate([[1.0], np.clip(rng.normal(0.95, 0.15, number), 0, 1)])
 
     def noise(sigma: float) -> NDArray[np.float64]:
-        field = ndimage.gaussian_filter(rng.normal(0, 1, height.shape), sigma)
-        return field / max(float(field.std()), 1e-9)
+        return _smooth_noise(rng, height.shape, sigma)
 
     rough = np.array([0.07, 0.32, 0.10, 0.32, 0.10, 0.10])[scene.label]
     crowns = np.clip(0.85 + 0.12 * noise(4.0), 0.5, 1)  # bare twigs let the match slip through
     height *= kept[pieces] * np.where(scene.label == TREE, crowns, 1)
     height = ndimage.gaussian_filter(height + rough * noise(1.5), 1.2)
-    lost = np.clip(
-        2 * noise(6.0) - 3.0, 0, 1
-    )  # here matching failed, and the gap is filled from around it
+    # here matching failed, and the gap is filled from around it
+    lost = np.clip(2 * noise(6.0) - 3.0, 0, 1)
     height += lost * (ndimage.gaussian_filter(height, 8.0) - height)
     height += 0.05 * noise(0.4) + 0.08 * noise(1.0) + 0.12 * noise(3.0) + 0.12 * noise(8.0)
     return height.astype(np.float32)
