@@ -86,11 +86,11 @@ def chosen_scenes(store: SceneStore, split: str, rows: int) -> list[Scene]:
 
 def all_shares(store: SceneStore, split: str) -> dict[str, dict[str, ClassShares]]:
     """{label column: {part: class shares}} of the parts that have scenes."""
-    from datamodules.store.class_frequencies import class_shares
+    from datamodules.store.class_frequencies import count_classes
 
     parts = [part for part, scenes in store.split(split).items() if scenes]
     return {
-        label: {part: class_shares(store, split, part, label) for part in parts}
+        label: {part: count_classes(store, split, part, label) for part in parts}
         for label in store.labels
     }
 
@@ -146,9 +146,7 @@ def training_statistics(store: SceneStore, split: str) -> Statistics:
 
 
 def summary(store: SceneStore, split: str, shares: dict[str, ClassShares]) -> list[str]:
-    """Lines of text: what the store is, class shares per part in per cent, and class weights of the training part."""
-    from datamodules.store.class_frequencies import RULES, class_weights
-
+    """Lines of text: what the store is and its class shares per part in per cent."""
     parts = {part: len(scenes) for part, scenes in store.split(split).items()}
     info = store.info
     lines = [
@@ -158,20 +156,11 @@ def summary(store: SceneStore, split: str, shares: dict[str, ClassShares]) -> li
     ]
     if note := info.get("split_notes", {}).get(split):
         lines.append(f"note on {split}: {note}")
-    training = shares["train"] if "train" in shares and any(shares["train"].pixels) else None
-    rules = [rule for rule in RULES if rule != "none"] if training else []
     width = max(len("ignored"), *(len(entry.name) for entry in store.classes))
-    head = [
-        *(f"{part} %" for part in shares),
-        *(["frequency %"] if training else []),
-        *(f"w {rule}" for rule in rules),
-    ]
+    head = [f"{part} %" for part in shares]
     lines += ["", f"{'class':{width}}" + "".join(f"{text:>13}" for text in head)]
-    weights = [class_weights(training, rule) for rule in rules] if training else []
     for number, entry in enumerate(store.classes):
         cells = [per_cent(one.shares[number]) for one in shares.values()]
-        cells += [per_cent(training.frequencies[number])] if training else []
-        cells += [f"{weight[number]:.3f}" for weight in weights]
         lines.append(f"{entry.name:{width}}" + "".join(f"{text:>13}" for text in cells))
     ignored = [per_cent(ignored_share(one)) for one in shares.values()]
     return [
@@ -197,13 +186,11 @@ def _write_tables(
     statistics: Statistics,
     folder: Path,
 ) -> None:
-    from datamodules.store.class_frequencies import RULES, class_weights
     from datamodules.store.scene_store import write_text_whole
 
     rows = []
     for label, parts in shares.items():
         for part, one in parts.items():
-            weights = {rule: class_weights(one, rule) for rule in RULES} if any(one.pixels) else {}
             for number, entry in enumerate(store.classes):
                 row = {
                     "split": split,
@@ -213,10 +200,7 @@ def _write_tables(
                     "name": entry.name,
                 }
                 row |= {"pixels": one.pixels[number], "share": one.shares[number]}
-                row |= {"frequency": one.frequencies[number]}
-                rows.append(
-                    row | {f"weight_{rule}": weight[number] for rule, weight in weights.items()}
-                )
+                rows.append(row)
             ignored = {"split": split, "label": label, "part": part, "id": 255, "name": "ignored"}
             rows.append(ignored | {"pixels": one.ignored, "share": ignored_share(one)})
     write_text_whole(folder / "class_shares.csv", _table(rows))
