@@ -125,9 +125,9 @@ def modality_picture(
 ) -> Array:
     """Render a modality of a scene with values in [0, 1], `(H, W)` or `(H, W, 3)`, see `rendering.picture`."""
     from datamodules.store.reader import RasterReader, Window
-    from datamodules.store.rendering import picture
+    from datamodules.store.rendering import render_modality
 
     modality = data.modalities[name]
     path = scene.paths[data.rasters[name]]
     pixels = RasterReader().read(path, Window(0, 0, height, width), modality.channels)
-    return picture(pixels, modality).image
+    return render_modality(pixels, modality).image

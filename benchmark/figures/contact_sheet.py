@@ -208,18 +208,20 @@ def _pictures(
     store: SceneStore, scene: Scene, side: int, ignored: tuple[int, int, int], blend: float
 ) -> dict[str, Picture | Array]:
     """{column: picture} of the rasters the scene has; labels and the mixture are uint8 H x W x 3."""
-    from datamodules.store.rendering import SPARSE, label_picture, picture, read_small
+    from datamodules.store.rendering import SPARSE, read_downsampled, render_label, render_modality
 
     found: dict[str, Picture | Array] = {}
     for name, modality in store.modalities.items():
         if name in scene.paths:
             # thin returns are pooled to what is drawn; all else is smoothed or picked by the drawing itself
             size = side if modality.kind in SPARSE else 2 * side
-            found[name] = picture(read_small(scene.paths[name], modality, size), modality)
+            found[name] = render_modality(
+                read_downsampled(scene.paths[name], modality, size), modality
+            )
     for name in store.labels:
         if name in scene.paths:
-            found[name] = label_picture(
-                read_small(scene.paths[name], None, 2 * side)[0], store.classes, ignored
+            found[name] = render_label(
+                read_downsampled(scene.paths[name], None, 2 * side)[0], store.classes, ignored
             )
     first = store.labels[0]
     optical = [

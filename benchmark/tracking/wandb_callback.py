@@ -21,7 +21,7 @@ from benchmark.evaluation.inference import (
 )
 from benchmark.metrics.subsets import modality_subsets
 from datamodules.base import SceneDataModule
-from datamodules.store.rendering import ignore_colour, label_picture
+from datamodules.store.rendering import ignore_colour, render_label
 from datamodules.store.scene_store import Scene
 
 if TYPE_CHECKING:
@@ -103,10 +103,10 @@ def example_images(cli: BenchCLI, everything: bool) -> dict[str, Any]:
                     grey_or_colour(modality_picture(data, scene, name, *truth.shape)),
                     "",
                 )
-            pictures["label"] = label_picture(truth, data.store.classes, black), ""
+            pictures["label"] = render_label(truth, data.store.classes, black), ""
         for name, ids in predicted.items():
             right = f", {100 * (ids == truth)[valid].mean():.0f} % right" if valid.any() else ""
-            pictures[f"prediction/{name}"] = label_picture(ids, data.store.classes, black), right
+            pictures[f"prediction/{name}"] = render_label(ids, data.store.classes, black), right
         for name, (picture, note) in pictures.items():
             found.setdefault(f"examples/{name}", []).append(
                 Image(picture, caption=f"{scene.id}{note}")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from datamodules.store.scene_store import Modality
-from datamodules.store.units import HEIGHT_FLOOR_M, SAR_LINEAR, decibels
+from datamodules.store.units import HEIGHT_FLOOR_M, SAR_LINEAR, to_decibels
 from usererror import UserError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -56,7 +56,7 @@ class Normalizer:
 
         This comes before any interpolation, which would spread what is invalid.
         """
-        values = decibels(pixels) if self.kind == SAR_LINEAR else pixels.astype(np.float32)
+        values = to_decibels(pixels) if self.kind == SAR_LINEAR else pixels.astype(np.float32)
         if np.issubdtype(pixels.dtype, np.floating):
             invalid = ~np.isfinite(values)
             # -9999 and its like are finite, but no ground is that low

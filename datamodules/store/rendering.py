@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from datamodules.store.raster_file import open_raw, unreadable_error
 from datamodules.store.scene_store import IGNORE, Modality, SceneClass
-from datamodules.store.units import HEIGHT_FLOOR_M, SAR_LINEAR, decibels
+from datamodules.store.units import HEIGHT_FLOOR_M, SAR_LINEAR, to_decibels
 
 Array = npt.NDArray[Any]
 
@@ -45,7 +45,7 @@ class Picture:
     unit: str
 
 
-def picture(pixels: Array, modality: Modality) -> Picture:
+def render_modality(pixels: Array, modality: Modality) -> Picture:
     """Turn stored values C x H x W of one scene into a picture.
 
     Three uint8 bands are colours as they are. Of other rasters with three bands or more the first three are stretched,
@@ -55,7 +55,7 @@ def picture(pixels: Array, modality: Modality) -> Picture:
     """
     unit = modality.unit
     if modality.kind == SAR_LINEAR:
-        pixels, unit = decibels(pixels), "dB"
+        pixels, unit = to_decibels(pixels), "dB"
     if modality.kind == "lidar":
         pixels = pixels.max(axis=0, keepdims=True)
     elif len(pixels) == 3 and pixels.dtype == np.uint8:
@@ -90,7 +90,7 @@ def _returns(band: Array) -> tuple[float, float]:
     return min(0.0, float(there.min())), float(np.percentile(there, STRETCH[1]))
 
 
-def read_small(path: Path, modality: Modality | None, side: int) -> Array:
+def read_downsampled(path: Path, modality: Modality | None, side: int) -> Array:
     """Read a raster with at most `side` pixels a side, C x H x W, holding no more than a few hundred rows of it.
 
     Blocks of f x f pixels become one: the mean of the valid ones (linear backscatter before decibels are taken), the
@@ -164,7 +164,7 @@ def ignore_colour(classes: Sequence[SceneClass]) -> tuple[int, int, int]:
     return max(((r, g, b) for r in steps for g in steps for b in steps), key=distance)
 
 
-def label_picture(
+def render_label(
     ids: Array, classes: Sequence[SceneClass], ignored: tuple[int, int, int]
 ) -> Array:
     """Return label ids H x W as colours, uint8 H x W x 3; everything that is no class has the colour `ignored`."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from datamodules.store.units import HEIGHT_FLOOR_M, SAR_LINEAR, decibels
+from datamodules.store.units import HEIGHT_FLOOR_M, SAR_LINEAR, to_decibels
 
 PERCENTILE_PIXELS = 4_000_000  # percentiles of other types than uint8 come from a regular grid of about so many pixels at most
 
@@ -65,7 +65,7 @@ class RasterStatistics:
     def __init__(self, channels: int, dtype: str, height: int, width: int, kind: str) -> None:
         """Start with no pixels of a raster of the given size; `kind` is that of its modality."""
         self._channels, self._is_height = channels, kind.startswith("height")
-        self._measure = decibels if kind == SAR_LINEAR else None
+        self._measure = to_decibels if kind == SAR_LINEAR else None
         self._step = max(1, math.ceil(math.sqrt(height * width / PERCENTILE_PIXELS)))
         self._row = self.count = 0
         self._mean = np.zeros(channels)

@@ -11,7 +11,7 @@ EPSILON = 1e-7  # keeps the logarithm of an empty echo finite
 LOWEST_DB, HIGHEST_DB = -25.0, 0.0
 
 
-def decibels(linear: np.ndarray) -> np.ndarray:
+def to_decibels(linear: np.ndarray) -> np.ndarray:
     """Return `10 log10(max(x, 0) + 1e-7)` clipped to [-25, 0] dB as float32; what is not a number stays so."""
     values = 10 * np.log10(np.maximum(linear, 0, dtype=np.float32) + np.float32(EPSILON))
     return np.clip(values, LOWEST_DB, HIGHEST_DB).astype(np.float32, copy=False)

@@ -5,9 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from datamodules.store.rendering import ignore_colour, label_picture, picture, read_small
+from datamodules.store.rendering import (
+    ignore_colour,
+    read_downsampled,
+    render_label,
+    render_modality,
+)
 from datamodules.store.scene_store import Modality, SceneClass
-from datamodules.store.units import decibels
+from datamodules.store.units import to_decibels
 from usererror import UserError
 
 
@@ -29,7 +34,7 @@ def test_shrinking_takes_means_of_valid_values(tmp_path, write_raster):
     heights[draw.random(heights.shape) < 0.3] = -9999
     heights[0, :12, :12] = np.nan
     write_raster(tmp_path / "a.tif", heights)
-    small = read_small(tmp_path / "a.tif", modality("height_absolute", dtype="float32"), 200)
+    small = read_downsampled(tmp_path / "a.tif", modality("height_absolute", dtype="float32"), 200)
     assert small.shape == (1, 200, 15)
     for row, col, values in blocks(heights, 6):
         valid = values[np.isfinite(values) & (values > -100)]
@@ -42,33 +47,35 @@ def test_shrinking_keeps_thin_returns_and_whole_labels(tmp_path, write_raster):
     returns = np.zeros((3, 700, 650), np.uint8)
     returns[:, draw.random((700, 650)) < 0.002] = 200
     write_raster(tmp_path / "lidar.tif", returns)
-    small = read_small(tmp_path / "lidar.tif", modality("lidar", 3), 100)
+    small = read_downsampled(tmp_path / "lidar.tif", modality("lidar", 3), 100)
     for row, col, values in blocks(returns, 7):
         assert small[0, row, col] == values.max()
     label = np.kron(draw.integers(0, 9, (1, 100, 100)), np.ones((1, 7, 7), int)).astype(np.uint8)
     write_raster(tmp_path / "label.tif", label)
-    np.testing.assert_array_equal(read_small(tmp_path / "label.tif", None, 100), label[:, ::7, ::7])
+    np.testing.assert_array_equal(
+        read_downsampled(tmp_path / "label.tif", None, 100), label[:, ::7, ::7]
+    )
 
 
 def test_a_small_raster_is_read_as_it_is_and_at_most_three_bands_of_it(tmp_path, write_raster):
     pixels = np.random.default_rng(0).integers(-500, 500, (13, 40, 50)).astype(np.int16)
     write_raster(tmp_path / "a.tif", pixels)
     np.testing.assert_array_equal(
-        read_small(tmp_path / "a.tif", modality(channels=13, dtype="int16"), 50), pixels[:3]
+        read_downsampled(tmp_path / "a.tif", modality(channels=13, dtype="int16"), 50), pixels[:3]
     )
     with pytest.raises(UserError, match=r"b\.tif is no TIFF"):
         (tmp_path / "b.tif").write_bytes(b"something else")
-        read_small(tmp_path / "b.tif", modality(), 50)
+        read_downsampled(tmp_path / "b.tif", modality(), 50)
 
 
 def test_colours_stay_and_other_bands_are_stretched_between_percentiles():
     draw = np.random.default_rng(0)
     rgb = draw.integers(0, 256, (3, 20, 30), dtype=np.uint8)
     np.testing.assert_array_equal(
-        picture(rgb, modality(channels=3)).image, rgb.transpose(1, 2, 0) / 255
+        render_modality(rgb, modality(channels=3)).image, rgb.transpose(1, 2, 0) / 255
     )
     values = draw.normal(0, 1000, (2, 20, 30)).astype(np.int16)
-    shown = picture(values, modality("other", 2, "int16"))
+    shown = render_modality(values, modality("other", 2, "int16"))
     low, high = np.percentile(values[0], (2, 98))
     assert (shown.low, shown.high, shown.bands) == (pytest.approx(low), pytest.approx(high), (1,))
     np.testing.assert_allclose(shown.image, np.clip((values[0] - low) / (high - low), 0, 1))
@@ -79,25 +86,25 @@ def test_invalid_pixels_do_not_move_the_stretch():
     holed = heights.copy()
     holed[0, 3, :5] = (np.nan, np.inf, -9999, -np.inf, -101)
     kind = modality("height_normalised", dtype="float32", unit="m")
-    whole, shown = picture(heights, kind), picture(holed, kind)
+    whole, shown = render_modality(heights, kind), render_modality(holed, kind)
     assert np.isnan(shown.image[3, :5]).all() and np.isfinite(shown.image).sum() == 595
     assert shown.low == pytest.approx(whole.low, abs=0.1) and shown.high == pytest.approx(
         whole.high, abs=0.1
     )
-    nothing = picture(np.full((1, 4, 4), np.nan, np.float32), kind)
+    nothing = render_modality(np.full((1, 4, 4), np.nan, np.float32), kind)
     assert np.isnan(nothing.image).all()
 
 
 def test_radar_is_shown_in_decibels_and_returns_from_nothing():
     linear = np.random.default_rng(0).gamma(2, 0.1, (1, 30, 30)).astype(np.float32)
-    shown = picture(linear, modality("sar_linear", dtype="float32", unit="linear"))
-    low, high = np.percentile(decibels(linear), (2, 98))
+    shown = render_modality(linear, modality("sar_linear", dtype="float32", unit="linear"))
+    low, high = np.percentile(to_decibels(linear), (2, 98))
     assert (shown.low, shown.high, shown.unit) == (pytest.approx(low), pytest.approx(high), "dB")
     returns = np.zeros((3, 30, 30), np.uint8)
     returns[1, 5, 6] = 17  # one weak return in 900 pixels
-    shown = picture(returns, modality("lidar", 3))
+    shown = render_modality(returns, modality("lidar", 3))
     assert np.argwhere(shown.image > 0).tolist() == [[5, 6]] and shown.low == 0
-    assert not picture(np.zeros((3, 4, 4), np.uint8), modality("lidar", 3)).image.any()
+    assert not render_modality(np.zeros((3, 4, 4), np.uint8), modality("lidar", 3)).image.any()
 
 
 def test_the_colour_of_no_class_is_taken_by_none():
@@ -111,5 +118,5 @@ def test_the_colour_of_no_class_is_taken_by_none():
     )
     chosen = np.array(ignore_colour(crowded))
     assert min(np.linalg.norm(chosen - entry.color) for entry in crowded) >= 64
-    drawn = label_picture(np.array([[0, 1, 2, 255]]), classes((1, 2, 3), (4, 5, 6)), (7, 8, 9))
+    drawn = render_label(np.array([[0, 1, 2, 255]]), classes((1, 2, 3), (4, 5, 6)), (7, 8, 9))
     assert drawn.tolist() == [[[1, 2, 3], [4, 5, 6], [7, 8, 9], [7, 8, 9]]]
