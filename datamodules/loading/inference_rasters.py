@@ -17,7 +17,7 @@ import numpy as np
 
 from datamodules.loading.datasets import InputLayer
 from datamodules.loading.normalize import HEIGHTS, Normalizer
-from datamodules.store.raster_file import check_intact, open_raw
+from datamodules.store.raster_file import check_intact, open_raw, unreadable_error
 from datamodules.store.reader import Window
 from datamodules.store.scene_store import Modality
 from datamodules.store.statistics import RasterStatistics
