@@ -1,0 +1,62 @@
+"""A method outside the repository: a small network per sensor, and the average of their logits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from methods.base import AnyModalitySegmenter
+from methods.parts.losses import cross_entropy
+
+
+class LateAverage(AnyModalitySegmenter):
+    """Every sensor votes; what is missing has no vote.
+
+    Args:
+        modalities: name -> channels, in the dataset's order.
+        num_classes: K.
+        width: channels inside each network.
+        **kwargs: see the base class.
+
+    Example:
+        >>> module = LateAverage({"rgb": 3, "nir": 1}, num_classes=5, width=8)
+        >>> module({"nir": torch.zeros(2, 1, 40, 60)}).shape
+        torch.Size([2, 5, 40, 60])
+    """
+
+    default_loss_weights: ClassVar[dict[str, float]] = {"seg": 1.0}
+
+    def __init__(
+        self, modalities: dict[str, int], num_classes: int, width: int = 32, **kwargs: Any
+    ) -> None:
+        super().__init__(modalities, num_classes, **kwargs)
+        self.networks = nn.ModuleDict()
+        for name, channels in self.modalities.items():
+            self.networks[name] = nn.Sequential(
+                nn.Conv2d(channels, width, 7, stride=4, padding=3),
+                nn.ReLU(),
+                nn.Conv2d(width, width, 5, padding=2),
+                nn.ReLU(),
+                nn.Conv2d(width, num_classes, 1),
+            )
+
+    def encode(self, images: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """{modality: (B, C, H, W)} -> {modality: logits (B, K, H/4, W/4)}."""
+        return {name: self.networks[name](image) for name, image in images.items()}
+
+    def decode(self, encoded: Mapping[str, Tensor], size: tuple[int, int]) -> Tensor:
+        """Logits (B, K, H, W) of any non-empty subset of what `encode` returned."""
+        mean = torch.stack(list(encoded.values())).mean(0)
+        return interpolate(mean, size, mode="bilinear")
+
+    def training_losses(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Cross-entropy of each network on its own, so that none relies on the others."""
+        size, terms = batch["mask"].shape[-2:], []
+        for name, logits in self.encode(batch["image"]).items():
+            full_size = self.decode({name: logits}, size)
+            terms.append(cross_entropy(full_size, batch["mask"], self.ignore_index))
+        return {"seg": torch.stack(terms).mean()}
