@@ -106,9 +106,9 @@ def seed_scores(request: TableRequest) -> dict[str, dict[int, dict[str, Scores]]
     records, _ = search_records([RESULTS / "records" / request.data])
     found: dict[str, dict[int, dict[str, Scores]]] = {name: {} for name in request.rows}
     for record in records:
-        if record.manifest["variant"] in found:
-            seeds = found[record.manifest["variant"]]
-            seeds[record.manifest["seed"]] = dict(record.scores())
+        if record.manifest.variant in found:
+            seeds = found[record.manifest.variant]
+            seeds[record.manifest.seed] = dict(record.scores())
     return found
 
 
@@ -149,7 +149,7 @@ def budget_table(request: TableRequest) -> str:
     costs = costs.set_index(costs["method"].str.split().str[0])
     minutes: dict[str, float] = {}
     for record in search_records([RESULTS / "records" / request.data])[0]:
-        name, seconds = record.manifest["variant"], record.manifest["durations"]["fit_s"]
+        name, seconds = record.manifest.variant, record.manifest.durations["fit_s"]
         minutes[name] = min(minutes.get(name, float("inf")), seconds / 60)
     rows = []
     for name in request.rows:
