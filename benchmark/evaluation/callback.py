@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import lightning as L
 import numpy as np
-import torch
 from torch import Tensor
 
-from benchmark.evaluation.confusion_counter import Place, SceneCounter, Stitching, block_grid
 from benchmark.evaluation.protocol import (
+    clip_to_scene,
     convention_of,
+    counted_regions,
     datamodule_of,
-    inside,
-    regions_of,
 )
+from benchmark.evaluation.subset_confusion import SceneWindows, Stitching, SubsetConfusion
 from benchmark.metrics.confusion import Absent
 from benchmark.metrics.result import EvaluationResult
 from benchmark.metrics.subsets import modality_subsets, subset_name
@@ -26,33 +24,26 @@ from datamodules.base import SceneDataModule
 from datamodules.loading.datasets import EvaluationWindows
 from methods.base import AnyModalitySegmenter
 
-STAGES = {"validate": "val", "fit": "val", "test": "test"}
-
-
-@dataclass
-class _Pass:
-    """State of one run over an evaluation split."""
-
-    part: str
-    windows: EvaluationWindows
-    places: list[list[Place]]
-    counters: dict[int, SceneCounter] = field(default_factory=dict)
-    finished: dict[int, Tensor] = field(default_factory=dict)
-
 
 class MissingModalityEvaluation(L.Callback):
-    """Scores every non-empty subset of the modalities in validate and test.
+    """Score every non-empty subset of the modalities in validation and test.
 
-    `validation_step` and `test_step` return `{"encoded": ...}`; this callback decodes each subset inside the precision
-    plugin's context, stitches overlapping windows and keeps int64 counts per subset and scene. In distributed runs each
-    rank holds whole scenes and the counts are summed. `result` holds the last evaluation.
+    `validation_step` and `test_step` return `{"encoded": ...}`; this callback decodes each subset
+    inside the precision plugin's context and counts it with `SubsetConfusion`. `result` holds the
+    last evaluation.
 
-    Logs `val/average_miou`, `val/top1_miou`, `val/last1_miou` and `val/miou/<subset>` (`test/...` in test), in [0, 1].
+    Logs `val/average_miou`, `val/top1_miou`, `val/last1_miou` and `val/miou/<subset>` (`test/...`
+    in test), in [0, 1].
 
     Args:
         stitching: `logits` or `probabilities` are summed where windows overlap.
         absent: what a class without evidence counts in the logged scores, see `metrics.Convention`.
         block: approximate side in pixels of the blocks that are counted apart (for intervals).
+
+    Example:
+        >>> evaluation = MissingModalityEvaluation(stitching="probabilities")
+        >>> trainer = L.Trainer(callbacks=[evaluation], logger=False, accelerator="cpu")
+        >>> # trainer.test(model, data), then evaluation.result.scores(...)
     """
 
     def __init__(
@@ -60,165 +51,112 @@ class MissingModalityEvaluation(L.Callback):
     ) -> None:
         self.stitching, self.absent, self.block = stitching, absent, block
         self.result: EvaluationResult | None = None
-        self._pass: _Pass | None = None
 
-    # ---- Lightning hooks: validation and test are the same thing ---------------------------------------------------
-
-    def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: D102
+    def on_validation_epoch_start(self, trainer: L.Trainer, *_: Any) -> None:
+        """Start counting the validation scenes."""
         self._start(trainer, "val")
 
-    def on_test_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: D102
+    def on_test_epoch_start(self, trainer: L.Trainer, *_: Any) -> None:
+        """Start counting the test scenes."""
         self._start(trainer, "test")
 
-    def on_validation_batch_end(  # noqa: D102
+    def on_test_batch_end(
         self,
         trainer: L.Trainer,
         pl_module: L.LightningModule,
         outputs: Any,
         batch: Any,
-        *args: Any,
-        **kwargs: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
-        self._score_batch(trainer, pl_module, outputs, batch)
+        """Decode and count a batch of windows under every subset."""
+        decoded = self._decode_subsets(trainer, pl_module, outputs["encoded"], batch)
+        scene, window = batch["scene_number"].tolist(), batch["window"].tolist()
+        self._confusion.update(decoded, batch["mask"], batch["region"], scene, window)
 
-    def on_test_batch_end(  # noqa: D102
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        outputs: Any,
-        batch: Any,
-        *args: Any,
-        **kwargs: Any,
-    ) -> None:
-        self._score_batch(trainer, pl_module, outputs, batch)
-
-    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: D102
-        self._finish(trainer, pl_module)
-
-    def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: D102
-        self._finish(trainer, pl_module)
-
-    # ---- the work --------------------------------------------------------------------------------------------------
-
-    def _start(self, trainer: L.Trainer, part: str) -> None:
+    def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Keep the counts of all ranks as `result`, and log its scores."""
         data = datamodule_of(trainer)
-        windows = data.evaluation_windows(part)
-        places: list[list[Place]] = [[] for _ in windows.scenes]
-        for number, window in zip(windows.scene_of_index, windows.places, strict=True):
-            places[number].append(
-                inside(window, windows.scenes[number].height, windows.scenes[number].width)
-            )
-        self._pass = _Pass(part, windows, places)
-
-    def _counter(self, trainer: L.Trainer, number: int, device: torch.device) -> SceneCounter:
-        assert self._pass is not None
-        if number not in self._pass.counters:
-            data, scene = datamodule_of(trainer), self._pass.windows.scenes[number]
-            self._pass.counters[number] = SceneCounter(
-                scene.height,
-                scene.width,
-                self._pass.places[number],
-                subsets=2 ** len(data.modalities) - 1,
-                regions=len(regions_of(self._pass.windows)),
-                labels=len(data.store.classes),
-                outputs=data.num_classes,
-                block=self.block,
-                stitching=self.stitching,
-                device=device,
-            )
-        return self._pass.counters[number]
-
-    def _score_batch(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        outputs: Mapping[str, Any],
-        batch: Mapping[str, Any],
-    ) -> None:
-        assert self._pass is not None and isinstance(pl_module, AnyModalitySegmenter)
-        mask, region, encoded = batch["mask"], batch["region"], outputs["encoded"]
-        members: dict[int, list[int]] = {}
-        for position, number in enumerate(batch["scene_number"].tolist()):
-            members.setdefault(number, []).append(position)
-        places = [tuple(window) for window in batch["window"].tolist()]
-        for number, positions in members.items():
-            self._counter(trainer, number, mask.device).prepare(
-                [places[p] for p in positions],
-                [mask[p] for p in positions],
-                [region[p] for p in positions],
-            )
-        size = (mask.shape[-2], mask.shape[-1])
-        for subset_number, subset in enumerate(
-            modality_subsets(list(datamodule_of(trainer).modalities))
-        ):
-            if any(name not in encoded for name in subset):
-                continue  # the scenes of this batch really lack a modality; `scored` says so
-            with trainer.precision_plugin.val_step_context():
-                logits = pl_module.decode({name: encoded[name] for name in subset}, size)
-            for number, positions in members.items():
-                for position in positions:
-                    self._pass.counters[number].add(
-                        subset_number, places[position], logits[position]
-                    )
-        for number, positions in members.items():
-            if self._pass.counters[number].done([places[p] for p in positions]):
-                self._pass.finished[number] = self._pass.counters.pop(number).result()
-
-    def _finish(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        assert self._pass is not None
-        current, data = self._pass, datamodule_of(trainer)
-        self.result = self._gather(trainer, data, current)
-        self._pass = None
+        counts = [scene.cpu().numpy() for scene in self._confusion.compute()]
+        self.result = evaluation_result(data, self._windows, counts)
+        del self._confusion, self._windows
         scores = self.result.scores(convention_of(data, self.absent))
         summary = average_top1_last1([entry.miou for entry in scores.values()])
         for name, value in summary._asdict().items():
-            pl_module.log(f"{current.part}/{name}_miou", value, prog_bar=name == "average")
+            pl_module.log(f"{self._part}/{name}_miou", value, prog_bar=name == "average")
         for name, entry in scores.items():
-            pl_module.log(f"{current.part}/miou/{name}", entry.miou)
+            pl_module.log(f"{self._part}/miou/{name}", entry.miou)
 
-    def _gather(
-        self, trainer: L.Trainer, data: SceneDataModule, current: _Pass
-    ) -> EvaluationResult:
-        """Sum the ranks' counts; a rank holds zeros for scenes it did not see."""
-        subsets, regions = modality_subsets(list(data.modalities)), regions_of(current.windows)
-        device = trainer.strategy.root_device
-        counts = []
-        for number, scene in enumerate(current.windows.scenes):
-            mine = current.finished.get(number)
-            if mine is None:
-                blocks = block_grid(scene.height, scene.width, self.block)
-                mine = torch.zeros(
-                    len(subsets),
-                    blocks[0] * blocks[1],
-                    len(regions),
-                    len(data.store.classes),
-                    data.num_classes,
-                ).long()
-            counts.append(mine)
-        if trainer.world_size > 1:
-            flat = torch.cat([entry.flatten() for entry in counts]).to(device)
-            flat = trainer.strategy.reduce(flat, reduce_op="sum").cpu()
-            parts = flat.split([entry.numel() for entry in counts])
-            counts = [part.reshape(entry.shape) for part, entry in zip(parts, counts, strict=True)]
-        scenes = current.windows.scenes
-        return EvaluationResult(
-            subsets=tuple(subset_name(subset, data.letters) for subset in subsets),
-            scenes=tuple(scene.id for scene in scenes),
-            conditions={
-                scene.id: [
-                    f"{column}={scene.attributes[column]}"
-                    for column in data.store.info.get("conditions", [])
-                    if scene.attributes.get(column)
-                ]
-                for scene in scenes
-            },
-            regions=regions,
-            labels=tuple(entry.name for entry in data.store.classes),
-            counts=[entry.numpy() for entry in counts],
-            scored=np.array(
-                [
-                    [all(data.rasters[name] in scene.paths for name in subset) for scene in scenes]
-                    for subset in subsets
-                ]
-            ),
-        )
+    on_validation_batch_end = on_test_batch_end
+    on_validation_epoch_end = on_test_epoch_end
+
+    def _start(self, trainer: L.Trainer, part: str) -> None:
+        data = datamodule_of(trainer)
+        self._part, self._windows = part, data.evaluation_windows(part)
+        self._confusion = SubsetConfusion(
+            subset_names(data),
+            labels=len(data.store.classes),
+            outputs=data.num_classes,
+            scenes=scene_windows(self._windows),
+            regions=len(counted_regions(self._windows)),
+            block=self.block,
+            stitching=self.stitching,
+        ).to(trainer.strategy.root_device)
+
+    def _decode_subsets(
+        self,
+        trainer: L.Trainer,
+        model: L.LightningModule,
+        encoded: Mapping[str, Any],
+        batch: Mapping[str, Any],
+    ) -> Iterator[tuple[str, Tensor]]:
+        """Decode one subset after another, so that the logits of one are in memory at a time."""
+        assert isinstance(model, AnyModalitySegmenter)
+        data, size = datamodule_of(trainer), batch["mask"].shape[-2:]
+        for subset in modality_subsets(list(data.modalities)):
+            if any(name not in encoded for name in subset):
+                continue  # the scenes of this batch really lack a modality; `scored` says so
+            with trainer.precision_plugin.val_step_context():
+                logits = model.decode({name: encoded[name] for name in subset}, size)
+            yield subset_name(subset, data.letters), logits
+
+
+def subset_names(data: SceneDataModule) -> list[str]:
+    """Name all subsets of a dataset's modalities, in table order."""
+    subsets = modality_subsets(list(data.modalities))
+    return [subset_name(subset, data.letters) for subset in subsets]
+
+
+def scene_windows(windows: EvaluationWindows) -> list[SceneWindows]:
+    """Sort an evaluation split's windows by scene."""
+    scenes = [SceneWindows(scene.height, scene.width, []) for scene in windows.scenes]
+    for number, window in zip(windows.scene_of_index, windows.places, strict=True):
+        scene = scenes[number]
+        scene.windows.append(clip_to_scene(window, scene.height, scene.width))
+    return scenes
+
+
+def evaluation_result(
+    data: SceneDataModule, windows: EvaluationWindows, counts: list[np.ndarray]
+) -> EvaluationResult:
+    """Name the axes of the counts of all scenes."""
+    conditions: dict[str, list[str]] = {}
+    for scene in windows.scenes:
+        conditions[scene.id] = []
+        for column in data.store.info.get("conditions", []):
+            if value := scene.attributes.get(column):
+                conditions[scene.id].append(f"{column}={value}")
+    subsets = modality_subsets(list(data.modalities))
+    scored = np.ones((len(subsets), len(windows.scenes)), bool)
+    for row, subset in enumerate(subsets):
+        for column, scene in enumerate(windows.scenes):
+            scored[row, column] = all(data.rasters[name] in scene.paths for name in subset)
+    return EvaluationResult(
+        subsets=tuple(subset_names(data)),
+        scenes=tuple(scene.id for scene in windows.scenes),
+        conditions=conditions,
+        regions=counted_regions(windows),
+        labels=tuple(entry.name for entry in data.store.classes),
+        counts=counts,
+        scored=scored,
+    )

@@ -1,4 +1,4 @@
-"""Windows, predictions and pictures of single scenes; every function takes what it needs of a run and no more."""
+"""Windows, predictions and pictures of single scenes."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from datamodules.store.scene_store import IGNORE
 from usererror import UserError
 
 if TYPE_CHECKING:
+    from benchmark.evaluation.row_buffer import Place
     from datamodules.base import SceneDataModule
     from datamodules.store.scene_store import Scene
     from methods.base import AnyModalitySegmenter
@@ -65,7 +66,7 @@ def present_modalities(data: SceneDataModule, scene: Scene) -> list[str]:
 
 def iter_windows(
     data: SceneDataModule, scene: Scene, stride: int | None = None
-) -> Iterator[tuple[dict[str, Any], tuple[slice, slice]]]:
+) -> Iterator[tuple[dict[str, Any], Place]]:
     """Read the covering windows of a scene, one at a time.
 
     Args:
@@ -74,8 +75,7 @@ def iter_windows(
         stride: distance of neighbouring windows in pixels.
 
     Yields:
-        A batch of one window, and the rows and columns of the scene that it covers; what the window has beyond them is
-        padding.
+        A batch of one window, and the part of the scene that it covers; the rest of it is padding.
     """
     from datamodules.loading.datasets import EvaluationWindows, collate_windows
 
@@ -85,8 +85,7 @@ def iter_windows(
     names = present_modalities(data, scene)
     for index in range(len(windows)):
         batch = collate_windows([windows[0, index]], names)
-        row, col, rows, cols = batch["window"][0].tolist()
-        yield batch, (slice(row, row + rows), slice(col, col + cols))
+        yield batch, tuple(batch["window"][0].tolist())
 
 
 def predict_all_subsets(
@@ -102,20 +101,23 @@ def predict_all_subsets(
     """
     import torch
 
+    from benchmark.evaluation.row_buffer import WindowStitcher
+
     like = next(model.parameters())
     subsets = subsets or modality_subsets(present_modalities(data, scene))
-    sums = torch.zeros(len(subsets), data.num_classes, scene.height, scene.width)
+    stitcher = WindowStitcher((len(subsets), data.num_classes), scene.width)
     truth = np.full((scene.height, scene.width), IGNORE, np.uint8)
     with torch.inference_mode():
-        for batch, here in iter_windows(data, scene):
-            rows, cols = (part.stop - part.start for part in here)
-            truth[here] = batch["mask"][0, :rows, :cols].numpy()
+        for batch, place in iter_windows(data, scene):
+            row, col, rows, cols = place
+            truth[row : row + rows, col : col + cols] = batch["mask"][0, :rows, :cols].numpy()
             encoded = model.encode({name: image.to(like) for name, image in batch["image"].items()})
             for number, subset in enumerate(subsets):
                 chosen = {name: encoded[name] for name in subset}
                 logits = model.decode(chosen, batch["mask"].shape[-2:])
-                sums[(number, slice(None), *here)] += logits[0, :, :rows, :cols].cpu()
-    ids = np.asarray(data.outputs, np.uint8)[sums.argmax(1).numpy()]
+                stitcher.add(place, logits[0].cpu(), number)
+    channels = stitcher.pop_rows(scene.height).argmax(1).numpy()
+    ids = np.asarray(data.outputs, np.uint8)[channels]
     names = [subset_name(subset, data.letters) for subset in subsets]
     return dict(zip(names, ids, strict=True)), truth
 
@@ -123,7 +125,10 @@ def predict_all_subsets(
 def modality_picture(
     data: SceneDataModule, scene: Scene, name: str, height: int, width: int
 ) -> Array:
-    """Render a modality of a scene with values in [0, 1], `(H, W)` or `(H, W, 3)`, see `rendering.picture`."""
+    """Render a modality of a scene, `(H, W)` or `(H, W, 3)` in [0, 1].
+
+    See `datamodules.store.rendering.picture`.
+    """
     from datamodules.store.reader import RasterReader, Window
     from datamodules.store.rendering import render_modality
 

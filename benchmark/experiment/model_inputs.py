@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from datamodules.store.scene_store import SceneClass
 
 if TYPE_CHECKING:
-    from benchmark.evaluation.confusion_counter import Stitching
+    from benchmark.evaluation.subset_confusion import Stitching
     from datamodules.base import SceneDataModule
     from datamodules.loading.inference_rasters import ModalitySpec
 

@@ -98,10 +98,10 @@ def iter_window_features(
     import torch
 
     seen = np.zeros((scene.height, scene.width), bool)
-    for batch, here in iter_windows(data, scene, stride=data.window):
+    for batch, (row, col, rows, cols) in iter_windows(data, scene, stride=data.window):
+        here = slice(row, row + rows), slice(col, col + cols)
         ids = batch["mask"][0].numpy()
         fresh = np.zeros(ids.shape, bool)
-        rows, cols = (part.stop - part.start for part in here)
         fresh[:rows, :cols] = ~seen[here]
         seen[here] = True
         labels = np.where(fresh, data.label_map[ids], IGNORE)

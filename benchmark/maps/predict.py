@@ -25,8 +25,8 @@ CACHE_BYTES = 256 * 2**20  # GDAL alone would keep pixels in a twentieth of the 
 def default_stride(window: int) -> int:
     """A tenth of the window and a pixel: 13 of 128 px, 52 of 512; 97 windows over each pixel.
 
-    With it, and all modalities, moving all windows changed fewer than 0.5 % of the labels for every network tried; with
-    sensors missing it changed up to 1 % (docs/predict.md).
+    With it, and all modalities, moving all windows changed fewer than 0.5 % of the labels for every
+    network tried; with sensors missing it changed up to 1 % (docs/predict.md).
     """
     return min(window // 10 + 1, window)
 
@@ -57,16 +57,20 @@ def predicted(
 ) -> Iterator[tuple[int, int, Tensor]]:
     """The blended output of the network in pieces: (row, col, float64 K x h x w).
 
-    Overlapping windows (see `lattice`; `shift` moves them all) are blended as logits or as probabilities, as the run's
-    protocol stitches them. A modality that says nothing in a whole window is absent from it; pixels that no input says
-    anything of are NaN. Memory does not depend on the size of the scene: it is done in panels of at most `panel`
-    columns, and windows across the border of two are computed for both, so that the map does not depend on panels.
+    Overlapping windows (see `lattice`; `shift` moves them all) are blended as logits or as
+    probabilities, as the run's protocol stitches them. A modality that says nothing in a whole
+    window is absent from it; pixels that no input says anything of are NaN. Memory does not depend
+    on the size of the scene: it is done in panels of at most `panel` columns, and windows across
+    the border of two are computed for both, so that the map does not depend on panels.
     """
+    import torch
     from rich.progress import track
 
-    from benchmark.maps.blending import Blend
+    from benchmark.evaluation.row_buffer import WindowStitcher
+    from benchmark.maps.blending import window_weights
     from benchmark.maps.window_grid import strips
 
+    weights = window_weights(window).double()
     lattice = partial(strips, grid.height, grid.width, window, stride, shift)
     lefts = range(0, grid.width, panel)
     steps = ((left, number, strip) for left in lefts for number, strip in enumerate(lattice()))
@@ -74,14 +78,17 @@ def predicted(
     for left, number, (final, places) in track(steps, description="predicting", total=total):
         width = min(panel, grid.width - left)
         if number == 0:
-            blend, top = Blend(len(trained.inputs.outputs), width, window), 0
+            top = 0
+            blend = WindowStitcher(
+                (len(trained.inputs.outputs),), width, weights, dtype=torch.float64
+            )
         for row, col in places:
             if left - window < col < left + width:
                 values, valid = window_output(trained, rasters, Window(row, col, window, window))
                 if values is not None:
-                    blend.add((row, col - left, window, window), values, valid)
+                    blend.add((row, col - left, window, window), values, valid=valid)
         if final > top:
-            yield top, left, blend.take(final)
+            yield top, left, blend.pop_rows(final)
             top = final
 
 

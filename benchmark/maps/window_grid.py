@@ -14,15 +14,17 @@ def strips(
 ) -> Iterator[tuple[int, list[tuple[int, int]]]]:
     """Windows from the top down, strip by strip: (end of the rows that no later strip reaches, [(row, col), ...]).
 
-    Window (i, j) starts at row `stride` i plus an offset that depends on j, and at column `stride` j plus one that
-    depends on i. Networks see an image in patches of 4 to 32 px, so what they say of a pixel depends on where patches
-    are cut. Windows of a square grid that lie side by side cut at the same rows; here each cuts at its own. Starts may
-    be negative, so that pixels at the border of the scene have as many windows as others.
+    Window (i, j) starts at row `stride` i plus an offset that depends on j, and at column `stride`
+    j plus one that depends on i. Networks see an image in patches of 4 to 32 px, so what they say
+    of a pixel depends on where patches are cut. Windows of a square grid that lie side by side cut
+    at the same rows; here each cuts at its own. Starts may be negative, so that pixels at the
+    border of the scene have as many windows as others.
 
     Args:
         height, width: of the scene, pixels.
         window: side of a window.
-        stride: mean distance of neighbours. Offsets are below it, and small enough to leave no pixel uncovered.
+        stride: mean distance of neighbours. Offsets are below it, and small enough to leave no
+            pixel uncovered.
         shift: moves the whole lattice, (rows, columns).
 
     Raises:

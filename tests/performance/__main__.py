@@ -1,7 +1,7 @@
 """`make speed`: measures the suite itself and prints ratios.
 
-Variants that are compared run in turn within one process, and the minimum over the rounds counts: on a shared machine
-medians of ratios wander by a factor of ten.
+Variants that are compared run in turn within one process, and the minimum over the rounds counts:
+on a shared machine medians of ratios wander by a factor of ten.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ def memory(rounds: int) -> None:
         words = [
             sys.executable,
             "-c",
-            f"from tests.performance.suite import memory_here; memory_here({what!r})",
+            f"from tests.performance.__main__ import memory_here; memory_here({what!r})",
         ]
         subprocess.run(words, check=True, cwd=ROOT)
 
@@ -197,15 +197,16 @@ def _peaks(
     """Peak memory in GB after each row of windows, by the row they start at."""
     import torch
 
-    from benchmark.evaluation.confusion_counter import SceneCounter
-    from benchmark.evaluation.protocol import inside
+    from benchmark.evaluation.protocol import clip_to_scene
+    from benchmark.evaluation.subset_confusion import SceneWindows, SubsetConfusion
     from datamodules.loading.windows import covering_windows
     from methods.sgma.module import SGMA
 
     model = SGMA(dict.fromkeys(names, 3), classes, backbone="pvt_v2_b0", pretrained=False).eval()
     everything = modality_subsets(names)
-    places = [inside(window, *scene) for window in covering_windows(*scene, side, stride)]
-    counter = SceneCounter(*scene, places, len(everything), 1, classes, classes)
+    places = [clip_to_scene(window, *scene) for window in covering_windows(*scene, side, stride)]
+    subsets = ["+".join(subset) for subset in everything]
+    confusion = SubsetConfusion(subsets, classes, classes, [SceneWindows(*scene, places)])
     peaks: dict[int, float] = {}
     with torch.inference_mode():
         rows = [list(row) for _, row in groupby(places, key=lambda place: place[0])]
@@ -215,13 +216,12 @@ def _peaks(
         ):
             images = {name: torch.randn(len(batch), 3, side, side) for name in names}
             masks = torch.randint(0, classes, (len(batch), side, side))
-            counter.prepare(batch, list(masks), list(torch.zeros_like(masks)))
             encoded = model.encode(images)
-            for number, subset in enumerate(everything):
-                logits = model.decode({name: encoded[name] for name in subset}, (side, side))
-                for position, place in enumerate(batch):
-                    counter.add(number, place, logits[position])
-            counter.done(batch)
+            logits = (
+                ("+".join(subset), model.decode({m: encoded[m] for m in subset}, (side, side)))
+                for subset in everything
+            )
+            confusion.update(logits, masks, None, [0] * len(batch), batch)
             peaks[batch[-1][0]] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
     return peaks
 

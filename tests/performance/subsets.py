@@ -11,6 +11,7 @@ from benchmark.profiling.timing import interleaved
 if TYPE_CHECKING:
     import torch
 
+    from benchmark.evaluation.subset_confusion import SubsetConfusion
     from methods.base import AnyModalitySegmenter
 
 Encoded = Mapping[str, Any]
@@ -75,30 +76,33 @@ def _timed(
     """Seconds of the chosen ways to score one window."""
     import torch
 
+    from benchmark.evaluation.subset_confusion import SceneWindows, SubsetConfusion
+
     mask = torch.randint(0, classes, (1, SIDE, SIDE))
     everything = modality_subsets(list(images))
 
-    def counter(count: int) -> Any:
-        from benchmark.evaluation.confusion_counter import SceneCounter
+    place = (0, 0, SIDE, SIDE)
 
-        fresh = SceneCounter(SIDE, SIDE, [(0, 0, SIDE, SIDE)], count, 1, classes, classes)
-        fresh.prepare([(0, 0, SIDE, SIDE)], [mask[0]], [torch.zeros_like(mask[0])])
-        return fresh
+    def counter(subsets: Sequence[tuple[str, ...]]) -> SubsetConfusion:
+        names = ["+".join(subset) for subset in subsets]
+        return SubsetConfusion(names, classes, classes, [SceneWindows(SIDE, SIDE, [place])])
 
     def scored(encoded: Encoded, subsets: Sequence[tuple[str, ...]]) -> None:
-        counts = counter(len(subsets))
-        for number, subset in enumerate(subsets):
-            logits = model.decode({name: encoded[name] for name in subset}, (SIDE, SIDE))
-            counts.add(number, (0, 0, SIDE, SIDE), logits[0])
+        logits = (
+            ("+".join(subset), model.decode({name: encoded[name] for name in subset}, (SIDE, SIDE)))
+            for subset in subsets
+        )
+        counter(subsets).update(logits, mask, None, [0], [place])
 
     def loop() -> None:
         for subset in everything:
             scored(model.encode({name: images[name] for name in subset}), [subset])
 
     def update() -> None:
-        counts = counter(len(everything))
+        counts = counter(everything)
+        first = counts._first_bin(0, place, mask[0], torch.zeros_like(mask[0]))
         for number in range(len(everything)):
-            counts.count_labels(number, (0, 0, SIDE, SIDE), mask[0])
+            counts._count(0, number, first, mask[0])
 
     ways = {
         "full pass": lambda: scored(model.encode(images), everything[-1:]),

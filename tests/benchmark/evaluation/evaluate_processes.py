@@ -1,4 +1,4 @@
-"""Started by test_evaluation.py: evaluates a pixelwise method in one or several processes and saves the counts."""
+"""Evaluates a pixelwise method in one or several processes and saves the counts; see test_evaluation.py."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
+from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 
 from benchmark.evaluation.callback import MissingModalityEvaluation
@@ -37,35 +38,38 @@ class Pixelwise(AnyModalitySegmenter):
         raise NotImplementedError
 
 
-def main(stores: str, devices: int, overlap: bool, out: str) -> None:
-    data = SceneDataModule(
-        "tiny", stores, window=32, stride=16 if overlap else 32, batch_size=3, num_workers=0
-    )
-    model = Pixelwise(data.channels, data.num_classes)
-    evaluation = MissingModalityEvaluation(block=40)
+class SavedEvaluation(MissingModalityEvaluation):
+    """Writes the counts in the process that has them: a forked one cannot hand them back."""
+
+    def __init__(self, out: str) -> None:
+        super().__init__(block=40)
+        self.out = out
+
+    def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.is_global_zero and self.result is not None:
+            np.savez(self.out, **dict(zip(self.result.scenes, self.result.counts, strict=True)))
+            metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+            with open(self.out + ".json", "w") as file:
+                json.dump({"subsets": self.result.subsets, "metrics": metrics}, file)
+
+
+def evaluate(stores: str, devices: int, overlap: bool, out: str) -> None:
+    """Test a pixelwise method; several devices are forked processes."""
+    stride = 16 if overlap else 32
+    data = SceneDataModule("tiny", stores, window=32, stride=stride, batch_size=3, num_workers=0)
+    fork = DDPStrategy(process_group_backend="gloo", start_method="fork")
     trainer = L.Trainer(
         accelerator="cpu",
         devices=devices,
-        strategy=L.pytorch.strategies.DDPStrategy(process_group_backend="gloo")
-        if devices > 1
-        else "auto",
+        strategy=fork if devices > 1 else "auto",
         use_distributed_sampler=False,
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
-        callbacks=[evaluation],
+        callbacks=[SavedEvaluation(out)],
     )
-    trainer.test(model, data, verbose=False)
-    result = evaluation.result
-    if trainer.is_global_zero and result is not None:
-        np.savez(
-            out,
-            **{scene: counts for scene, counts in zip(result.scenes, result.counts, strict=True)},
-        )
-        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        with open(out + ".json", "w") as file:
-            json.dump({"subsets": result.subsets, "metrics": metrics}, file)
+    trainer.test(Pixelwise(data.channels, data.num_classes), data, verbose=False)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), sys.argv[3] == "overlap", sys.argv[4])
+    evaluate(sys.argv[1], 2, True, sys.argv[2])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -20,22 +21,14 @@ SCRIPT = Path(__file__).with_name("evaluate_processes.py")
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def evaluate(
-    stores: Path, devices: int, overlap: bool, out: Path
-) -> tuple[dict[str, np.ndarray], dict]:
-    words = [
-        sys.executable,
-        str(SCRIPT),
-        str(stores),
-        str(devices),
-        "overlap" if overlap else "tight",
-        str(out),
-    ]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-2000:]
+def read_result(out: Path) -> tuple[dict[str, np.ndarray], dict]:
     with np.load(f"{out}.npz") as counts:
         return dict(counts), json.loads(Path(f"{out}.json").read_text())
+
+
+def evaluate_here(stores: Path, overlap: bool, out: Path) -> tuple[dict[str, np.ndarray], dict]:
+    runpy.run_path(str(SCRIPT))["evaluate"](str(stores), 1, overlap, str(out))
+    return read_result(out)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +36,7 @@ def overlapping(
     tiny_stores: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[dict[str, np.ndarray], dict]:
     """Counts and report of one process with half-overlapping windows."""
-    return evaluate(tiny_stores, 1, True, tmp_path_factory.mktemp("one") / "counts")
+    return evaluate_here(tiny_stores, True, tmp_path_factory.mktemp("one") / "counts")
 
 
 @pytest.fixture(scope="module")
@@ -91,14 +84,19 @@ def test_overlapping_windows_count_every_pixel_once(
 def test_windows_that_meet_count_every_pixel_once(
     tiny_stores: Path, tmp_path: Path, expected: dict[str, np.ndarray]
 ) -> None:
-    counts, _ = evaluate(tiny_stores, 1, False, tmp_path / "counts")
+    counts, _ = evaluate_here(tiny_stores, False, tmp_path / "counts")
     assert_same_pixels(counts, expected)
 
 
 def test_two_processes_with_uneven_scenes_count_the_same(
     tiny_stores: Path, tmp_path: Path, overlapping: tuple[dict[str, np.ndarray], dict]
 ) -> None:
-    two, report = evaluate(tiny_stores, 2, True, tmp_path / "two")
+    # a process of its own: what forks must not have used OpenMP before
+    words = [sys.executable, str(SCRIPT), str(tiny_stores), str(tmp_path / "two")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    two, report = read_result(tmp_path / "two")
     one, report_one = overlapping
     for scene in one:
         assert np.array_equal(one[scene], two[scene])

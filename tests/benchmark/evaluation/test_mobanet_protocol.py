@@ -8,7 +8,8 @@ import pytest
 import torch
 import yaml
 
-from benchmark.evaluation.confusion_counter import SceneCounter
+from benchmark.evaluation.protocol import clip_to_scene
+from benchmark.evaluation.subset_confusion import SceneWindows, SubsetConfusion
 from datamodules.loading.windows import covering_starts, covering_windows
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -41,24 +42,11 @@ def test_number_of_windows_of_a_potsdam_tile() -> None:
 @pytest.mark.parametrize(("height", "width"), [(300, 421), (100, 256), (40, 60)])
 def test_constant_logits_give_one_class_everywhere(height: int, width: int) -> None:
     windows = covering_windows(height, width, 256, 32)
-    places = [(w.row, w.col, min(256, height - w.row), min(256, width - w.col)) for w in windows]
-    counter = SceneCounter(
-        height,
-        width,
-        places,
-        subsets=1,
-        regions=1,
-        labels=6,
-        outputs=6,
-        block=1000,
-        stitching="logits",
-        device=torch.device("cpu"),
-    )
+    scene = SceneWindows(height, width, [clip_to_scene(w, height, width) for w in windows])
+    confusion = SubsetConfusion(["R+D"], labels=6, outputs=6, scenes=[scene])
     logits = torch.tensor([0.1, -3.0, 0.3, 0.2999, -1.0, 0.0])[:, None, None].expand(6, 256, 256)
-    mask, region = torch.full((256, 256), 4), torch.zeros(256, 256, dtype=torch.uint8)
-    for place in places:
-        counter.prepare([place], [mask], [region])
-        counter.add(0, place, logits)
-        counter.done([place])
-    counts = counter.result().sum((0, 1, 2))
+    mask = torch.full((1, 256, 256), 4)
+    for place in scene.windows:
+        confusion.update({"R+D": logits[None]}, mask, None, [0], [place])
+    counts = confusion.compute()[0].sum((0, 1, 2))
     assert counts[4, 2] == height * width == counts.sum()

@@ -5,8 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from benchmark.maps.blending import Blend, ramp
+from benchmark.evaluation.row_buffer import WindowStitcher
+from benchmark.maps.blending import window_weights
 from benchmark.maps.window_grid import strips
+
+
+def blender(outputs: int, width: int, window: int) -> WindowStitcher:
+    weights = window_weights(window).double()
+    return WindowStitcher((outputs,), width, weights, dtype=torch.float64)
 
 
 def blended(field: torch.Tensor, window: int, stride: int, valid: torch.Tensor) -> torch.Tensor:
@@ -16,12 +22,12 @@ def blended(field: torch.Tensor, window: int, stride: int, valid: torch.Tensor) 
     padded[:, window:-window, window:-window] = field
     seen = torch.zeros(padded.shape[1:], dtype=torch.bool)
     seen[window:-window, window:-window] = valid
-    blend, pieces = Blend(outputs, width, window), []
+    blend, pieces = blender(outputs, width, window), []
     for final, places in strips(height, width, window, stride):
         for row, col in places:
             here = (slice(row + window, row + 2 * window), slice(col + window, col + 2 * window))
-            blend.add((row, col, window, window), padded[(slice(None), *here)], seen[here])
-        pieces.append(blend.take(final))
+            blend.add((row, col, window, window), padded[(slice(None), *here)], valid=seen[here])
+        pieces.append(blend.pop_rows(final))
     return torch.cat(pieces, 1)
 
 
@@ -42,23 +48,23 @@ def test_a_field_comes_back_exactly(window: int, stride: int, height: int, width
 
 def test_two_windows_fade_into_each_other() -> None:
     """The upper window says 0, the lower 1: between them a slope with the weights of both, by hand."""
-    blend = Blend(1, 32, 32)
-    blend.add((0, 0, 32, 32), torch.zeros(1, 32, 32), torch.ones(32, 32).bool())
-    blend.add((26, 0, 32, 32), torch.ones(1, 32, 32), torch.ones(32, 32).bool())
+    blend = blender(1, 32, 32)
+    blend.add((0, 0, 32, 32), torch.zeros(1, 32, 32), valid=torch.ones(32, 32).bool())
+    blend.add((26, 0, 32, 32), torch.ones(1, 32, 32), valid=torch.ones(32, 32).bool())
     # rows 26 to 31 weigh 4, 4, 4, 3, 2, 1 in the upper window, 1, 2, 3, 4, 4, 4 in the lower
     slope = torch.tensor([1 / 5, 2 / 6, 3 / 7, 4 / 7, 4 / 6, 4 / 5], dtype=torch.float64)
     expected = torch.cat(
         [torch.zeros(26, dtype=torch.float64), slope, torch.ones(26, dtype=torch.float64)]
     )
-    torch.testing.assert_close(blend.take(58)[0], expected[:, None].expand(58, 32))
+    torch.testing.assert_close(blend.pop_rows(58)[0], expected[:, None].expand(58, 32))
 
 
 def test_the_ramp_is_symmetric_and_positive() -> None:
-    assert ramp(4).tolist() == [[1] * 4] * 4
-    assert ramp(16)[1].tolist() == [2] + [4] * 14 + [2] and ramp(16)[0].tolist() == [1] + [
-        2
-    ] * 14 + [1]
-    weights = ramp(37)
+    assert window_weights(4).tolist() == [[1] * 4] * 4
+    assert window_weights(16)[1].tolist() == [2] + [4] * 14 + [2] and window_weights(16)[
+        0
+    ].tolist() == [1] + [2] * 14 + [1]
+    weights = window_weights(37)
     assert (
         torch.equal(weights, weights.T)
         and torch.equal(weights, weights.flip(0))
@@ -67,9 +73,9 @@ def test_the_ramp_is_symmetric_and_positive() -> None:
 
 
 def test_held_rows_do_not_grow_with_the_height() -> None:
-    blend, most = Blend(2, 64, 32), 0
+    blend, most = blender(2, 64, 32), 0
     for row in range(0, 1600, 16):
-        blend.add((row, 0, 32, 32), torch.zeros(2, 32, 32), torch.ones(32, 32).bool())
-        most = max(most, blend.sums.rows)
-        assert blend.take(row + 16).shape == (2, 16, 64)
+        blend.add((row, 0, 32, 32), torch.zeros(2, 32, 32), valid=torch.ones(32, 32).bool())
+        most = max(most, blend.held_rows)
+        assert blend.pop_rows(row + 16).shape == (2, 16, 64)
     assert most == 32

@@ -189,7 +189,8 @@ def test_the_map_is_a_cloud_optimised_geotiff_with_palette_and_names(
             (*entry.color, 255) for entry in CLASSES
         ]
         assert palette[255][3] == 0 and file.tags(1)["CLASS_2"] == "roof"
-        # the rules of a cloud-optimised GeoTIFF: tiles, overviews, all directories before all pixels, small ones first
+        # the rules of a cloud-optimised GeoTIFF: tiles, overviews, all directories before all
+        # pixels, small ones first
         assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
         assert file.block_shapes == [(512, 512)] and file.overviews(1) == [2]
         full = int(

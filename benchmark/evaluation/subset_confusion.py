@@ -1,0 +1,230 @@
+"""Count confusion matrices of every subset from window logits, each pixel of a scene once.
+
+One scene of 1 x 4 pixels, two windows of three pixels that overlap in the middle, one subset, two
+classes:
+
+    label         0    1    1    ignored
+    window 1    2,0  0,3  1,0                 logits of class 0 and 1
+    window 2         0,1  0,2  5,0
+    sum         2,0  0,4  1,2  5,0
+    prediction    0    1    1    -            the ignored pixel is not counted
+
+so the matrix (a row per label, a column per output) is [[1, 0], [0, 2]]. Counting each window for
+itself would give five pixels, one of them wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
+from math import prod
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from benchmark.evaluation.row_buffer import Place, RowBuffer, WindowStitcher
+from datamodules.store.scene_store import IGNORE
+
+Stitching = Literal["logits", "probabilities"]
+
+
+class SceneWindows(NamedTuple):
+    """Size of a scene in pixels, and all of its windows, clipped to it, row by row from the top."""
+
+    height: int
+    width: int
+    windows: list[Place]
+
+
+def block_grid(height: int, width: int, block: int) -> tuple[int, int]:
+    """Rows and columns of blocks of about `block` pixels a side.
+
+    Example:
+        >>> block_grid(2400, 600, block=1000)
+        (2, 1)
+    """
+    return max(1, round(height / block)), max(1, round(width / block))
+
+
+class _OpenScene:
+    """What is held of a scene whose windows are not all there yet."""
+
+    def __init__(self, scene: SceneWindows, subsets: int, outputs: int, device: Any) -> None:
+        self.remaining = len(scene.windows)
+        self.scored: set[int] = set()  # subsets whose modalities the scene has
+        self.sums = WindowStitcher((subsets, outputs), scene.width, device=device)
+        self.bins = RowBuffer((1,), scene.width, fill=-1, dtype=torch.int64, device=device)
+
+
+class SubsetConfusion(Metric):
+    """Confusion matrices of a model under every subset of its modalities.
+
+    A `torchmetrics.Metric` whose one state is a flat int64 vector, which ranks sum. Where windows
+    of a scene overlap, their logits (or probabilities) are summed before the argmax; only rows that
+    a later window can touch are held, so memory grows with the width of a scene and not with its
+    height, and nothing is held where no windows overlap. Ranks hold whole scenes. Call `update`,
+    not `forward`, which would forget the rows held.
+
+    Args:
+        subsets: names of the subsets, in the order of the counts.
+        labels: number of label ids, rows of a matrix.
+        outputs: number of output channels, columns of a matrix.
+        scenes: size and windows of every scene; None: images of any size, each counted as it is,
+            into one pool.
+        regions: number of regions that are counted apart (interior and band of eroded labels).
+        block: approximate side in pixels of the blocks that are counted apart (for intervals).
+        stitching: what is summed where windows overlap.
+
+    Example:
+        >>> import torch
+        >>> confusion = SubsetConfusion(["R", "D", "R+D"], labels=2, outputs=2)
+        >>> target = torch.tensor([[[0, 1, 1], [1, 0, 255]]])
+        >>> red = torch.stack([1.0 - target, target % 255.0], dim=1)
+        >>> confusion.update({"R": red, "D": -red, "R+D": 3 * red}, target)
+        >>> [pooled] = confusion.compute()
+        >>> pooled.sum((1, 2)).tolist()
+        [[[2, 0], [0, 3]], [[0, 2], [3, 0]], [[2, 0], [0, 3]]]
+    """
+
+    is_differentiable = False
+    higher_is_better = None
+    full_state_update = True
+    counts: Tensor
+
+    def __init__(
+        self,
+        subsets: Sequence[str],
+        labels: int,
+        outputs: int,
+        scenes: Sequence[SceneWindows] | None = None,
+        regions: int = 1,
+        block: int = 1000,
+        stitching: Stitching = "logits",
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self.subsets = {name: number for number, name in enumerate(subsets)}
+        # one scene without size or windows is the pool of images that belong to none
+        self.scenes, self.stitching = list(scenes or [SceneWindows(0, 0, [])]), stitching
+        self.grids = [block_grid(scene.height, scene.width, block) for scene in self.scenes]
+        self.overlapping = [_windows_overlap(scene) for scene in self.scenes]
+        self.shapes = [
+            (len(subsets), rows * cols, regions, labels, outputs) for rows, cols in self.grids
+        ]
+        self.offsets = [0, *accumulate(prod(shape) for shape in self.shapes)]
+        zeros = torch.zeros(self.offsets[-1], dtype=torch.int64)
+        self.add_state("counts", zeros, dist_reduce_fx="sum")
+        self._open: dict[int, _OpenScene] = {}
+
+    def reset(self) -> None:
+        """Forget all counts and all rows held."""
+        super().reset()
+        self._open.clear()
+
+    def update(
+        self,
+        logits: Mapping[str, Tensor] | Iterable[tuple[str, Tensor]],
+        target: Tensor,
+        region: Tensor | None = None,
+        scene: Sequence[int] = (),
+        window: Sequence[Place] = (),
+    ) -> None:
+        """Count a batch of windows under all subsets.
+
+        Args:
+            logits: {subset: `(B, K, H, W)`}, or such pairs one by one, so that a caller need not
+                hold all of them; a subset that is left out is not scored.
+            target: label ids `(B, H, W)`, 255 where a pixel is not scored.
+            region: region numbers `(B, H, W)`.
+            scene: number of each window's scene.
+            window: (row, column, height, width) of each window, clipped to its scene; windows of a
+                scene come row by row.
+        """
+        region = torch.zeros_like(target) if region is None else region
+        numbers = list(scene) or [0] * len(target)
+        places = list(window) or [(0, 0, target.shape[1], target.shape[2])] * len(target)
+        bins = []
+        for number, place, *maps in zip(numbers, places, target, region, strict=True):
+            bins.append(self._first_bin(number, place, *maps))
+        held = self._hold_rows(numbers, places, bins)
+        for name, values in logits.items() if isinstance(logits, Mapping) else logits:
+            subset = self.subsets[name]
+            for number, place, first, one in zip(numbers, places, bins, values, strict=True):
+                if number not in held:
+                    prediction = one[:, : place[2], : place[3]].argmax(0)
+                    self._count(number, subset, first, prediction)
+                    continue
+                if self.stitching == "probabilities":
+                    one = one.float().softmax(0)
+                held[number].sums.add(place, one, subset)
+                held[number].scored.add(subset)
+        for number, opened in held.items():
+            opened.remaining -= numbers.count(number)
+            if not opened.remaining:
+                self._count_rows(number, opened, self.scenes[number].height)
+                del self._open[number]
+
+    def compute(self) -> list[Tensor]:
+        """Counts of every scene, int64 `(subsets, blocks, regions, labels, outputs)`."""
+        return [self._counts_of(number) for number in range(len(self.shapes))]
+
+    def _counts_of(self, number: int) -> Tensor:
+        start, end = self.offsets[number : number + 2]
+        return self.counts[start:end].view(self.shapes[number])
+
+    def _hold_rows(
+        self, numbers: Sequence[int], places: Sequence[Place], bins: Sequence[Tensor]
+    ) -> dict[int, _OpenScene]:
+        """Open scenes whose windows overlap, count their rows above the batch, note its bins."""
+        held: dict[int, _OpenScene] = {}
+        for number, place, first in zip(numbers, places, bins, strict=True):
+            if not self.overlapping[number]:
+                continue
+            if number not in self._open:
+                sizes = len(self.subsets), self.shapes[number][-1]
+                self._open[number] = _OpenScene(self.scenes[number], *sizes, self.device)
+            opened = self._open[number]
+            if number not in held:
+                self._count_rows(number, opened, place[0])
+                held[number] = opened
+            opened.bins.extend_to(place[0] + place[2])
+            opened.bins.view(place)[0] = first
+        return held
+
+    def _first_bin(self, number: int, place: Place, target: Tensor, region: Tensor) -> Tensor:
+        """Bin of output 0 for every pixel of a window, `(h, w)`; -1 where the label is ignored."""
+        row, col, height, width = place
+        target, region = target[:height, :width], region[:height, :width]
+        _, _, regions, labels, outputs = self.shapes[number]
+        block: Tensor | int = 0
+        (grid_rows, grid_cols), scene = self.grids[number], self.scenes[number]
+        if grid_rows * grid_cols > 1:
+            rows = torch.arange(row, row + height, device=target.device) * grid_rows // scene.height
+            cols = torch.arange(col, col + width, device=target.device) * grid_cols // scene.width
+            block = rows[:, None] * grid_cols + cols
+        first = ((block * regions + region.long()) * labels + target) * outputs
+        return first.masked_fill_(target == IGNORE, -1)
+
+    def _count(self, number: int, subset: int, first: Tensor, prediction: Tensor) -> None:
+        counts = self._counts_of(number)[subset].view(-1)
+        # bin 0 collects the ignored pixels, so that no selection of pixels has to be copied
+        index = (first + prediction + 1).masked_fill_(first < 0, 0)
+        counts += torch.bincount(index.flatten(), minlength=len(counts) + 1)[1:]
+
+    def _count_rows(self, number: int, opened: _OpenScene, row: int) -> None:
+        """Count the rows above `row`, and let go of them."""
+        first = opened.bins.rows_above(row)[0]
+        if not len(first):
+            return
+        for subset in opened.scored:
+            prediction = opened.sums.rows_above(row)[subset].argmax(0)
+            self._count(number, subset, first, prediction)
+        opened.sums.discard_above(row)
+        opened.bins.discard_above(row)
+
+
+def _windows_overlap(scene: SceneWindows) -> bool:
+    # windows cover a scene, so they are disjoint exactly if their areas add up to it
+    return sum(place[2] * place[3] for place in scene.windows) != scene.height * scene.width
