@@ -24,9 +24,7 @@ class Synthesised(Command):
         add_out_argument(parser, "directory to write (default: synthesised in the run)")
 
     def run_command(self, arguments: argparse.Namespace) -> None:
-        import csv
-
-        import numpy as np
+        import pandas as pd
         from rich.progress import track
 
         from benchmark.evaluation.inference import (
@@ -50,27 +48,26 @@ class Synthesised(Command):
         title = f"{variant}, {cli.request.data}"
         rows = []
         scenes = select_test_scenes(data, arguments.scenes)
-        for scene in track(scenes, description="painting"):
-            paintings = synthesise_scene(cli.model, data, crop_top_left(scene))
-            if not paintings and len(present_modalities(data, scene)) > 1:
+        for scene in track(scenes, description="synthesising"):
+            synthesised = synthesise_scene(cli.model, data, crop_top_left(scene))
+            if not synthesised and len(present_modalities(data, scene)) > 1:
                 raise UserError(
                     f"{variant} paints no missing modality; methods of the GEMMNet family do."
                 )
+            if not synthesised:
+                continue  # with a single modality there is nothing to make it from
             out.mkdir(parents=True, exist_ok=True)
             file = out / f"{scene_file_stem(scene.id)}.png"
-            draw_synthesis(data, scene, paintings, title, file)
-            for entry in paintings:
+            draw_synthesis(data, scene, synthesised, title, file)
+            for entry in synthesised:
                 source = subset_name(entry.source, data.letters)
-                rows.append((scene.id, entry.missing, source, entry.l1, entry.psnr))
-        with (out / SCORES).open("w", newline="", encoding="utf-8") as table:
-            writer = csv.writer(table, lineterminator="\n")
-            writer.writerow(FIELDS)
-            writer.writerows((*row[:3], f"{row[3]:.4f}", f"{row[4]:.2f}") for row in rows)
-        for missing, source in dict.fromkeys(row[1:3] for row in rows):
-            found = np.array([row[3:] for row in rows if row[1:3] == (missing, source)])
-            l1, psnr = found.mean(0)
+                rows.append((scene.id, entry.missing, source, entry.l1, entry.psnr, entry.ssim))
+        table = pd.DataFrame(rows, columns=FIELDS)
+        printed = table.assign(psnr_db=table["psnr_db"].map("{:.2f}".format))
+        printed.to_csv(out / SCORES, index=False, float_format="%.4f", lineterminator="\n")
+        for (made, given), own in table.groupby(["missing", "from"], sort=False):
             print(
-                f"{missing} from {source}: L1 {l1:.3f} standard deviations, "
-                f"PSNR {psnr:.2f} dB, {len(found)} scenes"
+                f"{made} from {given}: L1 {own['l1'].mean():.3f} standard deviations, PSNR "
+                f"{own['psnr_db'].mean():.2f} dB, SSIM {own['ssim'].mean():.3f}, {len(own)} scenes"
             )
         print(f"Pictures and {SCORES}: {out}")

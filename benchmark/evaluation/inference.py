@@ -116,7 +116,7 @@ def predict_all_subsets(
                 chosen = {name: encoded[name] for name in subset}
                 logits = model.decode(chosen, batch["mask"].shape[-2:])
                 stitcher.add(place, logits[0].cpu(), number)
-    channels = stitcher.pop_rows(scene.height).argmax(1).numpy()
+        channels = stitcher.pop_rows(scene.height).argmax(1).numpy()
     ids = np.asarray(data.outputs, np.uint8)[channels]
     names = [subset_name(subset, data.letters) for subset in subsets]
     return dict(zip(names, ids, strict=True)), truth

@@ -1,17 +1,23 @@
-"""`imss synthesised`: what a method paints of missing modalities, beside the true pictures, with L1 and PSNR."""
+"""Missing modalities as a method synthesises them, beside the true ones, with L1, PSNR and SSIM."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf, log10
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
+import torch
+from torch import Tensor
+from torchmetrics.functional import mean_absolute_error
+from torchmetrics.functional.image import (
+    peak_signal_noise_ratio,
+    structural_similarity_index_measure,
+)
 
 from benchmark.evaluation.inference import iter_windows, present_modalities
+from benchmark.evaluation.row_buffer import WindowStitcher
 from benchmark.metrics.subsets import modality_subsets, subset_name
 
 if TYPE_CHECKING:
@@ -20,120 +26,127 @@ if TYPE_CHECKING:
     from methods.base import AnyModalitySegmenter
 
 SCORES = "scores.csv"
-FIELDS = ("scene", "missing", "from", "l1", "psnr_db")
-SHOWN = 2.0  # standard deviations about the mean that a panel spans, from black to white
-Array = npt.NDArray[Any]
+FIELDS = ("scene", "missing", "from", "l1", "psnr_db", "ssim")
+STRETCH = 2.0  # standard deviations about the mean that a panel spans, from black to white
+SSIM_WINDOW = 11
 
 
 @dataclass(frozen=True)
 class SynthesisedModality:
-    """A missing modality of one scene, painted from one subset of the others.
+    """A missing modality of one scene, made from one subset of the others.
 
-    `true` and `painted` are z-scores C x H x W; the true ones are clamped to +-`reach`, which no picture exceeds.
+    `true` and `made` are z-scores `(C, H, W)`; the true ones are clamped to +-`reach`, which no
+    synthesised value exceeds.
     """
 
     missing: str
     source: tuple[str, ...]
-    true: Array
-    painted: Array
+    true: Tensor
+    made: Tensor
     reach: float
 
     @property
     def l1(self) -> float:
         """Mean absolute difference in standard deviations of the training pixels."""
-        return float(np.abs(self.true - self.painted).mean())
+        return float(mean_absolute_error(self.made, self.true))
 
     @property
     def psnr(self) -> float:
-        """Peak signal-to-noise ratio in dB for a signal between -`reach` and `reach`; infinite for equal pictures."""
-        error = float(np.square(self.true - self.painted).mean())
-        return 10 * log10((2 * self.reach) ** 2 / error) if error else inf
+        """Peak signal-to-noise ratio in dB for a signal between -`reach` and `reach`."""
+        return float(peak_signal_noise_ratio(self.made, self.true, data_range=2 * self.reach))
+
+    @property
+    def ssim(self) -> float:
+        """Structural similarity for the same range; nan for scenes smaller than its window."""
+        if min(self.true.shape[-2:]) < SSIM_WINDOW:
+            return float("nan")
+        return float(
+            structural_similarity_index_measure(  # type: ignore[arg-type]
+                self.made[None], self.true[None], data_range=2 * self.reach, kernel_size=SSIM_WINDOW
+            )
+        )
 
 
 def synthesise_scene(
     model: AnyModalitySegmenter, data: SceneDataModule, scene: Scene
 ) -> list[SynthesisedModality]:
-    """Every modality of a scene, painted from every subset of its others; where windows overlap, their mean.
+    """Synthesise every modality of a scene from every subset of its others.
 
-    The network gets the subset's entries alone: pixels of the missing modality cannot reach it.
+    Where windows overlap, their mean is taken. The network gets the subset's entries alone: pixels
+    of the missing modality cannot reach it.
     """
-    import torch
-
-    names = present_modalities(data, scene)
-    reach = model.synthesis_reach
-    shape = (scene.height, scene.width)
-    covered = np.zeros(shape)
-    true: dict[str, Array] = {}
-    sums: dict[tuple[str, tuple[str, ...]], Array] = {}
-
-    def add(
-        store: dict[Any, Array], key: Any, picture: torch.Tensor, here: tuple[slice, slice]
-    ) -> None:
-        rows, cols = (part.stop - part.start for part in here)
-        total = store.setdefault(key, np.zeros((len(picture), *shape)))
-        total[(slice(None), *here)] += picture[:, :rows, :cols].numpy()
-
+    names, reach = present_modalities(data, scene), model.synthesis_reach
+    even = torch.ones(data.window, data.window, dtype=torch.float64)
+    stitcher = partial(WindowStitcher, width=scene.width, weights=even, dtype=torch.float64)
+    true = {name: stitcher((data.channels[name],)) for name in names}
+    made: dict[tuple[str, tuple[str, ...]], WindowStitcher] = {}
     with torch.inference_mode():
-        for batch, here in iter_windows(data, scene):
-            covered[here] += 1
+        for batch, place in iter_windows(data, scene):
             for name in names:
-                add(true, name, batch["image"][name][0].clamp(-reach, reach), here)
+                true[name].add(place, batch["image"][name][0].clamp(-reach, reach))
             encoded = model.encode(batch["image"])
             for subset in modality_subsets(names)[:-1]:
                 given = {name: encoded[name] for name in subset}
-                painted = model.synthesise(given, batch["mask"].shape[-2:])
-                for name in (name for name in names if name in painted):
-                    add(sums, (name, subset), painted[name][0], here)
-    return [
-        SynthesisedModality(name, subset, true[name] / covered, total / covered, reach)
-        for (name, subset), total in sorted(
-            sums.items(), key=lambda entry: names.index(entry[0][0])
-        )
-    ]
+                pictures = model.synthesise(given, batch["mask"].shape[-2:])
+                for name, picture in pictures.items():
+                    key = name, subset
+                    if key not in made:
+                        made[key] = stitcher((data.channels[name],))
+                    made[key].add(place, picture[0])
+        whole = {name: rows.pop_rows(scene.height) for name, rows in true.items()}
+        found = []
+        for (name, source), rows in made.items():
+            picture = rows.pop_rows(scene.height)
+            found.append(SynthesisedModality(name, source, whole[name], picture, reach))
+    return sorted(found, key=lambda entry: names.index(entry.missing))
 
 
 def draw_synthesis(
     data: SceneDataModule,
     scene: Scene,
-    paintings: Sequence[SynthesisedModality],
+    synthesised: Sequence[SynthesisedModality],
     title: str,
     out: Path,
 ) -> None:
-    """Write the PNG: a row per missing modality, the true picture first, then one per subset it is painted from."""
+    """Write a PNG: a row per missing modality, the true picture first, then one per source."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    rows = {
-        name: [entry for entry in paintings if entry.missing == name] for name in data.modalities
-    }
-    rows = {name: entries for name, entries in rows.items() if entries}
+    rows: dict[str, list[SynthesisedModality]] = {}
+    for entry in synthesised:
+        rows.setdefault(entry.missing, []).append(entry)
     columns = 1 + max(len(entries) for entries in rows.values())
+    size = 2.4 * columns, 2.75 * len(rows)
     figure, axes = plt.subplots(
-        len(rows), columns, figsize=(2.4 * columns, 2.75 * len(rows)), squeeze=False
+        len(rows), columns, figsize=size, squeeze=False, layout="constrained"
     )
     for axis in axes.flat:
         axis.axis("off")
     for line, (name, entries) in zip(axes, rows.items(), strict=True):
         panels = [(f"{data.letters[name]}  {name}, true", entries[0].true)]
-        panels += [
-            (
-                f"from {subset_name(entry.source, data.letters)}\nL1 {entry.l1:.2f}, PSNR {entry.psnr:.1f} dB",
-                entry.painted,
+        for entry in entries:
+            scores = f"L1 {entry.l1:.2f}, PSNR {entry.psnr:.1f} dB, SSIM {entry.ssim:.2f}"
+            source = subset_name(entry.source, data.letters)
+            panels.append((f"from {source}\n{scores}", entry.made))
+        for axis, (text, picture) in zip(line, panels, strict=False):
+            axis.imshow(
+                stretch(picture).numpy(), cmap="gray", vmin=0, vmax=1, interpolation="nearest"
             )
-            for entry in entries
-        ]
-        for axis, (title, picture) in zip(line, panels, strict=False):
-            axis.imshow(shown(picture), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-            axis.set_title(title, fontsize=8)
+            axis.set_title(text, fontsize=7)
     figure.suptitle(f"{title}, scene {scene.id}", fontsize=10)
-    figure.tight_layout()
     figure.savefig(out, dpi=110)
     plt.close(figure)
 
 
-def shown(picture: Array) -> Array:
-    """z-scores C x H x W -> H x W x 3 (three bands or more) or H x W in [0, 1], one stretch for true and painted."""
-    stretched = ((picture + SHOWN) / (2 * SHOWN)).clip(0, 1)
-    return stretched[:3].transpose(1, 2, 0) if len(stretched) >= 3 else stretched[0]
+def stretch(picture: Tensor) -> Tensor:
+    """Map z-scores `(C, H, W)` to [0, 1], `(H, W, 3)` of three bands or more, else `(H, W)`.
+
+    Example:
+        >>> stretch(torch.tensor([[[-2.0, 0.0, 5.0]]])).tolist()
+        [[0.0, 0.5, 1.0]]
+    """
+    # one stretch for true and synthesised, or the eye would compare two scales
+    stretched = ((picture + STRETCH) / (2 * STRETCH)).clamp(0, 1)
+    return stretched[:3].movedim(0, -1) if len(stretched) >= 3 else stretched[0]

@@ -12,12 +12,18 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+import torch
 from torch import Tensor
 
 from benchmark.__main__ import main
 from benchmark.commands.synthesised import Synthesised
 from benchmark.evaluation.inference import crop_top_left
-from benchmark.figures.modality_synthesis import SCORES, shown, synthesise_scene
+from benchmark.figures.modality_synthesis import (
+    SCORES,
+    SynthesisedModality,
+    stretch,
+    synthesise_scene,
+)
 from benchmark.metrics.subsets import modality_subsets
 from datamodules.base import SceneDataModule
 from usererror import UserError
@@ -27,7 +33,7 @@ NAMES = ["rgb", "dsm", "nir"]
 
 
 class Painter:
-    """Paints the true picture, clamped as the scores clamp it, plus an error; records what it was given."""
+    """Paints the true picture, clamped, plus an error; records what it was given."""
 
     synthesis_reach = REACH
 
@@ -69,7 +75,7 @@ def test_scores_of_a_constant_error(tiny_stores: Path, error: float, psnr: float
     for painting in paintings:
         assert (
             painting.true.shape
-            == painting.painted.shape
+            == painting.made.shape
             == (3 if painting.missing == "rgb" else 1, 75, 61)
         )
         assert painting.l1 == pytest.approx(abs(error), abs=1e-6)
@@ -91,10 +97,26 @@ def test_true_pictures_are_the_scene_at_its_own_place(tiny_stores: Path) -> None
         np.testing.assert_allclose(true[name], expected, atol=1e-5)
 
 
+def test_scores_are_those_of_the_formulas() -> None:
+    generator = torch.Generator().manual_seed(0)
+    true = torch.randn(3, 40, 30, generator=generator, dtype=torch.float64).clamp(-REACH, REACH)
+    made = (true + 0.3 * torch.randn(true.shape, generator=generator)).clamp(-REACH, REACH)
+    entry = SynthesisedModality("rgb", ("dsm",), true, made, REACH)
+    error = (true - made).numpy()
+    assert entry.l1 == pytest.approx(np.abs(error).mean(), rel=1e-6)
+    psnr = 10 * log10((2 * REACH) ** 2 / np.square(error).mean())
+    assert entry.psnr == pytest.approx(psnr, rel=1e-6)
+    assert 0.5 < entry.ssim < 0.999
+    assert replace(entry, made=true).psnr == inf
+    assert replace(entry, made=true).ssim == pytest.approx(1)
+    small = replace(entry, true=true[:, :5], made=made[:, :5])
+    assert np.isnan(small.ssim) and small.psnr > 0
+
+
 def test_one_stretch_for_true_and_painted() -> None:
-    flat = np.array([[[-2.0, 0.0, 2.0, 5.0]]])
-    np.testing.assert_allclose(shown(flat), [[0.0, 0.5, 1.0, 1.0]])
-    assert shown(np.zeros((5, 2, 4))).shape == (2, 4, 3)
+    flat = torch.tensor([[[-2.0, 0.0, 2.0, 5.0]]])
+    np.testing.assert_allclose(stretch(flat), [[0.0, 0.5, 1.0, 1.0]])
+    assert stretch(torch.zeros(5, 2, 4)).shape == (2, 4, 3)
 
 
 def test_pictures_and_table_of_a_trained_run(
