@@ -17,7 +17,7 @@ from torchmetrics.classification import (
 from benchmark.evaluation import SubsetConfusion
 from benchmark.evaluation.protocol import clip_to_scene
 from benchmark.evaluation.subset_confusion import SceneWindows, block_grid
-from benchmark.metrics.confusion import Convention, score_all
+from benchmark.metrics.confusion import Convention, score_matrices
 from datamodules.loading.windows import covering_windows
 
 NAMES, REGIONS, LABELS, OUTPUTS, BLOCK = ("R", "D", "R+D"), 2, 4, 3, 20
@@ -106,7 +106,7 @@ def test_torchmetrics_gives_the_same_matrix_iou_and_f1() -> None:
         one = {name: values[image : image + 1] for name, values in logits.items()}
         confusion.update(one, target[image : image + 1])
     matrices = confusion.compute()[0].sum((1, 2))
-    scores = score_all(matrices.numpy(), Convention(tuple(range(5)), tuple(range(5))))
+    scores = score_matrices(matrices.numpy(), Convention(tuple(range(5)), tuple(range(5))))
     for name, matrix, score in zip(NAMES, matrices, scores, strict=True):
         options = {"num_classes": 5, "ignore_index": 255}
         oracle = MulticlassConfusionMatrix(**options)(logits[name], target)
