@@ -1,8 +1,9 @@
-"""Intervals of the differences between methods."""
+"""How far apart two methods are, and whether the test scenes can tell."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -12,202 +13,215 @@ import pandas as pd
 
 from benchmark.analysis.bootstrap import (
     BLOCKS,
-    PRINTED,
-    Sampled,
-    bounds,
-    measures,
-    sample,
-    with_units,
+    BootstrapSample,
+    bootstrap_groups,
+    measure_names,
+    percentile_bounds,
+    read_units,
 )
-from benchmark.formats.files import write_texts
-from benchmark.formats.markdown_latex import Part, page_latex, page_markdown
+from benchmark.analysis.files import write_analysis
+from benchmark.formats.markdown_latex import Part
 from benchmark.formats.numbers import format_mean_std
 from benchmark.formats.terminal import print_display
-from benchmark.leaderboard.notes import left_out_notes
 from benchmark.metrics.summaries import SUMMARIES, mean_std
-from benchmark.records.groups import SeedGroup, comparable_groups
-from benchmark.records.selection import Skipped
+from benchmark.records.groups import SeedGroup, comparable_groups, seed_groups
+from benchmark.records.selection import RecordSelection, Skipped
 from usererror import UserError
 
-
-def print_summary(title: str, lines: pd.DataFrame) -> None:
-    """The summaries of few pairs; of many, how many of them cannot be told apart."""
-    pairs = lines[lines["measure"] == SUMMARIES[0]]
-    if len(pairs) <= PRINTED:
-        print_display(
-            f"{title}: differences, {how_drawn(lines)}",
-            display(lines[lines["measure"].isin(SUMMARIES)]),
-        )
-    else:
-        alike = (~pairs["separable"]).sum()
-        print(
-            f"{title}: {alike} of {len(pairs)} pairs are not separable in {SUMMARIES[0]}, {how_drawn(lines)}."
-        )
+MOST_PRINTED_PAIRS = 50  # that a terminal has room for
 
 
-def named_rows(rows: Sequence[SeedGroup], wanted: Sequence[str]) -> list[SeedGroup]:
-    """The row of each wanted word: a variant, or the first characters of a group's hash.
+@dataclass(frozen=True)
+class BootstrapOptions:
+    """Draws of the test scenes, per cent that an interval holds, and the seed of the draws."""
+
+    samples: int = 2000
+    level: float = 95.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.samples < 100:
+            raise UserError(
+                f"--samples {self.samples} is too few for an interval; use at least 100."
+            )
+        if not 0 < self.level < 100:
+            raise UserError(f"--level {self.level:g} is no percentage of an interval; use 95, say.")
+
+
+def select_named_groups(groups: Sequence[SeedGroup], wanted: Sequence[str]) -> list[SeedGroup]:
+    """Select the group of each word: a variant, or the first characters of a group's hash.
 
     Raises:
-        UserError: a word fits no row or several, or the rows may not be compared.
+        UserError: a word fits no group or several, or the groups may not be compared.
     """
-    chosen: list[SeedGroup] = []
+    chosen: dict[str, SeedGroup] = {}
     for word in wanted:
-        fits = [row for row in rows if row.method == word] or [
-            row for row in rows if row.group.startswith(word)
-        ]
+        fits = [group for group in groups if group.method == word]
+        fits = fits or [group for group in groups if group.group.startswith(word)]
         if not fits:
-            have = ", ".join(sorted({row.method for row in rows}))
+            have = ", ".join(sorted({group.method for group in groups}))
             raise UserError(
                 f"No record of method {word!r} on this dataset; there are records of: {have}."
             )
         if len(fits) > 1:
-            several = ", ".join(f"{row.group[:8]} ({row.label}, {_protocol(row)})" for row in fits)
+            several = ", ".join(f"{g.group[:8]} ({g.label}, {g.protocol})" for g in fits)
             raise UserError(f"{word!r} stands for several rows; name one by its group: {several}.")
-        chosen += [row for row in fits if row.group not in {entry.group for entry in chosen}]
+        chosen[fits[0].group] = fits[0]
     if len(chosen) < 2:
         raise UserError("One method cannot be compared; name at least two, as in --methods a,b.")
-    if len(apart := comparable_groups(chosen)) > 1:
-        kinds = "; ".join(
-            f"{title}: {', '.join(row.label for row in members)}"
-            for title, members in apart.items()
-        )
+    apart = comparable_groups(list(chosen.values()))
+    if len(apart) > 1:
+        kinds = [f"{title}: {', '.join(g.label for g in part)}" for title, part in apart.items()]
         raise UserError(
-            f"These rows were scored under different protocols and cannot be compared ({kinds})."
+            "These rows were scored under different protocols and cannot be compared "
+            f"({'; '.join(kinds)})."
         )
-    return chosen
+    return list(chosen.values())
 
 
-def _protocol(row: SeedGroup) -> str:
-    return row.protocol
-
-
-def compare(
-    rows: Sequence[SeedGroup],
-    samples: int = 2000,
-    level: float = 95.0,
-    seed: int = 0,
-    skipped: Skipped | None = None,
+def compare_groups(
+    groups: Sequence[SeedGroup], options: BootstrapOptions, skipped: Skipped
 ) -> pd.DataFrame:
-    """All pairs of rows and all measures: the seeds' means, their difference, its interval, and whether 0 lies outside.
+    """Compare all pairs of comparable groups in all measures.
 
-    Rows without counts per scene are left out and named; the table is empty if fewer than two are left. Rows must
-    belong to one of `comparable_groups`. Each interval stands for itself: of many, some miss by chance.
+    Returns:
+        A line per pair and measure: the seeds' means, their difference, its interval, and whether 0
+        lies outside. Empty if fewer than two groups have counts per scene. Each interval stands for
+        itself: of many, some miss by chance.
 
     Raises:
         UserError: the records are not paired, or there is only one unit to draw from.
     """
-    rows, units = with_units(rows, Skipped() if skipped is None else skipped)
-    if len(rows) < 2:
+    entries = read_units(groups, skipped)
+    if len(entries) < 2:
         return pd.DataFrame()
-    sampled = sample(rows, units, samples, seed)
-    drawn = units[0][0]
-    how = {
-        "drawn": drawn.kind,
-        "units": len(drawn.names),
-        "samples": samples,
-        "level": level,
-        "seed": seed,
-    }
-    return pd.DataFrame(
-        line | how for a, b in combinations(sampled, 2) for line in differences(a, b, level)
-    )
-
-
-def differences(first: Sampled, second: Sampled, level: float) -> list[dict[str, Any]]:
-    """One line per measure of a pair."""
-    low, high = bounds(first.draws - second.draws, level)
+    samples = bootstrap_groups(entries, options.samples, options.seed)
+    drawn = entries[0].units[0]
+    how = {"drawn": drawn.kind, "units": len(drawn.names), **vars(options)}
     lines = []
-    for column, name in enumerate(measures(first.row)):
+    for first, second in combinations(samples, 2):
+        lines += [line | how for line in compare_samples(first, second, options.level)]
+    return pd.DataFrame(lines)
+
+
+def compare_samples(
+    first: BootstrapSample, second: BootstrapSample, level: float
+) -> list[dict[str, Any]]:
+    """Compare a pair, one line per measure."""
+    low, high = percentile_bounds(first.draws - second.draws, level)
+    lines = []
+    for column, name in enumerate(measure_names(first.group)):
         line: dict[str, Any] = {"measure": name}
-        for word, entry in (("first", first), ("second", second)):
-            values = entry.seeds[:, column]
-            line |= {
-                word: entry.row.label,
-                f"{word} mean": mean_std(values).mean,
-                f"{word} std": mean_std(values).std,
-            }
-            line[f"{word} seeds"] = len(values)
+        for word, sample in (("first", first), ("second", second)):
+            mean, std = mean_std(sample.seeds[:, column])
+            line |= {word: sample.group.label, f"{word} mean": mean, f"{word} std": std}
+            line[f"{word} seeds"] = len(sample.seeds)
         line["difference"] = line["first mean"] - line["second mean"]
-        line |= {"low": float(low[column]), "high": float(high[column])}
+        line |= {"low": low[column], "high": high[column]}
         line["separable"] = bool(low[column] > 0 or high[column] < 0)
-        line["seeds' spread"] = float(np.hypot(line["first std"], line["second std"]))
+        line["seeds' spread"] = np.hypot(line["first std"], line["second std"])
         lines.append(line)
     return lines
 
 
-def display(lines: pd.DataFrame) -> pd.DataFrame:
-    """The lines as people read them."""
-
-    def scores(word: str) -> pd.Series:
-        columns = (lines[f"{word} {part}"] for part in ("mean", "std", "seeds"))
-        texts = [
-            f"{format_mean_std(mean, std)} ({n})" for mean, std, n in zip(*columns, strict=True)
-        ]
-        return pd.Series(texts, lines.index, dtype=object)
-
-    return pd.DataFrame(
-        {
-            "first": lines["first"],
-            "second": lines["second"],
-            "measure": lines["measure"],
-            "first (n)": scores("first"),
-            "second (n)": scores("second"),
-            "difference": lines["difference"].map("{:+.2f}".format),
-            "interval": [
-                f"{low:+.2f} to {high:+.2f}"
-                for low, high in zip(lines["low"], lines["high"], strict=True)
-            ],
-            "verdict": [verdict(line) for line in lines.to_dict("records")],
-        }
-    )
-
-
-def verdict(line: Mapping[Any, Any]) -> str:
-    """What forbids to call one method better; nothing where scenes and seeds allow it, or seeds cannot tell."""
+def judge_difference(line: Mapping[Any, Any]) -> str:
+    """Say what forbids to call one method better; nothing where scenes and seeds allow it."""
     if not line["separable"]:
         return "not separable"
+    # of a single seed the spread is nan, which cannot tell
     return "within the seeds' spread" if abs(line["difference"]) <= line["seeds' spread"] else ""
 
 
-def write_intervals(
-    directory: Path,
-    stem: str,
-    title: str,
-    tables: Sequence[pd.DataFrame],
-    left_out: Sequence[str] = (),
-) -> list[Path]:
-    """Write `<stem>.csv` (every measure), `<stem>.md` and `<stem>.tex` (the summaries)."""
-    parts: list[Part] = [f"# Differences between methods: {title}"]
-    for lines in tables:
-        summaries = lines[lines["measure"].isin(SUMMARIES)]
-        parts += [f"## Protocol {lines['protocol'].iloc[0]}", display(summaries), note(lines)]
-    parts += left_out_notes(left_out)
-    contents = {
-        f"{stem}.csv": pd.concat(tables).to_csv(
-            index=False, float_format="%.4f", lineterminator="\n"
-        ),
-        f"{stem}.md": page_markdown(parts),
-        f"{stem}.tex": page_latex(parts),
-    }
-    return write_texts(directory, contents)
+def difference_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """Show the summaries of a comparison as people read them."""
+    lines = []
+    for line in frame[frame["measure"].isin(SUMMARIES)].to_dict("records"):
+        shown = {"first": line["first"], "second": line["second"], "measure": line["measure"]}
+        for word in ("first", "second"):
+            score = format_mean_std(line[f"{word} mean"], line[f"{word} std"])
+            shown[f"{word} (n)"] = f"{score} ({line[f'{word} seeds']})"
+        shown["difference"] = f"{line['difference']:+.2f}"
+        shown["interval"] = f"{line['low']:+.2f} to {line['high']:+.2f}"
+        lines.append(shown | {"verdict": judge_difference(line)})
+    return pd.DataFrame(lines)
 
 
-def how_drawn(lines: pd.DataFrame) -> str:
-    """Level, kind and number of what was drawn."""
-    first = lines.iloc[0]
+def write_comparison(
+    out: Path,
+    data: str,
+    selection: RecordSelection,
+    wanted: Sequence[str],
+    options: BootstrapOptions,
+) -> tuple[list[Path], dict[str, pd.DataFrame]]:
+    """Write `<data>.csv` (every measure), `.md` and `.tex` (the summaries) of a dataset.
+
+    Args:
+        out: directory.
+        data: name of the dataset.
+        selection: its records.
+        wanted: methods to compare, which then stand in the files' names; none for all.
+        options: of the bootstrap.
+
+    Returns:
+        The paths, and the comparisons by title; none where no two methods have counts per scene.
+
+    Raises:
+        UserError: the wanted methods cannot be compared.
+    """
+    groups, skipped = seed_groups(selection.records), Skipped(selection.skipped)
+    if wanted:
+        groups = select_named_groups(groups, wanted)
+    page: list[Part] = [f"# Differences between methods: {data}"]
+    frames, headline, note = {}, {}, ""
+    for title, members in comparable_groups(groups).items():
+        frame = compare_groups(members, options, skipped)
+        if frame.empty:
+            reason = "fewer than two methods have counts per scene"
+            print(f"Nothing to compare under {data}, {title}: {reason}.")
+            continue
+        frames[f"{data}, {title}"] = frame.assign(protocol=title)
+        headline[title], note = difference_table(frame), explain_intervals(frame)
+        page += [f"## Protocol {title}", headline[title], note]
+    if not frames:
+        if wanted:
+            raise UserError(
+                f"{' and '.join(wanted)} cannot be compared: "
+                "counts per scene are needed of two; run again."
+            )
+        return [], {}
+    # a comparison of some methods leaves the file of all methods as it is
+    stem, csv = ".".join([data, *wanted]), {"csv": pd.concat(frames.values())}
+    return write_analysis(out, stem, csv, page, headline, note, skipped), frames
+
+
+def print_comparison(title: str, frame: pd.DataFrame) -> None:
+    """Print the summaries of few pairs; of many, how many of them cannot be told apart."""
+    pairs = frame[frame["measure"] == SUMMARIES[0]]
+    how = _describe_draws(frame)
+    if len(pairs) <= MOST_PRINTED_PAIRS:
+        print_display(f"{title}: differences, {how}", difference_table(frame))
+    else:
+        alike = f"{(~pairs['separable']).sum()} of {len(pairs)} pairs are not separable"
+        print(f"{title}: {alike} in {SUMMARIES[0]}, {how}.")
+
+
+def _describe_draws(frame: pd.DataFrame) -> str:
+    first = frame.iloc[0]
     return f"{first['level']:g} % intervals over {first['units']} {first['drawn']}"
 
 
-def note(lines: pd.DataFrame) -> str:
-    """What the intervals mean."""
-    first = lines.iloc[0]
-    blocks = ""
+def explain_intervals(frame: pd.DataFrame) -> str:
+    """Say what the intervals of a comparison mean."""
+    first, blocks = frame.iloc[0], ""
     if first["drawn"] == BLOCKS:
-        blocks = " Blocks of one scene resemble each other, so that these intervals are rather too narrow."
+        blocks = (
+            " Blocks of one scene resemble each other, so that these intervals are rather too "
+            "narrow."
+        )
     return (
-        f"Points of mIoU; mean +- std over (n) seeds; {how_drawn(lines)}, paired bootstrap percentiles of "
-        f"{first['samples']} draws from seed {first['seed']}, for the trained networks as they are. Not separable: 0 "
-        f"lies inside; within the seeds' spread: the difference is no larger than the root of the sum of both squared "
-        f"standard deviations over seeds. Each interval stands for itself; of many, some miss by chance.{blocks}"
+        f"Points of mIoU; mean +- std over (n) seeds; {_describe_draws(frame)}, paired bootstrap "
+        f"percentiles of {first['samples']} draws from seed {first['seed']}, for the trained "
+        "networks as they are. Not separable: 0 lies inside; within the seeds' spread: the "
+        "difference is no larger than the root of the sum of both squared standard deviations over "
+        f"seeds. Each interval stands for itself; of many, some miss by chance.{blocks}"
     )

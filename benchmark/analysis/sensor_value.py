@@ -1,15 +1,17 @@
-"""`imss worth`: what each sensor is worth to each method, and what is left when sensors fail, from run records."""
+"""What each sensor is worth to each method, and the expected score when sensors fail."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
+from benchmark.analysis.files import write_analysis
 from benchmark.analysis.shapley import (
     as_game,
     break_even_probabilities,
@@ -18,261 +20,264 @@ from benchmark.analysis.shapley import (
     shapley_values,
     subset_bitmasks,
 )
-from benchmark.formats.files import write_texts
-from benchmark.formats.markdown_latex import Part, page_latex, page_markdown
+from benchmark.formats.markdown_latex import Part
 from benchmark.formats.numbers import format_mean_std
-from benchmark.leaderboard.notes import left_out_notes
-from benchmark.metrics.confusion import ClassCounts, Convention, Floats, class_scores
-from benchmark.metrics.summaries import average_top1_last1, mean_std, with_mean_first
-from benchmark.records.groups import SeedGroup, comparable_groups
+from benchmark.metrics.confusion import ClassCounts, Floats, class_scores
+from benchmark.metrics.summaries import mean_std, with_mean_first
+from benchmark.records.groups import SeedGroup, comparable_groups, seed_groups
 from benchmark.records.record import Record
-from benchmark.records.selection import Skipped
+from benchmark.records.selection import RecordSelection, Skipped
 
 Empty = Literal["zero", "majority"]
 EMPTY_NAMES = {"zero": "0", "majority": "what calling every pixel the most frequent class scores"}
-FAILURES = (0.05, 0.1, 0.2)
+FAILURES = (0.05, 0.1, 0.2)  # the probabilities that Liao et al. print
 CURVE = np.linspace(0, 1, 101)
 MEAN = "mIoU"  # in the column `class`, for the mean over classes
+EXPECTED_NOTE = (
+    "Expected mIoU in per cent when each sensor fails independently with probability p, given that "
+    "at least one is left (mIoU^E_EMM of Liao et al. 2025, as far as their numbers show; the CSV "
+    "also has the sum in which losing all counts 0). Average takes every subset as equally likely "
+    "(their mIoU^Avg_EMM)."
+)
+BREAK_EVEN_NOTE = (
+    "Where the expected mIoU (mean of the seeds) of two methods is the same: below p the first is "
+    "ahead, above it the second."
+)
 
 
-def spread(seeds: Floats) -> str:
-    """Mean +- std over seeds."""
-    return format_mean_std(*mean_std(seeds))
+def subset_games(record: Record, empty: Empty = "zero") -> Floats:
+    """Compute the games of a record in per cent, `(1 + averaged classes, 2^M)`.
+
+    The first is that of mIoU, the others those of the class IoU. A class that the record's
+    convention leaves out of the mean has no game (nan).
+    """
+    _, masks = subset_bitmasks(record.subsets)
+    counts, absent = record.class_counts(), record.convention.absent
+
+    def score(counts: ClassCounts) -> Floats:
+        iou, _, used = class_scores(counts, absent)
+        return 100 * with_mean_first(iou, used)
+
+    nothing = score(majority_baseline(counts)) if empty == "majority" else 0.0
+    return as_game(score(counts).T, masks, nothing)
 
 
-def complete_rows(rows: Sequence[SeedGroup], skipped: Skipped) -> list[SeedGroup]:
-    """The rows that have a score of every subset; the others are named, since no worth can be had from them."""
-    kept = []
-    for row in rows:
+def majority_baseline(counts: ClassCounts) -> ClassCounts:
+    """Count what calling every pixel the most frequent averaged class gives.
+
+    Example:
+        >>> counts = ClassCounts(*np.array([[[40, 9]], [[70, 30]], [[61, 39]]]))
+        >>> hits, support, predicted = majority_baseline(counts)
+        >>> hits.tolist(), support.tolist(), predicted.tolist()
+        ([70, 0], [70, 30], [100, 0])
+    """
+    # where scenes lack modalities the subsets differ in their pixels: take the one with most
+    support = counts.support[np.argmax(counts.support.sum(-1))]
+    most = np.arange(len(support)) == support.argmax()
+    return ClassCounts(np.where(most, support, 0), support, np.where(most, support.sum(), 0))
+
+
+@dataclass(frozen=True)
+class SensorGames:
+    """The games of the seeds of one method.
+
+    Attributes:
+        group: the method.
+        letters: of the modalities, M.
+        games: `(seeds, 1 + averaged classes, 2^M)`, see `subset_games`.
+    """
+
+    group: SeedGroup
+    letters: tuple[str, ...]
+    games: Floats
+
+    @property
+    def miou(self) -> Floats:
+        """The games of mIoU, `(seeds, 2^M)`."""
+        return self.games[:, 0]
+
+    @property
+    def classes(self) -> list[str]:
+        """What the games are of: `mIoU`, then the averaged classes."""
+        return [MEAN, *self.group.classes]
+
+    @property
+    def pairs(self) -> list[str]:
+        """Names of the pairs of modalities, in the order of `interactions`."""
+        return [" x ".join(pair) for pair in combinations(self.letters, 2)]
+
+    def interactions(self) -> Floats:
+        """Compute the interaction index of each pair, `(seeds, 1 + classes, pairs)`."""
+        first, second = np.triu_indices(len(self.letters), 1)
+        return shapley_interactions(self.games)[..., first, second]
+
+
+def sensor_games(
+    groups: Sequence[SeedGroup], skipped: Skipped, empty: Empty = "zero"
+) -> list[SensorGames]:
+    """Compute the games of the groups that have a score of every subset; the others are skipped."""
+    found = []
+    for group in groups:
+        subsets = group.first.subsets
         try:
-            subset_bitmasks(row.first.subsets)
+            letters, _ = subset_bitmasks(subsets)
         except ValueError as error:
-            skipped.add(f"{row.label}, {error}.")
+            skipped.add(f"{group.label}, {error}.")
             continue
-        missing = sorted(
-            {name for record in row.members for name in unscored(record)},
-            key=row.first.subsets.index,
-        )
-        if missing:
-            names = ", ".join(missing)
-            skipped.add(f"{row.label}, no test scene has all modalities of {names}.")
-        else:
-            kept.append(row)
-    return kept
+        labelled = [record.class_counts().support.any(-1) for record in group.members]
+        unscored = np.flatnonzero(~np.all(labelled, axis=0))
+        if len(unscored):
+            names = ", ".join(subsets[number] for number in unscored)
+            skipped.add(f"{group.label}, no test scene has all modalities of {names}.")
+            continue
+        games = np.stack([subset_games(record, empty) for record in group.members])
+        found.append(SensorGames(group, letters, games))
+    return found
 
 
-def unscored(record: Record) -> list[str]:
-    """Subsets that were scored on no scene, or on none with a label."""
-    labelled = record.class_counts().support.sum(-1).tolist()
-    return [name for name, some in zip(record.subsets, labelled, strict=True) if not some]
-
-
-def games(record: Record, empty: Empty = "zero") -> Floats:
-    """The games of one record in per cent, (1 + averaged classes) x 2^M: that of mIoU, then one per class IoU.
-
-    A class that the record's convention leaves out of the mean has no game (nan).
-    """
-    convention = record.convention
-    _, places = subset_bitmasks(record.subsets)
-    counts = record.class_counts()
-    values = _class_values(counts, convention)
-    nothing = (
-        np.zeros(len(values[0])) if empty == "zero" else _class_values(majority(counts), convention)
-    )
-    return as_game(values.T, places, empty=nothing)
-
-
-def _class_values(counts: ClassCounts, convention: Convention) -> Floats:
-    """... x (1 + classes) in per cent."""
-    iou, _, used = class_scores(counts, convention.absent)
-    return 100 * with_mean_first(iou, used)
-
-
-def majority(counts: ClassCounts) -> ClassCounts:
-    """Counts of calling every pixel the most frequent averaged class.
-
-    From the truth of the subset with most pixels; where scenes lack modalities the subsets differ in it.
-    """
-    truth = counts.support[np.argmax(counts.support.sum(-1))]
-    most = np.arange(len(truth)) == truth.argmax()
-    return ClassCounts(np.where(most, truth, 0), truth, np.where(most, truth.sum(), 0))
-
-
-def row_games(row: SeedGroup, empty: Empty) -> Floats:
-    """The games of all seeds, seeds x (1 + classes) x 2^M."""
-    return np.stack([games(record, empty) for record in row.members])
-
-
-def class_names(row: SeedGroup) -> list[str]:
-    """`mIoU`, then the averaged classes."""
-    return [MEAN, *row.classes]
-
-
-def worth_lines(row: SeedGroup, empty: Empty) -> list[dict[str, Any]]:
-    """Long form of everything about one row: measure, class, subject (a modality, a pair, a probability), mean, std."""
-    letters, _ = subset_bitmasks(row.first.subsets)
-    by_seed = row_games(row, empty)
-    pairs = list(combinations(range(len(letters)), 2))
-    index = shapley_interactions(by_seed)
-    parts: dict[str, tuple[list[str], Floats]] = {
-        "shapley": (list(letters), shapley_values(by_seed)),
-        "interaction": (
-            [f"{letters[a]} x {letters[b]}" for a, b in pairs],
-            np.stack([index[..., a, b] for a, b in pairs], -1)
-            if pairs
-            else np.empty((*by_seed.shape[:-1], 0)),
-        ),
-        "expected": ([f"p={p:g}" for p in FAILURES], expected_score(by_seed, np.array(FAILURES))),
-        "expected, all lost counts 0": (
-            [f"p={p:g}" for p in FAILURES],
-            expected_score(by_seed, np.array(FAILURES), conditional=False),
-        ),
-    }
+def sensor_value_frame(methods: Sequence[SensorGames]) -> pd.DataFrame:
+    """List everything in long form: measure, class, subject (modality, pair, p), value and std."""
+    probabilities = [f"p={p:g}" for p in FAILURES]
     lines = []
-    for measure, (subjects, values) in parts.items():
-        for number, name in enumerate(class_names(row)):
-            for position, subject in enumerate(subjects):
-                seeds = values[:, number, position]
-                entry = {
-                    "measure": measure,
-                    "class": name,
-                    "subject": subject,
-                    "value": float(seeds.mean()),
-                }
-                lines.append({**row.columns(), **entry, "std": mean_std(seeds).std})
-    return lines
-
-
-def shapley_table(rows: Sequence[SeedGroup], empty: Empty) -> pd.DataFrame:
-    """Worth of each modality and interaction of each pair in mIoU, per method."""
-    letters, _ = subset_bitmasks(rows[0].first.subsets)
-    lines = []
-    for row in rows:
-        by_seed = row_games(row, empty)[:, 0]
-        values, pairs = shapley_values(by_seed), shapley_interactions(by_seed)
-        line = {"method": row.label} | {
-            letter: spread(values[:, m]) for m, letter in enumerate(letters)
+    for method in methods:
+        expected = expected_score(method.games, np.array(FAILURES))
+        lossy = expected_score(method.games, np.array(FAILURES), conditional=False)
+        measures = {
+            "shapley": (method.letters, shapley_values(method.games)),
+            "interaction": (method.pairs, method.interactions()),
+            "expected": (probabilities, expected),
+            "expected, all lost counts 0": (probabilities, lossy),
         }
-        line["sum"] = spread(values.sum(-1))
-        for a, b in combinations(range(len(letters)), 2):
-            line[f"{letters[a]} x {letters[b]}"] = spread(pairs[:, a, b])
-        lines.append(line | {"n": str(len(row.members))})
+        for measure, (subjects, values) in measures.items():
+            means, stds = mean_std(values)
+            for number, name in enumerate(method.classes):
+                for position, subject in enumerate(subjects):
+                    line = {"measure": measure, "class": name, "subject": subject}
+                    line |= {"value": means[number, position], "std": stds[number, position]}
+                    lines.append({**method.group.columns(), **line})
     return pd.DataFrame(lines)
 
 
-def class_table(row: SeedGroup, empty: Empty) -> pd.DataFrame:
-    """Worth of each modality per class, of one method."""
-    letters, _ = subset_bitmasks(row.first.subsets)
-    values = shapley_values(row_games(row, empty))
-    return pd.DataFrame(
-        {"class": name} | {letter: spread(values[:, number, m]) for m, letter in enumerate(letters)}
-        for number, name in enumerate(class_names(row))
-    )
+def _format_columns(names: Sequence[str], values: Floats) -> dict[str, str]:
+    """Format mean +- std of `(seeds, columns)` by name of the column."""
+    return {
+        name: format_mean_std(*mean_std(seeds)) for name, seeds in zip(names, values.T, strict=True)
+    }
 
 
-def expected_table(rows: Sequence[SeedGroup]) -> pd.DataFrame:
-    """Expected mIoU at the published probabilities, with Average (every subset as likely) beside, best first at 0.1."""
+def shapley_table(methods: Sequence[SensorGames]) -> pd.DataFrame:
+    """Show the Shapley value of each modality and the interaction of each pair in mIoU."""
     lines = []
-    for row in rows:
-        by_seed = row_games(row, "zero")[:, 0]
-        line = {"method": row.label, "none fails": spread(by_seed[:, -1])}
-        line |= {f"p = {p:g}": spread(expected_score(by_seed, p)) for p in FAILURES}
-        line |= {
-            "Average": spread(average_top1_last1(by_seed[:, 1:]).average),
-            "n": str(len(row.members)),
-        }
-        lines.append((-float(expected_score(by_seed, 0.1).mean()), line))
-    return pd.DataFrame([line for _, line in sorted(lines, key=lambda entry: entry[0])])
+    for method in methods:
+        values = shapley_values(method.miou)
+        line = {"method": method.group.label, **_format_columns(method.letters, values)}
+        line |= _format_columns(["sum"], values.sum(-1, keepdims=True))
+        line |= _format_columns(method.pairs, method.interactions()[:, 0])
+        lines.append(line | {"n": str(len(values))})
+    return pd.DataFrame(lines)
 
 
-def crossing_table(rows: Sequence[SeedGroup]) -> pd.DataFrame:
-    """Where the mean curves of two methods cross: below p the first is ahead, above it the second."""
+def class_table(method: SensorGames) -> pd.DataFrame:
+    """Show the Shapley value of each modality per class."""
+    values = shapley_values(method.games)
     lines = []
-    curves = {row.label: row_games(row, "zero")[:, 0].mean(0) for row in rows}
-    for (one, first), (other, second) in combinations(curves.items(), 2):
-        roots = break_even_probabilities(first, second)
-        edges = [0.0, *roots, 1.0]
-        for number, root in enumerate(roots):
-            below = (edges[number] + root) / 2
-            ahead = bool(expected_score(first, below) > expected_score(second, below))
-            value = float(expected_score(first, root))
-            names = (one, other) if ahead else (other, one)
-            lines.append({"first": names[0], "second": names[1], "p": root, MEAN: value})
+    for number, name in enumerate(method.classes):
+        lines.append({"class": name, **_format_columns(method.letters, values[:, number])})
+    return pd.DataFrame(lines)
+
+
+def expected_score_table(methods: Sequence[SensorGames]) -> pd.DataFrame:
+    """Show the expected mIoU at the published probabilities beside Average, best first at 0.1."""
+    lines = []
+    for method in sorted(methods, key=lambda method: -expected_score(method.miou, 0.1).mean()):
+        scores = np.column_stack(
+            [method.miou[:, -1], expected_score(method.miou, np.array(FAILURES))]
+        )
+        line = {"method": method.group.label}
+        line |= _format_columns(["none fails", *(f"p = {p:g}" for p in FAILURES)], scores)
+        line |= _format_columns(["Average"], method.miou[:, 1:].mean(-1, keepdims=True))
+        lines.append(line | {"n": str(len(scores))})
+    return pd.DataFrame(lines)
+
+
+def break_even_table(methods: Sequence[SensorGames]) -> pd.DataFrame:
+    """List where the mean curves of two methods cross: the first is ahead below p."""
+    lines = []
+    for one, other in combinations(methods, 2):
+        first, second = one.miou.mean(0), other.miou.mean(0)
+        edge = 0.0
+        for root in break_even_probabilities(first, second):
+            below = (edge + root) / 2
+            names = [one.group.label, other.group.label]
+            if expected_score(first, below) <= expected_score(second, below):
+                names.reverse()
+            lines.append((*names, root, float(expected_score(first, root))))
+            edge = root
     return pd.DataFrame(lines, columns=["first", "second", "p", MEAN])
 
 
-def write_worth(
-    directory: Path,
-    data: str,
-    rows: Sequence[SeedGroup],
-    empty: Empty,
-    left_out: Sequence[str] = (),
-) -> list[Path]:
-    """Write `<data>.csv` (everything, one number a line), `.curve.csv`, `.crossings.csv`, `.md` and `.tex`."""
-    curve = [
-        {**row.columns(), "p": f"{p:.2f}", "expected mIoU": f"{value:.4f}"}
-        for row in rows
-        for p, value in zip(
-            CURVE, expected_score(row_games(row, "zero")[:, 0].mean(0), CURVE), strict=True
-        )
-    ]
-    met = [
-        crossing_table(members).assign(protocol=title)
-        for title, members in comparable_groups(rows).items()
-    ]
-    tables = {
-        "csv": pd.DataFrame(line for row in rows for line in worth_lines(row, empty)),
-        "curve.csv": pd.DataFrame(curve),
-        "crossings.csv": pd.concat(met),
+def write_sensor_values(
+    out: Path, data: str, selection: RecordSelection, empty: Empty = "zero"
+) -> tuple[list[Path], dict[str, pd.DataFrame]]:
+    """Write `<data>.csv`, `.curve.csv`, `.crossings.csv`, `.md` and `.tex` of a dataset.
+
+    Returns:
+        The paths, and the first tables of the page by title; none without a fully scored method.
+    """
+    skipped = Skipped(selection.skipped)
+    sections = {}
+    for title, groups in comparable_groups(seed_groups(selection.records)).items():
+        if methods := sensor_games(groups, skipped, empty):
+            sections[title] = methods
+    if not sections:
+        return [], {}
+    everyone = [method for methods in sections.values() for method in methods]
+    crossings = [break_even_table(methods).assign(protocol=t) for t, methods in sections.items()]
+    frames = {
+        "csv": sensor_value_frame(everyone),
+        "curve.csv": _curve_frame(everyone),
+        "crossings.csv": pd.concat(crossings),
     }
-    contents = {
-        name: table.to_csv(index=False, float_format="%.4f", lineterminator="\n")
-        for name, table in tables.items()
-    }
-    page = [*worth_page(data, rows, empty), *left_out_notes(left_out)]
-    contents |= {"md": page_markdown(page), "tex": page_latex(page)}
-    return write_texts(directory, {f"{data}.{suffix}": text for suffix, text in contents.items()})
+    page: list[Part] = [f"# What a sensor is worth: {data}"]
+    headline, displays = {}, {}
+    note = shapley_note(empty)
+    for title, methods in sections.items():
+        headline[title], expected = shapley_table(methods), expected_score_table(methods)
+        displays[f"{data}, {title}: Shapley values of mIoU in points"] = headline[title]
+        displays[f"{data}, {title}: expected mIoU in per cent"] = expected
+        page += [f"## Protocol {title}", headline[title], note]
+        page += ["### When sensors fail", expected, EXPECTED_NOTE, *_break_even_parts(methods)]
+        page.append("### By class")
+        for method in methods:
+            page += [f"{method.group.label}, points of IoU:", class_table(method)]
+    return write_analysis(out, data, frames, page, headline, note, skipped), displays
 
 
-def worth_page(data: str, rows: Sequence[SeedGroup], empty: Empty) -> list[Part]:
-    """The page of a dataset."""
-    parts: list[Part] = [f"# What a sensor is worth: {data}"]
-    for title, members in comparable_groups(rows).items():
-        parts += [f"## Protocol {title}", shapley_table(members, empty), note(empty)]
-        parts += ["### When sensors fail", expected_table(members), EXPECTED_NOTE]
-        met = crossing_table(members)
-        if len(met):
-            shown = met.assign(
-                p=met["p"].map("{:.4f}".format), **{MEAN: met[MEAN].map("{:.2f}".format)}
-            )
-            parts += [shown, CROSSING_NOTE]
-        elif len(members) > 1:
-            parts.append("No two of these curves cross.")
-        parts.append("### By class")
-        for row in members:
-            parts += [f"{row.label}, points of IoU:", class_table(row, empty)]
-    return parts
+def _curve_frame(methods: Sequence[SensorGames]) -> pd.DataFrame:
+    lines = []
+    for method in methods:
+        scores = expected_score(method.miou.mean(0), CURVE)
+        for p, score in zip(CURVE, scores, strict=True):
+            columns = {"p": f"{p:.2f}", "expected mIoU": f"{score:.4f}"}
+            lines.append({**method.group.columns(), **columns})
+    return pd.DataFrame(lines)
 
 
-EXPECTED_NOTE = (
-    "Expected mIoU in per cent when each sensor fails independently with probability p, given that at least one is "
-    "left (mIoU^E_EMM of Liao et al. 2025, as far as their numbers show; the CSV also has the sum in which losing all "
-    "counts 0). Average takes every subset as equally likely (their mIoU^Avg_EMM)."
-)
+def _break_even_parts(methods: Sequence[SensorGames]) -> list[Part]:
+    table = break_even_table(methods)
+    if len(table):
+        table["p"] = table["p"].map("{:.4f}".format)
+        table[MEAN] = table[MEAN].map("{:.2f}".format)
+        return [table, BREAK_EVEN_NOTE]
+    return ["No two of these curves cross."] if len(methods) > 1 else []
 
 
-CROSSING_NOTE = (
-    "Where the expected mIoU (mean of the seeds) of two methods is the same: below p the first is ahead, above it the "
-    "second."
-)
-
-
-def note(empty: Empty) -> str:
-    """What the numbers of a Shapley table mean."""
+def shapley_note(empty: Empty) -> str:
+    """Say what the numbers of a Shapley table mean."""
     return (
-        "Shapley value of each modality in points of mIoU: the mean, over all orders of arrival, of what it adds. "
-        f"The empty set scores {EMPTY_NAMES[empty]}; the values sum to the score of the full set less that, and it "
-        "enters the interactions too. "
-        "A x B: Shapley interaction index (Grabisch and Roubens), positive where two sensors add more together than "
-        "apart. Mean +- std over n seeds."
+        "Shapley value of each modality in points of mIoU: the mean, over all orders of arrival, "
+        f"of what it adds. The empty set scores {EMPTY_NAMES[empty]}; the values sum to the score "
+        "of the full set less that, and it enters the interactions too. A x B: Shapley interaction "
+        "index (Grabisch and Roubens), positive where two sensors add more together than apart. "
+        "Mean +- std over n seeds."
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 
 from benchmark.commands.options import Command, add_record_arguments, comma_separated
-from usererror import UserError
 
 
 class Compare(Command):
@@ -26,39 +25,17 @@ class Compare(Command):
 
     def run_command(self, arguments: argparse.Namespace) -> None:
         from benchmark.analysis.comparison import (
-            compare,
-            named_rows,
-            print_summary,
-            write_intervals,
+            BootstrapOptions,
+            print_comparison,
+            write_comparison,
         )
-        from benchmark.records.groups import comparable_groups, seed_groups
         from benchmark.records.selection import select_records
 
-        samples, level, wanted = arguments.samples, arguments.level, arguments.methods
-        if samples < 100:
-            raise UserError(f"--samples {samples} is too few for an interval; use at least 100.")
-        if not 0 < level < 100:
-            raise UserError(f"--level {level:g} is no percentage of an interval; use 95, say.")
-        for data, choice in select_records(arguments.runs, [arguments.data]).items():
-            rows, skipped = seed_groups(choice.records), choice.skipped
-            if wanted:
-                rows = named_rows(rows, wanted)
-            tables = []
-            for title, members in comparable_groups(rows).items():
-                lines = compare(members, samples, level, arguments.seed, skipped)
-                if lines.empty:
-                    reason = "fewer than two methods have counts per scene"
-                    print(f"Nothing to compare under {data}, {title}: {reason}.")
-                    continue
-                tables.append(lines.assign(protocol=title))
-                print_summary(f"{data}, {title}", lines)
-            if tables:
-                # a comparison of some methods leaves the file of all methods as it is
-                stem = ".".join([data, *wanted])
-                paths = write_intervals(arguments.out, stem, data, tables, skipped)
+        options = BootstrapOptions(arguments.samples, arguments.level, arguments.seed)
+        for data, selection in select_records(arguments.runs, [arguments.data]).items():
+            wanted = arguments.methods
+            paths, frames = write_comparison(arguments.out, data, selection, wanted, options)
+            for title, frame in frames.items():
+                print_comparison(title, frame)
+            if paths:
                 print("Intervals: " + ", ".join(str(path) for path in paths))
-            elif wanted:
-                raise UserError(
-                    f"{' and '.join(wanted)} cannot be compared: "
-                    "counts per scene are needed of two; run again."
-                )

@@ -7,8 +7,6 @@ import argparse
 from benchmark.commands.options import Command, add_record_arguments, user_path
 from usererror import UserError
 
-PAGE = "index.html"
-
 
 class Report(Command):
     """Write one page that shows all run records."""
@@ -23,22 +21,17 @@ class Report(Command):
         parser.add_argument("--samples", type=int, default=2000, help=text)
 
     def run_command(self, arguments: argparse.Namespace) -> None:
-        from benchmark.formats.files import write_texts
-        from benchmark.report.page import build_page
-        from benchmark.report.payload import gather
+        from benchmark.report.page import write_page
+        from benchmark.report.payload import build_payload, count_runs
 
         samples = arguments.samples
         if samples and samples < 100:
             raise UserError(
                 f"--samples {samples} is too few for an interval; use at least 100, or 0 for none."
             )
-        content = gather(arguments.runs, arguments.data, samples, arguments.complexity)
-        path = write_texts(arguments.out, {PAGE: build_page(content)})[0]
-        runs = 0
-        for data in content["datasets"]:
-            for board in data["boards"]:
-                runs += sum(len(row["seeds"]) for row in board["rows"])
+        payload = build_payload(arguments.runs, arguments.data, samples, arguments.complexity)
+        path, runs = write_page(arguments.out, payload), count_runs(payload)
         if not runs:
             print("There is no run record to show yet; make one with: make bench")
-        size = f"{path.stat().st_size / 1e6:.1f} MB, {len(content['datasets'])} datasets"
+        size = f"{path.stat().st_size / 1e6:.1f} MB, {len(payload['datasets'])} datasets"
         print(f"Report: {path} ({size}, {runs} runs); open it in a browser")

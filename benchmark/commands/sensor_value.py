@@ -19,26 +19,14 @@ class SensorValue(Command):
         parser.add_argument("--empty", default="zero", choices=("zero", "majority"), help=text)
 
     def run_command(self, arguments: argparse.Namespace) -> None:
-        from benchmark.analysis.sensor_value import (
-            complete_rows,
-            expected_table,
-            shapley_table,
-            write_worth,
-        )
+        from benchmark.analysis.sensor_value import write_sensor_values
         from benchmark.formats.terminal import print_display
-        from benchmark.records.groups import comparable_groups, seed_groups
         from benchmark.records.selection import select_records
 
-        empty = arguments.empty
-        for data, choice in select_records(arguments.runs, [arguments.data]).items():
-            skipped = choice.skipped
-            rows = complete_rows(seed_groups(choice.records), skipped)
-            if not rows:
-                continue
-            paths = write_worth(arguments.out, data, rows, empty, skipped)
-            for title, members in comparable_groups(rows).items():
-                heading = f"{data}, {title}: "
-                values = shapley_table(members, empty)
-                print_display(heading + "Shapley values of mIoU in points", values)
-                print_display(heading + "expected mIoU in per cent", expected_table(members))
-            print("Worth: " + ", ".join(str(path) for path in paths))
+        for data, selection in select_records(arguments.runs, [arguments.data]).items():
+            written = write_sensor_values(arguments.out, data, selection, arguments.empty)
+            paths, tables = written
+            for title, table in tables.items():
+                print_display(title, table)
+            if paths:
+                print("Worth: " + ", ".join(str(path) for path in paths))

@@ -7,11 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from benchmark.report.scores import rounded
+from benchmark.report.scores import round_for_json
 
 
-def costs(directory: Path, data: str) -> list[dict[str, Any]]:
-    """Lines of `method`, `backbone` (may be empty) and every numeric column of the file; empty without one."""
+def read_costs(directory: Path, data: str) -> list[dict[str, Any]]:
+    """Read `method`, `backbone` (may be empty) and every numeric column; empty without a file."""
     try:
         table = pd.read_csv(directory / f"{data}.csv")
     except (OSError, ValueError, pd.errors.ParserError):
@@ -19,15 +19,9 @@ def costs(directory: Path, data: str) -> list[dict[str, Any]]:
     if "method" not in table:
         return []
     numbers = [str(name) for name in table.select_dtypes("number").columns]
-    texts = table.fillna("").astype(str)
-    backbones = texts["backbone"] if "backbone" in table else [""] * len(table)
-    return [
-        {
-            "method": method,
-            "backbone": backbone,
-            "values": {name: rounded(values[name]) for name in numbers},
-        }
-        for method, backbone, values in zip(
-            texts["method"], backbones, table.to_dict("records"), strict=True
-        )
-    ]
+    costs = []
+    for line in table.fillna({"backbone": ""}).to_dict("records"):
+        values = {name: round_for_json(line[name]) for name in numbers}
+        name, backbone = str(line["method"]), str(line.get("backbone", ""))
+        costs.append({"method": name, "backbone": backbone, "values": values})
+    return costs

@@ -3,73 +3,73 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations, compress
+from itertools import combinations
 from typing import Any
 
-from benchmark.analysis.bootstrap import bounds, measures, sample, with_units
-from benchmark.analysis.comparison import differences, verdict
+from benchmark.analysis.bootstrap import (
+    bootstrap_groups,
+    measure_names,
+    percentile_bounds,
+    read_units,
+)
+from benchmark.analysis.comparison import BootstrapOptions, compare_samples, judge_difference
 from benchmark.metrics.summaries import SUMMARIES
 from benchmark.records.groups import SeedGroup
 from benchmark.records.record import SCENES
 from benchmark.records.selection import Skipped
-from benchmark.report.scores import rounded
+from benchmark.report.scores import round_for_json
 from usererror import UserError
 
-LEVEL, SEED = 95.0, 0  # as `make compare` has them
 
+def bootstrap_intervals(
+    groups: Sequence[SeedGroup], samples: int, skipped: Skipped
+) -> dict[str, Any]:
+    """Compute bootstrap percentiles as `make compare` does, see `benchmark.analysis.bootstrap`.
 
-def chance(rows: Sequence[SeedGroup], samples: int, skipped: Skipped) -> dict[str, Any]:
-    """Bootstrap percentiles, see `benchmark.analysis.bootstrap`.
-
-    A row takes part if all its seeds have counts per scene: the interval must be one of the means beside it.
     `skipped` gains a sentence for each record whose counts per scene are damaged.
 
     Returns:
-        `rows`: {group: {measure: [low, high]}} of the rows that have counts per scene, `pairs`: one line per pair and
-        summary, `how`: what was drawn; empty of rows and with a `reason` where there can be none.
+        `rows`: {group: {measure: [low, high]}} of the rows that have counts per scene, `pairs`: one
+        line per pair and summary, `how`: what was drawn; empty of rows and with a `reason` where
+        there can be none.
     """
     nothing = {"rows": {}, "pairs": [], "how": ""}
     if not samples:
         return nothing | {"reason": "The report was made without intervals (--samples 0)."}
-    whole = [row for row in rows if all((record.path / SCENES).exists() for record in row.members)]
-    kept, units = with_units(whole, skipped)
-    seeds = {row.group: len(row.members) for row in rows}
-    complete = [
-        len(row.members) == seeds[row.group] for row in kept
-    ]  # a damaged seed has been named
-    kept, units = list(compress(kept, complete)), list(compress(units, complete))
+    options = BootstrapOptions(samples)
+    # only rows of which all seeds have counts: the interval must be one of the means beside it
+    whole = []
+    for group in groups:
+        if all((record.path / SCENES).exists() for record in group.members):
+            whole.append(group)
+    seeds = {group.group: len(group.members) for group in whole}
+    read = read_units(whole, skipped)
+    kept = [entry for entry in read if len(entry.units) == seeds[entry.group.group]]
     if not kept:
-        return nothing | {
-            "reason": "Intervals need counts per scene of every seed. Published records are slim; your own have them."
-        }
+        reason = "Intervals need counts per scene of every seed."
+        return nothing | {"reason": f"{reason} Published records are slim; your own have them."}
     try:
-        sampled = sample(kept, units, samples, SEED)
+        sampled = bootstrap_groups(kept, samples, options.seed)
     except UserError as error:
         return nothing | {"reason": str(error)}
-    drawn = units[0][0]
-    single = {}
+    rows = {}
     for entry in sampled:
-        low, high = rounded(bounds(entry.draws, LEVEL), 2)
-        single[entry.row.group] = dict(
-            zip(measures(entry.row), zip(low, high, strict=True), strict=True)
-        )
+        bounds = percentile_bounds(entry.draws, options.level)
+        names = measure_names(entry.group)
+        rows[entry.group.group] = dict(zip(names, round_for_json(bounds.T, 2), strict=True))
     pairs = []
     for first, second in combinations(sampled, 2):
-        for line in differences(first, second, LEVEL)[: len(SUMMARIES)]:
-            pairs.append(
-                {
-                    "first": first.row.group,
-                    "second": second.row.group,
-                    "measure": line["measure"],
-                    **{name: rounded(line[name], 2) for name in ("difference", "low", "high")},
-                    "verdict": verdict(line),
-                }
-            )
-    slim = len(rows) - len(kept)
-    how = f"{LEVEL:g} % bootstrap intervals over {len(drawn.names)} test {drawn.kind}, {samples} draws, seeds averaged"
-    how += (
-        f"; {slim} methods lack counts per scene of some seed (published records are slim)"
-        if slim
-        else ""
+        for line in compare_samples(first, second, options.level)[: len(SUMMARIES)]:
+            pair = {"first": first.group.group, "second": second.group.group}
+            pair |= {"measure": line["measure"], "verdict": judge_difference(line)}
+            for name in ("difference", "low", "high"):
+                pair[name] = round_for_json(line[name], 2)
+            pairs.append(pair)
+    drawn = kept[0].units[0]
+    how = (
+        f"{options.level:g} % bootstrap intervals over {len(drawn.names)} test {drawn.kind}, "
+        f"{samples} draws, seeds averaged"
     )
-    return {"rows": single, "pairs": pairs, "how": how, "reason": ""}
+    if slim := len(groups) - len(kept):
+        how += f"; {slim} methods lack counts per scene of some seed (published records are slim)"
+    return {"rows": rows, "pairs": pairs, "how": how, "reason": ""}

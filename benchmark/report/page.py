@@ -1,6 +1,7 @@
 """The page: one HTML file with its style, its scripts, the chart library and the data in it.
 
-Nothing is fetched: the page forbids itself any connection (Content-Security-Policy), so it works from a disk.
+Nothing is fetched: the page forbids itself any connection (Content-Security-Policy), so it works
+from a disk.
 """
 
 from __future__ import annotations
@@ -8,9 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
-SCRIPTS = (
+from benchmark.formats.files import write_texts
+
+PAGE = "index.html"
+SCRIPTS = (  # in this order
     "state.js",
     "elements.js",
     "charts.js",
@@ -18,30 +23,49 @@ SCRIPTS = (
     "worth.js",
     "runs.js",
     "main.js",
-)  # in this order
+)
 
 
-def build_page(content: Mapping[str, Any]) -> str:
-    """The whole file; `content` is the block of data (see `content.gather`), which must hold no nan."""
+def write_page(out: Path, payload: Mapping[str, Any]) -> Path:
+    """Write `index.html`; return its path.
+
+    Raises:
+        UserError: the directory cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     page = write_page(Path(folder), {"datasets": [], "remarks": []}).read_text()
+        >>> '<script type="application/json" id="data">{"datasets":[],"remarks":[]}' in page
+        True
+    """
+    return write_texts(out, {PAGE: build_page(payload)})[0]
+
+
+def build_page(payload: Mapping[str, Any]) -> str:
+    """Build the whole file around the block of data (see `payload.build_payload`)."""
     from plotly.offline import get_plotlyjs
 
     here = files("benchmark.report")
+
+    def read(name: str) -> str:
+        return (here / name).read_text(encoding="utf-8")
+
     parts = {
-        "style": (here / "page.css").read_text(encoding="utf-8"),
+        "style": read("page.css"),
         "library": get_plotlyjs().replace("</script", r"<\/script"),
-        "data": embedded_json(content),
-        "program": "\n".join((here / name).read_text(encoding="utf-8") for name in SCRIPTS),
+        "data": embedded_json(payload),
+        "program": "\n".join(map(read, SCRIPTS)),
     }
-    page = (here / "page.html").read_text(encoding="utf-8")
+    page = read("page.html")
     for name, text in parts.items():
-        before, after = page.split(
-            f"{{{{ {name} }}}}"
-        )  # each place stands once; texts may hold the same signs
+        # split, not replace: a text may hold the sign of a later place
+        before, after = page.split(f"{{{{ {name} }}}}")
         page = before + text + after
     return page
 
 
-def embedded_json(content: Mapping[str, Any]) -> str:
-    """JSON that cannot end the script element it stands in."""
-    text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+def embedded_json(payload: Mapping[str, Any]) -> str:
+    """Write JSON that cannot end the script element it stands in; it must hold no nan."""
+    text = json.dumps(payload, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.replace("<", r"\u003c").replace("\u2028", r"\u2028").replace("\u2029", r"\u2029")

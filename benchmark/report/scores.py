@@ -7,62 +7,58 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmark.metrics.confusion import Scores, class_scores
+from benchmark.metrics.confusion import class_scores
 from benchmark.records.groups import SeedGroup
 from benchmark.records.record import Record
 
 
-def rounded(values: npt.ArrayLike, digits: int = 8) -> Any:
-    """Nested lists of rounded numbers, None for nan: JSON knows no nan.
+def round_for_json(values: npt.ArrayLike, digits: int = 8) -> Any:
+    """Turn an array into nested lists of rounded numbers, None for nan: JSON knows no nan.
 
     The page rounds again to two places; with eight here that is the same as rounding once.
+
+    Example:
+        >>> round_for_json([[1.23456, float("nan")]], digits=2)
+        [[1.23, None]]
     """
-    array = np.asarray(values, float)
-    if array.ndim:
-        return [rounded(part, digits) for part in array]
-    return None if np.isnan(array) else round(float(array), digits)
+    rounded = np.asarray(np.round(np.asarray(values, float), digits))
+    array = rounded.astype(object)
+    array[np.isnan(rounded)] = None
+    return array.tolist()
 
 
-def row_scores(row: SeedGroup, conditions: list[str]) -> dict[str, Any]:
-    """Per cent under the record's own convention and label kind, and counts.
+def group_scores(group: SeedGroup, conditions: list[str]) -> dict[str, Any]:
+    """Score a row in per cent under the record's own convention and label kind, and count.
 
     Returns:
-        `miou`, `mf1`, `oa`: seeds x conditions x subsets; `iou`: ... x averaged classes, None where a class does not
-        enter the mean; `counts`: seeds x subsets x labels x outputs over all scenes; `scored`: conditions x subsets,
-        how many scenes. A condition that a record lacks has None.
+        `miou`, `mf1`, `oa`: `(seeds, conditions, subsets)`; `iou`: `(..., averaged classes)`, None
+        where a class does not enter the mean; `counts`: `(seeds, subsets, labels, outputs)` over
+        all scenes; `scored`: `(conditions, subsets)`, how many scenes. A condition that a record
+        lacks has None.
     """
-    means: dict[str, list[Any]] = {"miou": [], "mf1": [], "oa": []}
-    for record in row.members:
-        by_condition = [
-            record.scores(name) if name in record.conditions else None for name in conditions
-        ]
-        for name, values in means.items():
-            values.append([_percents(scores, name, len(record.subsets)) for scores in by_condition])
-    counts = [record.matrices().tolist() for record in row.members]
-    iou = [[_class_iou(record, name) for name in conditions] for record in row.members]
-    return {
-        **means,
-        "iou": iou,
-        "counts": counts,
-        "scored": [_scored(row.first, name) for name in conditions],
-    }
+    scores: dict[str, list[Any]] = {"miou": [], "mf1": [], "oa": [], "iou": []}
+    for record in group.members:
+        by_condition = [_score_condition(record, name) for name in conditions]
+        for name, values in scores.items():
+            values.append([entry[name] for entry in by_condition])
+    scored = []
+    for name in conditions:
+        numbers = np.zeros(len(group.first.subsets), int)
+        if name in group.first.conditions:
+            numbers = group.first.scored[:, group.first.conditions.index(name)]
+        scored.append(numbers.tolist())
+    counts = [record.matrices().tolist() for record in group.members]
+    return {**scores, "counts": counts, "scored": scored}
 
 
-def _percents(scores: dict[str, Scores] | None, name: str, subsets: int) -> Any:
-    if scores is None:
-        return [None] * subsets
-    return rounded([100 * getattr(entry, name) for entry in scores.values()])
-
-
-def _class_iou(record: Record, condition: str) -> Any:
-    convention = record.convention
+def _score_condition(record: Record, condition: str) -> dict[str, Any]:
     if condition not in record.conditions:
-        return [[None] * len(convention.averaged)] * len(record.subsets)
-    iou, _, used = class_scores(record.class_counts(condition), convention.absent)
-    return rounded(np.where(used, 100 * iou, np.nan), 4)
-
-
-def _scored(record: Record, condition: str) -> list[int]:
-    if condition not in record.conditions:
-        return [0] * len(record.subsets)
-    return [int(number) for number in record.scored[:, record.conditions.index(condition)]]
+        nothing = [None] * len(record.subsets)
+        by_class = [[None] * len(record.convention.averaged)] * len(record.subsets)
+        return {"miou": nothing, "mf1": nothing, "oa": nothing, "iou": by_class}
+    scores = record.scores(condition).values()
+    found = {}
+    for name in ("miou", "mf1", "oa"):
+        found[name] = round_for_json([100 * getattr(entry, name) for entry in scores])
+    iou, _, used = class_scores(record.class_counts(condition), record.convention.absent)
+    return found | {"iou": round_for_json(np.where(used, 100 * iou, np.nan), 4)}

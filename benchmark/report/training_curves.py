@@ -8,47 +8,41 @@ from typing import Any
 import pandas as pd
 
 from benchmark.records.record import Record
-from benchmark.report.scores import rounded
+from benchmark.report.scores import round_for_json
 
-SHOWN = {  # column of the log -> factor; scores are logged as shares
+FACTORS = {  # of the columns shown: scores are logged as shares
     "val/average_miou": 100,
     "val/top1_miou": 100,
     "val/last1_miou": 100,
     "train/loss": 1,
 }
-POINTS = 100  # of a curve; longer logs are thinned evenly
-UNREADABLE = (
-    OSError,
-    ValueError,
-    pd.errors.ParserError,
-)  # an empty or cut file; Unicode errors are ValueErrors
+MOST_POINTS = 100  # of a curve; longer logs are thinned evenly
 
 
 def run_directory(record: Record) -> Path | None:
-    """Where the run of a record lies, or None of a published one."""
+    """Find where the run of a record lies; None of a published one."""
     return record.path.parent if record.path.name == "record" else None
 
 
-def curves(record: Record) -> dict[str, Any]:
-    """{measure: {`step`: [...], `value`: [...]}} of one run; empty without logs. An interrupted run has several."""
+def read_training_curves(record: Record) -> dict[str, Any]:
+    """Read {measure: {`step`: [...], `value`: [...]}} of one run; empty without logs."""
     run_dir = run_directory(record)
     parts = []
+    # an interrupted run has several logs
     for path in sorted(run_dir.glob("logs/**/metrics.csv")) if run_dir else []:
         try:
             parts.append(pd.read_csv(path))
-        except UNREADABLE:
+        except (OSError, ValueError, pd.errors.ParserError):  # an empty or cut file
             continue
     log = pd.concat(parts) if parts else pd.DataFrame()
-    found = {}
-    for name, factor in SHOWN.items():
+    curves = {}
+    for name, factor in FACTORS.items():
         if name not in log or "step" not in log:
             continue
         points = log[["step", name]].apply(pd.to_numeric, errors="coerce").dropna()
         points = points.drop_duplicates("step", keep="last").sort_values("step")
-        thinned = points.iloc[:: max(1, -(-len(points) // POINTS))]
-        if len(thinned):
-            found[name] = {
-                "step": [int(step) for step in thinned["step"]],
-                "value": rounded(factor * thinned[name].to_numpy(float), 4),
-            }
-    return found
+        points = points.iloc[:: max(1, -(-len(points) // MOST_POINTS))]
+        if len(points):
+            values = round_for_json(factor * points[name].to_numpy(float), 4)
+            curves[name] = {"step": points["step"].astype(int).tolist(), "value": values}
+    return curves

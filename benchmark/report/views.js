@@ -10,13 +10,13 @@ function rowById(id) {
 
 // {low, high} of a row's measure over the test scenes, or null.
 function interval(row, measure) {
-  const found = board().chance.rows[row.id]?.[measure];
+  const found = board().intervals.rows[row.id]?.[measure];
   return found ? { low: found[0], high: found[1] } : null;
 }
 
 function leaderboardView() {
   const rows = shownRows();
-  const full = board().chance.how !== "";
+  const full = board().intervals.how !== "";
   const summaries = ["Average", "Top-1", "Last-1"];
   const columns = [{ title: "method" }, { title: "backbone", text: true }];
   for (const title of summaries) {
@@ -49,8 +49,8 @@ function leaderboardView() {
     return [...cells, { value: row.seeds.length, text: String(row.seeds.length) }, `${row.protocol}, ${row.selection}`];
   });
   const chance = full
-    ? `Intervals: ${board().chance.how}; they speak of the choice of test scenes, the spread (\u00b1) of the seeds.`
-    : board().chance.reason;
+    ? `Intervals: ${board().intervals.how}; they speak of the choice of test scenes, the spread (\u00b1) of the seeds.`
+    : board().intervals.reason;
   return [
     table({
       title: `Leaderboard: ${dataset().name}, ${board().title}`,
@@ -114,11 +114,11 @@ function headlineChart(rows, summaries, full) {
 
 // Differences between one row and all others, with what forbids to call one of them better.
 function pairsTable(rows) {
-  if (!board().chance.pairs.length) return null;
+  if (!board().intervals.pairs.length) return null;
   const with_ = rowById(rows.find((row) => short(row) === state.against)?.id) ?? rows[0];
   const shown = new Set(rows.map((row) => row.id));
   const lines = [];
-  for (const pair of board().chance.pairs) {
+  for (const pair of board().intervals.pairs) {
     if (!shown.has(pair.first) || !shown.has(pair.second) || ![pair.first, pair.second].includes(with_.id)) continue;
     const turned = pair.second === with_.id;
     const other = rowById(turned ? pair.first : pair.second);

@@ -1,7 +1,7 @@
 // Views of what sensors are worth: failures, Shapley values, cost.
 
 function worthRows() {
-  const found = board().sensors.rows ?? {};
+  const found = board().sensor_values.rows ?? {};
   return shownRows()
     .filter((row) => row.id in found)
     .map((row) => [row, found[row.id]]);
@@ -14,7 +14,7 @@ function noWorth() {
 function failuresView() {
   const rows = worthRows();
   if (!rows.length) return noWorth();
-  const { p, failures, crossings } = board().sensors;
+  const { p, failures, crossings } = board().sensor_values;
   const banded = rows.length <= 4;
   const traces = rows.flatMap(([row, worth]) => {
     const look = looks(row);
@@ -108,7 +108,7 @@ function failuresView() {
 function sensorsView() {
   const rows = worthRows();
   if (!rows.length) return noWorth();
-  const { letters, pairs, classes } = board().sensors;
+  const { letters, pairs, classes } = board().sensor_values;
   const part = Number(state.part) < classes.length ? Number(state.part) : 0;
   const bars = (kind, subjects) =>
     rows.map(([row, worth]) => ({

@@ -11,7 +11,12 @@ import pandas as pd
 import pytest
 
 from benchmark.__main__ import main
-from benchmark.analysis.metric_conventions import LENSES, lens_table, reasons, shown
+from benchmark.analysis.metric_conventions import (
+    CONVENTIONS,
+    convention_frame,
+    convention_table,
+    explain_dashes,
+)
 from benchmark.metrics.confusion import Convention
 from benchmark.metrics.result import EvaluationResult
 from benchmark.metrics.summaries import average_top1_last1
@@ -42,7 +47,7 @@ def average(matrices: np.ndarray, convention: Convention, part: str = "miou") ->
 
 
 def values(entry: Record, summary: str = "Average") -> dict[str, float]:
-    table = lens_table(seed_groups([entry]))
+    table = convention_frame(seed_groups([entry]))
     lines = table[table["summary"] == summary]
     return dict(zip(lines["convention"], lines["value"], strict=True))
 
@@ -74,7 +79,7 @@ def test_every_convention_is_what_its_name_says(tmp_path: Path) -> None:
         "macro F1": average(matrices, FOUR, "mf1"),
         "F1 of mIoU": 100 * float(np.mean([2 * value / (1 + value) for value in shares])),
     }
-    assert found == pytest.approx(expected) and list(found) == [lens.name for lens in LENSES]
+    assert found == pytest.approx(expected) and list(found) == [entry.name for entry in CONVENTIONS]
     assert found["absent union"] < found["own"] and found["macro F1"] <= found["F1 of mIoU"]
 
 
@@ -121,8 +126,8 @@ def test_dashes_have_their_reason(tmp_path: Path) -> None:
     first = toy_record(tmp_path, "partly", 0)
     partly = [first, replace(slim, manifest=first.manifest.model_copy(update={"seed": 1}))]
     whole = toy_record(tmp_path, "whole", result=toy_result(outputs=4), convention=K4)
-    table = lens_table(seed_groups([slim, whole, *partly]))
-    sentences = reasons(table)
+    table = convention_frame(seed_groups([slim, whole, *partly]))
+    sentences = explain_dashes(table)
     assert (
         "- clutter in: the network has no output for clutter (partly pvt_v2_b0, slim pvt_v2_b0)"
         in sentences
@@ -135,19 +140,19 @@ def test_dashes_have_their_reason(tmp_path: Path) -> None:
         "- scene mean: no counts per scene (published records are slim) of seed 1 (partly pvt_v2_b0)"
         in sentences
     )
-    display = shown(table, "Average").set_index("method")
+    display = convention_table(table, "Average").set_index("method")
     assert (
         display.loc["slim pvt_v2_b0", "scene mean"] == "-"
         and "(1)" in display.loc["whole pvt_v2_b0", "clutter in"]
     )
-    plain = lens_table(seed_groups([record({"R": 40.0})]))
+    plain = convention_frame(seed_groups([record({"R": 40.0})]))
     assert {"clutter in", "eroded label", "scene mean"} <= set(
         plain.loc[plain["value"].isna(), "convention"]
     )
-    assert any("no clutter class (all methods)" in sentence for sentence in reasons(plain))
-    assert any("no eroded label (all methods)" in sentence for sentence in reasons(plain))
-    assert shown(plain, "Average")["full label"].tolist() == ["40.00 (1)", "same"]
-    assert shown(plain, "Average")["clutter out"].tolist() == ["-", "-"]
+    assert any("no clutter class (all methods)" in sentence for sentence in explain_dashes(plain))
+    assert any("no eroded label (all methods)" in sentence for sentence in explain_dashes(plain))
+    assert convention_table(plain, "Average")["full label"].tolist() == ["40.00 (1)", "same"]
+    assert convention_table(plain, "Average")["clutter out"].tolist() == ["-", "-"]
 
 
 def by_hand(
@@ -176,7 +181,7 @@ def test_the_ranking_is_marked_where_it_changes(tmp_path: Path) -> None:
         by_hand(tmp_path, "wary", wary),
         by_hand(tmp_path, "z", third),
     ]
-    table = lens_table(seed_groups(entries))
+    table = convention_frame(seed_groups(entries))
     lines = table[table["summary"] == "Average"].set_index(["convention", "method"])
     assert lines.loc["own", "rank"].to_dict() == {"careless": 1, "wary": 2, "z": 3}
     assert lines.loc["clutter out", "rank"].to_dict() == {"careless": 2, "wary": 1, "z": 3}
@@ -186,7 +191,7 @@ def test_the_ranking_is_marked_where_it_changes(tmp_path: Path) -> None:
         "z": False,
     }
     assert not lines.loc["clutter dropped", "changed"].any()
-    display = shown(table, "Average").set_index("method")
+    display = convention_table(table, "Average").set_index("method")
     assert (
         display.loc["ranking", "clutter out"] == "changes"
         and display.loc["ranking", "absent zero"] == "same"
@@ -204,7 +209,7 @@ def test_ranks_are_compared_among_the_rows_that_can_be_read(tmp_path: Path) -> N
     def worse(matrix: np.ndarray) -> None:
         matrix[0] = [90, 10, 0, 0]
 
-    table = lens_table(seed_groups([best, by_hand(tmp_path, "worse", worse)]))
+    table = convention_frame(seed_groups([best, by_hand(tmp_path, "worse", worse)]))
     line = table[(table["summary"] == "Average") & (table["convention"] == "clutter in")].set_index(
         "method"
     )
@@ -216,7 +221,7 @@ def test_ranks_are_compared_among_the_rows_that_can_be_read(tmp_path: Path) -> N
 
 def test_equal_scores_share_a_rank(tmp_path: Path) -> None:
     entries = [toy_record(tmp_path, name, result=toy_result(seed=3)) for name in ("a", "b")]
-    assert set(lens_table(seed_groups(entries))["rank"].dropna()) == {1}
+    assert set(convention_frame(seed_groups(entries))["rank"].dropna()) == {1}
 
 
 def test_command(
@@ -243,4 +248,4 @@ def test_command(
     text = (tmp_path / "out" / "toy.md").read_text()
     assert "## Protocol other" in text and "## Protocol standard" in text
     assert "- scene mean: damaged counts per scene of seed 0 (method01 pvt_v2_b0)" in text
-    assert all(f"- {lens.name}: {lens.meaning}" in text for lens in LENSES)
+    assert all(f"- {entry.name}: {entry.meaning}" in text for entry in CONVENTIONS)

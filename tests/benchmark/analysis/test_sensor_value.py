@@ -11,16 +11,16 @@ import pytest
 
 from benchmark.__main__ import main
 from benchmark.analysis.sensor_value import (
-    complete_rows,
-    crossing_table,
-    games,
-    majority,
-    write_worth,
+    break_even_table,
+    majority_baseline,
+    sensor_games,
+    subset_games,
+    write_sensor_values,
 )
 from benchmark.analysis.shapley import expected_score, shapley_values
 from benchmark.metrics.confusion import ClassCounts
 from benchmark.records.groups import comparable_groups, seed_groups
-from benchmark.records.selection import Skipped
+from benchmark.records.selection import RecordSelection, Skipped
 from tests.benchmark.leaderboard.test_leaderboard import record
 from tests.support.toy_records import PROTOCOL, toy_record, toy_result
 
@@ -29,7 +29,7 @@ ROW = {"R": 50.0, "D": 20.0, "R+D": 60.0}
 
 def test_games_are_the_scores_of_the_subsets(tmp_path: Path) -> None:
     entry = toy_record(tmp_path, "sgma")
-    game = games(entry)
+    game = subset_games(entry)
     assert game.shape == (4, 8) and not game[:, 0].any()
     scores = entry.scores()
     assert game[0, 0b101] == pytest.approx(100 * scores["R+N"].miou)
@@ -41,7 +41,7 @@ def test_games_are_the_scores_of_the_subsets(tmp_path: Path) -> None:
 
 
 def test_by_hand() -> None:
-    game = games(record(ROW))
+    game = subset_games(record(ROW))
     assert shapley_values(game)[0] == pytest.approx([(50 + 40) / 2, (20 + 10) / 2], abs=0.01)
     # sum over the non-empty subsets, divided by the chance that one is left
     assert expected_score(game, 0.1)[0] == pytest.approx((0.81 * 60 + 0.09 * 70) / 0.99, abs=0.01)
@@ -49,28 +49,27 @@ def test_by_hand() -> None:
 
 def test_the_empty_set_may_score_what_the_most_frequent_class_does() -> None:
     counts = ClassCounts(*np.array([[[1, 2]], [[70, 30]], [[3, 4]]]))
-    assert np.array(majority(counts)).tolist() == [[70, 0], [70, 30], [100, 0]]
+    assert np.array(majority_baseline(counts)).tolist() == [[70, 0], [70, 30], [100, 0]]
     entry = record(ROW)  # two classes of 1e8 pixels each: IoU 1/2 and 0
-    assert games(entry, "majority")[:, 0].tolist() == [25, 50, 0]
-    assert games(entry, "majority")[:, 1:].tolist() == games(entry)[:, 1:].tolist()
+    assert subset_games(entry, "majority")[:, 0].tolist() == [25, 50, 0]
+    assert subset_games(entry, "majority")[:, 1:].tolist() == subset_games(entry)[:, 1:].tolist()
 
 
 def test_classes_that_the_convention_leaves_out_have_no_worth(tmp_path: Path) -> None:
     result = toy_result()
     for counts in result.counts:
         counts[..., 2, :] = 0  # no tree
-    game = games(toy_record(tmp_path, "sgma", result=result))
+    game = subset_games(toy_record(tmp_path, "sgma", result=result))
     assert np.isnan(game[3, 1:]).all() and not np.isnan(game[:3]).any()
 
 
 def test_rows_without_all_scores_are_named_and_left_out(capsys: pytest.CaptureFixture[str]) -> None:
     unscored = record(ROW, group="unscored")
     unscored.counts[1] = 0
-    kept = complete_rows(
-        seed_groups([record(ROW), unscored, record({"R": 3.0, "R+D": 4.0}, group="partial")]),
-        Skipped(),
-    )
-    assert [row.method for row in kept] == ["g"]
+    records = [record(ROW), unscored, record({"R": 3.0, "R+D": 4.0}, group="partial")]
+    skipped = Skipped()
+    kept = sensor_games(seed_groups(records), skipped)
+    assert [method.group.method for method in kept] == ["g"] and len(skipped) == 2
     said = capsys.readouterr().out
     assert "unscored" in said and "modalities of D" in said
     assert "partial" in said and "not all subsets" in said
@@ -79,7 +78,8 @@ def test_rows_without_all_scores_are_named_and_left_out(capsys: pytest.CaptureFi
 def test_files(tmp_path: Path) -> None:
     records = [record(ROW, seed, "one") for seed in (0, 1)]
     records += [record({"R": 40.0, "D": 40.0, "R+D": 50.0}, group="two")]
-    paths = write_worth(tmp_path, "toy", seed_groups(records), "zero")
+    paths, tables = write_sensor_values(tmp_path, "toy", RecordSelection(records))
+    assert list(tables)[0] == "toy, standard: Shapley values of mIoU in points"
     assert [path.name for path in paths] == [
         "toy.csv",
         "toy.curve.csv",
@@ -124,7 +124,7 @@ def test_rows_of_one_name_are_told_apart_and_protocols_are_not_ranked_together()
         "standard (1)": ["g pvt_v2_b0 [g]", "g pvt_v2_b0 [h12345]"],
         "standard (2)": ["m pvt_v2_b0"],
     }
-    assert crossing_table(apart["standard (1)"]).empty
+    assert break_even_table(sensor_games(apart["standard (1)"], Skipped())).empty
 
 
 def test_command(

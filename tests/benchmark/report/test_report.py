@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from benchmark.__main__ import main
-from benchmark.analysis.bootstrap import draws
+from benchmark.analysis.bootstrap import draw_weights
 from benchmark.records.record import read_record, read_scenes
 from benchmark.records.selection import Skipped
-from benchmark.report.gallery import fit
+from benchmark.report.gallery import limit_galleries
 from benchmark.report.page import embedded_json
-from benchmark.report.payload import gather
+from benchmark.report.payload import build_payload
 from tests.support.toy_records import LABELS, score, toy_record, toy_result
 from tests.support.toy_report import CURVE, METHODS, toy_runs
 
@@ -37,7 +37,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def board(runs: Path) -> dict[str, Any]:
-    content = gather(runs, "", SAMPLES, runs.parent / "complexity")
+    content = build_payload(runs, "", SAMPLES, runs.parent / "complexity")
     assert content["remarks"] == [] and [entry["name"] for entry in content["datasets"]] == ["toy"]
     (only,) = content["datasets"][0]["boards"]
     return only
@@ -96,7 +96,7 @@ def test_summaries_and_order(board: dict[str, Any]) -> None:
 
 
 def test_intervals_are_percentiles_of_resampled_scenes(board: dict[str, Any], runs: Path) -> None:
-    weights = draws(12, SAMPLES, 0)
+    weights = draw_weights(12, SAMPLES, 0)
     averages = []
     for seed in METHODS["alpha"]:
         record = read_record(runs / "alpha" / str(seed) / "record")
@@ -114,17 +114,17 @@ def test_intervals_are_percentiles_of_resampled_scenes(board: dict[str, Any], ru
             ]
         )
     low, high = np.percentile(np.mean(averages, 0), [2.5, 97.5])
-    assert board["chance"]["rows"]["alpha-group"]["Average"] == pytest.approx(
+    assert board["intervals"]["rows"]["alpha-group"]["Average"] == pytest.approx(
         [low, high], abs=0.006
     )
     assert (
-        len(board["chance"]["pairs"]) == 3 * 3
-        and "12 test scenes, 150 draws" in board["chance"]["how"]
+        len(board["intervals"]["pairs"]) == 3 * 3
+        and "12 test scenes, 150 draws" in board["intervals"]["how"]
     )
 
 
 def test_worth_by_brute_force(board: dict[str, Any]) -> None:
-    sensors, row = board["sensors"], row_of(board, "beta")
+    sensors, row = board["sensor_values"], row_of(board, "beta")
     assert sensors["letters"] == ["R", "D", "N"] and sensors["classes"] == ["mIoU", *LABELS[:3]]
     worth = sensors["rows"]["beta-group"]
     for part in range(4):
@@ -157,10 +157,10 @@ def test_logs_costs_and_pictures(board: dict[str, Any], runs: Path) -> None:
         "val/average_miou": {"step": [20, 30], "value": [25.0, 50.0]},
     }
     assert row_of(board, "gamma")["training"] == [{}]
-    costs = gather(runs, "toy", 0, runs.parent / "complexity")["datasets"][0]["costs"]
+    costs = build_payload(runs, "toy", 0, runs.parent / "complexity")["datasets"][0]["costs"]
     values = {"parameters": 3500000.0, "gmac": 4.25}
     assert costs[0] == {"method": "alpha", "backbone": "pvt_v2_b0", "values": values}
-    assert gather(runs, "toy", 0, runs)["datasets"][0]["costs"] == []
+    assert build_payload(runs, "toy", 0, runs)["datasets"][0]["costs"] == []
     (scene,) = board["gallery"]["scenes"]
     assert (
         set(scene["rows"]) == {"alpha-group", "beta-group"}
@@ -179,10 +179,10 @@ def test_pictures_that_do_not_fit_are_named() -> None:
     one: dict[str, Any] = {"scenes": [{"id": "a1"}, {"id": "a2"}]}
     other: dict[str, Any] = {"scenes": [{"id": "b" * 8}]}
     named, remarks = [("one", one), ("other", other), ("none", {})], Skipped()
-    fit(named, 2 * len('{"id": "a1"}') + len('{"id": "bbbbbbbb"}') - 1, remarks)
+    limit_galleries(named, 2 * len('{"id": "a1"}') + len('{"id": "bbbbbbbb"}') - 1, remarks)
     assert one == {"scenes": [{"id": "a1"}]} and other == {"scenes": [{"id": "b" * 8}]}
     assert len(remarks) == 1 and "one, scene a2" in remarks[0]
-    fit(named, 12, remarks)
+    limit_galleries(named, 12, remarks)
     assert one == {"scenes": [{"id": "a1"}]} and other == {}
 
 
@@ -194,7 +194,7 @@ def test_a_picture_outside_its_folder_is_not_read(tmp_path: Path) -> None:
         content = json.loads(index.read_text())
         content["scenes"][0]["subsets"][0] = "../../../secret"
         index.write_text(json.dumps(content))
-    content = gather(runs, "", 0, tmp_path)
+    content = build_payload(runs, "", 0, tmp_path)
     assert set(content["datasets"][0]["boards"][0]["gallery"]["scenes"][0]["rows"]) == {
         "beta-group"
     }
@@ -206,7 +206,7 @@ def test_a_row_is_named_after_its_encoder_only_where_its_method_has_several(tmp_
     toy_record(runs, "alpha")
     toy_record(runs, "alpha", 1, identity="alpha-large", group="alpha-large", backbone="pvt_v2_b2")
     toy_record(runs, "beta", backbone="none")
-    (data,) = gather(runs, "", 0, tmp_path)["datasets"]
+    (data,) = build_payload(runs, "", 0, tmp_path)["datasets"]
     names = sorted(row["name"] for row in data["boards"][0]["rows"])
     assert names == ["alpha pvt_v2_b0", "alpha pvt_v2_b2", "beta"]
 
@@ -234,7 +234,7 @@ def test_what_cannot_be_shown_is_named(tmp_path: Path) -> None:
     manifest.write_text(manifest.read_text().replace('"format": 1', '"format": 0'))
     (runs / "good" / "0" / "logs").mkdir()
     (runs / "good" / "0" / "logs" / "metrics.csv").write_text("")
-    content = gather(runs, "", SAMPLES, tmp_path)
+    content = build_payload(runs, "", SAMPLES, tmp_path)
     (data,) = content["datasets"]
     assert [row["method"] for row in data["boards"][0]["rows"]] == ["good"]
     for word in ("elsewhere", "strange", "bare", "broken", "old"):
@@ -244,15 +244,15 @@ def test_what_cannot_be_shown_is_named(tmp_path: Path) -> None:
             if word in line or (word == "elsewhere" and "fingerprint" in line)
         ]
         assert len(said) == 1, (word, content["remarks"])
-    assert "single" in data["boards"][0]["chance"]["reason"]
+    assert "single" in data["boards"][0]["intervals"]["reason"]
 
 
 def test_slim_records_have_no_intervals_and_say_so_once(tmp_path: Path) -> None:
     runs = toy_runs(tmp_path)
     for path in runs.rglob("scenes.npz"):
         path.unlink()
-    content = gather(runs, "", SAMPLES, tmp_path)
-    chance = content["datasets"][0]["boards"][0]["chance"]
+    content = build_payload(runs, "", SAMPLES, tmp_path)
+    chance = content["datasets"][0]["boards"][0]["intervals"]
     assert chance["rows"] == {} and chance["pairs"] == [] and "counts per scene" in chance["reason"]
     assert content["remarks"] == []
 
@@ -294,7 +294,7 @@ def test_an_interval_belongs_to_all_seeds_of_its_row(tmp_path: Path) -> None:
     runs = toy_runs(tmp_path)
     (runs / "alpha" / "1" / "record" / "scenes.npz").unlink()
     (runs / "beta" / "0" / "record" / "scenes.npz").write_bytes(b"PK cut")
-    content = gather(runs, "", SAMPLES, tmp_path)
-    chance = content["datasets"][0]["boards"][0]["chance"]
+    content = build_payload(runs, "", SAMPLES, tmp_path)
+    chance = content["datasets"][0]["boards"][0]["intervals"]
     assert set(chance["rows"]) == {"gamma-group"} and "2 methods lack" in chance["how"]
     assert len(content["remarks"]) == 1 and "damaged" in content["remarks"][0]
