@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmark.formats.files import write_texts
-from benchmark.formats.markdown_latex import Part, latex, page_markdown
+from benchmark.formats.markdown_latex import Part, page_latex, page_markdown
 from benchmark.leaderboard.notes import left_out_notes
 
 
@@ -36,9 +36,10 @@ def write_analysis(
     for suffix, frame in frames.items():
         csv = frame.to_csv(index=False, float_format="%.4f", lineterminator="\n")
         contents[f"{stem}.{suffix}"] = csv
-    contents[f"{stem}.md"] = page_markdown([*page, *left_out_notes(skipped)])
+    left_out = left_out_notes(skipped)
+    contents[f"{stem}.md"] = page_markdown([*page, *left_out])
     tables = list(headline.values())
     if len(tables) > 1:
         tables = [table.assign(protocol=title) for title, table in headline.items()]
-    contents[f"{stem}.tex"] = latex(pd.concat(tables).fillna("-"), note)
+    contents[f"{stem}.tex"] = page_latex([pd.concat(tables).fillna("-"), note, *left_out])
     return write_texts(out, contents)

@@ -232,6 +232,8 @@ def write_sensor_values(
     if not sections:
         return [], {}
     everyone = [method for methods in sections.values() for method in methods]
+    # as all files of an analysis have them, whatever their protocol
+    everyone.sort(key=lambda method: (method.group.label, method.group.group))
     crossings = [break_even_table(methods).assign(protocol=t) for t, methods in sections.items()]
     frames = {
         "csv": sensor_value_frame(everyone),

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from benchmark.__main__ import main
-from benchmark.leaderboard import write as boards
 from benchmark.metrics.confusion import Convention
 from benchmark.metrics.result import EvaluationResult
+from benchmark.records import selection
 from benchmark.records.manifest import Protocol
 from tests.support.toy_records import CONVENTION, LABELS, toy_record
 
@@ -85,7 +85,7 @@ def write_golden() -> None:
     """Write the golden files anew."""
     shutil.rmtree(GOLDEN, ignore_errors=True)
     with tempfile.TemporaryDirectory() as place:
-        boards.PUBLISHED = Path(place) / "none"
+        selection.PUBLISHED = Path(place) / "none"
         write_records(Path(place) / "runs")
         for command in COMMANDS:
             tables(command, Path(place) / "runs", GOLDEN / command)
