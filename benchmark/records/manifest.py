@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from benchmark.metrics.confusion import Convention
+from benchmark.metrics.confusion import Absent, Convention
 
 MANIFEST = "manifest.json"
 
@@ -28,15 +28,15 @@ class Protocol(BaseModel):
     selection: str
     selected: str
     split: str
-    split_note: str = ""
-    train_label: str = "label"
+    split_note: str
+    train_label: str
     score_label: str
-    clutter: str = "ignore"
-    rasters: dict[str, str] = {}
-    window: int = 0
-    stride: int = 0
-    stitching: str = "logits"
-    absent: str = "exclude"
+    clutter: str
+    rasters: dict[str, str]
+    window: int
+    stride: int
+    stitching: str
+    absent: Absent
 
 
 class Manifest(BaseModel):
@@ -59,27 +59,27 @@ class Manifest(BaseModel):
     group: str
     method: str
     variant: str
-    control: bool = False
+    control: bool
     data: str
     backbone: str
     seed: int
-    overrides: tuple[str, ...] = ()
+    overrides: tuple[str, ...]
     protocol: Protocol
     convention: Convention
-    modalities: dict[str, str] = {}
-    classes: tuple[str, ...] = ()
+    modalities: dict[str, str]
+    classes: tuple[str, ...]
     fingerprint: str
-    incomplete: bool = False
-    checkpoint: str = ""
-    steps: int = 0
-    durations: dict[str, float] = {}
-    device: str = ""
-    threads: int | None = None
-    world_size: int = 1
-    git: dict[str, Any] = {}
-    packages: dict[str, str] = {}
-    model: dict[str, Any] = {}
-    config: dict[str, Any] = {}
+    incomplete: bool
+    checkpoint: str
+    steps: int
+    durations: dict[str, float]
+    device: str
+    threads: int | None  # None: an older record, which did not say
+    world_size: int
+    git: dict[str, Any]
+    packages: dict[str, str]
+    model: dict[str, Any]
+    config: dict[str, Any]
 
 
 def read_manifest(record: Path) -> Manifest:

@@ -106,12 +106,14 @@ def write_record(path: Path, manifest: Manifest, result: EvaluationResult) -> No
 
     Example:
         >>> import tempfile
-        >>> from tests.support.toy_records import toy_manifest, toy_result
+        >>> published = read_record(next(Path("results/records/miniature").glob("sgma-*")))
+        >>> counts = np.full((7, 1, 1, 6, 5), 9)  # 7 subsets, 1 block, 1 region, 6 labels, 5 outputs
+        >>> axes = (published.subsets, ["tile"], {}, ["interior"], published.labels)
+        >>> result = EvaluationResult(*axes, counts=[counts], scored=np.ones((7, 1), bool))
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     write_record(Path(folder), toy_manifest("sgma"), toy_result())
-        ...     record = read_record(Path(folder))
-        >>> record.manifest.variant, record.subsets[-1], record.counts.shape
-        ('sgma', 'R+D+N', (7, 1, 2, 4, 3))
+        ...     write_record(Path(folder), published.manifest, result)
+        ...     read_record(Path(folder)).matrices()[0].tolist()[5]
+        [9, 9, 9, 9, 9]
     """
     path.mkdir(parents=True, exist_ok=True)
     (path / MANIFEST).unlink(missing_ok=True)
@@ -131,6 +133,13 @@ def read_record(path: Path) -> Record:
 
     Raises:
         UserError: not a record, damaged, or of another format; names the file and the remedy.
+
+    Example:
+        >>> record = read_record(next(Path("results/records/miniature").glob("sgma-*")))
+        >>> record.subsets
+        ('R', 'D', 'N', 'R+D', 'R+N', 'D+N', 'R+D+N')
+        >>> bool(record.scores()["R+D+N"].miou > record.scores()["D"].miou)
+        True
     """
     try:
         manifest = read_manifest(path)

@@ -56,7 +56,7 @@ def select_records(
         >>> with tempfile.TemporaryDirectory() as runs:
         ...     selections = select_records(Path(runs), ["miniature"])
         >>> sorted({record.manifest.variant for record in selections["miniature"].records})[:2]
-        ['ae', 'ae_control']
+        ['ae', 'cgan']
     """
     records, unread = search_records([root for root in (runs, PUBLISHED) if root.exists()])
     by_data: dict[str, list[Record]] = {}

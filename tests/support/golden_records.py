@@ -18,8 +18,7 @@ from benchmark.__main__ import main
 from benchmark.metrics.confusion import Convention
 from benchmark.metrics.result import EvaluationResult
 from benchmark.records import selection
-from benchmark.records.manifest import Protocol
-from tests.support.toy_records import CONVENTION, LABELS, toy_record
+from tests.support.toy_records import CONVENTION, LABELS, PROTOCOL, toy_record
 
 GOLDEN = Path(__file__).parents[1] / "benchmark" / "leaderboard" / "golden"
 COMMANDS = {"leaderboard": [], "worth": [], "lens": [], "compare": ["--samples", "100"]}
@@ -28,8 +27,8 @@ SCENES = 10
 FOG, SUN = "weather=fog", "weather=sun"
 # method: (errors of 40 to 50 pixels under R, D, R+D; seeds)
 METHODS = {"early": ((24, 12, 3), 1), "plain": ((18, 16, 9), 2), "steady_1": ((15, 14, 8), 1)}
-OTHER = Protocol(
-    name="other", selection="last", selected="last", split="s", score_label="label_eroded"
+OTHER = PROTOCOL.model_copy(
+    update={"name": "other", "selected": "last", "score_label": "label_eroded"}
 )
 CLUTTER_IN = Convention((0, 1, 2, 3), (0, 1, 2), absent="zero", regions=("interior",))
 

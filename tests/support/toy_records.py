@@ -21,7 +21,15 @@ PROTOCOL = Protocol(
     selection="best",
     selected="best",
     split="s",
+    split_note="",
+    train_label="label",
     score_label="label",
+    clutter="ignore",
+    rasters={},
+    window=128,
+    stride=64,
+    stitching="logits",
+    absent="exclude",
 )
 
 
@@ -70,19 +78,30 @@ def toy_result(
 
 def toy_manifest(variant: str, seed: int = 0, **changes: Any) -> Manifest:
     """What tables need of a manifest."""
-    fields = {
+    fields: dict[str, Any] = {
+        "created": f"2026-01-01T00:00:{seed:02d}+00:00",
         "identity": f"{variant}-{seed}",
         "group": f"{variant}-group",
         "method": variant,
         "variant": variant,
+        "control": False,
         "data": "toy",
         "backbone": "pvt_v2_b0",
         "seed": seed,
+        "overrides": (),
         "protocol": PROTOCOL,
-        "fingerprint": "f" * 64,
         "convention": CONVENTION,
-        "created": f"2026-01-01T00:00:{seed:02d}+00:00",
+        "modalities": {"rgb": "R", "dsm": "D", "nir": "N"},
+        "classes": LABELS,
+        "fingerprint": "f" * 64,
+        "incomplete": False,
+        "checkpoint": "checkpoints/best.ckpt",
+        "steps": 300,
+        "device": "x86_64 CPU",
+        "threads": 1,
+        "world_size": 1,
     }
+    fields |= {key: {} for key in ("durations", "git", "packages", "model", "config")}
     return Manifest(**{**fields, **changes})
 
 
