@@ -18,9 +18,8 @@ from benchmark.papers.printed_numbers import ABSOLUTE, PaperResults
 COLUMNS = ["paper", "table", "location", "rule", "kind", "printed", "recomputed", "arithmetic"]
 OUTCOMES = ("agree", "rounding", "fail")
 TABLES = ("I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX")
-SAYS = {name: rule.says for name, rule in RULES.items()} | {
-    "claim": "A number quoted in a sentence is that of the cells which the sentence speaks of."
-}
+SAYS = {name: " ".join((rule.__doc__ or "").split()) for name, rule in RULES.items()}
+SAYS["claim"] = "A number quoted in a sentence is that of the cells which the sentence speaks of."
 PREAMBLE = """# The papers' numbers against each other
 
 Written by `make audit` from `results/reported`. Nothing was measured here: every line sets a \
@@ -36,7 +35,7 @@ def audit_papers(results: PaperResults, claims: Path = CLAIMS) -> list[Check]:
     """Make all checks, in the order of the rules; prose last."""
     checks = []
     for name, rule in RULES.items():
-        checks += [replace(check, rule=name) for check in rule.checks(results)]
+        checks += [replace(check, rule=name) for check in rule(results)]
     return [*checks, *check_claims(results, claims)]
 
 

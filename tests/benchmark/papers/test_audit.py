@@ -259,7 +259,7 @@ def test_each_kind_of_row_is_recomputed(reported: PaperResults, checks: list[Che
             reported, lambda cell, key=first.key: cell.key == key, value=value, printed=value
         )
         before = sum(check.rule == rule for check in select_findings(checks))
-        assert len(select_findings(RULES[rule].checks(other))) == 1 + before, rule
+        assert len(select_findings(RULES[rule](other))) == 1 + before, rule
 
 
 def test_constant_answers_are_recognised_whatever_the_share(reported: PaperResults) -> None:
@@ -281,7 +281,7 @@ def test_constant_answers_are_recognised_whatever_the_share(reported: PaperResul
                 lambda cell, at=place: cell.has(kind="score", **at),
                 value=f"{100 * value:.2f}",
             )
-        found = [check for check in rule.checks(tables) if "method=imlt" in check.location]
+        found = [check for check in rule(tables) if "method=imlt" in check.location]
         assert len(found) == 1 and f"q = {share}.0" in found[0].arithmetic
 
 
@@ -289,13 +289,13 @@ def test_tables_that_follow_from_their_cells_give_no_finding(reported: PaperResu
     """SGMA's ablation of mIoU with its own Average corrected: the audit is silent about it."""
     cells = tuple(cell for cell in reported.numbers if (cell.source, cell.table) == ("sgma", "VII"))
     quiet = PaperResults(cells, {})
-    found = [check for name in ("summary", "difference") for check in RULES[name].checks(quiet)]
+    found = [check for name in ("summary", "difference") for check in RULES[name](quiet)]
     assert [check.location for check in found if check.listed] == [
         "dataset=potsdam;backbone=pvt_v2_b2;method=sgma;variant=full;combo=Average;"
         "metric=mIoU;kind=summary"
     ]
     mended = changed(quiet, lambda cell: cell.value == "79.55", value="79.56", printed="79.56")
-    assert not select_findings(RULES["summary"].checks(mended))
+    assert not select_findings(RULES["summary"](mended))
 
 
 def test_the_command_prints_rule_and_arithmetic_and_writes_the_committed_files(
