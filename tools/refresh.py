@@ -136,7 +136,7 @@ def demo_table(request: TableRequest) -> str:
     table = pd.DataFrame({"method": list(request.rows.values())})
     for title, column in columns.items():
         mean, std = frame[column], frame[f"{column} std"]
-        cells = [f"{m:.1f} ± {s:.1f}" for m, s in zip(mean, std, strict=True)]
+        cells = [f"{m:.1f}\u00a0±\u00a0{s:.1f}" for m, s in zip(mean, std, strict=True)]
         best = int(mean.argmax())
         cells[best] = f"**{cells[best]}**"
         table[title] = cells
