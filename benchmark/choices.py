@@ -1,8 +1,12 @@
-"""The names a user may type: METHOD, DATA, PROTOCOL, BACKBONE; standard library only, so `--help` stays quick."""
+"""What a user may type for METHOD, DATA, PROTOCOL and BACKBONE: names, or files of their own.
+
+Standard library only, so that `--help` stays quick.
+"""
 
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from pathlib import Path
 
 from usererror import UserError
@@ -18,18 +22,18 @@ BACKBONES = ("pvt_v2_b0", "pvt_v2_b2", "resnet50")
 
 
 def methods() -> list[str]:
-    """Methods and their variants: one file each in configs/method."""
+    """List methods and their variants: one file each in configs/method."""
     return _stems("method")
 
 
 def datasets(store: Path | None = None) -> list[str]:
-    """Datasets with a config, and imported stores of the user's own."""
+    """List datasets with a config, and imported stores of the user's own."""
     imported = [path.parent.name for path in sorted(store.glob("*/dataset.json"))] if store else []
     return sorted({*_stems("data"), *imported})
 
 
 def protocols() -> list[str]:
-    """Protocols: one file each in configs/protocol."""
+    """List protocols: one file each in configs/protocol."""
     return _stems("protocol")
 
 
@@ -38,10 +42,58 @@ def _stems(folder: str) -> list[str]:
     return sorted(path.stem for path in (CONFIGS / folder).glob("*.yaml") if "." not in path.stem)
 
 
-def check(kind: str, name: str, valid: list[str], remedy: str = "") -> None:
+def is_config_file(word: str) -> bool:
+    """Tell the path of a YAML file from a name."""
+    return word.endswith((".yaml", ".yml"))
+
+
+def short_name(word: str) -> str:
+    """Name a method or dataset: a file goes by its stem.
+
+    Example:
+        >>> short_name("sgma"), short_name("/home/me/my_net.yaml")
+        ('sgma', 'my_net')
+    """
+    return Path(word).stem if is_config_file(word) else word
+
+
+def validate_choice(kind: str, name: str, valid: Sequence[str], remedy: str = "") -> None:
     """Raise a UserError that lists the valid names and the nearest one, unless `name` is valid."""
     if name in valid:
         return
     near = difflib.get_close_matches(name, valid, n=1)
     hint = f" Did you mean {near[0]}?" if near else ""
     raise UserError(f"Unknown {kind} {name!r}; valid are: {', '.join(valid)}.{hint}{remedy}")
+
+
+def resolve_method(word: str) -> str:
+    """Check METHOD; returns a shipped name, or the absolute path of a YAML file of the user's own.
+
+    Raises:
+        UserError: no such name or file, or a file with the name of a shipped method.
+    """
+    own = " A method of your own is the path of its YAML file."
+    return _resolve("METHOD", word, methods(), methods(), own)
+
+
+def resolve_data(word: str, store: Path) -> str:
+    """Check DATA likewise; imported stores are names too."""
+    remedy = " Data of your own becomes a name with: "
+    remedy += "make data DATA=<name> SOURCE=<folder with scenes.csv>."
+    return _resolve("DATA", word, datasets(store), datasets(), remedy)
+
+
+def _resolve(kind: str, word: str, valid: list[str], shipped: list[str], remedy: str) -> str:
+    if not is_config_file(word):
+        validate_choice(kind, word, valid, remedy)
+        return word
+    path = Path(word).expanduser().absolute()
+    if not path.is_file():
+        raise UserError(
+            f"{kind}: there is no file {path}; give the path of a YAML file, or one of the names "
+            f"{', '.join(valid)}."
+        )
+    if path.stem in shipped:
+        # runs and tables go by the stem
+        raise UserError(f"{path} has the name of a shipped {kind}: rename the file.")
+    return str(path)

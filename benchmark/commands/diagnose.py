@@ -29,7 +29,7 @@ class Diagnose(Command):
         from rich.progress import track
 
         from benchmark.evaluation.inference import select_test_scenes
-        from benchmark.experiment.restore import load_run
+        from benchmark.experiment.restore import load_trained_run
         from benchmark.figures.feature_plots import draw_diagnostics
         from benchmark.figures.features import (
             NEEDS,
@@ -44,18 +44,17 @@ class Diagnose(Command):
             raise UserError(
                 f"--points {arguments.points}: a class needs two points or more to have neighbours."
             )
-        cli = load_run(arguments.run)
-        data, variant = cli.datamodule, cli.cell.variant
-        cli.model.to(cli.trainer.strategy.root_device)
+        run = load_trained_run(arguments.run)
+        data, variant = run.data, run.request.variant
         scenes = complete_scenes(data, select_test_scenes(data, arguments.scenes))
         out = arguments.out or arguments.run / "diagnostics"
         inside = FeatureCollector(data, arguments.points)
         for scene in track(scenes, description="looking"):
-            for view in iter_window_features(cli.model, data, scene):
+            for view in iter_window_features(run.model, data, scene):
                 inside.add(scene, view)
         tables = inside.tables(track)
         if inside.draws:
-            tables["sampling"] = count_draws(cli.model, data, track)
+            tables["sampling"] = count_draws(run.model, data, track)
         if not tables:
             raise UserError(
                 f"{variant} shows nothing of what the diagnostics look at (docs/diagnose.md)."
@@ -64,7 +63,7 @@ class Diagnose(Command):
         for name, table in tables.items():
             texts[f"{name}.csv"] = table.to_csv(index=False, lineterminator="\n")
         write_texts(out, texts)
-        run_name = f"{variant}, {cli.request.data}, seed {cli.seed}"
+        run_name = f"{run.title}, seed {run.request.seed}"
         draw_diagnostics(data, tables, inside.maps, run_name, out)
         if lacking := [f"{name} ({need})" for name, need in NEEDS.items() if name not in tables]:
             print(f"{variant} lacks {', '.join(lacking)}.")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from typing import Any
 
+from benchmark.choices import short_name
 from benchmark.commands.options import (
     Command,
     add_out_argument,
@@ -35,40 +37,45 @@ class Evaluate(Command):
         add_store_argument(parser)
 
     def run_command(self, arguments: argparse.Namespace) -> None:
-        from benchmark.experiment.lightning_cli import build
+        from benchmark.experiment.lightning_cli import build_cli
         from benchmark.experiment.manifest import run_manifest
-        from benchmark.experiment.request import checked_request
-        from benchmark.experiment.restore import model_words, trained_request
-        from benchmark.experiment.train import test
+        from benchmark.experiment.restore import (
+            model_overrides,
+            read_run_config,
+            run_of_checkpoint,
+        )
+        from benchmark.experiment.train import Outcome, score_checkpoint
         from benchmark.records.record import write_record
 
-        checkpoint, overrides = arguments.checkpoint, arguments.overrides
+        checkpoint = arguments.checkpoint
         if not checkpoint or not checkpoint.is_file():
             raise UserError(f"There is no checkpoint {checkpoint}.")
-        trained = trained_request(checkpoint)
-        if arguments.method and arguments.method != trained["method"]:
+        run_dir = run_of_checkpoint(checkpoint)
+        trained, config = read_run_config(run_dir)
+        if arguments.method and short_name(arguments.method) != trained.variant:
             raise UserError(
-                f"{checkpoint} is of method {trained['method']!r}, not {arguments.method!r}."
+                f"{checkpoint} is of method {trained.variant!r}, not {arguments.method!r}."
             )
-        wanted = argparse.Namespace(
-            **{key: trained[key] for key in ("method", "seed", "backbone", "logger")},
-            data=arguments.data or trained["data"],
-            protocol=arguments.protocol or trained["protocol"],
+        wanted = replace(
+            trained,
+            data=arguments.data or trained.data,
+            protocol=arguments.protocol or trained.protocol,
             runs=arguments.runs,
             store=arguments.store,
         )
-        unchanged = (wanted.data, wanted.protocol) == (trained["data"], trained["protocol"])
-        words = [*trained["overrides"], *model_words(trained), *overrides]
-        request = checked_request(wanted, words)
-        run_dir = checkpoint.resolve().parent.parent
+        unchanged = (wanted.data, wanted.protocol) == (trained.data, trained.protocol)
+        # the network as trained, whatever the configs of other data say, but for what was typed now
+        words = (*trained.overrides, *model_overrides(config["model"]), *arguments.overrides)
+        request = replace(wanted, overrides=words).checked()
         out = arguments.out or run_dir / "evaluations" / checkpoint.stem
-        cli = build(request, run_dir=out)
-        result = test(cli, checkpoint)
+        cli = build_cli(request, run_dir=out)
+        result = score_checkpoint(cli, checkpoint)
         if cli.trainer.is_global_zero:
-            name = f"{wanted.data}, {wanted.protocol}"
-            if unchanged and not overrides:
+            name = f"{request.dataset}, {request.protocol}"
+            if unchanged and not arguments.overrides:
                 name = f"evaluation of {checkpoint.stem}"
-            write_record(out / "record", run_manifest(cli, checkpoint, name, 0, {}), result)
+            outcome = Outcome(result, checkpoint, name, 0, {})
+            write_record(out / "record", run_manifest(cli, outcome), result)
             print_scores(cli, result)
             print(f"Record: {out / 'record'}")
 

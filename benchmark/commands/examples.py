@@ -18,10 +18,12 @@ class Examples(Command):
 
     def run_command(self, arguments: argparse.Namespace) -> None:
         from benchmark.evaluation.inference import evenly_spaced, select_test_scenes
-        from benchmark.experiment.restore import load_run
+        from benchmark.experiment.restore import load_trained_run
         from benchmark.tracking.example_images import FOLDER, store_examples
 
-        cli = load_run(arguments.run)
-        scenes = select_test_scenes(cli.datamodule, arguments.scenes)
-        store_examples(cli, arguments.run, scenes if arguments.scenes else evenly_spaced(scenes))
+        run = load_trained_run(arguments.run)
+        scenes = select_test_scenes(run.data, arguments.scenes)
+        if not arguments.scenes:
+            scenes = evenly_spaced(scenes)
+        store_examples(run.model, run.data, arguments.run, scenes)
         print(f"Examples: {arguments.run / FOLDER}")

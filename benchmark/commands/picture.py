@@ -20,14 +20,13 @@ class Picture(Command):
 
     def run_command(self, arguments: argparse.Namespace) -> None:
         from benchmark.evaluation.inference import select_test_scenes
-        from benchmark.experiment.restore import load_run
+        from benchmark.experiment.restore import load_trained_run
         from benchmark.figures.predictions import draw_predictions
 
-        cli = load_run(arguments.run)
+        run = load_trained_run(arguments.run)
         wanted = [arguments.scene] if arguments.scene else []
-        scene = select_test_scenes(cli.datamodule, wanted)[0]
+        scene = select_test_scenes(run.data, wanted)[0]
         out = arguments.out or arguments.run / "prediction.png"
         out.parent.mkdir(parents=True, exist_ok=True)
-        title = f"{cli.cell.variant}, {cli.request.data}"
-        draw_predictions(cli.model, cli.datamodule, scene, title, out)
+        draw_predictions(run.model, run.data, scene, run.title, out)
         print(f"Picture: {out}")

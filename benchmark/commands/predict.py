@@ -41,7 +41,7 @@ class Predict(Command):
         import numpy as np
         import rasterio
 
-        from benchmark.experiment.restore import load
+        from benchmark.experiment.restore import load_trained_run
         from benchmark.maps.geotiff import open_maps
         from benchmark.maps.predict import (
             CACHE_BYTES,
@@ -55,7 +55,7 @@ class Predict(Command):
         from benchmark.maps.window_grid import strips
         from datamodules.loading.inference_rasters import open_scene, parse_inputs
 
-        trained = load(arguments.run)
+        trained = load_trained_run(arguments.run)
         inputs = trained.inputs
         files = parse_inputs(arguments.input, list(inputs.modalities))
         out = arguments.out
@@ -68,14 +68,16 @@ class Predict(Command):
         if not 1 <= stride <= window:
             raise UserError(f"stride {stride} must lie between 1 and the window of {window} px.")
         subset = "+".join(inputs.letters[name] for name in files)
-        tags = {"METHOD": trained.variant, "TRAINED_ON": trained.data, "MODALITIES": subset}
+        tags = {"METHOD": trained.request.variant, "TRAINED_ON": trained.request.dataset}
+        tags["MODALITIES"] = subset
         with (
             rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES),
             open_scene(files, inputs.modalities, not arguments.ignore_nodata) as (rasters, grid),
             open_maps(out, grid, inputs.classes, inputs.outputs, second, tags) as maps,
         ):
             every = "+".join(inputs.letters.values())
-            print(f"{trained.variant} trained on {trained.data}, {subset} of {every}")
+            method, data = trained.request.variant, trained.request.dataset
+            print(f"{method} trained on {data}, {subset} of {every}")
             rows = strips(grid.height, grid.width, window, stride)
             number = sum(len(places) for _, places in rows)
             size = (

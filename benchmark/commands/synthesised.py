@@ -33,7 +33,7 @@ class Synthesised(Command):
             scene_file_stem,
             select_test_scenes,
         )
-        from benchmark.experiment.restore import load_run
+        from benchmark.experiment.restore import load_trained_run
         from benchmark.figures.modality_synthesis import (
             FIELDS,
             SCORES,
@@ -42,14 +42,13 @@ class Synthesised(Command):
         )
         from benchmark.metrics.subsets import subset_name
 
-        cli = load_run(arguments.run)
-        data, variant = cli.datamodule, cli.cell.variant
+        run = load_trained_run(arguments.run)
+        data, variant = run.data, run.request.variant
         out = arguments.out or arguments.run / "synthesised"
-        title = f"{variant}, {cli.request.data}"
         rows = []
         scenes = select_test_scenes(data, arguments.scenes)
         for scene in track(scenes, description="synthesising"):
-            synthesised = synthesise_scene(cli.model, data, crop_top_left(scene))
+            synthesised = synthesise_scene(run.model, data, crop_top_left(scene))
             if not synthesised and len(present_modalities(data, scene)) > 1:
                 raise UserError(
                     f"{variant} paints no missing modality; methods of the GEMMNet family do."
@@ -58,7 +57,7 @@ class Synthesised(Command):
                 continue  # with a single modality there is nothing to make it from
             out.mkdir(parents=True, exist_ok=True)
             file = out / f"{scene_file_stem(scene.id)}.png"
-            draw_synthesis(data, scene, synthesised, title, file)
+            draw_synthesis(data, scene, synthesised, run.title, file)
             for entry in synthesised:
                 source = subset_name(entry.source, data.letters)
                 rows.append((scene.id, entry.missing, source, entry.l1, entry.psnr, entry.ssim))

@@ -28,7 +28,13 @@ class WandbWorkspace(Command):
     def run_command(self, arguments: argparse.Namespace) -> None:
         os.environ.setdefault("WANDB_SILENT", "true")
         from benchmark.records.selection import select_records
-        from benchmark.tracking.wandb_workspace import EXTRA, entity_of_user, save, told, workspace
+        from benchmark.tracking.wandb_workspace import (
+            EXTRA,
+            build_workspace,
+            call_wandb,
+            entity_of_user,
+            save_workspace,
+        )
 
         try:
             import wandb_workspaces.workspaces  # noqa: F401
@@ -36,7 +42,11 @@ class WandbWorkspace(Command):
             raise UserError(EXTRA) from error
         data = arguments.data
         project = arguments.project or os.environ.get("WANDB_PROJECT") or choices.WANDB_PROJECT
-        entity = told(entity_of_user, arguments.entity or os.environ.get("WANDB_ENTITY", ""))
+        wanted = arguments.entity or os.environ.get("WANDB_ENTITY", "")
+        entity = call_wandb(entity_of_user, wanted)
         records = select_records(arguments.runs, [data])[data].records
         letters = max((record.manifest.modalities for record in records), key=len)
-        print(f"Dashboard: {told(save, workspace(project, entity, data, letters))}")
+        view = build_workspace(project, entity, data, letters)
+        # the address is kept, so that the next call replaces this workspace instead of adding one
+        memory = arguments.runs / data / f"wandb-workspace.{entity}.{project}.txt"
+        print(f"Workspace: {call_wandb(save_workspace, view, memory)}")

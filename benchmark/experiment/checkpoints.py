@@ -8,20 +8,16 @@ from typing import TYPE_CHECKING
 from usererror import UserError
 
 if TYPE_CHECKING:
-    from benchmark.experiment.lightning_cli import BenchCLI
     from methods.base import AnyModalitySegmenter
 
 
-def select(cli: BenchCLI) -> tuple[Path, str]:
-    """The checkpoint that the cell's selection rule names, see `selected_checkpoint`."""
-    return selected_checkpoint(cli.run_dir, cli.cell.selection)
+def checkpoint_for(run_dir: Path, rule: str) -> tuple[Path, str]:
+    """Find the checkpoint of a selection rule, and the rule that could be applied.
 
-
-def selected_checkpoint(run_dir: Path, rule: str) -> tuple[Path, str]:
-    """The checkpoint that a selection rule names, and the rule that could be applied (`best` needs a validation).
+    `best` needs a validation; without one the last weights count.
 
     Raises:
-        UserError: the run has none.
+        UserError: the run has no checkpoint.
     """
     directory = run_dir / "checkpoints"
     if rule == "best" and (directory / "best.ckpt").exists():
@@ -33,12 +29,7 @@ def selected_checkpoint(run_dir: Path, rule: str) -> tuple[Path, str]:
     return directory / "last.ckpt", "last"
 
 
-def load_weights(cli: BenchCLI, checkpoint: Path) -> None:
-    """Put a checkpoint's weights into the model of a cell, see `load_state`."""
-    load_state(cli.model, checkpoint, f"{cli.cell.variant} with backbone {cli.backbone}")
-
-
-def load_state(model: AnyModalitySegmenter, checkpoint: Path, name: str) -> None:
+def load_weights(model: AnyModalitySegmenter, checkpoint: Path, name: str) -> None:
     """Put a checkpoint's weights into a model; `name` is the model's for the user.
 
     Raises:
@@ -49,16 +40,17 @@ def load_state(model: AnyModalitySegmenter, checkpoint: Path, name: str) -> None
     import torch
 
     try:
+        # weights only: unpickling anything else would run code from the file
         content = torch.load(checkpoint, map_location="cpu", weights_only=True)
         state = content["state_dict"]
     except (OSError, RuntimeError, pickle.UnpicklingError, KeyError, EOFError) as error:
-        raise UserError(
-            f"{checkpoint} cannot be read as a checkpoint: {str(error).splitlines()[0]}"
-        ) from error
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{checkpoint} cannot be read as a checkpoint: {reason}") from error
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
         detail = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
         raise UserError(
-            f"{checkpoint} does not fit {name} ({detail[:120]}); it belongs to another method, backbone or dataset."
+            f"{checkpoint} does not fit {name} ({detail[:120]}); "
+            "it belongs to another method, backbone or dataset."
         ) from error

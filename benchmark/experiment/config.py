@@ -2,42 +2,97 @@
 
 from __future__ import annotations
 
+import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from benchmark.choices import CONFIGS
-from benchmark.experiment.request import Request
+from benchmark.choices import CONFIGS, is_config_file, short_name
+from usererror import UserError
 
 
 def config_files(method: str, data: str, protocol: str) -> list[Path]:
-    """Files in the order in which they are merged; a variant stands on its method's file."""
-    own = CONFIGS / "data" / f"{data}.yaml"
-    data_file = own if own.exists() else CONFIGS / "folder.yaml"
-    scale = _read(data_file)["cell"]["scale"]
-    family = _read(CONFIGS / "method" / f"{method}.yaml")["cell"]["method"]
-    stems = [family] if family == method else [family, method]
-    refined = [f"{stem}.{suffix}" for suffix in (scale, data) for stem in stems]
-    files = [CONFIGS / "base.yaml", data_file, CONFIGS / "protocol" / f"{protocol}.yaml"]
-    files += [CONFIGS / "method" / f"{stem}.yaml" for stem in stems]
-    return files + [
-        path for stem in refined if (path := CONFIGS / "method" / f"{stem}.yaml").exists()
-    ]
+    """List the files that are merged, later ones winning; a variant stands on its method's file.
+
+    Args:
+        method, data: names, or paths of YAML files of the user's own.
+        protocol: name of the evaluation protocol.
+
+    Example:
+        >>> files = config_files("sgma_additive", "miniature", "standard")
+        >>> [path.stem for path in files]
+        ['base', 'miniature', 'standard', 'sgma', 'sgma_additive', 'sgma.small']
+    """
+    data_file = _config_file("data", data)
+    if not data_file.exists():
+        data_file = CONFIGS / "folder.yaml"  # an imported store of the user's own
+    own = _config_file("method", method)
+    family = _config_file("method", str(read_section(own, "cell").get("method", method)))
+    method_files = [family, own] if family != own and family.exists() else [own]
+    files = [CONFIGS / "base.yaml", data_file, _config_file("protocol", protocol), *method_files]
+    scale = read_section(data_file, "cell").get("scale", "paper")
+    # what a scale changes for every dataset comes before what one dataset changes
+    for suffix in (scale, short_name(data)):
+        for path in method_files:
+            refinement = path.with_name(f"{path.stem}.{suffix}.yaml")
+            if refinement.exists():
+                files.append(refinement)
+    return files
 
 
-def _read(path: Path) -> dict[str, Any]:
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return content if isinstance(content, dict) else {}
+def store_name(data: str) -> str:
+    """Name the scene store of DATA: a YAML file may name another one than its stem."""
+    if not is_config_file(data):
+        return data
+    arguments = read_section(Path(data), "data").get("init_args") or {}
+    return str(arguments.get("name", short_name(data)))
 
 
-def config_words(request: Request) -> list[str]:
-    """The command line that LightningCLI parses."""
-    words = []
-    for path in config_files(request.method, request.data, request.protocol):
-        words += ["--config", str(path)]
-    words += ["--seed_everything", str(request.seed)]
-    words += ["--data.init_args.name", request.data, "--data.init_args.store", str(request.store)]
-    if request.backbone:
-        words += ["--model.init_args.backbone", request.backbone]
-    return words + list(request.overrides)
+def add_import_folders(path: Path) -> None:
+    """Let classes be imported from beside a user's own YAML file, and from the working directory.
+
+    Both are searched last, so that no file there takes the place of a library.
+    """
+    for folder in (str(path.parent), str(Path.cwd())):
+        if folder not in sys.path:
+            sys.path.append(folder)
+
+
+def import_class(class_path: str, place: str = "") -> Any:
+    """Import a class by its dotted path; `place` says where it is named, ` in a.yaml`.
+
+    Raises:
+        UserError: there is no such module or class.
+
+    Example:
+        >>> import_class("collections.Counter")
+        <class 'collections.Counter'>
+    """
+    module, _, name = class_path.rpartition(".")
+    try:
+        return getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(
+            f"The class {class_path}{place} cannot be imported ({error}): write module.Class, "
+            "with the module beside the YAML file, in the working directory or installed."
+        ) from error
+
+
+def _config_file(folder: str, word: str) -> Path:
+    return Path(word) if is_config_file(word) else CONFIGS / folder / f"{word}.yaml"
+
+
+def read_section(path: Path, name: str) -> dict[str, Any]:
+    """Read one section of a YAML file; empty where the file has none.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise UserError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from error
+    section = content.get(name) if isinstance(content, dict) else None
+    return section if isinstance(section, dict) else {}

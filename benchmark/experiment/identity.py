@@ -1,4 +1,4 @@
-"""A cell: one (data, method, variant, backbone, seed, overrides), its identity and its manifest."""
+"""What names an experiment: the part of its configuration that decides numbers, as a hash."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from benchmark.choices import ROOT
 
-# what may differ between two runs of the same cell: devices' kind, loggers, workers and paths do not name a result
+# devices, loggers, workers and paths may differ between two runs of one experiment
 IRRELEVANT_TRAINER = {
     "accelerator",
     "barebones",
@@ -32,16 +32,16 @@ PACKAGES = ("torch", "torchvision", "lightning", "timm", "numpy", "rasterio", "j
 
 
 @dataclass
-class Cell:
-    """The part of the configuration that names things.
+class ExperimentConfig:
+    """The section `cell` of the configuration, which names things.
 
     Args:
         method: folder of the method.
         variant: named configuration of it, the METHOD of the command line.
         protocol: named protocol.
         scale: `small` or `paper`; chooses `configs/method/<METHOD>.<scale>.yaml`.
-        selection: `best` takes the checkpoint with the highest validation Average, `last` the final weights.
-        control: the row is no published method but what a plain network reaches; tables say so beside its name.
+        selection: `best` is the checkpoint of the highest validation Average, `last` the final one.
+        control: no published method but what a plain network reaches; tables mark its row.
     """
 
     method: str
@@ -52,20 +52,27 @@ class Cell:
     control: bool = False
 
 
-def identity(config: Mapping[str, Any], fingerprint: str) -> tuple[str, str]:
-    """(identity, group) of a resolved configuration: equal groups differ in the seed only.
+def identify_config(config: Mapping[str, Any], fingerprint: str) -> tuple[str, str]:
+    """Hash a resolved configuration as (identity, group); equal groups differ in the seed only.
 
-    Entries that are None are left out, so that a new optional setting of a library does not rename old cells, and so is
-    the mark `cell.control`, which changes no number.
+    Args:
+        config: as plain values.
+        fingerprint: of the scene store.
+
+    Example:
+        >>> config = {"cell": {"method": "sgma"}, "trainer": {}, "seed_everything": 0}
+        >>> config |= {"data": {"init_args": {}}, "model": {"init_args": {"width": 64}}}
+        >>> identity, group = identify_config(config, "f")
+        >>> other, same_group = identify_config({**config, "seed_everything": 1}, "f")
+        >>> identity != other, group == same_group
+        (True, True)
     """
     content = json.loads(json.dumps(config, default=str))
     content.pop("config", None)
+    # the mark of a control changes no number
     content["cell"].pop("control", None)
-    content["trainer"] = {
-        k: v for k, v in content["trainer"].items() if k not in IRRELEVANT_TRAINER
-    }
-    data = content["data"]["init_args"]
-    content["data"]["init_args"] = {k: v for k, v in data.items() if k not in IRRELEVANT_DATA}
+    content["trainer"] = _without(content["trainer"], IRRELEVANT_TRAINER)
+    content["data"]["init_args"] = _without(content["data"]["init_args"], IRRELEVANT_DATA)
     content["fingerprint"] = fingerprint
     full = _digest(content)
     content.pop("seed_everything")
@@ -74,19 +81,24 @@ def identity(config: Mapping[str, Any], fingerprint: str) -> tuple[str, str]:
     return full, _digest(content)
 
 
+def _without(section: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
+    return {key: value for key, value in section.items() if key not in names}
+
+
 def _digest(content: Any) -> str:
     text = json.dumps(_without_none(content), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _without_none(content: Any) -> Any:
+    # a new optional setting of a library must not rename old experiments
     if isinstance(content, dict):
         return {key: _without_none(value) for key, value in content.items() if value is not None}
     return [_without_none(value) for value in content] if isinstance(content, list) else content
 
 
 def git_state() -> dict[str, Any]:
-    """Commit, and whether the tree differs from it (results apart); empty outside a checkout."""
+    """Read the commit, and whether the tree differs from it (results apart); empty outside git."""
 
     def git(*words: str) -> str:
         return subprocess.run(
@@ -103,12 +115,12 @@ def git_state() -> dict[str, Any]:
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of the packages that decide numbers."""
+    """Read the versions of the packages that decide numbers."""
     return {name: metadata.version(name) for name in PACKAGES}
 
 
 def run_directory(
     runs: Path, data: str, variant: str, backbone: str, seed: int, identity_hash: str
 ) -> Path:
-    """Where a cell lives; readable names first, the identity last."""
+    """Name the directory of a run; readable names first, the identity last."""
     return runs / data / variant / f"{backbone}-seed{seed}-{identity_hash[:8]}"

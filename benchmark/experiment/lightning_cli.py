@@ -1,35 +1,68 @@
-"""LightningCLI for one cell: base + data + protocol + method + overrides -> model, datamodule, trainer."""
+"""LightningCLI for one experiment: base + data + protocol + method + overrides, instantiated."""
 
 from __future__ import annotations
 
-import argparse
 import logging
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
 import yaml
+from jsonargparse import ArgumentError
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from lightning.pytorch.loggers import CSVLogger, Logger
 
-from benchmark.choices import NO_BACKBONE, WANDB_PROJECT
+from benchmark.choices import NO_BACKBONE, is_config_file
 from benchmark.evaluation.callback import MissingModalityEvaluation
-from benchmark.experiment.config import config_words
-from benchmark.experiment.identity import Cell, git_state, identity, run_directory
+from benchmark.experiment.config import (
+    add_import_folders,
+    config_files,
+    import_class,
+    read_section,
+    store_name,
+)
+from benchmark.experiment.identity import (
+    ExperimentConfig,
+    git_state,
+    identify_config,
+    run_directory,
+)
 from benchmark.experiment.request import Request
+from benchmark.tracking.wandb_callback import ExampleLogging
+from benchmark.tracking.wandb_summary import wandb_logger
 from datamodules.base import SceneDataModule
 from methods.base import AnyModalitySegmenter
 from usererror import UserError
 
 LAST, BEST = "last", "best"
+# what a user of this program can do nothing about
+WARNINGS = (
+    "LightningCLI's args parameter",  # the command's own words are not LightningCLI's
+    r"`isinstance\(treespec, LeafSpec\)`",
+    "The number of training batches",
+    "The '.*_dataloader' does not have many workers",
+    "Checkpoint directory .* exists and is not empty",  # continuing is the point
+    "You're resuming from a checkpoint that ended before the epoch ended",
+)
+# lines of jsonargparse's messages that repeat types instead of saying what is wrong
+NOISE = (
+    "Does not validate",
+    "Subtypes:",
+    "Errors:",
+    "- Expected a <class 'NoneType'>",
+    "Given value type:",
+    "Given value: NestedArg",
+)
 
 
 class BenchCLI(LightningCLI):
-    """Instantiates a cell; `run_dir`, `identity`, `group` and `resolved` describe it."""
+    """Instantiate an experiment; `run_dir`, `identity`, `group` and `resolved` describe it."""
 
     def __init__(self, request: Request, run_dir: Path | None = None) -> None:
         self.request, self._fixed_run_dir = request, run_dir
@@ -47,37 +80,35 @@ class BenchCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Names, evaluation and the links between data, seed and model."""
-        parser.add_class_arguments(Cell, "cell")
+        # the section keeps the name that published identities were hashed with
+        parser.add_class_arguments(ExperimentConfig, "cell")
         parser.add_lightning_class_args(MissingModalityEvaluation, "evaluation")
         for part in ("model", "data"):
             parser.link_arguments("seed_everything", f"{part}.init_args.seed")
-        parser.link_arguments("data.channels", "model.init_args.modalities", apply_on="instantiate")
-        parser.link_arguments(
-            "data.num_classes", "model.init_args.num_classes", apply_on="instantiate"
-        )
-        parser.link_arguments(
-            "data.ignore_index", "model.init_args.ignore_index", apply_on="instantiate"
-        )
+        # known only when the store has been opened
+        links = {"channels": "modalities", "num_classes": "num_classes"}
+        for source, target in {**links, "ignore_index": "ignore_index"}.items():
+            parser.link_arguments(
+                f"data.{source}", f"model.init_args.{target}", apply_on="instantiate"
+            )
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
-        """Name the cell, then build the trainer with its directory, loggers and checkpoints."""
-        self.cell: Cell = self.config_init.cell
+        """Name the experiment, then build the trainer with its directory and loggers."""
+        self.cell: ExperimentConfig = self.config_init.cell
         if self.cell.selection == BEST and not self.datamodule.has_validation:
             self.cell.selection = self.config.cell.selection = LAST
         self.resolved: dict[str, Any] = yaml.safe_load(self.parser.dump(self.config))
-        self.identity, self.group = identity(self.resolved, self.datamodule.store.fingerprint)
+        fingerprint = self.datamodule.store.fingerprint
+        self.identity, self.group = identify_config(self.resolved, fingerprint)
         model_args = self.resolved["model"]["init_args"]
         self.backbone = str(model_args.get("backbone", NO_BACKBONE))
-        request = self.request
-        self.run_dir = self._fixed_run_dir or run_directory(
-            request.runs, request.data, self.cell.variant, self.backbone, self.seed, self.identity
-        )
-        loggers = self._loggers()
+        names = (self.request.dataset, self.cell.variant, self.backbone, self.seed, self.identity)
+        self.run_dir = self._fixed_run_dir or run_directory(self.request.runs, *names)
         if not self.datamodule.has_validation:
             kwargs["limit_val_batches"] = 0
         return super().instantiate_trainer(
             default_root_dir=str(self.run_dir),
-            logger=loggers,
+            logger=self._loggers(),
             callbacks=[*(self.config_init.trainer.callbacks or []), *self._callbacks()],
             **kwargs,
         )
@@ -113,112 +144,116 @@ class BenchCLI(LightningCLI):
             )
             callbacks.append(monitor)
         if self.request.logger == "wandb":
-            from benchmark.tracking.wandb_callback import ExampleLogging
-
-            callbacks.append(ExampleLogging(self))
+            callbacks.append(ExampleLogging())
         return [*callbacks, LearningRateMonitor(logging_interval="step")]
 
     def _loggers(self) -> list[Logger]:
-        # a new version per attempt: continuing in an old one would delete what was logged before the interruption
+        # a new version per attempt: continuing an old one would delete what it logged
         loggers: list[Logger] = [CSVLogger(str(self.run_dir), name="logs")]
         if self.request.logger == "wandb":
-            loggers.append(self._wandb())
+            row = f"{self.request.dataset}/{self.cell.variant}/{self.backbone}"
+            group = f"{row}/{self.group[:8]}"
+            name = f"{row}/seed{self.seed}"
+            loggers.append(
+                wandb_logger(self.run_dir, name, group, self.identity, self._description())
+            )
         return loggers
 
-    def _wandb(self) -> WandbLogger:
-        import wandb
-
-        (self.run_dir / "wandb").mkdir(parents=True, exist_ok=True)
-        mode = os.environ.get("WANDB_MODE") or (
-            "online" if wandb.login(prompt=False) else "offline"
-        )
-        return WandbLogger(
-            project=os.environ.get("WANDB_PROJECT", WANDB_PROJECT),
-            name=f"{self.request.data}/{self.cell.variant}/{self.backbone}/seed{self.seed}",
-            # a group is a row of the leaderboard: the same but for the seed
-            group=f"{self.request.data}/{self.cell.variant}/{self.backbone}/{self.group[:8]}",
-            id=self.identity,
-            resume="allow",
-            save_dir=str(self.run_dir),
-            mode=mode,
-            config={
-                "method": self.cell.method,
-                "variant": self.cell.variant,
-                "data": self.request.data,
-                "backbone": self.backbone,
-                "seed": self.seed,
-                "protocol": self.cell.protocol,
-                "split_note": self.datamodule.split_note,
-                "fingerprint": self.datamodule.store.fingerprint,
-                "identity": self.identity,
-                "git": git_state(),
-                "config": self.resolved,
-            },
-        )
+    def _description(self) -> dict[str, Any]:
+        return {
+            "method": self.cell.method,
+            "variant": self.cell.variant,
+            "data": self.request.dataset,
+            "backbone": self.backbone,
+            "seed": self.seed,
+            "protocol": self.cell.protocol,
+            "split_note": self.datamodule.split_note,
+            "fingerprint": self.datamodule.store.fingerprint,
+            "identity": self.identity,
+            "git": git_state(),
+            "config": self.resolved,
+        }
 
 
-class ParsedCell(BenchCLI):
-    """The configuration of a cell, without a store, a model or a trainer."""
+def config_words(request: Request) -> list[str]:
+    """Build the command line that LightningCLI parses.
+
+    Raises:
+        UserError: a file of the user's own names a class that cannot be imported.
+    """
+    words = []
+    for path in config_files(request.method, request.data, request.protocol):
+        words += ["--config", str(path)]
+    words += ["--seed_everything", str(request.seed)]
+    words += ["--data.init_args.name", store_name(request.data)]
+    words += ["--data.init_args.store", str(request.store)]
+    if request.backbone:
+        words += ["--model.init_args.backbone", request.backbone]
+    for word in filter(is_config_file, (request.method, request.data)):
+        check_own_classes(Path(word))
+    if is_config_file(request.method):
+        # a file of the user's own need not name itself
+        method = read_section(Path(request.method), "cell").get("method", request.variant)
+        words += ["--cell.variant", request.variant, "--cell.method", method]
+    return words + list(request.overrides)
+
+
+def check_own_classes(path: Path) -> None:
+    """Import the classes that a user's own file names; a UserError says why one cannot be."""
+    add_import_folders(path)
+    for section in ("model", "data"):
+        if class_path := read_section(path, section).get("class_path"):
+            import_class(class_path, f" in {path}")
+
+
+class ParsedExperiment(BenchCLI):
+    """The configuration of an experiment, without a store, a model or a trainer."""
 
     def instantiate_classes(self) -> None:
         """Keep what was parsed, as plain values, in `parsed`."""
         self.parsed: dict[str, Any] = yaml.safe_load(self.parser.dump(self.config))
 
 
-def quieten() -> None:
-    """Silence what a user of this program can do nothing about; its own messages say what matters."""
-    for text in (
-        "LightningCLI's args parameter",  # the subcommand's own words are not LightningCLI's
-        r"`isinstance\(treespec, LeafSpec\)`",
-        "The number of training batches",
-        "The '.*_dataloader' does not have many workers",
-        "Checkpoint directory .* exists and is not empty",  # continuing is the point
-        "You're resuming from a checkpoint that ended before the epoch ended",
-    ):
+def silence_known_warnings() -> None:
+    """Silence what a user of this program can do nothing about."""
+    for text in WARNINGS:
         warnings.filterwarnings("ignore", message=f".*{text}")
     for logger in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed"):
         logging.getLogger(logger).setLevel(logging.WARNING)
     os.environ.setdefault("WANDB_SILENT", "true")
 
 
-def build(request: Request, run_dir: Path | None = None) -> BenchCLI:
-    """Parse and instantiate a cell.
+def build_cli(request: Request, run_dir: Path | None = None) -> BenchCLI:
+    """Parse and instantiate an experiment.
 
     Raises:
-        UserError: the configuration or an override does not parse; the parser's own message is kept.
+        UserError: the configuration or an override does not parse; the parser's message is kept.
     """
-    quieten()
-    try:
+    silence_known_warnings()
+    with explain_parser_errors():
         cli = BenchCLI(request, run_dir)
         # a training step of SGMA on two CPU cores takes a quarter less time in this memory format
         cli.model.to(memory_format=torch.channels_last)
         return cli
-    except (Exception, SystemExit) as error:
-        if (mistake := mistake_behind(error)) is not None:
-            raise mistake from error
-        raise
 
 
-def mistake_behind(error: BaseException) -> UserError | None:
-    """The user's mistake that an exception of the parser stands for; None if it is something else.
+@contextmanager
+def explain_parser_errors() -> Iterator[None]:
+    """Turn exceptions of the parser into the user's mistakes that they stand for.
 
-    jsonargparse wraps what is raised during instantiation into its own errors, and words parse errors as trees in
-    which only a few lines say what is wrong.
+    jsonargparse wraps what is raised during instantiation into its own errors, and words parse
+    errors as trees in which only a few lines say what is wrong.
     """
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, UserError):
-            return cause
-        cause = cause.__cause__ or cause.__context__
-    if not isinstance(error, argparse.ArgumentError):
-        return None
-    noise = (
-        "Does not validate",
-        "Subtypes:",
-        "Errors:",
-        "- Expected a <class 'NoneType'>",
-        "Given value type:",
-    )
-    lines = [line.strip() for line in str(error).splitlines()]
-    kept = [line for line in lines if not line.startswith((*noise, "Given value: NestedArg"))]
-    return UserError(f"The configuration does not parse: {' '.join(kept)}")
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, UserError):
+                raise cause from error
+            cause = cause.__cause__ or cause.__context__
+        if not isinstance(error, ArgumentError):
+            raise
+        lines = (line.strip() for line in str(error).splitlines())
+        text = " ".join(line for line in lines if not line.startswith(NOISE))
+        raise UserError(f"The configuration does not parse: {text}") from error

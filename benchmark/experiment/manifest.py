@@ -5,27 +5,28 @@ from __future__ import annotations
 import json
 import platform
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
+from benchmark.evaluation.protocol import convention_of
+from benchmark.experiment.identity import git_state, package_versions
 from benchmark.records.manifest import Manifest, Protocol
 
 if TYPE_CHECKING:
     from benchmark.experiment.lightning_cli import BenchCLI
+    from benchmark.experiment.train import Outcome
 
 
-def run_manifest(
-    cli: BenchCLI, checkpoint: Path, selected: str, steps: int, durations: dict[str, float]
-) -> Manifest:
+def run_manifest(cli: BenchCLI, outcome: Outcome) -> Manifest:
     """Describe a finished run; no paths outside the run directory."""
-    import torch
-
-    from benchmark.evaluation.protocol import convention_of
-    from benchmark.experiment.identity import git_state, package_versions
-
     data, evaluation, root = cli.datamodule, cli.config_init.evaluation, cli.run_dir
     device = cli.trainer.strategy.root_device
+    checkpoint = outcome.checkpoint
     inside = checkpoint.is_relative_to(root)
+    device_name = f"{platform.machine()} CPU"
+    if device.type == "cuda":
+        device_name = torch.cuda.get_device_name(device)
     return Manifest(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         identity=cli.identity,
@@ -33,14 +34,14 @@ def run_manifest(
         method=cli.cell.method,
         variant=cli.cell.variant,
         control=cli.cell.control,
-        data=cli.request.data,
+        data=cli.request.dataset,
         backbone=cli.backbone,
         seed=cli.seed,
         overrides=tuple(cli.request.overrides),
         protocol=Protocol(
             name=cli.cell.protocol,
             selection=cli.cell.selection,
-            selected=selected,
+            selected=outcome.selected,
             split=data.split_column,
             split_note=data.split_note,
             train_label=data.train_label,
@@ -58,11 +59,9 @@ def run_manifest(
         fingerprint=data.store.fingerprint,
         incomplete=data.store.info.get("incomplete", False),
         checkpoint=str(checkpoint.relative_to(root)) if inside else checkpoint.name,
-        steps=steps,
-        durations=durations,
-        device=torch.cuda.get_device_name(device)
-        if device.type == "cuda"
-        else f"{platform.machine()} CPU",
+        steps=outcome.steps,
+        durations=outcome.durations,
+        device=device_name,
         # sums in another order: last digits of a CPU run depend on it
         threads=torch.get_num_threads(),
         world_size=cli.trainer.world_size,
@@ -75,7 +74,8 @@ def run_manifest(
 
 
 def _without_paths(resolved: dict[str, Any]) -> dict[str, Any]:
-    """The configuration without the places of its files and of the scene store."""
-    arguments = {k: v for k, v in resolved["data"]["init_args"].items() if k != "store"}
-    config = {k: v for k, v in resolved.items() if k != "config"}
-    return {**config, "data": {**resolved["data"], "init_args": arguments}}
+    # neither the places of config files nor that of the store belong into a record
+    config = json.loads(json.dumps(resolved, default=str))
+    config.pop("config", None)
+    config["data"]["init_args"].pop("store", None)
+    return config

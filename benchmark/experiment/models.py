@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from importlib import import_module
-from pathlib import Path
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from benchmark import choices
+from benchmark.experiment.config import import_class
+from benchmark.experiment.request import Request
 
 if TYPE_CHECKING:
     from methods.base import AnyModalitySegmenter
@@ -16,60 +16,57 @@ if TYPE_CHECKING:
 PAPER = "potsdam"
 
 
-def build(
+def build_model(
     method: str, channels: Mapping[str, int], num_classes: int, **options: Any
 ) -> AnyModalitySegmenter:
-    """The module of a method or variant at the published scale, without pretrained weights.
+    """Build a method or variant at the published scale, without pretrained weights.
 
     Args:
-        method: a name as typed after METHOD=.
+        method: a name as typed after METHOD=, or the path of a YAML file.
         channels: modality -> channels.
         num_classes: K.
         options: constructor arguments that win over the configuration.
 
     Raises:
         UserError: a method that does not exist.
+
+    Example:
+        >>> model = build_model("control", {"rgb": 3, "dsm": 1}, 5, backbone="pvt_v2_b0")
+        >>> type(model).__name__, model.num_classes
+        ('Control', 5)
     """
-    return instantiate(configuration(method)["model"], channels, num_classes, **options)
+    request = Request(choices.resolve_method(method), PAPER)
+    return instantiate_model(resolve_config(request)["model"], channels, num_classes, **options)
 
 
-def configuration(
-    method: str,
-    data: str = PAPER,
-    protocol: str = "standard",
-    backbone: str = "",
-    overrides: Sequence[str] = (),
-) -> dict[str, Any]:
-    """The resolved configuration of a cell as plain values; the data need not be there.
-
-    Args:
-        method, data, protocol, backbone: names as typed.
-        overrides: words for the configuration, as typed.
+def resolve_config(request: Request) -> dict[str, Any]:
+    """Resolve the configuration of a request as plain values; the data need not be there.
 
     Raises:
-        UserError: a method that does not exist, or a configuration that does not parse.
+        UserError: the configuration does not parse.
     """
-    from benchmark.experiment.lightning_cli import ParsedCell, mistake_behind, quieten
-    from benchmark.experiment.request import Request
+    from benchmark.experiment.lightning_cli import (
+        ParsedExperiment,
+        explain_parser_errors,
+        silence_known_warnings,
+    )
 
-    choices.check("METHOD", method, choices.methods())
-    quieten()
-    places = (Path(choices.DEFAULT_RUNS), Path(choices.DEFAULT_STORE))
-    request = Request(method, data, protocol, 0, backbone, *places, overrides=tuple(overrides))
-    try:
-        return ParsedCell(request).parsed
-    except (Exception, SystemExit) as error:
-        if (mistake := mistake_behind(error)) is not None:
-            raise mistake from error
-        raise
+    silence_known_warnings()
+    with explain_parser_errors():
+        return ParsedExperiment(request).parsed
 
 
-def instantiate(
+def instantiate_model(
     section: Mapping[str, Any], channels: Mapping[str, int], num_classes: int, **options: Any
 ) -> AnyModalitySegmenter:
-    """The module that the `model` section of a configuration names, without pretrained weights; `options` win."""
-    package, _, name = section["class_path"].rpartition(".")
+    """Build what the `model` section of a configuration names, without pretrained weights.
+
+    `options` win over the section.
+    """
     arguments = {**section["init_args"], **options}
     if "pretrained" in arguments:
         arguments["pretrained"] = False
-    return getattr(import_module(package), name)(dict(channels), num_classes, **arguments)
+    model: AnyModalitySegmenter = import_class(section["class_path"])(
+        dict(channels), num_classes, **arguments
+    )
+    return model

@@ -1,64 +1,83 @@
-"""What a user asked for, checked by name."""
+"""What a user asked for."""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from benchmark import choices
+from benchmark.experiment.config import store_name
 from datamodules.prepare import ensure_store
-
-if TYPE_CHECKING:
-    from benchmark.experiment.request import Request
-
-from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked for, checked by name.
+    """One training run as asked for on the command line.
 
     Args:
+        method, data: names, or paths of YAML files of the user's own.
+        protocol: name of the evaluation protocol.
+        seed: of everything.
+        backbone: name of the encoder; empty for the method's own.
+        runs: directory of runs.
+        store: directory of scene stores.
+        logger: what is logged to, besides CSV.
         overrides: words for the configuration, as typed.
+
+    Example:
+        >>> request = Request("sgma", "/home/me/city.yaml", seed=1)
+        >>> request.variant, request.dataset, request.seed
+        ('sgma', 'city', 1)
+        >>> Request.from_json(request.to_json()) == request
+        True
     """
 
     method: str
     data: str
-    protocol: str
-    seed: int
-    backbone: str
-    runs: Path
-    store: Path
+    protocol: str = "standard"
+    seed: int = 0
+    backbone: str = ""
+    runs: Path = Path(choices.DEFAULT_RUNS)
+    store: Path = Path(choices.DEFAULT_STORE)
     logger: str = "csv"
-    overrides: Sequence[str] = field(default_factory=tuple)
+    overrides: tuple[str, ...] = ()
 
+    @property
+    def variant(self) -> str:
+        """Name of the method in tables and paths."""
+        return choices.short_name(self.method)
 
-def checked_request(arguments: argparse.Namespace, overrides: Sequence[str]) -> Request:
-    """A request whose names are valid and whose store is complete, found out before anything heavy is imported."""
-    store = Path(arguments.store).expanduser()
-    choices.check("METHOD", arguments.method, choices.methods())
-    choices.check(
-        "DATA",
-        arguments.data,
-        choices.datasets(store),
-        " Data of your own becomes a name with: make data DATA=<name> SOURCE=<folder with scenes.csv>.",
-    )
-    choices.check("PROTOCOL", arguments.protocol, choices.protocols())
-    if arguments.backbone:
-        choices.check("BACKBONE", arguments.backbone, list(choices.BACKBONES))
-    ensure_store(arguments.data, store)
-    from benchmark.experiment.request import Request
+    @property
+    def dataset(self) -> str:
+        """Name of the data in tables and paths."""
+        return choices.short_name(self.data)
 
-    return Request(
-        arguments.method,
-        arguments.data,
-        arguments.protocol,
-        arguments.seed,
-        arguments.backbone,
-        Path(arguments.runs).expanduser(),
-        store,
-        arguments.logger,
-        tuple(overrides),
-    )
+    def checked(self) -> Request:
+        """Return the request with valid names and a complete store.
+
+        Nothing heavy is imported before, so that a typing error is answered at once.
+
+        Raises:
+            UserError: a name that does not exist, or data that are not there.
+        """
+        method = choices.resolve_method(self.method)
+        data = choices.resolve_data(self.data, self.store)
+        choices.validate_choice("PROTOCOL", self.protocol, choices.protocols())
+        if self.backbone:
+            choices.validate_choice("BACKBONE", self.backbone, choices.BACKBONES)
+        ensure_store(store_name(data), self.store)
+        return replace(self, method=method, data=data)
+
+    def to_json(self) -> dict[str, Any]:
+        """Convert to plain values."""
+        return {**asdict(self), "runs": str(self.runs), "store": str(self.store)}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Request:
+        """Invert `to_json`."""
+        values = {field.name: content[field.name] for field in fields(cls)}
+        for name, kind in (("runs", Path), ("store", Path), ("overrides", tuple)):
+            values[name] = kind(values[name])
+        return cls(**values)

@@ -14,7 +14,7 @@ from datamodules.store.scene_store import IGNORE
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from benchmark.experiment.restore import Trained
+    from benchmark.experiment.restore import TrainedRun
     from benchmark.maps.geotiff import MapFiles
     from datamodules.loading.inference_rasters import Grid, InferenceRaster
 
@@ -47,7 +47,7 @@ def changed(
 
 
 def predicted(
-    trained: Trained,
+    trained: TrainedRun,
     rasters: Mapping[str, InferenceRaster],
     grid: Grid,
     window: int,
@@ -93,7 +93,7 @@ def predicted(
 
 
 def window_output(
-    trained: Trained, rasters: Mapping[str, InferenceRaster], window: Window
+    trained: TrainedRun, rasters: Mapping[str, InferenceRaster], window: Window
 ) -> tuple[Tensor | None, Tensor]:
     """(float32 K x height x width to be blended, bool height x width: some input says something there).
 

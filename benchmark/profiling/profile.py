@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from benchmark import choices
-from benchmark.experiment.models import configuration, instantiate
+from benchmark.experiment.models import instantiate_model, resolve_config
+from benchmark.experiment.request import Request
 from benchmark.formats.files import write_texts
 from benchmark.formats.markdown_latex import latex, markdown
 from benchmark.metrics.subsets import subset_name
@@ -47,7 +48,7 @@ class Setting:
 
     def build(self) -> AnyModalitySegmenter:
         """The module in eval mode, on torch's current default device."""
-        return instantiate(self.section, self.given.channels, self.given.num_classes).eval()
+        return instantiate_model(self.section, self.given.channels, self.given.num_classes).eval()
 
     @property
     def head(self) -> dict[str, Any]:
@@ -62,11 +63,11 @@ class Setting:
 
 def check_names(arguments: argparse.Namespace) -> None:
     """Raise a UserError for a name or number that does not exist, before anything heavy is imported."""
-    choices.check("METHOD", arguments.method, choices.methods())
-    choices.check("DATA", arguments.data, choices.datasets(Path(arguments.store).expanduser()))
-    choices.check("PROTOCOL", arguments.protocol, choices.protocols())
+    choices.validate_choice("METHOD", arguments.method, choices.methods())
+    choices.validate_choice("DATA", arguments.data, choices.datasets(Path(arguments.store).expanduser()))
+    choices.validate_choice("PROTOCOL", arguments.protocol, choices.protocols())
     if arguments.backbone:
-        choices.check("BACKBONE", arguments.backbone, list(choices.BACKBONES))
+        choices.validate_choice("BACKBONE", arguments.backbone, list(choices.BACKBONES))
     if arguments.side and not (arguments.side.isdigit() and int(arguments.side) >= 32):
         raise UserError(
             f"SIDE {arguments.side!r} is no side of a window: give whole pixels, 32 or more."
@@ -78,7 +79,8 @@ def check_names(arguments: argparse.Namespace) -> None:
 def setting(method: str, arguments: argparse.Namespace, overrides: Sequence[str] = ()) -> Setting:
     """The setting of a method under the names of the command line."""
     words = (*overrides, *(("--data.init_args.window", arguments.side) if arguments.side else ()))
-    parsed = configuration(method, arguments.data, arguments.protocol, arguments.backbone, words)
+    request = Request(method, arguments.data, arguments.protocol, backbone=arguments.backbone)
+    parsed = resolve_config(replace(request, overrides=tuple(words)))
     section = parsed["model"]
     given = shapes(arguments.data, parsed["data"]["init_args"], Path(arguments.store))
     backbone = str(section["init_args"].get("backbone", choices.NO_BACKBONE))

@@ -1,7 +1,8 @@
-"""`imss examples`: small pictures of a few test scenes, left beside a run for pages that import no network.
+"""Small pictures of a few test scenes, left beside a run for pages that import no network.
 
-`<run>/examples/index.json` names them; each scene has a folder with a picture per modality (JPEG), `label.png` and one
-`<subset>.png` per subset. Labels and predictions are palette images: the value of a pixel is its label id.
+`<run>/examples/index.json` names them; each scene has a folder with a picture per modality (JPEG),
+`label.png` and one `<subset>.png` per subset. Labels and predictions are palette images: the value
+of a pixel is its label id.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ from benchmark.evaluation.inference import (
 from benchmark.records.record import write_json
 
 if TYPE_CHECKING:
-    from benchmark.experiment.lightning_cli import BenchCLI
+    from datamodules.base import SceneDataModule
     from datamodules.store.scene_store import Scene, SceneClass
+    from methods.base import AnyModalitySegmenter
 
 FOLDER, INDEX = "examples", "index.json"
 READ = 512  # pixels a side of a scene that are predicted, or one window where that is larger
@@ -32,70 +34,77 @@ DRAWN = 256  # pixels a side of a picture at most; larger ones are thinned evenl
 Array = npt.NDArray[Any]
 
 
-def store_examples(cli: BenchCLI, run_dir: Path, scenes: Sequence[Scene]) -> None:
+def store_examples(
+    model: AnyModalitySegmenter, data: SceneDataModule, run_dir: Path, scenes: Sequence[Scene]
+) -> None:
     """Write the pictures of the scenes, then the index; what was there before goes first."""
-    data = cli.datamodule
     folder = run_dir / FOLDER
     shutil.rmtree(folder, ignore_errors=True)
-    cli.model.eval()
-    entries = [
-        _store_scene(cli, scene, folder / str(number)) for number, scene in enumerate(scenes)
-    ]
-    colours = palette(data.store.classes)
-    classes = [
-        {"id": entry.id, "name": entry.name, "color": colours[entry.id].tolist()}
-        for entry in data.store.classes
-    ]
+    model.eval()
+    colours = class_palette(data.store.classes)
+    entries = []
+    for number, scene in enumerate(scenes):
+        entry = _store_scene(model, data, scene, colours, folder / str(number))
+        entries.append({**entry, "folder": str(number)})
+    classes = []
+    for label in data.store.classes:
+        colour = colours[label.id].tolist()
+        classes.append({"id": label.id, "name": label.name, "color": colour})
     index = {
         "fingerprint": data.store.fingerprint,
         "letters": data.letters,
         "classes": classes,
         "outputs": list(data.outputs),
         "unlabelled": colours[255].tolist(),
-        "scenes": [{**entry, "folder": str(number)} for number, entry in enumerate(entries)],
+        "scenes": entries,
     }
     write_json(folder / INDEX, index)
 
 
-def _store_scene(cli: BenchCLI, scene: Scene, folder: Path) -> dict[str, Any]:
+def _store_scene(
+    model: AnyModalitySegmenter, data: SceneDataModule, scene: Scene, colours: Array, folder: Path
+) -> dict[str, Any]:
     from PIL import Image
 
-    part = crop_top_left(scene, max(READ, cli.datamodule.window))
-    predicted, truth = predict_all_subsets(cli.model, cli.datamodule, part)
+    part = crop_top_left(scene, max(READ, data.window))
+    predicted, truth = predict_all_subsets(model, data, part)
     step = max(1, -(-max(truth.shape) // DRAWN))
-    colours = palette(cli.datamodule.store.classes)
     folder.mkdir(parents=True)
     for name, ids in {"label": truth, **predicted}.items():
         image = Image.fromarray(np.ascontiguousarray(ids[::step, ::step]))
         image.putpalette(colours.tobytes())
         image.save(folder / f"{name}.png", optimize=True)
-    names = present_modalities(cli.datamodule, scene)
+    names = present_modalities(data, scene)
     for name in names:
-        values = np.nan_to_num(
-            modality_picture(cli.datamodule, part, name, *truth.shape)[::step, ::step]
-        )
-        Image.fromarray((255 * values).round().astype(np.uint8)).save(
-            folder / f"{name}.jpg", quality=85
-        )
-    size = [part.width, part.height]
+        values = modality_picture(data, part, name, *truth.shape)[::step, ::step]
+        picture = (255 * np.nan_to_num(values)).round().astype(np.uint8)
+        Image.fromarray(picture).save(folder / f"{name}.jpg", quality=85)
     return {
         "id": scene.id,
-        "pixels": size,
+        "pixels": [part.width, part.height],
         "step": step,
         "modalities": names,
         "subsets": list(predicted),
     }
 
 
-def palette(classes: Sequence[SceneClass]) -> Array:
-    """256 x 3 uint8: the classes' colours, told apart where two are the same; black or another one without label."""
+def class_palette(classes: Sequence[SceneClass]) -> Array:
+    """Build a palette of 256 x 3 bytes: each class's colour at its id, that of no label at 255.
+
+    Example:
+        >>> from datamodules.store.scene_store import SceneClass
+        >>> red = (255, 0, 0)
+        >>> class_palette([SceneClass(0, "roof", red), SceneClass(1, "tile", red)])[:2].tolist()
+        [[255, 0, 0], [255, 0, 1]]
+    """
     from datamodules.store.rendering import ignore_colour
 
     colours = np.zeros((256, 3), np.uint8)
     taken: set[tuple[int, ...]] = set()
     for entry in classes:
         colour = tuple(entry.color)
-        while colour in taken:  # the page tells right from wrong by colour
+        # the report tells right from wrong by colour, so two classes must not share one
+        while colour in taken:
             colour = (*colour[:2], (colour[2] + 1) % 256)
         taken.add(colour)
         colours[entry.id] = colour

@@ -59,10 +59,10 @@ def _built(
 ) -> tuple[AnyModalitySegmenter, dict[str, torch.Tensor]]:
     import torch
 
-    from benchmark.experiment.models import build
+    from benchmark.experiment.models import build_model
 
     names = [f"m{number}" for number in range(modalities)]
-    model = build(method, dict.fromkeys(names, 3), classes).eval()
+    model = build_model(method, dict.fromkeys(names, 3), classes).eval()
     return model, {name: torch.randn(1, 3, SIDE, SIDE) for name in names}
 
 

@@ -14,10 +14,10 @@ import pytest
 from benchmark import choices
 from benchmark.__main__ import COMMANDS, main
 from benchmark.experiment.config import config_files
-from benchmark.experiment.identity import identity
-from benchmark.experiment.lightning_cli import ParsedCell, quieten
+from benchmark.experiment.identity import identify_config
+from benchmark.experiment.lightning_cli import ParsedExperiment, silence_known_warnings
 from benchmark.experiment.request import Request
-from benchmark.experiment.restore import model_words
+from benchmark.experiment.restore import model_overrides
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -28,7 +28,7 @@ def parse(
     request = Request(
         method, data, protocol, seed, "", Path("runs"), Path("stores"), overrides=overrides, **words
     )
-    return ParsedCell(request).parsed
+    return ParsedExperiment(request).parsed
 
 
 @pytest.mark.parametrize("data", [*choices.datasets(), "mine"])
@@ -96,14 +96,14 @@ def test_overrides_come_last_and_reach_inside_the_model() -> None:
 
 
 def test_one_seed_reaches_data_and_model() -> None:
-    config = ParsedCell(
+    config = ParsedExperiment(
         Request("sgma", "miniature", "standard", 3, "", Path("runs"), Path("stores"))
     ).config
     assert config.data.init_args.seed == config.model.init_args.seed == config.seed_everything == 3
 
 
 def test_identity_names_what_changes_a_number_and_nothing_else() -> None:
-    base = identity(parse("sgma", "miniature"), "f")
+    base = identify_config(parse("sgma", "miniature"), "f")
     same = parse(
         "sgma",
         "miniature",
@@ -114,17 +114,21 @@ def test_identity_names_what_changes_a_number_and_nothing_else() -> None:
         "--trainer.accelerator",
         "cpu",
     )
-    assert identity(same, "f") == base
-    other_seed = identity(parse("sgma", "miniature", "standard", 1), "f")
+    assert identify_config(same, "f") == base
+    other_seed = identify_config(parse("sgma", "miniature", "standard", 1), "f")
     assert other_seed[0] != base[0] and other_seed[1] == base[1]
     changed = [
-        identity(parse("sgma", "miniature"), "another fingerprint"),
-        identity(parse("sgma", "miniature", "sgma"), "f"),
-        identity(parse("sgma_additive", "miniature"), "f"),
-        identity(parse("sgma", "miniature", "standard", 0, "--model.proto_norm", "none"), "f"),
-        identity(parse("sgma", "miniature", "standard", 0, "--trainer.max_steps", "7"), "f"),
-        identity(parse("sgma", "miniature", "standard", 0, "--data.stride", "128"), "f"),
-        identity(parse("sgma", "miniature", "standard", 0, "--evaluation.absent", "zero"), "f"),
+        identify_config(parse("sgma", "miniature"), "another fingerprint"),
+        identify_config(parse("sgma", "miniature", "sgma"), "f"),
+        identify_config(parse("sgma_additive", "miniature"), "f"),
+        identify_config(
+            parse("sgma", "miniature", "standard", 0, "--model.proto_norm", "none"), "f"
+        ),
+        identify_config(parse("sgma", "miniature", "standard", 0, "--trainer.max_steps", "7"), "f"),
+        identify_config(parse("sgma", "miniature", "standard", 0, "--data.stride", "128"), "f"),
+        identify_config(
+            parse("sgma", "miniature", "standard", 0, "--evaluation.absent", "zero"), "f"
+        ),
     ]
     assert len({base[1], *(group for _, group in changed)}) == len(changed) + 1
 
@@ -139,7 +143,7 @@ def test_the_mark_of_a_control_is_in_the_cell_and_not_in_its_identity() -> None:
         parse("sgma", "miniature"),
         parse("sgma", "miniature", "standard", 0, "--cell.control", "true"),
     )
-    assert mark["cell"]["control"] and identity(mark, "f") == identity(plain, "f")
+    assert mark["cell"]["control"] and identify_config(mark, "f") == identify_config(plain, "f")
 
 
 def test_identities_of_published_records_still_hold() -> None:
@@ -154,7 +158,10 @@ def test_identities_of_published_records_still_hold() -> None:
         unmarked = {**config, "cell": {k: v for k, v in config["cell"].items() if k != "control"}}
         marked = {**config, "cell": {**config["cell"], "control": False}}
         for version in (unmarked, marked):
-            assert identity(version, fingerprint) == (manifest["identity"], manifest["group"])
+            assert identify_config(version, fingerprint) == (
+                manifest["identity"],
+                manifest["group"],
+            )
 
 
 def test_help_and_names_import_nothing_heavy() -> None:
@@ -209,9 +216,9 @@ def test_evaluation_on_other_data_keeps_the_trained_network() -> None:
         "init_args"
     ]
     paper = {**trained, "pretrained": True}
-    rebuilt = parse("sgma", "potsdam", "standard", 0, *model_words({"model": paper}))["model"][
-        "init_args"
-    ]
+    rebuilt = parse("sgma", "potsdam", "standard", 0, *model_overrides({"init_args": paper}))[
+        "model"
+    ]["init_args"]
     assert rebuilt == trained, (
         "potsdam's own scale would take another backbone; pretrained weights are not looked for"
     )
@@ -232,6 +239,6 @@ def test_warnings_that_no_user_can_act_on_stay_silent() -> None:
         warnings.simplefilter("always")
         _pytree._tree_flatten([{"a": [1]}])
         loud = len(heard)
-        quieten()
+        silence_known_warnings()
         _pytree._tree_flatten([{"a": [1]}])
         assert len(heard) == loud

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.__main__ import main, parse_words
+from benchmark.experiment.request import Request
 from benchmark.figures import features
 from datamodules.base import SceneDataModule
 from usererror import UserError
@@ -42,20 +43,18 @@ class Known(nn.Module):
 
 def cell(stores: Path, *kinds: str) -> Any:
     return SimpleNamespace(
-        datamodule=SceneDataModule("tiny", str(stores), NAMES, window=32, batch_size=2),
+        data=SceneDataModule("tiny", str(stores), NAMES, window=32, batch_size=2),
         model=Known(set(kinds)),
-        cell=SimpleNamespace(variant="known"),
-        request=SimpleNamespace(data="tiny"),
-        trainer=SimpleNamespace(strategy=SimpleNamespace(root_device=torch.device("cpu"))),
-        seed=0,
+        title="known, tiny",
+        request=Request("known", "tiny"),
     )
 
 
-def truth(cli: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def truth(trained: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Test scenes, read with rasterio alone: id -> (normalised dsm, label)."""
-    normalizer = next(layer.normalizer for layer in cli.datamodule.layers if layer.name == "dsm")
+    normalizer = next(layer.normalizer for layer in trained.data.layers if layer.name == "dsm")
     found = {}
-    for scene in cli.datamodule.splits["test"]:
+    for scene in trained.data.splits["test"]:
         with rasterio.open(scene.paths["dsm"]) as dsm, rasterio.open(scene.paths["label"]) as label:
             pixels = normalizer.standardize(
                 normalizer.to_valid(dsm.read().astype(np.float32), scene.id), scene.id
@@ -64,8 +63,8 @@ def truth(cli: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     return found
 
 
-def run(cli: Any, out: Path, monkeypatch: pytest.MonkeyPatch, points: int = 10) -> None:
-    monkeypatch.setattr("benchmark.experiment.restore.load_run", lambda run: cli)
+def run(trained: Any, out: Path, monkeypatch: pytest.MonkeyPatch, points: int = 10) -> None:
+    monkeypatch.setattr("benchmark.experiment.restore.load_trained_run", lambda run: trained)
     words = ["diagnose", "--run", str(out), "--out", str(out), "--points", str(points)]
     arguments, command = parse_words(words)
     command.run_command(arguments)
@@ -75,9 +74,9 @@ def test_every_pixel_counts_once(
     tiny_stores: Path, tmp_path: Path, monkeypatch: Any, capsys: Any
 ) -> None:
     """Scenes of 75 x 61, 40 x 130 and 33 x 33 px in windows of 32: the last ones overlap, the edge is padded."""
-    cli = cell(tiny_stores, "fused", "robustness", "masked", "hard")
-    run(cli, tmp_path, monkeypatch)
-    scenes = truth(cli)
+    trained = cell(tiny_stores, "fused", "robustness", "masked", "hard")
+    run(trained, tmp_path, monkeypatch)
+    scenes = truth(trained)
     values, labels = (
         np.concatenate([pair[i].ravel() for pair in scenes.values()]) for i in range(2)
     )
@@ -109,12 +108,12 @@ def test_every_pixel_counts_once(
 
 
 def test_painted_maps_are_whole_and_in_their_place(tiny_stores: Path) -> None:
-    cli = cell(tiny_stores, "robustness")
-    inside = features.FeatureCollector(cli.datamodule, 10)
-    for scene in cli.datamodule.splits["test"]:
-        for view in features.iter_window_features(cli.model, cli.datamodule, scene):
+    trained = cell(tiny_stores, "robustness")
+    inside = features.FeatureCollector(trained.data, 10)
+    for scene in trained.data.splits["test"]:
+        for view in features.iter_window_features(trained.model, trained.data, scene):
             inside.add(scene, view)
-    for scene, (pixels, _) in truth(cli).items():
+    for scene, (pixels, _) in truth(trained).items():
         maps = inside.maps[scene]
         np.testing.assert_allclose(maps[1, "dsm"], 1 / (1 + np.exp(-pixels)), atol=1e-5)
         np.testing.assert_allclose(sum(maps.values()), 1, atol=1e-6)
@@ -136,13 +135,13 @@ def test_methods_without_a_notion_say_so(
 
 
 def test_scenes_that_lack_a_modality_are_left_out(tiny_stores: Path, capsys: Any) -> None:
-    cli = cell(tiny_stores)
-    scenes = cli.datamodule.splits["test"]
+    trained = cell(tiny_stores)
+    scenes = trained.data.splits["test"]
     del scenes[0].paths["nir"]
-    assert features.complete_scenes(cli.datamodule, scenes) == scenes[1:]
+    assert features.complete_scenes(trained.data, scenes) == scenes[1:]
     assert "1 scenes lack a modality" in capsys.readouterr().out
     with pytest.raises(UserError, match="full set"):
-        features.complete_scenes(cli.datamodule, scenes[:1])
+        features.complete_scenes(trained.data, scenes[:1])
 
 
 def test_a_trained_run(tiny_stores: Path, tmp_path: Path, capsys: Any) -> None:

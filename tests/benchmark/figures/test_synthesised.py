@@ -18,6 +18,7 @@ from torch import Tensor
 from benchmark.__main__ import main
 from benchmark.commands.synthesised import Synthesised
 from benchmark.evaluation.inference import crop_top_left
+from benchmark.experiment.request import Request
 from benchmark.figures.modality_synthesis import (
     SCORES,
     SynthesisedModality,
@@ -52,26 +53,24 @@ class Painter:
 
 def cell(stores: Path, error: float) -> Any:
     data = SceneDataModule("tiny", str(stores), NAMES, window=32, batch_size=2)
-    return SimpleNamespace(
-        datamodule=data,
-        model=Painter(error),
-        cell=SimpleNamespace(variant="x"),
-        request=SimpleNamespace(data="tiny"),
-    )
+    request = Request("x", "tiny")
+    return SimpleNamespace(data=data, model=Painter(error), title="x, tiny", request=request)
 
 
 @pytest.mark.parametrize(
     ("error", "psnr"), [(0.0, inf), (0.5, 20 * log10(2 * REACH / 0.5)), (-2.0, 20 * log10(3.0))]
 )
 def test_scores_of_a_constant_error(tiny_stores: Path, error: float, psnr: float) -> None:
-    cli = cell(tiny_stores, error)
-    scene = cli.datamodule.splits["test"][0]
-    paintings = synthesise_scene(cli.model, cli.datamodule, crop_top_left(scene))
+    trained = cell(tiny_stores, error)
+    scene = trained.data.splits["test"][0]
+    paintings = synthesise_scene(trained.model, trained.data, crop_top_left(scene))
     # each of three modalities from three subsets of the other two
     assert {(p.missing, p.source) for p in paintings} == {
         (m, s) for m in NAMES for s in modality_subsets(NAMES) if m not in s
     }
-    assert len(paintings) == 9 and cli.model.given == set(modality_subsets(NAMES)) - {tuple(NAMES)}
+    assert len(paintings) == 9 and trained.model.given == set(modality_subsets(NAMES)) - {
+        tuple(NAMES)
+    }
     for painting in paintings:
         assert (
             painting.true.shape
@@ -83,10 +82,10 @@ def test_scores_of_a_constant_error(tiny_stores: Path, error: float, psnr: float
 
 
 def test_true_pictures_are_the_scene_at_its_own_place(tiny_stores: Path) -> None:
-    cli = cell(tiny_stores, 0.0)
-    scene = cli.datamodule.splits["test"][0]
-    true = {p.missing: p.true for p in synthesise_scene(cli.model, cli.datamodule, scene)}
-    layers = {layer.name: layer for layer in cli.datamodule.layers}
+    trained = cell(tiny_stores, 0.0)
+    scene = trained.data.splits["test"][0]
+    true = {p.missing: p.true for p in synthesise_scene(trained.model, trained.data, scene)}
+    layers = {layer.name: layer for layer in trained.data.layers}
     for name in NAMES:
         with rasterio.open(scene.paths[name]) as file:
             pixels = file.read().astype(np.float32)
@@ -150,9 +149,9 @@ def test_pictures_and_table_of_a_trained_run(
 def test_ids_that_are_paths_become_names(
     tiny_stores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cli = cell(tiny_stores, 0.0)
-    scene = replace(cli.datamodule.splits["test"][0], id="night/test/0001")
-    monkeypatch.setattr("benchmark.experiment.restore.load_run", lambda run: cli)
+    trained = cell(tiny_stores, 0.0)
+    scene = replace(trained.data.splits["test"][0], id="night/test/0001")
+    monkeypatch.setattr("benchmark.experiment.restore.load_trained_run", lambda run: trained)
     name = "benchmark.evaluation.inference.select_test_scenes"
     monkeypatch.setattr(name, lambda data, ids: [scene])
     Synthesised().run_command(SimpleNamespace(run=tmp_path, scenes=[], out=None))
@@ -165,9 +164,9 @@ def test_ids_that_are_paths_become_names(
 def test_methods_that_paint_nothing_say_so(
     tiny_stores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cli = cell(tiny_stores, 0.0)
-    monkeypatch.setattr(cli.model, "synthesise", lambda encoded, size: {})
-    monkeypatch.setattr("benchmark.experiment.restore.load_run", lambda run: cli)
+    trained = cell(tiny_stores, 0.0)
+    monkeypatch.setattr(trained.model, "synthesise", lambda encoded, size: {})
+    monkeypatch.setattr("benchmark.experiment.restore.load_trained_run", lambda run: trained)
     with pytest.raises(UserError, match="x paints no missing modality"):
         Synthesised().run_command(SimpleNamespace(run=tmp_path, scenes=[], out=None))
     assert not (tmp_path / "synthesised").exists()

@@ -17,7 +17,8 @@ import torch
 from benchmark.__main__ import main
 from benchmark.evaluation.inference import predict_all_subsets
 from benchmark.experiment.model_inputs import INPUTS, Inputs
-from benchmark.experiment.restore import Trained, load_run
+from benchmark.experiment.request import Request
+from benchmark.experiment.restore import TrainedRun, load_trained_run
 from benchmark.maps import predict
 from datamodules.loading.inference_rasters import ModalitySpec
 from datamodules.store.scene_store import Modality, SceneClass
@@ -66,10 +67,9 @@ def network(monkeypatch: pytest.MonkeyPatch) -> PixelNetwork:
 
 def use(monkeypatch: pytest.MonkeyPatch, stitching: Any) -> PixelNetwork:
     model: Any = PixelNetwork()
-    trained = Trained(
-        model, Inputs(MODALITIES, CLASSES, [0, 2, 3], 64, 32, stitching), "pixels", "toy"
-    )
-    monkeypatch.setattr("benchmark.experiment.restore.load", lambda run: trained)
+    inputs = Inputs(MODALITIES, CLASSES, [0, 2, 3], 64, 32, stitching)
+    trained = TrainedRun(model, inputs, Request("pixels", "toy"))
+    monkeypatch.setattr("benchmark.experiment.restore.load_trained_run", lambda run: trained)
     return model
 
 
@@ -282,14 +282,14 @@ def test_a_run_maps_without_its_store_what_it_scores_with_it(
     trained_run: Path, tiny_source: Path, tmp_path: Path, capsys: Any
 ) -> None:
     """Windows side by side over a scene of one: `make picture`, which reads the store, has to see the same labels."""
-    cli = load_run(trained_run)
-    side = ["--stride", str(cli.datamodule.window)]
-    (scene,) = (entry for entry in cli.datamodule.splits["test"] if entry.id == "five")
-    expected, _ = predict_all_subsets(cli.model, cli.datamodule, scene)
+    run = load_trained_run(trained_run)
+    side = ["--stride", str(run.data.window)]
+    (scene,) = (entry for entry in run.data.splits["test"] if entry.id == "five")
+    expected, _ = predict_all_subsets(run.model, run.data, scene)
     moved = tmp_path / "elsewhere"
     shutil.copytree(trained_run, moved)
     config = moved / "config.json"
-    config.write_text(config.read_text().replace(str(cli.request.store), str(tmp_path / "gone")))
+    config.write_text(config.read_text().replace(str(run.request.store), str(tmp_path / "gone")))
     for subset, names in {
         "R+D+N": ["rgb", "dsm", "nir"],
         "D+N": ["dsm", "nir"],
@@ -316,12 +316,15 @@ def test_a_run_maps_without_its_store_what_it_scores_with_it(
 
 
 def test_inputs_survive_their_file(trained_run: Path) -> None:
-    cli = load_run(trained_run)
-    inputs = Inputs.of(cli.datamodule, "probabilities")
+    run = load_trained_run(trained_run)
+    inputs = Inputs.of(run.data, "probabilities")
     assert Inputs.from_json(inputs.to_json()) == inputs
-    data = SimpleNamespace(**{layer.name: layer.normalizer for layer in cli.datamodule.layers})
+    data = SimpleNamespace(**{layer.name: layer.normalizer for layer in run.data.layers})
     for name, entry in inputs.modalities.items():
-        fresh, kept = entry.normalizer_for([7.0] * entry.modality.channels, "x"), getattr(data, name)
+        fresh, kept = (
+            entry.normalizer_for([7.0] * entry.modality.channels, "x"),
+            getattr(data, name),
+        )
         assert np.array_equal(fresh.mean, kept.mean) and np.array_equal(fresh.std, kept.std)
         assert bool(fresh.offsets) == (name == "dsm") and fresh.kind == kept.kind
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmark.experiment.models import build
+from benchmark.experiment.models import build_model
 from benchmark.profiling.complexity import evaluation_gmac, frozen, gmac, shares, used
 from benchmark.profiling.cost import count, images, scored, timed, usable
 from methods.base import AnyModalitySegmenter
@@ -68,7 +68,7 @@ def test_a_network_by_hand(device: str) -> None:
 @pytest.mark.parametrize("name", ["control", "sgma"])
 def test_all_subsets_are_what_evaluation_runs(name: str) -> None:
     with torch.device("meta"):
-        model = build(name, THREE, CLASSES, backbone="pvt_v2_b0").eval()
+        model = build_model(name, THREE, CLASSES, backbone="pvt_v2_b0").eval()
     found, given = count(model, SIDE), images(THREE, SIDE, "meta")
     assert list(found.decode) == SUBSETS
     assert found.every == pytest.approx(
@@ -96,7 +96,9 @@ def test_attention_counts_as_the_fused_operator_does() -> None:
 def test_what_only_training_needs_is_not_used() -> None:
     """Discriminators, scale heads and unimodal decoders of GEMMNet, auxiliary heads of MoBaNet, by their names."""
     with torch.device("meta"):
-        gemmnet = build("gemmnet_cgan", {"rgb": 3, "dsm": 1}, CLASSES, as_released=True).eval()
+        gemmnet = build_model(
+            "gemmnet_cgan", {"rgb": 3, "dsm": 1}, CLASSES, as_released=True
+        ).eval()
     found = count(gemmnet, SIDE)
     # GEMMNet dossier, sections 7 and 9: the released totals with and without discriminators
     assert (found.total, found.trainable) == (14_284_236, 14_284_236)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from benchmark.evaluation.inference import evenly_spaced
-from benchmark.tracking.example_images import DRAWN, FOLDER, INDEX, palette, store_examples
+from benchmark.tracking.example_images import DRAWN, FOLDER, INDEX, class_palette, store_examples
 from datamodules.base import SceneDataModule
 from datamodules.store.scene_store import SceneClass
 
@@ -46,11 +45,8 @@ def stored(tiny_stores: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
     run_dir = tmp_path_factory.mktemp("run")
     (run_dir / FOLDER).mkdir()
     (run_dir / FOLDER / "old.png").touch()
-    store_examples(
-        SimpleNamespace(datamodule=data, model=Counter()),
-        run_dir,
-        evenly_spaced(data.splits["test"]),
-    )
+    model: Any = Counter()
+    store_examples(model, data, run_dir, evenly_spaced(data.splits["test"]))
     return run_dir / FOLDER, data
 
 
@@ -108,5 +104,5 @@ def test_few_are_spread_evenly() -> None:
 
 def test_classes_of_one_colour_are_told_apart() -> None:
     classes = [SceneClass(number, str(number), (9, 9, 255)) for number in range(4)]
-    colours = {tuple(colour) for colour in palette(classes)[[0, 1, 2, 3, 255]].tolist()}
+    colours = {tuple(colour) for colour in class_palette(classes)[[0, 1, 2, 3, 255]].tolist()}
     assert len(colours) == 5

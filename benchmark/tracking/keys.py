@@ -1,0 +1,98 @@
+"""Every key that a run with `--logger wandb` writes: its unit, who writes it, and its panel.
+
+`make wandb-workspace` builds its panels from this list; tests hold it against what runs log.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+SHARE, PER_CENT, SECONDS, IMAGES = "0 to 1", "per cent", "seconds", "images"
+EVALUATION, METHOD = "evaluation/callback.py", "methods/base.py"
+SUMMARY, CALLBACK, LIGHTNING = "wandb_summary.py", "wandb_callback.py", "Lightning"
+
+
+@dataclass(frozen=True)
+class LoggedKey:
+    """A key, or a family of keys with one {placeholder}.
+
+    Args:
+        name: `{subset}` and `{modality}` are known from the dataset, `{name}` only from the method.
+        unit: of its values.
+        writer: file that logs it.
+        section: of the workspace; without one the key has no panel of its own there.
+        title: of its panels, with the same placeholder.
+
+    Example:
+        >>> key = LoggedKey("miou_{subset}", PER_CENT, SUMMARY, "Subsets", "mIoU from {subset}")
+        >>> key.names(["R", "R+D"], ["rgb", "dsm"])
+        ['miou_R', 'miou_R+D']
+        >>> key.matches("miou_R+D"), key.matches("val/miou/R")
+        (True, False)
+    """
+
+    name: str
+    unit: str
+    writer: str
+    section: str = ""
+    title: str = ""
+
+    @property
+    def pattern(self) -> str:
+        """Regular expression of the family."""
+        return re.sub(r"\\{\w+\\}", ".+", re.escape(self.name))
+
+    def matches(self, key: str) -> bool:
+        """Tell whether a logged key belongs to the family."""
+        return re.fullmatch(self.pattern, key) is not None
+
+    def values(self, subsets: Sequence[str], modalities: Sequence[str]) -> list[dict[str, str]]:
+        """List what the placeholder stands for; one empty entry without any."""
+        if "{subset}" in self.name:
+            return [{"subset": subset} for subset in subsets]
+        if "{modality}" in self.name:
+            return [{"modality": modality} for modality in modalities]
+        return [{}]
+
+    def names(self, subsets: Sequence[str], modalities: Sequence[str]) -> list[str]:
+        """List the keys of a dataset."""
+        return [self.name.format(**value) for value in self.values(subsets, modalities)]
+
+
+KEYS = (
+    # the summary of a finished run, in per cent as in the tables
+    LoggedKey("average_miou", PER_CENT, SUMMARY, "Leaderboard", "Average mIoU"),
+    LoggedKey("top1_miou", PER_CENT, SUMMARY, "Leaderboard", "Top-1 mIoU"),
+    LoggedKey("last1_miou", PER_CENT, SUMMARY, "Leaderboard", "Last-1 mIoU"),
+    LoggedKey("miou_{subset}", PER_CENT, SUMMARY, "Subsets", "mIoU from {subset}"),
+    LoggedKey("parameters_m", "1e6, trainable", SUMMARY, "Cost", "trainable parameters, 1e6"),
+    LoggedKey("gmac", "1e9 of a window", SUMMARY, "Cost", "GMAC of a window"),
+    LoggedKey("fit_s", SECONDS, SUMMARY, "Cost", "seconds of training"),
+    LoggedKey("test_s", SECONDS, SUMMARY),
+    LoggedKey("subset_scores", PER_CENT, SUMMARY, "Tables"),
+    LoggedKey("class_scores", PER_CENT, SUMMARY, "Tables"),
+    # curves of the training, in [0, 1] as metrics of Lightning are
+    LoggedKey("val/average_miou", SHARE, EVALUATION, "Curves", "Average mIoU, validation"),
+    LoggedKey("val/top1_miou", SHARE, EVALUATION, "Curves", "Top-1 mIoU, validation"),
+    LoggedKey("val/last1_miou", SHARE, EVALUATION, "Curves", "Last-1 mIoU, validation"),
+    LoggedKey("val/miou/{subset}", SHARE, EVALUATION),
+    LoggedKey("test/average_miou", SHARE, EVALUATION),
+    LoggedKey("test/top1_miou", SHARE, EVALUATION),
+    LoggedKey("test/last1_miou", SHARE, EVALUATION),
+    LoggedKey("test/miou/{subset}", SHARE, EVALUATION),
+    LoggedKey("train/loss", "the method's", METHOD, "Curves", "Training loss"),
+    LoggedKey("train/{name}", "the method's", METHOD, "Curves", "Terms of the training loss"),
+    LoggedKey("lr-{name}", "step size", LIGHTNING),
+    LoggedKey("epoch", "count", LIGHTNING),
+    LoggedKey("trainer/global_step", "count", LIGHTNING),
+    LoggedKey("diagnostics/{name}", "the method's", CALLBACK, "Curves", "Diagnostics"),
+    # pictures of the example scenes
+    LoggedKey("examples/{modality}", IMAGES, CALLBACK, "Examples", "{modality}"),
+    LoggedKey("examples/label", IMAGES, CALLBACK, "Examples", "Label"),
+    LoggedKey(
+        "examples/prediction/{subset}", IMAGES, CALLBACK, "Examples", "Prediction from {subset}"
+    ),
+    LoggedKey("maps/{name}", IMAGES, CALLBACK),
+)
