@@ -56,7 +56,7 @@ def bench_request(request: Request, force: bool = False) -> Path:
     from benchmark.experiment.lightning_cli import build_cli
     from benchmark.experiment.train import archive_run, mention_other_code, train_and_score
     from benchmark.leaderboard.write import show
-    from benchmark.records.record import MANIFEST
+    from benchmark.records.manifest import MANIFEST
 
     cli = build_cli(request)
     record = cli.run_dir / "record"

@@ -1,4 +1,4 @@
-"""What a run takes and gives, kept in its directory so that it can read rasters that belong to no dataset."""
+"""What a network takes and gives, kept beside a run so that it can read rasters of no dataset."""
 
 from __future__ import annotations
 

@@ -118,8 +118,9 @@ def _panel(key: LoggedKey, name: str, title: str) -> Any:
     if key.section == "Tables":
         return wr.WeavePanelSummaryTable(table_name=name)
     if key.section == "Examples":
-        grid = {"mode": "grid", "grid_x_axis": "index", "grid_y_axis": "run"}
-        return wr.MediaBrowser(title=title, media_keys=[name], **grid)
+        return wr.MediaBrowser(
+            title=title, media_keys=[name], mode="grid", grid_x_axis="index", grid_y_axis="run"
+        )
     if key.section == "Cost":
         return wr.ScatterPlot(
             title=f"Average mIoU against {title}",
