@@ -1,4 +1,4 @@
-"""Opening a raster file: is it an image, and is it whole? Asked first: decoders fill what is missing with grey."""
+"""Opening a raster file: is it an image, and is it whole?"""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 
 from usererror import UserError
 
-SIGNATURES = {  # first bytes: GDAL driver; nothing else is opened, in particular no file that refers to other files
+# first bytes: GDAL driver; nothing else is opened, in particular no file that refers to others
+SIGNATURES = {
     b"II*\0": "GTiff",
     b"MM\0*": "GTiff",
     b"II+\0": "GTiff",
@@ -20,21 +21,24 @@ SIGNATURES = {  # first bytes: GDAL driver; nothing else is opened, in particula
     b"BM": "BMP",
     b"\0\0\0\x0cjP": "JP2OpenJPEG",
 }
+END_MARKERS = {"PNG": b"IEND\xaeB`\x82", "JPEG": b"\xff\xd9", "JP2OpenJPEG": b"\xff\xd9"}
 TAIL = 65536  # some writers append a few bytes after the end marker
 
 
 @contextmanager
 def open_raw(path: Path, shown: str) -> Iterator[Any]:
-    """Open a raster for reading its values as they are; `shown` is its name in the UserError for what is no image."""
+    """Open a raster for reading its values as they are; `shown` is its name in errors.
+
+    Raises UserError for what is no image.
+    """
     import rasterio
     from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", NotGeoreferencedWarning
-        )  # half of these files raise it, and it means nothing
+        # half of these files raise it, and it means nothing
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:
-            with rasterio.open(path, driver=_driver(path, shown)) as dataset:
+            with rasterio.open(path, driver=_find_driver(path, shown)) as dataset:
                 yield dataset
         except RasterioError as error:
             raise unreadable_error(shown, error) from error
@@ -50,22 +54,22 @@ def unreadable_error(shown: str, error: BaseException) -> UserError:
 def check_intact(path: Path, shown: str) -> None:
     """Raise UserError when the file is empty or cut short; `shown` is its name for the user.
 
-    TIFF: every block must lie inside the file; PNG, JPEG: the end marker must be there; BMP: the size in its header.
-    Damage inside the data is left to the decoder, which notices part of it (TIFF keeps no checksums).
+    Checked first, because decoders silently fill truncated files. TIFF: every block must lie inside
+    the file; BMP: the size in its header; others: the end marker must be there. Damage inside the
+    data is left to the decoder, which notices part of it (TIFF keeps no checksums).
     """
-    driver = _driver(path, shown)
+    driver = _find_driver(path, shown)
     size = path.stat().st_size
     with path.open("rb") as stream:
         head = stream.read(8)
         stream.seek(max(0, size - TAIL))
         tail = stream.read()
-    whole = {
-        "GTiff": lambda: _tiff_whole(path, shown, size),
-        "PNG": lambda: b"IEND\xaeB`\x82" in tail,
-        "JPEG": lambda: b"\xff\xd9" in tail,
-        "BMP": lambda: size >= int.from_bytes(head[2:6], "little"),
-        "JP2OpenJPEG": lambda: b"\xff\xd9" in tail,
-    }[driver]()
+    if driver == "GTiff":
+        whole = _is_tiff_whole(path, shown, size)
+    elif driver == "BMP":
+        whole = size >= int.from_bytes(head[2:6], "little")
+    else:
+        whole = END_MARKERS[driver] in tail
     if not whole:
         raise UserError(
             f"{shown} is cut short (an interrupted download or copy?): replace it by a fresh copy."
@@ -77,7 +81,7 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _driver(path: Path, shown: str) -> str:
+def _find_driver(path: Path, shown: str) -> str:
     with path.open("rb") as stream:
         head = stream.read(8)
     if not head:
@@ -90,8 +94,9 @@ def _driver(path: Path, shown: str) -> str:
     )
 
 
-def _tiff_whole(path: Path, shown: str, size: int) -> bool:
+def _is_tiff_whole(path: Path, shown: str, size: int) -> bool:
     with open_raw(path, shown) as dataset:
+        # pixel-interleaved blocks hold all bands
         separate = dataset.interleaving is not None and dataset.interleaving.name == "band"
         for band in dataset.indexes if separate else (1,):
             rows, columns = dataset.block_shapes[band - 1]

@@ -1,4 +1,4 @@
-"""Reads windows of rasters with handles that are opened lazily in the process that uses them, and kept."""
+"""Reads windows of rasters with handles that are opened when first needed, and kept."""
 
 from __future__ import annotations
 
@@ -11,12 +11,29 @@ import numpy as np
 
 from usererror import UserError
 
+MEND = "Run the data command with --verify."
+
+
+class Window(NamedTuple):
+    """A rectangle in pixels; may reach beyond a scene that is smaller than it (the reader pads)."""
+
+    row: int
+    col: int
+    height: int
+    width: int
+
 
 class RasterReader:
     """Keeps up to `max_open` rasterio handles, least recently used closed first.
 
-    Handles do not survive pickling or forking, so a worker process that receives a copy starts with none
-    (datasets dossier, rule 1.7).
+    Example:
+        >>> import rasterio, tempfile
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> path = Path(folder.name, "a.png")
+        >>> with rasterio.open(path, "w", "PNG", 3, 2, 1, dtype="uint8") as file:
+        ...     file.write(np.array([[[1, 2, 3], [4, 5, 6]]], np.uint8))
+        >>> RasterReader().read(path, Window(1, 1, height=2, width=2)).tolist()
+        [[[5, 6], [5, 6]]]
     """
 
     def __init__(self, max_open: int = 128) -> None:
@@ -24,6 +41,7 @@ class RasterReader:
         self._handles: OrderedDict[Path, Any] = OrderedDict()
 
     def __getstate__(self) -> dict[str, Any]:
+        # handles do not survive pickling: a worker process starts with none (dossier, rule 1.7)
         return {"max_open": self.max_open, "_handles": OrderedDict()}
 
     def _open(self, path: Path) -> Any:
@@ -38,16 +56,14 @@ class RasterReader:
             try:
                 handle = rasterio.open(path)
             except RasterioIOError as error:
-                raise UserError(
-                    f"Cannot open {path}: {error}. Run the data command with --verify."
-                ) from error
+                raise UserError(f"Cannot open {path}: {error}. {MEND}") from error
         self._handles[path] = handle
         if len(self._handles) > self.max_open:
             self._handles.popitem(last=False)[1].close()
         return handle
 
     def read(self, path: Path, window: Window, channels: int | None = None) -> np.ndarray:
-        """The first `channels` bands (None: all), raw, C x height x width.
+        """Read the first `channels` bands (None: all) as stored, `(C, height, width)`.
 
         The part of the window beyond the raster repeats the raster's edge.
 
@@ -63,24 +79,13 @@ class RasterReader:
         try:
             pixels = handle.read(bands, window=((window.row, row_end), (window.col, col_end)))
         except RasterioIOError as error:
-            raise UserError(
-                f"Cannot read {path}: {error}. Run the data command with --verify."
-            ) from error
+            raise UserError(f"Cannot read {path}: {error}. {MEND}") from error
         return pad_edge(pixels, window.height, window.width)
 
 
 def pad_edge(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
-    """C x h x w grown to C x height x width at the bottom and right by repeating the edge."""
+    """Grow `(C, h, w)` to `(C, height, width)` at bottom and right by repeating the edge."""
     missing = (height - pixels.shape[1], width - pixels.shape[2])
     if missing == (0, 0):
         return pixels
     return np.pad(pixels, ((0, 0), (0, missing[0]), (0, missing[1])), mode="edge")
-
-
-class Window(NamedTuple):
-    """A rectangle in pixels; may reach beyond a scene that is smaller than it (the reader pads)."""
-
-    row: int
-    col: int
-    height: int
-    width: int

@@ -1,9 +1,10 @@
-"""Pictures of rasters: a few hundred pixels from a scene of any size, in values that a screen can show."""
+"""Pictures of rasters: a few hundred pixels of a scene of any size, in values for a screen."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,15 @@ from datamodules.store.scene_store import IGNORE, Modality, SceneClass
 from datamodules.store.units import HEIGHT_FLOOR_M, SAR_LINEAR, to_decibels
 
 Array = npt.NDArray[Any]
+Colour = tuple[int, int, int]
 
 STRETCH = (2, 98)  # percentiles that become black and white
 SPARSE = ("event", "lidar")  # kinds with a few returns on an empty ground
-IGNORE_COLOURS = (
-    (0, 0, 0),
-    (255, 0, 255),
-    (128, 128, 128),
-    (255, 255, 255),
-)  # the first that no class comes near to
-NEAR = 64  # colours closer than this (root of the summed squares) cannot be told apart in a small patch
+ROWS = 512  # of a raster that are read at a time, about
+# black, magenta, grey, white: the first that no class comes near to
+IGNORE_COLOURS: tuple[Colour, ...] = (0, 0, 0), (255, 0, 255), (128, 128, 128), (255, 255, 255)
+# colours closer than this (root of the summed squares) cannot be told apart in a small patch
+NEAR = 64
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Picture:
     """A modality as a picture.
 
     Attributes:
-        image: float H x W (one band) or H x W x 3 (colours) in [0, 1]; not a number where a pixel is invalid.
+        image: float (H, W) for one band or (H, W, 3) for colours, in [0, 1]; NaN where invalid.
         low, high: of one band, the values that became 0 and 1; None for colours.
         bands: numbers of the bands that are shown, from 1.
         unit: of `low` and `high`.
@@ -46,44 +46,49 @@ class Picture:
 
 
 def render_modality(pixels: Array, modality: Modality) -> Picture:
-    """Turn stored values C x H x W of one scene into a picture.
+    """Turn stored values (C, H, W) of one scene into a picture.
 
-    Three uint8 bands are colours as they are. Of other rasters with three bands or more the first three are stretched,
-    each from its 2nd to its 98th percentile, of those with fewer the first. Linear backscatter is shown in decibels,
-    laser returns as the strongest band on an empty (0) ground. Invalid pixels (not finite, heights below -100 m) stay
-    out of the percentiles and become not a number.
+    Three uint8 bands are colours as they are. Of other rasters with three bands or more the first
+    three are stretched, each from its 2nd to its 98th percentile, of those with fewer the first.
+    Linear backscatter is shown in decibels, laser returns as the strongest band on an empty (0)
+    ground. Invalid pixels (not finite, heights below -100 m) stay out of the percentiles.
+
+    Example:
+        >>> dsm = Modality("dsm", "D", 1, "float32", "m", "height_absolute")
+        >>> shown = render_modality(np.array([[[10.0, 20.0], [30.0, np.nan]]]), dsm)
+        >>> shown.image.round(1).tolist(), round(shown.low, 1), shown.unit
+        ([[0.0, 0.5], [1.0, nan]], 10.4, 'm')
     """
     unit = modality.unit
+    bands: tuple[int, ...] = (1,)
     if modality.kind == SAR_LINEAR:
         pixels, unit = to_decibels(pixels), "dB"
     if modality.kind == "lidar":
         pixels = pixels.max(axis=0, keepdims=True)
+        bands = tuple(range(1, modality.channels + 1))
     elif len(pixels) == 3 and pixels.dtype == np.uint8:
         return Picture(pixels.transpose(1, 2, 0) / 255, None, None, (1, 2, 3), unit)
     shown = pixels[: 3 if len(pixels) >= 3 else 1].astype(float)
     shown[~np.isfinite(shown)] = np.nan
     if modality.kind.startswith("height"):
         shown[shown < HEIGHT_FLOOR_M] = np.nan
-    ranges = [_returns(band) if modality.kind in SPARSE else _range(band) for band in shown]
-    stretched = [
-        np.clip((band - low) / max(high - low, 1e-6), 0, 1)
-        for band, (low, high) in zip(shown, ranges, strict=True)
-    ]
-    if len(stretched) == 3:
-        return Picture(np.stack(stretched, axis=-1), None, None, (1, 2, 3), unit)
-    bands = tuple(range(1, modality.channels + 1)) if modality.kind == "lidar" else (1,)
-    return Picture(stretched[0], *ranges[0], bands, unit)
+    for band in shown:
+        low, high = _sparse_range(band) if modality.kind in SPARSE else _stretch_range(band)
+        band[:] = np.clip((band - low) / max(high - low, 1e-6), 0, 1)
+    if len(shown) == 3:
+        return Picture(shown.transpose(1, 2, 0), None, None, (1, 2, 3), unit)
+    return Picture(shown[0], low, high, bands, unit)
 
 
-def _range(band: Array) -> tuple[float, float]:
+def _stretch_range(band: Array) -> tuple[float, float]:
     if not np.isfinite(band).any():
         return 0.0, 0.0
     low, high = np.nanpercentile(band, STRETCH)
     return float(low), float(high)
 
 
-def _returns(band: Array) -> tuple[float, float]:
-    """From nothing to the 98th percentile of what is there: percentiles of all pixels would both be 0."""
+def _sparse_range(band: Array) -> tuple[float, float]:
+    # up to the 98th percentile of what is there: percentiles of all pixels would both be 0
     there = band[np.isfinite(band) & (band != 0)]
     if not there.size:
         return 0.0, 0.0
@@ -91,12 +96,12 @@ def _returns(band: Array) -> tuple[float, float]:
 
 
 def read_downsampled(path: Path, modality: Modality | None, side: int) -> Array:
-    """Read a raster with at most `side` pixels a side, C x H x W, holding no more than a few hundred rows of it.
+    """Read a raster with at most `side` pixels a side, (C, H, W), a few hundred rows at a time.
 
-    Blocks of f x f pixels become one: the mean of the valid ones (linear backscatter before decibels are taken), the
-    value farthest from 0 for events and laser returns, which are too thin for a mean, and the middle one for a label
-    (`modality` None). At most the first three bands are read, of laser returns all bands of the modality. A raster
-    that is small enough is returned as it is stored.
+    Blocks of f x f pixels become one: the mean of the valid ones (linear backscatter before
+    decibels are taken), the value farthest from 0 for events and laser returns, which are too thin
+    for a mean, and the middle one for a label (`modality` None). At most the first three bands are
+    read, of laser returns all. A raster that is small enough is returned as it is stored.
 
     Raises:
         UserError: the file cannot be opened or read.
@@ -105,29 +110,25 @@ def read_downsampled(path: Path, modality: Modality | None, side: int) -> Array:
     from rasterio.windows import Window
 
     channels = 1 if modality is None else modality.channels
-    bands = list(
-        range(1, (channels if modality and modality.kind == "lidar" else min(3, channels)) + 1)
-    )
+    if modality is None or modality.kind != "lidar":
+        channels = min(3, channels)
     parts = []
     with open_raw(path, str(path)) as dataset:
-        factor = max(1, -(-max(dataset.height, dataset.width) // side))
-        for top, rows in _strips(dataset.height, factor):
+        height, width = dataset.height, dataset.width
+        factor = max(1, -(-max(height, width) // side))
+        step = factor * max(1, ROWS // factor)  # whole blocks
+        for top in range(0, height, step):
+            window = Window(0, top, width, min(step, height - top))
             try:
-                strip = dataset.read(bands, window=Window(0, top, dataset.width, rows))
+                strip = dataset.read(list(range(1, channels + 1)), window=window)
             except RasterioError as error:
                 raise unreadable_error(str(path), error) from error
-            parts.append(_shrink(strip, factor, modality))
+            parts.append(_shrink_blocks(strip, factor, modality))
     return np.concatenate(parts, axis=1)
 
 
-def _strips(height: int, factor: int) -> Iterator[tuple[int, int]]:
-    rows = factor * max(1, 512 // factor)
-    for top in range(0, height, rows):
-        yield top, min(rows, height - top)
-
-
-def _shrink(strip: Array, factor: int, modality: Modality | None) -> Array:
-    """C x h x w with each factor x factor block as one pixel; incomplete blocks repeat the strip's edge."""
+def _shrink_blocks(strip: Array, factor: int, modality: Modality | None) -> Array:
+    """Make each factor x factor block of (C, h, w) one pixel; edges complete the last blocks."""
     if factor == 1:
         return strip
     height, width = strip.shape[1:]
@@ -150,24 +151,27 @@ def _shrink(strip: Array, factor: int, modality: Modality | None) -> Array:
     return np.divide(total, count, out=mean, where=count > 0).astype(np.float32)
 
 
-def ignore_colour(classes: Sequence[SceneClass]) -> tuple[int, int, int]:
-    """Return a colour for pixels without class that none of the classes comes near to."""
+def ignore_colour(classes: Sequence[SceneClass]) -> Colour:
+    """Return a colour for pixels without class that none of the classes comes near to.
+
+    Example:
+        >>> ignore_colour([SceneClass(0, "shadow", (10, 10, 10))])
+        (255, 0, 255)
+    """
     taken = np.array([entry.color for entry in classes], float).reshape(-1, 3)
 
-    def distance(colour: tuple[int, int, int]) -> float:
+    def distance(colour: Colour) -> float:
         return float(np.sqrt(((taken - colour) ** 2).sum(axis=1)).min()) if len(taken) else np.inf
 
     for colour in IGNORE_COLOURS:
         if distance(colour) >= NEAR:
             return colour
     steps = range(0, 256, 51)
-    return max(((r, g, b) for r in steps for g in steps for b in steps), key=distance)
+    return max(product(steps, steps, steps), key=distance)
 
 
-def render_label(
-    ids: Array, classes: Sequence[SceneClass], ignored: tuple[int, int, int]
-) -> Array:
-    """Return label ids H x W as colours, uint8 H x W x 3; everything that is no class has the colour `ignored`."""
+def render_label(ids: Array, classes: Sequence[SceneClass], ignored: Colour) -> Array:
+    """Turn label ids (H, W) into colours, uint8 (H, W, 3); what is no class becomes `ignored`."""
     table = np.full((IGNORE + 1, 3), ignored, np.uint8)
     for entry in classes:
         table[entry.id] = entry.color

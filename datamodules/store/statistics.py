@@ -1,4 +1,4 @@
-"""Statistics and pixel hash of a raster that is seen block of rows after block of rows, in bounded memory."""
+"""Statistics and pixel hash of a raster that is seen block of rows after block of rows."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ import numpy as np
 
 from datamodules.store.units import HEIGHT_FLOOR_M, SAR_LINEAR, to_decibels
 
-PERCENTILE_PIXELS = 4_000_000  # percentiles of other types than uint8 come from a regular grid of about so many pixels at most
+# percentiles of other types than uint8 come from a regular grid of about so many pixels at most
+PERCENTILE_PIXELS = 4_000_000
+KEYS = ("mean", "std", "min", "max", "p05", "p95")
 
 
 class PixelHash:
-    """SHA-256 of dtype, shape and values, independent of the size of the blocks, the file format and the machine."""
+    """SHA-256 of dtype, shape and values, whatever the blocks, the file format and the machine."""
 
     def __init__(self, channels: int, dtype: str) -> None:
         """Start with no pixels."""
@@ -23,7 +25,7 @@ class PixelHash:
         self._rows = self._width = 0
 
     def update(self, block: np.ndarray) -> None:
-        """Add the next rows, C x h x w."""
+        """Add the next rows, (C, h, w)."""
         for digest, channel in zip(self._channels, block, strict=True):
             digest.update(np.ascontiguousarray(channel, dtype=self._dtype).data)
         self._rows += block.shape[1]
@@ -31,10 +33,10 @@ class PixelHash:
 
     def hexdigest(self) -> str:
         """Return the hash of everything seen."""
-        head = f"{self._dtype.kind}{self._dtype.itemsize} {len(self._channels)} {self._rows} {self._width} "
-        return hashlib.sha256(
-            (head + " ".join(c.hexdigest() for c in self._channels)).encode()
-        ).hexdigest()
+        form = f"{self._dtype.kind}{self._dtype.itemsize}"
+        text = f"{form} {len(self._channels)} {self._rows} {self._width} "
+        text += " ".join(channel.hexdigest() for channel in self._channels)
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
 class LabelCounts:
@@ -45,7 +47,7 @@ class LabelCounts:
         self.counts = np.zeros(256, np.int64)
 
     def update(self, block: np.ndarray) -> None:
-        """Add the next rows, 1 x h x w uint8."""
+        """Add the next rows, (1, h, w) uint8."""
         self.counts += histogram_uint8(block)
 
     def result(self, classes: int) -> dict[str, Any]:
@@ -54,12 +56,20 @@ class LabelCounts:
 
 
 class RasterStatistics:
-    """Count, mean, standard deviation (population), minimum, maximum, 5th and 95th percentile per channel.
+    """Count, mean, standard deviation (population), minimum, maximum, 5th and 95th percentile.
 
-    A pixel is valid when all its channels are finite and, for heights, above -100 m. Linear radar backscatter is
-    measured in decibels, as networks are given it. Mean and deviation are accumulated in float64, block by block (Chan,
-    Golub and LeVeque 1979); percentiles are the smallest value with at least that share of the pixels at or below it,
-    exact for uint8 and for rasters of up to `PERCENTILE_PIXELS`.
+    Per channel; a pixel is valid when all its channels are finite and, for heights, above -100 m.
+    Linear radar backscatter is measured in decibels, as networks are given it. Mean and deviation
+    are accumulated in float64 (Chan, Golub and LeVeque 1979); percentiles are the smallest value
+    with at least that share of the pixels at or below it, exact for uint8 and for rasters of up to
+    `PERCENTILE_PIXELS`.
+
+    Example:
+        >>> heights = RasterStatistics(1, "float32", 2, 2, "height_absolute")
+        >>> heights.update(np.array([[[30, 40], [50, -9999]]], np.float32))
+        >>> found = heights.result()
+        >>> found["count"], found["mean"], found["p95"]
+        (3, [40.0], [50.0])
     """
 
     def __init__(self, channels: int, dtype: str, height: int, width: int, kind: str) -> None:
@@ -69,16 +79,15 @@ class RasterStatistics:
         self._step = max(1, math.ceil(math.sqrt(height * width / PERCENTILE_PIXELS)))
         self._row = self.count = 0
         self._mean = np.zeros(channels)
-        self._m2 = np.zeros(channels)
+        self._m2 = np.zeros(channels)  # sum of squared deviations from the mean
         self._min = np.full(channels, np.inf)
         self._max = np.full(channels, -np.inf)
         self._sample: list[list[np.ndarray]] = [[] for _ in range(channels)]
-        self._histogram = (
-            np.zeros((channels, 256), np.int64) if np.dtype(dtype) == np.uint8 else None
-        )
+        is_bytes = np.dtype(dtype) == np.uint8
+        self._histogram = np.zeros((channels, 256), np.int64) if is_bytes else None
 
     def update(self, block: np.ndarray) -> None:
-        """Add the next rows, C x h x w."""
+        """Add the next rows, (C, h, w)."""
         if self._histogram is not None:
             for histogram, channel in zip(self._histogram, block, strict=True):
                 histogram += histogram_uint8(channel)
@@ -89,36 +98,38 @@ class RasterStatistics:
         valid = np.isfinite(block).all(axis=0)
         if self._is_height:
             valid &= (block > HEIGHT_FLOOR_M).all(axis=0)
-        whole = bool(valid.all())
         added = int(valid.sum())
-        rows = slice((-self._row) % self._step, None, self._step)
+        # the grid of samples goes on where the last block ended
+        grid = slice((-self._row) % self._step, None, self._step), slice(None, None, self._step)
         self._row += block.shape[1]
         if added == 0:
             return
         for c, channel in enumerate(block):
-            values = (channel if whole else channel[valid]).astype(np.float64)
+            # selecting copies: left out where every pixel is valid
+            chosen = channel if added == valid.size else channel[valid]
+            values = chosen.astype(np.float64)
             mean = values.mean()
             delta = mean - self._mean[c]
             total = self.count + added
             values -= mean
             self._m2[c] += np.vdot(values, values) + delta**2 * self.count * added / total
             self._mean[c] += delta * added / total
-            self._min[c] = min(self._min[c], channel.min() if whole else channel[valid].min())
-            self._max[c] = max(self._max[c], channel.max() if whole else channel[valid].max())
-            grid = channel[rows, :: self._step]
-            self._sample[c].append(grid[valid[rows, :: self._step]])
+            self._min[c] = min(self._min[c], chosen.min())
+            self._max[c] = max(self._max[c], chosen.max())
+            self._sample[c].append(channel[grid][valid[grid]])
         self.count += added
 
     def result(self) -> dict[str, Any]:
-        """Return the statistics as plain numbers; lists hold one value per channel, null where no pixel is valid."""
+        """Return the statistics as plain numbers, lists with one value per channel.
+
+        Values are null where no pixel is valid.
+        """
         if self._histogram is not None:
-            return {"count": self.count, **_merge(_of_histogram(h) for h in self._histogram)}
+            of_channels = [_histogram_statistics(histogram) for histogram in self._histogram]
+            merged = {key: [found[key] for found in of_channels] for key in KEYS}
+            return {"count": self.count, **merged}
         if self.count == 0:
-            nothing = [None] * self._channels
-            return {
-                "count": 0,
-                **{key: nothing for key in ("mean", "std", "min", "max", "p05", "p95")},
-            }
+            return {"count": 0, **dict.fromkeys(KEYS, [None] * self._channels)}
         samples = [np.concatenate(sample) for sample in self._sample]
         return {
             "count": self.count,
@@ -132,10 +143,16 @@ class RasterStatistics:
 
 
 def histogram_uint8(values: np.ndarray) -> np.ndarray:
-    """Return how often each of 0..255 occurs; counts two bytes at a time where that halves the work."""
+    """Return how often each of 0..255 occurs.
+
+    Example:
+        >>> histogram_uint8(np.array([[0, 3], [3, 3]], np.uint8))[:4].tolist()
+        [1, 0, 0, 3]
+    """
     flat = np.ascontiguousarray(values).reshape(-1)
     if flat.size < 1 << 20:
         return np.bincount(flat, minlength=256)
+    # two bytes at a time: half the steps, and 65,536 counters are few beside a million pixels
     even = flat.size & ~1
     pairs = np.bincount(flat[:even].view(np.uint16), minlength=65536).reshape(256, 256)
     counts = pairs.sum(axis=0) + pairs.sum(axis=1)
@@ -151,7 +168,7 @@ def _percentile(values: np.ndarray, share: float) -> float | None:
     return float(np.partition(values, k)[k])
 
 
-def _of_histogram(histogram: np.ndarray) -> dict[str, float]:
+def _histogram_statistics(histogram: np.ndarray) -> dict[str, float]:
     total = int(histogram.sum())
     values = np.arange(256, dtype=np.float64)
     mean = float((histogram * values).sum() / total)
@@ -165,8 +182,3 @@ def _of_histogram(histogram: np.ndarray) -> dict[str, float]:
         "p05": float(np.searchsorted(below, math.ceil(0.05 * total))),
         "p95": float(np.searchsorted(below, math.ceil(0.95 * total))),
     }
-
-
-def _merge(parts: Any) -> dict[str, list[float]]:
-    parts = list(parts)
-    return {key: [part[key] for part in parts] for key in parts[0]}
