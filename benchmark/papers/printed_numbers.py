@@ -40,6 +40,7 @@ class RoundedNumber:
     @classmethod
     def parse(cls, text: str) -> RoundedNumber:
         """Read a printed decimal number, known to half a unit of its last digit."""
+        # fractions, so that a number on the very edge of its rounding is judged right
         value, half = Fraction(text), Fraction(1, 2 * 10 ** count_decimals(text))
         return cls(value, value - half, value + half)
 
@@ -47,25 +48,13 @@ class RoundedNumber:
         """Apply an increasing function."""
         return RoundedNumber(*map(increasing, (self.value, self.low, self.high)))
 
+    # as intervals: the ends that make the result smallest and largest
     def __sub__(self, other: RoundedNumber) -> RoundedNumber:
         return RoundedNumber(self.value - other.value, self.low - other.high, self.high - other.low)
 
     def over(self, other: RoundedNumber) -> RoundedNumber:
         """Divide by another number, both positive."""
         return RoundedNumber(self.value / other.value, self.low / other.high, self.high / other.low)
-
-
-def combine_numbers(
-    increasing: Callable[[list[Fraction]], Fraction], numbers: Sequence[RoundedNumber]
-) -> RoundedNumber:
-    """Apply a function that increases with each number, such as `max`."""
-    values, lows, highs = zip(*((n.value, n.low, n.high) for n in numbers), strict=True)
-    return RoundedNumber(*(increasing(list(ends)) for ends in (values, lows, highs)))
-
-
-def mean_number(numbers: Sequence[RoundedNumber]) -> RoundedNumber:
-    """Compute the mean of at least one number."""
-    return combine_numbers(lambda values: sum(values, Fraction(0)) / len(values), numbers)
 
 
 def count_decimals(text: str) -> int:
@@ -206,6 +195,7 @@ def read_paper_results(directory: Path = REPORTED) -> PaperResults:
             f"No reported numbers in {directory}; restore it: git checkout results/reported"
         )
     columns = [field.name for field in fields(PrintedNumber)]
+    # a dictionary, to find a second row of one number; the order of the papers stays
     numbers: dict[tuple[str, ...], PrintedNumber] = {}
     for path in files:
         for line, row in enumerate(read_csv_rows(path, columns), start=2):

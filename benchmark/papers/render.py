@@ -55,8 +55,8 @@ def format_csv(table: PaperTable) -> str:
     """Write `reported`, `reported difference`, `measured`, `std`, `difference` of every row."""
     lines = []
     for row in table.rows:
-        for line in _csv_lines(table, row):
-            lines.append({"block": row.block, "row": row.name, **line})
+        head = {"block": row.block, "row": row.name}
+        lines += [head | line for line in _csv_lines(table, row)]
     columns = ["block", "row", "what", "protocol", "n", *table.columns, "audit"]
     frame = pd.DataFrame(lines, columns=columns)
     frame["audit"] = frame["audit"].fillna("")
@@ -65,11 +65,13 @@ def format_csv(table: PaperTable) -> str:
 
 def _csv_lines(table: PaperTable, row: PaperRow) -> Iterator[dict[str, Any]]:
     for what, numbers in (("reported", row.printed), ("reported difference", row.differences)):
+        line, audit = {"what": what, "protocol": "", "n": ""}, []
+        for column, number in numbers.items():
+            line[column] = number.value
+            if number.key in table.marks:
+                audit.append(f"{column}: {table.marks[number.key]}")
         if numbers:
-            values = {column: number.value for column, number in numbers.items()}
-            marks = {column: table.marks.get(number.key) for column, number in numbers.items()}
-            audit = "; ".join(f"{column}: {mark}" for column, mark in marks.items() if mark)
-            yield {"what": what, "protocol": "", "n": "", **values, "audit": audit}
+            yield line | {"audit": "; ".join(audit)}
     if row.printed and not row.measured:
         yield {"what": "measured"}
         yield {"what": "difference"}
@@ -138,9 +140,11 @@ def _printed_text(row: PaperRow, column: str) -> str:
 
 
 def _letters(table: PaperTable, row: PaperRow, column: str) -> str:
-    numbers = (row.printed.get(column), row.differences.get(column))
-    letters = "".join(table.marks.get(number.key, "") for number in numbers if number)
-    return "".join(sorted(set(letters)))
+    letters: set[str] = set()
+    for numbers in (row.printed, row.differences):
+        if column in numbers:
+            letters.update(table.marks.get(numbers[column].key, ""))
+    return "".join(sorted(letters))
 
 
 def _rank_block(block: Sequence[PaperRow]) -> dict[tuple[int, str, str], int]:
@@ -168,6 +172,13 @@ def _rank_block(block: Sequence[PaperRow]) -> dict[tuple[int, str, str], int]:
     return ranks
 
 
+def _all_notes(table: PaperTable, markup: Markup) -> list[str]:
+    notes = [markup.escape(note) for note in table.notes]
+    for letter, note in table.marked.items():
+        notes.append(f"{markup.letters.format(letter)} {markup.escape(note)}")
+    return notes
+
+
 def format_markdown(table: PaperTable) -> str:
     """Write a GitHub table; a block's heading is a column of its own."""
     left = 2 if any(row.block for row in table.rows) else 1
@@ -177,8 +188,7 @@ def format_markdown(table: PaperTable) -> str:
         for line in _display_lines(table, block, MARKDOWN):
             rows.append([*[block[0].block] * (left - 1), *line])
     body = "\n".join("| " + " | ".join(row) + " |" for row in rows)
-    marked = [f"{MARKDOWN.letters.format(mark)} {note}" for mark, note in table.marked.items()]
-    return "\n\n".join([body, *table.notes, *marked]) + "\n"
+    return "\n\n".join([body, *_all_notes(table, MARKDOWN)]) + "\n"
 
 
 def format_latex(table: PaperTable) -> str:
@@ -201,15 +211,12 @@ def format_latex(table: PaperTable) -> str:
         frame = frame.droplevel(0, axis=1)
     style = frame.style.hide(axis="index")
     align = "l" * left + "r" * (len(table.columns) + 1)
-    notes = [latex_text(note) for note in table.notes]
-    for mark, note in table.marked.items():
-        notes.append(f"{LATEX.letters.format(mark)} {latex_text(note)}")
     parts = [
         r"% needs \usepackage{booktabs}",
         r"\begingroup\footnotesize\setlength{\tabcolsep}{3pt}\noindent",
         style.to_latex(hrules=True, column_format=align, multicol_align="c"),
         r"\smallskip",
     ]
-    for note in notes:
+    for note in _all_notes(table, LATEX):
         parts += [rf"\noindent {note}", ""]
     return "\n".join([*parts, r"\endgroup", ""])

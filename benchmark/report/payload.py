@@ -58,8 +58,11 @@ def build_payload(runs: Path, data: str, samples: int, complexity: Path) -> dict
 
 def count_runs(payload: dict[str, Any]) -> int:
     """Count the runs that a page shows."""
-    boards = [board for dataset in payload["datasets"] for board in dataset["boards"]]
-    return sum(len(row["seeds"]) for board in boards for row in board["rows"])
+    runs = 0
+    for dataset in payload["datasets"]:
+        for board in dataset["boards"]:
+            runs += sum(len(row["seeds"]) for row in board["rows"])
+    return runs
 
 
 def _board(
@@ -67,11 +70,12 @@ def _board(
 ) -> dict[str, Any]:
     """Describe rows that may be ranked against each other, best Average first."""
     first = groups[0].first
-    names = {name for group in groups for name in group.first.conditions}
-    conditions = sorted(names, key=lambda name: (name != ALL, name))
+    names: set[str] = {ALL}
     encoders: dict[str, set[str]] = {}
     for group in groups:
         encoders.setdefault(group.method, set()).add(group.first.manifest.backbone)
+        names.update(group.first.conditions)
+    conditions = [ALL, *sorted(names - {ALL})]
     rows = {}
     for group in groups:
         rows[group.group] = {
@@ -103,10 +107,14 @@ def _board(
 
 def _summary(group: SeedGroup) -> dict[str, Any]:
     """Summarise the subsets, mean and std over seeds, and name the best and worst of the mean."""
-    miou = np.array([[100 * s.miou for s in record.scores().values()] for record in group.members])
+    seeds = []
+    for record in group.members:
+        seeds.append([100 * scores.miou for scores in record.scores().values()])
+    miou = np.array(seeds)
     means, stds = mean_std(np.stack(average_top1_last1(miou), -1))
     pairs = round_for_json(np.stack([means, stds], -1))
     subsets, mean = group.first.subsets, miou.mean(0)
+    # a subset that no test scene has all modalities of is neither
     best, worst = "", ""
     if not np.isnan(mean).all():
         best, worst = subsets[np.nanargmax(mean)], subsets[np.nanargmin(mean)]

@@ -8,17 +8,25 @@ and the others 0.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
+from statistics import mean
 
-from benchmark.papers.printed_numbers import (
-    PaperResults,
-    PrintedNumber,
-    RoundedNumber,
-    mean_number,
-)
+from benchmark.papers.printed_numbers import PaperResults, PrintedNumber, RoundedNumber
 
 WHOLE = Fraction(100)
+
+
+def combine_numbers(
+    increasing: Callable[[list[Fraction]], Fraction], row: Sequence[PrintedNumber]
+) -> RoundedNumber:
+    """Apply a function that increases with each number, such as `max` or the mean."""
+    values, lows, highs = [], [], []
+    for entry in row:
+        values.append(entry.number.value)
+        lows.append(entry.number.low)
+        highs.append(entry.number.high)
+    return RoundedNumber(increasing(values), increasing(lows), increasing(highs))
 
 
 def f1_of_iou(iou: Fraction) -> Fraction:
@@ -39,7 +47,7 @@ def lowest_f1(miou: Fraction, classes: int) -> Fraction:
 
 def miou_of_classes(classes: Sequence[PrintedNumber]) -> RoundedNumber:
     """Compute the mean IoU from the F1 of the classes of one pooled confusion matrix."""
-    return mean_number([entry.number.map(iou_of_f1) for entry in classes])
+    return combine_numbers(lambda scores: mean(map(iou_of_f1, scores)), classes)
 
 
 def relative_change(own: PrintedNumber, other: PrintedNumber) -> RoundedNumber:
@@ -51,6 +59,11 @@ def select_rivals(results: PaperResults, number: PrintedNumber) -> list[PrintedN
     """Select the other methods of a number's table, for the same input and metric."""
     same = results.select_like(number, "dataset", "backbone", "combo", "metric", "kind")
     return [other for other in same if other.method != number.method]
+
+
+def parse_selector(text: str) -> dict[str, str]:
+    """Read `column=value;...`."""
+    return dict(part.split("=") for part in text.split(";"))
 
 
 def best_of(numbers: Sequence[PrintedNumber]) -> PrintedNumber:

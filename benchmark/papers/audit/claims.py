@@ -13,7 +13,9 @@ from pathlib import Path
 
 from benchmark.papers.audit.arithmetic import (
     WHOLE,
+    combine_numbers,
     miou_of_classes,
+    parse_selector,
     relative_change,
     select_class_f1,
     select_rivals,
@@ -24,7 +26,6 @@ from benchmark.papers.printed_numbers import (
     PaperResults,
     PrintedNumber,
     RoundedNumber,
-    combine_numbers,
     count_decimals,
     format_fraction,
     read_csv_rows,
@@ -66,6 +67,7 @@ def _check_claim(results: PaperResults, row: dict[str, str]) -> Check:
         text = format_fraction(answer.value, digits, sign) + unit
         answers.append((outcome, text))
         words.append(f"{arithmetic} = {text}")
+    # a sentence is supported by any of its readings; else the first is shown
     fitting = [answer for answer in answers if answer[0] != "fail"]
     outcome, recomputed = (fitting or answers)[0]
     return Check(
@@ -85,14 +87,19 @@ def _check_claim(results: PaperResults, row: dict[str, str]) -> Check:
 
 def _alternatives(results: PaperResults, row: dict[str, str]) -> Iterator[list[PrintedNumber]]:
     """Find the numbers of every alternative: one, or two where something is compared."""
-    groups = [row[name].split(" | ") for name in ("cell", "against") if row[name] != "-"]
-    for selectors in zip(*groups, strict=True):
-        yield [_select_one(results, row, selector) for selector in selectors]
+    own = row["cell"].split(" | ")
+    if row["against"] == "-":
+        for selector in own:
+            yield [_select_one(results, row, selector)]
+        return
+    # the first alternative of one side belongs to the first of the other
+    for selector, other in zip(own, row["against"].split(" | "), strict=True):
+        yield [_select_one(results, row, selector), _select_one(results, row, other)]
 
 
 def _select_one(results: PaperResults, row: dict[str, str], selector: str) -> PrintedNumber:
     try:
-        columns = dict(part.split("=") for part in selector.split(";"))
+        columns = parse_selector(selector)
         found = results.select(row["source"], columns.pop("table", row["table"]), **columns)
     except (AttributeError, ValueError) as error:
         raise ValueError(f"{selector!r} is not of the form column=value;...") from error
@@ -125,17 +132,19 @@ def _recompute(
 
 
 def _least_of_rivals(results: PaperResults, own: PrintedNumber) -> Answer:
-    others = select_rivals(results, own)
-    least = combine_numbers(min, [other.number for other in others])
-    lowest = next(other for other in others if other.number.value == least.value)
-    below = [other for other in others if other.number.value < own.number.value]
-    names = sorted(f"{other.method} {other.printed}" for other in below)
-    return least, f"below it {', '.join(names)}; least, {lowest.method},"
+    others = sorted(select_rivals(results, own), key=lambda other: other.number.value)
+    below = []
+    for other in others:
+        if other.number.value < own.number.value:
+            below.append(f"{other.method} {other.printed}")
+    least = combine_numbers(min, others)
+    return least, f"below it {', '.join(sorted(below))}; least, {others[0].method},"
 
 
 def _gain_by_class_f1(results: PaperResults, own: PrintedNumber, other: PrintedNumber) -> Answer:
     """Subtract two mIoU, each replaced by the one that its class F1 give where they do not fit."""
-    (mine, words), (theirs, their_words) = (_by_classes(results, cell) for cell in (own, other))
+    mine, words = _by_classes(results, own)
+    theirs, their_words = _by_classes(results, other)
     gap = format_fraction(own.number.value - other.number.value)
     gain = f"printed cells {own.printed} - {other.printed} = {gap}"
     return mine - theirs, f"{gain}, with class F1 {words} - {their_words}"
@@ -150,7 +159,9 @@ def _by_classes(results: PaperResults, own: PrintedNumber) -> Answer:
 
 def _differing(own: PrintedNumber, other: PrintedNumber) -> str:
     """Name the ids in which two numbers differ, of the first and of the second."""
-    columns = ("backbone", "method", "variant", "combo")
-    names = [name for name in columns if getattr(own, name) != getattr(other, name)]
-    first, second = (" ".join(getattr(entry, name) for name in names) for entry in (own, other))
-    return f"{first} against {second}"
+    first, second = [], []
+    for name in ("backbone", "method", "variant", "combo"):
+        if getattr(own, name) != getattr(other, name):
+            first.append(getattr(own, name))
+            second.append(getattr(other, name))
+    return f"{' '.join(first)} against {' '.join(second)}"

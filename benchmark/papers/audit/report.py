@@ -53,7 +53,7 @@ def count_outcomes(checks: Iterable[Check]) -> list[tuple[str, ...]]:
             tally.setdefault(key, Counter())[check.outcome] += 1
     rows = []
     for key, outcomes in tally.items():
-        counts = [outcomes.total(), *(outcomes[outcome] for outcome in OUTCOMES)]
+        counts = [outcomes.total(), *map(outcomes.__getitem__, OUTCOMES)]
         rows.append((*key, *map(str, counts)))
     return rows
 
@@ -74,7 +74,7 @@ def format_audit(results: PaperResults, checks: Sequence[Check]) -> str:
     listed = select_findings(checks)
     found = Counter(check.kind for check in listed)
     kinds = [(kind, says, str(found[kind])) for kind, says in KINDS.items()]
-    counts = [(results.label("source", row[0]), *row[1:]) for row in count_outcomes(checks)]
+    counts = [(results.label("source", paper), *row) for paper, *row in count_outcomes(checks)]
     parts = [
         PREAMBLE,
         _table(("kind", "meaning", "findings"), kinds),
@@ -112,9 +112,10 @@ def describe_number(results: PaperResults, check: Check) -> str:
     if number is None:
         _, _, section = check.location.partition("text=")
         return section or "the whole table"
-    columns = ("dataset", "backbone", "method", "variant", "combo", "metric")
-    values = {column: getattr(number, column) for column in columns}
-    words = [results.label(column, value) for column, value in values.items() if value != "-"]
+    words = []
+    for column in ("dataset", "backbone", "method", "variant", "combo", "metric"):
+        if (value := getattr(number, column)) != "-":
+            words.append(results.label(column, value))
     if number.kind not in ABSOLUTE:
         words.append(number.kind.replace("_", " "))
     return ", ".join(words)

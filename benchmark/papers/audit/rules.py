@@ -10,13 +10,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
+from statistics import mean
 
 from benchmark.papers.audit.arithmetic import (
     WHOLE,
     best_of,
+    combine_numbers,
     f1_of_iou,
     lowest_f1,
     miou_of_classes,
+    parse_selector,
     relative_change,
     select_class_f1,
     select_rivals,
@@ -35,9 +38,7 @@ from benchmark.papers.printed_numbers import (
     PaperResults,
     PrintedNumber,
     RoundedNumber,
-    combine_numbers,
     format_fraction,
-    mean_number,
 )
 
 CLASSES = {"potsdam": 5, "vaihingen": 5, "dfc2023": 2, "deliver": 25}
@@ -53,13 +54,12 @@ def _check_summaries(results: PaperResults) -> Iterator[Check]:
     shared = ("dataset", "backbone", "method", "variant", "metric")
     for summary in results.where(kind="summary"):
         row = results.select_like(summary, *shared, kind="score")
-        numbers = [entry.number for entry in row]
         if summary.combo == "Average":
-            yield check_equal(summary, mean_number(numbers), _mean_words(row))
+            yield check_equal(summary, combine_numbers(mean, row), _mean_words(row))
         else:
             word, extreme = {"Top-1": ("largest", max), "Last-1": ("smallest", min)}[summary.combo]
             words = f"{word} of {_join_printed(', ', row)}"
-            yield check_equal(summary, combine_numbers(extreme, numbers), words)
+            yield check_equal(summary, combine_numbers(extreme, row), words)
 
 
 def _check_gains_over_best(results: PaperResults) -> Iterator[Check]:
@@ -71,7 +71,7 @@ def _check_gains_over_best(results: PaperResults) -> Iterator[Check]:
         others = select_rivals(results, own)
         best = best_of(others)
         extreme: Callable[[list[Fraction]], Fraction] = min if own.kind == "cost" else max
-        expected = own.number - combine_numbers(extreme, [other.number for other in others])
+        expected = own.number - combine_numbers(extreme, others)
         check = check_equal(gain, expected, f"{own.printed} - {best.printed} ({best.method})")
         if check.outcome == "fail":
             needed = format_fraction(own.number.value - gain.number.value)
@@ -99,8 +99,7 @@ def _check_relative_differences(results: PaperResults) -> Iterator[Check]:
 def _check_means_of_class_f1(results: PaperResults) -> Iterator[Check]:
     """mF1 is the mean of the F1 of the classes."""
     for score, classes in _with_class_f1(results, "mF1"):
-        mean = mean_number([entry.number for entry in classes])
-        yield check_equal(score, mean, _mean_words(classes))
+        yield check_equal(score, combine_numbers(mean, classes), _mean_words(classes))
 
 
 def _check_mious_from_class_f1(results: PaperResults) -> Iterator[Check]:
@@ -264,7 +263,7 @@ def _is_compared_sgma(score: PrintedNumber) -> bool:
 def _minuend_and_subtrahend(
     results: PaperResults, gap: PrintedNumber
 ) -> tuple[PrintedNumber, PrintedNumber]:
-    reference = dict(part.split("=") for part in gap.reference.split(";"))
+    reference = parse_selector(gap.reference)
     return results.require(gap, ABSOLUTE), results.require(gap, ABSOLUTE, **reference)
 
 

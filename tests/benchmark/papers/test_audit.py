@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 import shutil
+import statistics
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,6 +13,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -19,7 +21,7 @@ import pytest
 
 from benchmark.__main__ import main
 from benchmark.metrics.confusion import Convention
-from benchmark.papers.audit.arithmetic import f1_of_iou, iou_of_f1, lowest_f1
+from benchmark.papers.audit.arithmetic import combine_numbers, f1_of_iou, iou_of_f1, lowest_f1
 from benchmark.papers.audit.checks import Check, compare_numbers
 from benchmark.papers.audit.report import audit_papers, count_outcomes, select_findings
 from benchmark.papers.audit.rules import RULES
@@ -29,7 +31,6 @@ from benchmark.papers.printed_numbers import (
     PrintedNumber,
     RoundedNumber,
     format_fraction,
-    mean_number,
     read_paper_results,
 )
 from tests.support.toy_records import score
@@ -150,9 +151,10 @@ def test_lower_bound_is_the_least_over_a_grid_of_class_ious() -> None:
 
 def test_interval_arithmetic_covers_every_number_that_prints_the_same() -> None:
     numbers = [RoundedNumber.parse(text) for text in ("12.3", "45.67", "8")]
+    row = [SimpleNamespace(number=number) for number in numbers]
     ends = list(product(*((n.low, n.value, n.high) for n in numbers)))
     for combined, function in {
-        mean_number(numbers): lambda a, b, c: (a + b + c) / 3,
+        combine_numbers(statistics.mean, row): lambda a, b, c: (a + b + c) / 3,
         numbers[0] - numbers[1]: lambda a, b, c: a - b,
         numbers[0].over(numbers[1]): lambda a, b, c: a / b,
     }.items():
