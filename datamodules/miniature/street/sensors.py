@@ -1,4 +1,4 @@
-"""What camera, depth, event camera and LiDAR make of a street: weather and a spoilt exposure hurt the camera most.
+"""What camera, depth, event camera and LiDAR make of a street; weather hurts the camera most.
 
 Encodings: dataset dossier, 6.4. Each function takes the street and a random generator of its own.
 """
@@ -20,7 +20,7 @@ LOG_RANGE = 5.70378  # of the logarithmic depth picture, which ends at 1000 m
 
 @dataclass(frozen=True)
 class Weather:
-    """Light and air: ambient and direct light, colour of the sky above and at the horizon, sight (m), noise."""
+    """Light and air: ambient and direct light, sky above and at the horizon, sight (m), noise."""
 
     ambient: float
     direct: float
@@ -40,38 +40,37 @@ WEATHERS = {
 
 
 def take_photo(street: Street, weather: str, case: str, rng: np.random.Generator) -> Picture:
-    """Return the camera's picture, 3 x H x W."""
+    """Return the camera's picture, `(3, H, W)`."""
     air = WEATHERS[weather]
     image = _light(street, air, rng)
     if weather == "night":
         image += _lamps(street, rng)
+    # air scatters the horizon's light into the view (Koschmieder)
     near = np.exp(-np.minimum(street.depth, 1e6) / air.sight)
     image = image * near + np.array(air.horizon)[:, None, None] * (1 - near)
-    sky = _sky(street, air, rng)
-    hidden = street.sky
+    sky, hidden = _sky(street, air, rng), street.sky
     image[:, hidden] = sky[:, hidden]
     if weather == "rain":
         image = _rain(image, rng)
     if case == "motionblur":
         length = max(3, round(street.size * float(rng.uniform(0.06, 0.10))))
-        image = ndimage.uniform_filter1d(
-            image, length, axis=int(rng.choice([1, 2], p=[0.25, 0.75])), mode="nearest"
-        )
-    bright = min(
-        8.0, float(rng.uniform(1.5, 2.2)) / air.horizon[1]
-    )  # so that the sky, and more, is white
-    gain = {"overexposure": bright, "underexposure": float(rng.uniform(0.07, 0.14))}.get(case, 1.0)
+        axis = int(rng.choice([1, 2], p=[0.25, 0.75]))
+        image = ndimage.uniform_filter1d(image, length, axis=axis, mode="nearest")
+    # an overexposed sky, and more than the sky, is white
+    bright = min(8.0, float(rng.uniform(1.5, 2.2)) / air.horizon[1])
+    dark = float(rng.uniform(0.07, 0.14))
+    gain = {"overexposure": bright, "underexposure": dark}.get(case, 1.0)
     counts = 255 * np.clip(gain * image, 0, 1.3) ** (1 / 1.6)
-    counts += rng.normal(0, air.noise * (1.6 if case == "underexposure" else 1), counts.shape)
-    return _counts(counts)
+    noise = air.noise * (1.6 if case == "underexposure" else 1)
+    return _counts(counts + rng.normal(0, noise, counts.shape))
 
 
 def _light(street: Street, air: Weather, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Return the light that comes from every surface, without the air between, 3 x H x W."""
+    """Return the light that comes from every surface, without the air between, `(3, H, W)`."""
     azimuth, height = rng.uniform(-np.pi, np.pi), rng.uniform(0.5, 0.9)
-    sun = np.array(
-        [np.sin(azimuth) * np.cos(height), np.sin(height), -abs(np.cos(azimuth)) * np.cos(height)]
-    )
+    # the sun stands behind the camera, else everything in view would be dark
+    ahead = -abs(np.cos(azimuth)) * np.cos(height)
+    sun = np.array([np.sin(azimuth) * np.cos(height), np.sin(height), ahead])
     lit = np.clip(np.tensordot(sun, street.normal, 1), 0, None)
     fine = rng.normal(0, 1, street.depth.shape)
     coarse = ndimage.gaussian_filter(rng.normal(0, 1, street.depth.shape), street.size / 40)
@@ -79,24 +78,20 @@ def _light(street: Street, air: Weather, rng: np.random.Generator) -> NDArray[np
     grain = np.full(256, 0.035)
     grain[[VEGETATION, TERRAIN, BUILDING, WATER]] = (0.16, 0.10, 0.05, 0.07)
     texture = 1 + grain[street.label] * (fine + 0.8 * coarse)
-    return (
-        street.colour
-        * np.clip(texture, 0.3, 1.7)
-        * (air.ambient * (0.8 + 0.2 * street.normal[1]) + air.direct * lit)
-    )
+    light = air.ambient * (0.8 + 0.2 * street.normal[1]) + air.direct * lit
+    return street.colour * np.clip(texture, 0.3, 1.7) * light
 
 
 def _sky(street: Street, air: Weather, rng: np.random.Generator) -> NDArray[np.float64]:
     rise = np.clip(street.rays[1] / np.hypot(street.rays[0], street.rays[2]), 0, 1) ** 0.6
-    clouds = ndimage.gaussian_filter(
-        rng.normal(0, 1, street.depth.shape), (street.size / 40, street.size / 16)
-    )
+    noise = rng.normal(0, 1, street.depth.shape)
+    clouds = ndimage.gaussian_filter(noise, (street.size / 40, street.size / 16))
     low, high = (np.array(colour)[:, None, None] for colour in (air.horizon, air.zenith))
     return (low + (high - low) * rise) * (1 + 0.05 * clouds / clouds.std())
 
 
 def _lamps(street: Street, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Return the glow of lamps, and what our own headlights reach, 3 x H x W."""
+    """Return the glow of lamps, and what our own headlights reach, `(3, H, W)`."""
     glow = np.zeros((3, street.size, street.size))
     rows, columns = np.mgrid[: street.size, : street.size]
     for lamp in street.lamps:
@@ -114,9 +109,8 @@ def _rain(image: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.fl
     size = image.shape[-1]
     drops = (rng.random(image.shape[1:]) < 0.006).astype(float)
     streaks = np.clip(ndimage.uniform_filter1d(drops, max(3, size // 12), axis=0) * size / 12, 0, 1)
-    glass = ndimage.gaussian_filter(
-        (rng.random(image.shape[1:]) < 12 / size**2).astype(float), size / 50
-    )
+    spots = (rng.random(image.shape[1:]) < 12 / size**2).astype(float)
+    glass = ndimage.gaussian_filter(spots, size / 50)
     glass = np.clip(glass / max(float(glass.max()), 1e-9) * 2, 0, 1)
     blurred = ndimage.gaussian_filter(image, (0, size / 40, size / 40))
     image = image + glass * (blurred - image)
@@ -124,30 +118,29 @@ def _rain(image: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.fl
 
 
 def hha_image(street: Street, rng: np.random.Generator) -> Picture:
-    """Return disparity, height above ground, and the angle of the surface to gravity, 3 x H x W."""
+    """Return disparity, height above ground, and the surface's angle to gravity, `(3, H, W)`."""
     angle = np.degrees(np.arccos(np.clip(street.normal[1], -1, 1)))
     angle[street.sky] = 180
     above = np.where(street.sky, 13, street.above)
     # surfaces are estimated from neighbours, so angles mix at edges
     angle = ndimage.uniform_filter(angle, 3, mode="nearest") + rng.normal(0, 4, angle.shape)
-    return _counts(
-        np.stack([255 * 2.2 / np.maximum(street.depth, 2.2), above * 19 + 5, angle * 255 / 180])
-    )
+    disparity = 255 * 2.2 / np.maximum(street.depth, 2.2)
+    return _counts(np.stack([disparity, above * 19 + 5, angle * 255 / 180]))
 
 
 def grey_depth(street: Street) -> Picture:
-    """Return the logarithmic depth picture, 1 x H x W: 1 nearest, 255 the sky (dossier 6.4)."""
+    """Return the logarithmic depth picture, `(1, H, W)`: 1 nearest, 255 the sky (dossier 6.4)."""
     metres = np.clip(street.depth, 1e-3, 1000)
     return _counts(255 * np.clip(1 + np.log(metres / 1000) / LOG_RANGE, 0.005, 1))[None]
 
 
 def event_image(street: Street, rng: np.random.Generator, low: bool = False) -> Picture:
-    """Return where the brightness has risen (red) and fallen (blue) since the frame before; green is 0.
+    """Return where the brightness has risen (red) and fallen (blue) since the frame before.
 
-    The picture moves because the car drives and turns and because others move; an event camera works by night, but a
-    car that stands sees only what moves. With `low`, fewer pixels: see `LOW_EVENTS`.
+    The picture moves because the car drives and turns and because others move; an event camera
+    works by night, but a car that stands sees only what moves. With `low`, fewer pixels: see
+    `LOW_EVENTS`.
     """
-    side = street.size * LOW_EVENTS[0] // LOW_EVENTS[1] if low else street.size
     lit = (street.colour * (0.75 + 0.25 * street.normal[1] + 0.15 * street.normal[0])).mean(0)
     lit = np.where(street.sky, 0.85, lit)
     brightness = np.log(ndimage.gaussian_filter(lit, 0.5) + 0.05)
@@ -157,26 +150,25 @@ def event_image(street: Street, rng: np.random.Generator, low: bool = False) -> 
     across = (np.arange(street.size) + 0.5 - street.size / 2)[None, :]
     along = (np.arange(street.size) + 0.5 - street.centre)[:, None]
     towards = (speed - street.moving[1]) / depth
-    flow = across * towards + street.focal * (street.moving[0] / depth + turn), along * towards
-    change = -(right * flow[0] + down * flow[1]) * 128 / street.size
+    flow_right = across * towards + street.focal * (street.moving[0] / depth + turn)
+    # brightness constancy: what flows along a gradient changes the pixel
+    change = -(right * flow_right + down * (along * towards)) * 128 / street.size
     change += rng.normal(0, 0.02, change.shape)
     stray = np.where(rng.random(change.shape) < 0.004, rng.choice([-1.0, 1.0], change.shape), 0)
     change += stray
     picture = np.zeros((3, street.size, street.size), np.uint8)
     picture[0], picture[2] = 255 * (change > 0.09), 255 * (change < -0.09)
-    if side == street.size:
+    if not low:
         return picture
-    picked = (
-        (np.arange(side) * street.size // side)[:, None],
-        (np.arange(side) * street.size // side)[None, :],
-    )
-    return picture[:, picked[0], picked[1]]
+    side = street.size * LOW_EVENTS[0] // LOW_EVENTS[1]
+    picked = np.arange(side) * street.size // side
+    return picture[:, picked[:, None], picked[None, :]]
 
 
 def lidar_image(
     street: Street, weather: str, rng: np.random.Generator, jitter: bool = False
 ) -> Picture:
-    """Return returns on scan rings, 3 equal channels x H x W, 0 without return, else growing with distance.
+    """Return echoes on scan rings, `(3, H, W)` with equal channels: 0 none, else by distance.
 
     Rain and fog swallow some and send some back early; with `jitter` the rings are displaced.
     """
@@ -197,9 +189,8 @@ def lidar_image(
     if jitter:
         shift = rng.normal(0, 0.03 * street.size, (2, len(rings)))
         ring = np.nonzero(inside)[0][kept]
-        rows = rows + np.rint(
-            shift[0, ring] + rng.normal(0, 0.01 * street.size, rows.shape)
-        ).astype(int)
+        wobble = rng.normal(0, 0.01 * street.size, rows.shape)
+        rows = rows + np.rint(shift[0, ring] + wobble).astype(int)
         columns = columns + np.rint(shift[1, ring]).astype(int)
         seen = (rows >= 0) & (rows < street.size) & (columns >= 0) & (columns < street.size)
         rows, columns, distance = rows[seen], columns[seen], distance[seen]

@@ -1,7 +1,7 @@
 """A street seen from a car: classes, depth, surface directions and colours, before any sensor.
 
-Rays through all pixels meet the ground, boxes and ellipsoids; the nearest one is seen. World axes in
-metres: x to the right of the street, y up from the ground, z along the street; the camera stands
+Rays through all pixels meet the ground, boxes and ellipsoids; the nearest one is seen. World axes
+in metres: x to the right of the street, y up from the ground, z along it; the camera stands
 near the origin and is turned a little.
 """
 
