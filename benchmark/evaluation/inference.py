@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,6 +14,8 @@ from datamodules.store.scene_store import IGNORE
 from usererror import UserError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from benchmark.evaluation.row_buffer import Place
     from datamodules.base import SceneDataModule
     from datamodules.store.scene_store import Scene
@@ -88,6 +90,14 @@ def iter_windows(
         yield batch, tuple(batch["window"][0].tolist())
 
 
+def images_for(model: AnyModalitySegmenter, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Move a batch's images to the device and type of a model's weights."""
+    like = next(model.parameters(), None)
+    return {
+        name: image if like is None else image.to(like) for name, image in batch["image"].items()
+    }
+
+
 def predict_all_subsets(
     model: AnyModalitySegmenter,
     data: SceneDataModule,
@@ -103,7 +113,6 @@ def predict_all_subsets(
 
     from benchmark.evaluation.row_buffer import WindowStitcher
 
-    like = next(model.parameters())
     subsets = subsets or modality_subsets(present_modalities(data, scene))
     stitcher = WindowStitcher((len(subsets), data.num_classes), scene.width)
     truth = np.full((scene.height, scene.width), IGNORE, np.uint8)
@@ -111,7 +120,7 @@ def predict_all_subsets(
         for batch, place in iter_windows(data, scene):
             row, col, rows, cols = place
             truth[row : row + rows, col : col + cols] = batch["mask"][0, :rows, :cols].numpy()
-            encoded = model.encode({name: image.to(like) for name, image in batch["image"].items()})
+            encoded = model.encode(images_for(model, batch))
             for number, subset in enumerate(subsets):
                 chosen = {name: encoded[name] for name in subset}
                 logits = model.decode(chosen, batch["mask"].shape[-2:])

@@ -16,7 +16,7 @@ from torchmetrics.functional.image import (
     structural_similarity_index_measure,
 )
 
-from benchmark.evaluation.inference import iter_windows, present_modalities
+from benchmark.evaluation.inference import images_for, iter_windows, present_modalities
 from benchmark.evaluation.row_buffer import WindowStitcher
 from benchmark.metrics.subsets import modality_subsets, subset_name
 
@@ -84,7 +84,7 @@ def synthesise_scene(
         for batch, place in iter_windows(data, scene):
             for name in names:
                 true[name].add(place, batch["image"][name][0].clamp(-reach, reach))
-            encoded = model.encode(batch["image"])
+            encoded = model.encode(images_for(model, batch))
             for subset in modality_subsets(names)[:-1]:
                 given = {name: encoded[name] for name in subset}
                 pictures = model.synthesise(given, batch["mask"].shape[-2:])
@@ -92,7 +92,7 @@ def synthesise_scene(
                     key = name, subset
                     if key not in made:
                         made[key] = stitcher((data.channels[name],))
-                    made[key].add(place, picture[0])
+                    made[key].add(place, picture[0].cpu())
         whole = {name: rows.pop_rows(scene.height) for name, rows in true.items()}
         found = []
         for (name, source), rows in made.items():

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import rasterio
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmark.__main__ import main
 from benchmark.commands.synthesised import Synthesised
@@ -33,12 +33,13 @@ REACH = 3.0
 NAMES = ["rgb", "dsm", "nir"]
 
 
-class Painter:
+class Painter(nn.Module):
     """Paints the true picture, clamped, plus an error; records what it was given."""
 
     synthesis_reach = REACH
 
     def __init__(self, error: float) -> None:
+        super().__init__()
         self.error, self.given = error, set[tuple[str, ...]]()
 
     def encode(self, images: dict[str, Tensor]) -> dict[str, Tensor]:
