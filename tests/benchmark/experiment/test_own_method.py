@@ -1,19 +1,66 @@
-"""The method of examples/own_method, which is not part of the packages."""
+"""The method of examples/own_method, which is in none of the packages, through the command."""
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
+import pandas as pd
+import pytest
+
+from benchmark.__main__ import main
+from tests.support.contract import MethodContract
+
 FOLDER = Path(__file__).resolve().parents[3] / "examples" / "own_method"
-sys.path.insert(0, str(FOLDER))
-
-from late_average import LateAverage  # noqa: E402
-
-from tests.support.contract import MethodContract  # noqa: E402
+SHORT = "--trainer.max_steps 2 --trainer.val_check_interval 2 --trainer.enable_progress_bar false"
+SMALL = "--data.init_args.batch_size 2 --data.init_args.num_workers 0 --data.init_args.window 32"
 
 
-class TestLateAverage(MethodContract):
-    method = LateAverage
+@pytest.fixture(autouse=True)
+def import_folders():
+    """Leave `sys.path` as it was."""
+    before = list(sys.path)
+    yield
+    sys.path[:] = before
+
+
+def test_two_steps_and_every_subset(tiny_stores: Path, tmp_path: Path, capsys) -> None:
+    words = [f"METHOD={FOLDER / 'mine.yaml'}", "DATA=tiny", f"STORE={tiny_stores}"]
+    overrides = [*SHORT.split(), *SMALL.split()]
+    assert main(["bench", *words, f"RUNS={tmp_path / 'runs'}", *overrides]) == 0
+    capsys.readouterr()
+    table = pd.read_csv(tmp_path / "leaderboards" / "tiny.csv")
+    assert list(table["method"]) == ["mine"]
+    assert table[["mIoU R", "mIoU D", "mIoU N", "mIoU R+D+N"]].notna().all(axis=None)
+
+
+def test_a_dataset_of_ones_own_chooses_sensors(tiny_stores: Path, tmp_path: Path) -> None:
+    data = tmp_path / "two_sensors.yaml"
+    text = (FOLDER / "two_sensors.yaml").read_text(encoding="utf-8")
+    assert "name: miniature" in text
+    data.write_text(text.replace("name: miniature", "name: tiny"), encoding="utf-8")
+    words = [f"METHOD={FOLDER / 'mine.yaml'}", f"DATA={data}", f"STORE={tiny_stores}"]
+    overrides = [*SHORT.split(), *SMALL.split()]
+    assert main(["bench", *words, f"RUNS={tmp_path / 'runs'}", *overrides]) == 0
+    manifest = json.loads(next((tmp_path / "runs").rglob("manifest.json")).read_text())
+    assert list(manifest["modalities"]) == ["rgb", "nir"]
+    assert (manifest["method"], manifest["data"]) == ("mine", "two_sensors")
+
+
+class TestContract(MethodContract):
     options = {"width": 8}
     masks = False
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def modalities(cls) -> dict[str, int]:
+        return {"rgb": 3, "dsm": 1, "sar": 2}
+
+    @classmethod
+    def make(cls, *words, **options):
+        sys.path.append(str(FOLDER))
+        from late_average import LateAverage
+
+        cls.method = LateAverage
+        return super().make(*words, **options)
