@@ -19,6 +19,7 @@ from torchmetrics.functional.image import (
 from benchmark.evaluation.inference import images_for, iter_windows, present_modalities
 from benchmark.evaluation.row_buffer import WindowStitcher
 from benchmark.metrics.subsets import modality_subsets, subset_name
+from methods.parts.diagnostics import SynthesisesModalities
 
 if TYPE_CHECKING:
     from datamodules.base import SceneDataModule
@@ -73,8 +74,10 @@ def synthesise_scene(
     """Synthesise every modality of a scene from every subset of its others.
 
     Where windows overlap, their mean is taken. The network gets the subset's entries alone: pixels
-    of the missing modality cannot reach it.
+    of the missing modality cannot reach it. Empty for a method that synthesises nothing.
     """
+    if not isinstance(model, SynthesisesModalities):
+        return []
     names, reach = present_modalities(data, scene), model.synthesis_reach
     even = torch.ones(data.window, data.window, dtype=torch.float64)
     stitcher = partial(WindowStitcher, width=scene.width, weights=even, dtype=torch.float64)

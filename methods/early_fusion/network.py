@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from methods.parts.backbones import pad_to_multiple
-from methods.parts.network import AnyModalityNetwork
+from methods.parts.network import AnyModalityNetwork, Present, as_mask
 from usererror import UserError
 
 
@@ -73,7 +73,7 @@ class EarlyFusionNetwork(AnyModalityNetwork):
         return {m: pad_to_multiple(images[m]) for m in self.names(images)}
 
     def fuse(
-        self, encoded: Mapping[str, Tensor], present: Mapping[str, Tensor] | None = None
+        self, encoded: Mapping[str, Tensor], present: Present | None = None
     ) -> tuple[Tensor, dict[str, Any]]:
         """Predict a subset, with zeros for what is missing.
 
@@ -93,5 +93,5 @@ class EarlyFusionNetwork(AnyModalityNetwork):
             elif present is None:
                 parts.append(encoded[m])
             else:
-                parts.append(torch.where(present[m][:, None, None, None], encoded[m], 0.0))
+                parts.append(torch.where(as_mask(present[m]), encoded[m], 0.0))
         return self.model(torch.cat(parts, 1)), {}

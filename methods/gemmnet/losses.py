@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from methods.parts.precision import at_least_float32
 
 
-class Pair(NamedTuple):
+class SynthesisPair(NamedTuple):
     """A painted picture with what it was painted from and what it should be, for the samples that have all three.
 
     `condition` n x c x H x W is what the discriminator sees beside the picture; `fake` and `real` are n x c_m x H x W.
@@ -24,19 +24,21 @@ class Pair(NamedTuple):
     real: Tensor
 
 
-def mean_over(pairs: Sequence[Pair], loss: Callable[[Pair], Tensor], like: Tensor) -> Tensor:
+def mean_over_modalities(
+    pairs: Sequence[SynthesisPair], loss: Callable[[SynthesisPair], Tensor], like: Tensor
+) -> Tensor:
     """Mean of a loss over the painted modalities, so that its weight does not grow with their number; 0 for none."""
     if not pairs:
         return torch.zeros((), device=like.device)
     return torch.stack([loss(pair) for pair in pairs]).mean()
 
 
-def absolute_error(pair: Pair) -> Tensor:
+def absolute_error(pair: SynthesisPair) -> Tensor:
     """Mean |fake - real|."""
     return F.l1_loss(at_least_float32(pair.fake), pair.real)
 
 
-def squared_error(pair: Pair) -> Tensor:
+def squared_error(pair: SynthesisPair) -> Tensor:
     """Mean (fake - real)^2 (eq. 8; mean rather than sum is our choice)."""
     return F.mse_loss(at_least_float32(pair.fake), pair.real)
 
@@ -47,12 +49,14 @@ def _verdict(discriminator: nn.Module, condition: Tensor, picture: Tensor, real:
     return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, float(real)))
 
 
-def fooling(pair: Pair, discriminators: Mapping[str, nn.Module]) -> Tensor:
+def generator_adversarial_loss(
+    pair: SynthesisPair, discriminators: Mapping[str, nn.Module]
+) -> Tensor:
     """The generator's adversarial loss: the discriminator should take the painted picture for real."""
     return _verdict(discriminators[pair.modality], pair.condition, pair.fake, True)
 
 
-def spotting(pair: Pair, discriminators: Mapping[str, nn.Module]) -> Tensor:
+def discriminator_loss(pair: SynthesisPair, discriminators: Mapping[str, nn.Module]) -> Tensor:
     """The discriminator's loss, half for real and half for painted pictures; no gradient to the generator."""
     discriminator = discriminators[pair.modality]
     real = _verdict(discriminator, pair.condition, pair.real, True)

@@ -12,28 +12,30 @@ from torch import Tensor, nn
 from torch.optim import SGD
 from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts
 
-from methods.base import AnyModalitySegmenter, named_maps
-from methods.gemmnet.losses import Pair, absolute_error, fooling, mean_over, spotting, squared_error
-from methods.gemmnet.network import Condition, Encoded, GEMMNetwork, Layout, ScaleHeads
+from methods.base import AnyModalitySegmenter
+from methods.gemmnet.losses import (
+    SynthesisPair,
+    absolute_error,
+    discriminator_loss,
+    generator_adversarial_loss,
+    mean_over_modalities,
+    squared_error,
+)
+from methods.gemmnet.network import Condition, Encoded, GEMMNetwork, ScaleHeads
 from methods.parts.conv_unet import NormKind
-from methods.parts.dice import class_probabilities, segmentation_loss
+from methods.parts.diagnostics import name_feature_maps
+from methods.parts.losses import class_probabilities, segmentation_loss
 from methods.parts.modality_dropout import SubsetRule, SubsetScope, draw_subsets
-from methods.parts.optim import Recipe, build
+from methods.parts.network import as_mask
+from methods.parts.optim import build_optimizer
 from methods.parts.precision import at_least_float32
+from methods.parts.tokens import Layout
 from usererror import UserError
 
 # pix2pix, and the disabled lines of the released script
 ADVERSARIAL_BETAS = (0.5, 0.999)
 RELEASED_SGD = {"lr": 1e-3, "momentum": 0.99, "nesterov": True}
 RELEASED_PERIOD = 15  # optimiser steps between warm restarts
-RELEASED = {
-    "norm": "layer",
-    "layout": "sequential",
-    "scale_heads": "decoder",
-    "d_condition": "target",
-    "update": "joint_sgd",
-    "rec_when": "missing",
-}
 
 
 @contextmanager
@@ -54,34 +56,11 @@ class GEMMNet(AnyModalitySegmenter):
     the released weights). With `update: alternating_adam` a batch is one step of the discriminators on detached
     pictures, then one of everything else against the new, frozen discriminators; it counts as one step of the run.
 
-    Args:
-        modalities: name -> channels, in the dataset's order; at least two.
-        num_classes: K.
-        ignore_index: label value without loss.
-        seed: see the base class.
-        loss_weights: see the base class.
-        optimizer: of everything but the discriminators; unused with `update: joint_sgd`.
-        hyfex: transformers behind the encoders and in the generators.
-        hyfma: the transformer between the modalities.
-        coloss: losses at four scales and of each modality alone.
-        rec: paint against discriminators (`cgan`) or with the squared error alone (`l2`).
-        norm: `instance` or `layer`, see the network.
-        layout: `modality_major` or `sequential`, see the network.
-        scale_heads: `unified` or `decoder`, see the network.
-        d_condition: what a discriminator sees beside a picture, `source` or `target`.
-        update: `alternating_adam`, or `joint_sgd`: one SGD for all parameters, with warm restarts every 15 steps.
-        rec_when: train generators in every step (`always`) or for the modalities that were masked (`missing`).
-        as_released: replaces the six options above by the released behaviour.
-        discriminator_lr: rate of the discriminators' Adam; the shape of its schedule is the recipe's.
-        subsets: what a training step shows.
-        subsets_per: a draw for the whole batch or for each sample.
-        input_range: standard deviations that the generators' [-1, 1] stands for; what lies outside is clamped.
-        table_grid: side of the position tables, the training window over 16.
-        token_width: of the trunk's transformers.
-        heads: of all transformers.
-        dropout: in all transformers.
-        generator_width: g, the generator's transformer has 8g.
-        discriminator_width: d.
+    Example:
+        >>> options = {"table_grid": 4, "token_width": 32, "generator_width": 8}
+        >>> model = GEMMNet({"rgb": 3, "dsm": 1}, num_classes=5, **options).eval()
+        >>> model({"dsm": torch.randn(2, 1, 64, 64)}).shape
+        torch.Size([2, 5, 64, 64])
 
     Raises:
         UserError: a single modality, or a width that the heads do not divide.
@@ -98,17 +77,8 @@ class GEMMNet(AnyModalitySegmenter):
         "discriminator": 0.05,
     }
 
-    def __init__(
+    def build_network(
         self,
-        modalities: dict[str, int],
-        num_classes: int,
-        ignore_index: int = 255,
-        seed: int = 0,
-        loss_weights: dict[str, float] | None = None,
-        optimizer: Recipe = Recipe(),  # noqa: B008 - frozen, hence safe to share
-        hyfex: bool = True,
-        hyfma: bool = True,
-        coloss: bool = True,
         rec: Literal["cgan", "l2"] = "cgan",
         norm: NormKind = "instance",
         layout: Layout = "modality_major",
@@ -120,58 +90,46 @@ class GEMMNet(AnyModalitySegmenter):
         discriminator_lr: float = 2e-4,
         subsets: SubsetRule = "any_subset",
         subsets_per: SubsetScope = "batch",
-        input_range: float = 3.0,
-        table_grid: int = 32,
-        token_width: int = 256,
-        heads: int = 8,
-        dropout: float = 0.1,
-        generator_width: int = 32,
-        discriminator_width: int = 64,
+        **network: Any,
     ) -> None:
-        super().__init__(modalities, num_classes, ignore_index, seed, loss_weights, optimizer)
+        """Build the network.
+
+        Args:
+            rec: generate against discriminators (`cgan`) or with the squared error alone (`l2`).
+            norm: `instance` or `layer`, see `GEMMNetwork`.
+            layout: `modality_major` or `sequential`, see `GEMMNetwork`.
+            scale_heads: `unified` or `decoder`, see `GEMMNetwork`.
+            d_condition: what a discriminator sees beside a picture, `source` or `target`.
+            update: `alternating_adam`, or `joint_sgd`: one SGD for all parameters, with warm
+                restarts every 15 steps.
+            rec_when: train generators in every step (`always`) or for the modalities that were
+                masked (`missing`).
+            as_released: replaces the six options above by the released behaviour.
+            discriminator_lr: rate of the discriminators' Adam; its schedule has the recipe's shape.
+            subsets: what a training step shows.
+            subsets_per: one draw for the whole batch or for each sample.
+            **network: see `GEMMNetwork`.
+        """
         if len(self.modalities) < 2:
-            raise UserError("GEMMNet paints a modality from the others: configure at least two.")
-        if token_width % heads or 8 * generator_width % heads:
-            raise UserError(
-                f"{heads} heads do not divide token_width {token_width} and 8 x {generator_width}."
-            )
-        chosen: dict[str, Any] = {
-            "norm": norm,
-            "layout": layout,
-            "scale_heads": scale_heads,
-            "d_condition": d_condition,
-            "update": update,
-            "rec_when": rec_when,
-        }
+            raise UserError("GEMMNet makes a modality from the others: configure at least two.")
         if as_released:
-            chosen = RELEASED
-        self.adversarial, self.update, self.rec_when = (
-            rec == "cgan",
-            chosen["update"],
-            chosen["rec_when"],
-        )
-        self.discriminator_lr, self.synthesis_reach = discriminator_lr, input_range
+            norm, layout, scale_heads = "layer", "sequential", "decoder"
+            d_condition, update, rec_when = "target", "joint_sgd", "missing"
+        self.adversarial, self.update, self.rec_when = rec == "cgan", update, rec_when
+        self.discriminator_lr = discriminator_lr
         self.subsets, self.subsets_per = subsets, subsets_per
-        self.automatic_optimization = not (self.adversarial and self.update == "alternating_adam")
+        self.automatic_optimization = not (self.adversarial and update == "alternating_adam")
         self.network = GEMMNetwork(
             self.modalities,
-            num_classes,
-            hyfex=hyfex,
-            hyfma=hyfma,
-            coloss=coloss,
+            self.num_classes,
             adversarial=self.adversarial,
-            norm=chosen["norm"],
-            layout=chosen["layout"],
-            scale_heads=chosen["scale_heads"],
-            condition=chosen["d_condition"],
-            input_range=input_range,
-            table_grid=table_grid,
-            token_width=token_width,
-            heads=heads,
-            dropout=dropout,
-            generator_width=generator_width,
-            discriminator_width=discriminator_width,
+            norm=norm,
+            layout=layout,
+            scale_heads=scale_heads,
+            condition=d_condition,
+            **network,
         )
+        self.synthesis_reach = self.network.input_range
 
     # ---- using it --------------------------------------------------------------------------------------------------
 
@@ -187,7 +145,7 @@ class GEMMNet(AnyModalitySegmenter):
 
     # ---- training --------------------------------------------------------------------------------------------------
 
-    def painted(self, batch: Mapping[str, Any]) -> tuple[dict[str, Encoded], list[Pair]]:
+    def painted(self, batch: Mapping[str, Any]) -> tuple[dict[str, Encoded], list[SynthesisPair]]:
         """Draw what the batch shows, run every generator, and read the real and painted images.
 
         A generator paints from the shown modalities, and where nothing else than its own is shown from all others that
@@ -206,9 +164,7 @@ class GEMMNet(AnyModalitySegmenter):
             seen = _sources(m, shown, available)
             rows = torch.stack([nobody, *seen.values()]).any(0)
             visible = shown.get(m, nobody)
-            image = (
-                torch.where(visible[:, None, None, None], images[m], 0.0) if m in images else None
-            )
+            image = torch.where(as_mask(visible), images[m], 0.0) if m in images else None
             if rows.any():
                 source = network.source(m, images, seen)[rows]
                 fake = network.generators[m](source)
@@ -221,22 +177,20 @@ class GEMMNet(AnyModalitySegmenter):
                     )
                 if not visible.all():
                     whole = fake.new_zeros(len(rows), *fake.shape[1:]).index_put((rows,), fake)
-                    image = (
-                        whole
-                        if image is None
-                        else torch.where(visible[:, None, None, None], image, whole)
-                    )
+                    image = whole if image is None else torch.where(as_mask(visible), image, whole)
             entries[m] = network.features(m, image)
         return entries, pairs
 
-    def _pair(self, modality: str, source: Tensor, fake: Tensor, real: Tensor) -> Pair:
-        return Pair(modality, real if self.network.condition == "target" else source, fake, real)
+    def _pair(self, modality: str, source: Tensor, fake: Tensor, real: Tensor) -> SynthesisPair:
+        return SynthesisPair(
+            modality, real if self.network.condition == "target" else source, fake, real
+        )
 
     def diagnostics(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """See the base class: the maps of the five scales, of single modalities, and of the complete set fused."""
         encoded = self.encode(batch["image"])
         fused = self.network.fused(encoded) if len(encoded) == len(self.modalities) else []
-        return named_maps(fused, {m: one.maps for m, one in encoded.items()})
+        return name_feature_maps(fused, {m: one.maps for m, one in encoded.items()})
 
     def segmentation_terms(self, entries: Mapping[str, Encoded], mask: Tensor) -> dict[str, Tensor]:
         """The terms of eq. 6 but the reconstruction."""
@@ -249,22 +203,30 @@ class GEMMNet(AnyModalitySegmenter):
         terms = {"fused": loss([logits])}
         return {**terms, "scales": loss(coarse), "unimodal": loss(unimodal)} if unimodal else terms
 
-    def generator_terms(self, pairs: Sequence[Pair], like: Tensor) -> dict[str, Tensor]:
+    def generator_terms(self, pairs: Sequence[SynthesisPair], like: Tensor) -> dict[str, Tensor]:
         """What the generators are trained with."""
         if not self.adversarial:
-            return {"l2": mean_over(pairs, squared_error, like)}
+            return {"l2": mean_over_modalities(pairs, squared_error, like)}
         critics = self.network.discriminators
         return {
-            "adversarial": mean_over(pairs, lambda pair: fooling(pair, critics), like),
-            "l1": mean_over(pairs, absolute_error, like),
+            "adversarial": mean_over_modalities(
+                pairs, lambda pair: generator_adversarial_loss(pair, critics), like
+            ),
+            "l1": mean_over_modalities(pairs, absolute_error, like),
         }
 
-    def discriminator_terms(self, pairs: Sequence[Pair], like: Tensor) -> dict[str, Tensor]:
+    def discriminator_terms(
+        self, pairs: Sequence[SynthesisPair], like: Tensor
+    ) -> dict[str, Tensor]:
         """What the discriminators are trained with; empty without them."""
         if not self.adversarial:
             return {}
         critics = self.network.discriminators
-        return {"discriminator": mean_over(pairs, lambda pair: spotting(pair, critics), like)}
+        return {
+            "discriminator": mean_over_modalities(
+                pairs, lambda pair: discriminator_loss(pair, critics), like
+            )
+        }
 
     def training_losses(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """All terms at once, as the joint update minimises them: the adversarial one reaches the discriminators too."""
@@ -295,6 +257,25 @@ class GEMMNet(AnyModalitySegmenter):
         self.log_losses(terms, self.weighted_sum(terms), batch)
         return None
 
+    def manual_update(self, index: int, loss: Tensor) -> None:
+        """Go backward, and step optimiser `index` and its schedule.
+
+        Lightning counts each step of an optimiser that `self.optimizers()` returns as a step of
+        the run: with two of them, `max_steps: 300` would end after 150 batches. So only optimiser
+        0 goes through its counting wrapper, once a batch and after the other, which the strategy
+        steps directly (the wrapper does the same: precision, loss scaling, hooks).
+        """
+        optimizer = self.trainer.optimizers[index]
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        if index == 0:
+            wrapped = self.optimizers()
+            (wrapped[0] if isinstance(wrapped, list) else wrapped).step()
+        else:
+            self.trainer.strategy.optimizer_step(optimizer, lambda: None)
+        schedulers = self.lr_schedulers()
+        (schedulers[index] if isinstance(schedulers, list) else schedulers).step()
+
     def configure_optimizers(self) -> Any:
         """One SGD with warm restarts, the base class's recipe, or (everything else, discriminators)."""
         if self.update == "joint_sgd":
@@ -313,8 +294,8 @@ class GEMMNet(AnyModalitySegmenter):
             self.recipe, lr=self.discriminator_lr, betas=ADVERSARIAL_BETAS, weight_decay=0.0
         )
         pairs = [
-            build(others, self.recipe, *self.schedule_length()),
-            build(critics, adam, *self.schedule_length()),
+            build_optimizer(others, self.recipe, *self.schedule_length()),
+            build_optimizer(critics, adam, *self.schedule_length()),
         ]
         return [optimizer for optimizer, _ in pairs], [schedule for _, schedule in pairs]
 

@@ -21,20 +21,12 @@ from methods.parts.conv_unet import (
     UnimodalDecoder,
     pad_to,
 )
-from methods.parts.network import AnyModalityNetwork
-from methods.parts.tokens import (
-    TokenBlock,
-    modality_major_map,
-    resized_table,
-    sequential_map,
-    tokens_of,
-)
+from methods.parts.network import AnyModalityNetwork, Present, as_mask
+from methods.parts.tokens import LAYOUTS, Layout, TokenBlock, resized_table, tokens_of
+from usererror import UserError
 
-Layout = Literal["modality_major", "sequential"]
 ScaleHeads = Literal["unified", "decoder"]
 Condition = Literal["source", "target"]
-Present = Mapping[str, Tensor]
-_LAYOUTS = {"modality_major": modality_major_map, "sequential": sequential_map}
 
 
 class Encoded(NamedTuple):
@@ -47,11 +39,6 @@ class Encoded(NamedTuple):
     image: Tensor
     maps: list[Tensor]
     tokens: Tensor | None
-
-
-def _as_mask(present: Tensor) -> Tensor:
-    """B -> B x 1 x 1 x 1."""
-    return present[:, None, None, None]
 
 
 class GEMMNetwork(AnyModalityNetwork):
@@ -97,8 +84,12 @@ class GEMMNetwork(AnyModalityNetwork):
         discriminator_width: int = 64,
     ) -> None:
         super().__init__(modalities)
+        if token_width % heads or 8 * generator_width % heads:
+            raise UserError(
+                f"{heads} heads do not divide token_width {token_width} and 8 x {generator_width}."
+            )
         self.channels = dict(modalities)
-        self.layout, self.condition, self.input_range = _LAYOUTS[layout], condition, input_range
+        self.layout, self.condition, self.input_range = LAYOUTS[layout], condition, input_range
         count, width = len(self.channels), token_width
         # with two modalities a generator has one possible source; nothing needs to say which it got
         self.planes = count - 1 if count > 2 else 0
@@ -176,7 +167,7 @@ class GEMMNetwork(AnyModalityNetwork):
         for m, channels in self.channels.items():
             if m == target:
                 continue
-            here = _as_mask(seen[m] if m in images else some.new_zeros(len(some), dtype=torch.bool))
+            here = as_mask(seen[m] if m in images else some.new_zeros(len(some), dtype=torch.bool))
             image = (
                 images[m] if m in images else some.new_zeros(len(some), channels, *some.shape[-2:])
             )
@@ -288,6 +279,6 @@ class GEMMNetwork(AnyModalityNetwork):
         painted, entries = self.synthesise(encoded, present), dict(encoded)
         for m, image in painted.items():
             if m in encoded:
-                image = torch.where(_as_mask(present[m]), encoded[m].image, image)
+                image = torch.where(as_mask(present[m]), encoded[m].image, image)
             entries[m] = self.features(m, image)
         return self.segment(entries)[0], {"synthesised": painted}

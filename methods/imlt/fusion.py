@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from methods.parts.heads import upsample
 from methods.parts.kernel_folding import FoldCache
 from methods.parts.precision import at_least_float32
+from methods.parts.tokens import tokens_of
 from usererror import UserError
 
 TOKEN_STD = 0.02
@@ -62,11 +63,6 @@ def sine_cosine(channels: int, height: int, width: int, like: Tensor) -> Tensor:
         columns[:, None, :].expand(-1, height, -1),
     )
     return torch.cat([rows.sin(), rows.cos(), columns.sin(), columns.cos()])[None]
-
-
-def tokens_of(maps: Tensor) -> Tensor:
-    """B x C x h x w -> B x P x C."""
-    return maps.flatten(2).transpose(1, 2)
 
 
 class TokenAttention(nn.Module):
@@ -210,7 +206,7 @@ class FusionLayer(nn.Module):
         self.modality_attention = ModalityAttention(channels, heads)
         self.stream_attention = StreamAttention(channels, heads)
         self.feed_forward = GatedFeedForward(channels, inner)
-        self._fold, self._size = FoldCache(), (0, 0)
+        self._fold = FoldCache()
 
     def train(self, mode: bool = True) -> FusionLayer:
         """Switch mode; a new eval phase prepares the fusion stream anew."""
@@ -248,16 +244,12 @@ class FusionLayer(nn.Module):
 
     def start(self, height: int, width: int) -> Start:
         """x = Phi + PE for a map of h x w with its queries, keys and values; kept between calls without gradients."""
-        if (height, width) != self._size:
-            self._fold.clear()
-            self._size = (height, width)
         attention = self.modality_attention
-        layers = (attention.norm, attention.norm_keys, attention.query, attention.key_value)
-        sources = [
-            self.tokens,
-            *(parameter for layer in layers for parameter in layer.parameters()),
-        ]
-        return self._fold.get(sources, lambda: self._start(height, width))
+        sources = [self.tokens]
+        for layer in (attention.norm, attention.norm_keys, attention.query, attention.key_value):
+            sources += layer.parameters()
+        size = (height, width)
+        return self._fold.get(sources, lambda: self._start(height, width), size)
 
     def fuse(self, streams: Sequence[Stream], present: Tensor | None = None) -> Tensor:
         """The fusion tokens after reading a set of streams.

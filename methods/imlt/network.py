@@ -7,8 +7,8 @@ pyramid is ours (dossier section 4; the port ledger says what is inferred).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -20,35 +20,28 @@ from methods.imlt.contrastive_loss import (
     info_nce,
     over_subsets,
 )
-from methods.imlt.fusion import FusionLayer, Stream, tokens_of
-from methods.parts.backbones import SharedEncoder
-from methods.parts.heads import AllMLPHead
-from methods.parts.network import AnyModalityNetwork
+from methods.imlt.fusion import FusionLayer, Stream
+from methods.parts.network import Present, SharedEncoderNetwork
+from methods.parts.tokens import tokens_of
 from usererror import UserError
 
 Contrast = Literal["distill", "infonce", "none"]
-Present = Mapping[str, Tensor]
 
 
-class IMLTNetwork(AnyModalityNetwork):
+class IMLTNetwork(SharedEncoderNetwork):
     """Shared encoder, one fusion layer per scale, head on the fusion tokens only.
 
     Args:
         modalities: names, in the dataset's order.
         num_classes: K.
-        backbone: timm model with maps at strides 4, 8, 16, 32.
-        pretrained: ImageNet weights for the encoder.
-        pretrained_path: weight file instead of the cache.
-        reduction: widths of 1x1 convolutions after the encoder; `auto` only where it is wider than PVT.
-        contrast: `distill` or `infonce` builds the pooling of the contrastive term, `none` leaves it out.
-        con_reduce: `mean` or `sum` over the modalities of a sample.
+        contrast: `distill` (DFC2023 script) or `infonce` builds the pooling of the contrastive
+            term, `none` leaves it out.
+        con_reduce: `mean` over the modalities of a sample, or `sum` as released.
         student_temperature: of the fusion side of `distill`, and of `infonce`.
         teacher_temperature: of the modality side of `distill`.
-        pool_heads: heads of the attention pooling.
-        head_width: E of the all-MLP head.
-        head_norm: `bn`, `syncbn` or `ln`.
-        head_dropout: Dropout2d of the head.
-        **fusion: options of `FusionLayer`.
+        pool_heads: heads of the contrastive term's attention pooling.
+        head_channels, token_grid, key_grid, ff_mult, own_token: see `FusionLayer`.
+        **options: of encoder and head, see `SharedEncoderNetwork`.
 
     Raises:
         UserError: a named option that does not exist.
@@ -56,40 +49,35 @@ class IMLTNetwork(AnyModalityNetwork):
 
     def __init__(
         self,
-        modalities: Sequence[str],
+        modalities: Iterable[str],
         num_classes: int,
-        backbone: str = "pvt_v2_b2",
-        pretrained: bool = False,
-        pretrained_path: str | None = None,
-        reduction: Sequence[int] | str | None = "auto",
         contrast: Contrast = "distill",
         con_reduce: Reduce = "mean",
         student_temperature: float = 0.1,
         teacher_temperature: float = 0.04,
         pool_heads: int = 8,
-        head_width: int = 256,
-        head_norm: str = "bn",
-        head_dropout: float = 0.1,
-        **fusion: Any,
+        head_channels: int = 64,
+        token_grid: int = 16,
+        key_grid: int = 16,
+        ff_mult: float = 1.0,
+        own_token: bool = True,
+        **options: Any,
     ) -> None:
-        super().__init__(modalities)
-        if contrast not in ("distill", "infonce", "none"):
-            raise UserError(f"contrast {contrast!r} is none of distill, infonce, none.")
-        if con_reduce not in ("mean", "sum"):
+        super().__init__(modalities, **options)
+        if contrast not in get_args(Contrast):
+            raise UserError(f"contrast {contrast!r} is none of {', '.join(get_args(Contrast))}.")
+        if con_reduce not in get_args(Reduce):
             raise UserError(f"con_reduce {con_reduce!r} is neither mean nor sum.")
         self.contrast, self.con_reduce = contrast, con_reduce
         self.temperatures = (student_temperature, teacher_temperature)
-        self.encoder = SharedEncoder(backbone, pretrained, pretrained_path, reduction)
-        widths = self.encoder.channels
-        self.fusion = nn.ModuleList(
-            FusionLayer(width, len(self.modalities), **fusion) for width in widths
-        )
-        self.pool = (
-            None
-            if contrast == "none"
-            else AttentionPool(widths[-1], len(self.modalities), pool_heads)
-        )
-        self.head = AllMLPHead(widths, num_classes, head_width, head_norm, head_dropout)
+        self.encoder = self.make_encoder()
+        widths, count = self.encoder.channels, len(self.modalities)
+        own = (head_channels, token_grid, key_grid, ff_mult, own_token)
+        self.fusion = nn.ModuleList(FusionLayer(width, count, *own) for width in widths)
+        self.pool = None
+        if contrast != "none":
+            self.pool = AttentionPool(widths[-1], count, pool_heads)
+        self.head = self.make_head(num_classes)
 
     def undecayed(self) -> list[nn.Parameter]:
         """Learned tokens, modality vectors and pooling queries: no weight decay, although not one-dimensional."""
@@ -99,13 +87,11 @@ class IMLTNetwork(AnyModalityNetwork):
     def encode(self, images: Mapping[str, Tensor]) -> dict[str, list[Stream]]:
         """Everything that one modality alone determines: {modality: [`Stream`] * 4}."""
         pyramids = self.encoder({m: images[m] for m in self.names(images)})
-        return {
-            m: [
-                layer.project(self.modalities.index(m), f)
-                for layer, f in zip(self.fusion, maps, strict=True)
-            ]
-            for m, maps in pyramids.items()
-        }
+        encoded = {}
+        for m, maps in pyramids.items():
+            place, pairs = self.modalities.index(m), zip(self.fusion, maps, strict=True)
+            encoded[m] = [layer.project(place, feature) for layer, feature in pairs]
+        return encoded
 
     def fuse(
         self, encoded: Mapping[str, Sequence[Stream]], present: Present | None = None
@@ -121,10 +107,10 @@ class IMLTNetwork(AnyModalityNetwork):
             fusion tokens X of the four scales, B x C_i x H_i x W_i).
         """
         names = self.names(encoded)
-        mask = None if present is None else torch.stack([present[m] for m in names])
-        maps = [
-            layer.fuse([encoded[m][i] for m in names], mask) for i, layer in enumerate(self.fusion)
-        ]
+        mask = self.stack_present(names, present)
+        per_scale = zip(*(encoded[m] for m in names), strict=True)
+        layers = zip(self.fusion, per_scale, strict=True)
+        maps = [layer.fuse(streams, mask) for layer, streams in layers]
         return self.head(maps), {"modalities": names, "features": maps}
 
     def contrastive(
@@ -148,10 +134,11 @@ class IMLTNetwork(AnyModalityNetwork):
         names = self.names(encoded)
         indices = [self.modalities.index(m) for m in names]
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.contrast == "infonce"):
-            streams = [tokens_of(encoded[m][-1].features) for m in names]
-            targets = torch.cat(
-                [self.pool(s, [i]) for s, i in zip(streams, indices, strict=True)], 1
-            )
+            # each modality is pooled by its own query
+            pooled_streams = []
+            for m, index in zip(names, indices, strict=True):
+                pooled_streams.append(self.pool(tokens_of(encoded[m][-1].features), [index]))
+            targets = torch.cat(pooled_streams, 1)
         pooled = self.pool(tokens_of(fused), indices)
         everywhere = torch.ones(pooled.shape[:2], dtype=torch.bool, device=pooled.device)
         mask = everywhere if present is None else torch.stack([present[m] for m in names], 1)

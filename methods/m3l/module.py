@@ -10,18 +10,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from methods.base import AnyModalitySegmenter, named_maps
+from methods.base import AnyModalitySegmenter
 from methods.m3l.network import BlockM3L, StageM3L
+from methods.parts.diagnostics import name_feature_maps
 from methods.parts.heads import to_image_size
 from methods.parts.losses import cross_entropy
-from methods.parts.modality_dropout import SubsetRule, SubsetScope, draw_subsets
-from methods.parts.optim import Recipe
+from methods.parts.modality_dropout import SubsetRule, SubsetScope
 from methods.parts.precision import at_least_float32
 from usererror import UserError
 
 CONFIDENT = 0.7
 HARD_SHARE = 0.08
-_NETWORKS = {"stage": StageM3L, "block": BlockM3L}
 
 
 def hard_pixel_cross_entropy(logits: Tensor, mask: Tensor, ignore_index: int = 255) -> Tensor:
@@ -60,26 +59,11 @@ class M3L(AnyModalitySegmenter):
     that of their mean over M + 1. The mean is taken of detached predictions, so the second has no gradient (dossier
     2.4): it keeps the scale of the released loss and shows in the log how the ensemble fares.
 
-    Args:
-        modalities: name -> channels, in the dataset's order.
-        num_classes: K.
-        ignore_index: label value without loss.
-        seed: see the base class.
-        loss_weights: see the base class.
-        optimizer: see the base class.
-        backbone: `pvt_v2_b2`, `resnet50`, `pvt_v2_b0` (small scale) or another timm pyramid.
-        pretrained: ImageNet weights.
-        pretrained_path: local weight file.
-        reduction: `auto`, null or four widths: 1x1 convolutions behind the encoder.
-        fusion: `stage` or `block`.
-        ratio: r, the share of its own that a stream keeps in a fusion.
-        subsets: what a training step shows; `one_missing` masks at most one modality.
-        subsets_per: a draw per sample or one per batch.
-        ensemble: average `all` streams or those of the `available` modalities.
-        criterion: `ce` or `ohem`.
-        head_width: width of the all-MLP head.
-        head_norm: `bn`, `syncbn` or `ln`.
-        head_dropout: Dropout2d in the head.
+    Example:
+        >>> options = {"backbone": "pvt_v2_b0", "pretrained": False}
+        >>> model = M3L({"rgb": 3, "dsm": 1}, num_classes=5, **options).eval()
+        >>> model({"dsm": torch.randn(2, 1, 64, 64)}).shape
+        torch.Size([2, 5, 64, 64])
 
     Raises:
         UserError: an option that does not exist.
@@ -87,62 +71,48 @@ class M3L(AnyModalitySegmenter):
 
     default_loss_weights: ClassVar[dict[str, float]] = {"streams": 1.0, "ensemble": 1.0}
 
-    def __init__(
+    def build_network(
         self,
-        modalities: dict[str, int],
-        num_classes: int,
-        ignore_index: int = 255,
-        seed: int = 0,
-        loss_weights: dict[str, float] | None = None,
-        optimizer: Recipe = Recipe(),  # noqa: B008 - frozen, hence safe to share
-        backbone: str = "pvt_v2_b2",
         pretrained: bool = True,
-        pretrained_path: str | None = None,
-        reduction: Literal["auto"] | list[int] | None = "auto",
         fusion: Literal["stage", "block"] = "stage",
-        ratio: float = 0.8,
         subsets: SubsetRule = "one_missing",
         subsets_per: SubsetScope = "sample",
-        ensemble: Literal["all", "available"] = "all",
         criterion: Literal["ce", "ohem"] = "ce",
-        head_width: int = 256,
-        head_norm: Literal["bn", "syncbn", "ln"] = "bn",
-        head_dropout: float = 0.1,
+        **network: Any,
     ) -> None:
-        super().__init__(modalities, num_classes, ignore_index, seed, loss_weights, optimizer)
-        if fusion not in _NETWORKS:
-            raise UserError(f"M3L's fusion {fusion!r} is neither stage nor block.")
+        """Build the network.
+
+        Args:
+            pretrained: ImageNet weights for the encoder.
+            fusion: once per `stage`, or in every `block` of the encoder.
+            subsets: what a training step shows; `one_missing` masks at most one modality.
+            subsets_per: one draw per sample or per batch.
+            criterion: `ce` or `ohem`.
+            **network: see `M3LNetwork`.
+        """
         if criterion not in _CRITERIA:
             raise UserError(f"M3L's criterion {criterion!r} is neither ce nor ohem.")
         self.subsets, self.subsets_per = subsets, subsets_per
         self.criterion = _CRITERIA[criterion]
-        self.network = _NETWORKS[fusion](
-            list(self.modalities),
-            num_classes,
-            backbone=backbone,
-            pretrained=pretrained,
-            pretrained_path=pretrained_path,
-            reduction=reduction,
-            ratio=ratio,
-            ensemble=ensemble,
-            head_width=head_width,
-            head_norm=head_norm,
-            head_dropout=head_dropout,
-        )
-
-    def shown(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
-        """Which modalities this step shows of which sample, {modality: bool B}: a draw from what each sample has."""
-        return draw_subsets(self.subsets, self.available(batch), self.subsets_per)
+        if fusion == "stage":
+            self.network = StageM3L(
+                self.modalities, self.num_classes, pretrained=pretrained, **network
+            )
+        elif fusion == "block":
+            self.network = BlockM3L(
+                self.modalities, self.num_classes, pretrained=pretrained, **network
+            )
+        else:
+            raise UserError(f"M3L's fusion {fusion!r} is neither stage nor block.")
 
     def training_losses(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Mean of the cross-entropies of M streams and of their ensemble, in two terms; masked streams count too."""
-        images, present = batch["image"], self.shown(batch)
+        images, present = batch["image"], self.draw_shown(batch)
         ensemble, extras = self.network.fuse(self.network.encode(images, present), present)
         size = batch["mask"].shape[-2:]
         count = len(self.modalities) + 1
-        losses = [
-            self._loss(to_image_size(stream, size), batch["mask"]) for stream in extras["streams"]
-        ]
+        streams = [to_image_size(stream, size) for stream in extras["streams"]]
+        losses = [self._loss(stream, batch["mask"]) for stream in streams]
         detached = to_image_size(ensemble.detach(), size)
         return {
             "streams": sum(losses) / count,
@@ -154,7 +124,9 @@ class M3L(AnyModalitySegmenter):
         for all of them."""
         if not isinstance(self.network, StageM3L):
             return {}
-        return named_maps([], {m: [entry] for m, entry in self.encode(batch["image"]).items()})
+        return name_feature_maps(
+            [], {m: [entry] for m, entry in self.encode(batch["image"]).items()}
+        )
 
     def _loss(self, logits: Tensor, mask: Tensor) -> Tensor:
         return self.criterion(logits, mask, self.ignore_index)

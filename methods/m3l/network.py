@@ -7,23 +7,22 @@ any number of modalities, PVT-v2 and ResNet encoders, fusion once per scale (`St
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from methods.m3l.streams import StreamFusion, embed, interleave, stages, token_width
-from methods.parts.backbones import SharedEncoder, pad_to_multiple, to_three_channels
-from methods.parts.heads import AllMLPHead, ChannelNorm, to_image_size
-from methods.parts.network import AnyModalityNetwork
+from methods.parts.backbones import pad_to_multiple, to_three_channels
+from methods.parts.heads import ChannelNorm, to_image_size
+from methods.parts.network import Present, SharedEncoderNetwork, as_mask
 from usererror import UserError
 
-Present = Mapping[str, Tensor]
 Share = float | Tensor
 
 
-class M3LNetwork(AnyModalityNetwork):
+class M3LNetwork(SharedEncoderNetwork):
     """What both variants share: every configured modality is a stream, the prediction is the mean of the streams.
 
     An absent or masked modality's stream stays alive: learned tokens stand for its image.
@@ -31,15 +30,10 @@ class M3LNetwork(AnyModalityNetwork):
     Args:
         modalities: names, in the dataset's order.
         num_classes: K.
-        backbone: timm model with maps at strides 4, 8, 16, 32.
-        pretrained: ImageNet weights for the encoder.
-        pretrained_path: weight file instead of the cache.
-        reduction: widths of 1x1 convolutions behind the encoder; `auto` only where it is wider than PVT-v2-b2.
         ratio: r, the share of its own that a stream keeps in a fusion.
-        ensemble: the prediction averages `all` streams as the released code does, or those of `available` modalities.
-        head_width: E of the all-MLP head that the streams share.
-        head_norm: `bn`, `syncbn` or `ln`.
-        head_dropout: Dropout2d of the head.
+        ensemble: the prediction averages `all` streams as the released code does, or those of
+            `available` modalities.
+        **options: of encoder and head, see `SharedEncoderNetwork`; the streams share the head.
 
     Raises:
         UserError: unknown ensemble, a ratio outside 0..1, or a backbone that cannot serve.
@@ -47,27 +41,19 @@ class M3LNetwork(AnyModalityNetwork):
 
     def __init__(
         self,
-        modalities: Sequence[str],
+        modalities: Iterable[str],
         num_classes: int,
-        backbone: str = "pvt_v2_b2",
-        pretrained: bool = False,
-        pretrained_path: str | None = None,
-        reduction: Sequence[int] | str | None = "auto",
         ratio: float = 0.8,
         ensemble: Literal["all", "available"] = "all",
-        head_width: int = 256,
-        head_norm: str = "bn",
-        head_dropout: float = 0.1,
+        **options: Any,
     ) -> None:
-        super().__init__(modalities)
+        super().__init__(modalities, **options)
         if ensemble not in ("all", "available"):
             raise UserError(f"ensemble {ensemble!r} is neither all nor available.")
         self.ensemble = ensemble
-        self.encoder = SharedEncoder(backbone, pretrained, pretrained_path, reduction)
+        self.encoder = self.make_encoder()
         self.fusion = StreamFusion(len(self.modalities), ratio)
-        self.head = AllMLPHead(
-            self.encoder.channels, num_classes, head_width, head_norm, head_dropout
-        )
+        self.head = self.make_head(num_classes)
 
     def project(
         self, names: Sequence[str], packed: Tensor, counts: Sequence[int]
@@ -128,10 +114,7 @@ class M3LNetwork(AnyModalityNetwork):
         if present is None:
             return [(m in encoded) / len(encoded) for m in self.modalities]
         count = torch.stack([present[m] for m in encoded]).sum(0)
-        return [
-            (present[m] / count)[:, None, None, None] if m in encoded else 0.0
-            for m in self.modalities
-        ]
+        return [as_mask(present[m] / count) if m in encoded else 0.0 for m in self.modalities]
 
     def streams(self, encoded: Mapping[str, Tensor], present: Present | None = None) -> Tensor:
         """The prediction P_m of every configured modality's stream: logits M x B x K x H/4 x W/4.
@@ -139,15 +122,13 @@ class M3LNetwork(AnyModalityNetwork):
         One call of the head for all: with batch statistics they are joint.
         """
         batch = len(next(iter(encoded.values())))
-        mixed = {
-            i: feature for feature, members in self.mixtures(encoded, present) for i in members
-        }
-        packed = torch.cat(
-            [mixed[i].expand(batch, -1, -1, -1) for i in range(len(self.modalities))]
-        )
-        return self.head.classify(self.head.activate(packed)).unflatten(
-            0, (len(self.modalities), batch)
-        )
+        mixed = {}
+        for feature, members in self.mixtures(encoded, present):
+            for i in members:
+                mixed[i] = feature.expand(batch, -1, -1, -1)
+        packed = torch.cat([mixed[i] for i in range(len(self.modalities))])
+        logits = self.head.classify(self.head.activate(packed))
+        return logits.unflatten(0, (len(self.modalities), batch))
 
     def fuse(
         self, encoded: Mapping[str, Tensor], present: Present | None = None
@@ -167,9 +148,8 @@ class M3LNetwork(AnyModalityNetwork):
         shares = self._shares(encoded, present)
         if self.training:
             streams = self.streams(encoded, present)
-            return sum(share * stream for share, stream in zip(shares, streams, strict=True)), {
-                "streams": streams
-            }
+            parts = [share * stream for share, stream in zip(shares, streams, strict=True)]
+            return sum(parts), {"streams": streams}
         features: Tensor | None = None
         for mixed, members in self.mixtures(encoded, present):
             share = sum(shares[i] for i in members)
@@ -192,12 +172,12 @@ class StageM3L(M3LNetwork):
     exact with any set of modalities, in training too, where the batch statistics follow the fusion.
     """
 
-    def __init__(self, modalities: Sequence[str], num_classes: int, **options: Any) -> None:
+    def __init__(self, modalities: Iterable[str], num_classes: int, **options: Any) -> None:
         super().__init__(modalities, num_classes, **options)
         widths = self.encoder.channels
-        self.norms = nn.ModuleDict(
-            {m: nn.ModuleList(ChannelNorm(width) for width in widths) for m in modalities}
-        )
+        self.norms = nn.ModuleDict()
+        for m in self.modalities:
+            self.norms[m] = nn.ModuleList(ChannelNorm(width) for width in widths)
         self.tokens = nn.ParameterList(nn.Parameter(torch.randn(width)) for width in widths)
 
     def project(
@@ -217,10 +197,8 @@ class StageM3L(M3LNetwork):
         token = self.head.mix([value[None, :, None, None] for value in self.tokens])
         entries = dict(encoded)
         if present is not None:
-            entries = {
-                m: torch.where(present[m][:, None, None, None], entry, token)
-                for m, entry in encoded.items()
-            }
+            for m, entry in encoded.items():
+                entries[m] = torch.where(as_mask(present[m]), entry, token)
         absent = [i for i, m in enumerate(self.modalities) if m not in entries]
         own, other = self.fusion.weights
         common = other * (sum(entries.values()) + len(absent) * token)
@@ -238,7 +216,7 @@ class BlockM3L(M3LNetwork):
     the whole set, so each subset costs a pass of all M streams.
     """
 
-    def __init__(self, modalities: Sequence[str], num_classes: int, **options: Any) -> None:
+    def __init__(self, modalities: Iterable[str], num_classes: int, **options: Any) -> None:
         super().__init__(modalities, num_classes, **options)
         interleave(self.encoder.pyramid, self.fusion)
         self.token = nn.Parameter(torch.randn(token_width(self.encoder.pyramid)))
@@ -263,11 +241,10 @@ class BlockM3L(M3LNetwork):
             elif present is None:
                 tokens.append(encoded[m])
             else:
-                tokens.append(torch.where(present[m][:, None, None, None], encoded[m], token))
+                tokens.append(torch.where(as_mask(present[m]), encoded[m], token))
         maps = stages(self.encoder.pyramid, torch.cat(tokens))
         if self.encoder.reduction is not None:
-            maps = [
-                layer(feature) for layer, feature in zip(self.encoder.reduction, maps, strict=True)
-            ]
+            pairs = zip(self.encoder.reduction, maps, strict=True)
+            maps = [layer(feature) for layer, feature in pairs]
         for i, mixed in enumerate(self.head.mix(maps).chunk(len(self.modalities))):
             yield mixed, [i]

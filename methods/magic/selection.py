@@ -39,7 +39,7 @@ def similarities(fused: Sequence[Tensor], maps: Sequence[Tensor]) -> Tensor:
         return torch.stack(scores).mean(0).clamp(-1.0, 1.0)
 
 
-def select(scores: Tensor, present: Tensor | None = None) -> Selection:
+def select_modalities(scores: Tensor, present: Tensor | None = None) -> Selection:
     """Rank the modalities of each sample.
 
     Args:
@@ -56,6 +56,6 @@ def select(scores: Tensor, present: Tensor | None = None) -> Selection:
     return Selection(scores, top, last, have & ~best & ~worst, pair)
 
 
-def pick(maps: Tensor, index: Tensor) -> Tensor:
+def pick_modality(maps: Tensor, index: Tensor) -> Tensor:
     """Each sample's own modality: M x B x C x H x W, B -> B x C x H x W."""
     return maps[index, torch.arange(len(index), device=index.device)]

@@ -9,7 +9,7 @@ of modalities, the number of classes apart from that of modalities, tokens put b
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -22,19 +22,16 @@ from methods.parts.conv_unet import (
     UnimodalDecoder,
     pad_to,
 )
-from methods.parts.network import AnyModalityNetwork
+from methods.parts.network import AnyModalityNetwork, Present
 from methods.parts.tokens import (
+    LAYOUTS,
+    Layout,
     TokenBlock,
     modality_major_map,
     resized_table,
-    sequential_map,
     tokens_of,
 )
 from usererror import UserError
-
-Layout = Literal["modality_major", "sequential"]
-Present = Mapping[str, Tensor]
-_LAYOUTS = {"modality_major": modality_major_map, "sequential": sequential_map}
 
 
 class Encoded(NamedTuple):
@@ -94,11 +91,11 @@ class MMFormerNetwork(AnyModalityNetwork):
         super().__init__(modalities)
         if norm not in ("instance", "layer"):
             raise UserError(f"mmFormer's norm {norm!r} is neither instance nor layer.")
-        if layout not in _LAYOUTS:
-            raise UserError(f"mmFormer's layout {layout!r} is none of {', '.join(_LAYOUTS)}.")
+        if layout not in LAYOUTS:
+            raise UserError(f"mmFormer's layout {layout!r} is none of {', '.join(LAYOUTS)}.")
         if width % heads:
             raise UserError(f"mmFormer's width {width} is not a multiple of its {heads} heads.")
-        self.norm, self.to_map = norm, _LAYOUTS[layout]
+        self.norm, self.to_map = norm, LAYOUTS[layout]
         count, last = len(self.modalities), WIDTHS[-1]
         self.encoders = nn.ModuleDict(
             {m: PyramidEncoder(channels, norm) for m, channels in modalities.items()}
@@ -128,19 +125,18 @@ class MMFormerNetwork(AnyModalityNetwork):
         skips = maps[:-1]
         if self.norm == "instance":
             index = self.modalities.index(modality)
-            skips = [
-                block.partial(index, x)
-                for block, x in zip(self.decoder.fusion, skips, strict=False)
-            ]
+            # zip stops at the last skip: the coarsest block takes tokens
+            pairs = zip(self.decoder.fusion, skips, strict=False)
+            skips = [block.partial(index, features) for block, features in pairs]
         return Encoded(modality_major_map(tokens, 1, grid), skips, maps if self.training else [])
 
     def fused(self, encoded: Mapping[str, Encoded], present: Present | None = None) -> list[Tensor]:
         """Outputs of the five fusion blocks, B x c_i x H/2^i x W/2^i; arguments as for `fuse`."""
         names = self.names(encoded)
-        skips = [
-            self._skip(i, {m: _kept(encoded[m].skips[i], present, m) for m in names})
-            for i in range(4)
-        ]
+        skips = []
+        for scale in range(len(WIDTHS) - 1):
+            kept = {m: _kept(encoded[m].skips[scale], present, m) for m in names}
+            skips.append(self._skip(scale, kept))
         correlated = self._correlate({m: _kept(encoded[m].tokens, present, m) for m in names})
         return [*skips, self.decoder.fusion[-1](self.reduction(correlated))]
 

@@ -11,13 +11,14 @@ from torch import Tensor
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
-from methods.base import AnyModalitySegmenter, named_maps
+from methods.base import AnyModalitySegmenter
 from methods.mobanet.masking import hard_pixels, mask_regions
-from methods.mobanet.network import MoBaNetNetwork, Prompts
+from methods.mobanet.network import MoBaNetNetwork
+from methods.parts.diagnostics import name_feature_maps
 from methods.parts.heads import to_image_size
 from methods.parts.losses import cross_entropy
-from methods.parts.modality_dropout import SubsetRule, SubsetScope, draw_subsets
-from methods.parts.optim import Recipe, parameter_groups
+from methods.parts.modality_dropout import SubsetRule, SubsetScope
+from methods.parts.optim import parameter_groups
 from usererror import UserError
 
 WARMUP_EPOCHS, LAST_RATE = 5, 1e-6
@@ -45,26 +46,11 @@ class MoBaNet(AnyModalitySegmenter):
     cross-entropies over the pixels that the fused logits get wrong, with the published weight 0.01. A sample that lacks
     a modality does not train that modality's head.
 
-    Args:
-        modalities: name -> channels, in the dataset's order.
-        num_classes: K.
-        ignore_index: label value without loss.
-        seed: see the base class; also of the frozen weights where they are random.
-        loss_weights: see the base class.
-        optimizer: see the base class; lr 2e-4 and weight decay 0.01 are published.
-        backbone: `vit_base_patch14_dinov2`, `vit_large_patch14_dinov2`, `samvit_base_patch16`, `samvit_large_patch16`,
-            `vit_tiny_patch8` (small scale) or another timm ViT of these forms.
-        pretrained: its pretrained weights.
-        pretrained_path: local weight file.
-        cpia: `code` (prompts added to the tokens, as the published counts imply), `paper_eq9` (adapters) or `none`.
-        dgfm: gated fusion; false averages.
-        mcrm: masked rectangles and auxiliary heads in training.
-        mask_ratio: share of the samples with a masked rectangle, rounded down.
-        as_released: the sample that cannot be shared out evenly always loses a rectangle of the last modality, so that
-            batches of 4 or 6 never mask the first one; by default chance decides.
-        schedule: `epoch_cosine`, the published one, or `poly`, the benchmark's common one from `optimizer`.
-        subsets: what a training step shows; published is `full`.
-        subsets_per: a draw per sample or one per batch.
+    Example:
+        >>> options = {"backbone": "vit_tiny_patch8", "pretrained": False}
+        >>> model = MoBaNet({"rgb": 3, "dsm": 1}, num_classes=5, **options).eval()
+        >>> model({"dsm": torch.randn(2, 1, 64, 64)}).shape
+        torch.Size([2, 5, 64, 64])
 
     Raises:
         UserError: an option that does not exist, or weights that cannot be had.
@@ -72,27 +58,31 @@ class MoBaNet(AnyModalitySegmenter):
 
     default_loss_weights: ClassVar[dict[str, float]] = {"seg": 1.0, "hard": 0.01}
 
-    def __init__(
+    def build_network(
         self,
-        modalities: dict[str, int],
-        num_classes: int,
-        ignore_index: int = 255,
-        seed: int = 0,
-        loss_weights: dict[str, float] | None = None,
-        optimizer: Recipe = Recipe(lr=2e-4, weight_decay=1e-2),  # noqa: B008 - frozen, hence safe to share
-        backbone: str = "vit_base_patch14_dinov2",
         pretrained: bool = True,
-        pretrained_path: str | None = None,
-        cpia: Prompts = "code",
-        dgfm: bool = True,
         mcrm: bool = True,
         mask_ratio: float = 0.25,
         as_released: bool = False,
         schedule: Literal["epoch_cosine", "poly"] = "epoch_cosine",
         subsets: SubsetRule = "full",
         subsets_per: SubsetScope = "sample",
+        **network: Any,
     ) -> None:
-        super().__init__(modalities, num_classes, ignore_index, seed, loss_weights, optimizer)
+        """Build the network; `seed` decides the frozen weights where they are random.
+
+        Args:
+            pretrained: pretrained weights of the frozen backbone.
+            mcrm: masked rectangles and auxiliary heads in training.
+            mask_ratio: share of the samples with a masked rectangle, rounded down.
+            as_released: the sample that cannot be shared out evenly always loses a rectangle of
+                the last modality, so that batches of 4 or 6 never mask the first one; by default
+                chance decides.
+            schedule: `epoch_cosine`, the published one, or `poly`, the benchmark's common one.
+            subsets: what a training step shows; published is `full`.
+            subsets_per: one draw per sample or per batch.
+            **network: see `MoBaNetNetwork`.
+        """
         if schedule not in ("epoch_cosine", "poly"):
             raise UserError(f"schedule {schedule!r} is neither epoch_cosine nor poly.")
         if not 0 <= mask_ratio <= 1:
@@ -101,14 +91,11 @@ class MoBaNet(AnyModalitySegmenter):
         self.schedule, self.subsets, self.subsets_per = schedule, subsets, subsets_per
         self.network = MoBaNetNetwork(
             self.modalities,
-            num_classes,
-            backbone=backbone,
+            self.num_classes,
             pretrained=pretrained,
-            pretrained_path=pretrained_path,
-            seed=seed,
-            cpia=cpia,
-            dgfm=dgfm,
+            seed=self.seed,
             heads=mcrm,
+            **network,
         )
         # distributed training would otherwise send the frozen weights around before every step
         frozen = [name for name, _ in self.named_buffers() if name.startswith("network.backbone.")]
@@ -121,10 +108,9 @@ class MoBaNet(AnyModalitySegmenter):
             raise UserError(
                 "MoBaNet's decoder has batch statistics over one pooled pixel; use batches of at least 2."
             )
-        images = {
-            m: self.network.pad(batch["image"][m]) for m in self.network.names(batch["image"])
-        }
-        present = draw_subsets(self.subsets, self.available(batch), self.subsets_per)
+        names = self.network.names(batch["image"])
+        images = {m: self.network.pad(batch["image"][m]) for m in names}
+        present = self.draw_shown(batch)
         if self.mcrm:
             images = mask_regions(images, present, self.mask_ratio, self.as_released)
         size, stride = mask.shape[-2:], self.network.stride
@@ -134,14 +120,13 @@ class MoBaNet(AnyModalitySegmenter):
         if self.mcrm:
             wrong = hard_pixels(logits, mask, self.ignore_index)
             nobody = torch.zeros(len(mask), dtype=torch.bool, device=mask.device)
-            terms["hard"] = sum(
-                cross_entropy(
-                    to_image_size(guess, size, stride),
-                    wrong.masked_fill(~present.get(m, nobody)[:, None, None], self.ignore_index),
-                    self.ignore_index,
-                )
-                for m, guess in extras["heads"].items()
-            )
+            losses = []
+            for m, guess in extras["heads"].items():
+                unseen = ~present.get(m, nobody)[:, None, None]
+                labels = wrong.masked_fill(unseen, self.ignore_index)
+                guess = to_image_size(guess, size, stride)
+                losses.append(cross_entropy(guess, labels, self.ignore_index))
+            terms["hard"] = sum(losses)
         return terms
 
     def diagnostics(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -151,7 +136,7 @@ class MoBaNet(AnyModalitySegmenter):
         the rectangle that is zeroed; `hard`, B x H x W, where the fused prediction of what is left is wrong (eq. 26),
         which is what the auxiliary heads learn from.
         """
-        shown = named_maps(self.network.fused(self.encode(batch["image"])), {})
+        shown = name_feature_maps(self.network.fused(self.encode(batch["image"])), {})
         if not self.mcrm:
             return shown
         mask, available = batch["mask"], self.available(batch)

@@ -20,10 +20,9 @@ from methods.mobanet.fusion import CPIA, DGFM
 from methods.parts.backbones import to_three_channels
 from methods.parts.heads import ChannelNorm
 from methods.parts.kernel_folding import FoldCache
-from methods.parts.network import AnyModalityNetwork
+from methods.parts.network import AnyModalityNetwork, Present, as_mask
 from usererror import UserError
 
-Present = Mapping[str, Tensor]
 Prompts = Literal["code", "paper_eq9", "none"]
 
 
@@ -90,7 +89,6 @@ class MoBaNetNetwork(AnyModalityNetwork):
             nn.ModuleList(AuxiliaryHead(num_classes) for _ in self.modalities) if heads else None
         )
         self._blanks = {m: FoldCache() for m in self.modalities}
-        self._blank_grid = (0, 0)
 
     def pad(self, image: Tensor) -> Tensor:
         """Zeros below and to the right until both sides are multiples of the patch, as published."""
@@ -103,9 +101,8 @@ class MoBaNetNetwork(AnyModalityNetwork):
         With CPIA that is its patch tokens B x h x w x C only, since the streams meet before the first block. Without,
         it is the whole stream: its features B x C x h x w after each stage.
         """
-        return {
-            m: self._alone(m, self.pad(to_three_channels(images[m]))) for m in self.names(images)
-        }
+        padded = {m: self.pad(to_three_channels(images[m])) for m in self.names(images)}
+        return {m: self._alone(m, image) for m, image in padded.items()}
 
     def _alone(self, modality: str, image: Tensor) -> Any:
         embedding = (
@@ -129,19 +126,14 @@ class MoBaNetNetwork(AnyModalityNetwork):
 
     def _blank(self, modality: str, grid: tuple[int, int]) -> Any:
         """The entry of `encode` for one image of zeros; in eval without gradients kept until weights or grid change."""
-        if grid != self._blank_grid:
-            for cache in self._blanks.values():
-                cache.clear()
-            self._blank_grid = grid
         proj = self.backbone.model.patch_embed.proj
         size = (grid[0] * self.stride, grid[1] * self.stride)
 
         def make() -> Any:
             return self._alone(modality, proj.weight.new_zeros(1, 3, *size))
 
-        return self._blanks[modality].get(
-            [*self.embeddings.parameters(), *self.backbone.buffers()], make
-        )
+        sources = [*self.embeddings.parameters(), *self.backbone.buffers()]
+        return self._blanks[modality].get(sources, make, grid)
 
     def _present(self, encoded: Mapping[str, Any], present: Present | None) -> list[Any]:
         """Entries of all configured modalities; absent and masked ones are those of zeros."""
@@ -161,26 +153,21 @@ class MoBaNetNetwork(AnyModalityNetwork):
                 entries.append(_where(keep, encoded.get(m), blank, batch))
             else:
                 given = encoded.get(m) or [None] * STAGES
-                entries.append(
-                    [_where(keep, x, y, batch) for x, y in zip(given, blank, strict=True)]
-                )
+                pairs = zip(given, blank, strict=True)
+                entries.append([_where(keep, own, other, batch) for own, other in pairs])
         return entries
 
     def _per_stage(self, encoded: Mapping[str, Any], present: Present | None) -> list[list[Tensor]]:
         """After each stage the features B x C x h x w of every configured modality."""
         entries = self._present({m: encoded[m] for m in self.names(encoded)}, present)
-        return (
-            self._stages(entries)
-            if self.cpia is not None
-            else [list(s) for s in zip(*entries, strict=True)]
-        )
+        if self.cpia is not None:
+            return self._stages(entries)
+        return [list(stage) for stage in zip(*entries, strict=True)]
 
     def fused(self, encoded: Mapping[str, Any]) -> list[Tensor]:
         """What leaves the gated fusion after each stage, B x C x h x w, for any non-empty subset."""
-        return [
-            self._fused(number, streams)
-            for number, streams in enumerate(self._per_stage(encoded, None))
-        ]
+        stages = self._per_stage(encoded, None)
+        return [self._fused(number, streams) for number, streams in enumerate(stages)]
 
     def fuse(
         self, encoded: Mapping[str, Any], present: Present | None = None
@@ -196,15 +183,15 @@ class MoBaNetNetwork(AnyModalityNetwork):
             {modality: B x K x h x w} for every configured modality.
         """
         stages = self._per_stage(encoded, present)
-        logits = self.head(
-            [self.projections[number](self._fused(number, s)) for number, s in enumerate(stages)]
-        )
+        levels = []
+        for number, streams in enumerate(stages):
+            levels.append(self.projections[number](self._fused(number, streams)))
+        logits = self.head(levels)
         if self.heads is None or not self.training:
             return logits, {}
         shallow = zip(self.modalities, self.heads, stages[0], strict=True)
-        return logits, {
-            "heads": {m: head(self.projections[0](features)) for m, head, features in shallow}
-        }
+        heads = {m: head(self.projections[0](features)) for m, head, features in shallow}
+        return logits, {"heads": heads}
 
     def _fused(self, number: int, streams: Sequence[Tensor]) -> Tensor:
         if self.dgfm is None:
@@ -216,4 +203,4 @@ def _where(keep: Tensor | None, given: Tensor | None, blank: Tensor, batch: int)
     """`given` where `keep` says so (nowhere for None), else the one `blank`, expanded to the batch."""
     if keep is None or given is None:
         return blank.expand(batch, -1, -1, -1)
-    return torch.where(keep[:, None, None, None], given, blank)
+    return torch.where(as_mask(keep), given, blank)

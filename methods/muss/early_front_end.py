@@ -14,11 +14,11 @@ from torch.nn import functional as F
 
 from methods.muss.experts import ImageExpert, SqueezeExcitation, phase_offsets
 from methods.muss.matching import AdaptiveMatching
-from methods.muss.network import AUX_SCALE, AuxHead, Present, at_image_size
-from methods.parts.backbones import STRIDES, SharedEncoder, pad_to_multiple
-from methods.parts.heads import AllMLPHead, upsample
+from methods.muss.network import AUX_SCALE, AuxHead, at_image_size
+from methods.parts.backbones import STRIDES, pad_to_multiple
+from methods.parts.heads import AllMLPHead
 from methods.parts.kernel_folding import FoldCache
-from methods.parts.network import AnyModalityNetwork
+from methods.parts.network import Present, SharedEncoderNetwork, as_mask
 from usererror import UserError
 
 EXPERT_WIDTH = 32
@@ -64,12 +64,11 @@ def blacken(
         modalities: channels of every configured name.
     """
     some = next(iter(images.values()))
-    absent = {
-        m: some.new_zeros(len(some), c, *some.shape[-2:])
-        for m, c in modalities.items()
-        if m not in images
-    }
-    return {**{m: image * present[m][:, None, None, None] for m, image in images.items()}, **absent}
+    black = {m: image * as_mask(present[m]) for m, image in images.items()}
+    for m, channels in modalities.items():
+        if m not in images:
+            black[m] = some.new_zeros(len(some), channels, *some.shape[-2:])
+    return black
 
 
 class GatedHead(AllMLPHead):
@@ -105,13 +104,7 @@ class GatedHead(AllMLPHead):
 
     def forward(self, maps: Sequence[Tensor], guidance: Tensor) -> Tensor:
         """[B x C_i x H_i x W_i], finest first, and R (B x 32 x H x W) -> logits B x K x H_1 x W_1."""
-        size = maps[0].shape[-2:]
-        quarters = self.fusion.weight.chunk(len(self.projections), dim=1)
-        parts = zip(maps, self.projections, quarters, strict=True)
-        fused = sum(
-            upsample(F.conv2d(proj(feature), quarter), size) for feature, proj, quarter in parts
-        )
-        fused = F.relu(self.norm(fused))
+        fused = F.relu(self.norm(self._mixed_by_quarters(maps)))
         narrow = self.narrow(fused)
         inner = self.inner(narrow)
         guide = self.guide(F.max_pool2d(guidance, STRIDES[0]))
@@ -120,73 +113,62 @@ class GatedHead(AllMLPHead):
         return self.classifier(self.dropout(F.relu(fused + gated)))
 
 
-class EarlyMuSSNetwork(AnyModalityNetwork):
+class EarlyMuSSNetwork(SharedEncoderNetwork):
     """MuSS by early fusion; a missing modality is an image of zeros, on which its expert runs.
 
     Args:
         modalities: name -> channels, in the dataset's order.
         num_classes: K.
-        backbone: `pvt_v2_*` or `resnet*` of timm; its stem and the stem's weights are dropped.
-        pretrained: ImageNet weights for what remains of it.
-        pretrained_path: weight file instead of the cache.
-        reduction: widths of 1x1 convolutions after the backbone; `auto` only where it is wider than PVT.
         trained_phases: constants of the experts as parameters.
         aux: auxiliary head in training.
         gate: the decode gate, fed with full-resolution guidance, before the classifier.
-        head_width: E of the all-MLP head.
-        head_norm: `bn`, `syncbn` or `ln`.
-        head_dropout: Dropout2d of the head.
+        **options: of encoder and head, see `SharedEncoderNetwork`; the encoder's stem and the
+            stem's weights are dropped.
     """
 
     def __init__(
         self,
         modalities: Mapping[str, int],
         num_classes: int,
-        backbone: str = "pvt_v2_b2",
-        pretrained: bool = False,
-        pretrained_path: str | None = None,
-        reduction: Sequence[int] | str | None = "auto",
         trained_phases: bool = False,
         aux: bool = True,
         gate: bool = False,
-        head_width: int = 256,
-        head_norm: str = "bn",
-        head_dropout: float = 0.1,
+        **options: Any,
     ) -> None:
-        super().__init__(modalities)
+        super().__init__(modalities, **options)
         self.channels = dict(modalities)
-        pairs = zip(self.channels.items(), phase_offsets(len(self.modalities)), strict=True)
-        self.experts = nn.ModuleDict(
-            {m: ImageExpert(c, phase, EXPERT_WIDTH, trained_phases) for (m, c), phase in pairs}
-        )
-        self.encoder = SharedEncoder(backbone, pretrained, pretrained_path, reduction)
+        phases = phase_offsets(len(self.modalities))
+        self.experts = nn.ModuleDict()
+        for (m, channels), phase in zip(self.channels.items(), phases, strict=True):
+            self.experts[m] = ImageExpert(channels, phase, EXPERT_WIDTH, trained_phases)
+        self.encoder = self.make_encoder()
         entry = enter_at_stride_4(self.encoder.pyramid)
         guidance = EXPERT_WIDTH if gate else 0
-        self.matching = AdaptiveMatching(
-            len(self.modalities), EXPERT_WIDTH, entry, guidance=guidance
-        )
-        head = (self.encoder.channels, num_classes, head_width, head_norm, head_dropout)
-        self.head = GatedHead(*head, guidance) if gate else AllMLPHead(*head)
+        count = len(self.modalities)
+        self.matching = AdaptiveMatching(count, EXPERT_WIDTH, entry, guidance=guidance)
+        if gate:
+            own = (self.encoder.channels, num_classes, *self._head_options)
+            self.head: AllMLPHead = GatedHead(*own, guidance)
+        else:
+            self.head = self.make_head(num_classes)
         self.aux = AuxHead(self.encoder.channels[AUX_SCALE], num_classes) if aux else None
-        self._zeros, self._zeros_size = FoldCache(), (0, 0)
+        self._zeros = FoldCache()
 
     def encode(self, images: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """{modality: B x C x H x W} -> {modality: its expert's output on the padded image, B x 32 x H x W}."""
         return {m: self.experts[m](pad_to_multiple(images[m])) for m in self.names(images)}
 
     def _experts_of_zeros(self, height: int, width: int) -> dict[str, Tensor]:
-        """Every expert's output on an image of zeros, 1 x 32 x H x W; only the last size is kept."""
-        if (height, width) != self._zeros_size:
-            self._zeros.clear()
-            self._zeros_size = (height, width)
+        """Compute every expert's output on an image of zeros, (1, 32, H, W)."""
         sources = [*self.experts.parameters(), *self.experts.buffers()]
-        return self._zeros.get(
-            sources,
-            lambda: {
-                m: self.experts[m](sources[0].new_zeros(1, c, height, width))
-                for m, c in self.channels.items()
-            },
-        )
+
+        def make() -> dict[str, Tensor]:
+            outputs = {}
+            for m, channels in self.channels.items():
+                outputs[m] = self.experts[m](sources[0].new_zeros(1, channels, height, width))
+            return outputs
+
+        return self._zeros.get(sources, make, (height, width))
 
     def _complete(self, encoded: Mapping[str, Tensor], present: Present | None) -> Tensor:
         """X: every modality's expert output along the channels, those of zeros where it is missing."""
@@ -201,7 +183,7 @@ class EarlyMuSSNetwork(AnyModalityNetwork):
             elif present is None:
                 parts.append(encoded[m])
             else:
-                parts.append(torch.where(present[m][:, None, None, None], encoded[m], zero))
+                parts.append(torch.where(as_mask(present[m]), encoded[m], zero))
         return torch.cat(parts, 1)
 
     def fuse(

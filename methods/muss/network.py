@@ -6,7 +6,7 @@ convolution acts on a concatenation, hence is a sum with one product per modalit
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -14,13 +14,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from methods.muss.experts import FeatureExpert, phase_offsets
-from methods.parts.backbones import STRIDES, SharedEncoder
-from methods.parts.heads import AllMLPHead, to_image_size
+from methods.parts.backbones import STRIDES
+from methods.parts.heads import to_image_size
 from methods.parts.kernel_folding import FoldCache
-from methods.parts.network import AnyModalityNetwork
+from methods.parts.network import Present, SharedEncoderNetwork, as_mask
 from methods.parts.precision import at_least_float32
 
-Present = Mapping[str, Tensor]
 Missing = Literal["zero_feature", "zero_image", "mean_feature"]
 AUX_WIDTH, AUX_SCALE = 256, 2
 MEAN_MOMENTUM = 0.1
@@ -79,7 +78,7 @@ class ConcatFusion(nn.Module):
         return self.second(F.relu(self.norm(sum(products))))
 
 
-class MuSSNetwork(AnyModalityNetwork):
+class MuSSNetwork(SharedEncoderNetwork):
     """MuSS by concatenation.
 
     A missing modality is presented as `missing` says, since the fusion's weights are bound to positions:
@@ -89,45 +88,33 @@ class MuSSNetwork(AnyModalityNetwork):
     Args:
         modalities: names, in the dataset's order.
         num_classes: K.
-        backbone: timm model with maps at strides 4, 8, 16, 32.
-        pretrained: ImageNet weights for the encoder.
-        pretrained_path: weight file instead of the cache.
-        reduction: widths of 1x1 convolutions between encoder and fusion; `auto` only where it is wider than PVT.
         missing: see above.
         experts: modality-specific experts on the features.
         trained_phases: constants of the experts as parameters.
         aux: auxiliary head in training.
-        head_width: E of the all-MLP head.
-        head_norm: `bn`, `syncbn` or `ln`.
-        head_dropout: Dropout2d of the head.
+        **options: of encoder and head, see `SharedEncoderNetwork`.
     """
 
     def __init__(
         self,
-        modalities: Sequence[str],
+        modalities: Iterable[str],
         num_classes: int,
-        backbone: str = "pvt_v2_b2",
-        pretrained: bool = False,
-        pretrained_path: str | None = None,
-        reduction: Sequence[int] | str | None = "auto",
         missing: Missing = "zero_feature",
         experts: bool = False,
         trained_phases: bool = False,
         aux: bool = True,
-        head_width: int = 256,
-        head_norm: str = "bn",
-        head_dropout: float = 0.1,
+        **options: Any,
     ) -> None:
-        super().__init__(modalities)
+        super().__init__(modalities, **options)
         self.missing = missing
-        self.encoder = SharedEncoder(backbone, pretrained, pretrained_path, reduction)
+        self.encoder = self.make_encoder()
         widths = self.encoder.channels
         self.fusion = nn.ModuleList(
             ConcatFusion(self.modalities, width, experts, trained_phases) for width in widths
         )
-        self.head = AllMLPHead(widths, num_classes, head_width, head_norm, head_dropout)
+        self.head = self.make_head(num_classes)
         self.aux = AuxHead(widths[AUX_SCALE], num_classes) if aux else None
-        self._zeros, self._zeros_size = FoldCache(), (0, 0)
+        self._zeros = FoldCache()
         if missing == "mean_feature":
             for scale, width in enumerate(widths):
                 self.register_buffer(f"mean_{scale}", torch.zeros(len(self.modalities), width))
@@ -138,20 +125,16 @@ class MuSSNetwork(AnyModalityNetwork):
         pyramids = self.encoder({m: images[m] for m in self.names(images)})
         encoded = {}
         for m, maps in pyramids.items():
-            features = [
-                fusion.features(m, feature)
-                for fusion, feature in zip(self.fusion, maps, strict=True)
-            ]
+            pairs = zip(self.fusion, maps, strict=True)
+            features = [fusion.features(m, feature) for fusion, feature in pairs]
             if self.training and self.missing == "mean_feature":
                 self._follow(m, features)
             encoded[m] = self._products(m, features)
         return encoded
 
     def _products(self, modality: str, features: Sequence[Tensor]) -> list[Tensor]:
-        return [
-            fusion.product(modality, feature)
-            for fusion, feature in zip(self.fusion, features, strict=True)
-        ]
+        pairs = zip(self.fusion, features, strict=True)
+        return [fusion.product(modality, feature) for fusion, feature in pairs]
 
     @torch.no_grad()
     def _follow(self, modality: str, features: Sequence[Tensor]) -> None:
@@ -170,9 +153,6 @@ class MuSSNetwork(AnyModalityNetwork):
         In eval mode and without gradients in training too: an encoder that has just been initialised sends zeros
         through norm after norm, whose gradients there grow beyond all bounds.
         """
-        if (height, width) != self._zeros_size:
-            self._zeros.clear()
-            self._zeros_size = (height, width)
         parts = [self.encoder, *(fusion.experts for fusion in self.fusion)]
         sources = [tensor for part in parts for tensor in (*part.parameters(), *part.buffers())]
 
@@ -187,7 +167,7 @@ class MuSSNetwork(AnyModalityNetwork):
                 part.train(training)
             return features
 
-        return self._zeros.get(sources, make)
+        return self._zeros.get(sources, make, (height, width))
 
     def _stand_ins(self, modality: str, like: Sequence[Tensor]) -> list[Tensor] | None:
         """What a missing modality adds at the four scales, in shapes that broadcast; None for nothing."""
@@ -198,10 +178,11 @@ class MuSSNetwork(AnyModalityNetwork):
             features = self._features_of_zeros(height, width)[modality]
         else:
             place = self.modalities.index(modality)
-            means = [
-                getattr(self, f"mean_{scale}")[place].clone() for scale in range(len(self.fusion))
-            ]
-            features = [mean[None, :, None, None] for mean in means]
+            features = []
+            for scale in range(len(self.fusion)):
+                # cloned: the buffer moves in place while the graph still holds it
+                mean = getattr(self, f"mean_{scale}")[place].clone()
+                features.append(mean[None, :, None, None])
         parts = zip(self._products(modality, features), like, strict=True)
         return [part.to(other.dtype) for part, other in parts]
 
@@ -228,11 +209,10 @@ class MuSSNetwork(AnyModalityNetwork):
             elif present is None:
                 products = encoded[m]
             else:
-                mask = present[m][:, None, None, None]
+                mask = as_mask(present[m])
                 others = stand_ins or [feature.new_zeros(()) for feature in encoded[m]]
-                products = [
-                    torch.where(mask, x, other) for x, other in zip(encoded[m], others, strict=True)
-                ]
+                pairs = zip(encoded[m], others, strict=True)
+                products = [torch.where(mask, own, other) for own, other in pairs]
             if products is not None:
                 per_modality.append(products)
         per_scale = zip(*per_modality, strict=True)
@@ -254,7 +234,7 @@ def at_image_size(
 ) -> tuple[Tensor, Tensor | None]:
     """Logits and auxiliary logits of `fuse`, both brought to the size of the images."""
     size = next(iter(images.values())).shape[-2:]
-    logits, aux = fused[0], fused[1].get("aux")
-    return to_image_size(logits, size), None if aux is None else to_image_size(
-        aux, size, STRIDES[AUX_SCALE]
-    )
+    aux = fused[1].get("aux")
+    if aux is not None:
+        aux = to_image_size(aux, size, STRIDES[AUX_SCALE])
+    return to_image_size(fused[0], size), aux

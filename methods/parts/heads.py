@@ -128,12 +128,16 @@ class AllMLPHead(nn.Module):
         """
         if not self.training:
             return self._mixed_folded(maps)
+        return self._mixed_by_quarters(maps)
+
+    def _mixed_by_quarters(self, maps: Sequence[Tensor]) -> Tensor:
+        """Apply each quarter of the fusion at its own scale, upsample and add: (B, E, H_1, W_1)."""
         quarters = self.fusion.weight.chunk(len(self.projections), dim=1)
         size = maps[0].shape[-2:]
-        parts = zip(maps, self.projections, quarters, strict=True)
-        return sum(
-            upsample(F.conv2d(proj(feature), quarter), size) for feature, proj, quarter in parts
-        )
+        parts = []
+        for feature, projection, quarter in zip(maps, self.projections, quarters, strict=True):
+            parts.append(upsample(F.conv2d(projection(feature), quarter), size))
+        return sum(parts)
 
     def activate(self, mixed: Tensor) -> Tensor:
         """What is left of the norm after `mix`, ReLU, dropout: B x E x H x W."""

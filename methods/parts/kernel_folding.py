@@ -1,4 +1,4 @@
-"""Keeping what was computed from parameters until the parameters change."""
+"""A cache of what was computed from parameters, kept until they change."""
 
 from __future__ import annotations
 
@@ -12,12 +12,20 @@ from methods.parts.precision import no_autocast
 
 
 class FoldCache:
-    """Holds tensors derived from weights (merged kernels, folded norms) between calls in eval mode.
+    """Keep what was computed from weights between calls in eval mode (merged kernels, folded norms).
 
-    A fold is remade when any source tensor was written to or replaced: the key is each source's address and version
-    counter, so `load_state_dict`, an optimiser step and a move to another device all count. With gradients enabled
-    nothing is kept, and the fold stays part of the graph. Kept tensors are ordinary ones even when they are first
-    asked for under inference mode, so that code outside of it may use them.
+    A value is remade when any source tensor was written to or replaced: the key holds each
+    source's address and version counter, so `load_state_dict`, an optimiser step and a move to
+    another device all count. With gradients enabled nothing is kept.
+
+    Example:
+        >>> weight, cache = torch.ones(2), FoldCache()
+        >>> with torch.no_grad():
+        ...     first = cache.get([weight], lambda: weight * 2)
+        ...     same = cache.get([weight], lambda: weight * 2) is first
+        ...     changed = cache.get([weight.add_(1)], lambda: weight * 2)
+        >>> same, changed
+        (True, tensor([4., 4.]))
     """
 
     def __init__(self) -> None:
@@ -25,17 +33,23 @@ class FoldCache:
         self._value: Any = None
 
     def clear(self) -> None:
-        """Forget the fold."""
+        """Forget the value."""
         self._key = self._value = None
 
-    def get(self, sources: Sequence[Tensor], make: Callable[[], Any]) -> Any:
-        """`make()`, or what it returned when the `sources` were last as they are now; always made in full precision."""
+    def get(self, sources: Sequence[Tensor], make: Callable[[], Any], size: Any = None) -> Any:
+        """Return `make()`, or what it returned when `sources` and `size` were last the same.
+
+        It is always made in full precision. Only the last size is kept.
+        """
         device = sources[0].device
         if torch.is_grad_enabled() or any(source.is_inference() for source in sources):
+            # the value stays part of the graph; inference tensors have no version counter
             with no_autocast(device):
                 return make()
-        key = tuple((source.data_ptr(), source._version, source.dtype) for source in sources)
+        versions = [(source.data_ptr(), source._version, source.dtype) for source in sources]
+        key = (size, *versions)
         if key != self._key:
+            # an ordinary tensor even under inference mode, so that code outside may use it
             with torch.inference_mode(False), torch.no_grad(), no_autocast(device):
                 self._value = make()
             self._key = key

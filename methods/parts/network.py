@@ -1,19 +1,27 @@
-"""What the networks of all methods share: configured modalities, any non-empty subset of which is taken."""
+"""Base classes of the networks: configured modalities, any non-empty subset of which is taken."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
 
-import torch.nn
+import torch
 from torch import Tensor
 
-from methods.parts.heads import STRIDES, to_image_size
+from methods.parts.backbones import SharedEncoder
+from methods.parts.heads import STRIDES, AllMLPHead, to_image_size
+
+# {modality: bool (B,)}: which samples have it
+Present = Mapping[str, Tensor]
+
+
+def as_mask(present: Tensor) -> Tensor:
+    """Reshape (B,) to (B, 1, 1, 1), so that it masks maps."""
+    return present[:, None, None, None]
 
 
 class AnyModalityNetwork(torch.nn.Module):
-    """A subclass has `encode(images)` and `fuse(encoded, present) -> (logits at its stride, extras)`, see the base
-    class of the methods.
+    """A network with `encode(images)` and `fuse(encoded, present) -> (logits, extras)`.
 
     Args:
         modalities: names, in the dataset's order.
@@ -29,7 +37,11 @@ class AnyModalityNetwork(torch.nn.Module):
         self.modalities = tuple(modalities)
 
     def names(self, given: Mapping[str, Any]) -> list[str]:
-        """The keys of `given` in configured order; ValueError when there is none, or one the network does not know."""
+        """List the keys of `given` in configured order.
+
+        Raises:
+            ValueError: there is none, or one that the network does not know.
+        """
         unknown = set(given) - set(self.modalities)
         if unknown or not given:
             raise ValueError(
@@ -37,9 +49,54 @@ class AnyModalityNetwork(torch.nn.Module):
             )
         return [m for m in self.modalities if m in given]
 
-    def forward(
-        self, images: Mapping[str, Tensor], present: Mapping[str, Tensor] | None = None
-    ) -> Tensor:
-        """Logits B x K x H x W of any non-empty subset; `present` {modality: B bool} masks samples."""
+    def stack_present(self, names: Sequence[str], present: Present | None) -> Tensor | None:
+        """Stack the masks of M modalities, bool (M, B); None, that is all, stays None."""
+        return None if present is None else torch.stack([present[m] for m in names])
+
+    def forward(self, images: Mapping[str, Tensor], present: Present | None = None) -> Tensor:
+        """Predict logits (B, K, H, W) of any non-empty subset; `present` masks samples."""
         size = next(iter(images.values())).shape[-2:]
         return to_image_size(self.fuse(self.encode(images), present)[0], size, self.stride)
+
+
+class SharedEncoderNetwork(AnyModalityNetwork):
+    """A network with one timm encoder for all modalities and SegFormer's all-MLP head.
+
+    Args:
+        modalities: names, in the dataset's order.
+        backbone: `pvt_v2_b2`, `resnet50`, `pvt_v2_b0` (small scale) or another timm model with
+            maps at strides 4, 8, 16, 32.
+        pretrained: ImageNet weights for the encoder.
+        pretrained_path: local weight file instead of the cache.
+        reduction: widths of 1x1 convolutions after the encoder, null for none; `auto` only where
+            it is wider than PVT-v2-b2.
+        head_width: E of the head.
+        head_norm: `bn`, `syncbn` or `ln`.
+        head_dropout: Dropout2d in the head.
+    """
+
+    def __init__(
+        self,
+        modalities: Iterable[str],
+        backbone: str = "pvt_v2_b2",
+        pretrained: bool = False,
+        pretrained_path: str | None = None,
+        reduction: Literal["auto"] | list[int] | None = "auto",
+        head_width: int = 256,
+        head_norm: Literal["bn", "syncbn", "ln"] = "bn",
+        head_dropout: float = 0.1,
+    ) -> None:
+        super().__init__(modalities)
+        self._encoder_options = (backbone, pretrained, pretrained_path, reduction)
+        self._head_options = (head_width, head_norm, head_dropout)
+
+    # A network builds its parts itself: the order in which it does decides the random draws of
+    # their weights, and the order of its state dict.
+
+    def make_encoder(self) -> SharedEncoder:
+        """Build the shared encoder."""
+        return SharedEncoder(*self._encoder_options)
+
+    def make_head(self, num_classes: int) -> AllMLPHead:
+        """Build the head on the maps of `self.encoder`."""
+        return AllMLPHead(self.encoder.channels, num_classes, *self._head_options)

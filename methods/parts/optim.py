@@ -1,9 +1,10 @@
-"""The optimiser recipe shared by the methods: AdamW, linear warm-up, polynomial decay, no decay on 1-D parameters."""
+"""The optimiser shared by the methods: AdamW, linear warm-up, polynomial decay."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,7 +14,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 @dataclass(frozen=True)
 class Recipe:
-    """AdamW with warm-up and polynomial decay; defaults are SGMA's (dossier section 9), CMNeXt's where it is silent.
+    """AdamW with warm-up and polynomial decay; defaults are SGMA's, CMNeXt's where it is silent.
 
     Attributes:
         lr: peak learning rate.
@@ -44,11 +45,13 @@ class Recipe:
 
 def parameter_groups(
     parameters: Iterable[nn.Parameter], weight_decay: float, no_decay_1d: bool = True
-) -> list[dict]:
-    """Split trainable parameters into a decayed and an undecayed group (empty groups are left out)."""
-    trainable = [p for p in parameters if p.requires_grad]
-    plain = [p for p in trainable if no_decay_1d and p.ndim <= 1]
-    decayed = [p for p in trainable if not (no_decay_1d and p.ndim <= 1)]
+) -> list[dict[str, Any]]:
+    """Split trainable parameters into a decayed and an undecayed group; empty ones are left out."""
+    decayed: list[nn.Parameter] = []
+    plain: list[nn.Parameter] = []
+    for parameter in parameters:
+        if parameter.requires_grad:
+            (plain if no_decay_1d and parameter.ndim <= 1 else decayed).append(parameter)
     groups = [
         {"params": decayed, "weight_decay": weight_decay},
         {"params": plain, "weight_decay": 0.0},
@@ -57,28 +60,38 @@ def parameter_groups(
 
 
 def warmup_steps(recipe: Recipe, total_steps: int, steps_per_epoch: float) -> int:
-    """Length of the warm-up: the shorter of `warmup_epochs` epochs and `warmup_share` of all steps, rounded down."""
+    """Count the steps of the warm-up: the shorter of its two limits, rounded down."""
     return int(min(recipe.warmup_epochs * steps_per_epoch, recipe.warmup_share * total_steps))
 
 
 def warmup_poly(step: int, total_steps: int, warmup: int, start: float, power: float) -> float:
-    """Share of the peak rate at `step` (from 0): linear from `start` to 1, then polynomial to 0 at `total_steps`."""
+    """Share of the peak rate at `step`: linear from `start` to 1, then polynomial to 0 at the end.
+
+    Example:
+        >>> [round(warmup_poly(step, 100, 10, 0.1, 0.9), 3) for step in (0, 10, 55, 100)]
+        [0.1, 1.0, 0.536, 0.0]
+    """
     if step < warmup:
         return start + (1.0 - start) * step / warmup
     return max(0.0, 1.0 - (step - warmup) / max(1, total_steps - warmup)) ** power
 
 
-def build(
-    parameters: Iterable[nn.Parameter], recipe: Recipe, total_steps: int, steps_per_epoch: float
-) -> tuple[torch.optim.Optimizer, LambdaLR]:
-    """AdamW over `parameters` and its per-step schedule."""
-    groups = parameter_groups(parameters, recipe.weight_decay, recipe.no_decay_1d)
-    optimizer = AdamW(
-        groups, lr=recipe.lr, betas=(recipe.betas[0], recipe.betas[1]), eps=recipe.eps
-    )
+def warmup_schedule(
+    optimizer: torch.optim.Optimizer, recipe: Recipe, total_steps: int, steps_per_epoch: float
+) -> LambdaLR:
+    """Schedule `warmup_poly` per optimiser step."""
     warmup = warmup_steps(recipe, total_steps, steps_per_epoch)
 
     def factor(step: int) -> float:
         return warmup_poly(step, total_steps, warmup, recipe.warmup_start, recipe.poly_power)
 
-    return optimizer, LambdaLR(optimizer, factor)
+    return LambdaLR(optimizer, factor)
+
+
+def build_optimizer(
+    parameters: Iterable[nn.Parameter], recipe: Recipe, total_steps: int, steps_per_epoch: float
+) -> tuple[torch.optim.Optimizer, LambdaLR]:
+    """Build AdamW over `parameters` and its schedule per step."""
+    groups = parameter_groups(parameters, recipe.weight_decay, recipe.no_decay_1d)
+    optimizer = AdamW(groups, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps)
+    return optimizer, warmup_schedule(optimizer, recipe, total_steps, steps_per_epoch)

@@ -7,6 +7,7 @@ description.
 from __future__ import annotations
 
 from math import isqrt
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -101,3 +102,8 @@ def sequential_map(tokens: Tensor, modalities: int, grid: tuple[int, int]) -> Te
     """
     batch, _, width = tokens.shape
     return torch.reshape(tokens, (batch, *grid, modalities * width)).permute(0, 3, 1, 2)
+
+
+# how the tokens of all modalities become a map again
+Layout = Literal["modality_major", "sequential"]
+LAYOUTS = {"modality_major": modality_major_map, "sequential": sequential_map}

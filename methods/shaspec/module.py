@@ -8,20 +8,21 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from methods.base import AnyModalitySegmenter, named_maps
-from methods.parts.dice import segmentation_loss
+from methods.base import AnyModalitySegmenter
+from methods.parts.diagnostics import name_feature_maps
 from methods.parts.heads import upsample
+from methods.parts.losses import segmentation_loss
 from methods.parts.modality_dropout import SubsetRule, SubsetScope, draw_subsets
-from methods.parts.optim import Recipe
+from methods.parts.network import as_mask
 from methods.parts.precision import at_least_float32
 from methods.shaspec.losses import Pairs, alignment, domain_classification
-from methods.shaspec.network import PUBLISHED, Missing, ShaSpecNetwork
+from methods.shaspec.network import Missing, ShaSpecNetwork
 from usererror import UserError
 
 
-def _constant_unless(flag: Tensor, part: Tensor) -> Tensor:
-    """B x ...; no gradient passes where `flag` B is false."""
-    return torch.where(flag.view(-1, *[1] * (part.ndim - 1)), part, part.detach())
+def _detach_where(blank: Tensor, part: Tensor) -> Tensor:
+    """Cut the gradient of (B, ...) at the samples that are `blank`, bool (B,)."""
+    return torch.where(blank.view(-1, *[1] * (part.ndim - 1)), part.detach(), part)
 
 
 class ShaSpec(AnyModalitySegmenter):
@@ -30,24 +31,11 @@ class ShaSpec(AnyModalitySegmenter):
     Loss terms: `seg`, Dice and weighted cross-entropy of a random subset; `dao`, the distance between the shared
     features of its modalities; `dco`, the cross-entropy of telling them apart by their specific features (paper eq. 9).
 
-    Args:
-        modalities: name -> channels, in the dataset's order.
-        num_classes: K.
-        ignore_index: label value without loss.
-        seed: see the base class.
-        loss_weights: see the base class; the defaults of `dao` and `dco` are the paper's alpha and beta.
-        optimizer: see the base class.
-        backbone: `resnet50_w64` is published; another even number scales all widths; `pyramid` is the light variant,
-            mmFormer's thin encoders and decoder.
-        missing: `mean` of the available shared features, or that of the `first` available modality.
-        pooling_norm: keep the norm that empties the ASPP's image-pooling view.
-        pairs: of modalities in `dao`: the mean over `all`, or the sum over the `ring` of neighbours.
-        blank_terms: `dao` and `dco` count missing modalities too, by the features of images of zeros. These are taken
-            as constants, because their gradient overflows (see `SkipDecoder.absent`).
-        as_released: the released code's form of the four options above, whatever they say: `first`, true, `ring`, true.
-        subsets: what a training step shows.
-        subsets_per: a draw per sample, or one per batch.
-        warmup_share: share of the training, from its start, in which all modalities are shown (released: 80 / 180).
+    Example:
+        >>> options = {"backbone": "resnet50_w8"}
+        >>> model = ShaSpec({"rgb": 3, "dsm": 1}, num_classes=5, **options).eval()
+        >>> model({"dsm": torch.randn(2, 1, 64, 64)}).shape
+        torch.Size([2, 5, 64, 64])
 
     Raises:
         UserError: an option that does not exist.
@@ -55,15 +43,8 @@ class ShaSpec(AnyModalitySegmenter):
 
     default_loss_weights: ClassVar[dict[str, float]] = {"seg": 1.0, "dao": 0.1, "dco": 0.02}
 
-    def __init__(
+    def build_network(
         self,
-        modalities: dict[str, int],
-        num_classes: int,
-        ignore_index: int = 255,
-        seed: int = 0,
-        loss_weights: dict[str, float] | None = None,
-        optimizer: Recipe = Recipe(),  # noqa: B008 - frozen, hence safe to share
-        backbone: str = PUBLISHED,
         missing: Missing = "mean",
         pooling_norm: bool = False,
         pairs: Pairs = "all",
@@ -72,8 +53,24 @@ class ShaSpec(AnyModalitySegmenter):
         subsets: SubsetRule = "any_subset",
         subsets_per: SubsetScope = "batch",
         warmup_share: float = 0.0,
+        **network: Any,
     ) -> None:
-        super().__init__(modalities, num_classes, ignore_index, seed, loss_weights, optimizer)
+        """Build the network.
+
+        Args:
+            missing: `mean` of the available shared features, or that of the `first` modality.
+            pooling_norm: keep the norm that empties the ASPP's image-pooling view.
+            pairs: in `dao` the mean over `all`, or the sum over the `ring` of neighbours.
+            blank_terms: `dao` and `dco` count missing modalities too, by the features of images
+                of zeros, taken as constants (see `SkipDecoder.absent`).
+            as_released: the released form of the four options above, whatever they say: `first`,
+                true, `ring`, true.
+            subsets: what a training step shows.
+            subsets_per: one draw per sample or per batch.
+            warmup_share: share of the training, from its start, in which all modalities are
+                shown (released: 80 / 180).
+            **network: see `ShaSpecNetwork`.
+        """
         if as_released:
             missing, pooling_norm, pairs, blank_terms = "first", True, "ring", True
         if pairs not in ("all", "ring"):
@@ -81,39 +78,42 @@ class ShaSpec(AnyModalitySegmenter):
         self.pairs, self.blank_terms = pairs, blank_terms
         self.subsets, self.subsets_per = subsets, subsets_per
         self.warmup_share, self.progress = warmup_share, 0.0
-        self.network = ShaSpecNetwork(self.modalities, num_classes, backbone, missing, pooling_norm)
+        self.network = ShaSpecNetwork(
+            self.modalities,
+            self.num_classes,
+            missing=missing,
+            pooling_norm=pooling_norm,
+            **network,
+        )
 
     def decode(self, encoded: Mapping[str, Any], size: tuple[int, int]) -> Tensor:
-        """Any non-empty subset of `encode`'s result -> logits before softmax, B x K x H x W for images of `size`."""
-        return self._at_size(self.network.fuse(encoded)[0], size)
+        """Predict logits (B, K, H, W) of images of `size` from any subset of `encode`'s result."""
+        return self._to_size(self.network.fuse(encoded)[0], size)
 
-    def _at_size(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
-        """Logits of the padded image at the network's stride -> those of the image."""
-        padded = [side * self.network.stride for side in logits.shape[-2:]]
-        return upsample(logits, (padded[0], padded[1]))[..., : size[0], : size[1]]
+    def _to_size(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
+        """Upsample logits to the padded image, and crop it; small images are padded by much."""
+        height, width = (side * self.network.stride for side in logits.shape[-2:])
+        return upsample(logits, (height, width))[..., : size[0], : size[1]]
 
-    def shown(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
-        """Which modalities this step shows of which sample, {modality: bool B}: a draw from what each sample has."""
+    def draw_shown(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Draw what a training step shows; everything during the warm-up."""
         rule = "full" if self.progress < self.warmup_share else self.subsets
         return draw_subsets(rule, self.available(batch), self.subsets_per)
 
     def training_losses(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """The three terms of a drawn subset."""
-        images, present, mask = batch["image"], self.shown(batch), batch["mask"]
+        images, present, mask = batch["image"], self.draw_shown(batch), batch["mask"]
         if self.blank_terms:
             images, present = self._blanked(images, present)
         encoded = self.encode(images)
-        logits = self._at_size(self.network.fuse(encoded, present)[0], mask.shape[-2:])
+        logits = self._to_size(self.network.fuse(encoded, present)[0], mask.shape[-2:])
         flags = torch.stack([present[m] for m in encoded])
-        shared = [entry.shared for entry in encoded.values()]
-        vectors = [entry.vector for entry in encoded.values()]
+        shared, vectors = [], []
+        for flag, entry in zip(flags, encoded.values(), strict=True):
+            blank = ~flag if self.blank_terms else torch.zeros_like(flag)
+            shared.append(_detach_where(blank, entry.shared))
+            vectors.append(_detach_where(blank, entry.vector))
         if self.blank_terms:
-            shared = [
-                _constant_unless(flag, part) for flag, part in zip(flags, shared, strict=True)
-            ]
-            vectors = [
-                _constant_unless(flag, part) for flag, part in zip(flags, vectors, strict=True)
-            ]
             flags = torch.ones_like(flags)
         scores = [self.network.classifier(vector) for vector in vectors]
         indices = [self.network.modalities.index(m) for m in encoded]
@@ -125,9 +125,8 @@ class ShaSpec(AnyModalitySegmenter):
 
     def diagnostics(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """See the base class: f of each modality (eq. 2), at one scale; they are decoded side by side."""
-        return named_maps(
-            [], {m: [entry.fused] for m, entry in self.encode(batch["image"]).items()}
-        )
+        single = {m: [entry.fused] for m, entry in self.encode(batch["image"]).items()}
+        return name_feature_maps([], single)
 
     def _blanked(
         self, images: Mapping[str, Tensor], present: Mapping[str, Tensor]
@@ -135,14 +134,12 @@ class ShaSpec(AnyModalitySegmenter):
         """All configured modalities, zeros where a sample is not shown one, and what each sample is shown."""
         first = next(iter(images.values()))
         nowhere = torch.zeros(len(first), dtype=torch.bool, device=first.device)
-        flags = {m: present.get(m, nowhere) for m in self.modalities}
-        blank = {
-            m: first.new_zeros(len(first), c, *first.shape[-2:]) for m, c in self.modalities.items()
-        }
-        return {
-            m: torch.where(flags[m][:, None, None, None], images.get(m, zeros), zeros)
-            for m, zeros in blank.items()
-        }, flags
+        flags, blanked = {}, {}
+        for m, channels in self.modalities.items():
+            flags[m] = present.get(m, nowhere)
+            zeros = first.new_zeros(len(first), channels, *first.shape[-2:])
+            blanked[m] = torch.where(as_mask(flags[m]), images.get(m, zeros), zeros)
+        return blanked, flags
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Reseed, and note how far the training is."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from methods.parts.conv_unet import WIDTHS, pad_to
-from methods.parts.network import AnyModalityNetwork
+from methods.parts.network import AnyModalityNetwork, Present, as_mask
 from methods.shaspec.full import ResidualEncoder, SkipDecoder
 from methods.shaspec.layers import StandardisedConv
 from methods.shaspec.light import LightDecoder, LightEncoder
@@ -23,7 +23,6 @@ from usererror import UserError
 PUBLISHED = "resnet50_w64"
 LIGHT = "pyramid"
 Missing = Literal["mean", "first"]
-Present = Mapping[str, Tensor]
 
 
 class Entry(NamedTuple):
@@ -89,20 +88,22 @@ class ShaSpecNetwork(AnyModalityNetwork):
         self.missing = missing
         self.channels = max(modalities.values())
         count, inner = len(self.modalities), 4 * width if width else WIDTHS[-1]
-        encoders = [
-            ResidualEncoder(c, width, pooling_norm) if width else LightEncoder(c)
-            for c in (self.channels, *modalities.values())
-        ]
+        encoders: list[nn.Module] = []
+        for channels in (self.channels, *modalities.values()):
+            if width:
+                encoders.append(ResidualEncoder(channels, width, pooling_norm))
+            else:
+                encoders.append(LightEncoder(channels))
         self.shared, self.specific = encoders[0], nn.ModuleList(encoders[1:])
         # the "linear projection" of eq. 2 is a 3x3 convolution in the code (dossier S6)
-        self.fusion = (
-            StandardisedConv(2 * inner, inner, 3)
-            if width
-            else nn.Conv2d(2 * inner, inner, 3, padding=1, bias=False)
-        )
-        self.decoder = (
-            SkipDecoder(count, num_classes, width) if width else LightDecoder(count, num_classes)
-        )
+        self.fusion: nn.Module
+        self.decoder: SkipDecoder | LightDecoder
+        if width:
+            self.fusion = StandardisedConv(2 * inner, inner, 3)
+            self.decoder = SkipDecoder(count, num_classes, width)
+        else:
+            self.fusion = nn.Conv2d(2 * inner, inner, 3, padding=1, bias=False)
+            self.decoder = LightDecoder(count, num_classes)
         self.stride = self.decoder.stride
         self.classifier = nn.Linear(inner, count)
 
@@ -116,9 +117,8 @@ class ShaSpecNetwork(AnyModalityNetwork):
         padded = [pad_to(images[m], self.decoder.multiple, self.decoder.at_least) for m in names]
         shared = self.shared(torch.cat([repeat_channels(image, self.channels) for image in padded]))
         indices = [self.modalities.index(m) for m in names]
-        specific = [
-            self.specific[index](image) for index, image in zip(indices, padded, strict=True)
-        ]
+        pairs = zip(indices, padded, strict=True)
+        specific = [self.specific[index](image) for index, image in pairs]
         joined = torch.cat([shared.output, torch.cat([part.output for part in specific])], 1)
         fused = (shared.output + self.fusion(joined)).chunk(len(names))
         outputs = shared.output.chunk(len(names))
@@ -130,11 +130,9 @@ class ShaSpecNetwork(AnyModalityNetwork):
     def _generated(self, features: Sequence[Tensor], flags: Sequence[Tensor]) -> Tensor:
         """The feature of every missing modality, B x C x h x w, from the shared ones of the available (eq. 4)."""
         if self.missing == "mean":
-            shown = [
-                torch.where(flag, feature, 0.0)
-                for feature, flag in zip(features, flags, strict=True)
-            ]
-            return sum(shown) / sum(flag.int() for flag in flags)
+            pairs = zip(features, flags, strict=True)
+            total = sum(torch.where(flag, feature, 0.0) for feature, flag in pairs)
+            return total / sum(flag.int() for flag in flags)
         result = features[-1]
         for feature, flag in zip(features[-2::-1], flags[-2::-1], strict=True):
             result = torch.where(flag, feature, result)
@@ -161,27 +159,22 @@ class ShaSpecNetwork(AnyModalityNetwork):
         """
         names = self.names(encoded)
         everywhere = torch.ones(1, dtype=torch.bool, device=self.classifier.weight.device)
-        flags = {
-            m: (everywhere if present is None else present[m])[:, None, None, None] for m in names
-        }
+        flags = {m: as_mask(everywhere if present is None else present[m]) for m in names}
         generated = self._generated([encoded[m].shared for m in names], list(flags.values()))
-        features = [
-            torch.where(flags[m], encoded[m].fused, generated) if m in flags else generated
-            for m in self.modalities
-        ]
-        if present is None and len(names) == len(self.modalities):
-            skips = [encoded[m].skips for m in names]
-        else:
-            skips = [
-                [
-                    torch.where(flags[m], own, other)
-                    for own, other in zip(encoded[m].skips, absent, strict=True)
-                ]
-                if m in flags
-                else absent
-                for m, absent in zip(
-                    self.modalities, self._absent_skips(encoded[names[0]].skips[0]), strict=True
-                )
-            ]
+        complete = present is None and len(names) == len(self.modalities)
+        absent = [] if complete else self._absent_skips(encoded[names[0]].skips[0])
+        features, skips = [], []
+        for index, m in enumerate(self.modalities):
+            if m not in flags:
+                features.append(generated)
+                skips.append(absent[index])
+                continue
+            entry = encoded[m]
+            features.append(torch.where(flags[m], entry.fused, generated))
+            if complete:
+                skips.append(entry.skips)
+                continue
+            pairs = zip(entry.skips, absent[index], strict=True)
+            skips.append([torch.where(flags[m], own, other) for own, other in pairs])
         totals = [sum(parts) for parts in zip(*skips, strict=True)]
         return self.decoder(features, totals), {"features": features}

@@ -13,9 +13,10 @@ from lightning.pytorch.loggers import CSVLogger
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from methods.base import AnyModalitySegmenter, mix_seed
+from methods.base import AnyModalitySegmenter
 from methods.parts.losses import cross_entropy
-from methods.parts.optim import Recipe, build
+from methods.parts.optim import Recipe, build_optimizer
+from methods.parts.seeds import mix_seed
 from usererror import UserError
 
 MODALITIES = {"rgb": 3, "dsm": 1}
@@ -114,7 +115,7 @@ class Adversarial(Toy):
 
     def configure_optimizers(self):
         pairs = [
-            build(part.parameters(), self.recipe, *self.schedule_length())
+            build_optimizer(part.parameters(), self.recipe, *self.schedule_length())
             for part in (self.network, self.critic)
         ]
         return [pair[0] for pair in pairs], [pair[1] for pair in pairs]

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
+from jsonargparse import ArgumentParser
 from torch import Tensor
 
 from methods.base import AnyModalitySegmenter
@@ -63,6 +64,13 @@ def check_eval_follows_training(
         second = module.eval()(given)
         torch.testing.assert_close(second, fresh(given), rtol=0, atol=0)
     assert not torch.allclose(first, second, atol=1e-3)
+
+
+def default_options(method: type[AnyModalitySegmenter]) -> dict[str, Any]:
+    """The options of a method and their defaults, as the command line finds them."""
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(method)
+    return parser.get_defaults().as_dict()
 
 
 class MethodContract:

@@ -16,7 +16,7 @@ from lightning.pytorch.plugins import MixedPrecision
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from methods.gemmnet.losses import spotting
+from methods.gemmnet.losses import discriminator_loss
 from methods.gemmnet.module import GEMMNet, frozen
 from methods.parts.optim import Recipe
 from tests.methods.gemmnet.test_gemmnet import PLAIN, SMALL, THREE, TWO, make, show
@@ -156,7 +156,7 @@ def test_losses_of_an_untrained_network():
     module.rec_when = "always"
     with torch.no_grad():
         _, pairs = module.painted({"image": image, "mask": torch.zeros(2, 64, 64)})
-        spotted = [float(spotting(pair, module.network.discriminators)) for pair in pairs]
+        spotted = [float(discriminator_loss(pair, module.network.discriminators)) for pair in pairs]
         terms = [module.generator_terms([pair], pair.fake) for pair in pairs]
     assert spotted == pytest.approx([0.71, 0.71], abs=0.05)
     assert all(50 < float(t["adversarial"] + 100 * t["l1"]) < 75 for t in terms)

@@ -19,6 +19,7 @@ from tests.support.contract import (
     CLASSES,
     SIZE,
     MethodContract,
+    default_options,
     images,
     subsets,
     training_batch,
@@ -144,7 +145,7 @@ def test_masking_rule_of_the_authors(count):
     modalities = dict(list(CHANNELS.items())[:count])
     module, draws = make(modalities), 100_000
     torch.manual_seed(1)
-    present = torch.stack(list(module.shown(batch_of(draws, modalities)).values()))
+    present = torch.stack(list(module.draw_shown(batch_of(draws, modalities)).values()))
     assert ((~present).sum(0) <= 1).all()
     for frequency in (present.all(0).float().mean(), *(~present).float().mean(1)):
         assert abs(frequency - 1 / (count + 1)) < 0.005
@@ -153,7 +154,7 @@ def test_masking_rule_of_the_authors(count):
 def test_any_subset_draws_all_subsets_alike():
     module = make(subsets="any_subset")
     torch.manual_seed(1)
-    present = torch.stack(list(module.shown(batch_of(100_000, THREE)).values()))
+    present = torch.stack(list(module.draw_shown(batch_of(100_000, THREE)).values()))
     codes = (present * torch.tensor([1, 2, 4])[:, None]).sum(0)
     frequencies = codes.bincount(minlength=8) / 100_000
     assert frequencies[0] == 0 and ((frequencies[1:] - 1 / 7).abs() < 0.005).all()
@@ -164,11 +165,11 @@ def test_what_a_sample_lacks_is_never_shown():
     batch["available"]["dsm"][:32] = False
     for seed in range(5):
         torch.manual_seed(seed)
-        present = module.shown(batch)
+        present = module.draw_shown(batch)
         assert not present["dsm"][:32].any()
         assert torch.stack(list(present.values())).any(0).all()
     batch["image"].pop("sar")
-    assert set(module.shown(batch)) == {"rgb", "dsm"}
+    assert set(module.draw_shown(batch)) == {"rgb", "dsm"}
 
 
 @pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS)
@@ -263,12 +264,9 @@ def test_shipped_configs_are_the_dossiers_defaults_and_variants():
         "pretrained": True,
     }
     assert {name: base[name] for name in expected} == expected
-    assert make().hparams["ratio"] == 0.8 and make().hparams["subsets"] == "one_missing"
-    assert (make().hparams["fusion"], make().hparams["ensemble"], make().hparams["criterion"]) == (
-        "stage",
-        "all",
-        "ce",
-    )
+    own = default_options(M3L)
+    assert own["ratio"] == 0.8 and own["subsets"] == "one_missing"
+    assert (own["fusion"], own["ensemble"], own["criterion"]) == ("stage", "all", "ce")
     assert (
         M3L(
             THREE, CLASSES, backbone="pvt_v2_b0", pretrained=False

@@ -24,7 +24,7 @@ from methods.magic.losses import (
     pair_consistency,
     rest_to_salient,
 )
-from methods.magic.selection import pick, select, similarities
+from methods.magic.selection import pick_modality, select_modalities, similarities
 from methods.parts.losses import cross_entropy
 
 
@@ -147,7 +147,7 @@ def test_similarity_is_that_of_the_whole_map_per_sample():
             assert math.isclose(scores[m, b], expected, abs_tol=1e-6)
     assert scores.abs().max() <= 1
     torch.testing.assert_close(scores[2], torch.ones(3))
-    assert (select(scores).top == 2).all()
+    assert (select_modalities(scores).top == 2).all()
     # opposite maps, several scales
     both = similarities([fused, fused], [maps, -maps])
     torch.testing.assert_close(both, torch.zeros(4, 3), rtol=0, atol=1e-6)
@@ -165,7 +165,7 @@ def test_similarity_is_not_differentiable_and_float32():
 
 def test_selection_against_sorting():
     scores = random(4, 200).tanh()
-    chosen = select(scores)
+    chosen = select_modalities(scores)
     order = scores.argsort(0)
     assert torch.equal(chosen.top, order[-1]) and torch.equal(chosen.last, order[0])
     assert chosen.pair.all() and (chosen.rest.sum(0) == 2).all()
@@ -177,7 +177,7 @@ def test_selection_against_sorting():
 
 def test_two_modalities_are_top_and_last():
     """Check 5; tied scores too give two different modalities."""
-    chosen = select(torch.tensor([[0.1, 0.9, 0.4], [0.3, -0.2, 0.4]]))
+    chosen = select_modalities(torch.tensor([[0.1, 0.9, 0.4], [0.3, -0.2, 0.4]]))
     assert chosen.top.tolist()[:2] == [1, 0] and chosen.last.tolist()[:2] == [0, 1]
     assert {int(chosen.top[2]), int(chosen.last[2])} == {0, 1}
     assert not chosen.rest.any()
@@ -188,7 +188,7 @@ def test_absent_modalities_are_not_selected():
     scores = random(4, 300).tanh()
     present = torch.rand(4, 300, generator=generator) < 0.5
     present[0] |= ~present.any(0)
-    chosen = select(scores, present)
+    chosen = select_modalities(scores, present)
     for sample in range(300):
         have = present[:, sample].nonzero().flatten().tolist()
         order = sorted(have, key=lambda m: float(scores[m, sample]))
@@ -199,7 +199,7 @@ def test_absent_modalities_are_not_selected():
 
 def test_pick_takes_each_samples_own():
     maps = random(3, 4, 2, 5, 5)
-    picked = pick(maps, torch.tensor([2, 0, 1, 2]))
+    picked = pick_modality(maps, torch.tensor([2, 0, 1, 2]))
     for sample, index in enumerate((2, 0, 1, 2)):
         assert torch.equal(picked[sample], maps[index, sample])
 

@@ -12,8 +12,8 @@ import yaml
 from torch import Tensor
 
 from methods.mmformer.module import MMFormer
-from methods.parts.dice import class_probabilities, segmentation_loss
-from tests.support.contract import CHANNELS, CLASSES, SIZE, images, training_batch
+from methods.parts.losses import class_probabilities, segmentation_loss
+from tests.support.contract import CHANNELS, CLASSES, SIZE, default_options, images, training_batch
 from usererror import UserError
 
 SMALL = {"width": 16, "mlp": 24, "heads": 4, "grid": 3}
@@ -172,7 +172,7 @@ def test_every_subset_of_a_sample_is_equally_likely():
         "mask": torch.zeros(draws, 1, 1),
     }
     torch.manual_seed(1)
-    drawn = module.shown(module.available(batch))
+    drawn = module.draw_shown(batch)
     codes = sum(drawn[m] * 2**i for i, m in enumerate(THREE))
     frequencies = codes.bincount(minlength=8) / draws
     assert frequencies[0] == 0 and ((frequencies[1:] - 1 / 7).abs() < 0.006).all()
@@ -263,7 +263,7 @@ def test_shipped_configs():
     base = yaml.safe_load((CONFIGS / "mmformer.yaml").read_text())
     light = yaml.safe_load((CONFIGS / "mmformer_light.yaml").read_text())
     small = yaml.safe_load((CONFIGS / "mmformer.small.yaml").read_text())["model"]["init_args"]
-    own = make().hparams
+    own = default_options(MMFormer)
     for name in ("norm", "subsets", "subsets_per"):
         assert base["model"]["init_args"][name] == own[name]
     sizes = {name: base["model"]["init_args"][name] for name in ("width", "mlp", "grid")}

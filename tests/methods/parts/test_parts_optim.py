@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from methods.parts.optim import Recipe, build, parameter_groups, warmup_poly, warmup_steps
+from methods.parts.optim import Recipe, build_optimizer, parameter_groups, warmup_poly, warmup_steps
 
 
 def test_groups_by_dimension():
@@ -43,7 +43,7 @@ def test_schedule_values():
 def test_optimiser_takes_the_recipe():
     layer = nn.Linear(2, 2)
     recipe = Recipe(lr=0.5, weight_decay=0.2, betas=[0.8, 0.9], eps=1e-6)
-    optimizer, scheduler = build(layer.parameters(), recipe, 20, 10)
+    optimizer, scheduler = build_optimizer(layer.parameters(), recipe, 20, 10)
     assert isinstance(optimizer, torch.optim.AdamW)
     assert [group["betas"] for group in optimizer.param_groups] == [(0.8, 0.9)] * 2
     assert [group["eps"] for group in optimizer.param_groups] == [1e-6] * 2

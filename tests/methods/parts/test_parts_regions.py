@@ -9,14 +9,23 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from methods.parts.dice import (
+from methods.parts.losses import (
     class_probabilities,
     dice_loss,
+    one_hot_labels,
     segmentation_loss,
     weighted_cross_entropy,
 )
 
 K = 5
+
+
+def dice_of(probabilities: Tensor, mask: Tensor) -> Tensor:
+    return dice_loss(probabilities, *one_hot_labels(mask, probabilities.shape[1], 255))
+
+
+def weighted(probabilities: Tensor, mask: Tensor) -> Tensor:
+    return weighted_cross_entropy(probabilities, *one_hot_labels(mask, probabilities.shape[1], 255))
 
 
 def example(seed: int = 0, ignored: float = 0.3) -> tuple[Tensor, Tensor]:
@@ -34,9 +43,9 @@ def balanced() -> Tensor:
 def test_constants_of_a_uniform_prediction():
     """Balanced labels: CE = ln 5 (1 - 1/5) = 1.28755, Dice = 0.8, sum 2.08755."""
     uniform, mask = torch.full((2, K, 10, 10), 0.2), balanced()
-    assert weighted_cross_entropy(uniform, mask).item() == pytest.approx(1.28755, abs=5e-6)
-    assert weighted_cross_entropy(uniform, mask).item() == pytest.approx(0.8 * log(5), rel=1e-6)
-    assert dice_loss(uniform, mask).item() == pytest.approx(0.8, rel=1e-6)
+    assert weighted(uniform, mask).item() == pytest.approx(1.28755, abs=5e-6)
+    assert weighted(uniform, mask).item() == pytest.approx(0.8 * log(5), rel=1e-6)
+    assert dice_of(uniform, mask).item() == pytest.approx(0.8, rel=1e-6)
     assert segmentation_loss(uniform, mask).item() == pytest.approx(2.08755, abs=5e-6)
 
 
@@ -49,22 +58,22 @@ def test_constants_of_unbalanced_labels(shares):
         .reshape(1, 10, 10)
     )
     uniform = torch.full((1, K, 10, 10), 0.2)
-    assert weighted_cross_entropy(uniform, mask).item() == pytest.approx(
+    assert weighted(uniform, mask).item() == pytest.approx(
         log(5) * (1 - sum(f * f for f in shares))
     )
     dice = 1 - sum(0.4 * f / (0.2 + f) for f in shares) / K
-    assert dice_loss(uniform, mask).item() == pytest.approx(dice, rel=1e-6)
+    assert dice_of(uniform, mask).item() == pytest.approx(dice, rel=1e-6)
 
 
 def test_perfect_prediction_and_absent_classes():
     mask = balanced()
     perfect = F.one_hot(mask, K).movedim(-1, 1).float()
-    assert weighted_cross_entropy(perfect, mask).item() == 0
-    assert dice_loss(perfect, mask).item() == pytest.approx(0, abs=1e-6)
+    assert weighted(perfect, mask).item() == 0
+    assert dice_of(perfect, mask).item() == pytest.approx(0, abs=1e-6)
     for absent in (1, 3):
         fewer = mask % (K - absent)
         perfect = F.one_hot(fewer, K).movedim(-1, 1).float()
-        assert dice_loss(perfect, fewer).item() == pytest.approx(0.2 * absent, abs=1e-6)
+        assert dice_of(perfect, fewer).item() == pytest.approx(0.2 * absent, abs=1e-6)
 
 
 def test_brute_force():
@@ -86,10 +95,8 @@ def test_brute_force():
                 weight = 1 - counts[label] / sum(counts)
                 entropy -= weight * log(max(0.005, probabilities[b, label, y, x].item()))
     dice = 1 - sum(2 * o / s for o, s in zip(overlap, size, strict=True)) / K
-    assert dice_loss(probabilities, mask).item() == pytest.approx(dice, rel=1e-5)
-    assert weighted_cross_entropy(probabilities, mask).item() == pytest.approx(
-        entropy / valid, rel=1e-5
-    )
+    assert dice_of(probabilities, mask).item() == pytest.approx(dice, rel=1e-5)
+    assert weighted(probabilities, mask).item() == pytest.approx(entropy / valid, rel=1e-5)
     assert segmentation_loss(probabilities, mask).item() == pytest.approx(
         dice + entropy / valid, rel=1e-5
     )
@@ -120,10 +127,8 @@ def test_below_the_floor_only_dice_has_a_gradient():
         [logits, -logits], 3
     )  # the second pixel is right, so that the class has weight
     mask = torch.tensor([[[0, 1]]])
-    (entropy,) = torch.autograd.grad(
-        weighted_cross_entropy(twice.softmax(1), mask), logits, retain_graph=True
-    )
-    (dice,) = torch.autograd.grad(dice_loss(twice.softmax(1), mask), logits)
+    (entropy,) = torch.autograd.grad(weighted(twice.softmax(1), mask), logits, retain_graph=True)
+    (dice,) = torch.autograd.grad(dice_of(twice.softmax(1), mask), logits)
     assert not entropy.any() and dice.any()
 
 
@@ -159,9 +164,9 @@ def test_dice_is_that_of_segmentation_models_pytorch(seed):
     probabilities, mask = example(seed)
     probabilities.requires_grad_()
     assert len(mask.unique()) == K + 1
-    torch.testing.assert_close(dice_loss(probabilities, mask), theirs(probabilities, mask))
+    torch.testing.assert_close(dice_of(probabilities, mask), theirs(probabilities, mask))
     mask[mask == 2] = 3
-    one, two = dice_loss(probabilities, mask), theirs(probabilities, mask)
+    one, two = dice_of(probabilities, mask), theirs(probabilities, mask)
     torch.testing.assert_close(one, two + 1 / K)
     gradients = [torch.autograd.grad(loss, probabilities)[0] for loss in (one, two)]
     torch.testing.assert_close(*gradients)

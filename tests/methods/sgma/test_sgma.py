@@ -266,7 +266,7 @@ def test_draws_follow_their_analytic_law():
     expected = (1 / shares) / (1 / shares).sum()
     network, maps = make().network, torch.tensor(shares, dtype=torch.float32)[:, None, None, None]
     torch.manual_seed(0)
-    for drawn in network.draw([maps.expand(-1, samples, 1, 1)] * 4, None)[1]:
+    for drawn in network.draw_per_scale([maps.expand(-1, samples, 1, 1)] * 4, None)[1]:
         counts = np.bincount(drawn.numpy(), minlength=3)
         assert (
             abs(counts - samples * expected) < 4 * np.sqrt(samples * expected * (1 - expected))

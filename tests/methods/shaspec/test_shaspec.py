@@ -10,7 +10,15 @@ import torch
 import yaml
 
 from methods.shaspec.module import ShaSpec
-from tests.support.contract import CHANNELS, CLASSES, SIZE, MethodContract, images, training_batch
+from tests.support.contract import (
+    CHANNELS,
+    CLASSES,
+    SIZE,
+    MethodContract,
+    default_options,
+    images,
+    training_batch,
+)
 from usererror import UserError
 
 TWO = dict(list(CHANNELS.items())[:2])
@@ -117,7 +125,7 @@ def test_frequencies_of_the_draw():
     counts = torch.zeros(8)
     for seed in range(4000):
         torch.manual_seed(seed)
-        present = torch.stack(list(module.shown(batch).values()))
+        present = torch.stack(list(module.draw_shown(batch).values()))
         assert torch.equal(present[:, 0], present[:, 1])
         counts[int((present[:, 0] * torch.tensor([1, 2, 4])).sum())] += 1
     assert counts[0] == 0 and ((counts[1:] / 4000 - 1 / 7).abs() < 0.025).all()
@@ -130,7 +138,7 @@ def test_warm_up_shows_everything():
         draws = []
         for seed in range(20):
             torch.manual_seed(seed)
-            draws.append(all(flags.all() for flags in module.shown(batch).values()))
+            draws.append(all(flags.all() for flags in module.draw_shown(batch).values()))
         assert all(draws) == whole
     assert make(THREE).warmup_share == 0
 
@@ -171,9 +179,9 @@ def test_shipped_configs():
         == ShaSpec.default_loss_weights
         == {"seg": 1.0, "dao": 0.1, "dco": 0.02}
     )
-    assert {
-        name: make().hparams[name] for name in ("missing", "subsets", "subsets_per", "as_released")
-    } == {name: options[name] for name in ("missing", "subsets", "subsets_per", "as_released")}
+    own = default_options(ShaSpec)
+    for name in ("missing", "subsets", "subsets_per", "as_released"):
+        assert own[name] == options[name]
     assert options["backbone"] == "resnet50_w64"
     small = yaml.safe_load((CONFIGS / "shaspec.small.yaml").read_text())["model"]["init_args"]
     assert make(backbone=small["backbone"]).network.shared.stem[0].out_channels == 16

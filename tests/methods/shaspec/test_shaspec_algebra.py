@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from methods.parts.dice import segmentation_loss
+from methods.parts.losses import segmentation_loss
 from methods.shaspec.layers import StandardisedConv, standardised
 from methods.shaspec.losses import alignment, domain_classification
 from methods.shaspec.module import ShaSpec
