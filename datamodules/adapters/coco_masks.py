@@ -15,20 +15,50 @@ pixels, of which the even-odd rule alone would count 9.
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, Field, FiniteFloat, ValidationError
 
 from datamodules.ingest.sources import SourceFile
 from usererror import UserError
 
-CATEGORY = "building"
 LONGEST_SIDE = 1 << 14  # pixels; what is said to be larger is a mistake
+Side = Annotated[int, Field(gt=0, le=LONGEST_SIDE)]
 Points = NDArray[np.int64]  # (K, 2): x, y
+
+
+class _RunLengthCode(BaseModel, strict=True):
+    size: list[int]
+    counts: str | list[int]
+
+
+class _CocoImage(BaseModel, strict=True):
+    id: int
+    file_name: str
+    height: Side
+    width: Side
+
+
+class _CocoRecord(BaseModel, strict=True):
+    image_id: int
+    segmentation: list[list[FiniteFloat]] | _RunLengthCode
+    id: Any = None
+
+
+class _CocoCategory(BaseModel, strict=True):
+    name: Literal["building"]
+
+
+class _CocoFile(BaseModel, strict=True):
+    """What is needed of a file; other keys may be there."""
+
+    images: list[_CocoImage]
+    annotations: list[_CocoRecord]
+    categories: list[_CocoCategory] = []
 
 
 @dataclass
@@ -159,110 +189,57 @@ def read_outlines(file: SourceFile, scratch: Path) -> dict[str, Outlines]:
             file and record.
     """
     try:
-        content = json.loads(file.extract(scratch).read_bytes(), parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
+        content = _CocoFile.model_validate_json(file.extract(scratch).read_bytes())
+    except ValidationError as error:
+        # a shape is tried as rings and as a code: the error farthest inside is of what was meant
+        first = max(error.errors(), key=lambda found: len(found["loc"]))
+        where = ".".join(map(str, first["loc"])) or "it"
+        found = "" if first["type"] == "json_invalid" else f", not {first['input']!r:.60}"
         raise UserError(
-            f"{file.origin} is not whole JSON ({error}): replace it by a fresh copy."
+            f"{file.origin} is not whole or not the original file: {where}: "
+            f"{first['msg']}{found}: replace it by a fresh copy."
         ) from error
-    content = content if isinstance(content, dict) else {}
-    images, records = content.get("images"), content.get("annotations")
-    if not isinstance(images, list) or not isinstance(records, list):
-        raise UserError(
-            f"{file.origin} lacks the lists `images` and `annotations`: is this the original file?"
-        )
-    _check_categories(content.get("categories", []), file.origin)
-    by_id = _images_by_id(images, file.origin)
-    for number, record in enumerate(records):
-        _add_record(record, number, by_id, file.origin)
-    return dict(by_id.values())
-
-
-def _refuse_constant(text: str) -> None:
-    raise ValueError(f"{text} is no number")
-
-
-def _check_categories(categories: Any, origin: str) -> None:
-    if not isinstance(categories, list):
-        raise UserError(f"{origin}: 'categories' is {categories!r:.40}, which is no list.")
-    for category in categories:
-        name = category.get("name") if isinstance(category, dict) else category
-        if name != CATEGORY:
+    by_id: dict[int, Outlines] = {}
+    by_name: dict[str, Outlines] = {}
+    for number, image in enumerate(content.images):
+        name = image.file_name.replace("\\", "/").rpartition("/")[2]
+        if image.id in by_id or name in by_name:
             raise UserError(
-                f"{origin} has the category {name!r:.40}: it should hold nothing but {CATEGORY}s."
+                f"{file.origin}: images.{number} ({name}, id {image.id}): its name or id occurs "
+                "before; they must be unique."
             )
+        size = image.height, image.width
+        by_id[image.id] = by_name[name] = Outlines(f"{file.origin}: {name}", size)
+    for number, record in enumerate(content.annotations):
+        where = f"{file.origin}: annotations.{number} (id {record.id!r:.40})"
+        if record.image_id not in by_id:
+            raise UserError(f"{where} is of image {record.image_id}, which the file does not list.")
+        _add_shape(by_id[record.image_id], record.segmentation, where)
+    return by_name
 
 
-def _images_by_id(images: list[Any], origin: str) -> dict[int, tuple[str, Outlines]]:
-    """Return {image id: (file name, its outlines)}; records refer to images by their id alone."""
-    by_id: dict[int, tuple[str, Outlines]] = {}
-    names = set()
-    for number, image in enumerate(images):
-        where = f"{origin}: image number {number}"
-        id_, name = _value(image, "id", int, where), _value(image, "file_name", str, where)
-        size = _value(image, "height", int, where), _value(image, "width", int, where)
-        name = name.replace("\\", "/").rpartition("/")[2]
-        where += f" ({name}, id {id_})"
-        if id_ in by_id or name in names:
-            raise UserError(f"{where}: its name or id occurs before; they must be unique.")
-        if min(size) <= 0 or max(size) > LONGEST_SIDE:
-            raise UserError(f"{where}: a size of {size[0]} x {size[1]} pixels cannot be.")
-        names.add(name)
-        by_id[id_] = name, Outlines(f"{origin}: {name}", size)
-    return by_id
-
-
-def _add_record(
-    record: Any, number: int, by_id: dict[int, tuple[str, Outlines]], origin: str
-) -> None:
-    where = f"{origin}: annotation number {number}"
-    if isinstance(record, dict) and "id" in record:
-        where += f" (id {record['id']!r:.40})"
-    image = _value(record, "image_id", int, where)
-    if image not in by_id:
-        raise UserError(f"{where} is of image {image}, which the file does not list.")
-    outlines = by_id[image][1]
-    shape = _value(record, "segmentation", (list, dict), where)
-    if isinstance(shape, dict):
-        outlines.runs.append(_run_lengths(shape, outlines.size, where))
+def _add_shape(outlines: Outlines, shape: list[list[float]] | _RunLengthCode, where: str) -> None:
+    size = outlines.size
+    if isinstance(shape, _RunLengthCode):
+        runs = unpack_runs(shape.counts) if isinstance(shape.counts, str) else shape.counts
+        if shape.size != list(size):
+            raise UserError(f"{where}: its code is for {shape.size} pixels, not {list(size)}.")
+        if not runs or min(runs) < 0 or sum(runs) != size[0] * size[1]:
+            raise UserError(
+                f"{where}: the runs of its code do not fill {size[0]} x {size[1]} pixels."
+            )
+        outlines.runs.append(np.array(runs, np.int32))
         return
-    reach = 2 * max(outlines.size)
+    reach = 2 * max(size)
     for ring in shape:
-        if not isinstance(ring, list) or not set(map(type, ring)) <= {int, float} or len(ring) % 2:
-            raise UserError(
-                f"{where}: a ring must be a list of numbers x, y, x, y, ..., but one is "
-                f"{ring!r:.60}."
-            )
-        if not ring:
-            continue
-        if not (-reach <= min(ring) and max(ring) <= reach):
+        if len(ring) % 2:
+            raise UserError(f"{where}: a ring must be x, y, x, y, ..., but one is {ring!r:.60}.")
+        if ring and not (-reach <= min(ring) and max(ring) <= reach):
             raise UserError(
                 f"{where}: a corner lies far outside of the image: {min(ring)} ... {max(ring)}."
             )
-        outlines.rings.append(np.array([*map(round, ring)], np.int32).reshape(-1, 2))
-
-
-def _value(item: Any, key: str, kind: type | tuple[type, ...], where: str) -> Any:
-    if not isinstance(item, dict) or key not in item:
-        raise UserError(f"{where} lacks {key!r}: {item!r:.80}.")
-    # True is an int in Python, but no id
-    if not isinstance(item[key], kind) or isinstance(item[key], bool):
-        raise UserError(f"{where}: {key!r} is {item[key]!r:.40}, which is of the wrong type.")
-    return item[key]
-
-
-def _run_lengths(shape: dict[str, Any], size: tuple[int, int], where: str) -> NDArray[np.int32]:
-    """Return the run lengths of a code, packed as text or not; they must fill the image exactly."""
-    if shape.get("size") != list(size):
-        raise UserError(
-            f"{where}: its code is for {shape.get('size')!r:.40} pixels, not {list(size)}."
-        )
-    counts = shape.get("counts")
-    runs = unpack_runs(counts) if isinstance(counts, str) else counts
-    if not isinstance(runs, list) or not set(map(type, runs)) <= {int}:
-        raise UserError(f"{where}: 'counts' is {counts!r:.40}, which is no run-length code.")
-    if sum(runs) != size[0] * size[1] or min(runs) < 0:
-        raise UserError(f"{where}: the runs of its code do not fill {size[0]} x {size[1]} pixels.")
-    return np.array(runs, np.int32)
+        if ring:
+            outlines.rings.append(np.rint(ring).astype(np.int32).reshape(-1, 2))
 
 
 def unpack_runs(text: str) -> list[int] | None:

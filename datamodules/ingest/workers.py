@@ -6,11 +6,12 @@ import multiprocessing
 import os
 import shutil
 import signal
-from collections.abc import Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import islice
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 # below so many bytes of source, starting processes costs more than it saves
 SMALL_BYTES = 100_000_000
-AHEAD = 8  # groups of jobs per process that are handed over ahead of time
 MAX_NAMED = 5  # damaged files that are named in one error
 
 
@@ -42,6 +42,7 @@ class Item:
 
 
 Outcome = tuple[Item, dict[str, Any] | None, UserError | None]
+Work = Callable[[list[Item]], Iterable[Outcome]]
 Results = dict[str, dict[str, dict[str, Any]]]  # by scene and raster
 
 
@@ -69,12 +70,17 @@ def run_jobs(
         TimeRemainingColumn,
     )
 
+    if workers is not None and workers < 1:
+        raise UserError(f"workers is {workers}; at least 1 process is needed.")
+    size = sum(job.source.size for scene in plan.scenes for job in scene.jobs.values())
+    count = workers or (1 if size < SMALL_BYTES else min(4, os.cpu_count() or 1))
     text, left = TextColumn("{task.description}"), TimeRemainingColumn()
     columns = (text, BarColumn(), MofNCompleteColumn(), left)
     total = sum(len(scene.jobs) for scene in plan.scenes)
     results: Results = {scene.id: {} for scene in plan.scenes}
     errors: list[UserError] = []
-    with Progress(*columns, console=console) as progress, _Workers(plan, workers, scratch) as pool:
+    work = partial(_do_group, scratch, plan.classes)
+    with Progress(*columns, console=console) as progress, _open_pool(count) as pool:
         bar = progress.add_task(f"importing {root.name}", total=total)
         # references first, since the size of the others is judged by them
         for phase in (_reference_items(plan, root), _other_items(plan, root, results)):
@@ -86,13 +92,14 @@ def run_jobs(
                 else:
                     results[item.scene][item.raster] = known
                     progress.advance(bar)
-            for item, result, error in pool.run(_group_by_file(todo)):
+            for item, result, error in _outcomes(_group_by_file(todo), pool, work):
                 if result is not None:
                     journal.add_result(item.scene, item.raster, item.job, item.size, result)
                     results[item.scene][item.raster] = result
                 elif error is not None:
                     errors.append(error)
                 progress.advance(bar)
+    close_archives()
     if errors:
         raise _merge_errors(errors)
     return results
@@ -132,64 +139,45 @@ def _merge_errors(errors: list[UserError]) -> UserError:
     return UserError(f"{len(errors)} rasters cannot be used{more}: {named}")
 
 
-class _Workers:
-    """A few processes, or none when the import is small; used as a context."""
-
-    def __init__(self, plan: ImportPlan, workers: int | None, scratch: Path) -> None:
-        if workers is not None and workers < 1:
-            raise UserError(f"workers is {workers}; at least 1 process is needed.")
-        size = sum(job.source.size for scene in plan.scenes for job in scene.jobs.values())
-        self.count = workers or (1 if size < SMALL_BYTES else min(4, os.cpu_count() or 1))
-        self.scratch, self.classes = scratch, plan.classes
-        self.pool: ProcessPoolExecutor | None = None
-
-    def __enter__(self) -> _Workers:
-        if self.count > 1:
-            # spawned, not forked: GDAL and the progress bar's thread do not survive a fork
-            context = multiprocessing.get_context("spawn")
-            # an interrupt is the parent's to handle
-            ignore = (signal.SIGINT, signal.SIG_IGN)
-            self.pool = ProcessPoolExecutor(
-                self.count, mp_context=context, initializer=signal.signal, initargs=ignore
-            )
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        close_archives()
-        if self.pool is not None:
-            self.pool.shutdown(cancel_futures=True)
-
-    def run(self, groups: list[list[Item]]) -> Iterator[Outcome]:
-        """Yield the outcome of every job as it finishes; raises UserError for a full disk."""
-        if self.pool is None:
-            for group in groups:
-                yield from _do_group(group, self.scratch, self.classes)
-            return
-        rest = iter(groups)
-        waiting: set[Future[list[Outcome]]] = set()
-        while True:
-            # a few at a time: waiting costs time in proportion to the number waited for, and
-            # there may be 40,000
-            for group in islice(rest, AHEAD * self.count - len(waiting)):
-                waiting.add(self.pool.submit(_list_outcomes, group, self.scratch, self.classes))
-            if not waiting:
-                return
-            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-            for future in done:
-                try:
-                    yield from future.result()
-                except BrokenProcessPool as error:
-                    raise UserError(
-                        "A process of the import was killed, perhaps for lack of memory: run the "
-                        "same command again with fewer workers; it goes on where it stopped."
-                    ) from error
+@contextmanager
+def _open_pool(count: int) -> Iterator[ProcessPoolExecutor | None]:
+    """Start `count` processes, or none for one: then the jobs are done in this process."""
+    if count == 1:
+        yield None
+        return
+    # spawned, not forked: GDAL and the progress bar's thread do not survive a fork
+    context = multiprocessing.get_context("spawn")
+    # an interrupt is the parent's to handle
+    ignore = (signal.SIGINT, signal.SIG_IGN)
+    with ProcessPoolExecutor(count, context, signal.signal, ignore) as pool:
+        yield pool
 
 
-def _list_outcomes(items: list[Item], scratch: Path, classes: list[SceneClass]) -> list[Outcome]:
-    return list(_do_group(items, scratch, classes))
+def _outcomes(
+    groups: list[list[Item]], pool: ProcessPoolExecutor | None, work: Work
+) -> Iterator[Outcome]:
+    """Yield the outcome of every job; raises UserError for a full disk."""
+    if pool is None:
+        for group in groups:
+            yield from work(group)
+        return
+    # DELIVER has 40,000 small groups: handing them over one by one would take longer than the work
+    chunk = min(16, 1 + len(groups) // 100)
+    try:
+        for outcomes in pool.map(partial(_list_outcomes, work), groups, chunksize=chunk):
+            yield from outcomes
+    except BrokenProcessPool as error:
+        raise UserError(
+            "A process of the import was killed, perhaps for lack of memory: run the same command "
+            "again with fewer workers; it goes on where it stopped."
+        ) from error
 
 
-def _do_group(items: list[Item], scratch: Path, classes: list[SceneClass]) -> Iterator[Outcome]:
+def _list_outcomes(work: Work, items: list[Item]) -> list[Outcome]:
+    return list(work(items))
+
+
+def _do_group(scratch: Path, classes: list[SceneClass], items: list[Item]) -> Iterator[Outcome]:
     """Do the jobs that read one file. A full disk ends it; any other error is an outcome."""
     from datamodules.ingest.raster_writer import DiskFullError
 
