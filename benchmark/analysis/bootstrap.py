@@ -90,6 +90,7 @@ def resampling_units(record: Record, scenes: SceneCounts) -> ResamplingUnits:
     rather too narrow.
     """
     parts = []
+    # an axis of the three counts in front, so that scenes and blocks are added up in one go
     for blocks in scenes.counts:
         matrices = sum_regions(blocks, record.regions, record.convention.regions)
         counts = class_counts(np.moveaxis(matrices, 1, 0), record.convention)
@@ -124,6 +125,7 @@ def read_units(groups: Sequence[SeedGroup], skipped: Skipped) -> list[GroupUnits
 
 def check_paired(groups: Sequence[GroupUnits]) -> None:
     """Raise a UserError unless all records have the same units with the same true pixels."""
+    # the truth of a unit is the same for all methods; if it is not, its difference means nothing
     first, origin = groups[0].units[0], groups[0].group.first
     for entry in groups:
         for record, units in zip(entry.group.members, entry.units, strict=True):
@@ -169,6 +171,7 @@ def resample_measures(units: ResamplingUnits, convention: Convention, weights: C
 
 def percentile_bounds(values: Floats, level: float) -> Floats:
     """Bound the middle `level` per cent of each column, `(2, columns)`; nan does not count."""
+    # a draw that holds no scene with all modalities of a subset has no score
     tail = (100 - level) / 2
     bounds = np.full((2, values.shape[1]), np.nan)
     scored = ~np.isnan(values)
@@ -191,6 +194,7 @@ def bootstrap_groups(
     if len(drawn.names) < 2:
         kind = drawn.kind[:-1]
         raise UserError(f"There is a single {kind} with labels; an interval needs at least two.")
+    # one set of draws for all: the bootstrap is paired, which is what makes its intervals narrow
     weights = draw_weights(len(drawn.names), samples, seed)
     found = []
     for entry in groups:
@@ -199,5 +203,6 @@ def bootstrap_groups(
             whole = ClassCounts(*(part.sum(0) for part in units.counts))
             seeds.append(measure_scores(whole, record.convention))
             draws.append(resample_measures(units, record.convention, weights))
+        # the mean over seeds of each draw, as the table averages seeds
         found.append(BootstrapSample(entry.group, np.array(seeds), np.mean(draws, axis=0)))
     return found

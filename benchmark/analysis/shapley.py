@@ -55,6 +55,7 @@ def subset_bitmasks(subsets: Sequence[str]) -> tuple[tuple[str, ...], list[int]]
 
 def as_game(scores: Floats, masks: Sequence[int], empty: Floats | float = 0.0) -> Floats:
     """Sort scores `(..., subsets)`, in the order of `masks`, into games; `empty` is position 0."""
+    # the position is the bitmask, so that unions of coalitions are bitwise or
     game = np.empty((*scores.shape[:-1], len(masks) + 1))
     game[..., 0] = empty
     game[..., list(masks)] = scores
@@ -96,6 +97,7 @@ def shapley_interactions(game: Floats) -> Floats:
     index = np.full((*game.shape[:-1], count, count), np.nan)
     for a, b in combinations(range(count), 2):
         value = np.zeros(game.shape[:-1])
+        # as above, with the pair counted as one arrival
         first, second = 1 << a, 1 << b
         for others in _coalitions_without(count, first | second):
             size = others.bit_count()
@@ -127,6 +129,7 @@ def expected_score(game: Floats, p: float | Floats, conditional: bool = True) ->
             counts 0, which multiplies the score by 1 - p^M.
     """
     count, chance = count_modalities(game), np.asarray(p, float)
+    # all sets but the empty one have the probability 1 - p^M, of which the factor 1 - p is gone
     numerator = _evaluate(expected_score_polynomial(game), chance)
     score = numerator / polynomial.polyval(chance, np.ones(count))
     return np.asarray(score if conditional else score * (1 - chance**count))
@@ -164,6 +167,7 @@ def break_even_probabilities(first: Floats, second: Floats, tolerance: float = 1
     scale = np.abs(difference).max()
     if not scale > tolerance:  # the same curve, or a subset without a score (nan)
         return []
+    # a leading coefficient of rounding alone would make a root far away
     trimmed = polynomial.polytrim(difference / scale, tolerance)
     roots = polynomial.polyroots(trimmed)
     real = np.sort(roots.real[np.abs(roots.imag) < 1e-6])

@@ -62,6 +62,7 @@ def measured_costs(
     """Find what was counted of a row, by column, in 1e6 parameters and 1e9 multiply-accumulates."""
     found = []
     for cost in costs:
+        # a count has no seeds, and so no deviation
         measured = Measured(cost.counted)
         place = (cost.source, cost.table, cost.method, cost.variant)
         for column, number in row.items():

@@ -57,6 +57,7 @@ class MeasuredRuns:
     @cached_property
     def scores(self) -> dict[int, dict[Subset, Scores]]:
         """Scores of every record by subset, under the id of the record."""
+        # every record is read for many cells, and scoring it is what takes the time
         found = {}
         for records in self.by_data.values():
             for record in records:
@@ -73,6 +74,7 @@ class MeasuredRuns:
         """Find the runs of a number's method, variant, backbone and dataset, by label."""
         table = number.table
         method = self.suite_name("method", f"{number.method}/{number.variant}", table)
+        # without an entry an id is its own name, but an unknown variant is another method
         method = method or (number.method if number.variant == "-" else "")
         backbone = self.suite_name("backbone", number.backbone, table) or number.backbone
         fitting = []
@@ -108,6 +110,7 @@ class MeasuredRuns:
                     scores = self.scores[id(record)]
                     summarised = subsets.get(column, frozenset())
                     values.append(_measure_number(number, record, scores, summarised))
+                # a mean over some of the seeds would be another number
                 if np.isnan(values).any():
                     continue
                 entry = found.setdefault(label, Measured(label))
@@ -135,6 +138,7 @@ def _measure_number(
     if number.kind != "summary":
         own = scores.get(Subset(number.combo.split("+")))
         return _metric_value(number.metric, record, own) if own else float("nan")
+    # Average over other subsets than the paper's is not comparable
     if set(scores) != summarised:
         return float("nan")
     values = [_metric_value(number.metric, record, entry) for entry in scores.values()]

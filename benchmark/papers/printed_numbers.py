@@ -225,6 +225,7 @@ def read_csv_rows(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
     Raises:
         UserError: the file is missing, lacks a column, or a row is cut short.
     """
+    # csv rather than pandas, which would shift a row that is too long and fill a short one
     try:
         with path.open(encoding="utf-8", newline="") as stream:
             reader = csv.DictReader(stream)

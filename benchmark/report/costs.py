@@ -12,6 +12,7 @@ from benchmark.report.scores import round_for_json
 
 def read_costs(directory: Path, data: str) -> list[dict[str, Any]]:
     """Read `method`, `backbone` (may be empty) and every numeric column; empty without a file."""
+    # the page does without costs; it says itself how to make them
     try:
         table = pd.read_csv(directory / f"{data}.csv")
     except (OSError, ValueError, pd.errors.ParserError):

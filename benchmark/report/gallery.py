@@ -36,6 +36,7 @@ def collect_gallery(groups: Sequence[SeedGroup], skipped: Skipped) -> dict[str, 
             folder, index = _read_index(record)
             if index is None:
                 continue
+            # all of a run's pictures or none: half a scene would look like a fault of the method
             try:
                 pictures = _read_scenes(folder, index)
                 legend = legend or _read_legend(index)
@@ -48,6 +49,7 @@ def collect_gallery(groups: Sequence[SeedGroup], skipped: Skipped) -> dict[str, 
                 shown = {"seed": record.manifest.seed, "subsets": subsets}
                 scenes.setdefault(name, {"id": name, **scene, "rows": {}})
                 scenes[name]["rows"][group.group] = shown
+            # one seed is enough
             break
     return {**legend, "scenes": list(scenes.values())} if scenes else {}
 

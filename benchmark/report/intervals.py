@@ -57,6 +57,7 @@ def bootstrap_intervals(
         bounds = percentile_bounds(entry.draws, options.level)
         names = measure_names(entry.group)
         rows[entry.group.group] = dict(zip(names, round_for_json(bounds.T, 2), strict=True))
+    # only the summaries: all measures of all pairs would be most of the page
     pairs = []
     for first, second in combinations(sampled, 2):
         for line in compare_samples(first, second, options.level)[: len(SUMMARIES)]:

@@ -35,6 +35,7 @@ def sensor_values(groups: Sequence[SeedGroup], skipped: Skipped) -> dict[str, An
     if not methods:
         return {}
     ids = {method.group.label: method.group.group for method in methods}
+    # the page links rows by their group's hash, since names may repeat across boards
     crossings = []
     for line in break_even_table(methods).to_dict("records"):
         crossing = {"first": ids[line["first"]], "second": ids[line["second"]]}

@@ -40,6 +40,7 @@ def read_training_curves(record: Record) -> dict[str, Any]:
         if name not in log or "step" not in log:
             continue
         points = log[["step", name]].apply(pd.to_numeric, errors="coerce").dropna()
+        # steps that were trained again after an interruption stand twice: the last run counts
         points = points.drop_duplicates("step", keep="last").sort_values("step")
         points = points.iloc[:: max(1, -(-len(points) // MOST_POINTS))]
         if len(points):

@@ -1,7 +1,7 @@
 """A headless Chromium over its debugging pipe: no driver, no further package.
 
-The protocol (https://chromedevtools.github.io/devtools-protocol) is JSON messages that end in a zero byte; the browser
-reads them from file descriptor 3 and writes them to 4.
+The protocol (https://chromedevtools.github.io/devtools-protocol) is JSON messages that end in a
+zero byte; the browser reads them from file descriptor 3 and writes them to 4.
 """
 
 from __future__ import annotations

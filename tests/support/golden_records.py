@@ -1,7 +1,7 @@
 """A fixed set of records by a formula, and the files that the table commands make of it.
 
-`python -m tests.support.golden_records` writes tests/benchmark/golden anew: look at the difference by hand, and
-commit it with the change that moved it.
+`python -m tests.support.golden_records` writes the golden files of the leaderboard anew: look at
+the difference by hand, and commit it with the change that moved it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ CLUTTER_IN = Convention((0, 1, 2, 3), (0, 1, 2), absent="zero", regions=("interi
 
 
 def result(method: str, seed: int, outputs: int = 3) -> EvaluationResult:
-    """Ten scenes in two weathers, one block and two regions each; no tree in fog; the truth is the same for all."""
+    """Ten scenes in two weathers, one block and two regions each; no tree stands in fog."""
     counts = []
     for scene in range(SCENES):
         own = np.zeros((len(SUBSETS), 1, 2, len(LABELS), outputs), np.int64)
@@ -62,7 +62,7 @@ def result(method: str, seed: int, outputs: int = 3) -> EvaluationResult:
 
 
 def write_records(runs: Path, **convention: Any) -> None:
-    """All rows of the protocol `standard`, whose convention may be changed, and one of another protocol."""
+    """Rows of the protocol `standard`, whose convention may be changed, and one of another."""
     settings = {"data": "toy", "convention": replace(CONVENTION, **convention)}
     for method, (_, seeds) in METHODS.items():
         for seed in range(seeds):

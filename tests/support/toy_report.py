@@ -1,4 +1,4 @@
-"""A folder of runs out of a random generator with all that a report may show: conditions, logs, pictures, costs."""
+"""A folder of random runs with all that a report shows: conditions, logs, pictures, costs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CURVE = {10: (1.5, None), 20: (1.25, 0.25), 30: (1.0, 0.5)}  # step: loss, valid
 
 
 def toy_runs(root: Path) -> Path:
-    """`root/runs` with five runs of three methods; `root/complexity/toy.csv` with the costs of two of them."""
+    """Write five runs of three methods, and `root/complexity/toy.csv` with costs of two."""
     weather = {
         f"scene{number}": [f"weather={'night' if number % 3 else 'sun'}"]
         for number in range(SCENES)
@@ -36,7 +36,8 @@ def toy_runs(root: Path) -> Path:
     costs = root / "complexity" / "toy.csv"
     costs.parent.mkdir()
     costs.write_text(
-        "method,backbone,parameters,gmac\nalpha,pvt_v2_b0,3500000,4.25\nbeta,,5000000,2.5\nother,,1,1\n"
+        "method,backbone,parameters,gmac\n"
+        "alpha,pvt_v2_b0,3500000,4.25\nbeta,,5000000,2.5\nother,,1,1\n"
     )
     return root / "runs"
 
@@ -61,7 +62,7 @@ def toy_label() -> np.ndarray:
 
 
 def toy_prediction(wrong: int, subset: str) -> np.ndarray:
-    """The label with `wrong` pixels wrong for each missing sensor; not scored pixels are any class."""
+    """The label with `wrong` pixels wrong for each missing sensor; unscored pixels are any."""
     ids = np.where(toy_label() > 2, 0, toy_label()).astype(np.uint8)
     ids[2, : wrong * (2 - subset.count("+"))] = 0
     return ids

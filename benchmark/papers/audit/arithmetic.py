@@ -41,12 +41,14 @@ def iou_of_f1(f1: Fraction) -> Fraction:
 
 def lowest_f1(miou: Fraction, classes: int) -> Fraction:
     """Compute the smallest macro F1 of a mean IoU: floor(K m) perfect classes, one between."""
+    # F1 is concave in IoU: a given sum of IoU has least F1 when it is most unequal
     perfect, rest = divmod(classes * miou, WHOLE)
     return (perfect * WHOLE + f1_of_iou(rest)) / classes
 
 
 def miou_of_classes(classes: Sequence[PrintedNumber]) -> RoundedNumber:
     """Compute the mean IoU from the F1 of the classes of one pooled confusion matrix."""
+    # IoU increases with F1, so that the ends of the roundings map to ends
     return combine_numbers(lambda scores: mean(map(iou_of_f1, scores)), classes)
 
 

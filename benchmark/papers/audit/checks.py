@@ -67,6 +67,7 @@ def check_number(
     **more: Any,
 ) -> Check:
     """Make the check of a printed number; whatever does not agree is listed unless `more` says."""
+    # `more` wins: a rule may list what agrees, or count it elsewhere
     place = {"paper": number.source, "table": number.table, "location": number.location}
     rest = {"listed": outcome != "agree", "counted": number.table, "number": number}
     return Check(
@@ -104,6 +105,7 @@ def check_equal(
 def check_bound(number: PrintedNumber, bound: RoundedNumber, arithmetic: str, upper: bool) -> Check:
     """Check a macro F1 against a bound; to exceed it by rounding alone is no finding."""
     own = number.number
+    # a bound that the roundings of both numbers can satisfy is not broken
     outcome: Outcome = "fail"
     if own.value <= bound.value if upper else own.value >= bound.value:
         outcome = "agree"
@@ -126,6 +128,7 @@ def check_not_below(
     rival: str = "",
 ) -> Check:
     """Check that a number is not below (strict: above) another, both as they are printed."""
+    # sentences compare what is printed, so that rounding is no excuse here
     gap = number.number.value - other.number.value
     outcome: Outcome = "agree" if gap > 0 or (gap == 0 and not strict) else "fail"
     text = f"{number.printed} - {other.printed} ({name}) = {format_fraction(gap, sign=True)}"

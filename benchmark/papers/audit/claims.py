@@ -55,6 +55,7 @@ def _check_claim(results: PaperResults, row: dict[str, str]) -> Check:
     if not found:
         raise ValueError(f"{row['printed']!r} holds no number")
     number = RoundedNumber.parse(found[0])
+    # shown as the sentence writes it: its decimals, a sign only if it has one
     digits, sign = max(2, count_decimals(found[0])), found[0][0] in "+-"
     unit = " %" if row["printed"].endswith("%") else ""
     answers: list[tuple[Outcome, str]] = []
@@ -118,6 +119,7 @@ def _recompute(
         return _least_of_rivals(results, own)
     if form not in ("gain", "gain_class_f1", "ratio", "share", "percent"):
         raise ValueError(f"unknown form {form!r}")
+    # a missing or third number is a mistake of the row, as an unknown form is
     (other,) = rest
     if form == "gain_class_f1":
         return _gain_by_class_f1(results, own, other)
@@ -151,6 +153,7 @@ def _gain_by_class_f1(results: PaperResults, own: PrintedNumber, other: PrintedN
 
 
 def _by_classes(results: PaperResults, own: PrintedNumber) -> Answer:
+    # the sentence may have been written from either of the two
     recomputed = miou_of_classes(select_class_f1(results, own))
     if compare_numbers(own.number, recomputed) != "fail":
         return own.number, own.printed

@@ -82,6 +82,7 @@ def format_audit(results: PaperResults, checks: Sequence[Check]) -> str:
         "## What was checked\n",
         _table(("paper", "table", "rule", "checked", *OUTCOMES), counts),
     ]
+    # every paper gets its heading, in the order of the files, even without a finding
     tables: dict[str, dict[str, list[tuple[str, ...]]]] = {}
     for number in results.numbers:
         tables.setdefault(number.source, {})

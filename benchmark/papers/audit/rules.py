@@ -67,6 +67,7 @@ def _check_gains_over_best(results: PaperResults) -> Iterator[Check]:
     column (cost: smallest).
     """
     for gain in results.where(reference=BEST_OTHER):
+        # the gain stands in the row of the score that it belongs to
         own = results.require(gain, ABSOLUTE)
         others = select_rivals(results, own)
         best = best_of(others)
@@ -157,6 +158,7 @@ def _check_transformed_mious(results: PaperResults) -> Iterator[Check]:
         check = check_equal(f1, miou.number.map(f1_of_iou), words)
         tables.setdefault(f1.table, []).append(replace(check, listed=False))
     for table, checks in tables.items():
+        # one cell that is no transform shows that the table was not made this way
         if any(check.outcome == "fail" for check in checks):
             continue
         yield from checks
@@ -191,6 +193,7 @@ def _check_constant_predictions(results: PaperResults) -> Iterator[Check]:
 
 def _check_repeated_configurations(results: PaperResults) -> Iterator[Check]:
     """One configuration printed in several tables has one value."""
+    # the location is everything but the table
     groups: dict[tuple[str, str], list[PrintedNumber]] = {}
     for number in results.numbers:
         if number.kind in ABSOLUTE:
@@ -220,7 +223,7 @@ def _check_added_modalities(results: PaperResults) -> Iterator[Check]:
         sgma = _is_compared_sgma(score)
         if not sgma and score.source != "gemmnet":
             continue
-        letters = score.combo.split("+")
+        letters = score.combo.split("+")  # a single letter leaves "", which no number has
         for letter in letters:
             rest = "+".join(other for other in letters if other != letter)
             if smaller := results.find(score, combo=rest):
@@ -234,6 +237,7 @@ def _check_wins(results: PaperResults) -> Iterator[Check]:
     higher.
     """
     for score in results.where(kind="score"):
+        # SGMA is said to be best of all, GEMMNet to surpass two named methods
         rivals: list[PrintedNumber] = []
         if _is_compared_sgma(score):
             rivals = [best_of(select_rivals(results, score))]

@@ -1,4 +1,4 @@
-"""Intervals of differences against literal resampling, a case with known coverage, and what may not be compared."""
+"""Intervals of differences against literal resampling, scipy, and a case with known coverage."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def test_clear_differences_are_separable_and_change_their_sign_with_the_order(
 
 
 def simulated(rng: np.random.Generator, scenes: int, methods: int) -> np.ndarray:
-    """Counts, methods x scenes x 1 x 3 x 2: scenes differ in size and difficulty, methods in skill."""
+    """Counts `(methods, scenes, 1, 3, 2)`; scenes differ in size and ease, methods in skill."""
     truth = rng.gamma(2, 500, (scenes, 2)).astype(int) + 50
     ease = rng.beta(8, 3, (scenes, 2))
     result = []

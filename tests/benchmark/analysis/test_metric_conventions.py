@@ -137,8 +137,8 @@ def test_dashes_have_their_reason(tmp_path: Path) -> None:
         in sentences
     )
     assert (
-        "- scene mean: no counts per scene (published records are slim) of seed 1 (partly pvt_v2_b0)"
-        in sentences
+        "- scene mean: no counts per scene (published records are slim) of seed 1 "
+        "(partly pvt_v2_b0)" in sentences
     )
     display = convention_table(table, "Average").set_index("method")
     assert (
@@ -158,7 +158,7 @@ def test_dashes_have_their_reason(tmp_path: Path) -> None:
 def by_hand(
     tmp_path: Path, name: str, change: Callable[[np.ndarray], None], **changes: object
 ) -> Record:
-    """One scene, one block, one subset; labels ground, building, tree, clutter; 100 pixels each, all right."""
+    """One scene, one block, one subset; 100 pixels of each of the four labels, all right."""
     result = toy_result(scenes=1, blocks=1, modalities=("R",), regions=("interior",), outputs=4)
     matrix = result.counts[0][0, 0, 0]
     matrix[:] = 100 * np.eye(4, dtype=int)
@@ -201,7 +201,7 @@ def test_the_ranking_is_marked_where_it_changes(tmp_path: Path) -> None:
 
 
 def test_ranks_are_compared_among_the_rows_that_can_be_read(tmp_path: Path) -> None:
-    """The best method has no output for clutter: the others move up under `clutter in`, which is no change."""
+    """The best method has no output for clutter: that others move up is no change of rank."""
     result = toy_result(scenes=1, blocks=1, modalities=("R",), regions=("interior",), outputs=3)
     result.counts[0][0, 0, 0] = 100 * np.eye(4, 3, dtype=int)
     best = toy_record(tmp_path, "best", result=result)

@@ -118,7 +118,7 @@ def test_interaction_axioms(
 def test_interaction_is_the_difference_of_shapley_values_with_and_without_the_other(
     several: np.ndarray,
 ) -> None:
-    """Grabisch and Roubens' recursion: I_ab = value of the merged pair - a's value without b - b's without a."""
+    """Grabisch and Roubens: I_ab = merged pair's value - a's value without b - b's without a."""
     (game,) = several
     count = count_modalities(game)
     for a, b in combinations(range(count), 2):
@@ -201,10 +201,11 @@ def test_expected_score_by_simulation_and_at_its_ends() -> None:
 
 
 def test_printed_expectations_hold_given_that_a_sensor_is_left() -> None:
-    """CMNeXt on DELIVER as printed by Liao et al. 2025: mean of 15 subsets, then the expectation at three p.
+    """CMNeXt on DELIVER as printed by Liao et al. 2025: mean of 15 subsets, and at three p.
 
-    The four numbers determine the sums of the scores by size of the subset; that of size four is the score of the full
-    set, 66.30 in CMNeXt's own paper. It comes out under the conditional reading, and does not under the plain sum.
+    The four numbers determine the sums of the scores by size of the subset; that of size four is
+    the score of the full set, 66.30 in CMNeXt's own paper. It comes out under the conditional
+    reading, and does not under the plain sum.
     """
     printed = {None: 37.90, 0.2: 54.46, 0.1: 60.41, 0.05: 63.38}
     games = np.array(
@@ -236,7 +237,7 @@ def test_crossings_are_where_a_fine_grid_changes_its_sign(seed: int) -> None:
 
 
 def test_a_crossing_that_is_known_and_curves_that_only_touch() -> None:
-    # two sensors: (s1 p + s2 (1 - p)) / (1 + p); full 80 and singles 20 + 20 against full 60 and singles 40 + 40
+    # two sensors: (singles p + full (1 - p)) / (1 + p), with 20 + 20 and 80 or 40 + 40 and 60
     strong, robust = np.array([0.0, 20, 20, 80]), np.array([0.0, 40, 40, 60])
     assert break_even_probabilities(strong, robust) == pytest.approx([1 / 3])
     assert break_even_probabilities(strong, strong) == []

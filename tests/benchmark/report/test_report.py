@@ -175,7 +175,7 @@ def test_logs_costs_and_pictures(board: dict[str, Any], runs: Path) -> None:
 
 
 def test_pictures_that_do_not_fit_are_named() -> None:
-    """Scenes of 10 to 19 characters: the first of every dataset, then the second ones, while there is room."""
+    """Scenes of 10 to 19 characters: the first of every dataset, then the second ones."""
     one: dict[str, Any] = {"scenes": [{"id": "a1"}, {"id": "a2"}]}
     other: dict[str, Any] = {"scenes": [{"id": "b" * 8}]}
     named, remarks = [("one", one), ("other", other), ("none", {})], Skipped()
@@ -252,8 +252,9 @@ def test_slim_records_have_no_intervals_and_say_so_once(tmp_path: Path) -> None:
     for path in runs.rglob("scenes.npz"):
         path.unlink()
     content = build_payload(runs, "", SAMPLES, tmp_path)
-    chance = content["datasets"][0]["boards"][0]["intervals"]
-    assert chance["rows"] == {} and chance["pairs"] == [] and "counts per scene" in chance["reason"]
+    intervals = content["datasets"][0]["boards"][0]["intervals"]
+    assert intervals["rows"] == {} and intervals["pairs"] == []
+    assert "counts per scene" in intervals["reason"]
     assert content["remarks"] == []
 
 
@@ -279,7 +280,10 @@ def test_no_text_can_leave_its_place_in_the_page() -> None:
 
 def test_torch_is_not_imported(runs: Path, tmp_path: Path) -> None:
     words = ["report", "--runs", str(runs), "--out", str(tmp_path), "--samples", "100"]
-    script = f"import sys; from benchmark.__main__ import main; main({words!r}); print(sorted(sys.modules))"
+    script = (
+        f"import sys; from benchmark.__main__ import main; main({words!r}); "
+        "print(sorted(sys.modules))"
+    )
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=120
     )
@@ -290,11 +294,11 @@ def test_torch_is_not_imported(runs: Path, tmp_path: Path) -> None:
 
 
 def test_an_interval_belongs_to_all_seeds_of_its_row(tmp_path: Path) -> None:
-    """Seed 1 of alpha is slim, a file of beta is damaged: what is left would give an interval of other means."""
+    """Seed 1 of alpha is slim, a file of beta damaged: what is left has other means."""
     runs = toy_runs(tmp_path)
     (runs / "alpha" / "1" / "record" / "scenes.npz").unlink()
     (runs / "beta" / "0" / "record" / "scenes.npz").write_bytes(b"PK cut")
     content = build_payload(runs, "", SAMPLES, tmp_path)
-    chance = content["datasets"][0]["boards"][0]["intervals"]
-    assert set(chance["rows"]) == {"gamma-group"} and "2 methods lack" in chance["how"]
+    intervals = content["datasets"][0]["boards"][0]["intervals"]
+    assert set(intervals["rows"]) == {"gamma-group"} and "2 methods lack" in intervals["how"]
     assert len(content["remarks"]) == 1 and "damaged" in content["remarks"][0]

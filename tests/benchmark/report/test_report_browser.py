@@ -1,4 +1,4 @@
-"""The page in a real headless Chromium, loaded from the disk: every view, without a complaint and without a network."""
+"""The page in a headless Chromium, from the disk: every view, without complaint or network."""
 
 from __future__ import annotations
 
@@ -117,7 +117,8 @@ def test_every_view_by_clicks(page: Page) -> None:
         assert len(said) > 40 and not {"undefined", "NaN", "null", "[object"} & set(said.split()), (
             view
         )
-        drawn = "[...document.querySelectorAll('.plot')].map((plot) => plot.querySelectorAll('svg.main-svg').length)"
+        count = "(plot) => plot.querySelectorAll('svg.main-svg').length"
+        drawn = f"[...document.querySelectorAll('.plot')].map({count})"
         plots = page.run(drawn)
         assert all(plots) and bool(plots) == (view not in ("pictures", "notes")), view
         assert page.run("document.documentElement.scrollWidth <= innerWidth"), (
@@ -206,7 +207,7 @@ def test_every_figure_saves_as_svg(page: Page, downloads: Path) -> None:
 
 
 def test_pictures_and_their_errors(page: Page) -> None:
-    """By hand: the toy predictions miss `wrong` pixels per missing sensor, of 8 x 8 less two rows that do not count."""
+    """The toy predictions miss `wrong` pixels per missing sensor, of 8 x 8 less two rows."""
     for subset, wrong in {"R": 2, "R+D": 1, "R+D+N": 0}.items():
         go(page, "view=pictures&subset=" + subset.replace("+", "%2B"))
         page.wait("document.querySelectorAll('.result canvas').length === 2")
@@ -218,10 +219,12 @@ def test_pictures_and_their_errors(page: Page) -> None:
             assert f"{name}, seed 0: {right:.1f} % right" in heads
     page.click("[id='subset-D']")
     page.wait(
-        "document.querySelectorAll('.result canvas').length === 2 && location.hash.includes('subset=D')"
+        "document.querySelectorAll('.result canvas').length === 2"
+        " && location.hash.includes('subset=D')"
     )
     assert text(page, "main h2") == "Scene scene3 with D"
-    pixels = "(canvas) => [...canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data]"
+    whole = "0, 0, canvas.width, canvas.height"
+    pixels = f"(canvas) => [...canvas.getContext('2d').getImageData({whole}).data]"
     red = "(value, at, all) => at % 4 === 0 && value === 214 && all[at + 1] === 40"
     maps = f"[...document.querySelectorAll('.result canvas')].map({pixels})"
     counts = page.run(f"{maps}.map((all) => all.filter({red}).length)")
@@ -305,7 +308,8 @@ def test_light_and_dark(page: Page) -> None:
     assert len(grounds) == 2
     page.click("#theme")
     page.wait(
-        "document.documentElement.dataset.theme === 'light' && location.hash.includes('theme=light')"
+        "document.documentElement.dataset.theme === 'light'"
+        " && location.hash.includes('theme=light')"
     )
     page.call("Emulation.setEmulatedMedia", features=[])
 
