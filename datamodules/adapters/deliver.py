@@ -160,7 +160,7 @@ def deliver_classes() -> list[SceneClass]:
 def expected_counts() -> dict[str, dict[str, int]]:
     """Return {split: {weather: frames}} of the whole dataset (dossier 6.3)."""
     counts = {}
-    for split, row in read_split_table("deliver_counts.csv", "split").items():
+    for split, row in read_split_table("deliver_counts").items():
         counts[split] = {weather: int(row[weather]) for weather in WEATHERS}
     return counts
 

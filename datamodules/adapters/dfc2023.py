@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 
 from datamodules.adapters.coco_masks import Outlines, rasterize_outlines, read_outlines
 from datamodules.adapters.dataset_card import read_dataset_card
@@ -149,13 +149,12 @@ def plan_dfc2023(index: SourceIndex, options: ImportOptions) -> ImportPlan:
     )
 
 
-@cache
 def read_tiles() -> dict[str, dict[str, str]]:
     """Return {stem: row} of the 1773 training tiles, in the order of their names."""
-    table = read_split_table("dfc2023.csv", "stem")
-    for row in table.values():
-        row["split_sgma"] = row["split_random"]
-    return table
+    tiles = {}
+    for stem, row in read_split_table("dfc2023").items():
+        tiles[stem] = row | {"split_sgma": row["split_random"]}
+    return tiles
 
 
 def dfc2023_classes() -> list[SceneClass]:

@@ -31,7 +31,6 @@ from functools import partial
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 from string import ascii_uppercase
-from typing import cast
 
 import numpy as np
 
@@ -47,7 +46,7 @@ from datamodules.ingest.plan import (
     format_counts,
 )
 from datamodules.ingest.sources import SourceFile, SourceIndex, read_raster_header
-from datamodules.splits.tables import read_text_table
+from datamodules.splits.tables import read_text_table, table_rows
 from datamodules.store.raster_file import one_line
 from datamodules.store.scene_store import IGNORE, PARTS, SPLIT_VALUES, Modality, SceneClass
 from usererror import UserError
@@ -217,7 +216,7 @@ def _read_rows(file: SourceFile, needed: Iterable[str]) -> list[Row]:
         raise UserError(f"{file.origin} lacks the column(s) {', '.join(lacking)}; it has: {have}.")
     if table.empty:
         raise UserError(f"{file.origin} has no rows below its header.")
-    return cast(list[Row], table.to_dict("records"))
+    return table_rows(table)
 
 
 def _check_names(table: SceneTable) -> None:

@@ -91,7 +91,7 @@ class IsprsCity:
 
 def plan_isprs(city: IsprsCity, index: SourceIndex, options: ImportOptions) -> ImportPlan:
     """Plan the import of a city; raises UserError for a source without its files."""
-    table = read_split_table(f"{city.name}.csv", "tile")
+    table = read_split_table(city.name)
     splits = {tile: split_columns(row) for tile, row in table.items()}
     card = read_dataset_card(index)
     tiles = select_tiles(options, {tile: tile for tile in splits}, city.normalise, city.title)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from datamodules.ingest.plan import ImportOptions, Missing, RasterJob, format_counts, list_names
 from datamodules.ingest.sources import SourceFile, SourceIndex, describe_sizes
-from datamodules.splits.tables import SPLITS_FOLDER, read_text_table
+from datamodules.splits.tables import SPLITS_FOLDER, read_text_table, table_rows
 from datamodules.store.scene_store import IGNORE, PARTS, SPLIT_VALUES, SceneClass
 from usererror import UserError
 
@@ -26,7 +26,7 @@ def read_classes(file_name: str) -> list[SceneClass]:
         SceneClass(id=1, name='building', color=(255, 255, 255), clutter=False)
     """
     classes = []
-    for row in read_text_table(SPLITS_FOLDER / file_name).to_dict("records"):
+    for row in table_rows(read_text_table(SPLITS_FOLDER / file_name)):
         if int(row["id"]) != IGNORE:
             color = int(row["r"]), int(row["g"]), int(row["b"])
             clutter = row.get("clutter") == "1"

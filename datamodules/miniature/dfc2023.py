@@ -24,10 +24,10 @@ from datamodules.miniature.coco_export import mask_records
 from datamodules.miniature.raster_io import (
     check_names,
     check_size,
-    read_splits,
     track_scenes,
     write_raster,
 )
+from datamodules.splits.tables import read_split_table
 
 DFC2023_QUIRKS: dict[str, str] = {
     "height_folder": "train/height instead of train/dsm",
@@ -53,7 +53,7 @@ MARGIN_M = 40.0  # shadows and walls laid over reach so far
 def _first_tiles(blocks: Mapping[int, int]) -> tuple[str, ...]:
     """Return the first so many tiles of each block."""
     left, chosen = dict(blocks), []
-    for stem, row in read_splits("dfc2023").items():
+    for stem, row in read_split_table("dfc2023").items():
         block = int(row["block"])
         if left.get(block, 0):
             left[block] -= 1
@@ -106,7 +106,7 @@ def write_dfc2023(
     """
     wanted = dfc2023_ids(size, stems)
     check_names("quirk", quirks, DFC2023_QUIRKS)
-    check_names("tile", wanted, read_splits("dfc2023"))
+    check_names("tile", wanted, read_split_table("dfc2023"))
     check_size(size)
     layout = _Layout(Path(root), frozenset(quirks))
     images: list[dict[str, Any]] = []
@@ -132,7 +132,7 @@ def dfc2023_truth(size: int, seed: int, stem: str) -> NDArray[np.uint8]:
     Raises:
         ValueError: for an unknown stem or a size below 32.
     """
-    check_names("tile", [stem], read_splits("dfc2023"))
+    check_names("tile", [stem], read_split_table("dfc2023"))
     check_size(size)
     return _tile(stem, size, seed).truth.astype(np.uint8)
 
@@ -142,7 +142,7 @@ def _block_places(block: str) -> tuple[tuple[float, float], dict[str, tuple[floa
     """Return easting and northing of a block's corner, and {stem: metres (east, south) of it}."""
     from rasterio.warp import transform
 
-    table = read_splits("dfc2023")
+    table = read_split_table("dfc2023")
     stems = [stem for stem, row in table.items() if row["block"] == block]
     degrees = np.array([stem.split("_")[-2:] for stem in stems], float)
     crs = f"EPSG:{table[stems[0]]['epsg']}"
@@ -157,7 +157,7 @@ class _Tile:
     """One tile: the window of its block's town that it shows, and what is there."""
 
     def __init__(self, stem: str, size: int, seed: int) -> None:
-        table = read_splits("dfc2023")
+        table = read_split_table("dfc2023")
         self.stem, self.row, self.number = stem, table[stem], list(table).index(stem)
         self.gsd = 0.5 if size >= 400 else 1.0
         block = self.row["block"]

@@ -20,14 +20,14 @@ from datamodules.miniature.isprs_labels import erode_label, paint_label, write_w
 from datamodules.miniature.raster_io import (
     check_names,
     check_size,
-    read_splits,
     track_scenes,
     write_raster,
 )
+from datamodules.splits.tables import read_split_table
 
 Counts = NDArray[np.uint8]
 
-POTSDAM_TILES = tuple(read_splits("potsdam"))
+POTSDAM_TILES = tuple(read_split_table("potsdam"))
 POTSDAM_QUIRKS: dict[str, str] = {
     "blend_4_12": "labels of 4_12 are 0.83 label + 0.17 image",
     "car_colour_6_7": "most cars of label 6_7 are (252, 255, 0)",
@@ -132,7 +132,7 @@ class _TileWriter:
             self._write_labels("", "", full, eroded)
         else:
             self._write_labels("5_Labels_all", "5_Labels_all_noBoundary", full, eroded)
-        given = read_splits("potsdam")[self.tile]["split_official"] == "train"
+        given = read_split_table("potsdam")[self.tile]["split_official"] == "train"
         if given and "both_label_sets" in self.quirks:
             folder = "5_Labels_for_participants"
             paths = self._write_labels(folder, f"{folder}_no_Boundary", full, eroded)

@@ -1,27 +1,17 @@
-"""What the writers of generated datasets share: split tables, checks, progress, rasters."""
+"""What the writers of generated datasets share: checks, progress, rasters."""
 
 from __future__ import annotations
 
-import csv
 import warnings
 from collections.abc import Collection, Iterable, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-SPLITS = Path(__file__).parents[1] / "splits"
 SMALLEST = 32  # pixels; less ground than this holds nothing to tell apart
 MAX_LISTED_NAMES = 40
-
-
-@cache
-def read_splits(dataset: str) -> dict[str, dict[str, str]]:
-    """Read the table of a real dataset's scenes: {scene: row}, in the table's order."""
-    with (SPLITS / f"{dataset}.csv").open(encoding="utf-8", newline="") as stream:
-        return {next(iter(row.values())): row for row in csv.DictReader(stream)}
 
 
 def check_names(what: str, names: Iterable[str], valid: Collection[str]) -> None:

@@ -21,10 +21,10 @@ from datamodules.miniature.raster_io import (
     SMALLEST,
     check_names,
     check_size,
-    read_splits,
     track_scenes,
     write_raster,
 )
+from datamodules.splits.tables import read_split_table
 
 STRAY = "area9"  # its eroded label is distributed, its image is not
 VAIHINGEN_QUIRKS: dict[str, str] = {
@@ -51,7 +51,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "demonstration": {"size": 288},
     "real": {"size": NOMINAL, "tiles": ("area1", "area2")},
 }
-VAIHINGEN_TILES = tuple(read_splits("vaihingen"))
+VAIHINGEN_TILES = tuple(read_split_table("vaihingen"))
 # most tiles of the real dataset have no clutter at all, and all together 0.8 % (dossier 4.5)
 CLUTTER_TILES = frozenset(f"area{number}" for number in (3, 7, 11, 15, 23, 27, 31, 35, 38))
 
@@ -110,7 +110,7 @@ def vaihingen_truth(size: int, seed: int, tile: str) -> NDArray[np.uint8]:
 def vaihingen_shape(size: int, tile: str) -> tuple[int, int]:
     """Return height and width in pixels: the nominal sides, scaled so that 2557 become `size`."""
     # the stray tile has no row, and nobody knows its size
-    row = read_splits("vaihingen").get(tile, {})
+    row = read_split_table("vaihingen").get(tile, {})
     height = int(row.get("nominal_side_a", NOMINAL))
     width = int(row.get("nominal_side_b", 1887))
     scale = size / NOMINAL
@@ -199,7 +199,7 @@ class _Layout:
         if "mobanet_folders" in self.quirks:
             return []
         alone = {"undecided_folders", "only_participants_folder"} & self.quirks
-        given = read_splits("vaihingen")[tile]["split_official"] == "train"
+        given = read_split_table("vaihingen")[tile]["split_official"] == "train"
         return ["label", "participants"] if given and not alone else ["label"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import cast
@@ -41,15 +42,21 @@ def read_text_table(source: Path | BytesIO) -> pd.DataFrame:
     return table[(table != "").any(axis=1)]
 
 
-def read_split_table(file_name: str, key: str) -> dict[str, dict[str, str]]:
-    """Read a list of scenes of the package as {scene: {column: text}}, in its own order.
+def table_rows(table: pd.DataFrame) -> list[dict[str, str]]:
+    """Return the rows of a table of text as dictionaries."""
+    return cast(list[dict[str, str]], table.to_dict("records"))
+
+
+@cache
+def read_split_table(dataset: str) -> dict[str, dict[str, str]]:
+    """Read the packaged list of a dataset's scenes as {scene: {column: text}}, in its order.
 
     Example:
-        >>> read_split_table("potsdam.csv", "tile")["2_10"]["split_official"]
+        >>> read_split_table("potsdam")["2_10"]["split_official"]
         'train'
     """
-    table = read_text_table(SPLITS_FOLDER / file_name).set_index(key)
-    return cast(dict[str, dict[str, str]], table.to_dict("index"))
+    rows = table_rows(read_text_table(SPLITS_FOLDER / f"{dataset}.csv"))
+    return {next(iter(row.values())): row for row in rows}
 
 
 def split_columns(row: dict[str, str]) -> dict[str, str]:

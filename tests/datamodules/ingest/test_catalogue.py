@@ -57,7 +57,9 @@ def test_deliver_without_hha_takes_grey_depth_and_says_so(tmp_path: Path) -> Non
     miniature = MINIATURES["deliver_miniature"]
     miniature.write_source(tmp_path / "source", "test")
     shutil.rmtree(tmp_path / "source" / "hha")
-    import_named_dataset("deliver", tmp_path / "source", tmp_path, tiles=miniature.scene_ids("test"))
+    import_named_dataset(
+        "deliver", tmp_path / "source", tmp_path, tiles=miniature.scene_ids("test")
+    )
     with pytest.warns(UserWarning, match="no HHA pictures: depth is the grey one"):
         data = DeliverDataModule(store=str(tmp_path), window=32)
     assert data.rasters["depth"] == "depth_grey" and data.channels["depth"] == 1

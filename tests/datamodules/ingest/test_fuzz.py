@@ -6,7 +6,6 @@ Every case copies a tiny generated dataset (hard links), harms it in one way dra
 from __future__ import annotations
 
 import contextlib
-import csv
 import json
 import os
 import random
@@ -24,7 +23,7 @@ from rich.console import Console
 
 from datamodules.adapters.registry import import_named_dataset
 from datamodules.miniature.raster_io import write_raster
-from datamodules.splits.tables import SPLITS_FOLDER
+from datamodules.splits.tables import read_split_table
 from datamodules.store.scene_store import SceneStore
 from tests.support.harm import (
     HARM,
@@ -76,11 +75,11 @@ def write_tiny(dataset: str, root: Path) -> list[str] | None:
     if dataset == "dfc2023":
         from datamodules.miniature.dfc2023 import SIZES, write_dfc2023
 
-        with (SPLITS_FOLDER / "dfc2023.csv").open() as stream:
-            part = {row["stem"]: row["split_standard"] for row in csv.DictReader(stream)}
+        table = read_split_table("dfc2023")
         stems = SIZES["test"]["stems"]
         pair = [
-            next(stem for stem in stems if part[stem] == wanted) for wanted in ("train", "test")
+            next(stem for stem in stems if table[stem]["split_standard"] == wanted)
+            for wanted in ("train", "test")
         ]
         write_dfc2023(root, size=32, stems=pair)
         return pair

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import itertools
 import json
@@ -31,7 +30,7 @@ from datamodules.miniature.dfc2023 import (
     dfc2023_truth,
     write_dfc2023,
 )
-from datamodules.miniature.raster_io import SPLITS
+from datamodules.splits.tables import read_split_table
 
 STEMS = SIZES["test"]["stems"]
 EMPTY = "SV_Brasilia_-15.8334_-47.8950"
@@ -46,8 +45,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def table() -> dict[str, dict[str, str]]:
-    with (SPLITS / "dfc2023.csv").open(newline="") as stream:
-        return {row["stem"]: row for row in csv.DictReader(stream)}
+    return read_split_table("dfc2023")
 
 
 def outlines(root: Path) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import warnings
 from pathlib import Path
@@ -18,7 +17,7 @@ from datamodules.miniature.vaihingen import (
     vaihingen_truth,
     write_vaihingen,
 )
-from datamodules.splits.tables import SPLITS_FOLDER
+from datamodules.splits.tables import read_split_table
 
 SIZE = 64
 COMPLETE = "ISPRS_semantic_labeling_Vaihingen_ground_truth_COMPLETE"
@@ -72,12 +71,11 @@ def test_real_sizes_and_the_published_number_of_pixels():
 def test_the_demonstration_is_of_a_size_for_minutes():
     """Below about a megapixel of test scenes, since every subset is evaluated on all of them."""
     size = SIZES["demonstration"]["size"]
-    with (SPLITS_FOLDER / "vaihingen.csv").open() as stream:
-        standard = {row["tile"]: row["split_standard"] for row in csv.DictReader(stream)}
+    table = read_split_table("vaihingen")
     megapixels = dict.fromkeys(("train", "val", "test"), 0.0)
     for tile in vaihingen_ids(**SIZES["demonstration"]):
         height, width = vaihingen_shape(size, tile)
-        megapixels[standard[tile]] += height * width / 1e6
+        megapixels[table[tile]["split_standard"]] += height * width / 1e6
     assert megapixels["train"] > 0.8 and megapixels["test"] < 1.2
 
 
