@@ -39,6 +39,8 @@ RESULTS = ROOT / "results"
 DOCUMENTS = ("*.md", "docs/*.md", "methods/*/README.md", "results/**/README.md", "examples/**/*.md")
 # tables that a command writes whole: verb, option of its target, folder below results
 COMMANDS = (("leaderboard", "leaderboards"), ("tables", "tables"), ("audit", "."))
+# letters of tables in the words of a newcomer
+SENSORS = {"R": "RGB"}
 MARKED = re.compile(r"<!-- table: (.*?)-->\n.*?<!-- end -->", flags=re.DOTALL)
 
 
@@ -131,7 +133,7 @@ def demo_table(request: TableRequest) -> str:
         "all sensors": f"mIoU {full}",
         "mean of all subsets": "Average",
         "worst subset": "Last-1",
-        f"{single} alone": f"mIoU {single}",
+        f"{SENSORS.get(single, single)} alone": f"mIoU {single}",
     }
     table = pd.DataFrame({"method": list(request.rows.values())})
     for title, column in columns.items():
