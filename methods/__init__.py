@@ -1,1 +1,1 @@
-"""Published methods for incomplete multimodal segmentation, one folder each, and the parts they share."""
+"""Published methods for incomplete multimodal segmentation, and the parts they share."""

@@ -1,8 +1,9 @@
-"""GEMMNet's generator and discriminator: one paints a modality from the others, the other judges the picture.
+"""GEMMNet's generator and discriminator: one makes a modality, the other judges it.
 
-GEMMNet: "Filling the Gaps: A Multitask Hybrid Multiscale Generative Framework for Missing Modality in Remote Sensing
-Semantic Segmentation", DICTA 2025, arXiv 2509.11102, section 3.1. Both follow pix2pix (Isola et al. 2017), the
-generator in a shallow form with a transformer at its bottom. Written anew from a description of the layers.
+GEMMNet: "Filling the Gaps: A Multitask Hybrid Multiscale Generative Framework for Missing Modality
+in Remote Sensing Semantic Segmentation", DICTA 2025, arXiv 2509.11102, section 3.1. Both follow
+pix2pix (Isola et al. 2017), the generator in a shallow form with a transformer at its bottom.
+Written anew from a description of the layers.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def _up(c_in: int, c_out: int, norm: bool = True) -> nn.Sequential:
 
 
 class TokenBottom(nn.Module):
-    """The transformer at the generator's bottom: 1x1 convolution, one block with a position table of its own.
+    """Transform the generator's bottom map: 1x1 convolution and one block with its own positions.
 
     Args:
         width: channels of the map and of the tokens.
@@ -44,7 +45,7 @@ class TokenBottom(nn.Module):
         self.block = TokenBlock(width, heads, 2 * width, dropout)
 
     def forward(self, features: Tensor) -> Tensor:
-        """B x D x h x w -> the same shape."""
+        """(B, D, h, w) -> the same shape."""
         grid = (features.shape[-2], features.shape[-1])
         tokens = self.block(tokens_of(self.tokeniser(features)), resized_table(self.table, grid))
         return tokens.transpose(1, 2).unflatten(2, grid)
@@ -82,7 +83,7 @@ class Generator(nn.Module):
         self.last = _up(2 * g, c_out, norm=False)
 
     def forward(self, source: Tensor) -> Tensor:
-        """B x c_in x H x W, sides multiples of 16 -> B x c_out x H x W within (-1, 1)."""
+        """(B, c_in, H, W), sides multiples of 16 -> (B, c_out, H, W) within (-1, 1)."""
         features, skips = self.stem(source), []
         for down in self.downs:
             skips.append(features)
@@ -94,7 +95,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Sequential):
-    """PatchGAN with a receptive field of 70 px: B x (condition + picture) x H x W -> logits B x 1 x H/8 - 2 x W/8 - 2.
+    """PatchGAN with a field of 70 px: (B, condition + picture, H, W) -> (B, 1, H/8 - 2, W/8 - 2).
 
     Args:
         channels: of the condition and the picture together.

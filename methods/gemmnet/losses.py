@@ -13,9 +13,10 @@ from methods.parts.precision import at_least_float32
 
 
 class SynthesisPair(NamedTuple):
-    """A painted picture with what it was painted from and what it should be, for the samples that have all three.
+    """A generated picture with its source and its target, for the samples that have all three.
 
-    `condition` n x c x H x W is what the discriminator sees beside the picture; `fake` and `real` are n x c_m x H x W.
+    `condition` (n, c, H, W) is what the discriminator sees beside the picture; `fake` and `real`
+    are (n, c_m, H, W).
     """
 
     modality: str
@@ -27,7 +28,7 @@ class SynthesisPair(NamedTuple):
 def mean_over_modalities(
     pairs: Sequence[SynthesisPair], loss: Callable[[SynthesisPair], Tensor], like: Tensor
 ) -> Tensor:
-    """Mean of a loss over the painted modalities, so that its weight does not grow with their number; 0 for none."""
+    """Average a loss over the generated modalities; their number does not matter, 0 for none."""
     if not pairs:
         return torch.zeros((), device=like.device)
     return torch.stack([loss(pair) for pair in pairs]).mean()
@@ -52,12 +53,12 @@ def _verdict(discriminator: nn.Module, condition: Tensor, picture: Tensor, real:
 def generator_adversarial_loss(
     pair: SynthesisPair, discriminators: Mapping[str, nn.Module]
 ) -> Tensor:
-    """The generator's adversarial loss: the discriminator should take the painted picture for real."""
+    """Punish the generator where the discriminator tells its picture from a real one."""
     return _verdict(discriminators[pair.modality], pair.condition, pair.fake, True)
 
 
 def discriminator_loss(pair: SynthesisPair, discriminators: Mapping[str, nn.Module]) -> Tensor:
-    """The discriminator's loss, half for real and half for painted pictures; no gradient to the generator."""
+    """Punish the discriminator for its mistakes, half on real and half on generated pictures."""
     discriminator = discriminators[pair.modality]
     real = _verdict(discriminator, pair.condition, pair.real, True)
     return 0.5 * (real + _verdict(discriminator, pair.condition, pair.fake.detach(), False))

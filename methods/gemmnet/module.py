@@ -1,4 +1,4 @@
-"""GEMMNet as a Lightning module: variants, masking, losses, and the two ways to train against a discriminator."""
+"""GEMMNet as a Lightning module: variants, losses, two ways to train against a discriminator."""
 
 from __future__ import annotations
 
@@ -49,12 +49,13 @@ def frozen(module: nn.Module) -> Iterator[None]:
 
 
 class GEMMNet(AnyModalitySegmenter):
-    """Variants `gemmnet_cgan`, `gemmnet_ae` (`rec: l2`) and, without HyFEx, HyFMA and CoLoss, `cgan` and `ae`.
+    """Generate the missing modalities, then segment the complete set.
 
-    Loss terms: `fused`, `scales` and `unimodal` (sums of Dice plus weighted cross-entropy, eq. 6 and 7); of the painted
-    pictures, averaged over the modalities painted, `l2` (eq. 8) or `adversarial`, `l1` and `discriminator` (eq. 9, with
-    the released weights). With `update: alternating_adam` a batch is one step of the discriminators on detached
-    pictures, then one of everything else against the new, frozen discriminators; it counts as one step of the run.
+    Loss terms: `fused`, `scales` and `unimodal` (sums of Dice plus weighted cross-entropy, eq. 6
+    and 7); of the painted pictures, averaged over the modalities painted, `l2` (eq. 8) or
+    `adversarial`, `l1` and `discriminator` (eq. 9, with the released weights). With `update:
+    alternating_adam` a batch is one step of the discriminators on detached pictures, then one of
+    everything else against the new, frozen discriminators; it counts as one step of the run.
 
     Example:
         >>> options = {"table_grid": 4, "token_width": 32, "generator_width": 8}
@@ -131,29 +132,30 @@ class GEMMNet(AnyModalitySegmenter):
         )
         self.synthesis_reach = self.network.input_range
 
-    # ---- using it --------------------------------------------------------------------------------------------------
+    # ---- using it --------------------------------------------------------------------------------
 
     def synthesise(
         self, encoded: Mapping[str, Encoded], size: tuple[int, int]
     ) -> dict[str, Tensor]:
-        """See the base class; true pictures are clamped to the same reach before anything looks at them."""
+        """Generate the missing modalities as z-scores of the image's size."""
         painted = self.network.synthesise(encoded)
         return {
             m: at_least_float32(x)[..., : size[0], : size[1]] * self.synthesis_reach
             for m, x in painted.items()
         }
 
-    # ---- training --------------------------------------------------------------------------------------------------
+    # ---- training --------------------------------------------------------------------------------
 
     def painted(self, batch: Mapping[str, Any]) -> tuple[dict[str, Encoded], list[SynthesisPair]]:
         """Draw what the batch shows, run every generator, and read the real and painted images.
 
-        A generator paints from the shown modalities, and where nothing else than its own is shown from all others that
-        the sample has (that happens in training only, for the reconstruction loss).
+        A generator paints from the shown modalities, and where nothing else than its own is shown
+        from all others that the sample has (that happens in training only, for the reconstruction
+        loss).
 
         Returns:
-            An entry of the network's `features` for each modality, painted where it is not shown; and for each
-            generator with a target what its losses need.
+            An entry of the network's `features` for each modality, painted where it is not shown;
+            and for each generator with a target what its losses need.
         """
         network, available = self.network, self.available(batch)
         images = {m: network.scaled(batch["image"][m]) for m in available}
@@ -187,7 +189,7 @@ class GEMMNet(AnyModalitySegmenter):
         )
 
     def diagnostics(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
-        """See the base class: the maps of the five scales, of single modalities, and of the complete set fused."""
+        """Show the maps of five scales, of single modalities and of the complete set fused."""
         encoded = self.encode(batch["image"])
         fused = self.network.fused(encoded) if len(encoded) == len(self.modalities) else []
         return name_feature_maps(fused, {m: one.maps for m, one in encoded.items()})
@@ -229,7 +231,7 @@ class GEMMNet(AnyModalitySegmenter):
         }
 
     def training_losses(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
-        """All terms at once, as the joint update minimises them: the adversarial one reaches the discriminators too."""
+        """Compute all terms at once, as the joint update minimises them."""
         entries, pairs = self.painted(batch)
         terms = self.segmentation_terms(entries, batch["mask"])
         like = terms["fused"]
@@ -277,7 +279,7 @@ class GEMMNet(AnyModalitySegmenter):
         (schedulers[index] if isinstance(schedulers, list) else schedulers).step()
 
     def configure_optimizers(self) -> Any:
-        """One SGD with warm restarts, the base class's recipe, or (everything else, discriminators)."""
+        """Set up one SGD with warm restarts, the base's recipe, or two Adams."""
         if self.update == "joint_sgd":
             optimizer = SGD(self.parameters(), **RELEASED_SGD)
             schedule = CosineAnnealingWarmRestarts(optimizer, T_0=RELEASED_PERIOD)
@@ -303,7 +305,7 @@ class GEMMNet(AnyModalitySegmenter):
 def _sources(
     target: str, shown: Mapping[str, Tensor], available: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """What `target` is painted from in training, {other modality: bool B}; see `GEMMNet.painted`."""
+    """List what `target` is generated from in training, {other modality: bool (B,)}."""
     others = [m for m in shown if m != target]
     if not others:
         return {}

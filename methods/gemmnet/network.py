@@ -1,7 +1,8 @@
-"""The GEMMNet network in plain torch: paint what is missing, read every modality, fuse at five scales, decode.
+"""The GEMMNet network: generate what is missing, fuse all modalities at five scales, decode.
 
-GEMMNet: DICTA 2025, arXiv 2509.11102, section 3. Written anew from a description of the released layers
-(nhikieu/GEMMNet, MIT), of which nothing is copied. Ours: more than two modalities, any image size.
+GEMMNet: DICTA 2025, arXiv 2509.11102, section 3. Written anew from a description of the released
+layers (nhikieu/GEMMNet, MIT), of which nothing is copied. Ours: more than two modalities, any image
+size.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ Condition = Literal["source", "target"]
 class Encoded(NamedTuple):
     """What one modality alone determines.
 
-    `image` B x c x H x W within [-1, 1], padded; `maps` five of them, strides 1 to 16; `tokens` B x h*w x D of the
-    last one, after the modality's transformer, or None without transformers.
+    `image` (B, c, H, W) within [-1, 1], padded; `maps` five of them, strides 1 to 16; `tokens` (B,
+    h*w, D) of the last one, after the modality's transformer, or None without transformers.
     """
 
     image: Tensor
@@ -47,17 +48,23 @@ class GEMMNetwork(AnyModalityNetwork):
     Args:
         modalities: name -> channels, in the dataset's order; at least two.
         num_classes: K.
-        hyfex: transformers behind each encoder and at the bottom of each generator (paper section 3.1).
+        hyfex: transformers behind each encoder and at the bottom of each generator (paper section
+            3.1).
         hyfma: the transformer over all modalities' tokens (section 3.2).
         coloss: build the heads that the complementary losses need (section 3.3).
         adversarial: build the discriminators.
         norm: `instance` as the paper says, `layer` as the released layers really do.
         layout: how the tokens of all modalities become a map again.
-        scale_heads: supervise the `unified` features u_1..u_4 (eq. 6) or, as released, z and the `decoder`'s maps.
-        condition: what a discriminator sees beside the picture: the `source`, or as released the `target`.
-        input_range: standard deviations that the network's [-1, 1] stands for; what lies outside is clamped.
-        table_grid: side of the position tables; the image at stride 16 where they are not to be interpolated.
-        token_width, heads, dropout: of the trunk's transformers; the hidden width is twice `token_width`.
+        scale_heads: supervise the `unified` features u_1..u_4 (eq. 6) or, as released, z and the
+            `decoder`'s maps.
+        condition: what a discriminator sees beside the picture: the `source`, or as released the
+            `target`.
+        input_range: standard deviations that the network's [-1, 1] stands for; what lies outside is
+            clamped.
+        table_grid: side of the position tables; the image at stride 16 where they are not to be
+            interpolated.
+        token_width, heads, dropout: of the trunk's transformers; the hidden width is twice
+            `token_width`.
         generator_width, discriminator_width: g and d; the generator's transformer has the width 8g.
     """
 
@@ -140,13 +147,13 @@ class GEMMNetwork(AnyModalityNetwork):
         )
 
     def source_channels(self, target: str) -> int:
-        """Channels of what a generator paints `target` from: all other modalities and, for M > 2, M - 1 planes."""
+        """Count a generator's input channels: the other modalities and, for M > 2, M - 1 planes."""
         return sum(c for m, c in self.channels.items() if m != target) + self.planes
 
-    # ---- painting --------------------------------------------------------------------------------------------------
+    # ---- painting --------------------------------------------------------------------------------
 
     def scaled(self, image: Tensor) -> Tensor:
-        """z-scores B x c x H x W -> the generators' space [-1, 1], padded to multiples of 16 and at least 32."""
+        """Scale z-scores (B, c, H, W) to the generators' [-1, 1], padded to multiples of 16."""
         return (pad_to(image) / self.input_range).clamp(-1.0, 1.0)
 
     def source(self, target: str, images: Mapping[str, Tensor], seen: Present) -> Tensor:
@@ -156,11 +163,11 @@ class GEMMNetwork(AnyModalityNetwork):
 
         Args:
             target: its own image is not looked at.
-            images: {modality: B x c x H x W} within [-1, 1], any of the configured ones.
+            images: {modality: (B, c, H, W)} within [-1, 1], any of the configured ones.
             seen: {modality: B bool}, for each of `images`.
 
         Returns:
-            B x source_channels(target) x H x W.
+            (B, source_channels(target), H, W).
         """
         some = next(iter(images.values()))
         parts, planes = [], []
@@ -185,8 +192,8 @@ class GEMMNetwork(AnyModalityNetwork):
             present: {modality: B bool}; None = all of `encoded`.
 
         Returns:
-            {missing modality: B x c x H x W within (-1, 1), padded}; also those that only some samples lack, painted
-            for all of them.
+            {missing modality: (B, c, H, W) within (-1, 1), padded}; also those that only some
+            samples lack, painted for all of them.
         """
         images = {m: encoded[m].image for m in self.names(encoded)}
         some = next(iter(images.values()))
@@ -198,10 +205,10 @@ class GEMMNetwork(AnyModalityNetwork):
         ]
         return {m: self.generators[m](self.source(m, images, seen)) for m in missing}
 
-    # ---- the trunk -------------------------------------------------------------------------------------------------
+    # ---- the trunk -------------------------------------------------------------------------------
 
     def features(self, modality: str, image: Tensor) -> Encoded:
-        """A real or painted image B x c x H x W within [-1, 1] -> its maps and tokens (HyFEx, eq. 2)."""
+        """Encode a real or generated image (B, c, H, W) as maps and tokens (HyFEx, eq. 2)."""
         maps = self.encoders[modality](image)
         if not self.tokenisers:
             return Encoded(image, maps, None)
@@ -214,7 +221,7 @@ class GEMMNetwork(AnyModalityNetwork):
         return resized_table(self.tables[modality], (last.shape[-2], last.shape[-1]))
 
     def _joined(self, entries: Mapping[str, Encoded]) -> list[Tensor]:
-        """What the five fusion blocks take: concatenated maps, the last one through the transformer (eq. 3 and 4)."""
+        """Join the modalities' maps, the last one through HyFMA (eqs. 3 and 4)."""
         maps = [
             torch.cat(level, 1)
             for level in zip(*(entry.maps for entry in entries.values()), strict=True)
@@ -230,7 +237,7 @@ class GEMMNetwork(AnyModalityNetwork):
         return [*maps[:-1], self.reduction(self.layout(tokens, len(entries), grid))]
 
     def fused(self, entries: Mapping[str, Encoded]) -> list[Tensor]:
-        """Outputs of the five fusion blocks for an entry of each configured modality, B x c_i x H/2^i x W/2^i."""
+        """Fuse an entry of each configured modality at five scales, (B, c_i, H/2^i, W/2^i)."""
         joined = self._joined({m: entries[m] for m in self.channels})
         return [block(x) for block, x in zip(self.decoder.fusion, joined, strict=True)]
 
@@ -244,7 +251,8 @@ class GEMMNetwork(AnyModalityNetwork):
             with_auxiliary: also compute what only the losses need.
 
         Returns:
-            Fused logits B x K x H x W, logits at four coarser or equal scales, and one B x K x H x W per modality.
+            Fused logits (B, K, H, W), logits at four coarser or equal scales, and one (B, K, H, W)
+            per modality.
         """
         fused = self.fused(entries)
         logits, coarse = self.decoder.decode(fused, with_auxiliary)
@@ -258,23 +266,25 @@ class GEMMNetwork(AnyModalityNetwork):
             [self.unimodal(entry.maps) for entry in (entries[m] for m in self.channels)],
         )
 
-    # ---- the contract ----------------------------------------------------------------------------------------------
+    # ---- the contract ----------------------------------------------------------------------------
 
     def encode(self, images: Mapping[str, Tensor]) -> dict[str, Encoded]:
-        """z-scores {modality: B x C x H x W} -> {modality: Encoded}, for any non-empty subset of one size."""
+        """Encode the z-scores (B, C, H, W) of any non-empty subset of one size."""
         return {m: self.features(m, self.scaled(images[m])) for m in self.names(images)}
 
     def fuse(
         self, encoded: Mapping[str, Encoded], present: Present | None = None
     ) -> tuple[Tensor, dict[str, Any]]:
-        """Logits of a subset: what is missing is painted from what is there, then read like a real image.
+        """Predict a subset: what is missing is generated, then read like an image.
 
         Args:
-            encoded: entries of `encode` for any non-empty subset; the other configured modalities are absent.
-            present: {modality: B bool}, which samples have it (finite values elsewhere are ignored); None = all.
+            encoded: entries of `encode` for any non-empty subset; the other configured modalities
+                are absent.
+            present: {modality: B bool}, which samples have it (finite values elsewhere are
+                ignored); None = all.
 
         Returns:
-            Logits B x K x H x W of the padded image, and extras: `synthesised`, see `synthesise`.
+            Logits (B, K, H, W) of the padded image, and extras: `synthesised`, see `synthesise`.
         """
         painted, entries = self.synthesise(encoded, present), dict(encoded)
         for m, image in painted.items():

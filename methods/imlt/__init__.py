@@ -1,1 +1,1 @@
-"""IMLT: incomplete multimodal learning with fusion tokens (IEEE TGRS 62, 2024), supervised, on shared backbones."""
+"""IMLT, supervised: incomplete multimodal learning with fusion tokens (IEEE TGRS 62, 2024)."""

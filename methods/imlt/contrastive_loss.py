@@ -1,4 +1,4 @@
-"""IMLT's contrastive term between fusion tokens and modality streams (dossier 2.4, 4.3); used in training only."""
+"""IMLT's contrastive term between fusion tokens and modality streams; training only."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Reduce = Literal["mean", "sum"]
 
 
 class AttentionPool(nn.Module):
-    """Tokens -> one vector per learned query: LN, multi-head attention without biases, a residual MLP C -> C -> C.
+    """Pool tokens by one learned query per modality: LN, attention without biases, residual MLP.
 
     Everything but the queries is shared by the modalities and by the fusion stream.
 
@@ -45,9 +45,10 @@ class AttentionPool(nn.Module):
             nn.init.xavier_uniform_(weight)
 
     def forward(self, tokens: Tensor, modalities: list[int]) -> Tensor:
-        """Tokens B x P x C and n indices of queries -> B x n x C."""
+        """Tokens (B, P, C) and n indices of queries -> (B, n, C)."""
         keys, values = self.key_value(self.norm(tokens)).chunk(2, dim=-1)
-        # the whole parameter takes part whatever is picked, so every process of a distributed run has its gradient
+        # the whole parameter takes part whatever is picked, so every process of a distributed run
+        # has its gradient
         queries = self.query(self.queries[modalities]).expand(len(tokens), -1, -1)
         parts = [
             part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in (queries, keys, values)
@@ -59,16 +60,16 @@ class AttentionPool(nn.Module):
 def distillation(
     fused: Tensor, targets: Tensor, student: float = 0.1, teacher: float = 0.04
 ) -> Tensor:
-    """Cross-entropy between feature distributions: -<softmax(g / teacher), log softmax(h / student)>, g detached.
+    """Compute -<softmax(g / teacher), log softmax(h / student)>, g detached.
 
     Args:
-        fused: h, B x n x C, pooled fusion tokens; L2-normalised here.
-        targets: g, B x n x C, pooled modality tokens; L2-normalised here.
+        fused: h, (B, n, C), pooled fusion tokens; L2-normalised here.
+        targets: g, (B, n, C), pooled modality tokens; L2-normalised here.
         student: temperature of h.
         teacher: temperature of g.
 
     Returns:
-        B x n; ln C for flat distributions.
+        (B, n); ln C for flat distributions.
     """
     h, g = (F.normalize(at_least_float32(part), dim=-1) for part in (fused, targets.detach()))
     return -((g / teacher).softmax(-1) * (h / student).log_softmax(-1)).sum(-1)
@@ -78,13 +79,13 @@ def info_nce(fused: Tensor, targets: Tensor, present: Tensor, temperature: float
     """Symmetric InfoNCE over the batch, per modality among the samples that have it.
 
     Args:
-        fused: h, B x n x C.
-        targets: g, B x n x C.
-        present: B x n bool.
+        fused: h, (B, n, C).
+        targets: g, (B, n, C).
+        present: bool (B, n).
         temperature: of the cosine similarities.
 
     Returns:
-        B x n; what samples without the modality hold is finite and means nothing.
+        (B, n); what samples without the modality hold is finite and means nothing.
     """
     h, g = (
         F.normalize(at_least_float32(part), dim=-1).transpose(0, 1) for part in (fused, targets)
@@ -100,6 +101,6 @@ def info_nce(fused: Tensor, targets: Tensor, present: Tensor, temperature: float
 
 
 def over_subsets(losses: Tensor, present: Tensor, reduce: Reduce) -> Tensor:
-    """B x n losses -> scalar: per sample the mean or sum over the modalities it has (B x n bool), then the mean."""
+    """Reduce (B, n) losses over the modalities a sample has, bool (B, n), then average samples."""
     totals = losses.masked_fill(~present, 0).sum(1)
     return (totals / present.sum(1) if reduce == "mean" else totals).mean()

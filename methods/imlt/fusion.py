@@ -1,9 +1,10 @@
-"""One fusion layer of IMLT at one scale: learned fusion tokens read the modality streams (Chen et al., TGRS 2024).
+"""One fusion layer of IMLT: learned fusion tokens read the modality streams at one scale.
 
-Original: Y. Chen, M. Zhao, L. Bruzzone, "A Novel Approach to Incomplete Multimodal Learning for Remote Sensing Data
-Fusion", doi 10.1109/TGRS.2024.3387837. Under the paper's mask a modality token sees its own modality only, so a stream
-is a network of its own: here the shared encoder. What remains is the stream of fusion tokens, one layer per scale
-(dossier 4.1, 4.2). What depends on one modality alone is computed in `project`, what depends on the set in `fuse`.
+Original: Y. Chen, M. Zhao, L. Bruzzone, "A Novel Approach to Incomplete Multimodal Learning for
+Remote Sensing Data Fusion", doi 10.1109/TGRS.2024.3387837. Under the paper's mask a modality token
+sees its own modality only, so a stream is a network of its own: here the shared encoder. What
+remains is the stream of fusion tokens, one layer per scale (dossier 4.1, 4.2). What depends on one
+modality alone is computed in `project`, what depends on the set in `fuse`.
 """
 
 from __future__ import annotations
@@ -25,31 +26,31 @@ TOKEN_STD = 0.02
 
 
 class Stream(NamedTuple):
-    """All that the fusion tokens read of one modality at one scale, independent of which others are there."""
+    """All that the fusion tokens read of one modality at one scale."""
 
-    features: Tensor  # F_m, B x C x h x w
-    key: Tensor  # of z_m at every position, B x P x C with P = h w: modality attention
+    features: Tensor  # F_m, (B, C, h, w)
+    key: Tensor  # of z_m at every position, (B, P, C) with P = h w: modality attention
     value: Tensor
-    pooled_key: Tensor  # of pooled z_m, B x heads x Q x C/heads: masked self-attention
+    pooled_key: Tensor  # of pooled z_m, (B, heads, Q, C/heads): masked self-attention
     pooled_value: Tensor
 
 
 class Start(NamedTuple):
     """The fusion stream before it has seen a modality: it depends on weights and size only."""
 
-    tokens: Tensor  # x, 1 x P x C
-    query: Tensor  # of the modality attention, scaled, 1 x P x C
-    logit: Tensor | None  # of the token with itself, 1 x P x heads; None without own token
-    value: Tensor | None  # 1 x P x C
+    tokens: Tensor  # x, (1, P, C)
+    query: Tensor  # of the modality attention, scaled, (1, P, C)
+    logit: Tensor | None  # of the token with itself, (1, P, heads); None without own token
+    value: Tensor | None  # (1, P, C)
 
 
 def head_count(channels: int, wanted: int) -> int:
-    """The largest divisor of `channels` that is at most channels / wanted, at least 1 (64 wide: 1, 2, 5, 8)."""
+    """Find the largest divisor of `channels` that is at most channels / wanted, at least 1."""
     return next(n for n in range(max(1, channels // wanted), 0, -1) if channels % n == 0)
 
 
 def sine_cosine(channels: int, height: int, width: int, like: Tensor) -> Tensor:
-    """Fixed 2-D positions, 1 x C x h x w: sine and cosine of row and column, wavelengths 2 pi to 10000 * 2 pi."""
+    """Compute fixed 2-D positions, (1, C, h, w), wavelengths 2 pi to 10000 * 2 pi."""
     frequencies = (
         10_000.0
         ** -torch.linspace(0, 1, channels // 4 + 1, device=like.device, dtype=like.dtype)[:-1]
@@ -66,7 +67,7 @@ def sine_cosine(channels: int, height: int, width: int, like: Tensor) -> Tensor:
 
 
 class TokenAttention(nn.Module):
-    """Projections of pre-norm multi-head attention, without biases (as the authors'), Xavier-uniform.
+    """Projections of pre-norm multi-head attention, without biases as the authors'.
 
     Args:
         channels: C.
@@ -85,29 +86,29 @@ class TokenAttention(nn.Module):
             nn.init.xavier_uniform_(weight)
 
     def keys_values(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """KV LN'(tokens): B x P x C -> two of B x P x C."""
+        """KV LN'(tokens): (B, P, C) -> two of (B, P, C)."""
         keys, values = self.key_value(self.norm_keys(tokens)).chunk(2, dim=-1)
         return keys, values
 
     def queries(self, tokens: Tensor) -> Tensor:
-        """Q LN(tokens): B x P x C -> B x P x C."""
+        """Q LN(tokens): (B, P, C) -> (B, P, C)."""
         return self.query(self.norm(tokens))
 
     def split(self, tokens: Tensor) -> Tensor:
-        """B x P x C -> B x heads x P x C/heads."""
+        """(B, P, C) -> (B, heads, P, C/heads)."""
         return tokens.unflatten(2, (self.heads, -1)).transpose(1, 2)
 
 
 class ModalityAttention(TokenAttention):
-    """At each position the fusion token attends to the modality tokens of that position and to itself (2.2 a)."""
+    """Let the fusion token of a position attend to the modalities there and to itself (2.2 a)."""
 
     def logits(self, query: Tensor, key: Tensor) -> Tensor:
-        """Scaled query and key, B x P x C each -> one logit per head, B x P x heads, at least float32."""
+        """Multiply scaled query and key, (B, P, C), to one logit per head, (B, P, heads)."""
         products = at_least_float32(query) * at_least_float32(key)
         return products.unflatten(2, (self.heads, -1)).sum(3)
 
     def forward(self, start: Start, streams: Sequence[Stream], present: Tensor | None) -> Tensor:
-        """The update of x, B x P x C; `present` M x B bool, None = all."""
+        """The update of x, (B, P, C); `present` bool (M, B), None = all."""
         logits = [self.logits(start.query, stream.key) for stream in streams]
         if present is not None:
             pairs = zip(logits, present, strict=True)
@@ -126,12 +127,12 @@ class ModalityAttention(TokenAttention):
 
 
 class StreamAttention(TokenAttention):
-    """The fusion rows of the masked self-attention: they see every stream and the fusion stream itself (2.2 b)."""
+    """Let the fusion tokens attend to every stream and to the fusion stream itself (2.2 b)."""
 
     def forward(
         self, tokens: Tensor, pooled: Tensor, streams: Sequence[Stream], present: Tensor | None
     ) -> Tensor:
-        """The update of x, B x P x C; `pooled` = pool(x), B x Q x C."""
+        """The update of x, (B, P, C); `pooled` = pool(x), (B, Q, C)."""
         own_key, own_value = (self.split(part) for part in self.keys_values(pooled))
         keys = torch.cat([*(stream.pooled_key for stream in streams), own_key], 2)
         values = torch.cat([*(stream.pooled_value for stream in streams), own_value], 2)
@@ -156,7 +157,7 @@ class GatedFeedForward(nn.Module):
             nn.init.xavier_uniform_(weight)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """B x P x C -> the update, B x P x C."""
+        """(B, P, C) -> the update, (B, P, C)."""
         signal, gate = self.expand(self.norm(tokens)).chunk(2, dim=-1)
         return self.contract(signal * F.gelu(gate))
 
@@ -174,7 +175,8 @@ class FusionLayer(nn.Module):
         own_token: the fusion token is among its own keys in the modality attention.
 
     Raises:
-        UserError: a width that is no multiple of four, a grid below 1, or a feed-forward without width.
+        UserError: a width that is no multiple of four, a grid below 1, or a feed-forward without
+            width.
     """
 
     def __init__(
@@ -190,7 +192,7 @@ class FusionLayer(nn.Module):
         super().__init__()
         if channels % 4:
             raise UserError(
-                f"Sine-cosine positions need a width that is a multiple of 4; the encoder has {channels}."
+                f"Sine-cosine positions need a multiple of 4 channels; the encoder has {channels}."
             )
         if min(head_channels, token_grid, key_grid) < 1:
             raise UserError("head_channels, token_grid and key_grid must be at least 1.")
@@ -214,7 +216,7 @@ class FusionLayer(nn.Module):
         return super().train(mode)
 
     def pool(self, maps: Tensor) -> Tensor:
-        """B x C x h x w -> B x Q x C, averages over min(key_grid, h) x min(key_grid, w) cells."""
+        """(B, C, h, w) -> (B, Q, C), averages over min(key_grid, h) x min(key_grid, w) cells."""
         height, width = maps.shape[-2:]
         rows, columns = min(self.key_grid, height), min(self.key_grid, width)
         if height % rows or width % columns:
@@ -223,7 +225,7 @@ class FusionLayer(nn.Module):
         return tokens_of(F.avg_pool2d(maps, (height // rows, width // columns)))
 
     def project(self, modality: int, features: Tensor) -> Stream:
-        """F_m B x C x h x w of the modality with that index -> keys and values of z_m = F_m + e_m."""
+        """Compute keys and values of z_m = F_m + e_m from F_m (B, C, h, w)."""
         vector = self.vectors[modality]
         key, value = self.modality_attention.keys_values(tokens_of(features) + vector)
         # averages of F_m + e_m over positions are averages of F_m, plus e_m
@@ -243,7 +245,7 @@ class FusionLayer(nn.Module):
         return Start(tokens, query, attention.logits(query, key), value)
 
     def start(self, height: int, width: int) -> Start:
-        """x = Phi + PE for a map of h x w with its queries, keys and values; kept between calls without gradients."""
+        """Compute x = Phi + PE for an h x w map, with its queries, keys and values."""
         attention = self.modality_attention
         sources = [self.tokens]
         for layer in (attention.norm, attention.norm_keys, attention.query, attention.key_value):
@@ -256,10 +258,10 @@ class FusionLayer(nn.Module):
 
         Args:
             streams: one per modality of the set.
-            present: M x B bool, which samples have which of them (at least one each); None = all.
+            present: bool (M, B), which samples have which of them (at least one each); None = all.
 
         Returns:
-            X, B x C x h x w.
+            X, (B, C, h, w).
         """
         height, width = streams[0].features.shape[-2:]
         start = self.start(height, width)

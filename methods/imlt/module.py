@@ -1,4 +1,4 @@
-"""IMLT, supervised, as a Lightning module: losses, modality draws and recipe (dossier 4.3 to 4.5)."""
+"""IMLT, supervised, as a Lightning module: losses, modality draws and recipe."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from usererror import UserError
 
 
 class IMLT(AnyModalitySegmenter):
-    """IMLT without its pre-training stage ("IMLT, supervised"), with or without the contrastive term.
+    """Fuse modalities into learned tokens; "IMLT, supervised", without the pre-training stage.
 
-    Loss terms: `seg`, cross-entropy of a random subset of each sample, and `con`, the contrastive term with the
-    authors' weight 0.3 (absent for `contrast: none`).
+    Loss terms: `seg`, cross-entropy of a random subset of each sample, and `con`, the contrastive
+    term with the authors' weight 0.3 (absent for `contrast: none`).
 
     Example:
         >>> import torch
@@ -56,11 +56,11 @@ class IMLT(AnyModalitySegmenter):
         )
 
     def training_losses(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
-        """Cross-entropy of a drawn subset per sample, and the contrastive term over the same subsets (dossier 4.3)."""
+        """Compute the cross-entropy of drawn subsets, and the contrastive term over them."""
         mask = batch["mask"]
         if self.network.contrast == "infonce" and len(mask) < 2:
             raise UserError(
-                "contrast: infonce compares the samples of a batch; give it a batch size of at least 4."
+                "contrast: infonce compares the samples of a batch; give it at least 4 of them."
             )
         encoded = self.encode(batch["image"])
         present = self.draw_shown(batch)
@@ -78,7 +78,7 @@ class IMLT(AnyModalitySegmenter):
         return name_feature_maps(self.network.fuse(encoded)[1]["features"], single)
 
     def configure_optimizers(self) -> Any:
-        """The shared recipe, with tokens, modality vectors and pooling queries among the undecayed parameters."""
+        """Set up the shared recipe; tokens, vectors and queries are not decayed."""
         configured = super().configure_optimizers()
         if self.recipe.no_decay_1d:
             decayed, plain = configured["optimizer"].param_groups

@@ -1,8 +1,9 @@
-"""IMLT on a shared hierarchical encoder, in plain torch: fusion tokens at four scales and the all-MLP head.
+"""IMLT on a shared hierarchical encoder: fusion tokens at four scales, all-MLP head.
 
-Original: Y. Chen, M. Zhao, L. Bruzzone, IEEE TGRS 62, 2024, doi 10.1109/TGRS.2024.3387837, a plain transformer; code
-github.com/Yusin2Chen/incomplete_multimodal_fusion (no licence, nothing of it is used). The transfer to an encoder
-pyramid is ours (dossier section 4; the port ledger says what is inferred).
+Original: Y. Chen, M. Zhao, L. Bruzzone, IEEE TGRS 62, 2024, doi 10.1109/TGRS.2024.3387837, a plain
+transformer; code github.com/Yusin2Chen/incomplete_multimodal_fusion (no licence, nothing of it is
+used). The transfer to an encoder pyramid is ours (dossier section 4; the port ledger says what is
+inferred).
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ class IMLTNetwork(SharedEncoderNetwork):
         self.head = self.make_head(num_classes)
 
     def undecayed(self) -> list[nn.Parameter]:
-        """Learned tokens, modality vectors and pooling queries: no weight decay, although not one-dimensional."""
+        """List tokens, modality vectors and pooling queries: not decayed, although not 1-D."""
         queries = [] if self.pool is None else [self.pool.queries]
         return [*(p for layer in self.fusion for p in (layer.tokens, layer.vectors)), *queries]
 
@@ -100,11 +101,12 @@ class IMLTNetwork(SharedEncoderNetwork):
 
         Args:
             encoded: entries of `encode` for any non-empty subset.
-            present: {modality: B bool}, which samples have it (finite values elsewhere are ignored); None = all.
+            present: {modality: B bool}, which samples have it (finite values elsewhere are
+                ignored); None = all.
 
         Returns:
-            Logits B x K x H/4 x W/4 of the padded image, and extras: `modalities` (their order), `features` (the
-            fusion tokens X of the four scales, B x C_i x H_i x W_i).
+            Logits (B, K, H/4, W/4) of the padded image, and extras: `modalities` (their order),
+            `features` (the fusion tokens X of the four scales, (B, C_i, H_i, W_i)).
         """
         names = self.names(encoded)
         mask = self.stack_present(names, present)
@@ -116,11 +118,11 @@ class IMLTNetwork(SharedEncoderNetwork):
     def contrastive(
         self, encoded: Mapping[str, Sequence[Stream]], fused: Tensor, present: Present | None = None
     ) -> Tensor:
-        """L_con at the coarsest scale: pooled fusion tokens against the pooled tokens of each modality.
+        """Compute L_con at the coarsest scale: pooled fusion tokens against each modality's tokens.
 
         Args:
             encoded: what was fused.
-            fused: X of the coarsest scale, B x C x h x w.
+            fused: X of the coarsest scale, (B, C, h, w).
             present: as in `fuse`.
 
         Returns:

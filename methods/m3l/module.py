@@ -26,11 +26,12 @@ HARD_SHARE = 0.08
 def hard_pixel_cross_entropy(logits: Tensor, mask: Tensor, ignore_index: int = 255) -> Tensor:
     """Mean cross-entropy over hard pixels (OHEM, as in the released code; dossier 2.4).
 
-    Hard is a pixel whose true class has a probability of at most 0.7, or one of the hardest 8 % of the batch's pixels.
+    Hard is a pixel whose true class has a probability of at most 0.7, or one of the hardest 8 % of
+    the batch's pixels.
 
     Args:
-        logits: B x K x H x W, before softmax.
-        mask: B x H x W int64, `ignore_index` where unlabelled.
+        logits: (B, K, H, W), before softmax.
+        mask: int64 (B, H, W), `ignore_index` where unlabelled.
         ignore_index: label value to leave out.
 
     Returns:
@@ -52,12 +53,13 @@ _CRITERIA = {"ce": cross_entropy, "ohem": hard_pixel_cross_entropy}
 class M3L(AnyModalitySegmenter):
     """M3L, supervised (the released code's path without a teacher).
 
-    Variants: `m3l` (fusion per scale, the authors' masking rule), `m3l_any_subset` (any non-empty subset is shown),
-    `m3l_block` (fusion in every block).
+    Variants: `m3l` (fusion per scale, the authors' masking rule), `m3l_any_subset` (any non-empty
+    subset is shown), `m3l_block` (fusion in every block).
 
-    Loss terms, each with the weight 1: `streams`, the sum of the M streams' cross-entropies over M + 1, and `ensemble`,
-    that of their mean over M + 1. The mean is taken of detached predictions, so the second has no gradient (dossier
-    2.4): it keeps the scale of the released loss and shows in the log how the ensemble fares.
+    Loss terms, each with the weight 1: `streams`, the sum of the M streams' cross-entropies over M
+    + 1, and `ensemble`, that of their mean over M + 1. The mean is taken of detached predictions,
+    so the second has no gradient (dossier 2.4): it keeps the scale of the released loss and shows
+    in the log how the ensemble fares.
 
     Example:
         >>> options = {"backbone": "pvt_v2_b0", "pretrained": False}
@@ -106,7 +108,7 @@ class M3L(AnyModalitySegmenter):
             raise UserError(f"M3L's fusion {fusion!r} is neither stage nor block.")
 
     def training_losses(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
-        """Mean of the cross-entropies of M streams and of their ensemble, in two terms; masked streams count too."""
+        """Average the cross-entropies of all streams, masked ones too, and of their ensemble."""
         images, present = batch["image"], self.draw_shown(batch)
         ensemble, extras = self.network.fuse(self.network.encode(images, present), present)
         size = batch["mask"].shape[-2:]
@@ -120,8 +122,7 @@ class M3L(AnyModalitySegmenter):
         }
 
     def diagnostics(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
-        """See the base class: with fusion by stage what the head makes of a modality, at stride 4; no stream is fused
-        for all of them."""
+        """Show, with fusion by stage, what the head makes of a modality, at stride 4."""
         if not isinstance(self.network, StageM3L):
             return {}
         return name_feature_maps(

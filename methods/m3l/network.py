@@ -1,8 +1,9 @@
-"""The M3L networks in plain torch: a stream per modality, linear fusion between them, learned tokens for absent ones.
+"""The M3L networks: a stream per modality, linear fusion, learned tokens for absent ones.
 
-M3L: "Missing Modality Robustness in Semi-Supervised Multi-Modal Semantic Segmentation", WACV 2024, arXiv 2304.10756.
-Written from an analysis of the released code (harshm121/M3L, without a licence), of which nothing is copied. Changed:
-any number of modalities, PVT-v2 and ResNet encoders, fusion once per scale (`StageM3L`) or in every block (`BlockM3L`).
+M3L: "Missing Modality Robustness in Semi-Supervised Multi-Modal Semantic Segmentation", WACV 2024,
+arXiv 2304.10756. Written from an analysis of the released code (harshm121/M3L, without a licence),
+of which nothing is copied. Changed: any number of modalities, PVT-v2 and ResNet encoders, fusion
+once per scale (`StageM3L`) or in every block (`BlockM3L`).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ Share = float | Tensor
 
 
 class M3LNetwork(SharedEncoderNetwork):
-    """What both variants share: every configured modality is a stream, the prediction is the mean of the streams.
+    """Predict the mean of the configured modalities' streams; the base of both variants.
 
     An absent or masked modality's stream stays alive: learned tokens stand for its image.
 
@@ -62,18 +63,18 @@ class M3LNetwork(SharedEncoderNetwork):
 
         Args:
             names: the modalities, in configured order.
-            packed: their images N x 3 x H x W, one modality after another, sides multiples of 32.
+            packed: their images (N, 3, H, W), one modality after another, sides multiples of 32.
             counts: how many of the N belong to each.
 
         Returns:
-            One tensor counts[i] x ... per name.
+            One tensor (counts[i], ...) per name.
         """
         raise NotImplementedError
 
     def mixtures(
         self, encoded: Mapping[str, Tensor], present: Present | None
     ) -> Iterator[tuple[Tensor, list[int]]]:
-        """The fused streams before the head's ReLU, B x E x H/4 x W/4, each with the streams that it stands for.
+        """Fuse the streams before the head's ReLU, (B, E, H/4, W/4).
 
         The streams are indices of configured modalities; together they cover each index once.
         """
@@ -85,12 +86,12 @@ class M3LNetwork(SharedEncoderNetwork):
         """Everything that one modality alone determines.
 
         Args:
-            images: {modality: B x C x H x W} for any non-empty subset, all of one size.
-            present: {modality: B bool}; the other samples are not looked at, not even by batch statistics, and their
-                rows of the result are zero. None = all.
+            images: {modality: (B, C, H, W)} for any non-empty subset, all of one size.
+            present: {modality: B bool}; the other samples are not looked at, not even by batch
+                statistics, and their rows of the result are zero. None = all.
 
         Returns:
-            {modality: B x ...}; see the variants.
+            {modality: (B, ...)}; see the variants.
         """
         names = self.names(images)
         rows = [to_three_channels(images[m]) for m in names]
@@ -108,7 +109,7 @@ class M3LNetwork(SharedEncoderNetwork):
         return entries
 
     def _shares(self, encoded: Mapping[str, Tensor], present: Present | None) -> list[Share]:
-        """Share of each configured stream in the prediction: a number, or B x 1 x 1 x 1; they sum to one."""
+        """Weigh each stream in the prediction, a number or (B, 1, 1, 1); the sum is one."""
         if self.ensemble == "all":
             return [1 / len(self.modalities)] * len(self.modalities)
         if present is None:
@@ -117,7 +118,7 @@ class M3LNetwork(SharedEncoderNetwork):
         return [as_mask(present[m] / count) if m in encoded else 0.0 for m in self.modalities]
 
     def streams(self, encoded: Mapping[str, Tensor], present: Present | None = None) -> Tensor:
-        """The prediction P_m of every configured modality's stream: logits M x B x K x H/4 x W/4.
+        """The prediction P_m of every configured modality's stream: logits (M, B, K, H/4, W/4).
 
         One call of the head for all: with batch statistics they are joint.
         """
@@ -135,14 +136,18 @@ class M3LNetwork(SharedEncoderNetwork):
     ) -> tuple[Tensor, dict[str, Any]]:
         """Logits of a subset: the mean of the streams' predictions.
 
-        The classifier is affine, so in eval it is applied once, to the mean of the activated streams.
+        The classifier is affine, so in eval it is applied once, to the mean of the activated
+        streams.
 
         Args:
-            encoded: entries of `encode` for any non-empty subset; the other configured modalities are absent.
-            present: {modality: B bool}, which samples have it (finite values elsewhere are ignored); None = all.
+            encoded: entries of `encode` for any non-empty subset; the other configured modalities
+                are absent.
+            present: {modality: B bool}, which samples have it (finite values elsewhere are
+                ignored); None = all.
 
         Returns:
-            Logits B x K x H/4 x W/4 of the padded image, and extras: in training `streams`, see there.
+            Logits (B, K, H/4, W/4) of the padded image, and extras: in training `streams`, see
+            there.
         """
         encoded = {m: encoded[m] for m in self.names(encoded)}
         shares = self._shares(encoded, present)
@@ -159,7 +164,7 @@ class M3LNetwork(SharedEncoderNetwork):
         return self.head.classify(features), {}
 
     def forward(self, images: Mapping[str, Tensor], present: Present | None = None) -> Tensor:
-        """Logits B x K x H x W of any non-empty subset."""
+        """Logits (B, K, H, W) of any non-empty subset."""
         size = next(iter(images.values())).shape[-2:]
         return to_image_size(self.fuse(self.encode(images, present), present)[0], size)
 
@@ -167,9 +172,10 @@ class M3LNetwork(SharedEncoderNetwork):
 class StageM3L(M3LNetwork):
     """Fusion once per scale, behind the encoder: dossier 5.2.
 
-    An entry of `encode` is the modality's normed maps Z_m sent through the affine part of the head: B x E x H/4 x W/4.
-    Fusion weights of a stream sum to one, so the head of a fused stream is the fusion of these entries (dossier 5.6):
-    exact with any set of modalities, in training too, where the batch statistics follow the fusion.
+    An entry of `encode` is the modality's normed maps Z_m sent through the affine part of the head:
+    (B, E, H/4, W/4). Fusion weights of a stream sum to one, so the head of a fused stream is the
+    fusion of these entries (dossier 5.6): exact with any set of modalities, in training too, where
+    the batch statistics follow the fusion.
     """
 
     def __init__(self, modalities: Iterable[str], num_classes: int, **options: Any) -> None:
@@ -212,8 +218,8 @@ class StageM3L(M3LNetwork):
 class BlockM3L(M3LNetwork):
     """Fusion in every block of the encoder, as in the released code: dossier 5.3.
 
-    An entry of `encode` is the modality's first patch embedding (PVT) or stem (ResNet); everything behind it depends on
-    the whole set, so each subset costs a pass of all M streams.
+    An entry of `encode` is the modality's first patch embedding (PVT) or stem (ResNet); everything
+    behind it depends on the whole set, so each subset costs a pass of all M streams.
     """
 
     def __init__(self, modalities: Iterable[str], num_classes: int, **options: Any) -> None:
@@ -224,14 +230,14 @@ class BlockM3L(M3LNetwork):
     def project(
         self, names: Sequence[str], packed: Tensor, counts: Sequence[int]
     ) -> Sequence[Tensor]:
-        """The first embedding: counts[i] x C x H/4 x W/4 per modality."""
+        """The first embedding: (counts[i], C, H/4, W/4) per modality."""
         indices = [self.modalities.index(m) for m in names]
         return embed(self.encoder.pyramid, packed, indices, list(counts))
 
     def mixtures(
         self, encoded: Mapping[str, Tensor], present: Present | None
     ) -> Iterator[tuple[Tensor, list[int]]]:
-        """Encoder stages with fusion, M streams packed along the batch, and the affine part of the head."""
+        """Run the stages with fusion on packed streams, and the head's affine part."""
         first = next(iter(encoded.values()))
         token = self.token[:, None, None].to(first.dtype)
         tokens = []

@@ -1,8 +1,9 @@
-"""Linear fusion, and encoders rebuilt as parallel streams: own LayerNorms per modality, fusion in every block.
+"""Linear fusion, and encoders rebuilt as parallel streams with fusion in every block.
 
-The M streams travel packed along the batch, [stream 0, stream 1, ...] x B, through timm's own code. Only modules are
-exchanged: each LayerNorm for M copies of itself, each attention (PVT-v2) or last batch norm of a residual branch
-(ResNet) for itself followed by the fusion. Everything else is shared as it stands.
+The M streams travel packed along the batch, [stream 0, stream 1, ...] x B, through timm's own code.
+Only modules are exchanged: each LayerNorm for M copies of itself, each attention (PVT-v2) or last
+batch norm of a residual branch (ResNet) for itself followed by the fusion. Everything else is
+shared as it stands.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from usererror import UserError
 def fusion_weights(count: int, ratio: float) -> tuple[float, float]:
     """Linear fusion of M streams: G_m = own * Z_m + other * sum of all Z_n (dossier 5.1).
 
-    A stream keeps the share r of its own; each of the others gives (1 - r) / (M - 1). A lone stream keeps everything.
-    For two streams this is the released rule; for more it is our extension, whose weights still sum to one.
+    A stream keeps the share r of its own; each of the others gives (1 - r) / (M - 1). A lone stream
+    keeps everything. For two streams this is the released rule; for more it is our extension, whose
+    weights still sum to one.
 
     Returns:
         own = r - other, and other = (1 - r) / (M - 1).
@@ -44,21 +46,21 @@ class StreamFusion(nn.Module):
         self.weights = fusion_weights(count, ratio)
 
     def forward(self, packed: Tensor) -> Tensor:
-        """(M B) x ... -> (M B) x ..."""
+        """(M*B, ...) -> (M*B, ...)"""
         own, other = self.weights
         streams = packed.unflatten(0, (self.count, -1))
         return torch.add(other * streams.sum(0), streams, alpha=own).flatten(0, 1)
 
 
 class StreamNorm(nn.Module):
-    """A LayerNorm per stream; all start as copies of the given one, hence from its pretrained values."""
+    """A LayerNorm per stream; all start as copies of the given, pretrained one."""
 
     def __init__(self, norm: nn.LayerNorm, count: int) -> None:
         super().__init__()
         self.copies = nn.ModuleList(deepcopy(norm) for _ in range(count))
 
     def forward(self, packed: Tensor) -> Tensor:
-        """(M B) x ... x C, each stream by its own copy."""
+        """(M*B, ..., C), each stream by its own copy."""
         return torch.cat(
             [
                 copy(part)
@@ -68,14 +70,14 @@ class StreamNorm(nn.Module):
 
 
 class FusedAttention(nn.Module):
-    """A block's attention followed by linear fusion: keys and values never mix, the projected outputs do."""
+    """A block's attention and linear fusion: keys and values never mix, projected outputs do."""
 
     def __init__(self, attention: nn.Module, fusion: StreamFusion) -> None:
         super().__init__()
         self.attention, self.fusion = attention, fusion
 
     def forward(self, tokens: Tensor, feat_size: Sequence[int]) -> Tensor:
-        """(M B) x N x C -> (M B) x N x C."""
+        """(M*B, N, C) -> (M*B, N, C)."""
         return self.fusion(self.attention(tokens, feat_size))
 
 
@@ -83,7 +85,8 @@ def interleave(pyramid: nn.Module, fusion: StreamFusion) -> None:
     """Rebuild a timm pyramid in place for `fusion.count` packed streams.
 
     Raises:
-        UserError: it is neither a PVT-v2 nor a ResNet, the encoders for which a fusion in every block is defined.
+        UserError: it is neither a PVT-v2 nor a ResNet, the encoders for which a fusion in every
+            block is defined.
     """
     from timm.models.pvt_v2 import Block
     from timm.models.resnet import BasicBlock, Bottleneck
@@ -110,7 +113,7 @@ def interleave(pyramid: nn.Module, fusion: StreamFusion) -> None:
             setattr(parent, name, StreamNorm(norm, fusion.count))
     if not fused:
         raise UserError(
-            "M3L's fusion in every block is defined for PVT-v2 and ResNet backbones; use fusion: stage."
+            "M3L's fusion in every block needs a PVT-v2 or ResNet backbone; use fusion: stage."
         )
 
 
@@ -124,16 +127,16 @@ def token_width(pyramid: nn.ModuleDict) -> int:
 def embed(
     pyramid: nn.ModuleDict, packed: Tensor, indices: Sequence[int], counts: Sequence[int]
 ) -> list[Tensor]:
-    """The first embedding of a rebuilt pyramid: PVT's patch embedding with its norm, ResNet's stem with its pooling.
+    """Run the first embedding of a rebuilt pyramid: PVT's patches and norm, or ResNet's stem.
 
     Args:
         pyramid: after `interleave`.
-        packed: N x 3 x H x W, the modalities one after another.
+        packed: (N, 3, H, W), the modalities one after another.
         indices: which stream each of them is.
         counts: how many of the N belong to each.
 
     Returns:
-        counts[i] x C x H/4 x W/4 per modality.
+        (counts[i], C, H/4, W/4) per modality.
     """
     if "patch_embed" in pyramid:
         layer = pyramid["patch_embed"]
@@ -146,7 +149,7 @@ def embed(
 
 
 def stages(pyramid: nn.ModuleDict, embedded: Tensor) -> list[Tensor]:
-    """The four stages of a rebuilt pyramid: (M B) x C x H/4 x W/4 -> [(M B) x C_i x H_i x W_i] * 4."""
+    """The four stages of a rebuilt pyramid: (M*B, C, H/4, W/4) -> [(M*B, C_i, H_i, W_i]) * 4."""
     maps: list[Tensor] = []
     # PVT's first stage takes channels last and returns channels first
     state = embedded.permute(0, 2, 3, 1) if "patch_embed" in pyramid else embedded

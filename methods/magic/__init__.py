@@ -1,1 +1,1 @@
-"""MAGIC: modality-agnostic segmentation with aggregation and arbitrary-modal selection (arXiv 2407.11344)."""
+"""MAGIC: aggregation and selection of arbitrary modalities (arXiv 2407.11344)."""

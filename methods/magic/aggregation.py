@@ -1,8 +1,8 @@
-"""MAGIC's multi-modal aggregation module (MAM) on maps of one size, and the two phi of its selection module (ASM).
+"""MAGIC's multi-modal aggregation module (MAM), and the two phi of its selection (ASM).
 
-MAM: a depthwise convolution and average pools of three sizes give a sigmoid gate, shared by the modalities; then one
-small module phi per modality, whose results are averaged. On the head's logits phi is a scalar MLP, on features a 1x1
-convolution.
+MAM: a depthwise convolution and average pools of three sizes give a sigmoid gate, shared by the
+modalities; then one small module phi per modality, whose results are averaged. On the head's logits
+phi is a scalar MLP, on features a 1x1 convolution.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PHI_NOISE = 0.02
 
 
 class NeighbourhoodGate(nn.Module):
-    """f <- f + a f with a = sigmoid(Conv1x1(y + sum of Avg_k(y))), y = DWConv(f); B x C x H x W to the same shape.
+    """Gate maps: f + a f, a = sigmoid(Conv1x1(y + sum of Avg_k(y))), y = DWConv(f).
 
     Args:
         channels: C.
@@ -43,7 +43,7 @@ class NeighbourhoodGate(nn.Module):
         self.pointwise = nn.Conv2d(channels, channels, 1)
 
     def averages(self, maps: Tensor) -> list[Tensor]:
-        """The stride-1 averages of B x C x H x W over each pool, at the same size."""
+        """The stride-1 averages of (B, C, H, W) over each pool, at the same size."""
         return [
             F.avg_pool2d(maps, side, 1, side // 2, count_include_pad=False) for side in self.pools
         ]
@@ -60,8 +60,9 @@ class ScalarMLP(nn.Module):
 
     Args:
         hidden: width, at least 2 for the identity.
-        init: `identity` starts as x = ReLU(x) - ReLU(-x) plus small noise on every parameter; `pytorch` as linear
-            layers do, where many such functions fall or bend, each modality's differently.
+        init: `identity` starts as x = ReLU(x) - ReLU(-x) plus small noise on every parameter;
+            `pytorch` as linear layers do, where many such functions fall or bend, each modality's
+            differently.
     """
 
     def __init__(self, hidden: int = 8, init: PhiInit = "identity") -> None:
@@ -79,7 +80,7 @@ class ScalarMLP(nn.Module):
                 self.outer.weight[0, :2] += signs
 
     def forward(self, maps: Tensor) -> Tensor:
-        """B x C x H x W -> B x C x H x W in channels-last memory, as the head's maps in eval mode are."""
+        """Map (B, C, H, W) to the same shape, in channels-last memory like the head's."""
         scalars = maps.permute(0, 2, 3, 1).unsqueeze(4)
         return self.outer(F.relu(self.inner(scalars))).squeeze(4).permute(0, 3, 1, 2)
 
@@ -134,7 +135,7 @@ class Aggregation(nn.Module):
 
 
 def mean_of_present(maps: Sequence[Tensor], present: Tensor | None) -> Tensor:
-    """The mean of M maps B x C x H x W over the modalities that each sample has (`present` M x B bool; None = all)."""
+    """Average M maps (B, C, H, W) over the modalities each sample has, bool (M, B); None = all."""
     if len(maps) == 1:
         return maps[0]
     if present is None:

@@ -1,4 +1,4 @@
-"""MAGIC's targets for the selection branch and its consistency among the modalities that were not selected."""
+"""MAGIC's targets for the selection branch, and consistency among the modalities left over."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from methods.parts.precision import at_least_float32
 
 
 def filtered_targets(logits: Tensor, mask: Tensor, ignore_index: int = 255) -> Tensor:
-    """Y': the label where the main prediction (argmax of B x K x H x W) has it right, `ignore_index` elsewhere."""
+    """Keep the labels that the logits (B, K, H, W) get right, `ignore_index` elsewhere (Y')."""
     return torch.where(logits.detach().argmax(1) == mask, mask, torch.full_like(mask, ignore_index))
 
 
 def divergence(first: Tensor, second: Tensor, dim: int) -> Tensor:
-    """sum over `dim` of p log(2p / (p + q)) + q log(2q / (p + q)) for log-probabilities: twice Jensen-Shannon.
+    """Sum p log(2p / (p + q)) + q log(2q / (p + q)) over `dim`: twice Jensen-Shannon.
 
     Half precision is computed in float32; a probability that underflows to 0 contributes 0.
     """
@@ -32,11 +32,11 @@ def _mean_where(values: Tensor, chosen: Tensor) -> Tensor:
 
 
 def pair_consistency(log_probabilities: Tensor, rest: Tensor, dim: int = 1) -> Tensor:
-    """Mean `divergence` over every two rest modalities of each sample, over pairs, samples and what `dim` leaves.
+    """Average `divergence` over every two rest modalities, over samples and what `dim` leaves.
 
     Args:
-        log_probabilities: M x B x ..., normalised along `dim` of a sample batch B x ....
-        rest: M x B bool.
+        log_probabilities: (M, B, ...), normalised along `dim` of a sample batch (B, ...).
+        rest: bool (M, B).
 
     Returns:
         A scalar; 0 when no sample has two of them.
@@ -48,9 +48,10 @@ def pair_consistency(log_probabilities: Tensor, rest: Tensor, dim: int = 1) -> T
 
 
 def correlations(maps: Tensor, salient: Tensor) -> Tensor:
-    """log softmax over channels of the cosine over pixels: M x B x C x H x W, B x C x H x W -> M x B x C.
+    """Compute log softmax over channels of the cosine over pixels, (M, B, C).
 
-    The paper takes logarithms of the correlations themselves, which can be negative; the softmax is our completion.
+    The paper takes logarithms of the correlations themselves, which can be negative; the softmax is
+    our completion.
     """
     cosines = F.cosine_similarity(
         at_least_float32(maps).flatten(3), at_least_float32(salient).flatten(2)[None], dim=3
@@ -62,20 +63,20 @@ def correlation_consistency(maps: Tensor, salient: Tensor, rest: Tensor) -> Tens
     """L_C: the rest modalities should correlate alike with the salient map, class by class.
 
     Args:
-        maps: f_m, M x B x C x H x W.
-        salient: f_sa, B x C x H x W.
-        rest: M x B bool.
+        maps: f_m, (M, B, C, H, W).
+        salient: f_sa, (B, C, H, W).
+        rest: bool (M, B).
     """
     return pair_consistency(correlations(maps, salient), rest)
 
 
 def map_consistency(maps: Tensor, rest: Tensor) -> Tensor:
-    """Instead of L_C: the divergence between the rest maps' class distributions, mean over pixels."""
+    """Compare the rest maps' class distributions pixel by pixel, instead of L_C."""
     return pair_consistency(at_least_float32(maps).log_softmax(2), rest)
 
 
 def rest_to_salient(maps: Tensor, salient: Tensor, rest: Tensor) -> Tensor:
-    """Where a sample has one rest modality: the divergence between its map and the detached salient map, in pixels."""
+    """Pull the one rest map of a sample towards the detached salient map."""
     target = at_least_float32(salient.detach()).log_softmax(1)
     values = [
         divergence(one, target, 1).flatten(1).mean(1)

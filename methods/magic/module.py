@@ -1,4 +1,4 @@
-"""MAGIC as a Lightning module: levels, losses and recipe (ECCV 2024; recipe of the authors' DELIVER code)."""
+"""MAGIC as a Lightning module: levels, losses and recipe (of the authors' DELIVER code)."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ from usererror import UserError
 
 
 class MAGIC(AnyModalitySegmenter):
-    """MAGIC on the head's logits (`level: logits`) or on the encoder's features (`level: features`).
+    """Aggregate modalities and select the salient ones, on logits or on features (`level`).
 
-    Loss terms: `main` (L_M), `selection` (L_S, weight lambda), `consistency` (L_C, weight beta; 0 for fewer than four
-    modalities unless `rest_to_sa`). The paper's lambda and beta are unknown; both are 1 here.
+    Loss terms: `main` (L_M), `selection` (L_S, weight lambda), `consistency` (L_C, weight beta; 0
+    for fewer than four modalities unless `rest_to_sa`). The paper's lambda and beta are unknown;
+    both are 1 here.
 
     Example:
         >>> options = {"backbone": "pvt_v2_b0", "pretrained": False}
@@ -92,7 +93,7 @@ class MAGIC(AnyModalitySegmenter):
         return terms
 
     def diagnostics(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
-        """See the base class: the votes, at stride 4 (of features, what the head makes of them), and their mean."""
+        """Show the votes (of features, what the head makes of them) and their mean."""
         encoded = self.encode(batch["image"])
         single = {
             m: one.votes if one.linear is None else [one.linear] for m, one in encoded.items()
@@ -101,7 +102,7 @@ class MAGIC(AnyModalitySegmenter):
         return name_feature_maps(fused, single)
 
     def _consistency(self, step: Branches) -> Tensor:
-        """L_C, the mean over the scales; 0 without a graph for fewer than four modalities unless `rest_to_sa`."""
+        """Average L_C over the scales; 0 for fewer than four modalities unless `rest_to_sa`."""
         rest = step.selection.rest
         if len(rest) <= 3:
             # one of three modalities is left over at most: there is no pair to compare

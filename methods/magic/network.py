@@ -1,7 +1,8 @@
-"""The MAGIC network in plain torch: shared encoder and head, aggregation (MAM), in training the selection (ASM).
+"""The MAGIC network: shared encoder and head, aggregation (MAM), in training selection (ASM).
 
-MAGIC, X. Zheng, Y. Lyu, J. Zhou, L. Wang, ECCV 2024, arXiv 2407.11344. Written from an analysis of the paper and of the
-same authors' published research modules; no code of MAGIC itself was available.
+MAGIC, X. Zheng, Y. Lyu, J. Zhou, L. Wang, ECCV 2024, arXiv 2407.11344. Written from an analysis of
+the paper and of the same authors' published research modules; no code of MAGIC itself was
+available.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ class Branches(NamedTuple):
 
 
 class MAGICNetwork(SharedEncoderNetwork):
-    """MAGIC with the aggregation on the head's logits, as its published size implies, or on the encoder's features.
+    """Aggregate on the head's logits, as the published size implies, or on features.
 
     Args:
         modalities: names, in the dataset's order.
@@ -143,11 +144,13 @@ class MAGICNetwork(SharedEncoderNetwork):
 
         Args:
             encoded: entries of `encode` for any non-empty subset.
-            present: {modality: B bool}, which samples have it (finite values elsewhere are ignored); None = all.
+            present: {modality: B bool}, which samples have it (finite values elsewhere are
+                ignored); None = all.
 
         Returns:
-            Logits B x K x H/4 x W/4 of the padded image, and extras: `modalities` (their order), `fused` (f_se per
-            scale; empty for features in eval mode, where only the head's affine part is averaged).
+            Logits (B, K, H/4, W/4) of the padded image, and extras: `modalities` (their order),
+            `fused` (f_se per scale; empty for features in eval mode, where only the head's affine
+            part is averaged).
         """
         names = self.names(encoded)
         mask, entries = self.stack_present(names, present), [encoded[m] for m in names]

@@ -1,4 +1,4 @@
-"""MAGIC's selection module (ASM): per sample, which modality agrees most and which least with the fused map.
+"""MAGIC's selection (ASM): which modality agrees most and which least with the fused map.
 
 Nothing here is differentiable or has parameters; gradients flow through the maps that are picked.
 """
@@ -18,16 +18,16 @@ from methods.parts.precision import at_least_float32, no_autocast
 class Selection(NamedTuple):
     """The ranking of M modalities in each of B samples."""
 
-    scores: Tensor  # M x B float32, cosine similarity to the fused map, in [-1, 1]
+    scores: Tensor  # float32 (M, B), cosine similarity to the fused map, in [-1, 1]
     top: Tensor  # B int64: the most similar ("robust") modality
-    last: Tensor  # B int64: the least similar ("fragile"), another than `top` wherever a sample has two
-    rest: Tensor  # M x B bool: present and neither of the two
+    last: Tensor  # B int64: the least similar ("fragile"), not `top` wherever a sample has two
+    rest: Tensor  # bool (M, B): present and neither of the two
     pair: Tensor  # B bool: the sample has at least two modalities
 
 
 @torch.no_grad()
 def similarities(fused: Sequence[Tensor], maps: Sequence[Tensor]) -> Tensor:
-    """cos(vec f_se, vec f_m), the mean over scales; per scale f_se B x C x H x W and f_m M x B x C x H x W -> M x B."""
+    """Average cos(f_se (B, C, H, W), f_m (M, B, C, H, W)) over scales: (M, B)."""
     with no_autocast(fused[0].device):
         pairs = zip(fused, maps, strict=True)
         scores = [
@@ -43,8 +43,8 @@ def select_modalities(scores: Tensor, present: Tensor | None = None) -> Selectio
     """Rank the modalities of each sample.
 
     Args:
-        scores: M x B.
-        present: M x B bool, at least one per sample; None = all.
+        scores: (M, B).
+        present: bool (M, B), at least one per sample; None = all.
     """
     have = torch.ones_like(scores, dtype=torch.bool) if present is None else present
     pair = have.sum(0) > 1
@@ -57,5 +57,5 @@ def select_modalities(scores: Tensor, present: Tensor | None = None) -> Selectio
 
 
 def pick_modality(maps: Tensor, index: Tensor) -> Tensor:
-    """Each sample's own modality: M x B x C x H x W, B -> B x C x H x W."""
+    """Each sample's own modality: (M, B, C, H, W), B -> (B, C, H, W)."""
     return maps[index, torch.arange(len(index), device=index.device)]

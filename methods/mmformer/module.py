@@ -21,12 +21,12 @@ from methods.parts.tokens import Layout
 class MMFormer(AnyModalitySegmenter):
     """mmFormer, its second public release in two dimensions.
 
-    Variants: `mmformer` (tokens of width 512, feed-forward 4096) and `mmformer_light` (256 and 512, the transformers of
-    GEMMNet).
+    Variants: `mmformer` (tokens of width 512, feed-forward 4096) and `mmformer_light` (256 and 512,
+    the transformers of GEMMNet).
 
-    Loss terms, each with the weight 1, each a sum of Dice plus weighted cross-entropy (dossier I.4): `fused`, of the
-    prediction; `scales`, over the four coarser outputs of the decoder; `unimodal`, over the modalities, each decoded by
-    itself, whether or not the step masks it.
+    Loss terms, each with the weight 1, each a sum of Dice plus weighted cross-entropy (dossier
+    I.4): `fused`, of the prediction; `scales`, over the four coarser outputs of the decoder;
+    `unimodal`, over the modalities, each decoded by itself, whether or not the step masks it.
 
     Example:
         >>> options = {"width": 64, "mlp": 128, "grid": 4}
@@ -70,7 +70,7 @@ class MMFormer(AnyModalitySegmenter):
         self.network = MMFormerNetwork(self.modalities, self.num_classes, layout=layout, **network)
 
     def training_losses(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
-        """Losses of the fused output, of the four scales and of every modality by itself, for drawn subsets."""
+        """Compute the losses of the fused output, the four scales and every modality by itself."""
         mask, available = batch["mask"], self.available(batch)
         present = self.draw_shown(batch)
         encoded = self.network.encode(batch["image"])

@@ -1,9 +1,10 @@
 """mmFormer in two dimensions, in plain torch, for any number of modalities.
 
-Original: Y. Zhang et al., "mmFormer: Multimodal Medical Transformer for Incomplete Multimodal Learning of Brain Tumor
-Segmentation", MICCAI 2022, arXiv 2206.02425; code YaoZhang93/mmFormer (Apache-2.0), its rewritten version b18663a.
-Written anew from a description of that code (the "dossier" of comments). Changed: two dimensions, any number and width
-of modalities, the number of classes apart from that of modalities, tokens put back where they came from.
+Original: Y. Zhang et al., "mmFormer: Multimodal Medical Transformer for Incomplete Multimodal
+Learning of Brain Tumor Segmentation", MICCAI 2022, arXiv 2206.02425; code YaoZhang93/mmFormer
+(Apache-2.0), its rewritten version b18663a. Written anew from a description of that code (the
+"dossier" of comments). Changed: two dimensions, any number and width of modalities, the number of
+classes apart from that of modalities, tokens put back where they came from.
 """
 
 from __future__ import annotations
@@ -38,9 +39,9 @@ class Encoded(NamedTuple):
     """What one modality alone determines.
 
     Attributes:
-        tokens: output of the modality's transformer as a map, B x D x H/16 x W/16.
-        skips: at strides 1, 2, 4, 8 the modality's share of the fusion block's first convolution (norm `instance`), or
-            its map itself (`layer`); B x c_i x H/2^i x W/2^i.
+        tokens: output of the modality's transformer as a map, (B, D, H/16, W/16).
+        skips: at strides 1, 2, 4, 8 the modality's share of the fusion block's first convolution
+            (norm `instance`), or its map itself (`layer`); (B, c_i, H/2^i, W/2^i).
         maps: all five maps of its encoder in training, for the unimodal decoder; else empty.
     """
 
@@ -50,14 +51,14 @@ class Encoded(NamedTuple):
 
 
 def _kept(features: Tensor, present: Present | None, modality: str) -> Tensor:
-    """B x ... with zeros in place of the samples that do not have the modality."""
+    """(B, ...) with zeros in place of the samples that do not have the modality."""
     if present is None:
         return features
     return torch.where(present[modality].view(-1, *[1] * (features.ndim - 1)), features, 0)
 
 
 class MMFormerNetwork(AnyModalityNetwork):
-    """Encoder and transformer per modality, one transformer across them, convolutional decoder with skips.
+    """Transformers per modality and across modalities, convolutional decoder with skips.
 
     Args:
         modalities: name -> channels, in the dataset's order.
@@ -66,9 +67,11 @@ class MMFormerNetwork(AnyModalityNetwork):
         mlp: hidden width of the transformers' feed-forward part.
         heads: of their attention.
         dropout: of the transformers.
-        grid: side of the position tables: 32 for windows of 512 px, 8 for 128; other sizes interpolate them.
+        grid: side of the position tables: 32 for windows of 512 px, 8 for 128; other sizes
+            interpolate them.
         norm: `instance` (released), or `layer`, which normalises a sample as a whole.
-        layout: how tokens become a map: `modality_major`, each at its own place, or `sequential`, the released view.
+        layout: how tokens become a map: `modality_major`, each at its own place, or `sequential`,
+            the released view.
 
     Raises:
         UserError: an option that does not exist, or heads that do not divide the width.
@@ -114,7 +117,7 @@ class MMFormerNetwork(AnyModalityNetwork):
                 nn.init.kaiming_normal_(module.weight)
 
     def encode(self, images: Mapping[str, Tensor]) -> dict[str, Encoded]:
-        """{modality: B x C x H x W} for any non-empty subset -> {modality: `Encoded`} of the images padded to 16."""
+        """Encode the images (B, C, H, W) of any non-empty subset, padded to multiples of 16."""
         return {m: self._encode(m, pad_to(images[m])) for m in self.names(images)}
 
     def _encode(self, modality: str, image: Tensor) -> Encoded:
@@ -131,7 +134,7 @@ class MMFormerNetwork(AnyModalityNetwork):
         return Encoded(modality_major_map(tokens, 1, grid), skips, maps if self.training else [])
 
     def fused(self, encoded: Mapping[str, Encoded], present: Present | None = None) -> list[Tensor]:
-        """Outputs of the five fusion blocks, B x c_i x H/2^i x W/2^i; arguments as for `fuse`."""
+        """Outputs of the five fusion blocks, (B, c_i, H/2^i, W/2^i); arguments as for `fuse`."""
         names = self.names(encoded)
         skips = []
         for scale in range(len(WIDTHS) - 1):
@@ -147,10 +150,12 @@ class MMFormerNetwork(AnyModalityNetwork):
 
         Args:
             encoded: entries of `encode` for any non-empty subset.
-            present: {modality: B bool}, which samples have it (finite values elsewhere are ignored); None = all.
+            present: {modality: B bool}, which samples have it (finite values elsewhere are
+                ignored); None = all.
 
         Returns:
-            Logits B x K x H x W of the padded image, and extras: in training `scales`, logits at strides 16, 8, 4, 2.
+            Logits (B, K, H, W) of the padded image, and extras: in training `scales`, logits at
+            strides 16, 8, 4, 2.
         """
         logits, scales = self.decoder.decode(
             self.fused(encoded, present), with_auxiliary=self.training
@@ -170,9 +175,10 @@ class MMFormerNetwork(AnyModalityNetwork):
         return block(torch.cat(self._with_zeros(given), 1))
 
     def _correlate(self, given: Mapping[str, Tensor]) -> Tensor:
-        """The transformer across modalities: maps B x D x h x w -> B x M D x h x w.
+        """The transformer across modalities: maps (B, D, h, w) -> (B, M*D, h, w).
 
-        Tokens of absent modalities are their positions alone: a learned constant that takes part in the attention.
+        Tokens of absent modalities are their positions alone: a learned constant that takes part in
+        the attention.
         """
         everything = self._with_zeros(given)
         grid = everything[0].shape[-2:]
@@ -181,7 +187,7 @@ class MMFormerNetwork(AnyModalityNetwork):
         return self.to_map(tokens, len(self.modalities), grid)
 
     def unimodal(self, encoded: Mapping[str, Encoded]) -> dict[str, Tensor]:
-        """Logits B x K x H x W of each modality by itself, from its encoder's maps (not from its transformer).
+        """Predict (B, K, H, W) from each modality by itself, without its transformer.
 
         Raises:
             RuntimeError: the entries were encoded in eval mode, which does not keep the maps.

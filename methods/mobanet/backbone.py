@@ -1,7 +1,7 @@
-"""The frozen vision transformers: built by name, run stage by stage, kept out of gradients, optimisers and checkpoints.
+"""The frozen vision transformers: built by name, kept out of optimisers and checkpoints.
 
-Names are timm's (DINOv2: `vit_base_patch14_dinov2`, `vit_large_patch14_dinov2`; SAM: `samvit_base_patch16`,
-`samvit_large_patch16`), or one of `TINY`, ours for tests and miniatures.
+Names are timm's (DINOv2: `vit_base_patch14_dinov2`, `vit_large_patch14_dinov2`; SAM:
+`samvit_base_patch16`, `samvit_large_patch16`), or one of `TINY`, ours for tests and miniatures.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from methods.parts.precision import no_autocast
 from usererror import UserError
 
 STAGES = 4
-# width 192 as in ViT-Ti; a patch of 8 px leaves a 128 px window as many tokens as 14 px leave one of 224
+# width 192 as in ViT-Ti; a patch of 8 px leaves a 128 px window as many tokens as 14 px leave one
+# of 224
 _SMALL = {"patch_size": 8, "embed_dim": 192, "depth": 4, "num_heads": 3, "num_classes": 0}
 TINY: dict[str, dict[str, Any]] = {
     "vit_tiny_patch8": {**_SMALL, "img_size": 128, "init_values": 1.0},
@@ -63,12 +64,13 @@ def _timm_model(name: str, pretrained: bool = False, file: Path | None = None) -
 
 
 def _random_model(name: str, seed: int) -> nn.Module:
-    """Weights that (name, seed) determine, whatever was drawn before; nothing is drawn from the global generator."""
+    """Build the model with weights that (name, seed) determine, whatever was drawn before."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         model = _timm_model(name)
     for key, parameter in model.named_parameters():
-        # DINOv2 starts LayerScale at 1; timm at 1e-5, which would leave an untrained block without effect
+        # DINOv2 starts LayerScale at 1; timm at 1e-5, which would leave an untrained block without
+        # effect
         if key.endswith("gamma"):
             nn.init.ones_(parameter)
     return model
@@ -82,10 +84,11 @@ def _without_neck(model: nn.Module) -> nn.Module:
 
 
 def build_vit(name: str, pretrained: bool, pretrained_path: str | None, seed: int) -> nn.Module:
-    """The transformer with pretrained weights (a file, the local cache, the hub) or with random ones of `seed`.
+    """Build the transformer with pretrained weights (file, cache, hub) or random ones of `seed`.
 
     Raises:
-        UserError: a name that is no ViT of DINOv2's or SAM's form, or weights that cannot be had or do not fit.
+        UserError: a name that is no ViT of DINOv2's or SAM's form, or weights that cannot be had or
+            do not fit.
     """
     import timm
 
@@ -104,7 +107,7 @@ def build_vit(name: str, pretrained: bool, pretrained_path: str | None, seed: in
 
 
 def digest(model: nn.Module) -> str:
-    """SHA-256 over names, types, shapes and bytes of a module's tensors; empty on the meta device."""
+    """Hash names, types, shapes and bytes of a module's tensors; empty on the meta device."""
     result = hashlib.sha256()
     for name, value in sorted((*model.named_parameters(), *model.named_buffers())):
         if value.is_meta:
@@ -117,7 +120,8 @@ def digest(model: nn.Module) -> str:
 def freeze(model: nn.Module) -> None:
     """Turn every parameter into a buffer that is not saved.
 
-    What is no parameter has no gradient, no optimiser state and no weight decay, and it is in no checkpoint.
+    What is no parameter has no gradient, no optimiser state and no weight decay, and it is in no
+    checkpoint.
     """
     for module in model.modules():
         for name, parameter in list(module.named_parameters(recurse=False)):
@@ -128,9 +132,10 @@ def freeze(model: nn.Module) -> None:
 class FrozenViT(nn.Module):
     """A frozen ViT in four stages of equal depth; gradients pass through it, none stays in it.
 
-    Its state is a note: the backbone's name, a hash of the frozen weights and where they come from. Loading compares
-    the note. Where it was built with `pretrained: false` and the note tells of pretrained weights, these are fetched
-    then, so that a checkpoint restores the network that was trained.
+    Its state is a note: the backbone's name, a hash of the frozen weights and where they come from.
+    Loading compares the note. Where it was built with `pretrained: false` and the note tells of
+    pretrained weights, these are fetched then, so that a checkpoint restores the network that was
+    trained.
 
     Args:
         name: see the top of the file.
@@ -155,7 +160,7 @@ class FrozenViT(nn.Module):
         )
         if not form or len(blocks) % STAGES or getattr(model, "num_prefix_tokens", 1) != 1:
             raise UserError(
-                f"{name} is no ViT of DINOv2's or SAM's form; known to work here: {', '.join(KNOWN)}."
+                f"{name} is no ViT of DINOv2's or SAM's form; known to work: {', '.join(KNOWN)}."
             )
         self.patch, self.width, self.depth = (
             int(model.patch_embed.patch_size[0]),
@@ -184,10 +189,10 @@ class FrozenViT(nn.Module):
         return copy
 
     def positions(self, grid: tuple[int, int]) -> Tensor:
-        """Positional embedding 1 x h x w x C of a grid of patches, interpolated bicubically without antialiasing.
+        """Interpolate the positional embedding to a grid of patches: (1, h, w, C).
 
-        DINOv2 (models without registers) passes scale factors with an offset of 0.1, (h + 0.1) / side, which enter
-        the sampling coordinates; SAM's is resized to the target size.
+        DINOv2 (models without registers) passes scale factors with an offset of 0.1, (h + 0.1) /
+        side, which enter the sampling coordinates; SAM's is resized to the target size.
         """
         table = self.model.pos_embed
         if not self.sam:
@@ -208,7 +213,7 @@ class FrozenViT(nn.Module):
             )
 
     def embed(self, image: Tensor, convolution: nn.Module | None = None) -> Tensor:
-        """Patch tokens with positions, B x h x w x C, of a B x 3 x H x W image.
+        """Patch tokens with positions, (B, h, w, C), of a (B, 3, H, W) image.
 
         Args:
             image: sides must be multiples of the patch size.
@@ -225,7 +230,7 @@ class FrozenViT(nn.Module):
         return tokens + self.positions((tokens.shape[1], tokens.shape[2]))
 
     def class_token(self, batch: int) -> Tensor | None:
-        """The class token with its position, B x 1 x C; None for SAM, which has none."""
+        """The class token with its position, (B, 1, C); None for SAM, which has none."""
         if self.sam:
             return None
         return (self.model.cls_token + self.model.pos_embed[:, :1]).expand(batch, -1, -1)
@@ -237,8 +242,8 @@ class FrozenViT(nn.Module):
 
         Args:
             number: 0 to 3.
-            token: the stream's class token B x 1 x C, or None.
-            patches: B x h x w x C.
+            token: the stream's class token (B, 1, C), or None.
+            patches: (B, h, w, C).
 
         Returns:
             Both, after the stage's last block.
@@ -256,7 +261,7 @@ class FrozenViT(nn.Module):
         """A stage's feature: the final LayerNorm, the same one after every stage; SAM has none."""
         return patches if self.sam else self.model.norm(patches)
 
-    # ---- what a checkpoint says about it ---------------------------------------------------------------------------
+    # ---- what a checkpoint says about it ---------------------------------------------------------
 
     def get_extra_state(self) -> Tensor:
         """The note, as the bytes of a JSON object."""
@@ -264,7 +269,7 @@ class FrozenViT(nn.Module):
         return torch.tensor(list(json.dumps(note, sort_keys=True).encode()), dtype=torch.uint8)
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Compare a note with what was built, and fetch pretrained weights that were left out at building.
+        """Compare a note with what was built, and fetch pretrained weights left out at building.
 
         Raises:
             UserError: another backbone, or other frozen weights.
@@ -272,7 +277,7 @@ class FrozenViT(nn.Module):
         note = json.loads(bytes(state.tolist()))
         if note["backbone"] != self.name:
             raise UserError(
-                f"The checkpoint was trained on the frozen backbone {note['backbone']}, not {self.name}."
+                f"The checkpoint's frozen backbone is {note['backbone']}, not {self.name}."
             )
         if note["pretrained"] and not self.source["pretrained"]:
             self._fetch()
@@ -283,9 +288,9 @@ class FrozenViT(nn.Module):
         )
         now = "pretrained" if self.source["pretrained"] else f"random, of seed {self.seed}"
         raise UserError(
-            f"The frozen weights of {self.name} are not those the checkpoint was trained on: {then} with hash "
-            f"{note['sha256'][:12]}, here {now} with hash {self.hash[:12]}. Give the same weight file "
-            "(pretrained_path), or the same seed where pretrained: false."
+            f"The frozen weights of {self.name} are not those the checkpoint was trained on: {then} "
+            f"with hash {note['sha256'][:12]}, here {now} with hash {self.hash[:12]}. Give the same "
+            "weight file (pretrained_path), or the same seed where pretrained: false."
         )
 
     def _fetch(self) -> None:

@@ -1,4 +1,4 @@
-"""MoBaNet's narrow UPerNet and its auxiliary heads (dossier 2.6, 2.7); all levels have the patch resolution."""
+"""MoBaNet's narrow UPerNet and its auxiliary heads, all at the patches' resolution."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ def conv_block(c_in: int, c_out: int, kernel: int) -> nn.Sequential:
 class UPerHead(nn.Module):
     """Pyramid pooling on the last level, a top-down path, a joint fusion: 64 channels everywhere.
 
-    The branch that pools to one pixel has batch statistics over the batch alone: it cannot train on one sample.
+    The branch that pools to one pixel has batch statistics over the batch alone: it cannot train on
+    one sample.
 
     Args:
         num_classes: K.
@@ -47,7 +48,7 @@ class UPerHead(nn.Module):
         self.classifier = nn.Conv2d(WIDTH, num_classes, 1, bias=False)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        """Four maps B x 256 x h x w -> logits B x K x h x w."""
+        """Four maps (B, 256, h, w) -> logits (B, K, h, w)."""
         *first, last = maps
         pooled = [
             upsample(branch(F.adaptive_avg_pool2d(last, side)), last.shape[-2:])
@@ -61,7 +62,7 @@ class UPerHead(nn.Module):
 
 
 class AuxiliaryHead(nn.Sequential):
-    """B x 256 x h x w of one stream -> logits B x K x h x w; training only."""
+    """(B, 256, h, w) of one stream -> logits (B, K, h, w); training only."""
 
     def __init__(self, num_classes: int, dropout: float = 0.1) -> None:
         classifier = nn.Conv2d(LEVEL_WIDTH, num_classes, 1, bias=False)

@@ -1,6 +1,7 @@
-"""What MoBaNet puts around the frozen blocks: cross-modal prompts before a stage (CPIA), gated fusion after it (DGFM).
+"""What MoBaNet puts around the frozen blocks: prompts before a stage, gated fusion after.
 
-Equation numbers are those of arXiv 2603.17705v1. Both are published for two streams; any number of them is ours.
+Equation numbers are those of arXiv 2603.17705v1. Both are published for two streams; any number of
+them is ours.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ LEAST_GATE = 32
 
 
 class Adapter(nn.Module):
-    """Bottleneck with an injected prompt, X + V drop(relu(D X + Q P)) (eq. 9-11); the identity at the start.
+    """Bottleneck with an injected prompt, X + V drop(relu(D X + Q P)) (eqs. 9-11).
 
     Args:
         width: C.
@@ -38,19 +39,20 @@ class Adapter(nn.Module):
             nn.init.zeros_(zero)
 
     def forward(self, tokens: Tensor, prompt: Tensor) -> Tensor:
-        """Tokens and prompt B x h x w x C -> B x h x w x C."""
+        """Tokens and prompt (B, h, w, C) -> (B, h, w, C)."""
         return tokens + self.up(self.dropout(torch.relu(self.down(tokens) + self.prompt(prompt))))
 
 
 class CPIA(nn.Module):
-    """Cross-modal prompts (eq. 5-11): a semantic base of all streams, modulated for each, enters each stream.
+    """Cross-modal prompts (eqs. 5-11): a semantic base of all streams, modulated for each.
 
     Everything up to the prompt is affine. It is not zero at the start.
 
     Args:
         streams: M.
         width: C.
-        adapters: feed the prompt through the bottleneck of eq. 9; otherwise add it, as the published counts imply.
+        adapters: feed the prompt through the bottleneck of eq. 9; otherwise add it, as the
+            published counts imply.
     """
 
     def __init__(self, streams: int, width: int, adapters: bool = False) -> None:
@@ -64,7 +66,7 @@ class CPIA(nn.Module):
         self.adapters = nn.ModuleList(Adapter(width) for _ in range(streams)) if adapters else None
 
     def prompts(self, streams: Sequence[Tensor]) -> list[Tensor]:
-        """P_m = S + gamma_m S + beta_m, B x h x w x C for each stream of that shape."""
+        """P_m = S + gamma_m S + beta_m, (B, h, w, C) for each stream of that shape."""
         reduced = [layer(tokens) for layer, tokens in zip(self.down, streams, strict=True)]
         base = self.up(self.mix(torch.cat(reduced, -1)))
         return [
@@ -72,7 +74,7 @@ class CPIA(nn.Module):
         ]
 
     def forward(self, streams: Sequence[Tensor]) -> list[Tensor]:
-        """Patch tokens of all streams, B x h x w x C each -> the same with their prompts."""
+        """Patch tokens of all streams, (B, h, w, C) each -> the same with their prompts."""
         prompts = self.prompts(streams)
         if self.adapters is None:
             return [tokens + prompt for tokens, prompt in zip(streams, prompts, strict=True)]
@@ -81,11 +83,12 @@ class CPIA(nn.Module):
 
 
 class DGFM(nn.Module):
-    """Difference-guided fusion (eq. 12-16): a convex combination of the streams per pixel and channel.
+    """Difference-guided fusion (eqs. 12-16): a convex combination per pixel and channel.
 
-    For two streams the gate is a sigmoid G, F = G x_1 + (1 - G) x_2. For M it is a softmax over M logits, the last of
-    which is 0, from all reduced maps and all pairwise differences: for M = 2 the same function and parameters. The
-    last convolution starts at zero, hence F as the mean, and for one step everything before it has no gradient.
+    For two streams the gate is a sigmoid G, F = G x_1 + (1 - G) x_2. For M it is a softmax over M
+    logits, the last of which is 0, from all reduced maps and all pairwise differences: for M = 2
+    the same function and parameters. The last convolution starts at zero, hence F as the mean, and
+    for one step everything before it has no gradient.
 
     Args:
         streams: M.
@@ -106,7 +109,7 @@ class DGFM(nn.Module):
         nn.init.zeros_(self.gate_out.bias)
 
     def gates(self, streams: Sequence[Tensor]) -> Tensor:
-        """Shares of the streams, B x M x C x h x w, which sum to one over M."""
+        """Shares of the streams, (B, M, C, h, w), which sum to one over M."""
         reduced = [
             layer(features) for layer, features in zip(self.reductions, streams, strict=True)
         ]
@@ -118,7 +121,7 @@ class DGFM(nn.Module):
         ).softmax(1)
 
     def forward(self, streams: Sequence[Tensor]) -> Tensor:
-        """Maps B x C x h x w of all streams -> B x C x h x w."""
+        """Maps (B, C, h, w) of all streams -> (B, C, h, w)."""
         return sum(
             gate * features
             for gate, features in zip(self.gates(streams).unbind(1), streams, strict=True)

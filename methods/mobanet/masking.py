@@ -1,6 +1,7 @@
-"""MCRM: a rectangle of one modality of some samples is zeroed, and what the fused prediction gets wrong is learned.
+"""MCRM: mask rectangles of single modalities, and learn what the fused prediction gets wrong.
 
-Paper section III-D (eq. 22-28), dossier 3.5. Everything happens on the images' device, without a copy to the host.
+Paper section III-D (eq. 22-28), dossier 3.5. Everything happens on the images' device, without a
+copy to the host.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ AREA, ASPECT = (0.1, 0.3), (0.5, 2.0)
 
 
 def masked_counts(batch: int, streams: int, ratio: float = 0.25) -> list[int]:
-    """How many samples of a batch lose a rectangle in each of the streams, with the rest going to the last ones.
+    """Count the samples of a batch that lose a rectangle in each stream; the last get the rest.
 
     The released code's split: int(ratio batch) samples, for two streams n // 2 and n - n // 2.
     """
@@ -29,8 +30,9 @@ def choose(batch: int, streams: int, ratio: float, released: bool, device: torch
         batch: B.
         streams: M.
         ratio: share of the samples that are masked.
-        released: the samples that cannot be shared out evenly are masked in the last streams; by default a random
-            order of the streams decides, so that in the long run all are masked alike.
+        released: the samples that cannot be shared out evenly are masked in the last streams; by
+            default a random order of the streams decides, so that in the long run all are masked
+            alike.
         device: of the result.
     """
     numbers = [
@@ -46,7 +48,7 @@ def choose(batch: int, streams: int, ratio: float, released: bool, device: torch
 
 
 def rectangles(batch: int, size: tuple[int, int], device: torch.device) -> Tensor:
-    """One random rectangle per sample, bool B x H x W: area U(0.1, 0.3) of the image, width / height U(0.5, 2).
+    """Draw one rectangle per sample, bool (B, H, W): area U(0.1, 0.3), width / height U(0.5, 2).
 
     The sides are rounded and, in an image so long that they would not fit, cut to its sides.
     """
@@ -70,10 +72,10 @@ def mask_regions(
     ratio: float = 0.25,
     released: bool = False,
 ) -> dict[str, Tensor]:
-    """Images in which some samples have zeros in a rectangle of one modality; draws from torch's global generator.
+    """Zero a rectangle of one modality in some samples; draws from torch's global generator.
 
     Args:
-        images: {modality: B x C x H x W}, of one size, in the order of the streams.
+        images: {modality: (B, C, H, W)}, of one size, in the order of the streams.
         present: {modality: bool B}; a sample with one modality only keeps all of it.
         ratio: share of the samples that are masked, rounded down.
         released: see `choose`.
@@ -90,5 +92,5 @@ def mask_regions(
 
 
 def hard_pixels(logits: Tensor, mask: Tensor, ignore_index: int = 255) -> Tensor:
-    """Labels with every pixel that the logits get right set to `ignore_index` (eq. 26); no gradient passes."""
+    """Ignore every pixel that the logits get right (eq. 26); no gradient passes."""
     return mask.masked_fill(logits.detach().argmax(1) == mask, ignore_index)

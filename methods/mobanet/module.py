@@ -25,7 +25,7 @@ WARMUP_EPOCHS, LAST_RATE = 5, 1e-6
 
 
 def epoch_cosine(epoch: int, epochs: int, last: float) -> float:
-    """Share of the peak rate in `epoch` (from 0) of `epochs`: fifths for five epochs, then a cosine from 1 to `last`.
+    """Share of the peak rate in `epoch`: five epochs of warm-up, then a cosine from 1 to `last`.
 
     In a run of less than ten epochs the warm-up is half of it.
     """
@@ -39,12 +39,13 @@ def epoch_cosine(epoch: int, epochs: int, last: float) -> float:
 class MoBaNet(AnyModalitySegmenter):
     """MoBaNet and the rows of its ablation.
 
-    Variants: `mobanet_base` (streams averaged), `mobanet_cpia`, `mobanet_cpia_dgfm`, `mobanet` (with MCRM: all of it);
-    `mobanet_no_mcrm` is the third one under the name it has where missing modalities are compared.
+    Variants: `mobanet_base` (streams averaged), `mobanet_cpia`, `mobanet_cpia_dgfm`, `mobanet`
+    (with MCRM: all of it); `mobanet_no_mcrm` is the third one under the name it has where missing
+    modalities are compared.
 
-    Loss terms: `seg`, cross-entropy of the fused logits, and with MCRM `hard`, the sum of the auxiliary heads'
-    cross-entropies over the pixels that the fused logits get wrong, with the published weight 0.01. A sample that lacks
-    a modality does not train that modality's head.
+    Loss terms: `seg`, cross-entropy of the fused logits, and with MCRM `hard`, the sum of the
+    auxiliary heads' cross-entropies over the pixels that the fused logits get wrong, with the
+    published weight 0.01. A sample that lacks a modality does not train that modality's head.
 
     Example:
         >>> options = {"backbone": "vit_tiny_patch8", "pretrained": False}
@@ -106,7 +107,7 @@ class MoBaNet(AnyModalitySegmenter):
         mask = batch["mask"]
         if len(mask) < 2:
             raise UserError(
-                "MoBaNet's decoder has batch statistics over one pooled pixel; use batches of at least 2."
+                "MoBaNet's decoder has batch statistics over one pixel; use batches of at least 2."
             )
         names = self.network.names(batch["image"])
         images = {m: self.network.pad(batch["image"][m]) for m in names}
@@ -130,11 +131,11 @@ class MoBaNet(AnyModalitySegmenter):
         return terms
 
     def diagnostics(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
-        """See the base class: the fused features of the four stages, all of one size, and the masks of MCRM.
+        """Show the fused features of the four stages, all of one size, and the masks of MCRM.
 
-        The masks are those that a training step on this batch would draw: `masked/<modality>`, B x H x W, is 1 inside
-        the rectangle that is zeroed; `hard`, B x H x W, where the fused prediction of what is left is wrong (eq. 26),
-        which is what the auxiliary heads learn from.
+        The masks are those that a training step on this batch would draw: `masked/<modality>`, (B,
+        H, W), is 1 inside the rectangle that is zeroed; `hard`, (B, H, W), where the fused
+        prediction of what is left is wrong (eq. 26), which is what the auxiliary heads learn from.
         """
         shown = name_feature_maps(self.network.fused(self.encode(batch["image"])), {})
         if not self.mcrm:
@@ -153,7 +154,7 @@ class MoBaNet(AnyModalitySegmenter):
         return {**shown, "hard": (wrong != self.ignore_index).float()}
 
     def configure_optimizers(self) -> Any:
-        """AdamW over the trainable parameters, with the published schedule per epoch or the common one per step."""
+        """Set up AdamW with the published schedule per epoch, or the common one per step."""
         if self.schedule == "poly":
             return super().configure_optimizers()
         recipe, (steps, per_epoch) = self.recipe, self.schedule_length()

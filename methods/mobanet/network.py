@@ -1,8 +1,9 @@
-"""The MoBaNet network in plain torch: streams through one frozen ViT, prompts between them, gated fusion, UPerNet.
+"""The MoBaNet network: streams through a frozen ViT, prompts between them, gated fusion.
 
-Parameter-Efficient Modality-Balanced Symmetric Fusion for Multimodal Remote Sensing Semantic Segmentation,
-arXiv 2603.17705v1. Written from an analysis of the paper and of the released code (sauryeo/MoBaNet, without a licence
-of its own), of which nothing is copied. Ours: more than two streams, per-sample masks, caching between subsets.
+Parameter-Efficient Modality-Balanced Symmetric Fusion for Multimodal Remote Sensing Semantic
+Segmentation, arXiv 2603.17705v1. Written from an analysis of the paper and of the released code
+(sauryeo/MoBaNet, without a licence of its own), of which nothing is copied. Ours: more than two
+streams, per-sample masks, caching between subsets.
 """
 
 from __future__ import annotations
@@ -29,9 +30,10 @@ Prompts = Literal["code", "paper_eq9", "none"]
 class MoBaNetNetwork(AnyModalityNetwork):
     """MoBaNet.
 
-    Every configured modality is a stream; a missing one is an image of zeros, which after standardisation is the mean
-    colour or height and what MCRM writes into its rectangles. The first modality with three channels (else the first)
-    goes through the frozen patch embedding, every other one through a trainable copy.
+    Every configured modality is a stream; a missing one is an image of zeros, which after
+    standardisation is the mean colour or height and what MCRM writes into its rectangles. The first
+    modality with three channels (else the first) goes through the frozen patch embedding, every
+    other one through a trainable copy.
 
     Args:
         modalities: name -> channels, in the dataset's order.
@@ -40,7 +42,8 @@ class MoBaNetNetwork(AnyModalityNetwork):
         pretrained: pretrained weights for it; otherwise random ones.
         pretrained_path: weight file instead of the cache.
         seed: of the random weights.
-        cpia: `code` adds the prompt to the tokens, `paper_eq9` feeds it through an adapter, `none` leaves it out.
+        cpia: `code` adds the prompt to the tokens, `paper_eq9` feeds it through an adapter, `none`
+            leaves it out.
         dgfm: gated fusion; false averages the streams.
         heads: auxiliary head per stream, evaluated in training only.
 
@@ -91,15 +94,15 @@ class MoBaNetNetwork(AnyModalityNetwork):
         self._blanks = {m: FoldCache() for m in self.modalities}
 
     def pad(self, image: Tensor) -> Tensor:
-        """Zeros below and to the right until both sides are multiples of the patch, as published."""
+        """Pad with zeros below and right to multiples of the patch, as published."""
         bottom, right = (-image.shape[-2]) % self.stride, (-image.shape[-1]) % self.stride
         return F.pad(image, (0, right, 0, bottom)) if bottom or right else image
 
     def encode(self, images: Mapping[str, Tensor]) -> dict[str, Any]:
-        """{modality: B x C x H x W} -> what it alone determines.
+        """{modality: (B, C, H, W)} -> what it alone determines.
 
-        With CPIA that is its patch tokens B x h x w x C only, since the streams meet before the first block. Without,
-        it is the whole stream: its features B x C x h x w after each stage.
+        With CPIA that is its patch tokens (B, h, w, C) only, since the streams meet before the
+        first block. Without, it is the whole stream: its features (B, C, h, w) after each stage.
         """
         padded = {m: self.pad(to_three_channels(images[m])) for m in self.names(images)}
         return {m: self._alone(m, image) for m, image in padded.items()}
@@ -112,7 +115,7 @@ class MoBaNetNetwork(AnyModalityNetwork):
         return tokens if self.cpia is not None else [stage[0] for stage in self._stages([tokens])]
 
     def _stages(self, streams: Sequence[Tensor]) -> list[list[Tensor]]:
-        """Patch tokens B x h x w x C of the streams -> per stage their features B x C x h x w."""
+        """Patch tokens (B, h, w, C) of the streams -> per stage their features (B, C, h, w)."""
         streams = list(streams)
         tokens = [self.backbone.class_token(len(patches)) for patches in streams]
         features = []
@@ -125,7 +128,7 @@ class MoBaNetNetwork(AnyModalityNetwork):
         return features
 
     def _blank(self, modality: str, grid: tuple[int, int]) -> Any:
-        """The entry of `encode` for one image of zeros; in eval without gradients kept until weights or grid change."""
+        """Encode one image of zeros; in eval mode kept until weights or grid change."""
         proj = self.backbone.model.patch_embed.proj
         size = (grid[0] * self.stride, grid[1] * self.stride)
 
@@ -158,14 +161,14 @@ class MoBaNetNetwork(AnyModalityNetwork):
         return entries
 
     def _per_stage(self, encoded: Mapping[str, Any], present: Present | None) -> list[list[Tensor]]:
-        """After each stage the features B x C x h x w of every configured modality."""
+        """After each stage the features (B, C, h, w) of every configured modality."""
         entries = self._present({m: encoded[m] for m in self.names(encoded)}, present)
         if self.cpia is not None:
             return self._stages(entries)
         return [list(stage) for stage in zip(*entries, strict=True)]
 
     def fused(self, encoded: Mapping[str, Any]) -> list[Tensor]:
-        """What leaves the gated fusion after each stage, B x C x h x w, for any non-empty subset."""
+        """What leaves the gated fusion after each stage, (B, C, h, w), for any non-empty subset."""
         stages = self._per_stage(encoded, None)
         return [self._fused(number, streams) for number, streams in enumerate(stages)]
 
@@ -175,12 +178,14 @@ class MoBaNetNetwork(AnyModalityNetwork):
         """Logits of a subset.
 
         Args:
-            encoded: entries of `encode` for any non-empty subset; the other configured modalities are absent.
-            present: {modality: B bool}, which samples have it (finite values elsewhere are ignored); None = all.
+            encoded: entries of `encode` for any non-empty subset; the other configured modalities
+                are absent.
+            present: {modality: B bool}, which samples have it (finite values elsewhere are
+                ignored); None = all.
 
         Returns:
-            Logits B x K x h x w at the stride of the patches, and extras: in training with auxiliary heads `heads`,
-            {modality: B x K x h x w} for every configured modality.
+            Logits (B, K, h, w) at the stride of the patches, and extras: in training with auxiliary
+            heads `heads`, {modality: (B, K, h, w)} for every configured modality.
         """
         stages = self._per_stage(encoded, present)
         levels = []
@@ -200,7 +205,7 @@ class MoBaNetNetwork(AnyModalityNetwork):
 
 
 def _where(keep: Tensor | None, given: Tensor | None, blank: Tensor, batch: int) -> Tensor:
-    """`given` where `keep` says so (nowhere for None), else the one `blank`, expanded to the batch."""
+    """Take `given` where `keep` says so, else the one `blank`, expanded to the batch."""
     if keep is None or given is None:
         return blank.expand(batch, -1, -1, -1)
     return torch.where(as_mask(keep), given, blank)

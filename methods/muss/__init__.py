@@ -1,1 +1,1 @@
-"""MuSS: concatenation of sensor features, or early fusion by channel attention (MultiSenseSeg, TGRS 2024)."""
+"""MuSS: concatenated features, or early fusion by channel attention (MultiSenseSeg, 2024)."""

@@ -1,6 +1,7 @@
-"""MuSS by early fusion: full-resolution experts, channel matching, one pass of the backbone entered at stride 4.
+"""MuSS by early fusion: full-resolution experts, channel matching, backbone from stride 4.
 
-The front end of MultiSenseSeg (IEEE TGRS 62, 2024, art. 4703724) before a shared backbone; dossier section 4.2.
+The front end of MultiSenseSeg (IEEE TGRS 62, 2024, art. 4703724) before a shared backbone; dossier
+section 4.2.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ EXPERT_WIDTH = 32
 
 
 class ChannelsLast(nn.Module):
-    """B x C x H x W -> B x H x W x C, what timm's PVT takes between patch embedding and stage."""
+    """(B, C, H, W) -> (B, H, W, C), what timm's PVT takes between patch embedding and stage."""
 
     def forward(self, features: Tensor) -> Tensor:
         """Move the channels to the end."""
@@ -33,7 +34,7 @@ class ChannelsLast(nn.Module):
 
 
 def enter_at_stride_4(pyramid: nn.Module) -> int:
-    """Take the stem out of a timm feature extractor, so that it accepts maps at stride 4; returns their width.
+    """Take the stem out of a timm feature extractor; returns the width of the maps it now takes.
 
     Raises:
         UserError: neither a PVT-v2 nor a ResNet.
@@ -59,7 +60,7 @@ def blacken(
     """An image of zeros wherever a sample lacks a modality, keys that are absent included.
 
     Args:
-        images: {modality: B x C x H x W}.
+        images: {modality: (B, C, H, W)}.
         present: {modality: bool B}, for the keys of `images`.
         modalities: channels of every configured name.
     """
@@ -72,7 +73,7 @@ def blacken(
 
 
 class GatedHead(AllMLPHead):
-    """All-MLP head with MultiSenseSeg's decode gate before the classifier (dossier 2.4), at half the head's width.
+    """All-MLP head with MultiSenseSeg's decode gate before the classifier (dossier 2.4).
 
     Args:
         in_channels, num_classes, width, norm, dropout: see `AllMLPHead`.
@@ -103,7 +104,7 @@ class GatedHead(AllMLPHead):
         self.widen = nn.Conv2d(half, width, 1)
 
     def forward(self, maps: Sequence[Tensor], guidance: Tensor) -> Tensor:
-        """[B x C_i x H_i x W_i], finest first, and R (B x 32 x H x W) -> logits B x K x H_1 x W_1."""
+        """[(B, C_i, H_i, W_i)], finest first, and R (B, 32, H, W) -> logits (B, K, H_1, W_1)."""
         fused = F.relu(self.norm(self._mixed_by_quarters(maps)))
         narrow = self.narrow(fused)
         inner = self.inner(narrow)
@@ -155,7 +156,7 @@ class EarlyMuSSNetwork(SharedEncoderNetwork):
         self._zeros = FoldCache()
 
     def encode(self, images: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """{modality: B x C x H x W} -> {modality: its expert's output on the padded image, B x 32 x H x W}."""
+        """Run each modality's expert on the padded image: (B, 32, H, W)."""
         return {m: self.experts[m](pad_to_multiple(images[m])) for m in self.names(images)}
 
     def _experts_of_zeros(self, height: int, width: int) -> dict[str, Tensor]:
@@ -171,7 +172,7 @@ class EarlyMuSSNetwork(SharedEncoderNetwork):
         return self._zeros.get(sources, make, (height, width))
 
     def _complete(self, encoded: Mapping[str, Tensor], present: Present | None) -> Tensor:
-        """X: every modality's expert output along the channels, those of zeros where it is missing."""
+        """Concatenate every modality's expert output, that of zeros where it is missing (X)."""
         like = encoded[self.names(encoded)[0]]
         if present is None and len(encoded) == len(self.modalities):
             return torch.cat([encoded[m] for m in self.modalities], 1)
@@ -189,7 +190,7 @@ class EarlyMuSSNetwork(SharedEncoderNetwork):
     def fuse(
         self, encoded: Mapping[str, Tensor], present: Present | None = None
     ) -> tuple[Tensor, dict[str, Any]]:
-        """Logits of a subset; arguments and results as `MuSSNetwork.fuse`, `features` are the backbone's maps."""
+        """Predict a subset, as `MuSSNetwork.fuse`; `features` are the backbone's maps."""
         fused, guidance = self.matching(self._complete(encoded, present))
         maps = self.encoder.pyramid_of(fused)
         extras: dict[str, Any] = {"features": maps}
@@ -200,6 +201,6 @@ class EarlyMuSSNetwork(SharedEncoderNetwork):
     def forward_train(
         self, images: Mapping[str, Tensor], present: Present
     ) -> tuple[Tensor, Tensor | None]:
-        """Logits and auxiliary logits (None without that head), B x K x H x W; `present` as for `fuse`."""
+        """Predict logits and auxiliary logits (or None), (B, K, H, W); `present` as for `fuse`."""
         given = blacken(images, present, self.channels)
         return at_image_size(self.fuse(self.encode(given)), given)

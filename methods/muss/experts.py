@@ -1,7 +1,7 @@
-"""Modality-specific experts (MSE): small residual networks, one per modality, told apart by a constant.
+"""Modality-specific experts (MSE): a small residual network per modality and its constant.
 
-MultiSenseSeg, IEEE TGRS 62, 2024, art. 4703724; dossier sections 2.1 (images) and 4.1 (features). Written from the
-dossier's equations.
+MultiSenseSeg, IEEE TGRS 62, 2024, art. 4703724; dossier sections 2.1 (images) and 4.1 (features).
+Written from the dossier's equations.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ def phase_offsets(count: int) -> list[float]:
 
 
 def offset(value: float, trained: bool) -> nn.Parameter | Tensor:
-    """p_m as a parameter, or as what becomes a buffer (the authors keep it in a list: neither trained nor saved)."""
+    """Make p_m a parameter, or what becomes a buffer (the authors neither train nor save it)."""
     return nn.Parameter(torch.tensor(value)) if trained else torch.tensor(value)
 
 
 class SqueezeExcitation(nn.Module):
-    """Scales channels by a gate of their global means: mean -> 1x1 to C / ratio -> ReLU6 -> 1x1 to C -> sigmoid."""
+    """Scale channels by a gate of their means: 1x1 to C / ratio, ReLU6, 1x1 to C, sigmoid."""
 
     def __init__(self, channels: int, ratio: int = 8) -> None:
         super().__init__()
@@ -34,13 +34,13 @@ class SqueezeExcitation(nn.Module):
         self.excite = nn.Conv2d(channels // ratio, channels, 1)
 
     def forward(self, features: Tensor) -> Tensor:
-        """B x C x H x W -> the same shape."""
+        """(B, C, H, W) -> the same shape."""
         mean = features.mean((2, 3), keepdim=True)
         return features * torch.sigmoid(self.excite(F.relu6(self.squeeze(mean))))
 
 
 class FeatureExpert(nn.Module):
-    """u = W F + p; u = ReLU(1x1(BN(grouped 3x3(u)))); SE(u + F), for maps of C channels (dossier 4.1, `experts`).
+    """u = W F + p; u = ReLU(1x1(BN(grouped 3x3(u)))); SE(u + F), on C channels (dossier 4.1).
 
     Args:
         channels: C.
@@ -65,13 +65,13 @@ class FeatureExpert(nn.Module):
         self.gate = SqueezeExcitation(channels)
 
     def forward(self, features: Tensor) -> Tensor:
-        """B x C x h x w -> the same shape."""
+        """(B, C, h, w) -> the same shape."""
         inner = self.norm(self.spatial(self.reduce(features) + self.phase))
         return self.gate(F.relu(self.expand(inner)) + features)
 
 
 class ImageExpert(nn.Module):
-    """ReLU(BN(3x3)) of the image to D channels, then a `FeatureExpert`, all at full resolution (dossier 2.1).
+    """ReLU(BN(3x3)) of the image, then a `FeatureExpert`, at full resolution (dossier 2.1).
 
     Args:
         in_channels: channels of the modality's image.
@@ -89,5 +89,5 @@ class ImageExpert(nn.Module):
         self.expert = FeatureExpert(channels, phase, trained)
 
     def forward(self, image: Tensor) -> Tensor:
-        """B x c_m x H x W -> B x D x H x W."""
+        """(B, c_m, H, W) -> (B, D, H, W)."""
         return self.expert(F.relu(self.norm(self.stem(image))))

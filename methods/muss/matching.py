@@ -1,7 +1,7 @@
-"""Adaptive multimodal matching (AMM): attention between the channels of all experts, and the step to stride 4.
+"""Adaptive multimodal matching (AMM): attention between channels, and the step to stride 4.
 
-MultiSenseSeg, dossier section 2.2. The softmax is applied twice and turned around: similar channels get the smaller
-weight.
+MultiSenseSeg, dossier section 2.2. The softmax is applied twice and turned around: similar channels
+get the smaller weight.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ POOL = 8
 
 
 def channel_offsets(channels: int) -> Tensor:
-    """c x c table of sign(d) log2(|d| + 1) / log2(8), d = 8 (j - i) / (c - 1), between -1.06 and 1.06."""
+    """Tabulate sign(d) log2(|d| + 1) / log2(8), d = 8 (j - i) / (c - 1): (c, c), within +-1.06."""
     index = torch.arange(channels, dtype=torch.float32)
     distance = 8 * (index[None] - index[:, None]) / (channels - 1)
     return distance.sign() * torch.log2(distance.abs() + 1) / 3
 
 
 def reversed_softmax(scores: Tensor) -> Tensor:
-    """softmax(1 - softmax(S)) along the last axis: rows sum to 1, and the largest score has the smallest weight."""
+    """Compute softmax(1 - softmax(S)): rows sum to 1, the largest score has the smallest weight."""
     return (1 - scores.softmax(-1)).softmax(-1)
 
 
 class AdaptiveMatching(nn.Module):
-    """X (B x M D x H x W) -> B x e x H/4 x W/4 and, if wanted, guidance B x 32 x H x W.
+    """X (B, M*D, H, W) -> (B, e, H/4, W/4) and, if wanted, guidance (B, 32, H, W).
 
-    The attention's heads are parts of the flattened image (strips of rows), its tokens are channels. H and W must be
-    multiples of 32, which makes every division come out even.
+    The attention's heads are parts of the flattened image (strips of rows), its tokens are
+    channels. H and W must be multiples of 32, which makes every division come out even.
 
     Args:
         modalities: M; the 1x1 convolutions have one group for each.
@@ -86,7 +86,7 @@ class AdaptiveMatching(nn.Module):
             self.guide = nn.Sequential(smooth, nn.BatchNorm2d(guidance), nn.ReLU())
 
     def weights(self, features: Tensor) -> Tensor:
-        """T, B x heads x c x c, in float32; each row sums to 1."""
+        """T, (B, heads, c, c), in float32; each row sums to 1."""
         strips = [
             part(features).flatten(2).unflatten(2, (HEADS, -1)).transpose(1, 2)
             for part in (self.query, self.key)

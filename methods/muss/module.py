@@ -1,4 +1,4 @@
-"""MuSS as a Lightning module: variants, losses and recipe (MultiSenseSeg's losses, the benchmark's optimiser)."""
+"""MuSS as a Lightning module: variants and losses of MultiSenseSeg, the benchmark's recipe."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from usererror import UserError
 
 
 class MuSS(AnyModalitySegmenter):
-    """`muss` (`fusion: concat`), `muss_early` (`fusion: early`), `muss_dropout` (concat, `subsets: any_subset`).
+    """Concatenate features (`muss`, `muss_dropout`) or fuse early (`muss_early`).
 
-    Loss terms: `main` and, with `aux`, `aux`; the weight of `aux` falls linearly from its entry in `loss_weights` at
-    the first step to `aux_last` at the end (MultiSenseSeg: 0.5 to 0.4).
+    Loss terms: `main` and, with `aux`, `aux`; the weight of `aux` falls linearly from its entry in
+    `loss_weights` at the first step to `aux_last` at the end (MultiSenseSeg: 0.5 to 0.4).
 
     Example:
         >>> options = {"backbone": "pvt_v2_b0", "pretrained": False}
@@ -91,7 +91,7 @@ class MuSS(AnyModalitySegmenter):
         return terms
 
     def diagnostics(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
-        """See the base class: the fused maps, and with concatenation each modality's part of the first convolution."""
+        """Show the fused maps and, with concatenation, each modality's part of them."""
         encoded = self.encode(batch["image"])
         single = {} if isinstance(self.network, EarlyMuSSNetwork) else encoded
         return name_feature_maps(self.network.fuse(encoded)[1]["features"], single)

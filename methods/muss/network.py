@@ -1,7 +1,8 @@
-"""MuSS by concatenation: shared encoder, one linear fusion per scale on concatenated features, all-MLP head.
+"""MuSS by concatenation: shared encoder, linear fusion of concatenated features, all-MLP head.
 
-The reading of MultiSenseSeg (IEEE TGRS 62, 2024, art. 4703724) in SGMA's tables; dossier section 4.1. The first 1x1
-convolution acts on a concatenation, hence is a sum with one product per modality: encoding ends with the products.
+The reading of MultiSenseSeg (IEEE TGRS 62, 2024, art. 4703724) in SGMA's tables; dossier section
+4.1. The first 1x1 convolution acts on a concatenation, hence is a sum with one product per
+modality: encoding ends with the products.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class AuxHead(nn.Sequential):
 
 
 class ConcatFusion(nn.Module):
-    """G = 1x1(ReLU(BN(1x1(concat F_m : M C -> C))) : C -> C) at one scale; the order of the modalities is fixed.
+    """G = 1x1(ReLU(BN(1x1(concat F_m)))) at one scale; the order of the modalities is fixed.
 
     Args:
         modalities: names, in the order of the concatenation.
@@ -64,11 +65,11 @@ class ConcatFusion(nn.Module):
         )
 
     def features(self, modality: str, features: Tensor) -> Tensor:
-        """What enters the concatenation, B x C x h x w."""
+        """What enters the concatenation, (B, C, h, w)."""
         return self.experts[modality](features) if self.experts else features
 
     def product(self, modality: str, features: Tensor) -> Tensor:
-        """The modality's part of the first convolution, B x C x h x w."""
+        """The modality's part of the first convolution, (B, C, h, w)."""
         channels = self.first.out_channels
         start = self.place[modality] * channels
         return F.conv2d(features, self.first.weight[:, start : start + channels])
@@ -81,9 +82,10 @@ class ConcatFusion(nn.Module):
 class MuSSNetwork(SharedEncoderNetwork):
     """MuSS by concatenation.
 
-    A missing modality is presented as `missing` says, since the fusion's weights are bound to positions:
-    `zero_feature`: its features are 0 (nothing is added); `zero_image`: the features of an image of zeros, kept between
-    calls in eval; `mean_feature`: each channel's running mean in training.
+    A missing modality is presented as `missing` says, since the fusion's weights are bound to
+    positions: `zero_feature`: its features are 0 (nothing is added); `zero_image`: the features of
+    an image of zeros, kept between calls in eval; `mean_feature`: each channel's running mean in
+    training.
 
     Args:
         modalities: names, in the dataset's order.
@@ -121,7 +123,7 @@ class MuSSNetwork(SharedEncoderNetwork):
             self.register_buffer("seen", torch.zeros(len(self.modalities), dtype=torch.bool))
 
     def encode(self, images: Mapping[str, Tensor]) -> dict[str, list[Tensor]]:
-        """{modality: B x C x H x W} -> {modality: its four parts of the first convolutions, B x C_i x H_i x W_i}."""
+        """Encode each modality as its four parts of the first convolutions, (B, C_i, H_i, W_i)."""
         pyramids = self.encoder({m: images[m] for m in self.names(images)})
         encoded = {}
         for m, maps in pyramids.items():
@@ -148,10 +150,11 @@ class MuSSNetwork(SharedEncoderNetwork):
 
     @torch.no_grad()
     def _features_of_zeros(self, height: int, width: int) -> dict[str, list[Tensor]]:
-        """Each modality's features of an image of zeros, 1 x C_i x H_i x W_i; only the last size is kept.
+        """Compute each modality's features of an image of zeros, (1, C_i, H_i, W_i).
 
-        In eval mode and without gradients in training too: an encoder that has just been initialised sends zeros
-        through norm after norm, whose gradients there grow beyond all bounds.
+        In eval mode and without gradients in training too: an encoder that has just been
+        initialised sends zeros through norm after norm, whose gradients there grow beyond all
+        bounds.
         """
         parts = [self.encoder, *(fusion.experts for fusion in self.fusion)]
         sources = [tensor for part in parts for tensor in (*part.parameters(), *part.buffers())]
@@ -170,7 +173,7 @@ class MuSSNetwork(SharedEncoderNetwork):
         return self._zeros.get(sources, make, (height, width))
 
     def _stand_ins(self, modality: str, like: Sequence[Tensor]) -> list[Tensor] | None:
-        """What a missing modality adds at the four scales, in shapes that broadcast; None for nothing."""
+        """Compute what a missing modality adds at four scales; None for nothing."""
         if self.missing == "zero_feature":
             return None
         if self.missing == "zero_image":
@@ -193,11 +196,12 @@ class MuSSNetwork(SharedEncoderNetwork):
 
         Args:
             encoded: entries of `encode` for any non-empty subset.
-            present: {modality: B bool}, which samples have it (finite values elsewhere are ignored); None = all.
+            present: {modality: B bool}, which samples have it (finite values elsewhere are
+                ignored); None = all.
 
         Returns:
-            Logits B x K x H/4 x W/4 of the padded image, and extras: `features` (four fused maps), in training mode
-            also `aux` (logits B x K x H/16 x W/16), if there is such a head.
+            Logits (B, K, H/4, W/4) of the padded image, and extras: `features` (four fused maps),
+            in training mode also `aux` (logits (B, K, H/16, W/16)), if there is such a head.
         """
         like = encoded[self.names(encoded)[0]]
         per_modality = []
@@ -225,7 +229,7 @@ class MuSSNetwork(SharedEncoderNetwork):
     def forward_train(
         self, images: Mapping[str, Tensor], present: Present
     ) -> tuple[Tensor, Tensor | None]:
-        """Logits and auxiliary logits (None without that head), B x K x H x W; `present` as for `fuse`."""
+        """Predict logits and auxiliary logits (or None), (B, K, H, W); `present` as for `fuse`."""
         return at_image_size(self.fuse(self.encode(images), present), images)
 
 

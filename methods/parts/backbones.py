@@ -1,4 +1,4 @@
-"""Encoders: timm feature pyramids at strides 4, 8, 16, 32, and one encoder shared by all modalities.
+"""Encoders: timm feature pyramids at strides 4 to 32, and one shared by all modalities.
 
 Weights load by timm's names, from a file, from the local cache, or from the hub when it answers.
 """
@@ -21,16 +21,16 @@ REDUCED = (64, 128, 320, 512)
 
 
 def pad_to_multiple(image: Tensor, multiple: int = STRIDES[-1]) -> Tensor:
-    """Replicate the lower and right edge of B x C x H x W until both sides are multiples of `multiple`."""
+    """Replicate the lower and right edge of (B, C, H, W) until `multiple` divides both sides."""
     bottom, right = (-image.shape[-2]) % multiple, (-image.shape[-1]) % multiple
     return F.pad(image, (0, right, 0, bottom), mode="replicate") if bottom or right else image
 
 
 def to_three_channels(image: Tensor) -> Tensor:
-    """B x C x H x W -> B x 3 x H x W by adaptive averaging along the channels, without parameters.
+    """(B, C, H, W) -> (B, 3, H, W) by adaptive averaging along the channels, without parameters.
 
-    One channel is replicated (dossier section 10), two become (a, (a + b) / 2, b), three stay, more are averaged in
-    three overlapping groups of neighbours.
+    One channel is replicated (dossier section 10), two become (a, (a + b) / 2, b), three stay, more
+    are averaged in three overlapping groups of neighbours.
     """
     channels = image.shape[1]
     if channels == 3:
@@ -55,7 +55,7 @@ def _endpoint_answers(endpoint: str, timeout: float = 3.0) -> bool:
 
 
 def _cached_weights(config: Mapping[str, object]) -> Path | None:
-    """The weight file of a timm configuration in the hub's or torch's local cache, if it is there."""
+    """Find the weight file of a timm configuration in the hub's or torch's local cache."""
     from huggingface_hub import try_to_load_from_cache
 
     repository, _, revision = str(config.get("hf_hub_id") or "").partition("@")
@@ -80,7 +80,8 @@ def locate_weights(name: str, path: str | None = None) -> Path | None:
         A local file, or None when they have to be, and can be, downloaded.
 
     Raises:
-        UserError: the named file does not exist, or the weights are not cached and the hub does not answer.
+        UserError: the named file does not exist, or the weights are not cached and the hub does not
+            answer.
     """
     import timm
     from huggingface_hub import constants
@@ -93,14 +94,15 @@ def locate_weights(name: str, path: str | None = None) -> Path | None:
     config = timm.get_pretrained_cfg(name)
     if config is None:
         raise UserError(
-            f"timm has no pretrained weights for {name}; set pretrained: false or give pretrained_path."
+            f"timm has no weights for {name}; set pretrained: false or give pretrained_path."
         )
     file = _cached_weights(config.to_dict())
     if file is None and (constants.HF_HUB_OFFLINE or not _endpoint_answers(constants.ENDPOINT)):
         raise UserError(
             f"The pretrained weights of {name} ({config.hf_hub_id}) are not in the local cache "
-            f"({constants.HF_HUB_CACHE}) and the hub cannot be reached. Run once with a connection or copy that cache "
-            "here, name a weight file with pretrained_path, or train from scratch with pretrained: false."
+            f"({constants.HF_HUB_CACHE}) and the hub cannot be reached. Run once with a connection or "
+            "copy that cache here, name a weight file with pretrained_path, or train from scratch "
+            "with pretrained: false."
         )
     return file
 
@@ -121,7 +123,7 @@ def _create(name: str, pretrained: bool, file: Path | None) -> nn.Module:
 def create_pyramid(
     name: str, pretrained: bool = False, pretrained_path: str | None = None
 ) -> nn.Module:
-    """A timm feature extractor B x 3 x H x W -> four maps at strides 4, 8, 16, 32.
+    """A timm feature extractor (B, 3, H, W) -> four maps at strides 4, 8, 16, 32.
 
     Args:
         name: timm model name, such as `pvt_v2_b0`, `pvt_v2_b2`, `resnet50`.
@@ -129,7 +131,8 @@ def create_pyramid(
         pretrained_path: weight file to use instead of the cache; only read when `pretrained`.
 
     Raises:
-        UserError: unknown backbone, one without these strides, or weights that cannot be had or do not fit.
+        UserError: unknown backbone, one without these strides, or weights that cannot be had or do
+            not fit.
     """
     import timm
 
@@ -164,7 +167,7 @@ def create_pyramid(
     ]
     if missing:
         raise UserError(
-            f"The weights of {name} from {source} lack {len(missing)} tensors, the first: {missing[0]}."
+            f"The weights of {name} from {source} lack {len(missing)} tensors: {missing[0]} ..."
         )
     return loaded
 
@@ -172,15 +175,17 @@ def create_pyramid(
 class SharedEncoder(nn.Module):
     """One encoder for every modality (SGMA eq. 2): dict of images -> dict of four-map pyramids.
 
-    Modalities of equal size are packed along the batch into one call. With BatchNorm (ResNet) the training statistics
-    are then those of the packed batch; in eval mode the modalities do not touch each other.
+    Modalities of equal size are packed along the batch into one call. With BatchNorm (ResNet) the
+    training statistics are then those of the packed batch; in eval mode the modalities do not touch
+    each other.
 
     Args:
         name: timm backbone.
         pretrained: start from ImageNet weights.
         pretrained_path: weight file to use instead of the cache.
-        reduce_to: widths of bias-free 1x1 convolutions after the pyramid; None for the native widths; `auto` for
-            (64, 128, 320, 512), the widths of PVT-v2-b2, where the native ones are wider (ResNet-50), else none.
+        reduce_to: widths of bias-free 1x1 convolutions after the pyramid; None for the native
+            widths; `auto` for (64, 128, 320, 512), the widths of PVT-v2-b2, where the native ones
+            are wider (ResNet-50), else none.
     """
 
     def __init__(
@@ -200,7 +205,7 @@ class SharedEncoder(nn.Module):
         self.channels = tuple(native if reduce_to is None else reduce_to)
         if len(self.channels) != len(native):
             raise UserError(
-                f"The reduction of {name} needs {len(native)} widths, one per scale; got {self.channels}."
+                f"The reduction of {name} needs {len(native)} widths; got {self.channels}."
             )
         self.reduction: nn.ModuleList | None = None
         if reduce_to is not None:
@@ -210,16 +215,17 @@ class SharedEncoder(nn.Module):
             )
 
     def pyramid_of(self, image: Tensor) -> list[Tensor]:
-        """B x 3 x H x W, sides multiples of 32 -> four maps B x C_i x H/s_i x W/s_i."""
+        """(B, 3, H, W), sides multiples of 32 -> four maps (B, C_i, H/s_i, W/s_i)."""
         maps = self.pyramid(image)
         if self.reduction is not None:
             maps = [layer(feature) for layer, feature in zip(self.reduction, maps, strict=True)]
         return list(maps)
 
     def forward(self, images: Mapping[str, Tensor]) -> dict[str, list[Tensor]]:
-        """{modality: B x C x H x W} -> {modality: [B x C_i x H_i x W_i] * 4}.
+        """{modality: (B, C, H, W)} -> {modality: [(B, C_i, H_i, W_i)] * 4}.
 
-        Sides that are no multiples of 32 are padded; four times the sides of the first map is the padded size.
+        Sides that are no multiples of 32 are padded; four times the sides of the first map is the
+        padded size.
         """
         inputs = {m: pad_to_multiple(to_three_channels(image)) for m, image in images.items()}
         if len({tuple(image.shape) for image in inputs.values()}) > 1:

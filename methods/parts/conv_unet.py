@@ -1,8 +1,9 @@
-"""The thin convolutional U-Net of mmFormer and its descendants: encoder, fusion blocks and decoders, in two dimensions.
+"""The thin convolutional U-Net of mmFormer and its descendants, in two dimensions.
 
-Source: mmFormer's second public release (Apache-2.0, YaoZhang93/mmFormer b18663a), which is three-dimensional, and its
-2-D form in GEMMNet (arXiv 2509.11102); written anew from a description, nothing is copied. Layers have PyTorch's
-default initialisation; a method with another one applies it to its whole network.
+Source: mmFormer's second public release (Apache-2.0, YaoZhang93/mmFormer b18663a), which is
+three-dimensional, and its 2-D form in GEMMNet (arXiv 2509.11102); written anew from a description,
+nothing is copied. Layers have PyTorch's default initialisation; a method with another one applies
+it to its whole network.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ NormKind = Literal["instance", "layer"]
 
 
 def pad_to(image: Tensor, multiple: int = STRIDE, at_least: int = LEAST) -> Tensor:
-    """Replicate the lower and right edge of B x C x H x W until both sides are multiples, and not below `at_least`.
+    """Replicate the lower and right edge until both sides are multiples, and at least `at_least`.
 
     `heads.to_image_size(logits, size, stride=1)` crops what the network makes of it.
     """
@@ -35,9 +36,10 @@ def pad_to(image: Tensor, multiple: int = STRIDE, at_least: int = LEAST) -> Tens
 
 
 def normalise(features: Tensor, norm: NormKind) -> Tensor:
-    """B x C x H x W with mean 0 and biased variance 1, without scale or shift, eps 1e-5.
+    """(B, C, H, W) with mean 0 and biased variance 1, without scale or shift, eps 1e-5.
 
-    `instance`: every channel of every sample by itself. `layer`: every sample as a whole, over C, H and W.
+    `instance`: every channel of every sample by itself. `layer`: every sample as a whole, over C, H
+    and W.
     """
     return (
         F.instance_norm(features, eps=EPS)
@@ -82,12 +84,12 @@ class PreConv(nn.Module):
         return F.leaky_relu(normalise(features, self.norm), SLOPE)
 
     def forward(self, features: Tensor) -> Tensor:
-        """B x c_in x H x W -> B x c_out x H/stride x W/stride."""
+        """(B, c_in, H, W) -> (B, c_out, H/stride, W/stride)."""
         return self.conv(self.activate(features))
 
 
 class PyramidEncoder(nn.Module):
-    """Five stages, each a first convolution (stride 2 from the second on) and a residual pair of PreConvs.
+    """Five stages, each a convolution (stride 2 from the second on) and a residual pair.
 
     Args:
         channels: of the image.
@@ -107,7 +109,7 @@ class PyramidEncoder(nn.Module):
         )
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """B x c x H x W, sides multiples of 16 and at least 32 -> maps of widths 8 to 128 at strides 1 to 16."""
+        """Encode (B, c, H, W), sides multiples of 16, as five maps at strides 1 to 16."""
         maps, features = [], image
         for first, pair in zip(self.firsts, self.pairs, strict=True):
             features = first(features)
@@ -117,10 +119,11 @@ class PyramidEncoder(nn.Module):
 
 
 class FusionBlock(nn.Module):
-    """Three PreConvs on the channel concatenation of the modalities' maps: 1x1 (M c -> c), 3x3, 1x1.
+    """Fuse the modalities' concatenated maps by three PreConvs: 1x1 (M c -> c), 3x3, 1x1.
 
-    With `instance` the first one separates over the modalities (its norm and activation are per channel, its
-    convolution linear): `finish(sum of partial(m, map_m))` equals `forward`, and a modality of zeros adds nothing.
+    With `instance` the first one separates over the modalities (its norm and activation are per
+    channel, its convolution linear): `finish(sum of partial(m, map_m))` equals `forward`, and a
+    modality of zeros adds nothing.
 
     Args:
         modalities: their number M.
@@ -138,11 +141,11 @@ class FusionBlock(nn.Module):
         )
 
     def forward(self, maps: Tensor) -> Tensor:
-        """B x M c x h x w, modality after modality -> B x c x h x w."""
+        """(B, M*c, h, w), modality after modality -> (B, c, h, w)."""
         return self.rest(self.first(maps))
 
     def partial(self, index: int, features: Tensor) -> Tensor:
-        """What modality number `index` adds to the first convolution, without its bias; B x c x h x w both.
+        """Compute what modality `index` adds to the first convolution, without its bias.
 
         Raises:
             ValueError: the norm is `layer`, whose statistics mix the modalities.
@@ -155,12 +158,12 @@ class FusionBlock(nn.Module):
         return F.conv2d(self.first.activate(features), weight)
 
     def finish(self, total: Tensor) -> Tensor:
-        """The sum of the present modalities' `partial` B x c x h x w -> the block's output, same shape."""
+        """Turn the present modalities' sum of `partial` (B, c, h, w) into the output."""
         return self.rest(total + self.first.conv.bias[:, None, None])
 
 
 class _UpStep(nn.Module):
-    """One step of a decoder: the map below doubled in size and halved in width, joined with the skip of this scale."""
+    """One step of a decoder: double the size, halve the width, join the skip of this scale."""
 
     def __init__(self, channels: int, norm: NormKind) -> None:
         super().__init__()
@@ -169,13 +172,13 @@ class _UpStep(nn.Module):
         self.mix = PreConv(channels, channels, 1, norm=norm)
 
     def raise_up(self, below: Tensor) -> Tensor:
-        """B x 2c x h x w -> B x c x 2h x 2w."""
+        """(B, 2c, h, w) -> (B, c, 2h, 2w)."""
         return self.lift(
             F.interpolate(below, scale_factor=2.0, mode="bilinear", align_corners=True)
         )
 
     def join(self, left: Tensor, right: Tensor) -> Tensor:
-        """Two maps B x c x h x w, in the order of their channels -> one."""
+        """Two maps (B, c, h, w), in the order of their channels -> one."""
         return self.mix(self.merge(torch.cat([left, right], 1)))
 
 
@@ -185,11 +188,11 @@ def _steps(norm: NormKind) -> nn.ModuleList:
 
 
 class FusedDecoder(nn.Module):
-    """Fusion blocks at five scales, the decoder behind them, its head, and heads at four coarser scales.
+    """Fusion blocks at five scales, the decoder and its head, and heads at four coarser scales.
 
     Args:
-        modalities: their number M (the released 3-D code passes the number of classes here, which is the same on its
-            data and fails elsewhere).
+        modalities: their number M (the released 3-D code passes the number of classes here, which
+            is the same on its data and fails elsewhere).
         num_classes: K.
         norm: see `normalise`.
         auxiliary: build the heads at strides 16, 8, 4, 2.
@@ -208,7 +211,7 @@ class FusedDecoder(nn.Module):
     def forward(
         self, maps: Sequence[Tensor], with_auxiliary: bool = False
     ) -> tuple[Tensor, list[Tensor]]:
-        """Five concatenations B x M c_i x H/2^i x W/2^i, finest first -> see `decode`."""
+        """Five concatenations (B, M*c_i, H/2^i, W/2^i), finest first -> see `decode`."""
         return self.decode(
             [block(features) for block, features in zip(self.fusion, maps, strict=True)],
             with_auxiliary,
@@ -220,11 +223,12 @@ class FusedDecoder(nn.Module):
         """From the outputs of the five fusion blocks on.
 
         Args:
-            fused: B x c_i x H/2^i x W/2^i, finest first.
+            fused: (B, c_i, H/2^i, W/2^i), finest first.
             with_auxiliary: compute the auxiliary logits.
 
         Returns:
-            Logits B x K x H x W, and the logits at strides 16, 8, 4, 2 (an empty list without auxiliary heads).
+            Logits (B, K, H, W), and the logits at strides 16, 8, 4, 2 (an empty list without
+            auxiliary heads).
         """
         *skips, state = fused
         states = [state]
@@ -240,7 +244,7 @@ class FusedDecoder(nn.Module):
 
 
 class UnimodalDecoder(nn.Module):
-    """The same chain on the maps of one modality, without fusion and auxiliary heads; all modalities share it.
+    """Decode the maps of one modality without fusion; all modalities share this decoder.
 
     Args:
         num_classes: K.
@@ -253,7 +257,7 @@ class UnimodalDecoder(nn.Module):
         self.head = nn.Conv2d(WIDTHS[0], num_classes, 1)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        """Five maps of a `PyramidEncoder` -> logits B x K x H x W."""
+        """Five maps of a `PyramidEncoder` -> logits (B, K, H, W)."""
         *skips, state = maps
         for step, skip in zip(self.steps, reversed(skips), strict=True):
             # the released order: here the lifted map comes first

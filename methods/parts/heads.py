@@ -14,16 +14,17 @@ from usererror import UserError
 
 
 def upsample(features: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bilinear, corners not aligned: B x C x h x w -> B x C x H x W."""
+    """Bilinear, corners not aligned: (B, C, h, w) -> (B, C, H, W)."""
     if tuple(features.shape[-2:]) == tuple(size):
         return features
     return F.interpolate(features, size=tuple(size), mode="bilinear", align_corners=False)
 
 
 def to_image_size(logits: Tensor, size: tuple[int, int], stride: int = STRIDES[0]) -> Tensor:
-    """Logits of a padded image at `stride` -> logits B x K x H x W of the image itself.
+    """Logits of a padded image at `stride` -> logits (B, K, H, W) of the image itself.
 
-    Upsamples to the padded size, then crops the padding (below and right), so the pixel grid stays where it was.
+    Upsamples to the padded size, then crops the padding (below and right), so the pixel grid stays
+    where it was.
 
     Raises:
         ValueError: `size` is not the size of an image that was padded to this map.
@@ -35,7 +36,7 @@ def to_image_size(logits: Tensor, size: tuple[int, int], stride: int = STRIDES[0
 
 
 class ChannelNorm(nn.LayerNorm):
-    """LayerNorm over the channels of B x C x H x W."""
+    """LayerNorm over the channels of (B, C, H, W)."""
 
     def forward(self, features: Tensor) -> Tensor:
         """Normalise each pixel's channels."""
@@ -47,12 +48,13 @@ _NORMS = {"bn": nn.BatchNorm2d, "syncbn": nn.SyncBatchNorm, "ln": ChannelNorm}
 
 
 class AllMLPHead(nn.Module):
-    """The SegFormer head (Xie et al. 2021, section 3.2): per scale C_i -> E, upsampling to stride 4, fusion, classes.
+    """The SegFormer head (Xie et al. 2021): per scale C_i -> E, upsampling, fusion, classes.
 
-    The fusion convolution (4E -> E on the concatenated maps, no bias) is linear and acts on channels, bilinear
-    upsampling is linear and acts on pixels, so they commute: each quarter of the fusion is applied at its own scale and
-    the results are upsampled and added. In eval mode its product with the projection and the BatchNorm is one C_i -> E
-    matrix per scale, made once (`FoldCache`). Both equal the textbook order to rounding.
+    The fusion convolution (4E -> E on the concatenated maps, no bias) is linear and acts on
+    channels, bilinear upsampling is linear and acts on pixels, so they commute: each quarter of the
+    fusion is applied at its own scale and the results are upsampled and added. In eval mode its
+    product with the projection and the BatchNorm is one C_i -> E matrix per scale, made once
+    (`FoldCache`). Both equal the textbook order to rounding.
 
     Args:
         in_channels: widths C_i, finest scale first.
@@ -86,7 +88,7 @@ class AllMLPHead(nn.Module):
         return super().train(mode)
 
     def _folded(self) -> tuple[list[Tensor], Tensor]:
-        """Per scale the E x C_i matrix of fusion times projection (times BatchNorm), and the summed bias."""
+        """Multiply fusion, projection and BatchNorm: a matrix (E, C_i) per scale, and one bias."""
         quarters = self.fusion.weight.chunk(len(self.projections), dim=1)
         kernels, bias = [], torch.zeros_like(self.fusion.weight[:, 0, 0, 0])
         for quarter, projection in zip(quarters, self.projections, strict=True):
@@ -100,7 +102,7 @@ class AllMLPHead(nn.Module):
         return kernels, bias
 
     def _mixed_folded(self, maps: Sequence[Tensor]) -> Tensor:
-        """The eval path, channels last: upsampling and an argmax over classes are then several times faster."""
+        """Mix channels last in eval mode: upsampling and argmax are then much faster."""
         sources = [
             *self.projections.parameters(),
             self.fusion.weight,
@@ -116,15 +118,16 @@ class AllMLPHead(nn.Module):
         return total.add_(bias[:, None, None])
 
     def mix(self, maps: Sequence[Tensor]) -> Tensor:
-        """The affine part, all that comes before the ReLU: projections, upsampling, fusion, in eval also BatchNorm.
+        """Apply all that comes before the ReLU: projections, upsampling, fusion, in eval BatchNorm.
 
-        A mixture of several inputs' results with weights that sum to one is the result of the mixed inputs.
+        A mixture of several inputs' results with weights that sum to one is the result of the mixed
+        inputs.
 
         Args:
-            maps: [B x C_i x H_i x W_i], finest first.
+            maps: [(B, C_i, H_i, W_i)], finest first.
 
         Returns:
-            B x E x H_1 x W_1.
+            (B, E, H_1, W_1).
         """
         if not self.training:
             return self._mixed_folded(maps)
@@ -140,13 +143,13 @@ class AllMLPHead(nn.Module):
         return sum(parts)
 
     def activate(self, mixed: Tensor) -> Tensor:
-        """What is left of the norm after `mix`, ReLU, dropout: B x E x H x W."""
+        """What is left of the norm after `mix`, ReLU, dropout: (B, E, H, W)."""
         if self.training or not isinstance(self.norm, _BATCH_NORMS):
             mixed = self.norm(mixed)
         return self.dropout(F.relu(mixed))
 
     def classify(self, features: Tensor) -> Tensor:
-        """Activated features B x E x H x W -> logits B x K x H x W; affine."""
+        """Activated features (B, E, H, W) -> logits (B, K, H, W); affine."""
         if self.training:
             return self.classifier(features)
         classes = F.linear(
@@ -155,5 +158,5 @@ class AllMLPHead(nn.Module):
         return classes.permute(0, 3, 1, 2)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        """[B x C_i x H_i x W_i], finest first -> logits B x K x H_1 x W_1."""
+        """[(B, C_i, H_i, W_i)], finest first -> logits (B, K, H_1, W_1)."""
         return self.classify(self.activate(self.mix(maps)))

@@ -12,7 +12,7 @@ from methods.parts.precision import no_autocast
 
 
 class FoldCache:
-    """Keep what was computed from weights between calls in eval mode (merged kernels, folded norms).
+    """Keep what was computed from weights in eval mode, such as merged kernels.
 
     A value is remade when any source tensor was written to or replaced: the key holds each
     source's address and version counter, so `load_state_dict`, an optimiser step and a move to

@@ -1,7 +1,7 @@
 """Loss functions shared by the methods.
 
-`segmentation_loss`: mmFormer's second public release, and GEMMNet (arXiv 2509.11102) eq. 7. It takes
-probabilities, because the auxiliary outputs are upsampled after the softmax.
+`segmentation_loss`: mmFormer's second public release, and GEMMNet (arXiv 2509.11102) eq. 7. It
+takes probabilities, because the auxiliary outputs are upsampled after the softmax.
 """
 
 from __future__ import annotations

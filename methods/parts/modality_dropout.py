@@ -1,4 +1,4 @@
-"""Which modalities a training step shows to the network: random non-empty subsets of what each sample really has."""
+"""Random non-empty subsets of the modalities that each sample really has."""
 
 from __future__ import annotations
 
@@ -15,26 +15,30 @@ SubsetScope = Literal["sample", "batch"]
 def draw_subsets(
     rule: SubsetRule, available: Mapping[str, Tensor], per: SubsetScope = "sample"
 ) -> dict[str, Tensor]:
-    """A random non-empty subset of what each sample has, {modality: bool B}, from torch's global generator.
+    """Draw a non-empty subset of what each sample has, {modality: bool (B,)}.
 
     With m modalities at hand:
 
     * `full`: all of them, without a draw and whatever `per` says;
-    * `one_missing`: all, or all but one; the m + 1 sets are equally likely, and a sample never loses its last modality;
+    * `one_missing`: all, or all but one; the m + 1 sets are equally likely, and a sample never
+    loses its last modality;
     * `any_subset`: uniform over the 2^m - 1 non-empty subsets;
     * `size_uniform`: the size is uniform in 1..m, then every subset of that size is equally likely.
 
     Args:
         rule: one of the above.
         available: {modality: bool B}, what each sample has.
-        per: a draw for each `sample`, or one for the `batch`, among the modalities that all of its samples have.
+        per: a draw for each `sample`, or one for the `batch`, among the modalities that all of its
+            samples have.
 
     Raises:
-        ValueError: unknown rule or scope; a sample without any modality; with per="batch", no modality that all share.
+        ValueError: unknown rule or scope; a sample without any modality; with per="batch", no
+            modality that all share.
     """
     if rule not in get_args(SubsetRule) or per not in get_args(SubsetScope):
         raise ValueError(
-            f"expected a rule of {get_args(SubsetRule)} per {get_args(SubsetScope)}; got {rule}, {per}"
+            f"expected a rule of {get_args(SubsetRule)} per {get_args(SubsetScope)}; "
+            f"got {rule}, {per}"
         )
     have = torch.stack(list(available.values()))
     together = per == "batch" and rule != "full"
@@ -50,7 +54,7 @@ def draw_subsets(
 
 
 def _keep(rule: SubsetRule, have: Tensor) -> Tensor:
-    """What to keep of `have`, both M x B bool; entries that `have` lacks are without meaning."""
+    """What to keep of `have`, both bool (M, B); entries that `have` lacks are without meaning."""
     count = have.sum(0)
     position = have.cumsum(0) - 1  # of each modality among those at hand
     chance = torch.rand(have.shape[1], device=have.device)

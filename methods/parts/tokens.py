@@ -1,7 +1,7 @@
-"""Transformer blocks on the tokens of maps, their position tables, and the way back from tokens to a map.
+"""Transformer blocks on the tokens of maps, their positions, and the way back to a map.
 
-Source: mmFormer's second public release and GEMMNet (arXiv 2509.11102, sections 3.1 and 3.2); written anew from a
-description.
+Source: mmFormer's second public release and GEMMNet (arXiv 2509.11102, sections 3.1 and 3.2);
+written anew from a description.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from torch.nn import functional as F
 class TokenBlock(nn.Module):
     """One pre-norm transformer block that first adds the positions (mmFormer; GEMMNet's HyFEx).
 
-    t <- t + P;  t <- t + drop(drop(W_o attention(LN(t)) + b_o));  t <- t + drop(W_2 drop(GELU(W_1 LN(t)))). Queries,
-    keys and values have no bias; dropout also acts on the attention weights; the GELU is exact.
+    t <- t + P;  t <- t + drop(drop(W_o attention(LN(t)) + b_o));  t <- t + drop(W_2 drop(GELU(W_1
+    LN(t)))). Queries, keys and values have no bias; dropout also acts on the attention weights; the
+    GELU is exact.
 
     Args:
         width: D, a multiple of `heads`.
@@ -50,7 +51,7 @@ class TokenBlock(nn.Module):
         )
 
     def attention(self, tokens: Tensor) -> Tensor:
-        """Multi-head self-attention B x L x D -> B x L x D, before the output projection."""
+        """Multi-head self-attention (B, L, D) -> (B, L, D), before the output projection."""
         query, key, value = (
             self.qkv(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         )
@@ -62,14 +63,14 @@ class TokenBlock(nn.Module):
         )
 
     def forward(self, tokens: Tensor, positions: Tensor) -> Tensor:
-        """Tokens B x L x D and positions 1 x L x D -> B x L x D."""
+        """Tokens (B, L, D) and positions (1, L, D) -> (B, L, D)."""
         tokens = tokens + positions
         tokens = tokens + self.drop(self.proj(self.attention(self.norm(tokens))))
         return tokens + self.mlp(tokens)
 
 
 def resized_table(table: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Position table of a square grid 1 x g*g x D -> 1 x h*w x D, bicubic; the same tensor at its own grid.
+    """Resize the position table of a square grid, (1, g*g, D) -> (1, h*w, D), bicubically.
 
     Raises:
         ValueError: the table's grid is not square.
@@ -84,21 +85,21 @@ def resized_table(table: Tensor, grid: tuple[int, int]) -> Tensor:
 
 
 def tokens_of(features: Tensor) -> Tensor:
-    """A map B x D x h x w -> its tokens row by row, B x h*w x D."""
+    """A map (B, D, h, w) -> its tokens row by row, (B, h*w, D)."""
     return features.flatten(2).transpose(1, 2)
 
 
 def modality_major_map(tokens: Tensor, modalities: int, grid: tuple[int, int]) -> Tensor:
-    """Sequence [modality 0; modality 1; ...] B x M h*w x D -> map B x M*D x h x w, every token at its own place."""
+    """Turn [modality 0; modality 1; ...] (B, M*h*w, D) into a map (B, M*D, h, w)."""
     maps = tokens.unflatten(1, (modalities, *grid))
     return maps.permute(0, 1, 4, 2, 3).flatten(1, 2)
 
 
 def sequential_map(tokens: Tensor, modalities: int, grid: tuple[int, int]) -> Tensor:
-    """The released view: cell n of the map holds the sequence's entries M n to M n + M - 1, all of one modality.
+    """Reshape as released: cell n of the map holds the sequence's entries M n to M n + M - 1.
 
-    Same shapes as `modality_major_map`; the map does not lie on the image (of two modalities, the first fills the upper
-    half).
+    Same shapes as `modality_major_map`; the map does not lie on the image (of two modalities, the
+    first fills the upper half).
     """
     batch, _, width = tokens.shape
     return torch.reshape(tokens, (batch, *grid, modalities * width)).permute(0, 3, 1, 2)

@@ -1,6 +1,7 @@
-"""The SGMA network in plain torch: shared encoder, SGF at four scales, MAS in training, all-MLP head.
+"""The SGMA network: shared encoder, SGF at four scales, MAS in training, all-MLP head.
 
-SGMA, L. Wen, L. Liao, J. Xiao, M. Wang, arXiv 2603.02505. Written from the paper; no official code is known.
+SGMA, L. Wen, L. Liao, J. Xiao, M. Wang, arXiv 2603.02505. Written from the paper; no official code
+is known.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Semantic-guided fusion (SGF) at one scale: MP, CSF, prototypes, SP, RP (paper section III-C, eqs. 3-10).
+"""Semantic-guided fusion (SGF) at one scale (paper section III-C, eqs. 3-10).
 
-Maps stay channel-first throughout: a projection is a 1x1 convolution and a head is a slice of channels. What depends
-on one modality alone is computed in `SGFScale.project`, what depends on the set of modalities in `SGFScale.fuse`.
+Maps stay channel-first throughout: a projection is a 1x1 convolution and a head is a slice of
+channels. What depends on one modality alone is computed in `SGFScale.project`, what depends on the
+set of modalities in `SGFScale.fuse`.
 """
 
 from __future__ import annotations
@@ -21,28 +22,38 @@ from usererror import UserError
 ProtoNorm = Literal["mean", "none", "softmax"]
 MPMode = Literal["parallel", "sequential"]
 
-# elements of the slot logits held at once, beyond which the pixels are taken in turns: with gradients (recomputed in
+# elements of the slot logits held at once, beyond which the pixels are taken in turns: with
+# gradients (recomputed in
 # the backward pass) to bound memory, without to stay in the processor's cache
 TRAINING_BUDGET = 1 << 26
 INFERENCE_BUDGET = 1 << 21
 
 
 class Tokens(NamedTuple):
-    """All of one modality that SGF needs at one scale, independent of which other modalities are there."""
+    """All of one modality that SGF needs at one scale.
 
-    features: Tensor  # f_m, B x C x H x W: output of MP
-    part: Tensor  # B x K x C float32: this modality's share of the prototypes
-    mass: Tensor  # B x K float32: log-sum-exp of c_m over the pixels, weighs the parts of softmax prototypes
-    sp_key: Tensor  # B x C x H x W
+    Attributes:
+        features: f_m, (B, C, H, W), output of MP.
+        part: this modality's share of the prototypes, float32 (B, K, C).
+        mass: log-sum-exp of c_m over the pixels, float32 (B, K), weighs the parts of softmax
+            prototypes.
+        sp_key, sp_value, rp_key, rp_value: keys and values of SP and RP, (B, C, H, W).
+    """
+
+    features: Tensor
+    part: Tensor
+    mass: Tensor
+    sp_key: Tensor
     sp_value: Tensor
     rp_key: Tensor
     rp_value: Tensor
 
 
 class ModalityProjector(nn.Module):
-    """MP (section III-C): depthwise convolutions of several kernel sizes, then a pointwise one; no norm, no activation.
+    """MP (section III-C): depthwise convolutions of several sizes, then a pointwise one.
 
-    In parallel the depthwise convolutions are summed; being linear they are merged into one kernel in eval mode.
+    In parallel the depthwise convolutions are summed; being linear they are merged into one kernel
+    in eval mode.
     """
 
     def __init__(
@@ -88,7 +99,7 @@ class ModalityProjector(nn.Module):
         return kernel, sum(biases) if biases else None
 
     def forward(self, features: Tensor) -> Tensor:
-        """F_m -> f_m, both B x C x H x W."""
+        """F_m -> f_m, both (B, C, H, W)."""
         if self.mode == "sequential":
             for layer in self.depthwise:
                 features = layer(features)
@@ -103,16 +114,17 @@ class ModalityProjector(nn.Module):
 
 
 class TokenAttention(nn.Module):
-    """Multi-head attention whose keys and values are the M modality vectors of one pixel; the pixel is a batch index.
+    """Multi-head attention to the M modality vectors of one pixel; the pixel is a batch index.
 
-    The four projections are C x C, without biases by default (the paper's parameter count), Xavier-uniform.
+    The four projections are C x C, without biases by default (the paper's parameter count),
+    Xavier-uniform.
     """
 
     def __init__(self, channels: int, heads: int, bias: bool = False) -> None:
         super().__init__()
         if channels % heads:
             raise UserError(
-                f"{heads} attention heads do not divide {channels} channels: choose sp_heads and rp_heads that do."
+                f"{heads} heads do not divide {channels} channels: choose other sp_heads, rp_heads."
             )
         self.heads = heads
         self.scale = (channels // heads) ** -0.5
@@ -125,17 +137,17 @@ class TokenAttention(nn.Module):
                 nn.init.zeros_(layer.bias)
 
     def queries(self, vectors: Tensor) -> Tensor:
-        """W_q times 1/sqrt(d): B x C x H x W -> B x heads x d x N, in at least float32 (call it outside autocast)."""
+        """Project (B, C, H, W) by W_q / sqrt(d) to (B, heads, d, N), in at least float32."""
         bias = None if self.query.bias is None else at_least_float32(self.query.bias)
         projected = F.conv2d(at_least_float32(vectors), at_least_float32(self.query.weight), bias)
         return self.split(projected * self.scale)
 
     def split(self, maps: Tensor) -> Tensor:
-        """B x C x H x W -> B x heads x d x N."""
+        """(B, C, H, W) -> (B, heads, d, N)."""
         return maps.flatten(2).unflatten(1, (self.heads, -1))
 
     def mix(self, weights: Tensor, values: Sequence[Tensor]) -> Tensor:
-        """Weights M x B x heads x N and M value maps B x C x H x W -> the projected weighted sum B x C x H x W."""
+        """Sum M value maps (B, C, H, W) by weights (M, B, heads, N), and project: (B, C, H, W)."""
         mixed = sum(
             w.unsqueeze(2).to(v.dtype) * self.split(v) for w, v in zip(weights, values, strict=True)
         )
@@ -143,7 +155,7 @@ class TokenAttention(nn.Module):
 
 
 def modality_softmax(logits: Tensor, present: Tensor | None) -> Tensor:
-    """Softmax over the first axis (modalities) in float32; `present` M x B bool masks those a sample lacks."""
+    """Softmax over the first axis, the modalities; those a sample lacks, bool (M, B), get 0."""
     if present is not None:
         absent = ~present.reshape(present.shape + (1,) * (logits.ndim - 2))
         logits = logits.masked_fill(absent, float("-inf"))
@@ -151,23 +163,24 @@ def modality_softmax(logits: Tensor, present: Tensor | None) -> Tensor:
 
 
 def mean_slot_weights(queries: Tensor, keys: Sequence[Tensor], present: Tensor | None) -> Tensor:
-    """Mean over slots of the attention weights: queries B x h x K x d, M keys B x h x d x N -> M x B x h x N."""
+    """Average attention weights over slots: (B, h, K, d), M times (B, h, d, N) -> (M, B, h, N)."""
     logits = torch.stack([queries @ key for key in keys])
     return modality_softmax(logits, present).mean(3)
 
 
 class SpatialPerceptron(TokenAttention):
-    """SP (eqs. 4-7): the K prototypes query the modality vectors of every pixel; the K results are averaged.
+    """SP (eqs. 4-7): K prototypes query the modality vectors of every pixel; results are averaged.
 
-    Only the mean over slots of the attention weights matters for that average (values and output projection are
-    linear), so the K queries are projected once per sample and never repeated over pixels (dossier section 4).
-    Prototypes, queries and logits are float32: unnormalised prototypes come close to float16's limit.
+    Only the mean over slots of the attention weights matters for that average (values and output
+    projection are linear), so the K queries are projected once per sample and never repeated over
+    pixels (dossier section 4). Prototypes, queries and logits are float32: unnormalised prototypes
+    come close to float16's limit.
     """
 
     def mean_weights(
         self, prototypes: Tensor, keys: Sequence[Tensor], present: Tensor | None
     ) -> Tensor:
-        """Prototypes B x K x C and M key maps B x C x H x W -> weights M x B x heads x N, mean over the slots."""
+        """Average over slots the weights (M, B, heads, N) of prototypes (B, K, C) on M key maps."""
         grad = torch.is_grad_enabled()
         with no_autocast(prototypes.device):
             queries = self.queries(prototypes.transpose(1, 2).unsqueeze(3)).transpose(2, 3)
@@ -192,12 +205,12 @@ class SpatialPerceptron(TokenAttention):
         values: Sequence[Tensor],
         present: Tensor | None = None,
     ) -> Tensor:
-        """The semantic-guided feature g, B x C x H x W."""
+        """The semantic-guided feature g, (B, C, H, W)."""
         return self.mix(self.mean_weights(prototypes, keys, present), values)
 
 
 class RobustnessPerceptron(TokenAttention):
-    """RP (eqs. 8-10): the semantic-guided feature queries the same modality vectors; its weights are the robustness."""
+    """RP (eqs. 8-10): the semantic-guided feature queries; its weights are the robustness."""
 
     def forward(
         self,
@@ -206,7 +219,7 @@ class RobustnessPerceptron(TokenAttention):
         values: Sequence[Tensor],
         present: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """g B x C x H x W -> fused feature B x C x H x W, robustness maps M x B x H x W (float32, mean over heads)."""
+        """Fuse by g (B, C, H, W): the fused feature, and robustness maps (M, B, H, W)."""
         with no_autocast(guide.device):
             queries = self.queries(guide)
             logits = torch.stack(
@@ -226,7 +239,8 @@ class SGFScale(nn.Module):
         sp_heads: heads of SP.
         rp_heads: heads of RP.
         kernels: depthwise kernel sizes of MP.
-        proto_norm: `none` = eq. 3 as written; `mean` = divided by the number of vectors; `softmax` = weighted mean.
+        proto_norm: `none` = eq. 3 as written; `mean` = divided by the number of vectors; `softmax`
+            = weighted mean.
         mp_mode: depthwise convolutions in parallel (summed) or one after the other.
         attn_bias: biases in the attention projections.
         depthwise_bias: biases in MP's depthwise convolutions.
@@ -262,7 +276,7 @@ class SGFScale(nn.Module):
         self.rp = RobustnessPerceptron(channels, rp_heads, attn_bias)
 
     def project(self, modality: str, features: Tensor) -> Tokens:
-        """MP, CSF, the modality's share of the prototypes, keys and values: F_m B x C x H x W -> `Tokens`."""
+        """Compute all that F_m (B, C, H, W) alone determines."""
         f = self.projectors[modality](features)
         scores = self.semantic_filter(f).flatten(2)
         with no_autocast(f.device):
@@ -276,7 +290,7 @@ class SGFScale(nn.Module):
         )
 
     def prototypes(self, tokens: Sequence[Tokens], present: Tensor | None = None) -> Tensor:
-        """Eq. 3 as the sum of the modalities' parts: B x K x C, float32."""
+        """Eq. 3 as the sum of the modalities' parts: (B, K, C), float32."""
         parts = torch.stack([token.part for token in tokens])
         if self.proto_norm == "softmax":
             share = modality_softmax(torch.stack([token.mass for token in tokens]), present)
@@ -297,10 +311,11 @@ class SGFScale(nn.Module):
 
         Args:
             tokens: one per modality of the set.
-            present: M x B bool, which samples have which of them (at least one each); None = all.
+            present: bool (M, B), which samples have which of them (at least one each); None = all.
 
         Returns:
-            f_SGF B x C x H x W, and the robustness maps M x B x H x W, which sum to 1 over the modalities.
+            f_SGF (B, C, H, W), and the robustness maps (M, B, H, W), which sum to 1 over the
+            modalities.
         """
         if len(tokens) == 1 and not self.training:
             # the softmax over one token is 1: neither the prototypes nor SP can matter
@@ -313,6 +328,6 @@ class SGFScale(nn.Module):
         return self.rp(guide, [t.rp_key for t in tokens], [t.rp_value for t in tokens], present)
 
     def single(self, tokens: Sequence[Tokens], index: Tensor) -> Tensor:
-        """SGF of one drawn modality per sample (index B): W_o W_v f of RP, B x C x H x W (dossier 3.7)."""
+        """Fuse one drawn modality per sample, index (B,): W_o W_v f of RP, (B, C, H, W) (3.7)."""
         values = torch.stack([token.rp_value for token in tokens])
         return self.rp.out(values[index, torch.arange(len(index), device=index.device)])

@@ -27,7 +27,7 @@ DILATIONS = (2, 4, 8)
 
 
 class Features(NamedTuple):
-    """What an encoder makes of an image: skip `maps` finest first, `vector` B x C, `output` B x C x h x w."""
+    """An encoder's result: `maps` finest first, `vector` (B, C), `output` (B, C, h, w)."""
 
     maps: list[Tensor]
     vector: Tensor
@@ -35,21 +35,21 @@ class Features(NamedTuple):
 
 
 class DeadNorm(nn.InstanceNorm2d):
-    """Instance norm of single values, which the framework refuses: what is left is the shift, a constant."""
+    """Instance norm of single values, which torch refuses: what is left is the shift."""
 
     def forward(self, features: Tensor) -> Tensor:
-        """B x C x 1 x 1 -> the same shape; without information and without gradient, but with a graph."""
+        """Return the shift in the shape (B, C, 1, 1), without gradient, but with a graph."""
         centred = features - features
         return self.weight[:, None, None] * centred + self.bias[:, None, None]
 
 
 class ASPP(nn.Module):
-    """Five views of a map (1x1; 3x3 of dilation 2, 4, 8; its mean), concatenated, and a 1x1 convolution.
+    """Join five views of a map (1x1; 3x3 of dilation 2, 4, 8; its mean) by a 1x1 convolution.
 
     Args:
         channels: of input, views and output.
-        pooling_norm: norm the view of the mean as released: it then carries no information (dossier S2). Without, it
-            has a bias instead.
+        pooling_norm: norm the view of the mean as released: it then carries no information (dossier
+            S2). Without, it has a bias instead.
     """
 
     def __init__(self, channels: int, pooling_norm: bool) -> None:
@@ -64,7 +64,7 @@ class ASPP(nn.Module):
         self.join = conv_norm_act(5 * channels, channels, 1)
 
     def forward(self, features: Tensor) -> Tensor:
-        """B x C x h x w -> the same shape."""
+        """(B, C, h, w) -> the same shape."""
         pooled = activate(self.pooled(features.mean((2, 3), keepdim=True)))
         views = [view(features) for view in self.views]
         return self.join(torch.cat([*views, pooled.expand_as(views[0])], 1))
@@ -95,7 +95,7 @@ class ResidualEncoder(nn.Module):
         initialise(self)
 
     def forward(self, image: Tensor) -> Features:
-        """B x c x H x W, sides multiples of 32 and at least 64 -> maps at strides 2, 4, 8, 16 and the output at 32.
+        """Encode (B, c, H, W), sides multiples of 32: maps at strides 2 to 16, the output at 32.
 
         The vector, which tells the modality, is taken before the ASPP (dossier S9).
         """
@@ -109,10 +109,10 @@ class ResidualEncoder(nn.Module):
 
 
 class SkipDecoder(nn.Module):
-    """Transposed convolutions with residual blocks; before each block a skip of all modalities' maps is added.
+    """Transposed convolutions with residual blocks, before each the sum of the modalities' skips.
 
-    The skip's 1x1 convolution over the concatenated modalities is linear: `skips` gives one modality's part of it,
-    `forward` takes the sum.
+    The skip's 1x1 convolution over the concatenated modalities is linear: `skips` gives one
+    modality's part of it, `forward` takes the sum.
 
     Args:
         modalities: their number M.
@@ -145,7 +145,7 @@ class SkipDecoder(nn.Module):
         return super().train(mode)
 
     def skips(self, index: int, maps: Sequence[Tensor]) -> list[Tensor]:
-        """What modality number `index` adds to each skip, finest first; `maps` are the shared encoder's."""
+        """Compute what modality `index` adds to each skip from the shared encoder's `maps`."""
         parts = [
             standardised(join.weight).chunk(self.modalities, 1)[index]
             for join in reversed(self.joins)
@@ -153,17 +153,19 @@ class SkipDecoder(nn.Module):
         return [F.conv2d(features, part) for features, part in zip(maps, parts, strict=True)]
 
     def absent(self, shared: Callable[[Tensor], Features], image: Tensor) -> list[list[Tensor]]:
-        """What each modality adds when it is missing: `skips` of an image of zeros, as released (dossier S5).
+        """Compute what each modality adds when missing: `skips` of zeros, as released (dossier S5).
 
-        No gradient passes through the encoder here. The features of a constant image vary little or not at all, and an
-        instance norm multiplies the gradient of such a map by up to 316: through 40 of them it overflows.
+        No gradient passes through the encoder here. The features of a constant image vary little or
+        not at all, and an instance norm multiplies the gradient of such a map by up to 316: through
+        40 of them it overflows.
 
         Args:
             shared: the shared encoder.
-            image: 1 x c x H x W of zeros.
+            image: (1, c, H, W) of zeros.
 
         Returns:
-            A list as of `skips` for each modality. In eval mode it is kept for this size until a weight changes.
+            A list as of `skips` for each modality. In eval mode it is kept for this size until a
+            weight changes.
         """
 
         def make() -> list[list[Tensor]]:
@@ -180,11 +182,11 @@ class SkipDecoder(nn.Module):
         """Decode.
 
         Args:
-            fused: B x C x H/32 x W/32 for each modality, missing ones included.
+            fused: (B, C, H/32, W/32) for each modality, missing ones included.
             skips: the sums of `skips` over all modalities, finest first.
 
         Returns:
-            Logits B x K x H/2 x W/2.
+            Logits (B, K, H/2, W/2).
         """
         state = torch.cat(list(fused), 1)
         layers = zip(self.lifts, reversed(skips), self.norms, self.blocks, strict=True)

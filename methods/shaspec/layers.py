@@ -1,4 +1,4 @@
-"""Layers of ShaSpec: the weight-standardised convolution, instance norm, and the residual blocks made of them."""
+"""Layers of ShaSpec: weight-standardised convolutions, norms, residual blocks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ EPS = 1e-12
 
 
 def standardised(weight: Tensor) -> Tensor:
-    """Filters O x I x k x k, each with mean 0 and unbiased standard deviation 1 (dossier II.2)."""
+    """Filters (O, I, k, k), each with mean 0 and unbiased standard deviation 1 (dossier II.2)."""
     centred = weight - weight.mean((1, 2, 3), keepdim=True)
     return centred * torch.rsqrt(centred.var((1, 2, 3), keepdim=True) + EPS)
 
@@ -40,7 +40,7 @@ class StandardisedConv(nn.Conv2d):
         super().__init__(c_in, c_out, kernel, stride, dilation * (kernel // 2), dilation, bias=bias)
 
     def forward(self, features: Tensor) -> Tensor:
-        """B x c_in x H x W -> B x c_out x H/stride x W/stride."""
+        """(B, c_in, H, W) -> (B, c_out, H/stride, W/stride)."""
         return self._conv_forward(features, standardised(self.weight), self.bias)
 
 
@@ -81,13 +81,13 @@ class Residual(nn.Module):
         self.branch, self.shortcut = branch, shortcut
 
     def forward(self, features: Tensor) -> Tensor:
-        """B x c x H x W -> what the branch makes of it."""
+        """(B, c, H, W) -> what the branch makes of it."""
         around = features if self.shortcut is None else self.shortcut(features)
         return activate(around + self.branch(features))
 
 
 def bottleneck_stage(c_in: int, width: int, blocks: int, stride: int) -> nn.Sequential:
-    """Bottlenecks 1x1, 3x3, 1x1 of `width` -> 4 width; the first one strides in its 3x3 and projects around."""
+    """Bottlenecks 1x1, 3x3, 1x1 of `width` -> 4 width; the first one strides and projects."""
     layers = []
     for index in range(blocks):
         first = index == 0
@@ -109,7 +109,7 @@ def basic_block(channels: int) -> Residual:
 
 
 def initialise(network: nn.Module) -> None:
-    """Kaiming-normal, fan-out, for the weights of all convolutions; behind a standardisation it sets no scale."""
+    """Draw all convolutions Kaiming-normal, fan-out; standardisation makes the scale irrelevant."""
     for module in network.modules():
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
             nn.init.kaiming_normal_(module.weight, mode="fan_out")

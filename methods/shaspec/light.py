@@ -1,4 +1,4 @@
-"""The light variant: mmFormer's thin encoders and decoder in place of ShaSpec's own (dossier II.4, "small")."""
+"""The light variant: mmFormer's thin encoders and decoder instead of ShaSpec's own."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class LightEncoder(nn.Module):
         initialise(self)
 
     def forward(self, image: Tensor) -> Features:
-        """B x c x H x W, sides multiples of 16 and at least 32 -> maps at strides 1 to 8 and the output at 16."""
+        """Encode (B, c, H, W), sides multiples of 16: maps at strides 1 to 8, the output at 16."""
         *maps, output = self.pyramid(image)
         return Features(maps, output.mean((2, 3)), output)
 
@@ -57,13 +57,13 @@ class LightDecoder(nn.Module):
     def absent(self, shared: Callable[[Tensor], Features], image: Tensor) -> list[list[Tensor]]:
         """What each modality adds when it is missing: nothing.
 
-        It is what an image of zeros adds. Reflected borders keep a constant image's features constant, and the fusion
-        block begins with an instance norm, which makes zeros of them.
+        It is what an image of zeros adds. Reflected borders keep a constant image's features
+        constant, and the fusion block begins with an instance norm, which makes zeros of them.
         """
         return [[image.new_zeros(())] * (len(self.decoder.fusion) - 1)] * self.modalities
 
     def forward(self, fused: Sequence[Tensor], skips: Sequence[Tensor]) -> Tensor:
-        """As `SkipDecoder.forward`; logits B x K x H x W."""
+        """As `SkipDecoder.forward`; logits (B, K, H, W)."""
         *blocks, last = self.decoder.fusion
         maps = [block.finish(skip) for block, skip in zip(blocks, skips, strict=True)]
         return self.decoder.decode([*maps, last(torch.cat(list(fused), 1))])[0]

@@ -19,13 +19,14 @@ def alignment(shared: Sequence[Tensor], present: Tensor, pairs: Pairs = "all") -
     """DAO (paper eq. 8, L1): how far the modalities' shared features lie apart.
 
     Args:
-        shared: r of each modality, B x C x h x w.
-        present: M x B bool, the same modalities; a pair counts for a sample that has both.
-        pairs: `all` averages a sample's pairs; `ring` sums those of neighbours, the last with the first, as released
-            (dossier S4; with two modalities the only pair counts twice).
+        shared: r of each modality, (B, C, h, w).
+        present: bool (M, B), the same modalities; a pair counts for a sample that has both.
+        pairs: `all` averages a sample's pairs; `ring` sums those of neighbours, the last with the
+            first, as released (dossier S4; with two modalities the only pair counts twice).
 
     Returns:
-        The mean over samples, in which one without a pair counts 0: a scalar with a graph to `shared`.
+        The mean over samples, in which one without a pair counts 0: a scalar with a graph to
+        `shared`.
     """
     count = len(shared)
     ring = [(i, (i + 1) % count) for i in range(count)]
@@ -44,7 +45,7 @@ def domain_classification(
     """DCO (paper eq. 5): mean cross-entropy of telling the modality from its specific features.
 
     Args:
-        scores: for each modality the classifier's logits B x M.
+        scores: for each modality the classifier's logits (B, M).
         indices: which of the M it is.
         present: one row of B bool for each; the others do not count.
     """

@@ -28,8 +28,9 @@ def _detach_where(blank: Tensor, part: Tensor) -> Tensor:
 class ShaSpec(AnyModalitySegmenter):
     """ShaSpec for segmentation.
 
-    Loss terms: `seg`, Dice and weighted cross-entropy of a random subset; `dao`, the distance between the shared
-    features of its modalities; `dco`, the cross-entropy of telling them apart by their specific features (paper eq. 9).
+    Loss terms: `seg`, Dice and weighted cross-entropy of a random subset; `dao`, the distance
+    between the shared features of its modalities; `dco`, the cross-entropy of telling them apart by
+    their specific features (paper eq. 9).
 
     Example:
         >>> options = {"backbone": "resnet50_w8"}
@@ -124,14 +125,14 @@ class ShaSpec(AnyModalitySegmenter):
         }
 
     def diagnostics(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
-        """See the base class: f of each modality (eq. 2), at one scale; they are decoded side by side."""
+        """Show f of each modality (eq. 2), at one scale; they are decoded side by side."""
         single = {m: [entry.fused] for m, entry in self.encode(batch["image"]).items()}
         return name_feature_maps([], single)
 
     def _blanked(
         self, images: Mapping[str, Tensor], present: Mapping[str, Tensor]
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """All configured modalities, zeros where a sample is not shown one, and what each sample is shown."""
+        """Complete the modalities with zeros where a sample is not shown one, and say where."""
         first = next(iter(images.values()))
         nowhere = torch.zeros(len(first), dtype=torch.bool, device=first.device)
         flags, blanked = {}, {}

@@ -1,8 +1,9 @@
-"""ShaSpec in plain torch: one shared and M specific encoders, residual fusion, generated features for missing ones.
+"""The ShaSpec network: one shared and M specific encoders, residual fusion, generated features.
 
-H. Wang et al., "Multi-modal Learning with Missing Modality via Shared-Specific Feature Modelling", CVPR 2023, arXiv
-2307.14126. Written from an analysis of the released 3-D code (billhhh/ShaSpec, no licence), of which nothing is copied.
-Changed: two dimensions, any number of modalities with any channels, exclusive classes, per-sample masks.
+H. Wang et al., "Multi-modal Learning with Missing Modality via Shared-Specific Feature Modelling",
+CVPR 2023, arXiv 2307.14126. Written from an analysis of the released 3-D code (billhhh/ShaSpec, no
+licence), of which nothing is copied. Changed: two dimensions, any number of modalities with any
+channels, exclusive classes, per-sample masks.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ Missing = Literal["mean", "first"]
 
 
 class Entry(NamedTuple):
-    """A modality's part: `shared` r, `fused` f (B x C x h x w), its `skips`, and `vector` B x C for the classifier."""
+    """A modality's part: r, f (B, C, h, w), its `skips`, and `vector` (B, C) for the classifier."""
 
     shared: Tensor
     fused: Tensor
@@ -35,14 +36,14 @@ class Entry(NamedTuple):
 
 
 def repeat_channels(image: Tensor, channels: int) -> Tensor:
-    """B x c x H x W -> B x `channels` x H x W, the channels repeated in turn; without parameters."""
+    """(B, c, H, W) -> (B, `channels`, H, W), the channels repeated in turn; without parameters."""
     if image.shape[1] == channels:
         return image
     return image[:, torch.arange(channels, device=image.device) % image.shape[1]]
 
 
 def stem_width(backbone: str) -> int:
-    """The width of the encoders' stem, to which all others are proportional: w of `resnet50_w<w>`, 0 of `pyramid`.
+    """Read the width of the encoders' stem: w of `resnet50_w<w>`, 0 of `pyramid`.
 
     Raises:
         UserError: neither, or an odd width.
@@ -52,21 +53,21 @@ def stem_width(backbone: str) -> int:
     width = backbone.removeprefix("resnet50_w")
     if width == backbone or not width.isdecimal() or int(width) == 0 or int(width) % 2:
         raise UserError(
-            f"ShaSpec has no backbone {backbone!r}: it is {PUBLISHED} or another even width, such as resnet50_w16, or "
-            f"{LIGHT}, the thin encoders of mmFormer."
+            f"ShaSpec has no backbone {backbone!r}: it is {PUBLISHED} or another even width, such as "
+            f"resnet50_w16, or {LIGHT}, the thin encoders of mmFormer."
         )
     return int(width)
 
 
 class ShaSpecNetwork(AnyModalityNetwork):
-    """Shared-specific network: the published structure, or the light one with mmFormer's encoders and decoder.
+    """The published structure, or the light one with mmFormer's encoders and decoder.
 
     Args:
         modalities: name -> channels, in the dataset's order.
         num_classes: K.
         backbone: see `stem_width`.
-        missing: the feature of a missing modality is the `mean` of the available shared features (paper eq. 4) or that
-            of the `first` available modality (as released, dossier S1).
+        missing: the feature of a missing modality is the `mean` of the available shared features
+            (paper eq. 4) or that of the `first` available modality (as released, dossier S1).
         pooling_norm: see `full.ASPP`; no concern of `pyramid`.
 
     Raises:
@@ -111,7 +112,7 @@ class ShaSpecNetwork(AnyModalityNetwork):
         """Everything that one modality alone determines: eqs. 1 and 2, and its part of the skips.
 
         Args:
-            images: {modality: B x c x H x W} for any non-empty subset, all of one size.
+            images: {modality: (B, c, H, W)} for any non-empty subset, all of one size.
         """
         names = self.names(images)
         padded = [pad_to(images[m], self.decoder.multiple, self.decoder.at_least) for m in names]
@@ -128,7 +129,7 @@ class ShaSpecNetwork(AnyModalityNetwork):
         return dict(zip(names, map(Entry, outputs, fused, skips, vectors), strict=True))
 
     def _generated(self, features: Sequence[Tensor], flags: Sequence[Tensor]) -> Tensor:
-        """The feature of every missing modality, B x C x h x w, from the shared ones of the available (eq. 4)."""
+        """Generate missing modalities' feature (B, C, h, w) from the shared ones (eq. 4)."""
         if self.missing == "mean":
             pairs = zip(features, flags, strict=True)
             total = sum(torch.where(flag, feature, 0.0) for feature, flag in pairs)
@@ -151,11 +152,12 @@ class ShaSpecNetwork(AnyModalityNetwork):
 
         Args:
             encoded: entries of `encode` for any non-empty subset.
-            present: {modality: B bool}, which samples have it (finite values elsewhere are ignored); None = all.
+            present: {modality: B bool}, which samples have it (finite values elsewhere are
+                ignored); None = all.
 
         Returns:
-            Logits of the padded image B x K x H/s x W/s, s = `stride`, and extras: `features`, the M maps
-            B x C x h x w that were decoded.
+            Logits of the padded image (B, K, H/s, W/s), s = `stride`, and extras: `features`, the M
+            maps (B, C, h, w) that were decoded.
         """
         names = self.names(encoded)
         everywhere = torch.ones(1, dtype=torch.bool, device=self.classifier.weight.device)
