@@ -1,4 +1,4 @@
-"""Maps as cloud-optimised GeoTIFF: written row by row under a temporary name, given their own when they are whole."""
+"""Write maps as cloud-optimised GeoTIFF, row by row."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TILE = 512
 
 
 class MapFiles:
-    """The class map of a scene, and its probabilities where wanted, open for writing; see `open_maps`.
+    """The class map of a scene, and its probabilities where wanted, open for writing.
 
     Args:
         folder: for temporary files.
@@ -65,39 +65,33 @@ class MapFiles:
             for band, number in enumerate(outputs, 1):
                 self.probabilities.set_band_description(band, names[number])
 
-    def write(self, row: int, col: int, ids: np.ndarray) -> None:
-        """uint8 h x w class ids, from (row, col) on."""
+    def write_ids(self, row: int, col: int, ids: np.ndarray) -> None:
+        """Write uint8 class ids `(h, w)` from (row, col) on."""
         self.map.write(ids, 1, window=((row, row + ids.shape[0]), (col, col + ids.shape[1])))
 
-    def read(self, row: int, col: int, height: int, width: int) -> np.ndarray:
-        """uint8 height x width class ids that were written there."""
-        return self.map.read(1, window=((row, row + height), (col, col + width)))
-
     def write_probabilities(self, row: int, col: int, values: Any) -> None:
-        """K x h x w, from (row, col) on."""
+        """Write `(K, h, w)` from (row, col) on."""
         assert self.probabilities is not None
         window = ((row, row + values.shape[1]), (col, col + values.shape[2]))
         self.probabilities.write(np.asarray(values, np.float32), window=window)
 
-    def close(self) -> None:
-        """Close what is open."""
+    def close_files(self) -> None:
+        """Close the files that are open."""
         for dataset in (self.map, self.probabilities):
             if dataset is not None:
                 dataset.close()
 
-    def finish(self, out: Path, second: Path) -> None:
-        """Rewrite what was written as cloud-optimised files, check them, and give them their names."""
-        self.close()
-        whole = (
-            {second: _optimised(self.folder / "probabilities", "average")}
-            if self.probabilities
-            else {}
-        )
-        whole[out] = _optimised(self.folder / "map", "mode")
+    def publish(self, out: Path, second: Path) -> None:
+        """Rewrite the files as cloud-optimised ones, check them, and give them their names."""
+        self.close_files()
+        whole = {out: _optimised(self.folder / "map", "mode")}
+        if self.probabilities:
+            whole[second] = _optimised(self.folder / "probabilities", "average")
+        # the map itself gets its name last: who sees it finds the rest beside it
         sidecar = self.folder / "names.xml"
         sidecar.write_bytes(category_names(self.classes))
         os.replace(sidecar, out.with_name(out.name + ".aux.xml"))
-        for name, temporary in whole.items():
+        for name, temporary in reversed(whole.items()):
             os.replace(temporary, name)
 
 
@@ -110,7 +104,7 @@ def open_maps(
     probabilities: Path | None,
     tags: Mapping[str, str],
 ) -> Iterator[MapFiles]:
-    """Files that get their names only when the block ends without an exception; whatever happens, no others remain.
+    """Write maps atomically: files appear only if the block succeeds.
 
     Raises:
         UserError: the place cannot be written, or the disk is full.
@@ -131,7 +125,7 @@ def open_maps(
         try:
             maps = MapFiles(Path(folder), grid, classes, outputs, probabilities is not None, tags)
             yield maps
-            maps.finish(out, probabilities or out)
+            maps.publish(out, probabilities or out)
         except (OSError, RasterioError) as error:
             free = shutil.disk_usage(out.parent).free / 1e6
             raise UserError(
@@ -139,11 +133,11 @@ def open_maps(
             ) from error
         finally:
             if maps is not None:
-                maps.close()
+                maps.close_files()
 
 
 def category_names(classes: Sequence[SceneClass]) -> bytes:
-    """GDAL's side file with the names of the classes, for which GeoTIFF has no place; GIS show them as legend."""
+    """Write GDAL's side file with the names of the classes, which a GIS shows as legend."""
     names = {entry.id: entry.name for entry in classes}
     root = ElementTree.Element("PAMDataset")
     categories = ElementTree.SubElement(
@@ -158,23 +152,18 @@ def category_names(classes: Sequence[SceneClass]) -> bytes:
 def _raw(path: Path, **profile: Any) -> Any:
     import rasterio
 
-    tiles = {
-        "tiled": True,
-        "blockxsize": TILE,
-        "blockysize": TILE,
-        "bigtiff": "if_safer",
-        "interleave": "band",
-    }
-    return rasterio.open(path, "w+", driver="GTiff", **tiles, **profile)
+    profile |= {"driver": "GTiff", "bigtiff": "if_safer", "interleave": "band"}
+    return rasterio.open(path, "w", tiled=True, blockxsize=TILE, blockysize=TILE, **profile)
 
 
 def _optimised(stem: Path, resampling: str) -> Path:
-    """<stem>.tif, cloud-optimised, from <stem>.raw.tif, which is removed."""
+    """Make <stem>.tif, cloud-optimised, of <stem>.raw.tif, which is removed."""
     import rasterio.shutil
 
     raw, target = (stem.with_name(stem.name + suffix) for suffix in (".raw.tif", ".tif"))
     options = {"blocksize": TILE, "compress": "deflate", "predictor": "yes", "bigtiff": "if_safer"}
     rasterio.shutil.copy(raw, target, driver="COG", overview_resampling=resampling, **options)
+    # a full disk may leave a short file without an error of GDAL
     check_intact(target, str(target))
     raw.unlink()
     return target

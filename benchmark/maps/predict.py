@@ -1,9 +1,8 @@
-"""`imss predict`: a class map of rasters of any size from whatever modalities are given."""
+"""Class maps of rasters of any size from whatever modalities are given."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,89 +14,83 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from benchmark.experiment.restore import TrainedRun
-    from benchmark.maps.geotiff import MapFiles
+    from benchmark.maps.window_grid import Rows
     from datamodules.loading.inference_rasters import Grid, InferenceRaster
 
 PANEL = 8192  # columns that are blended at once
 CACHE_BYTES = 256 * 2**20  # GDAL alone would keep pixels in a twentieth of the machine's memory
 
 
-def default_stride(window: int) -> int:
-    """A tenth of the window and a pixel: 13 of 128 px, 52 of 512; 97 windows over each pixel.
+def default_stride(window: int, quality: str) -> int:
+    """Choose the distance of windows: half a window, or for `high` quality about a tenth.
 
-    With it, and all modalities, moving all windows changed fewer than 0.5 % of the labels for every
-    network tried; with sensors missing it changed up to 1 % (docs/predict.md).
+    Example:
+        >>> default_stride(512, "standard"), default_stride(512, "high")
+        (256, 52)
     """
-    return min(window // 10 + 1, window)
+    # at a tenth, 97 windows lie over each pixel; moving them all changes fewer than 0.5 % of the
+    # labels with all modalities, up to 1 % with some missing (docs/predict.md)
+    return max(1, window // 2) if quality == "standard" else min(window // 10 + 1, window)
 
 
-def shifts(stride: int) -> list[tuple[int, int]]:
-    """By how much `--check-seams` moves the windows, (rows, columns): parts of the stride, half a patch of 32 px."""
-    return [(stride // 2, stride // 2), (stride // 3, 2 * stride // 3), (16, stride // 4)]
-
-
-def changed(
-    pieces: Iterable[tuple[int, int, Tensor]], outputs: Sequence[int], maps: MapFiles
-) -> int:
-    """How many pixels of the written map have another label in `pieces`, see `predicted`."""
-    return sum(
-        int((class_ids(means, outputs) != maps.read(row, col, *means.shape[1:])).sum())
-        for row, col, means in pieces
-    )
-
-
-def predicted(
+def predict_strips(
     trained: TrainedRun,
     rasters: Mapping[str, InferenceRaster],
     grid: Grid,
     window: int,
-    stride: int,
-    shift: tuple[int, int] = (0, 0),
+    rows: Callable[[], Rows],
     panel: int = PANEL,
 ) -> Iterator[tuple[int, int, Tensor]]:
-    """The blended output of the network in pieces: (row, col, float64 K x h x w).
+    """Predict a scene piece by piece, in memory that does not depend on its size.
 
-    Overlapping windows (see `lattice`; `shift` moves them all) are blended as logits or as
-    probabilities, as the run's protocol stitches them. A modality that says nothing in a whole
-    window is absent from it; pixels that no input says anything of are NaN. Memory does not depend
-    on the size of the scene: it is done in panels of at most `panel` columns, and windows across
-    the border of two are computed for both, so that the map does not depend on panels.
+    Overlapping windows are blended as logits or as probabilities, as the run's protocol stitches
+    them. A modality that says nothing in a whole window is absent from it.
+
+    Args:
+        trained: the run.
+        rasters: by modality.
+        grid: of the scene.
+        window: side of a window in pixels.
+        rows: makes the rows of windows anew, see `window_grid`; called once a panel.
+        panel: columns that are blended at once.
+
+    Yields:
+        (row, col, float64 `(K, h, w)`); pixels that no input says anything of are nan.
     """
     import torch
     from rich.progress import track
 
     from benchmark.evaluation.row_buffer import WindowStitcher
     from benchmark.maps.blending import window_weights
-    from benchmark.maps.window_grid import strips
 
     weights = window_weights(window).double()
-    lattice = partial(strips, grid.height, grid.width, window, stride, shift)
+    outputs = len(trained.inputs.outputs)
     lefts = range(0, grid.width, panel)
-    steps = ((left, number, strip) for left in lefts for number, strip in enumerate(lattice()))
-    total = len(lefts) * sum(1 for _ in lattice())
+    steps = ((left, number, row) for left in lefts for number, row in enumerate(rows()))
+    total = len(lefts) * sum(1 for _ in rows())
     for left, number, (final, places) in track(steps, description="predicting", total=total):
         width = min(panel, grid.width - left)
         if number == 0:
-            top = 0
-            blend = WindowStitcher(
-                (len(trained.inputs.outputs),), width, weights, dtype=torch.float64
-            )
+            stitcher, top = WindowStitcher((outputs,), width, weights, dtype=torch.float64), 0
         for row, col in places:
+            # windows across the border of two panels are computed for both, so that no border shows
             if left - window < col < left + width:
-                values, valid = window_output(trained, rasters, Window(row, col, window, window))
+                values, valid = predict_window(trained, rasters, Window(row, col, window, window))
                 if values is not None:
-                    blend.add((row, col - left, window, window), values, valid=valid)
+                    stitcher.add((row, col - left, window, window), values, valid=valid)
         if final > top:
-            yield top, left, blend.pop_rows(final)
+            yield top, left, stitcher.pop_rows(final)
             top = final
 
 
-def window_output(
+def predict_window(
     trained: TrainedRun, rasters: Mapping[str, InferenceRaster], window: Window
 ) -> tuple[Tensor | None, Tensor]:
-    """(float32 K x height x width to be blended, bool height x width: some input says something there).
+    """Run the network on one window.
 
-    None where no input says anything in the whole window.
+    Returns:
+        (float32 `(K, h, w)` to be blended, or None where no input says anything; bool `(h, w)`:
+        some input says something).
     """
     import torch
 
@@ -110,28 +103,35 @@ def window_output(
             valid |= torch.from_numpy(says)
     if not images:
         return None, valid
+    size = window.height, window.width
     with torch.inference_mode():
-        logits = trained.model.decode(trained.model.encode(images), (window.height, window.width))[
-            0
-        ].float()
+        logits = trained.model.decode(trained.model.encode(images), size)[0].float()
         values = logits.softmax(0) if trained.inputs.stitching == "probabilities" else logits
     return values.cpu(), valid
 
 
 def class_ids(means: Tensor, outputs: Sequence[int]) -> np.ndarray:
-    """uint8 h x w ids of the largest of K x h x w; 255 where they are NaN."""
+    """Take the class of the largest of `(K, h, w)`, uint8 `(h, w)`; 255 where they are nan."""
     ids = np.asarray(outputs, np.uint8)[means.argmax(0).numpy()]
     ids[means[0].isnan().numpy()] = IGNORE
     return ids
 
 
-def shares(counts: np.ndarray, names: Mapping[int, str]) -> str:
-    """One line: the share of each class that occurs among the pixels that have one, largest first."""
+def describe_shares(counts: np.ndarray, names: Mapping[int, str]) -> str:
+    """Say which share of the pixels each class has, largest first.
+
+    Args:
+        counts: number of pixels by class id, 256 of them.
+        names: of the classes by id.
+
+    Example:
+        >>> describe_shares(np.bincount([0, 2, 2, 2, 255], minlength=256), {0: "road", 2: "tree"})
+        'tree 75.0 %, road 25.0 %; 1 px without input'
+    """
     total = counts[:IGNORE].sum()
     if not total:
         return "No pixel has a class."
     found = [(counts[number], name) for number, name in names.items() if counts[number]]
-    text = ", ".join(
-        f"{name} {100 * count / total:.1f} %" for count, name in sorted(found, reverse=True)
-    )
+    found.sort(reverse=True)
+    text = ", ".join(f"{name} {100 * count / total:.1f} %" for count, name in found)
     return text + (f"; {counts[IGNORE]} px without input" if counts[IGNORE] else "")

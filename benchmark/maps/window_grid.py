@@ -1,51 +1,68 @@
-"""Where windows lie over a scene of any size: a sheared lattice that reaches beyond the scene on all sides."""
+"""Where the windows of a map lie: a plain grid, or a dense sheared one for smoother maps.
+
+Both give rows of windows from the top down, and with each row the end of the pixels that no later
+row reaches. Three windows of 4 px every 2 px cover a scene of 8 x 4 px:
+
+    >>> list(plain_rows(height=8, width=4, window=4, stride=2))
+    [(2, [(0, 0)]), (4, [(2, 0)]), (8, [(4, 0)])]
+
+The sheared grid moves each column of windows by its own offset, and begins beyond the scene:
+
+    >>> [places for _, places in sheared_rows(height=8, width=4, window=4, stride=2)][1]
+    [(-2, -3), (-1, -1), (-2, 1), (-2, 3)]
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-SHEAR = (
-    3 - 5**0.5
-) / 2  # the golden section, whose multiples spread most evenly whatever their number
+from datamodules.loading.windows import covering_starts
+
+Rows = Iterator[tuple[int, list[tuple[int, int]]]]
+
+# the golden section, whose multiples spread most evenly whatever their number
+GOLDEN_SHEAR = (3 - 5**0.5) / 2
 
 
-def strips(
-    height: int, width: int, window: int, stride: int, shift: tuple[int, int] = (0, 0)
-) -> Iterator[tuple[int, list[tuple[int, int]]]]:
-    """Windows from the top down, strip by strip: (end of the rows that no later strip reaches, [(row, col), ...]).
+def plain_rows(height: int, width: int, window: int, stride: int) -> Rows:
+    """Cover a scene with the windows that the evaluation uses.
+
+    Raises:
+        ValueError: unless 1 <= stride <= window.
+    """
+    starts = covering_starts(height, window, stride)
+    columns = covering_starts(width, window, stride)
+    for row, final in zip(starts, [*starts[1:], height], strict=True):
+        yield final, [(row, col) for col in columns]
+
+
+def sheared_rows(height: int, width: int, window: int, stride: int) -> Rows:
+    """Cover a scene with windows that are cut at many places.
 
     Window (i, j) starts at row `stride` i plus an offset that depends on j, and at column `stride`
-    j plus one that depends on i. Networks see an image in patches of 4 to 32 px, so what they say
-    of a pixel depends on where patches are cut. Windows of a square grid that lie side by side cut
-    at the same rows; here each cuts at its own. Starts may be negative, so that pixels at the
-    border of the scene have as many windows as others.
-
-    Args:
-        height, width: of the scene, pixels.
-        window: side of a window.
-        stride: mean distance of neighbours. Offsets are below it, and small enough to leave no
-            pixel uncovered.
-        shift: moves the whole lattice, (rows, columns).
+    j plus one that depends on i. Starts may be negative.
 
     Raises:
         ValueError: unless 1 <= stride <= window.
     """
     if not 1 <= stride <= window:
         raise ValueError(f"stride {stride} must lie between 1 and the window {window}")
-    room = min(stride, window - stride + 1)
-    around = 2 + window // stride + max(map(abs, shift)) // stride
+    # Networks see an image in patches of 4 to 32 px, so what they say of a pixel depends on where
+    # patches are cut; windows of a plain grid that lie side by side cut at the same rows.
+    room = min(stride, window - stride + 1)  # larger offsets would leave pixels uncovered
+    around = 2 + window // stride  # so that pixels at the border have as many windows as others
 
     def offset(index: int) -> int:
-        return int(index * SHEAR % 1 * room)
+        return int(index * GOLDEN_SHEAR % 1 * room)
 
     waiting: list[tuple[int, int]] = []
     for i in range(-around, height // stride + around):
         places = []
         for j in range(-around, width // stride + around):
-            row, col = i * stride + offset(j) + shift[0], j * stride + offset(i) + shift[1]
+            row, col = i * stride + offset(j), j * stride + offset(i)
             if -window < row < height and -window < col < width:
                 places.append((row, col))
         if places and waiting:
-            yield min(max(i * stride + shift[0], 0), height), waiting
+            yield min(max(i * stride, 0), height), waiting
         waiting = places or waiting
     yield height, waiting

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 
 from benchmark.evaluation.row_buffer import WindowStitcher
 from benchmark.maps.blending import window_weights
-from benchmark.maps.window_grid import strips
+from benchmark.maps.window_grid import plain_rows, sheared_rows
 
 
 def blender(outputs: int, width: int, window: int) -> WindowStitcher:
@@ -15,15 +18,17 @@ def blender(outputs: int, width: int, window: int) -> WindowStitcher:
     return WindowStitcher((outputs,), width, weights, dtype=torch.float64)
 
 
-def blended(field: torch.Tensor, window: int, stride: int, valid: torch.Tensor) -> torch.Tensor:
-    """What windows that show parts of one field K x H x W blend to, rows as soon as they are final."""
+def blended(
+    field: torch.Tensor, window: int, stride: int, valid: torch.Tensor, rows: Callable[..., Any]
+) -> torch.Tensor:
+    """Blend windows that show parts of one field (K, H, W), rows as soon as they are final."""
     outputs, height, width = field.shape
     padded = torch.zeros(outputs, height + 2 * window, width + 2 * window)
     padded[:, window:-window, window:-window] = field
     seen = torch.zeros(padded.shape[1:], dtype=torch.bool)
     seen[window:-window, window:-window] = valid
     blend, pieces = blender(outputs, width, window), []
-    for final, places in strips(height, width, window, stride):
+    for final, places in rows(height, width, window, stride):
         for row, col in places:
             here = (slice(row + window, row + 2 * window), slice(col + window, col + 2 * window))
             blend.add((row, col, window, window), padded[(slice(None), *here)], valid=seen[here])
@@ -33,21 +38,24 @@ def blended(field: torch.Tensor, window: int, stride: int, valid: torch.Tensor) 
 
 @pytest.mark.parametrize(("window", "stride"), [(16, 4), (16, 16), (16, 7), (7, 3), (64, 16)])
 @pytest.mark.parametrize(("height", "width"), [(50, 37), (12, 70)])
-def test_a_field_comes_back_exactly(window: int, stride: int, height: int, width: int) -> None:
-    """Weights sum to one in every pixel: equal values stay, to the last bit, at any grid and size."""
+@pytest.mark.parametrize("rows", [plain_rows, sheared_rows])
+def test_a_field_comes_back_exactly(
+    window: int, stride: int, height: int, width: int, rows: Callable[..., Any]
+) -> None:
+    """Weights sum to one in every pixel: equal values stay, to the last bit, at any grid."""
     generator = torch.Generator().manual_seed(window + width)
     # of very different sizes, so that a rounding anywhere would show
     field = torch.randn(3, height, width, generator=generator) * 10 ** torch.randint(
         -6, 6, (3, height, width)
     )
     valid = torch.rand(height, width, generator=generator) < 0.9
-    found = blended(field, window, stride, valid)
+    found = blended(field, window, stride, valid, rows)
     assert torch.equal(found[:, valid], field[:, valid].double())
     assert found[:, ~valid].isnan().all()
 
 
 def test_two_windows_fade_into_each_other() -> None:
-    """The upper window says 0, the lower 1: between them a slope with the weights of both, by hand."""
+    """The upper window says 0, the lower 1: between them a slope with the weights of both."""
     blend = blender(1, 32, 32)
     blend.add((0, 0, 32, 32), torch.zeros(1, 32, 32), valid=torch.ones(32, 32).bool())
     blend.add((26, 0, 32, 32), torch.ones(1, 32, 32), valid=torch.ones(32, 32).bool())
