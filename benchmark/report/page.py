@@ -20,7 +20,7 @@ SCRIPTS = (  # in this order
     "elements.js",
     "charts.js",
     "views.js",
-    "worth.js",
+    "sensor_values.js",
     "runs.js",
     "main.js",
 )
