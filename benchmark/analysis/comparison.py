@@ -19,10 +19,10 @@ from benchmark.analysis.bootstrap import (
     percentile_bounds,
     read_units,
 )
-from benchmark.analysis.files import write_analysis
-from benchmark.formats.markdown_latex import Part
+from benchmark.formats.markdown import Part
 from benchmark.formats.numbers import format_mean_std
-from benchmark.formats.terminal import print_display
+from benchmark.formats.table_files import write_table_files
+from benchmark.formats.terminal import print_table
 from benchmark.metrics.summaries import SUMMARIES, mean_std
 from benchmark.records.groups import SeedGroup, comparable_groups, seed_groups
 from benchmark.records.selection import RecordSelection, Skipped
@@ -191,7 +191,7 @@ def write_comparison(
         return [], {}
     # a comparison of some methods leaves the file of all methods as it is
     stem, csv = ".".join([data, *wanted]), {"csv": pd.concat(frames.values())}
-    return write_analysis(out, stem, csv, page, headline, note, skipped), frames
+    return write_table_files(out, stem, csv, page, headline, note, skipped), frames
 
 
 def print_comparison(title: str, frame: pd.DataFrame) -> None:
@@ -199,7 +199,7 @@ def print_comparison(title: str, frame: pd.DataFrame) -> None:
     pairs = frame[frame["measure"] == SUMMARIES[0]]
     how = _describe_draws(frame)
     if len(pairs) <= MOST_PRINTED_PAIRS:
-        print_display(f"{title}: differences, {how}", difference_table(frame))
+        print_table(f"{title}: differences, {how}", difference_table(frame))
     else:
         alike = f"{(~pairs['separable']).sum()} of {len(pairs)} pairs are not separable"
         print(f"{title}: {alike} in {SUMMARIES[0]}, {how}.")

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmark.analysis.files import write_analysis
-from benchmark.formats.markdown_latex import Part
+from benchmark.formats.markdown import Part
+from benchmark.formats.table_files import write_table_files
 from benchmark.metrics.confusion import Floats, class_counts, class_mean
 from benchmark.metrics.result import sum_regions
 from benchmark.metrics.summaries import SUMMARIES, average_top1_last1, mean_scores, mean_std
@@ -263,6 +263,6 @@ def write_conventions(
         headline[title] = convention_table(frame, SUMMARIES[0])
     page.append("\n".join(f"- {entry.name}: {entry.meaning}" for entry in CONVENTIONS))
     csv = {"csv": pd.concat(frames)}
-    paths = write_analysis(out, data, csv, page, headline, NOTE, selection.skipped)
+    paths = write_table_files(out, data, csv, page, headline, NOTE, selection.skipped)
     heading = "Average under each convention"
     return paths, {f"{data}, {title}: {heading}": table for title, table in headline.items()}

@@ -11,7 +11,6 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from benchmark.analysis.files import write_analysis
 from benchmark.analysis.shapley import (
     as_game,
     break_even_probabilities,
@@ -20,8 +19,9 @@ from benchmark.analysis.shapley import (
     shapley_values,
     subset_bitmasks,
 )
-from benchmark.formats.markdown_latex import Part
+from benchmark.formats.markdown import Part
 from benchmark.formats.numbers import format_mean_std
+from benchmark.formats.table_files import write_table_files
 from benchmark.metrics.confusion import ClassCounts, Floats, class_scores
 from benchmark.metrics.summaries import mean_std, with_mean_first
 from benchmark.records.groups import SeedGroup, comparable_groups, seed_groups
@@ -252,7 +252,7 @@ def write_sensor_values(
         page.append("### By class")
         for method in methods:
             page += [f"{method.group.label}, points of IoU:", class_table(method)]
-    return write_analysis(out, data, frames, page, headline, note, skipped), displays
+    return write_table_files(out, data, frames, page, headline, note, skipped), displays
 
 
 def _curve_frame(methods: Sequence[SensorGames]) -> pd.DataFrame:

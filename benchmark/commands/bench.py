@@ -55,7 +55,7 @@ def bench_request(request: Request, force: bool = False) -> Path:
     """
     from benchmark.experiment.lightning_cli import build_cli
     from benchmark.experiment.train import archive_run, mention_other_code, train_and_score
-    from benchmark.leaderboard.write import show
+    from benchmark.leaderboard.write import update_leaderboard
     from benchmark.records.manifest import MANIFEST
 
     cli = build_cli(request)
@@ -70,7 +70,7 @@ def bench_request(request: Request, force: bool = False) -> Path:
         if cli.trainer.is_global_zero:
             keep_outcome(cli, outcome, record)
     if cli.trainer.is_global_zero:
-        show(request.runs, request.dataset)
+        update_leaderboard(request.runs, request.dataset)
         print(f"\nRun: {cli.run_dir}\nRecord: {record}\nCheckpoints: {cli.run_dir / 'checkpoints'}")
     return cli.run_dir
 

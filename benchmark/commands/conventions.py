@@ -18,11 +18,11 @@ class Conventions(Command):
 
     def run_command(self, arguments: argparse.Namespace) -> None:
         from benchmark.analysis.metric_conventions import write_conventions
-        from benchmark.formats.terminal import print_display
+        from benchmark.formats.terminal import print_table
         from benchmark.records.selection import select_records
 
         for data, selection in select_records(arguments.runs, [arguments.data]).items():
             paths, tables = write_conventions(arguments.out, data, selection)
             for title, table in tables.items():
-                print_display(title, table)
+                print_table(title, table)
             print("Lenses: " + ", ".join(str(path) for path in paths))

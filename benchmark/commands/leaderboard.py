@@ -16,8 +16,8 @@ class Leaderboard(Command):
         add_record_arguments(parser, "results/leaderboards")
 
     def run_command(self, arguments: argparse.Namespace) -> None:
-        from benchmark.leaderboard.write import rebuild
+        from benchmark.leaderboard.write import publish_leaderboard
         from benchmark.records.selection import select_records
 
         for data, choice in select_records(arguments.runs, [arguments.data]).items():
-            rebuild(data, choice, arguments.out)
+            publish_leaderboard(data, choice, arguments.out)

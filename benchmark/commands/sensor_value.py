@@ -20,13 +20,13 @@ class SensorValue(Command):
 
     def run_command(self, arguments: argparse.Namespace) -> None:
         from benchmark.analysis.sensor_value import write_sensor_values
-        from benchmark.formats.terminal import print_display
+        from benchmark.formats.terminal import print_table
         from benchmark.records.selection import select_records
 
         for data, selection in select_records(arguments.runs, [arguments.data]).items():
             written = write_sensor_values(arguments.out, data, selection, arguments.empty)
             paths, tables = written
             for title, table in tables.items():
-                print_display(title, table)
+                print_table(title, table)
             if paths:
                 print("Worth: " + ", ".join(str(path) for path in paths))

@@ -1,9 +1,12 @@
-"""Writing the files of a table."""
+"""Writing the files of a table, reading CSV files of ours."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import csv
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+
+import pandas as pd
 
 from datamodules.store.scene_store import write_text_whole
 from usererror import UserError
@@ -20,7 +23,39 @@ def write_texts(directory: Path, contents: Mapping[str, str]) -> list[Path]:
         for name, text in contents.items():
             write_text_whole(directory / name, text)
     except OSError as error:
-        raise UserError(
-            f"{directory} cannot be written ({error.strerror}): name another place with --out."
-        ) from error
+        reason = f"{directory} cannot be written ({error.strerror})"
+        raise UserError(f"{reason}: name another place with --out.") from error
     return [directory / name for name in contents]
+
+
+def csv_text(frame: pd.DataFrame, decimals: int = 4) -> str:
+    """Write a frame as CSV with a fixed number of decimals."""
+    return frame.to_csv(index=False, float_format=f"%.{decimals}f", lineterminator="\n")
+
+
+def read_csv_rows(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
+    """Read the rows of a CSV file that has at least these columns.
+
+    Raises:
+        UserError: the file is missing, lacks a column, or a row is cut short.
+    """
+    # csv rather than pandas, which would shift a row that is too long and fill a short one
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            reader = csv.DictReader(stream)
+            rows = list(reader)
+    except (FileNotFoundError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"{path} is missing or no UTF-8 text; restore it: git checkout {path}"
+        ) from error
+    if missing := [name for name in columns if name not in (reader.fieldnames or ())]:
+        raise UserError(
+            f"{path} lacks the column {', '.join(missing)}; restore it: git checkout {path}"
+        )
+    for line, row in enumerate(rows, start=2):
+        # DictReader files what is too much, and fills what is missing, under None
+        if None in row or None in row.values():
+            raise UserError(
+                f"{path}, line {line}: the row has another number of values than the header."
+            )
+    return rows

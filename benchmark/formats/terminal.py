@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import pandas as pd
 
-from benchmark.formats.markdown_latex import TEXT_COLUMNS, cells
+from benchmark.formats.markdown import column_alignment
 
 WIDEST = 10_000  # columns of a table on the terminal
 
 
-def print_display(title: str, display: pd.DataFrame) -> None:
-    """A table of texts on the terminal, first columns left and numbers right aligned."""
+def print_table(title: str, display: pd.DataFrame) -> None:
+    """Print a table of texts, numbers right aligned."""
     from rich.console import Console
     from rich.table import Table
 
     table = Table(title=title)
-    for name in display.columns:
-        table.add_column(name, justify="left" if name in TEXT_COLUMNS else "right", no_wrap=True)
-    for row in cells(display):
+    for name, side in zip(display.columns, column_alignment(display), strict=True):
+        table.add_column(name, justify="right" if side == "r" else "left", no_wrap=True)
+    for row in display.astype(str).to_numpy():
         table.add_row(*row)
     console = Console()
     console.width = WIDEST  # a narrow terminal wraps lines; nothing is cut off

@@ -1,77 +1,71 @@
-"""Footnotes of leaderboards."""
+"""What stands below a leaderboard: how its numbers came about."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
-import pandas as pd
-
-from benchmark.formats.markdown_latex import Part
+from benchmark.leaderboard.score_rows import ScoreRow
 from benchmark.metrics.result import ALL
 from benchmark.records.record import Record
-
-
-def left_out_notes(left_out: Sequence[str]) -> list[Part]:
-    """The end of a page that does not hold every record."""
-    return ["Left out:", "\n".join(f"- {text}" for text in left_out)] if left_out else []
-
 
 MARK = "*"  # beside the protocol of rows whose split has something to be known
 
 
-def footnote(table: pd.DataFrame, records: Sequence[Record]) -> str:
-    """What the numbers mean, in one paragraph."""
+def split_mark(row: ScoreRow) -> str:
+    """Mark a row whose split has something to be known."""
+    return MARK if row.group.first.manifest.protocol.split_note else ""
+
+
+def footnote(rows: Sequence[ScoreRow]) -> str:
+    """Say in one paragraph what the numbers of a leaderboard mean."""
     seeds = "mean +- std over n seeds; best and worst subset in brackets."
-    return f"mIoU in per cent {conventions(table, records)}; {seeds}{split_notes(table)}"
+    return f"mIoU in per cent {describe_scoring(rows)}; {seeds}{split_notes(rows)}"
 
 
-def conventions(table: pd.DataFrame, records: Sequence[Record]) -> str:
-    """Classes, label kind, scenes and data behind the scores of these records, of one dataset."""
-    absent: dict[str, set[str]] = {}
-    labels: dict[str, set[str]] = {}
-    for record in records:
-        name, convention = record.manifest.protocol.name, record.convention
-        absent.setdefault(name, set()).add(convention.absent)
-        labels.setdefault(name, set()).add("eroded" if convention.regions else "full")
-    outputs = ", ".join(str(value) for value in sorted(set(table["K"])))
-    classes = " / ".join(sorted(set(table["classes"])))
+def describe_scoring(rows: Sequence[ScoreRow]) -> str:
+    """Name classes, label kind, scenes and data behind the scores of one dataset."""
+    records = [row.group.first for row in rows]
+    outputs = ", ".join(map(str, sorted({len(record.convention.outputs) for record in records})))
+    classes = " / ".join(sorted({row.classes for row in rows}))
+    absent = _by_protocol((record, record.convention.absent) for record in records)
+    kinds = _by_protocol((r, "eroded" if r.convention.regions else "full") for r in records)
     return (
-        f"over {classes} classes (K = {outputs} outputs, absent classes: "
-        f"{_per_protocol(absent)}), {_per_protocol(labels)} labels, "
-        f"{_scored_scenes(table)}, fingerprint {records[0].manifest.fingerprint[:12]}"
+        f"over {classes} classes (K = {outputs} outputs, absent classes: {absent}), {kinds} labels, "
+        f"{_count_scenes(rows)}, fingerprint {records[0].manifest.fingerprint[:12]}"
     )
 
 
-def _scene_columns(table: pd.DataFrame) -> list[str]:
-    return [str(name) for name in table.columns if str(name).startswith("scenes ")]
-
-
-def _scored_scenes(table: pd.DataFrame) -> str:
-    """How many test scenes the scores come from; per subset where scenes really lack modalities."""
-    whole = table[table["condition"] == ALL]
-    counts = {
-        name.removeprefix("scenes "): int(whole[name].min()) for name in _scene_columns(table)
-    }
+def _count_scenes(rows: Sequence[ScoreRow]) -> str:
+    """Count the test scenes, per subset where some scenes lack modalities."""
+    counts: dict[str, int] = {}
+    for row in rows:
+        if row.condition == ALL:
+            for subset, number in zip(row.subsets, row.scenes, strict=True):
+                counts[subset] = min(number, counts.get(subset, number))
     most = max(counts.values())
-    fewer = [f"{name} {number}" for name, number in counts.items() if number < most]
+    fewer = ", ".join(f"{name} {number}" for name, number in counts.items() if number < most)
     if not fewer:
         return f"{most} test scenes"
     return (
-        f"{most} test scenes, but fewer for subsets whose modalities some scenes lack ({', '.join(fewer)}; "
+        f"{most} test scenes, but fewer for subsets whose modalities some scenes lack ({fewer}; "
         "a dash where there are none, which then is left out of the summaries)"
     )
 
 
-def split_notes(table: pd.DataFrame) -> str:
-    """What is to be known of the splits of marked protocols, empty without any."""
-    rows = table[table["split note"] != ""]
-    notes = dict(zip(rows["protocol"], rows["split note"], strict=True))
-    return "".join(f" {MARK} {name}: {note}" for name, note in sorted(notes.items()))
+def split_notes(rows: Sequence[ScoreRow]) -> str:
+    """Explain the marked splits; empty without any."""
+    protocols = [row.group.first.manifest.protocol for row in rows]
+    notes = sorted({(entry.name, entry.split_note) for entry in protocols if entry.split_note})
+    return "".join(f" {MARK} {name}: {note}" for name, note in notes)
 
 
-def _per_protocol(values: Mapping[str, set[str]]) -> str:
-    # one table may hold rows of several protocols, each with conventions of its own, and an override may change one
-    texts = {name: " / ".join(sorted(entry)) for name, entry in sorted(values.items())}
-    return ", ".join(
-        f"{text} ({name})" if len(values) > 1 else text for name, text in texts.items()
-    )
+def _by_protocol(values: Iterable[tuple[Record, str]]) -> str:
+    """Join what records say; under each protocol's name where a table holds several."""
+    # an override may change a convention within one protocol
+    by_name: dict[str, set[str]] = {}
+    for record, text in values:
+        by_name.setdefault(record.manifest.protocol.name, set()).add(text)
+    texts = {name: " / ".join(sorted(entry)) for name, entry in sorted(by_name.items())}
+    if len(texts) == 1:
+        return "".join(texts.values())
+    return ", ".join(f"{text} ({name})" for name, text in texts.items())

@@ -1,124 +1,165 @@
-"""Average, Top-1 and Last-1 of every method on a dataset, from run records."""
+"""The columns of the leaderboard, and its rows as CSV and as readers see them.
+
+A new column is a line in `COLUMNS`. One method, two seeds, subsets R and D with mIoU 60 and 20 in
+the first seed, 70 and 40 in the second:
+
+    Average of each seed     40, 55         so 47.50 +- 10.61
+    Top-1 of each seed       60, 70         so 65.00 +- 7.07, and R is the best of the mean (65, 30)
+    mIoU R                   60, 70         so 65.00 +- 7.07
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from benchmark.formats.numbers import format_mean_std
-from benchmark.leaderboard.notes import MARK, _scene_columns
+from benchmark.leaderboard.notes import split_mark
+from benchmark.leaderboard.score_rows import ScoreRow
 from benchmark.metrics.result import ALL
-from benchmark.metrics.summaries import SUMMARIES, average_top1_last1, mean_std
-from benchmark.records.groups import CONTROL_MARK, SeedGroup, seed_groups
-from benchmark.records.record import Record
+from benchmark.metrics.summaries import MeanStd, mean_std
+
+EACH = "{subset}"
 
 
-def leaderboard(records: Sequence[Record]) -> pd.DataFrame:
-    """One row per method, backbone, protocol and overrides; scores in per cent, seeds as mean and std (ddof 1).
+def always(rows: Sequence[ScoreRow]) -> bool:
+    """Show a column in every table."""
+    return True
 
-    Every score is computed per seed first. The subsets beside Top-1 and Last-1 are those of the mean row; a subset that
-    no test scene has all modalities of has no score and does not enter them. Sorted by Average, best first. Records
-    must belong to one dataset fingerprint.
+
+def with_conditions(rows: Sequence[ScoreRow]) -> bool:
+    """Show a column where rows are told apart by the condition of the test scenes."""
+    return any(row.condition != ALL for row in rows)
+
+
+def with_overrides(rows: Sequence[ScoreRow]) -> bool:
+    """Show a column where something was changed on the command line."""
+    return any(row.group.overrides for row in rows)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the leaderboard; `{subset}` in its names makes one for every subset.
+
+    Attributes:
+        name: in CSV; `<name> std` follows a mean over seeds.
+        source: its value in a row.
+        heading: for readers (Markdown, LaTeX, terminal, report); empty: only in CSV.
+        subset: a subset to be named in brackets, in CSV as `<name> subset`.
+        text: what readers see, `{value}` of this row.
+        shown: in which tables.
     """
-    rows = [_row(group, ALL) for group in seed_groups(records)]
-    table = pd.DataFrame(rows)
-    return (
-        table.sort_values("Average", ascending=False, kind="stable").reset_index(drop=True)
-        if rows
-        else table
-    )
+
+    name: str
+    source: Callable[[ScoreRow], Any]
+    heading: str = ""
+    subset: Callable[[ScoreRow], str] | None = None
+    text: str = "{value}"
+    shown: Callable[[Sequence[ScoreRow]], bool] = always
+
+    def values(self, row: ScoreRow) -> dict[str, Any]:
+        """Compute the value, by subset where the column stands for all of them."""
+        value = self.source(row)
+        if EACH not in self.name:
+            return {"": value}
+        values = map(MeanStd._make, zip(*value, strict=True)) if is_mean(value) else value
+        return dict(zip(row.subsets, values, strict=True))
+
+    def parts(self, row: ScoreRow, value: Any) -> dict[str, Any]:
+        """Write a value as CSV columns, by the ending of their names."""
+        parts = {"": value.mean, " std": value.std} if is_mean(value) else {"": value}
+        return parts | ({" subset": self.subset(row)} if self.subset else {})
+
+    def format_value(self, row: ScoreRow, value: Any, decimals: int = 2, sign: str = " +- ") -> str:
+        """Write a value for readers."""
+        text = (
+            format_mean_std(value.mean, value.std, decimals, sign) if is_mean(value) else str(value)
+        )
+        text = self.text.format(value=text, row=row, mark=split_mark(row))
+        return f"{text} ({self.subset(row)})" if self.subset else text
 
 
-def condition_board(records: Sequence[Record]) -> pd.DataFrame:
-    """The same rows once per condition of the test scenes (`weather=night`), in the order of `leaderboard`.
+def is_mean(value: Any) -> bool:
+    """Whether a value is a mean over seeds."""
+    return isinstance(value, MeanStd)
 
-    Empty when the dataset has no conditions. A class that no test scene of a condition shows is left out there, so the
-    column `classes` belongs to the numbers.
+
+COLUMNS = (
+    Column("method", lambda row: row.group.method, "method", text="{row.group.marked_method}"),
+    Column("backbone", lambda row: row.group.first.manifest.backbone, "backbone"),
+    Column("condition", lambda row: row.condition, "condition", shown=with_conditions),
+    Column("scenes", lambda row: max(row.scenes), "scenes", shown=with_conditions),
+    Column("classes", lambda row: row.classes, "classes", shown=with_conditions),
+    Column("Average", lambda row: mean_std(row.summary.average), "Average"),
+    Column("Top-1", lambda row: mean_std(row.summary.top1), "Top-1", subset=lambda row: row.best),
+    Column(
+        "Last-1", lambda row: mean_std(row.summary.last1), "Last-1", subset=lambda row: row.worst
+    ),
+    Column("mIoU {subset}", lambda row: mean_std(row.miou), EACH),
+    Column("mF1 {subset}", lambda row: mean_std(row.mf1)),
+    Column("OA full", lambda row: row.oa[:, -1].mean()),
+    Column("OA all labels full", lambda row: row.oa_all[:, -1].mean()),
+    Column("seeds", lambda row: len(row.group.members), "n"),
+    Column(
+        "protocol",
+        lambda row: row.group.protocol,
+        "protocol",
+        text="{value}{mark}, {row.group.first.manifest.protocol.selected}",
+    ),
+    Column("overrides", lambda row: row.group.overrides, "overrides", shown=with_overrides),
+    Column("K", lambda row: len(row.group.first.convention.outputs)),
+    Column("scenes {subset}", lambda row: row.scenes),
+    Column("split note", lambda row: row.group.first.manifest.protocol.split_note),
+    Column("selection", lambda row: row.group.first.manifest.protocol.selected),
+    Column("control", lambda row: row.group.first.manifest.control),
+)
+
+
+def leaderboard_frame(rows: Sequence[ScoreRow]) -> pd.DataFrame:
+    """Write every column of every row; scores in per cent, seeds as mean and std (ddof 1).
+
+    Example:
+        >>> from pathlib import Path
+        >>> from benchmark.leaderboard.score_rows import leaderboard_rows
+        >>> from benchmark.records.groups import seed_groups
+        >>> from benchmark.records.record import search_records
+        >>> records, _ = search_records([Path("results/records/dfc2023_miniature")])
+        >>> frame = leaderboard_frame(leaderboard_rows(seed_groups(records)))
+        >>> frame[["method", "Average", "Top-1 subset"]].round(1).to_dict("records")
+        [{'method': 'sgma', 'Average': 57.9, 'Top-1 subset': 'R+D+S'}]
     """
-    if all(record.conditions == (ALL,) for record in records):
-        return pd.DataFrame()
-    parts = [
-        [_row(group, condition) for condition in group.first.conditions]
-        for group in seed_groups(records)
-    ]
-    parts.sort(key=lambda rows: -next(row["Average"] for row in rows if row["condition"] == ALL))
-    return pd.DataFrame(row for rows in parts for row in rows)
+    lines = []
+    for row in rows:
+        line: dict[str, Any] = {}
+        for column in COLUMNS:
+            for subset, value in column.values(row).items():
+                name = column.name.format(subset=subset)
+                line |= {name + end: part for end, part in column.parts(row, value).items()}
+        lines.append(line)
+    return pd.DataFrame(lines)
 
 
-def _row(group: SeedGroup, condition: str) -> dict[str, Any]:
-    members, first = group.members, group.first.manifest
-    seeds = [record.scores(condition) for record in members]
-    subsets = members[0].subsets
-    miou = np.array([[100 * seed[name].miou for name in subsets] for seed in seeds])
-    f1 = np.array([[100 * seed[name].mf1 for name in subsets] for seed in seeds])
-    mean = miou.mean(0)
-    scored = [subset for subset, value in enumerate(mean) if not np.isnan(value)]
-    row: dict[str, Any] = {
-        "condition": condition,
-        "method": first.variant,
-        "backbone": first.backbone,
-        "protocol": first.protocol.name,
-        "overrides": group.overrides,
-        "seeds": len(seeds),
-    }
-    for name, values in zip(SUMMARIES, average_top1_last1(miou), strict=True):
-        row[name], row[f"{name} std"] = mean_std(values)
-    row["Top-1 subset"] = subsets[max(scored, key=lambda subset: mean[subset])] if scored else ""
-    row["Last-1 subset"] = subsets[min(scored, key=lambda subset: mean[subset])] if scored else ""
-    for number, name in enumerate(subsets):
-        row[f"mIoU {name}"], row[f"mIoU {name} std"] = mean_std(miou[:, number])
-    for number, name in enumerate(subsets):
-        row[f"mF1 {name}"], row[f"mF1 {name} std"] = mean_std(f1[:, number])
-    oa = [100 * seed[subsets[-1]].oa for seed in seeds]
-    oa_all = [100 * seed[subsets[-1]].oa_all for seed in seeds]
-    row["OA full"], row["OA all labels full"] = float(np.mean(oa)), float(np.mean(oa_all))
-    row["K"] = members[0].counts.shape[-1]
-    convention = members[0].convention
-    classes = {seed[subsets[i]].classes for seed in seeds for i in scored} or {0}
-    row["classes"] = (
-        f"{' to '.join(map(str, sorted({min(classes), max(classes)})))} of {len(convention.averaged)}"
-    )
-    counts = members[0].scored[:, members[0].conditions.index(condition)]
-    row |= {f"scenes {name}": int(number) for name, number in zip(subsets, counts, strict=True)}
-    row["split note"] = first.protocol.split_note
-    row["selection"] = first.protocol.selected
-    row["control"] = first.control
-    return row
+def reader_cells(rows: Sequence[ScoreRow], row: ScoreRow) -> Mapping[str, tuple[Column, Any]]:
+    """The column and value of every cell that readers see in a row, by heading."""
+    cells = {}
+    for column in COLUMNS:
+        if column.heading and column.shown(rows):
+            for subset, value in column.values(row).items():
+                cells[column.heading.format(subset=subset)] = (column, value)
+    return cells
 
 
-def shown(table: pd.DataFrame, decimals: int = 2, sign: str = " +- ") -> pd.DataFrame:
-    """The table as people read it: `mean +- std` in one cell where there are several seeds."""
-    if table.empty:
-        return table
-
-    def cell(row: Mapping[Any, Any], column: str) -> str:
-        return format_mean_std(row[column], row[f"{column} std"], decimals, sign)
-
-    names = [str(column) for column in table.columns]
-    scores = [name for name in names if name.startswith("mIoU ") and not name.endswith(" std")]
-    rows = table.to_dict("records")
-    method = table["method"] + np.where(table["control"], CONTROL_MARK, "")
-    result = pd.DataFrame({"method": method, "backbone": table["backbone"]})
-    if (table["condition"] != ALL).any():
-        result["condition"] = table["condition"]
-        result["scenes"] = table[_scene_columns(table)].max(axis=1)
-        result["classes"] = table["classes"]
-    for name in SUMMARIES:
-        result[name] = [cell(row, name) for row in rows]
-        if name != "Average":
-            result[name] += " (" + table[f"{name} subset"] + ")"
-    for column in scores:
-        result[column.removeprefix("mIoU ")] = [cell(row, column) for row in rows]
-    result["n"] = table["seeds"]
-    result["protocol"] = (
-        table["protocol"]
-        + np.where(table["split note"] != "", MARK, "")
-        + ", "
-        + table["selection"]
-    )
-    if (table["overrides"] != "").any():
-        result["overrides"] = table["overrides"]
-    return result
+def format_leaderboard(
+    rows: Sequence[ScoreRow], decimals: int = 2, sign: str = " +- "
+) -> pd.DataFrame:
+    """Write the rows as people read them: `mean +- std` in one cell."""
+    lines = []
+    for row in rows:
+        cells = reader_cells(rows, row).items()
+        lines.append(
+            {name: c.format_value(row, value, decimals, sign) for name, (c, value) in cells}
+        )
+    return pd.DataFrame(lines)

@@ -1,73 +1,58 @@
-"""`imss leaderboard`: from run records to results/leaderboards, and to the terminal."""
+"""The files of a leaderboard in results/leaderboards, and its table on the terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import pandas as pd
-
-from benchmark.formats.files import write_texts
-from benchmark.formats.markdown_latex import Part, page_latex, page_markdown
-from benchmark.formats.terminal import print_display
-from benchmark.leaderboard.notes import conventions, footnote, left_out_notes, split_notes
-from benchmark.leaderboard.per_class import class_board, class_page
-from benchmark.leaderboard.table import condition_board, leaderboard, shown
+from benchmark.formats.table_files import write_table_files
+from benchmark.formats.terminal import print_table
+from benchmark.leaderboard.notes import describe_scoring, footnote, split_notes
+from benchmark.leaderboard.per_class import class_frame, class_page, full_set_classes
+from benchmark.leaderboard.score_rows import condition_rows, leaderboard_rows
+from benchmark.leaderboard.table import format_leaderboard, leaderboard_frame
 from benchmark.records.groups import seed_groups
-from benchmark.records.record import Record
 from benchmark.records.selection import RecordSelection, select_records
 
 
-def rebuild(data: str, choice: RecordSelection, out: Path) -> None:
-    """Write the files of a dataset and print the table."""
-    boards = build(data, choice.records)
-    paths = write_boards(out, data, boards, choice)
-    print_table(f"{data}: mIoU in per cent", boards[data])
-    if (conditions := f"{data}.conditions") in boards:
-        print_table(
-            f"{data}, per condition of the test scenes: mIoU in per cent", boards[conditions]
-        )
+def publish_leaderboard(data: str, selection: RecordSelection, out: Path) -> None:
+    """Write the files of a dataset and print its tables."""
+    paths = write_leaderboard(data, selection, out)
+    rows = leaderboard_rows(seed_groups(selection.records))
+    titles = {f"{data}: mIoU in per cent": rows}
+    titles[f"{data}, per condition of the test scenes: mIoU in per cent"] = condition_rows(rows)
+    for title, shown in titles.items():
+        if shown:
+            # one decimal fits a terminal; the files have two
+            print_table(title, format_leaderboard(shown, decimals=1, sign="\u00b1"))
     print("Leaderboard: " + ", ".join(str(path) for path in paths))
 
 
-def build(data: str, records: Sequence[Record]) -> dict[str, pd.DataFrame]:
-    """The leaderboard under the name `<data>`, and `<data>.conditions` where test scenes have conditions."""
-    boards = {data: leaderboard(records), f"{data}.conditions": condition_board(records)}
-    return {name: board for name, board in boards.items() if not board.empty}
+def write_leaderboard(data: str, selection: RecordSelection, out: Path) -> list[Path]:
+    """Write `<data>`, `<data>.conditions` and `<data>.classes`, each as `.csv`, `.md` and `.tex`.
+
+    There is no `<data>.conditions` where test scenes have no conditions.
+    """
+    rows = leaderboard_rows(seed_groups(selection.records))
+    skipped, paths = selection.skipped, []
+    for stem, shown in {data: rows, f"{data}.conditions": condition_rows(rows)}.items():
+        if shown:
+            table, note = format_leaderboard(shown), footnote(shown)
+            csv = {"csv": leaderboard_frame(shown)}
+            paths += write_table_files(out, stem, csv, [table, note], {"": table}, note, skipped)
+    groups = [row.group for row in rows]
+    basis = f"Scored {describe_scoring(rows)}.{split_notes(rows)}"
+    page, csv = [*class_page(data, groups), basis], {"csv": class_frame(groups)}
+    note = f"IoU with all sensors, mean +- std over n seeds. {basis}"
+    tables = full_set_classes(groups)
+    return paths + write_table_files(out, f"{data}.classes", csv, page, tables, note, skipped)
 
 
-def write_boards(
-    directory: Path, data: str, boards: Mapping[str, pd.DataFrame], choice: RecordSelection
-) -> list[Path]:
-    """Write each of `build` and `<data>.classes` as `.csv` (every column), `.md` and `.tex`; return the paths."""
-    records, rows = choice.records, seed_groups(choice.records)
-    pages: dict[str, list[Part]] = {
-        name: [shown(board), footnote(board, records)] for name, board in boards.items()
-    }
-    whole = boards[data]
-    basis = f"Scored {conventions(whole, records)}.{split_notes(whole)}"
-    pages[f"{data}.classes"] = [*class_page(data, rows), basis]
-    contents: dict[str, str] = {}
-    for name, board in {**boards, f"{data}.classes": class_board(rows)}.items():
-        page = [*pages[name], *left_out_notes(choice.skipped)]
-        contents |= {
-            f"{name}.csv": board.to_csv(index=False, float_format="%.4f", lineterminator="\n"),
-            f"{name}.md": page_markdown(page),
-            f"{name}.tex": page_latex(page),
-        }
-    return write_texts(directory, contents)
-
-
-def show(runs: Path, data: str, out: Path | None = None) -> None:
+def update_leaderboard(runs: Path, data: str, out: Path | None = None) -> None:
     """Rebuild and print one dataset's leaderboard after a run.
 
-    Runs kept elsewhere than in the default place write their leaderboards beside them, not over the project's.
+    Runs kept elsewhere than in the default place write their leaderboards beside them, not over the
+    project's.
     """
     default = runs.resolve() == (Path.cwd() / "results" / "runs").resolve()
     target = out or (Path("results/leaderboards") if default else runs.parent / "leaderboards")
-    rebuild(data, select_records(runs, [data])[data], target)
-
-
-def print_table(title: str, rows: pd.DataFrame) -> None:
-    """A leaderboard as a terminal table, to one decimal; the files have two."""
-    print_display(title, shown(rows, decimals=1, sign="\u00b1"))
+    publish_leaderboard(data, select_records(runs, [data])[data], target)

@@ -7,9 +7,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from benchmark.choices import ROOT
+from benchmark.formats.files import read_csv_rows
 from benchmark.metrics.summaries import MeanStd
 from benchmark.papers.measured import Measured
-from benchmark.papers.printed_numbers import PrintedNumber, read_csv_rows
+from benchmark.papers.printed_numbers import PrintedNumber
 
 COMPLEXITY = ROOT / "results" / "complexity"
 COSTS_FILE = "papers.csv"

@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from benchmark.choices import NO_BACKBONE
+from benchmark.formats.files import read_csv_rows
 from benchmark.leaderboard.notes import MARK
 from benchmark.metrics.confusion import Scores
 from benchmark.metrics.summaries import SUMMARIES, MeanStd, average_top1_last1, mean_std
-from benchmark.papers.printed_numbers import REPORTED, PrintedNumber, read_csv_rows
+from benchmark.papers.printed_numbers import REPORTED, PrintedNumber
 from benchmark.records.groups import group_records
 from benchmark.records.record import Record
 

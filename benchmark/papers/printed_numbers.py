@@ -5,14 +5,14 @@ Scores are per cent. results/reported/README.md describes the columns and their 
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 
 from benchmark.choices import ROOT
+from benchmark.formats.files import read_csv_rows
 from usererror import UserError
 
 REPORTED = ROOT / "results" / "reported"
@@ -217,31 +217,3 @@ def _find_fault(entry: PrintedNumber, others: dict[tuple[str, ...], PrintedNumbe
     if entry.kind not in KINDS:
         return f"unknown kind {entry.kind!r}; valid are: {', '.join(KINDS)}"
     return "this cell has a row already" if entry.key in others else ""
-
-
-def read_csv_rows(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
-    """Read the rows of a CSV file that has at least these columns.
-
-    Raises:
-        UserError: the file is missing, lacks a column, or a row is cut short.
-    """
-    # csv rather than pandas, which would shift a row that is too long and fill a short one
-    try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            reader = csv.DictReader(stream)
-            rows = list(reader)
-    except (FileNotFoundError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{path} is missing or no UTF-8 text; restore it: git checkout {path}"
-        ) from error
-    if missing := [name for name in columns if name not in (reader.fieldnames or ())]:
-        raise UserError(
-            f"{path} lacks the column {', '.join(missing)}; restore it: git checkout {path}"
-        )
-    for line, row in enumerate(rows, start=2):
-        # DictReader files what is too much, and fills what is missing, under None
-        if None in row or None in row.values():
-            raise UserError(
-                f"{path}, line {line}: the row has another number of values than the header."
-            )
-    return rows

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from benchmark.formats.files import write_texts
-from benchmark.formats.markdown_latex import latex_text
+from benchmark.formats.latex import escape_latex, latex_page
+from benchmark.formats.markdown import markdown_rows
 from benchmark.formats.numbers import format_mean_std
 from benchmark.papers.measured import Measured
 from benchmark.papers.model import SEPARATOR, PaperRow, PaperTable
@@ -33,7 +34,7 @@ class Markup:
 
 MARKDOWN = Markup(("**{}**", "<u>{}</u>"), "<sup>{}</sup>", "*{}*", str)
 LATEX = Markup(
-    (r"\textbf{{{}}}", r"\underline{{{}}}"), r"\textsuperscript{{{}}}", r"\quad {}", latex_text
+    (r"\textbf{{{}}}", r"\underline{{{}}}"), r"\textsuperscript{{{}}}", r"\quad {}", escape_latex
 )
 
 
@@ -182,12 +183,12 @@ def _all_notes(table: PaperTable, markup: Markup) -> list[str]:
 def format_markdown(table: PaperTable) -> str:
     """Write a GitHub table; a block's heading is a column of its own."""
     left = 2 if any(row.block for row in table.rows) else 1
-    rows = [[*[""] * left, *table.columns, "n"]]
-    rows.append(["---"] * left + ["---:"] * (len(table.columns) + 1))
+    rows = []
     for block in table.blocks:
         for line in _display_lines(table, block, MARKDOWN):
             rows.append([*[block[0].block] * (left - 1), *line])
-    body = "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    align = "l" * left + "r" * (len(table.columns) + 1)
+    body = markdown_rows([*[""] * left, *table.columns, "n"], rows, align)
     return "\n\n".join([body, *_all_notes(table, MARKDOWN)]) + "\n"
 
 
@@ -197,7 +198,7 @@ def format_latex(table: PaperTable) -> str:
     rows = []
     for number, block in enumerate(table.blocks):
         for place, line in enumerate(_display_lines(table, block, LATEX)):
-            heads = [latex_text(block[0].block) if place == 0 else ""] * (left - 1)
+            heads = [escape_latex(block[0].block) if place == 0 else ""] * (left - 1)
             # pandas draws no line between rows, so that it goes into the first cell of a block
             rule = "\\midrule\n" if number and place == 0 else ""
             first, *rest = [*heads, *line]
@@ -205,18 +206,9 @@ def format_latex(table: PaperTable) -> str:
     headings = [("", "")] * left
     for column in table.columns:
         group, _, name = column.rpartition(SEPARATOR)
-        headings.append((latex_text(group), latex_text(name)))
+        headings.append((escape_latex(group), escape_latex(name)))
     frame = pd.DataFrame(rows, columns=pd.MultiIndex.from_tuples([*headings, ("", "n")]))
     if not any(group for group, _ in headings):
         frame = frame.droplevel(0, axis=1)
-    style = frame.style.hide(axis="index")
     align = "l" * left + "r" * (len(table.columns) + 1)
-    parts = [
-        r"% needs \usepackage{booktabs}",
-        r"\begingroup\footnotesize\setlength{\tabcolsep}{3pt}\noindent",
-        style.to_latex(hrules=True, column_format=align, multicol_align="c"),
-        r"\smallskip",
-    ]
-    for note in _all_notes(table, LATEX):
-        parts += [rf"\noindent {note}", ""]
-    return "\n".join([*parts, r"\endgroup", ""])
+    return latex_page(frame, align, _all_notes(table, LATEX))

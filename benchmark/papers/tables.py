@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmark.leaderboard.notes import conventions, split_notes
-from benchmark.leaderboard.table import leaderboard
+from benchmark.formats.files import read_csv_rows
+from benchmark.leaderboard.notes import describe_scoring, split_notes
+from benchmark.leaderboard.score_rows import leaderboard_rows
 from benchmark.papers.audit.checks import Check
 from benchmark.papers.audit.report import SAYS, audit_papers
 from benchmark.papers.costs import NOTES as COST_NOTES
@@ -18,9 +19,9 @@ from benchmark.papers.printed_numbers import (
     REPORTED,
     PaperResults,
     PrintedNumber,
-    read_csv_rows,
     read_paper_results,
 )
+from benchmark.records.groups import seed_groups
 from benchmark.records.record import Record
 from benchmark.records.selection import select_records
 
@@ -164,9 +165,8 @@ def _measured_notes(rows: Sequence[PaperRow], cost_note: str) -> list[str]:
         return notes or [UNMEASURED]
     notes.append(MEASURED)
     for data, members in by_data.items():
-        records = list(members.values())
-        board = leaderboard(records)
-        notes.append(f"Measured on {data}: {conventions(board, records)}.{split_notes(board)}")
+        board = leaderboard_rows(seed_groups(list(members.values())))
+        notes.append(f"Measured on {data}: {describe_scoring(board)}.{split_notes(board)}")
     return notes
 
 

@@ -13,8 +13,9 @@ import pandas as pd
 from benchmark import choices
 from benchmark.experiment.models import instantiate_model, resolve_config
 from benchmark.experiment.request import Request
-from benchmark.formats.files import write_texts
-from benchmark.formats.markdown_latex import latex, markdown
+from benchmark.formats.files import csv_text, write_texts
+from benchmark.formats.latex import latex_table
+from benchmark.formats.markdown import markdown_table
 from benchmark.metrics.subsets import subset_name
 from benchmark.profiling.dataset_spec import Shapes, shapes
 from benchmark.records.groups import CONTROL_MARK
@@ -64,7 +65,9 @@ class Setting:
 def check_names(arguments: argparse.Namespace) -> None:
     """Raise a UserError for a name or number that does not exist, before anything heavy is imported."""
     choices.validate_choice("METHOD", arguments.method, choices.methods())
-    choices.validate_choice("DATA", arguments.data, choices.datasets(Path(arguments.store).expanduser()))
+    choices.validate_choice(
+        "DATA", arguments.data, choices.datasets(Path(arguments.store).expanduser())
+    )
     choices.validate_choice("PROTOCOL", arguments.protocol, choices.protocols())
     if arguments.backbone:
         choices.validate_choice("BACKBONE", arguments.backbone, list(choices.BACKBONES))
@@ -127,13 +130,13 @@ def timing_row(chosen: Setting, timing: Timing) -> dict[str, Any]:
 def report(directory: Path, stem: str, table: pd.DataFrame, note: str) -> None:
     """Print a table and write it as `<stem>.csv`, `.md` and `.tex` below `directory`."""
     display = shown(table)
-    text = f"{markdown(display)}\n\n{note}\n"
+    text = f"{markdown_table(display)}\n\n{note}\n"
     target = (directory / stem).parent
     name = Path(stem).name
     contents = {
-        f"{name}.csv": table.to_csv(index=False, float_format="%.6f", lineterminator="\n"),
+        f"{name}.csv": csv_text(table, 6),
         f"{name}.md": text,
-        f"{name}.tex": latex(display, note),
+        f"{name}.tex": latex_table(display, [note]),
     }
     print(text)
     for path in write_texts(target, contents):

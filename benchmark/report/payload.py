@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from benchmark.formats.markdown import is_numeric
 from benchmark.leaderboard.notes import footnote
-from benchmark.leaderboard.table import leaderboard
+from benchmark.leaderboard.score_rows import ScoreRow, leaderboard_rows
+from benchmark.leaderboard.table import format_leaderboard, reader_cells
 from benchmark.metrics.result import ALL
-from benchmark.metrics.summaries import SUMMARIES, average_top1_last1, mean_std
+from benchmark.metrics.summaries import SUMMARIES, mean_std
 from benchmark.records.groups import SeedGroup, comparable_groups, seed_groups
 from benchmark.records.record import Record
 from benchmark.records.selection import Skipped, select_records
@@ -76,49 +76,63 @@ def _board(
         encoders.setdefault(group.method, set()).add(group.first.manifest.backbone)
         names.update(group.first.conditions)
     conditions = [ALL, *sorted(names - {ALL})]
-    rows = {}
-    for group in groups:
-        rows[group.group] = {
-            **_identity(group, len(encoders[group.method]) > 1),
-            **_summary(group),
-            **group_scores(group, conditions),
-            "training": [read_training_curves(record) for record in group.members],
-        }
-
-    def average(group: SeedGroup) -> float:
-        value = rows[group.group]["summary"][SUMMARIES[0]][0]
-        return -np.inf if value is None else value
-
-    ranked = sorted(groups, key=average, reverse=True)
-    records = [record for group in groups for record in group.members]
+    board = leaderboard_rows(groups)
+    ranked = [row.group for row in board]
+    columns, cells = _leaderboard_columns(board)
+    rows = []
+    for group, scores, texts in zip(ranked, board, cells, strict=True):
+        rows.append(
+            {
+                **_identity(group, len(encoders[group.method]) > 1),
+                **_summary(scores),
+                **group_scores(group, conditions),
+                "cells": texts,
+                "training": [read_training_curves(record) for record in group.members],
+            }
+        )
     return {
         "title": title,
         "subsets": list(first.subsets),
         "conditions": conditions,
         "labels": list(first.labels),
         "averaged": list(first.convention.averaged),
-        "note": footnote(leaderboard(records), records),
-        "rows": [rows[group.group] for group in ranked],
+        "note": footnote(board),
+        "columns": columns,
+        "rows": rows,
         "intervals": bootstrap_intervals(ranked, samples, remarks),
         "sensor_values": sensor_values(ranked, remarks),
         "gallery": collect_gallery(ranked, remarks),
     }
 
 
-def _summary(group: SeedGroup) -> dict[str, Any]:
+def _leaderboard_columns(
+    rows: Sequence[ScoreRow],
+) -> tuple[list[dict[str, Any]], list[list[dict[str, Any]]]]:
+    """Write the leaderboard's columns for readers, and every row's cells, for the page's table."""
+    display = format_leaderboard(rows, sign=" \u00b1 ")
+    columns: list[dict[str, Any]] = [
+        {"title": name, "text": not is_numeric(display[name])} for name in display
+    ]
+    cells = []
+    for row, texts in zip(rows, display.to_dict("records"), strict=True):
+        line = []
+        for place, (name, (column, value)) in enumerate(reader_cells(rows, row).items()):
+            parts = column.parts(row, value)
+            columns[place]["parts"] = list(parts)
+            numbers = [round_for_json(p) if isinstance(p, float) else p for p in parts.values()]
+            line.append({"text": texts[name], "value": numbers[0], "parts": numbers})
+        cells.append(line)
+    return columns, cells
+
+
+def _summary(row: ScoreRow) -> dict[str, Any]:
     """Summarise the subsets, mean and std over seeds, and name the best and worst of the mean."""
-    seeds = []
-    for record in group.members:
-        seeds.append([100 * scores.miou for scores in record.scores().values()])
-    miou = np.array(seeds)
-    means, stds = mean_std(np.stack(average_top1_last1(miou), -1))
-    pairs = round_for_json(np.stack([means, stds], -1))
-    subsets, mean = group.first.subsets, miou.mean(0)
-    # a subset that no test scene has all modalities of is neither
-    best, worst = "", ""
-    if not np.isnan(mean).all():
-        best, worst = subsets[np.nanargmax(mean)], subsets[np.nanargmin(mean)]
-    return {"summary": dict(zip(SUMMARIES, pairs, strict=True)), "best": best, "worst": worst}
+    pairs = [round_for_json(mean_std(values)) for values in row.summary]
+    return {
+        "summary": dict(zip(SUMMARIES, pairs, strict=True)),
+        "best": row.best,
+        "worst": row.worst,
+    }
 
 
 def _identity(group: SeedGroup, with_backbone: bool) -> dict[str, Any]:

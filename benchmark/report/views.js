@@ -18,35 +18,18 @@ function leaderboardView() {
   const rows = shownRows();
   const full = board().intervals.how !== "";
   const summaries = ["Average", "Top-1", "Last-1"];
-  const columns = [{ title: "method" }, { title: "backbone", text: true }];
-  for (const title of summaries) {
-    columns.push({ title, parts: ["", " std", ...(title === "Average" ? [] : [" subset"])] });
-    if (full) columns.push({ title: `${title} interval`, parts: [" low", " high"] });
-  }
-  columns.push(
-    ...board().subsets.map((title) => ({ title, parts: ["", " std"] })),
-    { title: "n" },
-    { title: "protocol, weights", text: true },
-  );
-  const lines = rows.map((row) => {
-    const cells = [row.name, row.backbone];
-    for (const title of summaries) {
-      const subset = { "Top-1": row.best, "Last-1": row.worst }[title];
-      const cell = spreadCell(...row.summary[title], subset === undefined ? [] : [subset]);
-      cells.push(subset === undefined ? cell : { ...cell, text: `${cell.text} (${subset})` });
-      const found = interval(row, title);
-      if (full)
-        cells.push(
-          found
-            ? { value: found.low, text: `${fixed(found.low)} to ${fixed(found.high)}`, parts: [found.low, found.high] }
-            : { text: "-", parts: [null, null] },
-        );
-    }
-    board().subsets.forEach((_, place) => {
-      const seeds = scores(row, "miou", 0, place);
-      cells.push(spreadCell(mean(seeds), deviation(seeds)));
+  const columns = [];
+  const lines = rows.map((row) => [{ ...row.cells[0], text: row.name }]);
+  board().columns.forEach((column, place) => {
+    columns.push(column);
+    if (place) rows.forEach((row, number) => lines[number].push(row.cells[place]));
+    if (!full || !summaries.includes(column.title)) return;
+    columns.push({ title: `${column.title} interval`, parts: [" low", " high"] });
+    rows.forEach((row, number) => {
+      const found = interval(row, column.title);
+      const text = found ? `${fixed(found.low)} to ${fixed(found.high)}` : "-";
+      lines[number].push({ value: found?.low ?? null, text, parts: [found?.low, found?.high] });
     });
-    return [...cells, { value: row.seeds.length, text: String(row.seeds.length) }, `${row.protocol}, ${row.selection}`];
   });
   const chance = full
     ? `Intervals: ${board().intervals.how}; they speak of the choice of test scenes, the spread (\u00b1) of the seeds.`

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmark.formats.files import read_csv_rows
 from benchmark.papers.audit.arithmetic import (
     WHOLE,
     combine_numbers,
@@ -28,7 +29,6 @@ from benchmark.papers.printed_numbers import (
     RoundedNumber,
     count_decimals,
     format_fraction,
-    read_csv_rows,
 )
 from usererror import UserError
 

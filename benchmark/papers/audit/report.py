@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmark.formats.files import write_texts
+from benchmark.formats.files import csv_text, write_texts
+from benchmark.formats.markdown import markdown_rows
 from benchmark.papers.audit.checks import KINDS, Check
 from benchmark.papers.audit.claims import CLAIMS, check_claims
 from benchmark.papers.audit.rules import RULES
@@ -65,7 +66,7 @@ def write_audit(directory: Path, results: PaperResults, checks: Sequence[Check])
         UserError: the directory cannot be written.
     """
     listed = pd.DataFrame(map(vars, select_findings(checks)))[COLUMNS]
-    csv = listed.to_csv(index=False, lineterminator="\n")
+    csv = csv_text(listed)
     return write_texts(directory, {"audit.csv": csv, "audit.md": format_audit(results, checks)})
 
 
@@ -123,5 +124,4 @@ def describe_number(results: PaperResults, check: Check) -> str:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+    return markdown_rows(head, rows, "l" * len(head)) + "\n"

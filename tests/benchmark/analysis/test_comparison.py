@@ -28,14 +28,13 @@ from benchmark.analysis.comparison import (
     judge_difference,
     select_named_groups,
 )
-from benchmark.leaderboard.table import leaderboard
 from benchmark.metrics.confusion import ClassCounts
 from benchmark.metrics.result import EvaluationResult
 from benchmark.metrics.summaries import average_top1_last1
 from benchmark.records.groups import seed_groups
 from benchmark.records.record import Record, read_scenes
 from benchmark.records.selection import Skipped
-from tests.benchmark.leaderboard.test_leaderboard import record
+from tests.benchmark.leaderboard.test_leaderboard import leaderboard, record
 from tests.support.strategies import scenes_of_methods
 from tests.support.toy_records import CONVENTION, PROTOCOL, toy_folder, toy_record, toy_result
 from usererror import UserError

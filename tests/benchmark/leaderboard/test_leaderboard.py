@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,11 +12,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmark.formats.markdown_latex import latex, markdown
+from benchmark.formats.latex import latex_table
+from benchmark.formats.markdown import markdown_table
 from benchmark.leaderboard.notes import footnote
-from benchmark.leaderboard.table import condition_board, leaderboard, shown
-from benchmark.leaderboard.write import build, write_boards
+from benchmark.leaderboard.score_rows import ScoreRow, condition_rows, leaderboard_rows
+from benchmark.leaderboard.table import format_leaderboard, leaderboard_frame
+from benchmark.leaderboard.write import write_leaderboard
 from benchmark.metrics.confusion import Convention
+from benchmark.records.groups import seed_groups
 from benchmark.records.record import Record
 from benchmark.records.selection import (
     RecordSelection,
@@ -44,8 +48,16 @@ def record(miou: dict[str, float], seed: int = 0, group: str = "g", **changes: o
     )
 
 
+def ranked(*records: Record) -> list[ScoreRow]:
+    return leaderboard_rows(seed_groups(records))
+
+
+def leaderboard(records: Sequence[Record]) -> pd.DataFrame:
+    return leaderboard_frame(ranked(*records))
+
+
 def written(directory: Path, records: list[Record]) -> list[Path]:
-    return write_boards(directory, "toy", build("toy", records), RecordSelection(records))
+    return write_leaderboard("toy", RecordSelection(records), directory)
 
 
 def test_published_row_of_sgma_is_summarised_as_printed() -> None:
@@ -68,7 +80,8 @@ def test_published_row_of_sgma_is_summarised_as_printed() -> None:
 
 def test_seeds_are_scored_first_and_averaged_after() -> None:
     seeds = [{"R": 50.0, "D": 20.0, "R+D": 60.0}, {"R": 70.0, "D": 40.0, "R+D": 55.0}]
-    table = leaderboard([record(row, seed) for seed, row in enumerate(seeds)])
+    records = [record(row, seed) for seed, row in enumerate(seeds)]
+    table = leaderboard(records)
     averages = [np.mean(list(row.values())) for row in seeds]
     assert table.loc[0, "seeds"] == 2
     assert table.loc[0, "Average"] == pytest.approx(np.mean(averages), abs=0.01)
@@ -76,7 +89,7 @@ def test_seeds_are_scored_first_and_averaged_after() -> None:
     # Top-1 is the mean of 60 and 70, but the subset named is the best of the mean row: R 60, R+D 57.5
     assert table.loc[0, "Top-1"] == pytest.approx(65, abs=0.01)
     assert table.loc[0, "Top-1 subset"] == "R"
-    assert shown(table).loc[0, "R"] == "60.00 +- 14.14"
+    assert format_leaderboard(ranked(*records)).loc[0, "R"] == "60.00 +- 14.14"
 
 
 def test_best_average_comes_first() -> None:
@@ -119,11 +132,10 @@ def test_files_say_the_same(tmp_path: Path) -> None:
 
 
 def test_table_formats_agree_in_shape() -> None:
-    display = shown(leaderboard([record({"R": 30.0})]))
-    assert markdown(display).count("\n") == 2
-    assert latex(
-        display, footnote(leaderboard([record({"R": 30.0})]), [record({"R": 30.0})])
-    ).count("&") == 2 * (len(display.columns) - 1)
+    display = format_leaderboard(ranked(record({"R": 30.0})))
+    assert markdown_table(display).count("\n") == 2
+    text = latex_table(display, [footnote(ranked(record({"R": 30.0})))])
+    assert text.count("&") == 2 * (len(display.columns) - 1)
 
 
 def test_tables_need_no_torch() -> None:
@@ -145,7 +157,7 @@ def test_rows_of_two_protocols_keep_their_own_conventions_in_the_note() -> None:
         record({"R": 30.0}),
         record({"R": 40.0}, group="h", protocol=protocol, convention=convention),
     ]
-    note = footnote(leaderboard(records), records)
+    note = footnote(ranked(*records))
     assert (
         "absent classes: zero (other), exclude (standard)" in note
         and "eroded (other), full (standard) labels" in note
@@ -158,7 +170,7 @@ def test_an_overridden_convention_is_in_the_note() -> None:
         record({"R": 30.0}),
         record({"R": 40.0}, group="h", convention=convention, overrides=["--absent=zero"]),
     ]
-    assert "absent classes: exclude / zero)" in footnote(leaderboard(records), records)
+    assert "absent classes: exclude / zero)" in footnote(ranked(*records))
 
 
 def with_conditions(rows: dict[str, dict[str, float]], scenes: dict[str, list[int]]) -> Record:
@@ -187,12 +199,13 @@ def test_conditions_have_rows_of_their_own(tmp_path: Path) -> None:
         "weather=sun": {"R": 60.0, "D": 28.0},
     }
     entry = with_conditions(rows, {"all": [5, 5], "weather=fog": [2, 2], "weather=sun": [3, 3]})
-    board = condition_board([entry])
+    split = condition_rows(ranked(entry))
+    board = leaderboard_frame(split)
     assert board["condition"].tolist() == list(rows)
     assert board["Average"].tolist() == pytest.approx([35, 27.5, 44], abs=0.01)
     assert board["Top-1 subset"].tolist() == ["R", "D", "R"], "fog hurts R and spares D"
-    display = shown(board)
-    assert display["scenes"].tolist() == [5, 2, 3]
+    display = format_leaderboard(split)
+    assert display["scenes"].tolist() == ["5", "2", "3"]
     assert leaderboard([entry])["Average"].tolist() == pytest.approx([35], abs=0.01), (
         "the leaderboard is over all"
     )
@@ -201,7 +214,7 @@ def test_conditions_have_rows_of_their_own(tmp_path: Path) -> None:
         f"toy.conditions.{suffix}" for suffix in ("csv", "md", "tex")
     ]
     assert "| weather=fog | 2 |" in paths[4].read_text()
-    assert condition_board([record({"R": 30.0})]).empty
+    assert condition_rows(ranked(record({"R": 30.0}))) == []
 
 
 def test_subsets_are_scored_on_the_scenes_that_have_them() -> None:
@@ -211,9 +224,9 @@ def test_subsets_are_scored_on_the_scenes_that_have_them() -> None:
     table = leaderboard([entry])
     assert table.loc[0, "Average"] == pytest.approx(50, abs=0.01)
     assert (table.loc[0, "Top-1 subset"], table.loc[0, "Last-1 subset"]) == ("R", "D")
-    display = shown(table)
+    display = format_leaderboard(ranked(entry))
     assert display.loc[0, "N"] == display.loc[0, "R+D+N"] == "-"
-    note = footnote(table, [entry])
+    note = footnote(ranked(entry))
     assert "4 test scenes, but fewer for subsets" in note
     assert "D 3, N 0, R+D 3, R+N 0, D+N 0, R+D+N 0" in note
     assert table.loc[0, "scenes D"] == 3 and table.loc[0, "classes"] == "2 of 2"
@@ -228,7 +241,11 @@ def test_controls_are_marked(tmp_path: Path) -> None:
     table = leaderboard(records)
     assert table["method"].tolist() == ["plain", "rival", "other"]
     assert table["control"].tolist() == [True, False, False]
-    assert shown(table)["method"].tolist() == ["plain (control)", "rival", "other"]
+    assert format_leaderboard(ranked(*records))["method"].tolist() == [
+        "plain (control)",
+        "rival",
+        "other",
+    ]
     csv, md, tex = written(tmp_path, records)[:3]
     assert pd.read_csv(csv)["control"].tolist() == [True, False, False]
     assert md.read_text().count("(control)") == tex.read_text().count("(control)") == 1
@@ -240,7 +257,11 @@ def test_a_leaking_split_is_marked_beside_its_numbers() -> None:
         update={"name": "sgma", "selected": "last", "split_note": "81 % is shared"}
     )
     records = [record({"R": 30.0}), record({"R": 90.0}, group="h", protocol=protocol)]
-    table = leaderboard(records)
-    assert shown(table)["protocol"].tolist() == ["sgma*, last", "standard, best"]
-    assert footnote(table, records).endswith("* sgma: 81 % is shared")
-    assert r"81 \% is shared" in latex(shown(table), footnote(table, records))
+    assert format_leaderboard(ranked(*records))["protocol"].tolist() == [
+        "sgma*, last",
+        "standard, best",
+    ]
+    assert footnote(ranked(*records)).endswith("* sgma: 81 % is shared")
+    assert r"81 \% is shared" in latex_table(
+        format_leaderboard(ranked(*records)), [footnote(ranked(*records))]
+    )

@@ -12,7 +12,9 @@ from xml.etree import ElementTree
 import pytest
 
 from benchmark.__main__ import main
-from benchmark.leaderboard.table import leaderboard, shown
+from benchmark.leaderboard.score_rows import leaderboard_rows
+from benchmark.leaderboard.table import format_leaderboard
+from benchmark.records.groups import seed_groups
 from benchmark.records.record import search_records
 from tests.support.browser import PROGRAM, Page, chromium
 from tests.support.toy_report import METHODS, SIDE, toy_prediction, toy_runs
@@ -129,7 +131,9 @@ def test_every_view_by_clicks(page: Page) -> None:
 
 
 def test_the_leaderboard_is_that_of_the_tables(page: Page, runs: Path) -> None:
-    table = shown(leaderboard(search_records([runs])[0]), sign=" \u00b1 ")
+    table = format_leaderboard(
+        leaderboard_rows(seed_groups(search_records([runs])[0])), sign=" \u00b1 "
+    )
     cells = "(row) => [...row.cells].map((cell) => cell.innerText)"
     found = page.run(f"[...document.querySelectorAll('main table')[0].rows].map({cells})")
     heads, lines = found[0], [dict(zip(found[0], line, strict=True)) for line in found[1:]]

@@ -1,4 +1,4 @@
-"""The files of an analysis: every number as CSV, a page of all tables, its first table as LaTeX."""
+"""The three files of a table: every number as CSV, a page as Markdown, one table as LaTeX."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmark.formats.files import write_texts
-from benchmark.formats.markdown_latex import Part, page_latex, page_markdown
-from benchmark.leaderboard.notes import left_out_notes
+from benchmark.formats.files import csv_text, write_texts
+from benchmark.formats.latex import latex_table
+from benchmark.formats.markdown import Part, markdown_page
 
 
-def write_analysis(
+def write_table_files(
     out: Path,
     stem: str,
     frames: Mapping[str, pd.DataFrame],
@@ -32,14 +32,15 @@ def write_analysis(
         note: what stands below it.
         skipped: sentences about records that are in none of them.
     """
-    contents = {}
-    for suffix, frame in frames.items():
-        csv = frame.to_csv(index=False, float_format="%.4f", lineterminator="\n")
-        contents[f"{stem}.{suffix}"] = csv
-    left_out = left_out_notes(skipped)
-    contents[f"{stem}.md"] = page_markdown([*page, *left_out])
+    contents = {f"{stem}.{suffix}": csv_text(frame) for suffix, frame in frames.items()}
+    left_out = [f"- {text}" for text in skipped]
+    notes = ["Left out:", "\n".join(left_out)] if skipped else []
+    contents[f"{stem}.md"] = markdown_page([*page, *notes])
     tables = list(headline.values())
     if len(tables) > 1:
         tables = [table.assign(protocol=title) for title, table in headline.items()]
-    contents[f"{stem}.tex"] = page_latex([pd.concat(tables).fillna("-"), note, *left_out])
+    table = pd.concat(tables).fillna("-")
+    # LaTeX knows no list here: a sentence is a paragraph
+    notes = [note, *(["Left out:", *left_out] if skipped else [])]
+    contents[f"{stem}.tex"] = latex_table(table, notes)
     return write_texts(out, contents)

@@ -1,0 +1,50 @@
+"""A table of texts and its notes as LaTeX."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from benchmark.formats.markdown import column_alignment
+
+ESCAPES = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"$<$",
+    ">": r"$>$",
+} | {character: rf"\{character}" for character in "&%$#_{}"}
+
+
+def escape_latex(text: str) -> str:
+    r"""Escape plain text that LaTeX would read as commands.
+
+    Example:
+        >>> escape_latex("low_veg 5 % +- 1")
+        'low\\_veg 5 \\% $\\pm$ 1'
+    """
+    return "".join(ESCAPES.get(sign, sign) for sign in text).replace("+-", r"$\pm$")
+
+
+def latex_table(table: pd.DataFrame, notes: Sequence[str]) -> str:
+    r"""Write a frame as a booktabs tabular with notes below, to be read inside an article."""
+    escaped = table.astype(str).map(escape_latex).rename(columns=escape_latex)
+    # a star or bracket there would be read as an argument of the line break before it
+    first = ["{}" + text if text[:1] in ("*", "[") else text for text in escaped.iloc[:, 0]]
+    escaped.isetitem(0, first)
+    return latex_page(escaped, column_alignment(table), [escape_latex(note) for note in notes])
+
+
+def latex_page(cells: pd.DataFrame, alignment: str, notes: Sequence[str]) -> str:
+    """Write cells and notes that are LaTeX already; pairs of headings span what they share."""
+    style = cells.style.hide(axis="index")
+    parts = [
+        r"% needs \usepackage{booktabs}",
+        r"\begingroup\footnotesize\setlength{\tabcolsep}{3pt}\noindent",
+        style.to_latex(hrules=True, column_format=alignment, multicol_align="c"),
+        r"\smallskip",
+    ]
+    for note in notes:
+        parts += [rf"\noindent {note}", ""]
+    return "\n".join([*parts, r"\endgroup", ""])

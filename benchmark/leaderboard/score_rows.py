@@ -1,0 +1,105 @@
+"""The scores behind a row of the leaderboard: a seed group under one condition of the test scenes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from benchmark.metrics.confusion import Counts, Floats
+from benchmark.metrics.result import ALL
+from benchmark.metrics.summaries import SubsetSummary, average_top1_last1
+from benchmark.records.groups import SeedGroup
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """Scores in per cent, each `(seeds, subsets)`; nan where no test scene has all modalities.
+
+    Attributes:
+        group: whose.
+        condition: of the test scenes (`weather=night`), or all of them.
+        miou, mf1, oa, oa_all: see `metrics.confusion.Scores`.
+        entered: how many classes entered the means.
+    """
+
+    group: SeedGroup
+    condition: str
+    miou: Floats
+    mf1: Floats
+    oa: Floats
+    oa_all: Floats
+    entered: Counts
+
+    @classmethod
+    def of_group(cls, group: SeedGroup, condition: str = ALL) -> ScoreRow:
+        """Score every seed of a group."""
+        seeds = [list(record.scores(condition).values()) for record in group.members]
+
+        def per_cent(name: str) -> Floats:
+            return 100 * np.array([[getattr(scores, name) for scores in seed] for seed in seeds])
+
+        return cls(
+            group,
+            condition,
+            miou=per_cent("miou"),
+            mf1=per_cent("mf1"),
+            oa=per_cent("oa"),
+            oa_all=per_cent("oa_all"),
+            entered=np.array([[scores.classes for scores in seed] for seed in seeds]),
+        )
+
+    @property
+    def subsets(self) -> tuple[str, ...]:
+        """Names of the subsets."""
+        return self.group.first.subsets
+
+    @cached_property
+    def summary(self) -> SubsetSummary:
+        """Average, Top-1 and Last-1 of each seed: seeds are summarised first and averaged after."""
+        return average_top1_last1(self.miou)
+
+    @property
+    def best(self) -> str:
+        """The best subset of the mean over seeds, empty where none is scored."""
+        mean = self.miou.mean(0)
+        return "" if np.isnan(mean).all() else self.subsets[int(np.nanargmax(mean))]
+
+    @property
+    def worst(self) -> str:
+        """The worst subset of the mean over seeds, empty where none is scored."""
+        mean = self.miou.mean(0)
+        return "" if np.isnan(mean).all() else self.subsets[int(np.nanargmin(mean))]
+
+    @property
+    def classes(self) -> str:
+        """How many classes entered the means, `4 to 5 of 5`: not all need be in every scene."""
+        entered = self.entered[:, ~np.isnan(self.miou.mean(0))]
+        numbers = sorted({entered.min(), entered.max()}) if entered.size else [0]
+        return f"{' to '.join(map(str, numbers))} of {len(self.group.classes)}"
+
+    @property
+    def scenes(self) -> list[int]:
+        """Scored test scenes of each subset."""
+        record = self.group.first
+        scored: list[int] = record.scored[:, record.conditions.index(self.condition)].tolist()
+        return scored
+
+
+def leaderboard_rows(groups: Sequence[SeedGroup]) -> list[ScoreRow]:
+    """Score groups of one fingerprint, best Average first."""
+    rows = [ScoreRow.of_group(group) for group in groups]
+    # nan compares with nothing: a row without any score comes last
+    return sorted(rows, key=lambda row: -np.nan_to_num(row.summary.average.mean(), nan=-np.inf))
+
+
+def condition_rows(rows: Sequence[ScoreRow]) -> list[ScoreRow]:
+    """Score the groups of a leaderboard once per condition; none where no scene has a condition."""
+    if all(row.group.first.conditions == (ALL,) for row in rows):
+        return []
+    split = []
+    for row in rows:
+        split += [ScoreRow.of_group(row.group, name) for name in row.group.first.conditions]
+    return split
