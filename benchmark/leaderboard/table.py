@@ -129,7 +129,7 @@ def leaderboard_frame(rows: Sequence[ScoreRow]) -> pd.DataFrame:
         >>> records, _ = search_records([Path("results/records/dfc2023_miniature")])
         >>> frame = leaderboard_frame(leaderboard_rows(seed_groups(records)))
         >>> frame[["method", "Average", "Top-1 subset"]].round(1).to_dict("records")
-        [{'method': 'sgma', 'Average': 57.9, 'Top-1 subset': 'R+D+S'}]
+        [{'method': 'sgma', 'Average': 70.3, 'Top-1 subset': 'R+D+S'}]
     """
     lines = []
     for row in rows:
