@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.miniature.raster_io import check_names, check_size, track_scenes, write_raster
+from datamodules.miniature.raster_io import check_names, checked_scenes, write_raster
 from datamodules.miniature.street.scene import paint_street
 from datamodules.miniature.street.sensors import (
     event_image,
@@ -85,35 +85,23 @@ def write_deliver(
 ) -> None:
     """Write painted frames under `root` as an unpacked copy of DELIVER.
 
-    Args:
-        root: folder that receives `img/`, `hha/`, `depth/`, `event/`, `lidar/` and `semantic/`.
-        size: side of the pictures in pixels; 1042 in reality.
-        seed: another seed is another world. A frame depends on (seed, id, size) alone.
-        frames: per weather, of train, val and test.
-        weathers: those written.
-        ids: frames such as "night/val/MAP_1_point10/001550"; those of `deliver_ids` when None.
-        quirks: names from `DELIVER_QUIRKS`, each a habit seen on real disks.
-        progress: show a progress bar.
-
-    Raises:
-        ValueError: for an unknown quirk or weather, or a size below 32.
+    A frame (side `size` in pixels, 1042 in reality) depends on (seed, id, size) alone. `ids` are
+    frames such as "night/val/MAP_1_point10/001550", by default those of `deliver_ids`; `quirks` are
+    keys of `DELIVER_QUIRKS`. ValueError for an unknown quirk or weather, or a size below 32.
     """
-    check_names("quirk", quirks, DELIVER_QUIRKS)
     check_names("weather", weathers, WEATHERS)
-    check_size(size)
     wanted = deliver_ids(size, frames, weathers) if ids is None else ids
-    for frame in track_scenes(wanted, progress):
+    for frame in checked_scenes(wanted, wanted, size, quirks, DELIVER_QUIRKS, progress):
         _write_frame(Path(root), frame, size, seed, frozenset(quirks))
 
 
 def deliver_truth(size: int, seed: int, frame: str) -> NDArray[np.uint8]:
-    """Return a frame's true class ids: uint8 `(H, W)`, 255 unlabelled; ValueError below 32 px."""
+    """Return a frame's true class ids: uint8 `(H, W)`, 255 unlabelled."""
     return deliver_street(size, seed, frame).label
 
 
 def deliver_street(size: int, seed: int, frame: str) -> Street:
     """Paint the street behind one frame: what is really there, before any sensor has seen it."""
-    check_size(size)
     rng = _generator(seed, frame, 0)
     street = paint_street(size, rng)
     if rng.random() < 0.5:  # something nobody has labelled

@@ -21,12 +21,7 @@ from datamodules.miniature.aerial.canvas import BUILDING
 from datamodules.miniature.aerial.city import Town, Window, height_model, photograph_window
 from datamodules.miniature.aerial.sar import LOOKS, radar_backscatter
 from datamodules.miniature.coco_export import mask_records
-from datamodules.miniature.raster_io import (
-    check_names,
-    check_size,
-    track_scenes,
-    write_raster,
-)
+from datamodules.miniature.raster_io import checked_scenes, write_raster
 from datamodules.splits.tables import read_split_table
 
 DFC2023_QUIRKS: dict[str, str] = {
@@ -91,27 +86,18 @@ def write_dfc2023(
 ) -> None:
     """Write painted scenes under `root` as an unpacked copy of the contest's track 2.
 
-    Args:
-        root: folder that receives `track2/` and `track2_test_data/`.
-        size: side of a tile in pixels of 1 m, from 400 pixels on of 0.5 m. The distances between
-            tiles shrink with it.
-        seed: another seed is other towns. A tile depends on (seed, stem, size) alone.
-        stems: names of training tiles such as "SV_Berlin_52.4902_13.5090"; those of the tests' size
-            when None.
-        quirks: names from `DFC2023_QUIRKS`, each a habit or defect of users' copies.
-        progress: show a progress bar.
-
-    Raises:
-        ValueError: for an unknown stem or quirk, or a size below 32.
+    `size` is the side of a tile in pixels of 1 m, from 400 on of 0.5 m; the distances between tiles
+    shrink with it. A tile depends on (seed, stem, size) alone. `stems` are names of training tiles
+    such as "SV_Berlin_52.4902_13.5090", by default those of the tests; `quirks` are keys of
+    `DFC2023_QUIRKS`. ValueError for an unknown stem or quirk, or a size below 32.
     """
     wanted = dfc2023_ids(size, stems)
-    check_names("quirk", quirks, DFC2023_QUIRKS)
-    check_names("tile", wanted, read_split_table("dfc2023"))
-    check_size(size)
+    table = read_split_table("dfc2023")
+    scenes = checked_scenes(sorted(wanted), table, size, quirks, DFC2023_QUIRKS, progress)
     layout = _Layout(Path(root), frozenset(quirks))
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    for number, stem in enumerate(track_scenes(sorted(wanted), progress)):
+    for number, stem in enumerate(scenes):
         tile = _tile(stem, size, seed)
         image_id = 5000 - 2 * number if "shuffled" in quirks else tile.number
         images.append(_image_entry(stem, size, image_id))
@@ -127,13 +113,7 @@ def write_dfc2023(
 
 
 def dfc2023_truth(size: int, seed: int, stem: str) -> NDArray[np.uint8]:
-    """Return a tile's true label ids: uint8 `(H, W)`, 1 = building.
-
-    Raises:
-        ValueError: for an unknown stem or a size below 32.
-    """
-    check_names("tile", [stem], read_split_table("dfc2023"))
-    check_size(size)
+    """Return a tile's true label ids: uint8 `(H, W)`, 1 = building."""
     return _tile(stem, size, seed).truth.astype(np.uint8)
 
 

@@ -17,12 +17,7 @@ from datamodules.miniature.aerial.canvas import CAR
 from datamodules.miniature.aerial.scene import Scene, paint_scene
 from datamodules.miniature.aerial.sensors import surface_model, take_orthophoto
 from datamodules.miniature.isprs_labels import erode_label, paint_label, write_world_file
-from datamodules.miniature.raster_io import (
-    check_names,
-    check_size,
-    track_scenes,
-    write_raster,
-)
+from datamodules.miniature.raster_io import checked_scenes, decimetres, write_raster
 from datamodules.splits.tables import read_split_table
 
 Counts = NDArray[np.uint8]
@@ -66,38 +61,22 @@ def write_potsdam(
 ) -> None:
     """Write painted scenes under `root` as an unpacked copy of the ISPRS Potsdam archive.
 
-    Args:
-        root: folder that receives `2_Ortho_RGB/2_Ortho_RGB/...` and its siblings.
-        size: tile side in pixels of 0.25 m.
-        seed: another seed is another town. A tile depends on (seed, tile, size) alone.
-        tiles: ids such as "2_10"; all 38 when None.
-        quirks: names from `POTSDAM_QUIRKS`, each a defect or a habit seen on real disks.
-        progress: show a progress bar.
-
-    Raises:
-        ValueError: for an unknown tile or quirk, or a size below 32.
+    A tile (side `size` in pixels of 0.25 m) depends on (seed, tile, size) alone. `tiles` are ids
+    such as "2_10", all 38 when None; `quirks` are keys of `POTSDAM_QUIRKS`, each a defect or a
+    habit seen on real disks. ValueError for an unknown tile or quirk, or a size below 32.
     """
     wanted = potsdam_ids(size, tiles)
-    check_names("quirk", quirks, POTSDAM_QUIRKS)
-    check_names("Potsdam tile", wanted, POTSDAM_TILES)
-    check_size(size)
-    for tile in track_scenes(wanted, progress):
+    for tile in checked_scenes(wanted, POTSDAM_TILES, size, quirks, POTSDAM_QUIRKS, progress):
         _TileWriter(Path(root), frozenset(quirks), tile, size, seed).write_all()
 
 
 def potsdam_truth(size: int, seed: int, tile: str) -> NDArray[np.uint8]:
-    """Return a tile's true class ids: uint8 `(H, W)`, 0 impervious surface ... 5 clutter.
-
-    Raises:
-        ValueError: for an unknown tile or a size below 32.
-    """
+    """Return a tile's true class ids: uint8 `(H, W)`, 0 impervious surface ... 5 clutter."""
     return potsdam_scene(size, seed, tile).label
 
 
 def potsdam_scene(size: int, seed: int, tile: str) -> Scene:
     """Paint the scene behind one tile: what is really there, before any sensor has seen it."""
-    check_names("Potsdam tile", [tile], POTSDAM_TILES)
-    check_size(size)
     return paint_scene(size, GSD, _generator(seed, tile, size, 0))
 
 
@@ -186,8 +165,7 @@ class _TileWriter:
         path = self._folder("1_DSM") / f"dsm_potsdam_{name}.tif"
         write_raster(path, dsm[None, :, :width])
         self._write_place(path)
-        # decimetres in a byte
-        counts = np.clip(np.rint(10 * relief), 0, 255).astype(np.uint8)[None, :, :width]
+        counts = decimetres(relief)[:, :, :width]
         for approach in ("lastools", "ownapproach"):
             if approach == "ownapproach" and "empty_ownapproach" in self.quirks:
                 counts = counts * 0

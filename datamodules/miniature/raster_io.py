@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 SMALLEST = 32  # pixels; less ground than this holds nothing to tell apart
-MAX_LISTED_NAMES = 40
 
 
 def check_names(what: str, names: Iterable[str], valid: Collection[str]) -> None:
@@ -24,25 +23,32 @@ def check_names(what: str, names: Iterable[str], valid: Collection[str]) -> None
     """
     for name in names:
         if name not in valid:
-            listed = ", ".join(list(valid)[:MAX_LISTED_NAMES])
-            more = f" and {len(valid) - MAX_LISTED_NAMES} more"
-            end = more if len(valid) > MAX_LISTED_NAMES else ""
-            raise ValueError(f"unknown {what} {name!r}; valid: {listed}{end}")
+            raise ValueError(f"unknown {what} {name!r}; valid: {', '.join(list(valid)[:40])}")
 
 
-def check_size(size: int) -> None:
-    """Raise ValueError for scenes of fewer than 32 pixels a side."""
+def checked_scenes(
+    scenes: Sequence[str],
+    valid: Collection[str],
+    size: int,
+    quirks: Iterable[str],
+    known: Collection[str],
+    progress: bool,
+) -> Iterable[str]:
+    """Check what a writer was asked for, then return the scenes, perhaps with a progress bar."""
+    check_names("scene", scenes, valid)
+    check_names("quirk", quirks, known)
     if size < SMALLEST:
         raise ValueError(f"size {size} is too small: a scene needs at least {SMALLEST} pixels")
-
-
-def track_scenes(scenes: Sequence[str], progress: bool) -> Iterable[str]:
-    """Return the scenes, with a progress bar if asked for."""
     if not progress:
         return scenes
     from rich.progress import track
 
     return track(scenes, description="miniature")
+
+
+def decimetres(relief: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Return heights `(H, W)` in m as bytes `(1, H, W)`, as nDSM pictures hold them."""
+    return np.clip(np.rint(10 * relief), 0, 255).astype(np.uint8)[None]
 
 
 def write_raster(

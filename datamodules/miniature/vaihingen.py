@@ -17,13 +17,7 @@ from datamodules.miniature.aerial.canvas import CLUTTER, INDEX, LOW_VEGETATION, 
 from datamodules.miniature.aerial.scene import Scene, paint_scene
 from datamodules.miniature.aerial.sensors import surface_model, take_orthophoto
 from datamodules.miniature.isprs_labels import erode_label, paint_label, write_world_file
-from datamodules.miniature.raster_io import (
-    SMALLEST,
-    check_names,
-    check_size,
-    track_scenes,
-    write_raster,
-)
+from datamodules.miniature.raster_io import checked_scenes, decimetres, write_raster
 from datamodules.splits.tables import read_split_table
 
 STRAY = "area9"  # its eroded label is distributed, its image is not
@@ -72,38 +66,21 @@ def write_vaihingen(
 ) -> None:
     """Write painted scenes under `root` as an unpacked copy of the ISPRS Vaihingen archives.
 
-    Args:
-        root: folder that receives `top/`, `dsm/`, `gts_for_participants/` and the two folders of
-            complete labels.
-        size: rows of a tile that has 2557 in reality; the others are larger or smaller in
-            proportion. A pixel is 0.25 m, which no file says: these have no georeference.
-        seed: another seed is another town. A tile depends on (seed, tile, size) alone.
-        tiles: ids such as "area7"; all 33 when None.
-        quirks: names from `VAIHINGEN_QUIRKS`, each a habit seen on real disks.
-        progress: show a progress bar.
-
-    Raises:
-        ValueError: for an unknown tile or quirk, or a size below 32.
+    `size` is the number of rows of a tile that has 2557 in reality; the others are larger or
+    smaller in proportion. A pixel is 0.25 m, which no file says. A tile depends on (seed, tile,
+    size) alone. `tiles` are ids such as "area7", all 33 when None; `quirks` are keys of
+    `VAIHINGEN_QUIRKS`. ValueError for an unknown tile or quirk, or a size below 32.
     """
     wanted = vaihingen_ids(size, tiles)
-    check_names("quirk", quirks, VAIHINGEN_QUIRKS)
-    check_names("Vaihingen tile", wanted, VAIHINGEN_TILES)
-    check_size(size)
     layout = _Layout(Path(root), frozenset(quirks))
-    for tile in track_scenes(wanted, progress):
+    for tile in checked_scenes(wanted, VAIHINGEN_TILES, size, quirks, VAIHINGEN_QUIRKS, progress):
         _write_tile(layout, tile, size, seed)
     stray = erode_label(vaihingen_scene(size, seed, STRAY).label)
     write_raster(layout.path_of("eroded", f"{_top_name(STRAY)}_noBoundary"), paint_label(stray))
 
 
 def vaihingen_truth(size: int, seed: int, tile: str) -> NDArray[np.uint8]:
-    """Return a tile's true class ids: uint8 `(H, W)`, 0 impervious surface ... 5 clutter.
-
-    Raises:
-        ValueError: for an unknown tile or a size below 32.
-    """
-    check_names("Vaihingen tile", [tile], VAIHINGEN_TILES)
-    check_size(size)
+    """Return a tile's true class ids: uint8 `(H, W)`, 0 impervious surface ... 5 clutter."""
     return vaihingen_scene(size, seed, tile).label
 
 
@@ -114,7 +91,7 @@ def vaihingen_shape(size: int, tile: str) -> tuple[int, int]:
     height = int(row.get("nominal_side_a", NOMINAL))
     width = int(row.get("nominal_side_b", 1887))
     scale = size / NOMINAL
-    return max(SMALLEST, round(height * scale)), max(SMALLEST, round(width * scale))
+    return max(32, round(height * scale)), max(32, round(width * scale))
 
 
 def vaihingen_scene(size: int, seed: int, tile: str) -> Scene:
@@ -225,8 +202,8 @@ def _write_tile(layout: _Layout, tile: str, size: int, seed: int) -> None:
     if "dsm_world_files" in quirks:
         west = 497074.0 + 300 * _number_of(tile)  # dossier 4.3
         write_world_file(layout.path_of("dsm", heights, ".tfw"), 0.09, west, 5419772.0)
-    # heights above ground in decimetres, under the names that three groups of authors gave them
-    counts = np.clip(np.rint(10 * relief), 0, 255).astype(np.uint8)[None]
+    # heights above ground, under the names that three groups of authors gave them
+    counts = decimetres(relief)
     if "ndsm_bmp" in quirks:
         write_raster(layout.path_of("ndsm", f"n{heights}", ".bmp"), counts, "BMP")
     jpegs = {"ndsm_jpg": ("dsm", f"{heights}_normalized"), "ndsm_folder": ("NDSM", heights)}

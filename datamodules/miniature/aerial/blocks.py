@@ -7,23 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from datamodules.miniature.aerial.canvas import (
-    CLUTTER,
-    IMPERVIOUS,
-    LOW_VEGETATION,
-    Block,
-    Canvas,
-)
-from datamodules.miniature.aerial.objects import (
-    paint_basin,
-    paint_bed,
-    paint_car,
-    paint_container,
-    paint_heap,
-    paint_house,
-    paint_repair,
-    paint_shrubs,
-)
+from datamodules.miniature.aerial import objects
+from datamodules.miniature.aerial.canvas import CLUTTER, IMPERVIOUS, LOW_VEGETATION, Block, Canvas
 
 LAWNS = (("lawn", 0.58), ("dry_lawn", 0.22), ("meadow", 0.20))
 YARDS = (("paving", 0.45), ("asphalt", 0.25), ("brick", 0.14), ("mossy", 0.09), ("turf", 0.07))
@@ -33,13 +18,9 @@ Crown = tuple[float, float, float, float]  # u, v, radius, top: metres
 def paint_block(canvas: Canvas, block: Block) -> list[Crown]:
     """Fill a block with one kind of settlement; return the crowns, to be painted last of all."""
     kinds = (
-        (_gardens, 0.44),
-        (_courtyard, 0.18),
-        (_slabs, 0.16),
-        (_trade, 0.10),
-        (_park, 0.07),
+        (_gardens, 0.44), (_courtyard, 0.18), (_slabs, 0.16), (_trade, 0.10), (_park, 0.07),
         (_site, 0.05),
-    )
+    )  # fmt: skip
     return canvas.draw_weighted(kinds)(canvas, block)
 
 
@@ -68,13 +49,13 @@ def _clutter(canvas: Canvas, u: float, v: float) -> None:
     rng, what = canvas.rng, canvas.rng.random()
     turn = float(rng.choice([0, np.pi / 2]) + rng.normal(0, 0.1))
     if what < 0.25:
-        paint_basin(canvas, u, v, rng.uniform(6, 10), rng.uniform(4, 5.5), "pool", turn)
+        objects.paint_basin(canvas, u, v, rng.uniform(6, 10), rng.uniform(4, 5.5), "pool", turn)
     elif what < 0.45:
-        paint_basin(canvas, u, v, rng.uniform(6, 10), rng.uniform(5, 8), "water", turn)
+        objects.paint_basin(canvas, u, v, rng.uniform(6, 10), rng.uniform(5, 8), "water", turn)
     elif what < 0.65:
-        paint_heap(canvas, u, v, rng.uniform(1.8, 3.5))
+        objects.paint_heap(canvas, u, v, rng.uniform(1.8, 3.5))
     elif what < 0.85:
-        paint_container(canvas, u, v, turn)
+        objects.paint_container(canvas, u, v, turn)
     else:
         w, h = rng.uniform(6, 11), rng.uniform(5, 8)
         canvas.paint_slab(u, v, w, h, CLUTTER, "soil", 0.0, turn)
@@ -111,19 +92,19 @@ def _parcel(canvas: Canvas, parcel: Block, street: int) -> list[Crown]:
         _yard(canvas, inwards(back + 1.5), parcel.centre[1] + 1, 3.0, uniform(4, 7))
     u, v = inwards(setback + depth / 2), parcel.far - 0.8 - w / 2
     storeys, pitched = int(rng.integers(1, 4)), canvas.chance_of(0.7)
-    paint_house(canvas, u, v, depth, w, storeys, pitched=pitched)
+    objects.paint_house(canvas, u, v, depth, w, storeys, pitched=pitched)
     if canvas.chance_of(0.55):  # a garage
-        paint_house(canvas, inwards(setback + 9), drive, 6.0, 3.2, 1, pitched=False)
+        objects.paint_house(canvas, inwards(setback + 9), drive, 6.0, 3.2, 1, pitched=False)
     if canvas.chance_of(0.6):
-        paint_car(canvas, inwards(setback + 2.5), drive, rng.normal(0, 0.04))
+        objects.paint_car(canvas, inwards(setback + 2.5), drive, rng.normal(0, 0.04))
     for v in (parcel.near, parcel.far):
         if canvas.chance_of(0.3):
             h, top = uniform(1.5, 2.2), uniform(0.7, 1.6)
-            paint_shrubs(canvas, parcel.centre[0], v, parcel.width, h, top)
+            objects.paint_shrubs(canvas, parcel.centre[0], v, parcel.width, h, top)
     for _ in range(int(rng.integers(0, 3))):
         u, v = inwards(uniform(1, 22)), uniform(parcel.near, parcel.far)
         w, h = uniform(2.2, 5.5, 2)
-        paint_shrubs(canvas, u, v, w, h, uniform(0.4, 1.5))
+        objects.paint_shrubs(canvas, u, v, w, h, uniform(0.4, 1.5))
     if canvas.chance_of(0.7):
         u = inwards(uniform(back + 3, max(back + 4, parcel.width - 2)))
         _clutter(canvas, u, uniform(parcel.near + 3, parcel.far - 3))
@@ -146,21 +127,23 @@ def _courtyard(canvas: Canvas, block: Block) -> list[Crown]:
             if canvas.chance_of(0.88):
                 u, v = piece.centre
                 floors = max(1, storeys + int(rng.integers(-1, 2)))
-                paint_house(canvas, u, v, deep, piece.depth, floors, pitched=pitched)
+                objects.paint_house(canvas, u, v, deep, piece.depth, floors, pitched=pitched)
     for v in (block.near + deep / 2, block.far - deep / 2):
         for u in np.arange(court.left, court.right - 6, 14):
             if canvas.chance_of(0.75):
                 end = min(u + 14, court.right)
-                paint_house(canvas, (u + end) / 2, v, end - u, deep, storeys, pitched=pitched)
+                objects.paint_house(
+                    canvas, (u + end) / 2, v, end - u, deep, storeys, pitched=pitched
+                )
     rest = Block(court.left, court.right, green.far, court.far)
     for u in np.arange(rest.left + 1.5, rest.right - 1.5, 2.7):
         if rest.depth > 5 and canvas.chance_of(0.5):
-            paint_car(canvas, float(u), rest.far - 2.8, np.pi / 2)
+            objects.paint_car(canvas, float(u), rest.far - 2.8, np.pi / 2)
     for _ in range(3):
         u = rng.uniform(court.left + 2, court.right - 2)
         _clutter(canvas, u, rng.uniform(court.near + 2, court.far - 2))
     h, top = rng.uniform(1, 2.5), rng.uniform(0.5, 1.4)
-    paint_shrubs(canvas, *green.centre, green.width * 0.6, h, top)
+    objects.paint_shrubs(canvas, *green.centre, green.width * 0.6, h, top)
     return _crowns(canvas, green, 1.3)
 
 
@@ -173,13 +156,13 @@ def _slabs(canvas: Canvas, block: Block) -> list[Crown]:
         u, v = piece.centre[0], piece.near + 6.5
         w, h = piece.width - rng.uniform(2, 6), rng.uniform(10, 12.5)
         storeys, pitched = int(rng.integers(3, 5)), canvas.chance_of(0.25)
-        paint_house(canvas, u, v, w, h, storeys, pitched=pitched)
+        objects.paint_house(canvas, u, v, w, h, storeys, pitched=pitched)
         rest = Block(piece.left, piece.right, v + 7.5, piece.far)
         if canvas.chance_of(0.5) and rest.depth > 5:
             left = rest.left + 1
             right = left + rest.width * rng.uniform(0.4, 0.7)
             _parking(canvas, left, right, rest.near + 3.5)
-        paint_shrubs(canvas, u, v + 7.2, piece.width * 0.5, 1.3, rng.uniform(0.5, 1.3))
+        objects.paint_shrubs(canvas, u, v + 7.2, piece.width * 0.5, 1.3, rng.uniform(0.5, 1.3))
         _clutter(canvas, rng.uniform(rest.left + 3, rest.right - 3), rest.far - 2.5)
         crowns += _crowns(canvas, rest, 1.5)
     return crowns
@@ -194,11 +177,11 @@ def _parking(canvas: Canvas, left: float, right: float, v: float) -> None:
         turn, what = np.pi / 2 + rng.normal(0, 0.03), rng.random()
         # some bays hold what is a car to one sensor only
         if what < 0.6:
-            paint_car(canvas, at, v - 1.0, turn)
+            objects.paint_car(canvas, at, v - 1.0, turn)
         elif what < 0.67:
-            paint_bed(canvas, at, v - 1.0, turn)
+            objects.paint_bed(canvas, at, v - 1.0, turn)
         elif what < 0.72:
-            paint_repair(canvas, at, v - 1.0, turn)
+            objects.paint_repair(canvas, at, v - 1.0, turn)
 
 
 def _trade(canvas: Canvas, block: Block) -> list[Crown]:
@@ -207,7 +190,7 @@ def _trade(canvas: Canvas, block: Block) -> list[Crown]:
     _yard(canvas, *block.centre, block.width, block.depth)
     hall = block.depth * rng.uniform(0.42, 0.58)
     v, storeys = block.near + hall / 2 + 1, int(rng.integers(1, 3))
-    paint_house(canvas, u, v, block.width - 5, hall, storeys, pitched=False)
+    objects.paint_house(canvas, u, v, block.width - 5, hall, storeys, pitched=False)
     for v in (block.near + hall + 7, block.near + hall + 17):
         if v < block.far - 4:
             _parking(canvas, block.left + 3, block.right - 9, v)
@@ -227,8 +210,8 @@ def _park(canvas: Canvas, block: Block) -> list[Crown]:
     _yard(canvas, u + uniform(-8, 8), v, 2.5, block.depth)
     canvas.paint_slab(u, block.far - 11, uniform(18, 26), 14, IMPERVIOUS, "turf")
     pond, w, h, turn = u + uniform(-9, 9), uniform(10, 16), uniform(8, 12), uniform(0, 3)
-    paint_basin(canvas, pond, block.near + 12, w, h, "water", turn)
-    paint_house(canvas, block.left + 8, v, 9, 7, 1, pitched=True)
+    objects.paint_basin(canvas, pond, block.near + 12, w, h, "water", turn)
+    objects.paint_house(canvas, block.left + 8, v, 9, 7, 1, pitched=True)
     canvas.paint_slab(block.right - 6, v, 8, 8, CLUTTER, "soil")
     return _crowns(canvas, Block(block.left, block.right, block.near, block.far - 18), 1.3)
 
@@ -239,14 +222,14 @@ def _site(canvas: Canvas, block: Block) -> list[Crown]:
     canvas.paint_slab(*block.centre, block.width, block.depth, CLUTTER, "soil")
     u, v = block.centre
     w, h, storeys = rng.uniform(16, 22), rng.uniform(14, 20), int(rng.integers(1, 4))
-    paint_house(canvas, u, v, w, h, storeys, pitched=False)
+    objects.paint_house(canvas, u, v, w, h, storeys, pitched=False)
     inner = block.shrink_by(4)
     for _ in range(7):
         at = rng.uniform(inner.left, inner.right), rng.uniform(inner.near, inner.far)
         if canvas.chance_of(0.6):
-            paint_heap(canvas, *at, rng.uniform(2, 4))
+            objects.paint_heap(canvas, *at, rng.uniform(2, 4))
         else:
-            paint_container(canvas, *at, float(rng.choice([0, np.pi / 2])))
+            objects.paint_container(canvas, *at, float(rng.choice([0, np.pi / 2])))
     _yard(canvas, block.left + 3, v, 6, block.depth)
     green = Block(block.right - 12, block.right, block.near, block.far)
     paint_lawn(canvas, green)

@@ -22,15 +22,10 @@ Tint = NDArray[np.float32]  # counts: red, green, blue, near infrared
 
 @dataclass(frozen=True)
 class Material:
-    """What a surface looks like: counts in red, green, blue, near infrared, and how they vary.
+    """What a surface looks like: mean counts (red, green, blue, near infrared) and how they vary.
 
-    Attributes:
-        name: of the material.
-        counts: mean values.
-        spread: relative standard deviation of brightness between objects.
-        chroma: that of each band on its own, in counts.
-        grain: relative contrast of texture inside an object at pixel scale.
-        mottle: the same at about 1.5 m.
+    Between objects by `spread` (of brightness, relative) and `chroma` (of each band, in counts),
+    inside an object by `grain` (relative, from pixel to pixel) and `mottle` (over about 1.5 m).
     """
 
     name: str
@@ -105,14 +100,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Patch:
-    """What of the canvas lies under a turned rectangle.
-
-    Attributes:
-        at: rows and columns of the window around it.
-        p: local metres along the rectangle's width, `(H, W)`.
-        q: local metres along its height.
-        inside: where the rectangle is.
-    """
+    """What lies under a rectangle: a window `at`, metres `p`, `q` along its sides, `inside` it."""
 
     at: tuple[slice, slice]
     p: NDArray[np.float64]

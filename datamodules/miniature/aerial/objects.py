@@ -18,19 +18,13 @@ from datamodules.miniature.aerial.canvas import (
 FLAT_ROOFS = (("bitumen", 0.58), ("gravel", 0.32), ("metal", 0.10))
 PITCHED_ROOFS = (("tile", 0.60), ("bitumen", 0.33), ("metal", 0.02), ("gravel", 0.05))
 LACQUERS = (
-    ((226, 228, 230, 180), 0.34),
-    ((184, 188, 194, 150), 0.20),
-    ((62, 66, 78, 62), 0.06),
-    ((34, 36, 42, 36), 0.14),
-    ((158, 40, 38, 124), 0.13),
-    ((40, 66, 146, 80), 0.13),
-)
-CONTAINER_COLOURS = (
-    ((64, 84, 116, 84), 1.0),
-    ((132, 78, 58, 108), 1.0),
-    ((84, 104, 80, 78), 1.0),
+    ((226, 228, 230, 180), 0.34), ((184, 188, 194, 150), 0.20), ((62, 66, 78, 62), 0.06),
+    ((34, 36, 42, 36), 0.14), ((158, 40, 38, 124), 0.13), ((40, 66, 146, 80), 0.13),
+)  # fmt: skip
+CONTAINERS = (
+    ((64, 84, 116, 84), 1.0), ((132, 78, 58, 108), 1.0), ((84, 104, 80, 78), 1.0),
     ((150, 150, 146, 120), 1.0),
-)
+)  # fmt: skip
 
 
 def paint_house(
@@ -152,7 +146,7 @@ def paint_repair(canvas: Canvas, u: float, v: float, turn: float) -> None:
 
 def paint_container(canvas: Canvas, u: float, v: float, turn: float) -> None:
     """Paint a skip or shipping container (clutter)."""
-    counts = np.array(canvas.draw_weighted(CONTAINER_COLOURS), np.float32)
+    counts = np.array(canvas.draw_weighted(CONTAINERS), np.float32)
     length, height = canvas.rng.choice([3.4, 6.1]), canvas.rng.uniform(1.5, 2.6)
     canvas.paint_slab(u, v, length, 2.4, CLUTTER, "lacquer", height, turn, counts)
 

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 from numpy.typing import NDArray
 
+from datamodules.miniature.aerial import objects
 from datamodules.miniature.aerial.blocks import Crown, paint_block
 from datamodules.miniature.aerial.canvas import IMPERVIOUS, LOW_VEGETATION, Block, Canvas
-from datamodules.miniature.aerial.objects import (
-    paint_bed,
-    paint_car,
-    paint_repair,
-    paint_shrubs,
-    paint_tree,
-)
 
 STREETS = (("asphalt", 0.7), ("paving", 0.2), ("brick", 0.1))
 FOOTWAYS = (("paving", 0.6), ("asphalt", 0.2), ("mossy", 0.1), ("brick", 0.1))
+LOOKALIKES = objects.paint_car, objects.paint_bed, objects.paint_repair
 Intervals = list[tuple[float, float]]  # of street blocks, in m
 
 
@@ -28,12 +23,8 @@ Intervals = list[tuple[float, float]]  # of street blocks, in m
 class Scene:
     """A square of ground as it really is.
 
-    Attributes:
-        gsd: metres per pixel.
-        label: uint8 `(H, W)`, ISPRS ids.
-        height: float32 `(H, W)`, metres above ground.
-        material: uint8 `(H, W)`, index into `MATERIALS`.
-        reflectance: float32 `(4, H, W)`, counts in even light: red, green, blue, near infrared.
+    `(H, W)`: `label` (ISPRS ids), `height` (m above ground), `material` (index into `MATERIALS`);
+    `(4, H, W)`: `reflectance` (counts in even light: red, green, blue, near infrared).
     """
 
     gsd: float
@@ -65,7 +56,7 @@ def paint_scene(size: int, gsd: float, rng: np.random.Generator) -> Scene:
     _parked_cars(canvas, columns, rows)
     # crowns hide what is below them, so they come last
     for u, v, radius, top in trees:
-        paint_tree(canvas, u, v, radius, top)
+        objects.paint_tree(canvas, u, v, radius, top)
     return Scene(gsd, canvas.label, canvas.height, canvas.material, canvas.reflectance)
 
 
@@ -111,34 +102,22 @@ def _footway(canvas: Canvas, block: Block) -> list[Crown]:
                 trees.append((u, float(along), radius, top * rng.uniform(0.8, 1.2)))
     if canvas.chance_of(0.1):
         top = rng.uniform(0.5, 1.2)
-        paint_shrubs(canvas, block.left + 0.9, v, 1.6, block.depth / 2, top)
+        objects.paint_shrubs(canvas, block.left + 0.9, v, 1.6, block.depth / 2, top)
     return trees
 
 
 def _parked_cars(canvas: Canvas, columns: Intervals, rows: Intervals) -> None:
     """Park cars along both kerbs of every street, and what is a car to one sensor only."""
-    for start, end in _streets(columns):
-        for kerb, along, density in _parking_places(canvas, start, end):
-            _park(canvas, kerb, along, np.pi / 2, density)
-    for start, end in _streets(rows):
-        for kerb, along, density in _parking_places(canvas, start, end):
-            _park(canvas, along, kerb, 0.0, density)
-
-
-def _parking_places(
-    canvas: Canvas, start: float, end: float
-) -> Iterator[tuple[float, float, float]]:
-    """Yield places (across, along) of a street, and how many of its places are taken."""
     rng, reach = canvas.rng, canvas.reach
-    density = rng.uniform(0.08, 0.45)
-    for kerb in (start + 1.15, end - 1.15):
-        for along in np.arange(-reach, reach, 5.8):
-            yield kerb + rng.normal(0, 0.08), along + rng.normal(0, 0.3), density
-
-
-def _park(canvas: Canvas, u: float, v: float, heading: float, density: float) -> None:
-    what = canvas.rng.random()
-    for share, paint in ((density, paint_car), (0.04, paint_bed), (0.04, paint_repair)):
-        if 0 <= what < share:
-            paint(canvas, u, v, heading + canvas.rng.normal(0, 0.03))
-        what -= share
+    for intervals, heading in ((columns, np.pi / 2), (rows, 0.0)):
+        for start, end in _streets(intervals):
+            density = rng.uniform(0.08, 0.45)
+            places = product((start + 1.15, end - 1.15), np.arange(-reach, reach, 5.8))
+            for kerb, along in places:
+                across, along = kerb + rng.normal(0, 0.08), along + rng.normal(0, 0.3)
+                u, v = (across, along) if heading else (along, across)
+                what = rng.random()
+                for share, paint in zip((density, 0.04, 0.04), LOOKALIKES, strict=True):
+                    if 0 <= what < share:
+                        paint(canvas, u, v, heading + rng.normal(0, 0.03))
+                    what -= share

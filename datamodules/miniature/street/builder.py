@@ -9,13 +9,9 @@ import numpy as np
 from datamodules.miniature.street.street import STILL, Colour, Lamp, Motion, Point, Street
 
 LACQUERS: tuple[Colour, ...] = (
-    (0.62, 0.62, 0.63),
-    (0.10, 0.10, 0.11),
-    (0.45, 0.08, 0.08),
-    (0.10, 0.18, 0.42),
-    (0.36, 0.37, 0.38),
-    (0.55, 0.50, 0.40),
-)
+    (0.62, 0.62, 0.63), (0.10, 0.10, 0.11), (0.45, 0.08, 0.08), (0.10, 0.18, 0.42),
+    (0.36, 0.37, 0.38), (0.55, 0.50, 0.40),
+)  # fmt: skip
 
 
 class StreetBuilder:

@@ -13,19 +13,13 @@ from datamodules.miniature.street.street import Colour, Floor, Street
 from datamodules.miniature.street.vehicles import add_pedestrian, add_vehicle
 
 FACADES: tuple[Colour, ...] = (
-    (0.46, 0.43, 0.40),
-    (0.52, 0.47, 0.40),
-    (0.42, 0.30, 0.26),
-    (0.36, 0.37, 0.39),
+    (0.46, 0.43, 0.40), (0.52, 0.47, 0.40), (0.42, 0.30, 0.26), (0.36, 0.37, 0.39),
     (0.58, 0.56, 0.53),
-)
+)  # fmt: skip
 FENCES: tuple[Colour, ...] = ((0.33, 0.27, 0.22), (0.25, 0.27, 0.28), (0.5, 0.5, 0.48))
 SIGNS: tuple[Colour, ...] = (
-    (0.70, 0.68, 0.62),
-    (0.62, 0.10, 0.10),
-    (0.12, 0.22, 0.55),
-    (0.70, 0.55, 0.12),
-)
+    (0.70, 0.68, 0.62), (0.62, 0.10, 0.10), (0.12, 0.22, 0.55), (0.70, 0.55, 0.12),
+)  # fmt: skip
 DULL: tuple[Colour, ...] = ((0.30, 0.26, 0.20), (0.22, 0.26, 0.24), (0.45, 0.45, 0.44))
 BRIGHT: tuple[Colour, ...] = ((0.55, 0.42, 0.18), (0.35, 0.22, 0.15), (0.25, 0.35, 0.50))
 WARM: Colour = (1.0, 0.80, 0.50)
@@ -80,17 +74,13 @@ class _Scene(StreetBuilder):
         self.far, self.beside = far, beside
         near = self.draw(14, 40)
         self.crossing = (near, near + self.draw(6, 10)) if self.chance_of(0.35) else None
-        strips = (
-            (-1e9, behind[LEFT]),
-            (far[LEFT], beside[LEFT]),
-            (self.walks[LEFT], kinds.SIDEWALK),
-            (left, kinds.ROAD),
-            (right, kinds.SIDEWALK),
-            (self.walks[RIGHT], beside[RIGHT]),
-            (far[RIGHT], behind[RIGHT]),
-        )
+        edges = -1e9, far[LEFT], self.walks[LEFT], left, right, self.walks[RIGHT], far[RIGHT]
+        classes = (
+            behind[LEFT], beside[LEFT], kinds.SIDEWALK, kinds.ROAD, kinds.SIDEWALK, beside[RIGHT],
+            behind[RIGHT],
+        )  # fmt: skip
         dash = self.draw(2, 4)
-        self.view.draw_ground(Floor(strips, self.kerbs, dash, self.crossing, tuple(rails)))
+        self.view.draw_ground(Floor(edges, classes, self.kerbs, dash, self.crossing, rails))
 
     def draw_side(self) -> tuple[int, float]:
         """Choose a side of the street: its number and the direction away from the middle."""

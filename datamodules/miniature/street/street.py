@@ -7,6 +7,7 @@ near the origin and is turned a little.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import product
 
@@ -29,15 +30,10 @@ At = tuple[slice, slice]
 STILL: Motion = (0.0, 0.0)
 # reflectance; streets, pavements and squares look alike, so do lawns and crowns
 FLOORS: dict[int, Colour] = {
-    ROAD: (0.36, 0.36, 0.37),
-    ROAD_LINE: (0.72, 0.71, 0.66),
-    SIDEWALK: (0.45, 0.44, 0.43),
-    GROUND: (0.42, 0.40, 0.38),
-    TERRAIN: (0.31, 0.36, 0.20),
-    WATER: (0.30, 0.36, 0.40),
-    RAIL_TRACK: (0.40, 0.37, 0.35),
-    GROUND_RAIL: (0.37, 0.35, 0.33),
-}
+    ROAD: (0.36, 0.36, 0.37), ROAD_LINE: (0.72, 0.71, 0.66), SIDEWALK: (0.45, 0.44, 0.43),
+    GROUND: (0.42, 0.40, 0.38), TERRAIN: (0.31, 0.36, 0.20), WATER: (0.30, 0.36, 0.40),
+    RAIL_TRACK: (0.40, 0.37, 0.35), GROUND_RAIL: (0.37, 0.35, 0.33),
+}  # fmt: skip
 FAR = 400.0  # metres; beyond it the ground is not drawn
 NEAR = 0.3  # metres; nothing is nearer to the camera
 
@@ -54,21 +50,10 @@ class Lamp:
 
 @dataclass
 class Street:
-    """What is seen.
+    """What a camera sees, its x and height in `eye`.
 
-    Attributes:
-        size: side of the picture in pixels.
-        turn: of the camera to the right, radians.
-        pitch: shift of the horizon, as a share of the picture.
-        eye: x and height of the camera.
-        lamps: lights, for the night.
-        label: uint8 `(H, W)`.
-        depth: `(H, W)` in m, infinite for the sky.
-        above: height above ground, `(H, W)` in m.
-        normal: direction of the surface, `(3, H, W)`.
-        colour: reflectance, `(3, H, W)`.
-        moving: speed over ground, `(2, H, W)`.
-        focal: focal length in pixels.
+    `(H, W)`: `label`, `depth` (m, infinite for the sky), `above` (height above ground, m);
+    `(3, H, W)`: `normal` and `colour` (reflectance) of the surface; `(2, H, W)`: `moving`.
     """
 
     size: int
@@ -236,18 +221,18 @@ def _plain(colour: Colour, shape: tuple[int, ...]) -> NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class Floor:
-    """What the ground is made of: sorted strips (x from, class), and a crossing street."""
+    """What the ground is made of: strips from `edges` on (x, sorted), and a crossing street."""
 
-    strips: tuple[tuple[float, int], ...]
+    edges: Sequence[float]
+    classes: Sequence[int]
     kerbs: tuple[float, float]
     dash: float
     crossing: tuple[float, float] | None
-    rails: tuple[float, ...]
+    rails: Sequence[float]
 
     def classes_at(self, x: NDArray[np.float32], z: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Return the class of ground points."""
-        edges, classes = np.array(self.strips).T
-        kind = classes.astype(np.uint8)[np.searchsorted(edges[1:], x)]
+        kind = np.array(self.classes, np.uint8)[np.searchsorted(self.edges[1:], x)]
         left, right = self.kerbs
         middle = (left + right) / 2
         lines = (abs(x - middle) < 0.14) & (np.mod(z, 2 * self.dash) < self.dash)

@@ -135,10 +135,10 @@ def test_sizes(table: dict[str, dict[str, str]]) -> None:
 def test_mistakes_are_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"unknown quirk 'nonsense'; valid: .*height_folder"):
         write_dfc2023(tmp_path, quirks=["nonsense"])
-    with pytest.raises(ValueError, match="unknown tile 'P_0000'"):
+    with pytest.raises(ValueError, match="unknown scene 'P_0000'"):
         write_dfc2023(tmp_path, stems=["P_0000"])
     with pytest.raises(ValueError, match="at least 32"):
-        dfc2023_truth(8, 0, STEMS[0])
+        write_dfc2023(tmp_path, size=8)
     assert not list(tmp_path.iterdir()) and len(DFC2023_QUIRKS) == 13
 
 
