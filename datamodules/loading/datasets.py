@@ -39,11 +39,21 @@ class InputLayer:
     optical_top: float | None
 
 
+@dataclass(eq=False)
 class SceneWindows(Dataset[Sample]):
-    """Windows of scenes, by index; what training and evaluation share."""
+    """Windows of scenes, by index; what training and evaluation share.
 
-    def __init__(self, scenes: Sequence[Scene], layers: Sequence[InputLayer]) -> None:
-        self.scenes, self.layers = scenes, layers
+    Attributes:
+        scenes: to read from.
+        layers: modalities to read.
+        label: label column that gives the ids.
+    """
+
+    scenes: Sequence[Scene]
+    layers: Sequence[InputLayer]
+    label: str
+
+    def __post_init__(self) -> None:
         self.reader = RasterReader()
         self.scene_of_index: list[int] = []
 
@@ -76,13 +86,11 @@ class SceneWindows(Dataset[Sample]):
         return ids
 
 
+@dataclass(eq=False)
 class TrainingWindows(SceneWindows):
     """Random windows, drawn from (seed, epoch, index) alone.
 
-    Args:
-        scenes: training scenes.
-        layers: modalities to read.
-        label: label column.
+    Attributes:
         label_map: uint8 table of 256 entries from stored id to network class (255 = ignore).
         window: side of the returned windows in pixels.
         scale_jitter: range of the zoom factor; 2 shows half as many pixels twice as large.
@@ -91,26 +99,19 @@ class TrainingWindows(SceneWindows):
         seed: base of all draws.
     """
 
-    def __init__(
-        self,
-        scenes: Sequence[Scene],
-        layers: Sequence[InputLayer],
-        label: str,
-        label_map: np.ndarray,
-        window: int,
-        scale_jitter: tuple[float, float],
-        colour_jitter: float,
-        nadir: bool,
-        seed: int,
-    ) -> None:
-        super().__init__(scenes, layers)
-        self.label, self.label_map, self.window = label, label_map, window
-        self.scale_jitter, self.colour_jitter, self.nadir = scale_jitter, colour_jitter, nadir
-        self.seed = seed
+    label_map: np.ndarray
+    window: int
+    scale_jitter: tuple[float, float]
+    colour_jitter: float
+    nadir: bool
+    seed: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         # an epoch is the number of non-overlapping windows, and each scene gets its own share
-        for number, scene in enumerate(scenes):
-            share = len(covering_windows(scene.height, scene.width, window, window))
-            self.scene_of_index += [number] * share
+        for number, scene in enumerate(self.scenes):
+            windows = covering_windows(scene.height, scene.width, self.window, self.window)
+            self.scene_of_index += [number] * len(windows)
 
     def __getitem__(self, key: tuple[int, int]) -> Sample:
         """Draw a sample.
@@ -142,32 +143,25 @@ class TrainingWindows(SceneWindows):
         return {"image": images, "mask": mask, "scene": scene.id, "window": torch.tensor(place)}
 
 
+@dataclass(eq=False)
 class EvaluationWindows(SceneWindows):
     """Windows that cover every scene, scene by scene and row by row.
 
-    Args:
-        scenes: scenes to score.
-        layers: modalities to read.
-        label: label column that gives the ids.
+    Attributes:
         eroded: label column whose 255 marks the band along class borders, or None.
         window: side of a window in pixels.
         stride: distance between windows in pixels.
     """
 
-    def __init__(
-        self,
-        scenes: Sequence[Scene],
-        layers: Sequence[InputLayer],
-        label: str,
-        eroded: str | None,
-        window: int,
-        stride: int,
-    ) -> None:
-        super().__init__(scenes, layers)
-        self.label, self.eroded, self.window, self.stride = label, eroded, window, stride
+    eroded: str | None
+    window: int
+    stride: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         self.places: list[Window] = []
-        for number, scene in enumerate(scenes):
-            places = covering_windows(scene.height, scene.width, window, stride)
+        for number, scene in enumerate(self.scenes):
+            places = covering_windows(scene.height, scene.width, self.window, self.stride)
             self.places += places
             self.scene_of_index += [number] * len(places)
 

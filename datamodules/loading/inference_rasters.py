@@ -107,12 +107,6 @@ class InferenceRaster:
         self.honour_nodata = honour_nodata
         self.normalizer = expected.normalizer_for(self._percentile(), self.shown)
 
-    @property
-    def grid(self) -> Grid:
-        """Where it lies; a file whose transform is the identity has no place."""
-        transform = None if self.dataset.transform.is_identity else self.dataset.transform
-        return Grid(self.dataset.height, self.dataset.width, self.dataset.crs, transform)
-
     def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
         """Read a window, which may reach beyond the raster: it is mirrored there.
 

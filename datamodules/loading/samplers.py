@@ -15,6 +15,7 @@ the same, the windows are new. In evaluation nothing is made up and nothing is s
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from torch.utils.data import Sampler
@@ -26,6 +27,7 @@ def _divide_up(number: int, by: int) -> int:
     return -(-number // by)
 
 
+@dataclass(eq=False)
 class TrainingBatches(Sampler[Batch]):
     """Shuffled full batches, as many on each rank.
 
@@ -42,21 +44,18 @@ class TrainingBatches(Sampler[Batch]):
         [[(0, 1), (0, 5)], [(0, 2), (0, 0)]]
     """
 
-    def __init__(
-        self,
-        patterns: Sequence[Hashable],
-        batch_size: int,
-        seed: int,
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> None:
-        self.groups: dict[Hashable, list[int]] = {}
-        for index, pattern in enumerate(patterns):
-            self.groups.setdefault(pattern, []).append(index)
-        self.length, self.batch_size, self.seed = len(patterns), batch_size, seed
-        self.rank, self.world_size = rank, world_size
+    patterns: Sequence[Hashable]
+    batch_size: int
+    seed: int
+    rank: int = 0
+    world_size: int = 1
+
+    def __post_init__(self) -> None:
         self.epoch = 0
         self.sampler = self  # Lightning looks for `set_epoch` on `batch_sampler.sampler`
+        self.groups: dict[Hashable, list[int]] = {}
+        for index, pattern in enumerate(self.patterns):
+            self.groups.setdefault(pattern, []).append(index)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the draws of an epoch; Lightning calls this before each one."""
@@ -73,14 +72,16 @@ class TrainingBatches(Sampler[Batch]):
         # every rank forms the same list and takes its share; what the last round lacks repeats
         # earlier batches with indices that no other batch uses
         for number in range(self.rank, len(self) * self.world_size, self.world_size):
-            again = number // len(batches) * (self.batch_size + 1) * self.length
+            again = number // len(batches) * (self.batch_size + 1) * len(self.patterns)
             yield [(self.epoch, index + again) for index in batches[number % len(batches)]]
 
     def _full_batches(self, order: list[int]) -> list[list[int]]:
         """Cut indices into batches; an index beyond the length is another window of its scene."""
         rounded = _divide_up(len(order), self.batch_size) * self.batch_size
         rounds = range(_divide_up(rounded, len(order)))
-        indices = [index + again * self.length for again in rounds for index in order][:rounded]
+        indices = [index + again * len(self.patterns) for again in rounds for index in order][
+            :rounded
+        ]
         starts = range(0, rounded, self.batch_size)
         return [indices[start : start + self.batch_size] for start in starts]
 
