@@ -16,12 +16,6 @@ from methods.parts.losses import cross_entropy
 class LateAverage(AnyModalitySegmenter):
     """Every sensor votes; what is missing has no vote.
 
-    Args:
-        modalities: name -> channels, in the dataset's order.
-        num_classes: K.
-        width: channels inside each network.
-        **kwargs: see the base class.
-
     Example:
         >>> module = LateAverage({"rgb": 3, "nir": 1}, num_classes=5, width=8)
         >>> module({"nir": torch.zeros(2, 1, 40, 60)}).shape
@@ -30,10 +24,12 @@ class LateAverage(AnyModalitySegmenter):
 
     default_loss_weights: ClassVar[dict[str, float]] = {"seg": 1.0}
 
-    def __init__(
-        self, modalities: dict[str, int], num_classes: int, width: int = 32, **kwargs: Any
-    ) -> None:
-        super().__init__(modalities, num_classes, **kwargs)
+    def build_network(self, width: int = 32) -> None:
+        """Build a network per modality.
+
+        Args:
+            width: channels inside each.
+        """
         self.networks = nn.ModuleDict()
         for name, channels in self.modalities.items():
             self.networks[name] = nn.Sequential(
@@ -41,7 +37,7 @@ class LateAverage(AnyModalitySegmenter):
                 nn.ReLU(),
                 nn.Conv2d(width, width, 5, padding=2),
                 nn.ReLU(),
-                nn.Conv2d(width, num_classes, 1),
+                nn.Conv2d(width, self.num_classes, 1),
             )
 
     def encode(self, images: Mapping[str, Tensor]) -> dict[str, Tensor]:
