@@ -13,7 +13,7 @@ FOLDERS += ("tests", "tools")
 SUFFIXES = "(?:py|md|csv|yaml|toml|js|css|html|png|cff|lock|tex)"
 # files that a command writes or a reader makes
 MADE = {"scenes.csv", "classes.csv", "class_shares.csv", "statistics.csv", "mine.small.yaml"}
-MADE |= {"methods/mine/README.md", "results/report/index.html"}
+MADE |= {"inputs.json", "methods/mine/README.md", "results/report/index.html"}
 
 
 def documents() -> list[Path]:
