@@ -102,7 +102,7 @@ def measure_cost(model: AnyModalitySegmenter, window: int) -> dict[str, float]:
 
     import torch
 
-    from benchmark.profiling.complexity import TOTAL, evaluation_gmac, parameters
+    from benchmark.profiling.complexity import TOTAL, count_parameters, evaluation_gmac
 
     # on the meta device nothing is computed, only counted
     network = copy.deepcopy(model.network).to("meta").eval()
@@ -110,6 +110,6 @@ def measure_cost(model: AnyModalitySegmenter, window: int) -> dict[str, float]:
     for name, channels in model.modalities.items():
         images[name] = torch.zeros(1, channels, window, window, device="meta")
     return {
-        "parameters_m": parameters(model)[TOTAL] / 1e6,
+        "parameters_m": count_parameters(model)[TOTAL] / 1e6,
         "gmac": evaluation_gmac(lambda: network(images)),
     }

@@ -49,18 +49,18 @@ class Profile(Command):
         )
 
         check_names(arguments)
-        from benchmark.profiling.cost import timed, usable
+        from benchmark.profiling.cost import measure_time, resolve_device
 
         with_timing = arguments.timing or not arguments.all
         if with_timing:
-            usable(arguments.device)  # before the work
+            resolve_device(arguments.device)  # before the work
         counts, timings = [], []
         for method in choices.methods() if arguments.all else [arguments.method]:
             chosen = setting(method, arguments, arguments.overrides)
             counts.append(row(chosen, counted(chosen)))
             if with_timing:
                 built = chosen.build()
-                timing = timed(built, chosen.given.side, arguments.device, arguments.rounds)
+                timing = measure_time(built, chosen.given.side, arguments.device, arguments.rounds)
                 timings.append(timing_row(chosen, timing))
             if arguments.all:
                 print(f"{method}: {counts[-1]['GMAC all']:.1f} GMAC for all subsets", flush=True)

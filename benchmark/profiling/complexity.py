@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 TOTAL = "total"
 
 
-def parameters(module: nn.Module) -> dict[str, int]:
+def count_parameters(module: nn.Module) -> dict[str, int]:
     """Trainable parameters: `total`, and one entry for each direct child.
 
     Parameters of the module itself are in the total only; one that children share is in the entry of each and once in
@@ -38,7 +38,7 @@ def _trainable(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters() if p.requires_grad)
 
 
-def gmac(call: Callable[[], object]) -> float:
+def count_gmac(call: Callable[[], object]) -> float:
     """Multiply-accumulates of `call()` in 1e9: half the FLOPs of matrix products, convolutions and fused attention.
 
     Whatever the caller's grad mode, gradients are enabled within: without them fused attention counts as 0. Modules are
@@ -70,7 +70,7 @@ def evaluation_gmac(call: Callable[[], object], warm: bool = False) -> float:
     return counter.get_total_flops() / 2e9
 
 
-def frozen(module: nn.Module) -> list[Tensor]:
+def frozen_buffers(module: nn.Module) -> list[Tensor]:
     """Weights that no training changes and no checkpoint holds: floating-point buffers outside of the state."""
     saved = module.state_dict(keep_vars=True).keys()
     return [
@@ -80,12 +80,12 @@ def frozen(module: nn.Module) -> list[Tensor]:
     ]
 
 
-def used(module: nn.Module, call: Callable[[], Iterable[Tensor]]) -> list[Tensor]:
+def parameters_in_graph(module: nn.Module, call: Callable[[], Iterable[Tensor]]) -> list[Tensor]:
     """The weights, frozen ones included, that the tensors of `call()` are made from: the leaves of their graphs.
 
     What only a loss reads (discriminators, auxiliary heads) is none of them. The `meta` device will do.
     """
-    weights = [*module.parameters(), *frozen(module)]
+    weights = [*module.parameters(), *frozen_buffers(module)]
     before = [weight.requires_grad for weight in weights]
     try:
         for weight in weights:
@@ -113,7 +113,7 @@ def _leaves(roots: Iterable[Any]) -> set[int]:
 
 
 @contextmanager
-def shares(parts: Mapping[str, nn.Module]) -> Iterator[dict[str, float]]:
+def gmac_by_module(parts: Mapping[str, nn.Module]) -> Iterator[dict[str, float]]:
     """Within, every call of a public method of a part adds its multiply-accumulates in 1e9 to the part's entry.
 
     A method that a part calls of itself counts once.

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from benchmark.metrics.subsets import modality_subsets
-from benchmark.profiling.complexity import evaluation_gmac, frozen, used
-from benchmark.profiling.timing import interleaved
+from benchmark.profiling.complexity import evaluation_gmac, frozen_buffers, parameters_in_graph
+from benchmark.profiling.timing import time_interleaved
 from usererror import UserError
 
 if TYPE_CHECKING:
@@ -59,39 +59,41 @@ class Timing:
     torch: str
 
 
-def images(channels: Mapping[str, int], side: int, device: str | torch.device) -> dict[str, Tensor]:
+def random_images(
+    channels: Mapping[str, int], side: int, device: str | torch.device
+) -> dict[str, Tensor]:
     """One window of every modality, 1 x C x side x side; standard normal."""
     return {
         name: torch.randn(1, count, side, side, device=device) for name, count in channels.items()
     }
 
 
-def decoded(
+def decode_subset(
     model: AnyModalitySegmenter, encoded: Mapping[str, Any], subset: Iterable[str], side: int
 ) -> Tensor:
     """Logits 1 x K x side x side of a subset of what is encoded."""
     return model.decode({name: encoded[name] for name in subset}, (side, side))
 
 
-def scored(
+def decode_subsets(
     model: AnyModalitySegmenter, given: Mapping[str, Tensor], subsets: Sequence[Subset]
 ) -> list[Tensor]:
     """Logits of the subsets, each image encoded once."""
     side, encoded = next(iter(given.values())).shape[-1], model.encode(given)
-    return [decoded(model, encoded, subset, side) for subset in subsets]
+    return [decode_subset(model, encoded, subset, side) for subset in subsets]
 
 
-def count(model: AnyModalitySegmenter, side: int) -> Cost:
+def count_cost(model: AnyModalitySegmenter, side: int) -> Cost:
     """Count a module in eval mode; on the `meta` device nothing is computed.
 
     What `encode` returns for a modality depends on that modality alone, so the cost of encoding a set is the sum of its
     modalities', and the cost of a subset follows from one count per modality and one per subset.
     """
-    given = images(model.modalities, side, next(model.parameters()).device)
+    given = random_images(model.modalities, side, next(model.parameters()).device)
     subsets = modality_subsets(list(given))
-    needed = used(model, lambda: scored(model, given, subsets))
+    needed = parameters_in_graph(model, lambda: decode_subsets(model, given, subsets))
     with torch.no_grad():
-        scored(
+        decode_subsets(
             model, given, [*subsets[: len(given)], subsets[-1]]
         )  # what is kept is kept from here on
         encoded = model.encode(given)
@@ -101,13 +103,13 @@ def count(model: AnyModalitySegmenter, side: int) -> Cost:
     }
     decode = {
         subset: evaluation_gmac(
-            lambda subset=subset: decoded(model, encoded, subset, side), warm=True
+            lambda subset=subset: decode_subset(model, encoded, subset, side), warm=True
         )  # type: ignore[misc]
         for subset in subsets
     }
     weights = list(model.parameters())
     return Cost(
-        _size([*weights, *frozen(model)]),
+        _size([*weights, *frozen_buffers(model)]),
         _size(weight for weight in weights if weight.requires_grad),
         _size(needed),
         encode,
@@ -119,19 +121,19 @@ def _size(tensors: Iterable[Tensor]) -> int:
     return sum(tensor.numel() for tensor in tensors)
 
 
-def timed(model: AnyModalitySegmenter, side: int, device: str, rounds: int) -> Timing:
+def measure_time(model: AnyModalitySegmenter, side: int, device: str, rounds: int) -> Timing:
     """Time a module in eval mode, batch 1, inference mode: the least of `rounds` runs after one that does not count.
 
     The peak is that of the allocator for the full set, weights included; the CPU has no such figure.
     """
-    place = usable(device)
-    model, given = model.to(place), images(model.modalities, side, place)
+    place = resolve_device(device)
+    model, given = model.to(place), random_images(model.modalities, side, place)
     subsets = modality_subsets(list(given))
     on_gpu = place.type == "cuda"
 
     def run(chosen: Sequence[Subset]) -> Callable[[], None]:
         def action() -> None:
-            scored(model, given, chosen)
+            decode_subsets(model, given, chosen)
             if on_gpu:
                 torch.cuda.synchronize(place)
 
@@ -139,7 +141,7 @@ def timed(model: AnyModalitySegmenter, side: int, device: str, rounds: int) -> T
 
     full, every = run(subsets[-1:]), run(subsets)
     with torch.inference_mode():
-        seconds = interleaved({"full": full, "every": every}, rounds)
+        seconds = time_interleaved({"full": full, "every": every}, rounds)
         memory = None
         if on_gpu:
             torch.cuda.reset_peak_memory_stats(place)
@@ -160,7 +162,7 @@ def timed(model: AnyModalitySegmenter, side: int, device: str, rounds: int) -> T
     )
 
 
-def usable(device: str) -> torch.device:
+def resolve_device(device: str) -> torch.device:
     """The device of that name, or where there is none given, a GPU if there is one.
 
     Raises:

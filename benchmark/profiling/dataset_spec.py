@@ -14,7 +14,7 @@ from usererror import UserError
 
 
 @dataclass(frozen=True)
-class Shapes:
+class InputSpec:
     """Channels and letters by modality, in the order of the table; K; side of the evaluation window in pixels."""
 
     channels: dict[str, int]
@@ -23,7 +23,7 @@ class Shapes:
     side: int
 
 
-def shapes(data: str, section: Mapping[str, Any], store: Path) -> Shapes:
+def input_spec(data: str, section: Mapping[str, Any], store: Path) -> InputSpec:
     """What the network of a cell is given.
 
     Args:
@@ -45,7 +45,7 @@ def shapes(data: str, section: Mapping[str, Any], store: Path) -> Shapes:
             )
         chosen[name] = known[raster]
     outputs = [one for one in classes if not (one.clutter and section["clutter"] == "ignore")]
-    return Shapes(
+    return InputSpec(
         {name: modality.channels for name, modality in chosen.items()},
         {name: modality.letter for name, modality in chosen.items()},
         len(outputs),

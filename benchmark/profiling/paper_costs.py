@@ -69,24 +69,26 @@ def behind(chosen: Setting, without: Iterable[str]) -> tuple[int, float]:
     """(parameters, GMAC) of a full set outside of these children of the network, without what only a loss reads."""
     import torch
 
-    from benchmark.profiling.complexity import evaluation_gmac, shares, used
-    from benchmark.profiling.cost import images, scored
+    from benchmark.profiling.complexity import evaluation_gmac, gmac_by_module, parameters_in_graph
+    from benchmark.profiling.cost import decode_subsets, random_images
 
     with torch.device("meta"):
         model = chosen.build()
-    given = images(model.modalities, chosen.given.side, "meta")
+    given = random_images(model.modalities, chosen.given.side, "meta")
     left_out = {name: getattr(model.network, name) for name in without}
     elsewhere = {id(weight) for part in left_out.values() for weight in part.parameters()}
     full = tuple(given)
 
     def call() -> list[torch.Tensor]:
-        return scored(model, given, [full])
+        return decode_subsets(model, given, [full])
 
-    size = sum(weight.numel() for weight in used(model, call) if id(weight) not in elsewhere)
+    size = sum(
+        weight.numel() for weight in parameters_in_graph(model, call) if id(weight) not in elsewhere
+    )
     whole = evaluation_gmac(call)
     # folded weights are kept by now: what a part does in this call is what it does in every window
     with (
-        shares(left_out) as found,
+        gmac_by_module(left_out) as found,
         torch.no_grad(),
         torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH),
     ):
@@ -98,10 +100,10 @@ def trained(chosen: Setting) -> int:
     """Parameters that training changes."""
     import torch
 
-    from benchmark.profiling.complexity import TOTAL, parameters
+    from benchmark.profiling.complexity import TOTAL, count_parameters
 
     with torch.device("meta"):
-        return parameters(chosen.build())[TOTAL]
+        return count_parameters(chosen.build())[TOTAL]
 
 
 def write_published(directory: Path, arguments: argparse.Namespace) -> list[Path]:

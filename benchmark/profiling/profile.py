@@ -17,7 +17,7 @@ from benchmark.formats.files import csv_text, write_texts
 from benchmark.formats.latex import latex_table
 from benchmark.formats.markdown import markdown_table
 from benchmark.metrics.subsets import subset_name
-from benchmark.profiling.dataset_spec import Shapes, shapes
+from benchmark.profiling.dataset_spec import InputSpec, input_spec
 from benchmark.records.groups import CONTROL_MARK
 from usererror import UserError
 
@@ -43,7 +43,7 @@ class Setting:
 
     method: str
     section: dict[str, Any]
-    given: Shapes
+    given: InputSpec
     backbone: str
     control: bool
 
@@ -85,7 +85,7 @@ def setting(method: str, arguments: argparse.Namespace, overrides: Sequence[str]
     request = Request(method, arguments.data, arguments.protocol, backbone=arguments.backbone)
     parsed = resolve_config(replace(request, overrides=tuple(words)))
     section = parsed["model"]
-    given = shapes(arguments.data, parsed["data"]["init_args"], Path(arguments.store))
+    given = input_spec(arguments.data, parsed["data"]["init_args"], Path(arguments.store))
     backbone = str(section["init_args"].get("backbone", choices.NO_BACKBONE))
     return Setting(method, section, given, backbone, parsed["cell"]["control"])
 
@@ -94,10 +94,10 @@ def counted(chosen: Setting) -> Cost:
     """Count a setting without a value being computed."""
     import torch
 
-    from benchmark.profiling.cost import count
+    from benchmark.profiling.cost import count_cost
 
     with torch.device("meta"):
-        return count(chosen.build(), chosen.given.side)
+        return count_cost(chosen.build(), chosen.given.side)
 
 
 def row(chosen: Setting, cost: Cost) -> dict[str, Any]:

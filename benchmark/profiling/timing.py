@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 
 
-def interleaved(variants: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+def time_interleaved(variants: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
     """Minimum seconds of each variant, after one uncounted run of each, in turn."""
     best = dict.fromkeys(variants, float("inf"))
     for number in range(rounds + 1):

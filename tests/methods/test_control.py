@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from benchmark.profiling.complexity import gmac, parameters
+from benchmark.profiling.complexity import count_gmac, count_parameters
 from methods.control.module import Control
 from methods.control.network import ControlNetwork
 from methods.parts.losses import cross_entropy
@@ -126,8 +126,14 @@ def test_cost_is_that_of_encoder_and_head(count):
     with torch.device("meta"):
         network = ControlNetwork(names, 5).eval()
         given = {m: torch.zeros(1, 3, 512, 512) for m in names}
-    assert parameters(network) == {"total": 25_376_965, "encoder": 24_849_856, "head": 527_109}
-    assert gmac(lambda: network.encode(given)) == pytest.approx(count * 24.182259712, rel=1e-12)
+    assert count_parameters(network) == {
+        "total": 25_376_965,
+        "encoder": 24_849_856,
+        "head": 527_109,
+    }
+    assert count_gmac(lambda: network.encode(given)) == pytest.approx(
+        count * 24.182259712, rel=1e-12
+    )
 
 
 def test_resnet_trains_and_stays_exact():

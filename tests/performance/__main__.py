@@ -20,7 +20,7 @@ import numpy as np
 
 from benchmark.choices import ROOT
 from benchmark.metrics.subsets import modality_subsets
-from benchmark.profiling.timing import interleaved
+from benchmark.profiling.timing import time_interleaved
 from tests.performance import data, subsets
 
 
@@ -97,7 +97,9 @@ def store(rounds: int) -> None:
             for path in paths.values():
                 RasterReader().read(path, whole)
 
-        seconds = interleaved({"store": from_store, "map": from_map, "tiles": from_tiles}, rounds)
+        seconds = time_interleaved(
+            {"store": from_store, "map": from_map, "tiles": from_tiles}, rounds
+        )
     each, mapped = seconds["store"] / crops, seconds["map"] / crops
     print(
         f"  {crop} px crop of four rasters of a {side} px scene: store {1000 * each:.2f} ms (limit 1.5 ms), "

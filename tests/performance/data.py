@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmark.choices import ROOT
-from benchmark.profiling.timing import interleaved
+from benchmark.profiling.timing import time_interleaved
 
 SIDE = 6000
 LAYERS = {"rgb": (3, "uint8"), "nir": (1, "uint8"), "dsm": (1, "float32"), "label": (1, "uint8")}
@@ -157,7 +157,7 @@ def frame(rounds: int) -> None:
                 with Image.open(path) as image:
                     np.asarray(image)
 
-        seconds = interleaved({"store": from_store, "png": decoding}, rounds * 5)
+        seconds = time_interleaved({"store": from_store, "png": decoding}, rounds * 5)
     print(
         f"  DELIVER frame of {scene.height} x {scene.width} px, four modalities and the label: "
         f"{1000 * seconds['store']:.1f} ms, {seconds['store'] / seconds['png']:.2f} times decoding the four PNG files "

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from benchmark.metrics.subsets import modality_subsets
-from benchmark.profiling.timing import interleaved
+from benchmark.profiling.timing import time_interleaved
 
 if TYPE_CHECKING:
     import torch
@@ -111,11 +111,11 @@ def _timed(
         "metric update": update,
     }
     with torch.inference_mode():
-        return interleaved({name: ways[name] for name in chosen}, rounds)
+        return time_interleaved({name: ways[name] for name in chosen}, rounds)
 
 
 def _gmac_ratio(model: AnyModalitySegmenter, images: Mapping[str, torch.Tensor]) -> float:
-    from benchmark.profiling.complexity import gmac
+    from benchmark.profiling.complexity import count_gmac
 
     everything = modality_subsets(list(images))
 
@@ -124,4 +124,4 @@ def _gmac_ratio(model: AnyModalitySegmenter, images: Mapping[str, torch.Tensor])
         for subset in chosen:
             model.decode({name: encoded[name] for name in subset}, (SIDE, SIDE))
 
-    return gmac(lambda: evaluate(everything)) / gmac(lambda: evaluate(everything[-1:]))
+    return count_gmac(lambda: evaluate(everything)) / count_gmac(lambda: evaluate(everything[-1:]))

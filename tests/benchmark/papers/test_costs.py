@@ -15,7 +15,7 @@ from benchmark.papers.model import PaperTable
 from benchmark.papers.printed_numbers import read_paper_results
 from benchmark.papers.render import format_csv, format_latex, format_markdown
 from benchmark.papers.tables import build_tables
-from benchmark.profiling.dataset_spec import shapes
+from benchmark.profiling.dataset_spec import input_spec
 from benchmark.profiling.paper_costs import PARTS
 from usererror import UserError
 
@@ -140,17 +140,17 @@ def test_named_data_is_known_without_a_store(
 ) -> None:
     channels, letters, outputs = expected
     section = {"modalities": list(channels), "clutter": clutter, "window": 96, "rasters": None}
-    given = shapes(data, section, tmp_path)
+    given = input_spec(data, section, tmp_path)
     assert (given.channels, "".join(given.letters.values()), given.num_classes, given.side) == (
         channels,
         letters,
         outputs,
         96,
     )
-    assert shapes(
+    assert input_spec(
         "potsdam", {**section, "modalities": ["dsm"], "rasters": {"dsm": "ndsm"}}, tmp_path
     ).channels == {"dsm": 1}
     with pytest.raises(UserError, match="needs the raster 'sonar'"):
-        shapes(data, {**section, "modalities": ["sonar"]}, tmp_path)
+        input_spec(data, {**section, "modalities": ["sonar"]}, tmp_path)
     with pytest.raises(UserError, match="mytown"):
-        shapes("mytown", section, tmp_path)
+        input_spec("mytown", section, tmp_path)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from benchmark.profiling.complexity import gmac, parameters
+from benchmark.profiling.complexity import count_gmac, count_parameters
 
 
 def test_trainable_parameters_of_the_whole_and_of_its_children() -> None:
@@ -24,12 +24,12 @@ def test_trainable_parameters_of_the_whole_and_of_its_children() -> None:
 
     first = 3 * 8 * 9 + 8 + 2 * 8
     expected = {"total": 7 + first + 40 + 5, "first": first, "second": 40, "tied": 45, "frozen": 0}
-    assert parameters(Net()) == expected
+    assert count_parameters(Net()) == expected
 
 
 def test_a_child_called_total_is_refused() -> None:
     with pytest.raises(ValueError, match="total"):
-        parameters(nn.ModuleDict({"total": nn.Linear(2, 2)}))
+        count_parameters(nn.ModuleDict({"total": nn.Linear(2, 2)}))
 
 
 def test_convolutions_and_products_are_counted_and_elementwise_work_is_not() -> None:
@@ -45,7 +45,7 @@ def test_convolutions_and_products_are_counted_and_elementwise_work_is_not() -> 
         F.interpolate(F.relu(conv(image)), scale_factor=2)
         rows @ matrix
 
-    assert gmac(call) == (convolution + product) / 1e9
+    assert count_gmac(call) == (convolution + product) / 1e9
 
 
 @pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode, torch.enable_grad])
@@ -60,6 +60,6 @@ def test_fused_attention_counts_in_every_grad_mode(context: type) -> None:
 
     with context():
         assert (
-            gmac(call)
+            count_gmac(call)
             == (tokens * width * 3 * heads * width + 2 * heads * tokens * tokens * width) / 1e9
         )

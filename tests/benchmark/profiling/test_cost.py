@@ -10,8 +10,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmark.experiment.models import build_model
-from benchmark.profiling.complexity import evaluation_gmac, frozen, gmac, shares, used
-from benchmark.profiling.cost import count, images, scored, timed, usable
+from benchmark.profiling.complexity import (
+    count_gmac,
+    evaluation_gmac,
+    frozen_buffers,
+    gmac_by_module,
+    parameters_in_graph,
+)
+from benchmark.profiling.cost import (
+    count_cost,
+    decode_subsets,
+    measure_time,
+    random_images,
+    resolve_device,
+)
 from methods.base import AnyModalitySegmenter
 from tests.support.mobanet_tiny import make as tiny_mobanet
 from usererror import UserError
@@ -46,7 +58,7 @@ def test_a_network_by_hand(device: str) -> None:
     with torch.device(device):
         model = Plain(THREE, CLASSES).eval()
     model.for_the_loss.requires_grad_(False)
-    found = count(model, SIDE)
+    found = count_cost(model, SIDE)
     stems, classifier = (3 + 1 + 1) * 72 + 3 * 8, 8 * CLASSES + CLASSES
     assert (found.trainable, found.total) == (
         stems + classifier,
@@ -56,7 +68,8 @@ def test_a_network_by_hand(device: str) -> None:
         "the buffer that is read, not the one that is not"
     )
     assert not any(
-        weight.requires_grad for weight in (*model.for_the_loss.parameters(), *frozen(model))
+        weight.requires_grad
+        for weight in (*model.for_the_loss.parameters(), *frozen_buffers(model))
     )
     pixels = SIDE * SIDE
     for subset in SUBSETS:
@@ -69,19 +82,19 @@ def test_a_network_by_hand(device: str) -> None:
 def test_all_subsets_are_what_evaluation_runs(name: str) -> None:
     with torch.device("meta"):
         model = build_model(name, THREE, CLASSES, backbone="pvt_v2_b0").eval()
-    found, given = count(model, SIDE), images(THREE, SIDE, "meta")
+    found, given = count_cost(model, SIDE), random_images(THREE, SIDE, "meta")
     assert list(found.decode) == SUBSETS
     assert found.every == pytest.approx(
-        evaluation_gmac(lambda: scored(model, given, SUBSETS)), abs=1e-9
+        evaluation_gmac(lambda: decode_subsets(model, given, SUBSETS)), abs=1e-9
     )
     full = SUBSETS[-1]
     assert found.of(full) == pytest.approx(
-        evaluation_gmac(lambda: scored(model, given, [full])), abs=1e-9
+        evaluation_gmac(lambda: decode_subsets(model, given, [full])), abs=1e-9
     )
     assert found.of(full) < found.every < sum(found.of(subset) for subset in SUBSETS)
     # with gradients the fold of the head, E x E x sum of C, is made anew in each decode
     folds = 256 * 256 * sum((32, 64, 160, 256)) / 1e9
-    assert gmac(lambda: scored(model, given, [full])) == pytest.approx(
+    assert count_gmac(lambda: decode_subsets(model, given, [full])) == pytest.approx(
         found.of(full) + folds, abs=1e-9
     )
 
@@ -90,7 +103,7 @@ def test_attention_counts_as_the_fused_operator_does() -> None:
     with torch.device("meta"):
         query, key = torch.zeros(2, 3, 50, 16), torch.zeros(2, 3, 40, 16)
     call = lambda: F.scaled_dot_product_attention(query, key, key)  # noqa: E731
-    assert evaluation_gmac(call) == gmac(call) == 2 * 2 * 3 * 50 * 40 * 16 / 1e9
+    assert evaluation_gmac(call) == count_gmac(call) == 2 * 2 * 3 * 50 * 40 * 16 / 1e9
 
 
 def test_what_only_training_needs_is_not_used() -> None:
@@ -99,7 +112,7 @@ def test_what_only_training_needs_is_not_used() -> None:
         gemmnet = build_model(
             "gemmnet_cgan", {"rgb": 3, "dsm": 1}, CLASSES, as_released=True
         ).eval()
-    found = count(gemmnet, SIDE)
+    found = count_cost(gemmnet, SIDE)
     # GEMMNet dossier, sections 7 and 9: the released totals with and without discriminators
     assert (found.total, found.trainable) == (14_284_236, 14_284_236)
     discriminators = 14_284_236 - 8_749_130
@@ -111,7 +124,7 @@ def test_what_only_training_needs_is_not_used() -> None:
     backbone = sum(value.numel() for value in mobanet.network.backbone.buffers())
     heads = sum(weight.numel() for weight in mobanet.network.heads.parameters())
     trained = sum(weight.numel() for weight in mobanet.parameters())
-    found = count(mobanet, SIDE)
+    found = count_cost(mobanet, SIDE)
     assert (found.total, found.trainable, found.inference) == (
         trained + backbone,
         trained,
@@ -122,11 +135,11 @@ def test_what_only_training_needs_is_not_used() -> None:
 def test_a_blank_sensor_is_computed_once() -> None:
     """Streams of MoBaNet without prompts: a subset costs its own streams, whatever is blank."""
     model = tiny_mobanet(cpia="none", dgfm=False, mcrm=False).eval()
-    found, given = count(model, SIDE), images(model.modalities, SIDE, "cpu")
+    found, given = count_cost(model, SIDE), random_images(model.modalities, SIDE, "cpu")
     rgb, dsm = ((name,) for name in given)
     # decoding is averaging and the head, for one sensor and a blank as for two
     assert found.decode[rgb] == found.decode[dsm] == found.decode[*rgb, *dsm]
-    remade = gmac(lambda: scored(model, given, [rgb]))
+    remade = count_gmac(lambda: decode_subsets(model, given, [rgb]))
     assert remade - found.decode[rgb] == pytest.approx(
         found.encode["rgb"] + 2 * found.encode["dsm"], abs=1e-9
     )
@@ -146,15 +159,15 @@ def test_shares_of_parts_are_what_they_do() -> None:
 
     part, other = Part(), nn.Linear(4, 2)
     given = torch.ones(3, 4)
-    with torch.no_grad(), shares({"part": part}) as found:
+    with torch.no_grad(), gmac_by_module({"part": part}) as found:
         part(given), part.once(given), other(given)
     assert found == {"part": pytest.approx(3 * 3 * 4 * 6 / 1e9)}
     assert "once" not in vars(part) and "forward" not in vars(part)
-    assert [weight.shape for weight in used(part, lambda: [part(given)])] == [(6, 4)]
+    assert [weight.shape for weight in parameters_in_graph(part, lambda: [part(given)])] == [(6, 4)]
 
 
 def test_timing_names_where_it_was_taken() -> None:
-    timing = timed(Plain(THREE, CLASSES).eval(), SIDE, "cpu", 1)
+    timing = measure_time(Plain(THREE, CLASSES).eval(), SIDE, "cpu", 1)
     assert timing.full_ms > 0 and timing.every_ms > 0 and timing.memory is None
     assert timing.device.startswith("CPU") and timing.threads == torch.get_num_threads()
     assert timing.torch == torch.__version__
@@ -162,4 +175,4 @@ def test_timing_names_where_it_was_taken() -> None:
 
 def test_a_device_that_is_not_there_is_named() -> None:
     with pytest.raises(UserError, match="DEVICE 'tpu' is not here; valid are: cpu"):
-        usable("tpu")
+        resolve_device("tpu")

@@ -22,7 +22,7 @@ from benchmark.experiment.lightning_cli import build_cli
 from benchmark.experiment.request import Request
 from benchmark.experiment.restore import load_trained_run, read_run_config
 from benchmark.metrics.subsets import modality_subsets, subset_name
-from benchmark.profiling.cost import count
+from benchmark.profiling.cost import count_cost
 from benchmark.records.record import Record, read_record
 from benchmark.tracking.keys import KEYS
 from benchmark.tracking.wandb_callback import diagnostic_values, example_scenes
@@ -148,7 +148,7 @@ def test_config_and_summary_are_the_cells(runs: Runs) -> None:
     )
     assert summary["parameters_m"] == pytest.approx(weights / 1e6)
     run = load_trained_run(runs.with_wandb)
-    profile = count(run.model.to("meta"), run.data.window)
+    profile = count_cost(run.model.to("meta"), run.data.window)
     assert summary["gmac"] == pytest.approx(profile.of(tuple(run.model.modalities)))
     assert summary["fit_s"] > 0 and summary["test_s"] > 0
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmark.profiling.complexity import gmac, parameters
+from benchmark.profiling.complexity import count_gmac, count_parameters
 from methods.gemmnet.generators import Discriminator, Generator
 from methods.gemmnet.module import GEMMNet
 
@@ -24,7 +24,7 @@ def make(modalities: dict[str, int] = TWO, **options: Any) -> GEMMNet:
 
 
 def count(module: nn.Module) -> int:
-    return parameters(module)["total"]
+    return count_parameters(module)["total"]
 
 
 # ---- closed forms of dossier section 7 -----------------------------------------------------------------------------
@@ -136,14 +136,14 @@ def test_our_totals_for_more_modalities():
 @pytest.mark.parametrize(("number", "trunk"), [(2, 3_951_030), (3, 5_449_894), (4, 7_014_294)])
 def test_trunk_of_single_channel_modalities(number, trunk):
     """Section 9."""
-    parts = parameters(make({f"m{i}": 1 for i in range(number)}, as_released=True).network)
+    parts = count_parameters(make({f"m{i}": 1 for i in range(number)}, as_released=True).network)
     assert parts["total"] - parts["generators"] - parts["discriminators"] == trunk
 
 
 def test_parameters_by_part():
     """Check 1, the table of section 7."""
     network = make(as_released=True).network
-    parts = parameters(network)
+    parts = count_parameters(network)
     single = {m: (count(network.generators[m]), count(network.discriminators[m])) for m in TWO}
     assert single == {"rgir": (2_399_491, 2_769_601), "ndsm": (2_398_465, 2_765_505)}
     assert [count(network.encoders[m]) for m in TWO] == [491_712, 491_568]
@@ -172,7 +172,7 @@ def test_counterparts_have_none_of_the_three_parts():
     """Check 12."""
     for rec in ("cgan", "l2"):
         network = make(rec=rec, **PLAIN).network
-        parts = parameters(network)
+        parts = count_parameters(network)
         assert not any(
             parts.get(name) for name in ("tokenisers", "tables", "blocks", "scale_heads")
         )
@@ -216,27 +216,27 @@ def image(channels: int) -> torch.Tensor:
 def test_cost():
     """Section 7's last line, to its digits."""
     network, plain = make(as_released=True).network, make(**PLAIN).network
-    assert round(gmac(lambda: network.encoders["rgir"](image(3))), 2) == 1.87
-    assert round(gmac(lambda: network.encoders["ndsm"](image(1))), 2) == 1.83
-    whole = {m: gmac(lambda m=m: network.features(m, image(TWO[m]))) for m in TWO}
-    bare = {m: gmac(lambda m=m: network.encoders[m](image(TWO[m]))) for m in TWO}
+    assert round(count_gmac(lambda: network.encoders["rgir"](image(3))), 2) == 1.87
+    assert round(count_gmac(lambda: network.encoders["ndsm"](image(1))), 2) == 1.83
+    whole = {m: count_gmac(lambda m=m: network.features(m, image(TWO[m]))) for m in TWO}
+    bare = {m: count_gmac(lambda m=m: network.encoders[m](image(TWO[m]))) for m in TWO}
     assert [round(whole[m] - bare[m], 2) for m in TWO] == [1.11, 1.11]
     positions = torch.zeros(1, 2048, 256, device="meta")
-    assert round(gmac(lambda: network.inter(positions, positions)), 2) == 3.22
+    assert round(count_gmac(lambda: network.inter(positions, positions)), 2) == 3.22
     entries = {m: network.features(m, image(c)) for m, c in TWO.items()}
     joined = network._joined(entries)
-    assert round(gmac(lambda: network.decoder(joined, True)), 2) == 3.51
-    assert round(gmac(lambda: network.segment(entries)) + sum(whole.values()), 1) == 12.8
+    assert round(count_gmac(lambda: network.decoder(joined, True)), 2) == 3.51
+    assert round(count_gmac(lambda: network.segment(entries)) + sum(whole.values()), 1) == 12.8
     with torch.device("meta"):
         to_rgir, to_ndsm = Generator(1, 3), Generator(3, 1)
-        painting = gmac(lambda: to_rgir(image(1))), gmac(lambda: to_ndsm(image(3)))
+        painting = count_gmac(lambda: to_rgir(image(1))), count_gmac(lambda: to_ndsm(image(3)))
         assert round(sum(painting) / 2, 1) == 5.6
         # first and last layer: 16 x 32 c_in and 16 x 64 c_out at 256 x 256
         assert painting[0] - painting[1] == pytest.approx(16 * (2 * 64 - 2 * 32) * 256**2 / 1e9)
-        assert round(gmac(lambda: Discriminator(6)(image(6))), 1) == 13.1
-        assert round(gmac(lambda: Generator(1, 3, transformer=False)(image(1))), 1) == 4.5
+        assert round(count_gmac(lambda: Discriminator(6)(image(6))), 1) == 13.1
+        assert round(count_gmac(lambda: Generator(1, 3, transformer=False)(image(1))), 1) == 4.5
     own = {m: plain.features(m, image(c)) for m, c in TWO.items()}
-    assert round(gmac(lambda: plain.segment(own)) + sum(bare.values()), 1) == 7.2
+    assert round(count_gmac(lambda: plain.segment(own)) + sum(bare.values()), 1) == 7.2
 
 
 @pytest.mark.parametrize(("number", "painted"), [(2, 2), (3, 9), (4, 28)])

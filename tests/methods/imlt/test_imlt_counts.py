@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from benchmark.profiling.complexity import gmac, parameters
+from benchmark.profiling.complexity import count_gmac, count_parameters
 from methods.imlt.fusion import head_count
 from methods.imlt.network import IMLTNetwork
 from tests.support.contract import subsets
@@ -34,13 +34,13 @@ def fusion_gmac(whole: IMLTNetwork, present: int) -> float:
             layer.fuse([layer.project(m, features) for m in range(present)])
 
     elementwise = sum(2 * (present + 1) * c * s * s for c, s in zip(WIDTHS, SIDES, strict=True))
-    return gmac(call) + elementwise / 1e9
+    return count_gmac(call) + elementwise / 1e9
 
 
 def test_parameters_of_the_default():
     whole = network()
-    counts = parameters(whole)
-    assert [parameters(layer)["total"] for layer in whole.fusion] == [
+    counts = count_parameters(whole)
+    assert [count_parameters(layer)["total"] for layer in whole.fusion] == [
         62_272,
         214_656,
         1_212_480,
@@ -51,7 +51,7 @@ def test_parameters_of_the_default():
     assert round((counts["fusion"] + counts["head"]) / 1e6, 3) == 5.038
     assert counts["encoder"] == 24_849_856
     assert round(counts["pool"] / 1e6, 2) == 1.58
-    plain = parameters(network(contrast="none"))
+    plain = count_parameters(network(contrast="none"))
     assert "pool" not in plain and plain["total"] == counts["total"] - counts["pool"]
 
 
@@ -59,7 +59,7 @@ def test_parameters_of_the_default():
 def test_parameters_follow_the_closed_form(modalities):
     """Per scale: 4 C^2 and two norms per attention, 3 C^2 and a norm, the token grid, M modality vectors."""
     fusion = network(modalities).fusion
-    assert parameters(fusion)["total"] == sum(
+    assert count_parameters(fusion)["total"] == sum(
         11 * c * c + (10 + 256 + len(modalities)) * c for c in WIDTHS
     )
 
@@ -76,7 +76,7 @@ def test_parameters_follow_the_closed_form(modalities):
 )
 def test_the_table_of_feed_forward_widths(ff_mult, millions, giga):
     whole = network(ff_mult=ff_mult)
-    assert round(parameters(whole.fusion)["total"] / 1e6, 3) == millions
+    assert round(count_parameters(whole.fusion)["total"] / 1e6, 3) == millions
     assert round(fusion_gmac(whole, 3), 2) == giga
 
 
@@ -88,7 +88,7 @@ def test_cost_by_number_of_modalities():
 
 
 def test_resnet_gets_the_same_layers_and_head():
-    wide, narrow = parameters(network(backbone="resnet50")), parameters(network())
+    wide, narrow = count_parameters(network(backbone="resnet50")), count_parameters(network())
     assert all(wide[part] == narrow[part] for part in ("fusion", "pool", "head"))
 
 
@@ -110,7 +110,7 @@ def test_all_subsets_cost_at_most_1_7_full_passes():
             for subset in chosen:
                 whole.fuse({m: encoded[m] for m in subset})
 
-        return gmac(call)
+        return count_gmac(call)
 
     everything = list(subsets(list(THREE)))
     assert len(everything) == 7

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmark.profiling.complexity import gmac, parameters
+from benchmark.profiling.complexity import count_gmac, count_parameters
 from methods.m3l.network import BlockM3L, M3LNetwork, StageM3L
 from tests.support.reference_m3l import literal_head
 
@@ -41,7 +41,7 @@ def macs(action) -> int:
 
 
 def test_parameters_of_stage():
-    whole = parameters(network())
+    whole = count_parameters(network())
     assert whole["encoder"] == ENCODER
     assert whole["head"] == HEAD
     assert whole["tokens"] == 1024
@@ -54,7 +54,7 @@ def test_parameters_of_stage():
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_parameters_of_stage_by_modalities(count):
     assert (
-        parameters(network(modalities=FOUR[:count]))["total"]
+        count_parameters(network(modalities=FOUR[:count]))["total"]
         == ENCODER + HEAD + 1024 + 2048 * count
     )
 
@@ -63,7 +63,9 @@ def test_parameters_of_block():
     """53 LayerNorms with 25,984 values, one copy per modality, and one token of 64 values."""
     for modalities in (THREE[:1], THREE, FOUR):
         built = network(BlockM3L, modalities)
-        assert parameters(built)["total"] == ENCODER + 25_984 * (len(modalities) - 1) + HEAD + 64
+        assert (
+            count_parameters(built)["total"] == ENCODER + 25_984 * (len(modalities) - 1) + HEAD + 64
+        )
         assert sum(isinstance(module, nn.LayerNorm) for module in built.modules()) == 53 * len(
             modalities
         )
@@ -71,7 +73,9 @@ def test_parameters_of_block():
 
 def test_resnet_has_nothing_per_modality_but_the_token_in_block():
     stage, block = network(backbone="resnet50"), network(BlockM3L, backbone="resnet50")
-    assert parameters(stage)["total"] - parameters(block)["total"] == 1024 + 2048 * 3 - 64
+    assert (
+        count_parameters(stage)["total"] - count_parameters(block)["total"] == 1024 + 2048 * 3 - 64
+    )
     assert stage.encoder.channels == block.encoder.channels == WIDTHS
 
 
@@ -82,7 +86,7 @@ def test_cost_of_the_head_as_the_equations_read():
         m: [torch.zeros(1, c, s, s, device="meta") for c, s in zip(WIDTHS, SIDES, strict=True)]
         for m in THREE
     }
-    assert round(gmac(lambda: literal_head(built, features)), 2) == 14.51
+    assert round(count_gmac(lambda: literal_head(built, features)), 2) == 14.51
 
 
 def test_cost_of_all_subsets_of_stage():
@@ -92,7 +96,9 @@ def test_cost_of_all_subsets_of_stage():
     projected = sum(256 * c * s * s for c, s in zip(WIDTHS, SIDES, strict=True))
     maps = [torch.zeros(1, c, s, s, device="meta") for c, s in zip(WIDTHS, SIDES, strict=True)]
     assert macs(lambda: built.head.mix(maps)) == projected
-    assert gmac(lambda: built.encoder(images())) == pytest.approx(3 * ENCODER_MACS / 1e9, abs=1e-9)
+    assert count_gmac(lambda: built.encoder(images())) == pytest.approx(
+        3 * ENCODER_MACS / 1e9, abs=1e-9
+    )
     with torch.no_grad():
         encoded = built.encode(images())
     decodes = [
@@ -114,5 +120,5 @@ def test_cost_of_all_subsets_of_block():
     folding = 256 * 256 * sum(WIDTHS)
     expected = 3 * (ENCODER_MACS - embedding + head) + 256 * 5 * SIDES[0] ** 2 + folding
     for subset in SUBSETS:
-        found = gmac(lambda subset=subset: built.fuse({m: encoded[m] for m in subset}))
+        found = count_gmac(lambda subset=subset: built.fuse({m: encoded[m] for m in subset}))
         assert found == pytest.approx(expected / 1e9, abs=1e-9)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmark.profiling.complexity import gmac, parameters
+from benchmark.profiling.complexity import count_gmac, count_parameters
 from methods.mmformer.network import MMFormerNetwork
 
 ISPRS = {"irrg": 3, "ndsm": 1}
@@ -34,7 +34,7 @@ def closed_form(
 
 
 def test_parameters_by_part():
-    assert parameters(network()) == {
+    assert count_parameters(network()) == {
         "total": 18_843_718,
         "encoders": 983_280,
         "tokenisers": 132_096,
@@ -49,7 +49,7 @@ def test_parameters_by_part():
 
 def test_parameters_of_the_light_variant():
     """The trunk of GEMMNet: its parts have the counts of that dossier's table."""
-    counts = parameters(network(width=256, mlp=512))
+    counts = count_parameters(network(width=256, mlp=512))
     assert counts["total"] == 3_951_174
     assert (counts["tokenisers"], counts["intra"], counts["tables"]) == (
         2 * 33_024,
@@ -61,7 +61,7 @@ def test_parameters_of_the_light_variant():
 
 def test_the_options_do_not_change_the_count():
     for options in ({"norm": "layer"}, {"layout": "sequential"}):
-        assert parameters(network(**options))["total"] == 18_843_718
+        assert count_parameters(network(**options))["total"] == 18_843_718
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_the_options_do_not_change_the_count():
     [(2, 5, 18_843_574), (3, 5, 25_525_158), (4, 5, 32_337_814), (4, 4, 32_337_552)],
 )
 def test_parameters_of_more_modalities(count, classes, expected):
-    assert parameters(network(dict.fromkeys(FOUR[:count], 1), classes))["total"] == expected
+    assert count_parameters(network(dict.fromkeys(FOUR[:count], 1), classes))["total"] == expected
     assert closed_form([1] * count, classes, 512, 4096) == expected
 
 
@@ -77,7 +77,7 @@ def test_parameters_of_more_modalities(count, classes, expected):
 def test_parameters_of_more_modalities_light(count, expected):
     """Figures of the gemmnet dossier, section 9."""
     assert (
-        parameters(network(dict.fromkeys(FOUR[:count], 1), 5, width=256, mlp=512))["total"]
+        count_parameters(network(dict.fromkeys(FOUR[:count], 1), 5, width=256, mlp=512))["total"]
         == expected
     )
 
@@ -88,13 +88,13 @@ def test_closed_form(channels, width, mlp, grid):
     """The second size is that of the small scale: windows of 128 px, 64 positions."""
     modalities = dict(zip(FOUR, channels, strict=False))
     built = network(modalities, 6, width=width, mlp=mlp, grid=grid)
-    assert parameters(built)["total"] == closed_form(channels, 6, width, mlp, grid * grid)
+    assert count_parameters(built)["total"] == closed_form(channels, 6, width, mlp, grid * grid)
 
 
 def test_unused_convolutions_of_the_released_code():
     """One 1x1 convolution back from the tokens per modality, never called there and not built here."""
     unused = 2 * sum(p.numel() for p in nn.Conv2d(512, 128, 1).parameters())
-    assert parameters(network())["total"] + unused == 18_975_046
+    assert count_parameters(network())["total"] + unused == 18_975_046
 
 
 def test_parity_with_the_three_dimensional_release():
@@ -110,7 +110,7 @@ def test_parity_with_the_three_dimensional_release():
             for c in part.modules()
             if isinstance(c, nn.Conv2d)
         )
-        return parameters(part)["total"] + extra
+        return count_parameters(part)["total"] + extra
 
     assert [solid(encoder) for encoder in built.encoders.values()] == [1_473_216] * 4
     assert solid(built.decoder) == 1_293_444 and solid(built.unimodal_decoder) == 593_356
@@ -128,12 +128,12 @@ def test_cost_at_512():
     with torch.device("meta"):
         images = {m: torch.zeros(1, c, 512, 512) for m, c in ISPRS.items()}
         features, tokens = torch.zeros(1, 128, 32, 32), torch.zeros(1, 1024, 512)
-    assert round(gmac(lambda: built.fuse(built.encode(images))), 1) == 35.5
+    assert round(count_gmac(lambda: built.fuse(built.encode(images))), 1) == 35.5
     joint = torch.cat([tokens, tokens], 1)
-    assert round(gmac(lambda: built.inter(joint, joint)), 1) == 15.0
-    own = gmac(lambda: built.intra["irrg"](tokens, tokens))
+    assert round(count_gmac(lambda: built.inter(joint, joint)), 1) == 15.0
+    own = count_gmac(lambda: built.intra["irrg"](tokens, tokens))
     assert round(own, 1) == 6.4
-    tokeniser = gmac(lambda: built.tokenisers["irrg"](features))
+    tokeniser = count_gmac(lambda: built.tokenisers["irrg"](features))
     assert tokeniser == pytest.approx(128 * 512 * 1024 / 1e9) and round(own + tokeniser, 1) == 6.5
 
 
@@ -142,11 +142,13 @@ def test_cost_of_a_subset_after_encoding():
     built = network()
     with torch.device("meta"):
         images = {m: torch.zeros(1, c, 512, 512) for m, c in ISPRS.items()}
-    encode = gmac(lambda: built.encode(images))
+    encode = count_gmac(lambda: built.encode(images))
     encoded = built.encode(images)
     subsets = [
-        gmac(lambda names=names: built.fuse({m: encoded[m] for m in names}))
+        count_gmac(lambda names=names: built.fuse({m: encoded[m] for m in names}))
         for names in (["irrg"], ["ndsm"], ISPRS)
     ]
     assert subsets[0] == subsets[1] == subsets[2]
-    assert encode + subsets[2] == pytest.approx(gmac(lambda: built.fuse(built.encode(images))))
+    assert encode + subsets[2] == pytest.approx(
+        count_gmac(lambda: built.fuse(built.encode(images)))
+    )

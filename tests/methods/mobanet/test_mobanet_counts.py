@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmark.profiling.complexity import gmac, parameters
+from benchmark.profiling.complexity import count_gmac, count_parameters
 from methods.mobanet.decoder import LEVEL_WIDTH
 from methods.mobanet.module import MoBaNet
 from methods.mobanet.network import MoBaNetNetwork
@@ -34,7 +34,7 @@ def network(backbone: str = BASE, modalities=TWO, classes: int = 6, **options) -
 
 
 def count(module: nn.Module) -> int:
-    return parameters(module)["total"]
+    return count_parameters(module)["total"]
 
 
 @pytest.mark.parametrize("backbone", TOTALS)
@@ -50,7 +50,9 @@ def test_table_iv_of_the_paper():
 def test_the_module_has_the_networks_parameters():
     with torch.device("meta"):
         built = MoBaNet(TWO, 6, backbone=BASE, pretrained=False)
-    assert parameters(built)["total"] == 6_179_456 == sum(p.numel() for p in built.parameters())
+    assert (
+        count_parameters(built)["total"] == 6_179_456 == sum(p.numel() for p in built.parameters())
+    )
 
 
 @pytest.mark.parametrize("backbone", FROZEN)
@@ -141,7 +143,7 @@ def test_taps(backbone, taps):
 
 def cost(built: MoBaNetNetwork, side: int) -> float:
     given = {m: torch.zeros(1, c, side, side, device="meta") for m, c in TWO.items()}
-    return gmac(lambda: built.fuse(built.encode(given)))
+    return count_gmac(lambda: built.fuse(built.encode(given)))
 
 
 @pytest.mark.parametrize(
@@ -159,12 +161,12 @@ def test_cost_of_the_parts_at_266():
     maps = [torch.zeros(1, 768, 19, 19, device="meta")] * 2
     rows = [torch.zeros(1, 19, 19, 768, device="meta")] * 2
     levels = [torch.zeros(1, LEVEL_WIDTH, 19, 19, device="meta")] * 4
-    assert round(2 * gmac(lambda: built.cpia[0](rows)), 2) == 0.37
-    assert round(2 * gmac(lambda: built.dgfm[0](maps)), 2) == 0.18
-    assert round(2 * gmac(lambda: built.head(levels)), 2) == 0.44
+    assert round(2 * count_gmac(lambda: built.cpia[0](rows)), 2) == 0.37
+    assert round(2 * count_gmac(lambda: built.dgfm[0](maps)), 2) == 0.18
+    assert round(2 * count_gmac(lambda: built.head(levels)), 2) == 0.44
     assert round(2 * 3 * 768 * LEVEL_WIDTH * tokens / 1e9, 2) == 0.43
     image = torch.zeros(1, 3, 266, 266, device="meta")
-    assert round(2 * gmac(lambda: built.backbone.embed(image)), 2) == 0.33
+    assert round(2 * count_gmac(lambda: built.backbone.embed(image)), 2) == 0.33
 
 
 def test_every_subset_costs_a_pass_with_prompts_and_only_fusion_without():
@@ -176,5 +178,5 @@ def test_every_subset_costs_a_pass_with_prompts_and_only_fusion_without():
         with torch.no_grad():
             encoded = built.encode(given)
         full = cost(built, 266)
-        shares.append(gmac(lambda built=built, encoded=encoded: built.fuse(encoded)) / full)
+        shares.append(count_gmac(lambda built=built, encoded=encoded: built.fuse(encoded)) / full)
     assert shares[0] > 0.99 and shares[1] < 0.01

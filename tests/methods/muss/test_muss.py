@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from benchmark.profiling.complexity import gmac, parameters
+from benchmark.profiling.complexity import count_gmac, count_parameters
 from methods.muss.experts import phase_offsets
 from methods.muss.module import MuSS
 from methods.muss.network import MuSSNetwork
@@ -297,7 +297,7 @@ def whole(backbone: str = "pvt_v2_b2", **options) -> MuSSNetwork:
 
 
 def test_parameters():
-    counted = parameters(whole())
+    counted = count_parameters(whole())
     assert [round(counted[part] / 1e6, 3) for part in ("fusion", "head", "aux")] == [
         1.543,
         0.527,
@@ -308,14 +308,14 @@ def test_parameters():
     assert counted["encoder"] == 24_849_856
     squares, sums = sum(c * c for c in WIDTHS), sum(WIDTHS)
     assert counted["fusion"] == 4 * squares + 3 * sums
-    assert "aux" not in parameters(whole(aux=False))
+    assert "aux" not in count_parameters(whole(aux=False))
 
 
 def test_resnet_has_heads_of_the_same_size():
-    counted, pvt = parameters(whole("resnet50")), parameters(whole())
+    counted, pvt = count_parameters(whole("resnet50")), count_parameters(whole())
     assert all(counted[part] == pvt[part] for part in ("fusion", "head", "aux"))
     native = whole("resnet50", reduction=None)
-    assert round(parameters(native.fusion[3])["first"] / 1e6, 1) == 12.6
+    assert round(count_parameters(native.fusion[3])["first"] / 1e6, 1) == 12.6
 
 
 def segformer(head: AllMLPHead, maps: list[Tensor]) -> Tensor:
@@ -337,8 +337,8 @@ def test_cost():
         pairs = list(zip(network.fusion, features, strict=True))
         return [fusion([fusion.product(m, x) for m in network.modalities]) for fusion, x in pairs]
 
-    assert round(gmac(fuse), 2) == 1.22
-    assert round(gmac(lambda: segformer(network.head, fuse())), 2) == 6.06
+    assert round(count_gmac(fuse), 2) == 1.22
+    assert round(count_gmac(lambda: segformer(network.head, fuse())), 2) == 6.06
 
 
 def test_every_subset_costs_little_beyond_one_full_pass():
@@ -347,8 +347,8 @@ def test_every_subset_costs_little_beyond_one_full_pass():
     with torch.device("meta"):
         given = {m: torch.zeros(1, 3, 512, 512) for m in network.modalities}
     encoded = network.encode(given)
-    alone = gmac(lambda: network.fuse({"rgb": encoded["rgb"]}))
-    assert alone == gmac(lambda: network.fuse(encoded))
+    alone = count_gmac(lambda: network.fuse({"rgb": encoded["rgb"]}))
+    assert alone == count_gmac(lambda: network.fuse(encoded))
     pixels = [side**2 for side in SIDES]
     second = sum(c * c * n for c, n in zip(WIDTHS, pixels, strict=True))
     folded = sum(256 * c * n for c, n in zip(WIDTHS, pixels, strict=True)) + 256 * 5 * pixels[0]
@@ -356,7 +356,9 @@ def test_every_subset_costs_little_beyond_one_full_pass():
         256 * 256 * c for c in WIDTHS
     )  # of the fold itself, which eval without gradients keeps
     assert round(alone * 1e9) == second + folded + making
-    assert (gmac(lambda: network.encode(given)) + 7 * alone) / gmac(lambda: network(given)) < 1.7
+    assert (count_gmac(lambda: network.encode(given)) + 7 * alone) / count_gmac(
+        lambda: network(given)
+    ) < 1.7
 
 
 def test_phases():

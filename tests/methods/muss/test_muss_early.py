@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmark.profiling.complexity import gmac, parameters
+from benchmark.profiling.complexity import count_gmac, count_parameters
 from methods.muss.early_front_end import EarlyMuSSNetwork
 from methods.muss.experts import ImageExpert, phase_offsets
 from methods.muss.matching import AdaptiveMatching, reversed_softmax
@@ -151,10 +151,10 @@ def front(channels: list[int], out_width: int = 64) -> tuple[int, float]:
         ]
         module = AdaptiveMatching(len(channels), out_width=out_width, guidance=32).eval()
         given = [torch.zeros(1, c, 512, 512) for c in channels]
-    cost = gmac(
+    cost = count_gmac(
         lambda: module(torch.cat([expert(x) for expert, x in zip(experts, given, strict=True)], 1))
     )
-    return sum(parameters(part)["total"] for part in (*experts, module)), cost
+    return sum(count_parameters(part)["total"] for part in (*experts, module)), cost
 
 
 @pytest.mark.parametrize(
@@ -185,16 +185,16 @@ def test_front_end_and_head_together():
             for c, s in zip((64, 128, 320, 512), (128, 64, 32, 16), strict=True)
         ]
         wide = torch.zeros(1, 1024, 128, 128)
-    projections = gmac(
+    projections = count_gmac(
         lambda: [project(x) for project, x in zip(head.projections, maps, strict=True)]
     )
-    textbook = projections + gmac(lambda: head.classifier(head.fusion(wide)))
-    assert round((count + parameters(head)["total"]) / 1e6, 2) == 0.69
+    textbook = projections + count_gmac(lambda: head.classifier(head.fusion(wide)))
+    assert round((count + count_parameters(head)["total"]) / 1e6, 2) == 0.69
     assert round(macs + textbook, 2) == 18.97
 
 
 def test_an_expert_has_about_3400_parameters():
-    assert 3300 < parameters(ImageExpert(3, 0.0))["total"] < 3500
+    assert 3300 < count_parameters(ImageExpert(3, 0.0))["total"] < 3500
 
 
 def test_the_backbone_is_entered_at_stride_4():
@@ -202,7 +202,7 @@ def test_the_backbone_is_entered_at_stride_4():
     with torch.device("meta"):
         network = EarlyMuSSNetwork(dict.fromkeys("abc", 3), 5).eval()
         entered = torch.zeros(1, 64, 128, 128)
-    assert round(gmac(lambda: network.encoder.pyramid_of(entered)), 2) == 24.03
+    assert round(count_gmac(lambda: network.encoder.pyramid_of(entered)), 2) == 24.03
     for backbone in ("pvt_v2_b0", "resnet50"):
         whole, module = SharedEncoder(backbone).eval(), make(backbone=backbone).eval()
         missing = module.network.encoder.load_state_dict(

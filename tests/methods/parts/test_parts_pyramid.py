@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmark.profiling.complexity import gmac, parameters
+from benchmark.profiling.complexity import count_gmac, count_parameters
 from methods.parts.conv_unet import (
     WIDTHS,
     FusedDecoder,
@@ -76,7 +76,7 @@ def test_preconv_is_norm_activation_convolution(mode):
 @pytest.mark.parametrize("channels", [1, 3, 5])
 def test_encoder_counts_and_shapes(channels):
     encoder = PyramidEncoder(channels)
-    assert parameters(encoder)["total"] == 491_496 + 72 * channels
+    assert count_parameters(encoder)["total"] == 491_496 + 72 * channels
     found = [tuple(m.shape) for m in encoder(torch.randn(2, channels, 32, 48))]
     assert found == [(2, c, 32 >> i, 48 >> i) for i, c in enumerate(WIDTHS)]
     with torch.device("meta"):
@@ -89,9 +89,11 @@ def test_encoder_counts_and_shapes(channels):
 def test_cost_of_encoders_and_decoder_at_512():
     """1.87 and 1.83 GMAC for three and one channel, 3.51 for fusion blocks, decoder and heads of two modalities."""
     with torch.device("meta"):
-        costs = [gmac(lambda c=c: PyramidEncoder(c)(torch.zeros(1, c, 512, 512))) for c in (3, 1)]
+        costs = [
+            count_gmac(lambda c=c: PyramidEncoder(c)(torch.zeros(1, c, 512, 512))) for c in (3, 1)
+        ]
         given = maps(2, (512, 512), 1)
-        costs.append(gmac(lambda: FusedDecoder(2, 5)(given, with_auxiliary=True)))
+        costs.append(count_gmac(lambda: FusedDecoder(2, 5)(given, with_auxiliary=True)))
     assert [round(cost, 2) for cost in costs] == [1.87, 1.83, 3.51]
 
 
@@ -105,7 +107,7 @@ def test_the_first_layer_of_the_encoder_sees_the_raw_image():
 @pytest.mark.parametrize("channels", [8, 64])
 def test_fusion_block_counts_and_separates(modalities, channels):
     block = FusionBlock(modalities, channels)
-    assert parameters(block)["total"] == channels**2 * (modalities + 10) + 3 * channels
+    assert count_parameters(block)["total"] == channels**2 * (modalities + 10) + 3 * channels
     parts = [5 * torch.randn(2, channels, 6, 4) for _ in range(modalities)]
     parts[0] = torch.zeros_like(parts[0])
     total = sum(block.partial(i, part) for i, part in enumerate(parts))
@@ -126,9 +128,9 @@ def test_decoders_count_and_shape(modalities, classes, norm):
     """The number of classes is not that of modalities."""
     decoder = FusedDecoder(modalities, classes, norm)
     expected = 201_640 + 253 * classes + 21_824 * (modalities + 10) + 744
-    assert parameters(decoder)["total"] == expected
+    assert count_parameters(decoder)["total"] == expected
     plain = FusedDecoder(modalities, classes, norm, auxiliary=False)
-    assert parameters(plain)["total"] == expected - 240 * classes - 4 * classes
+    assert count_parameters(plain)["total"] == expected - 240 * classes - 4 * classes
     logits, coarse = decoder(maps(modalities), with_auxiliary=True)
     assert logits.shape == (2, classes, 32, 48)
     assert [tuple(c.shape) for c in coarse] == [
@@ -137,13 +139,13 @@ def test_decoders_count_and_shape(modalities, classes, norm):
     torch.testing.assert_close(decoder(maps(modalities))[0], logits)
     assert decoder(maps(modalities))[1] == [] == plain(maps(modalities), with_auxiliary=True)[1]
     single = UnimodalDecoder(classes, norm)
-    assert parameters(single)["total"] == 201_640 + 9 * classes
+    assert count_parameters(single)["total"] == 201_640 + 9 * classes
     assert single(maps()).shape == (2, classes, 32, 48)
 
 
 def test_counts_of_two_modalities_and_five_classes():
-    assert parameters(FusedDecoder(2, 5))["total"] == 465_537
-    assert parameters(UnimodalDecoder(5))["total"] == 201_685
+    assert count_parameters(FusedDecoder(2, 5))["total"] == 465_537
+    assert count_parameters(UnimodalDecoder(5))["total"] == 201_685
 
 
 def test_fused_decoder_joins_skip_first_and_unimodal_decoder_lifted_first():

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from benchmark.profiling.complexity import gmac, parameters
+from benchmark.profiling.complexity import count_gmac, count_parameters
 from methods.parts.tokens import (
     TokenBlock,
     modality_major_map,
@@ -20,7 +20,7 @@ from methods.parts.tokens import (
     ("width", "mlp", "count"), [(512, 4096, 5_250_048), (256, 512, 526_336), (16, 24, 1912)]
 )
 def test_counts(width, mlp, count):
-    assert parameters(TokenBlock(width, 8, mlp))["total"] == count
+    assert count_parameters(TokenBlock(width, 8, mlp))["total"] == count
     assert count == 4 * width**2 + 2 * width * mlp + 6 * width + mlp
 
 
@@ -29,9 +29,9 @@ def test_cost():
     with torch.device("meta"):
         for width, mlp, expected in ((512, 4096, 15.0), (256, 512, 3.22)):
             tokens = torch.zeros(1, 2048, width)
-            assert gmac(lambda: TokenBlock(width, 8, mlp).eval()(tokens, tokens)) == pytest.approx(
-                expected, abs=0.05
-            )  # noqa: B023
+            assert count_gmac(
+                lambda: TokenBlock(width, 8, mlp).eval()(tokens, tokens)
+            ) == pytest.approx(expected, abs=0.05)  # noqa: B023
 
 
 def test_block_is_the_textbook_one():

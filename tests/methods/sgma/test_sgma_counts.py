@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmark.profiling.complexity import gmac, parameters
+from benchmark.profiling.complexity import count_gmac, count_parameters
 from methods.parts.backbones import SharedEncoder
 from methods.parts.heads import AllMLPHead
 from methods.sgma.network import SGMANetwork
@@ -19,7 +19,7 @@ THREE, FOUR = ("rgb", "dsm", "nir"), ("rgb", "depth", "event", "lidar")
 
 
 def count(module: nn.Module) -> int:
-    return parameters(module)["total"]
+    return count_parameters(module)["total"]
 
 
 def scales(modalities=THREE, classes=5, **options) -> list[SGFScale]:
@@ -38,7 +38,7 @@ def total(parts) -> int:
 
 def test_parameters_of_the_whole():
     whole = network()
-    assert parameters(whole) == {
+    assert count_parameters(whole) == {
         "total": 30_170_329,
         "encoder": 24_849_856,
         "sgf": 4_793_364,
@@ -105,7 +105,10 @@ def features(device: str = "meta") -> list[dict[str, torch.Tensor]]:
 
 def test_cost_of_sgf_as_the_equations_read():
     pairs = list(zip(scales(), features(), strict=True))
-    assert gmac(lambda: [literal_sgf(part, given) for part, given in pairs]) == 9_492_037_632 / 1e9
+    assert (
+        count_gmac(lambda: [literal_sgf(part, given) for part, given in pairs])
+        == 9_492_037_632 / 1e9
+    )
 
 
 def test_cost_of_sgf_as_computed():
@@ -114,7 +117,7 @@ def test_cost_of_sgf_as_computed():
     pairs = [
         (part.train(), given.items()) for part, given in zip(scales(), features(), strict=True)
     ]
-    counted = gmac(
+    counted = count_gmac(
         lambda: [part.fuse([part.project(m, x) for m, x in given]) for part, given in pairs]
     )
     elementwise = sum(3 * len(THREE) * c * s * s for c, s in zip(WIDTHS, SIDES, strict=True))
@@ -124,7 +127,7 @@ def test_cost_of_sgf_as_computed():
 def test_cost_of_the_encoder():
     with torch.device("meta"):
         encoder, image = SharedEncoder("pvt_v2_b2").eval(), torch.zeros(1, 3, 512, 512)
-    assert gmac(lambda: encoder({"rgb": image})) == 24_182_259_712 / 1e9
+    assert count_gmac(lambda: encoder({"rgb": image})) == 24_182_259_712 / 1e9
 
 
 def test_cost_of_the_head():

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmark.profiling.complexity import gmac, parameters
+from benchmark.profiling.complexity import count_gmac, count_parameters
 from methods.shaspec.network import ShaSpecNetwork
 
 TWO = {"irrg": 3, "dsm": 1}
@@ -23,7 +23,7 @@ def images() -> dict[str, torch.Tensor]:
 
 
 def test_parameters_as_released():
-    counts = parameters(network(pooling_norm=True))
+    counts = count_parameters(network(pooling_norm=True))
     assert counts["total"] == 56_836_386
     assert counts["shared"] == 17_568_064
     assert counts["specific"] == 17_568_064 + 17_561_792
@@ -40,7 +40,7 @@ def test_parameters_as_released():
 )
 def test_parameters_as_released_by_modalities(count, classes, expected):
     gray = dict(list(GRAY.items())[:count])
-    assert parameters(network(gray, classes, pooling_norm=True))["total"] == expected
+    assert count_parameters(network(gray, classes, pooling_norm=True))["total"] == expected
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_parameters_of_the_default(modalities, classes):
         17_558_656 + 3_136 * c - 256 for c in (max(modalities.values()), *modalities.values())
     ]
     rest = 1_179_648 + 257 * count + 608_256 * count + 1_741_632 + 32 * classes
-    assert parameters(network(modalities, classes))["total"] == sum(encoders) + rest
+    assert count_parameters(network(modalities, classes))["total"] == sum(encoders) + rest
     if modalities == TWO and classes == 5:
         assert sum(encoders) + rest == 56_836_386 - 3 * 256
 
@@ -67,7 +67,7 @@ def test_parameters_of_the_released_network_in_three_dimensions():
 
     def cubic(module: nn.Module) -> int:
         kernels = [m for m in module.modules() if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d))]
-        return parameters(module)["total"] + sum(
+        return count_parameters(module)["total"] + sum(
             m.weight.numel() * (m.kernel_size[0] - 1) for m in kernels
         )
 
@@ -82,7 +82,7 @@ def test_parameters_of_the_released_network_in_three_dimensions():
 
 def test_parameters_of_light():
     """Part I's closed form of encoder and decoder without auxiliary heads, ShaSpec's fusion and classifier."""
-    counts = parameters(network(backbone="pyramid"))
+    counts = count_parameters(network(backbone="pyramid"))
     assert counts["total"] == 2_234_479
     assert counts["shared"] == 491_496 + 72 * 3 and counts["specific"] == 2 * 491_496 + 72 * 4
     assert (counts["fusion"], counts["classifier"]) == (256 * 128 * 9, 258)
@@ -94,7 +94,7 @@ def test_parameters_of_light_by_modalities(count):
     gray = dict(list(GRAY.items())[:count])
     decoder = 201_640 + 9 * 5 + 21_824 * (count + 10) + 744
     expected = (count + 1) * (491_496 + 72) + 294_912 + 129 * count + decoder
-    assert parameters(network(gray, backbone="pyramid"))["total"] == expected
+    assert count_parameters(network(gray, backbone="pyramid"))["total"] == expected
 
 
 def test_shapes():
@@ -122,16 +122,16 @@ def test_shapes():
 def test_cost():
     """86 G for two modalities at 512 x 512, 19.7 for an encoder with three channels."""
     whole, given = network(), images()
-    assert round(gmac(lambda: whole.fuse(whole.encode(given)))) == 86
-    assert round(gmac(lambda: whole.shared(given["irrg"])), 1) == 19.7
+    assert round(count_gmac(lambda: whole.fuse(whole.encode(given)))) == 86
+    assert round(count_gmac(lambda: whole.shared(given["irrg"])), 1) == 19.7
 
 
 def test_cost_of_all_subsets():
     """The decoder alone is repeated; its skips' convolutions are not."""
     whole, given = network(), images()
     encoded = whole.encode(given)
-    full = gmac(lambda: whole.fuse(whole.encode(given)))
-    once = gmac(lambda: whole.fuse(encoded))
+    full = count_gmac(lambda: whole.fuse(whole.encode(given)))
+    once = count_gmac(lambda: whole.fuse(encoded))
     sides, widths = (32, 64, 128, 256), (256, 128, 64, 32)
     inputs = (512, *widths[:-1])
     expected = sum(
