@@ -1,4 +1,4 @@
-"""A small folder of rasters as a user may have it, for the tests of the store, the importer and the folder adapter."""
+"""A small folder of rasters as a user may have it, for tests of store, import and adapters."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def write_raster() -> Callable[..., None]:
 def write_folder(
     write_raster: Callable[..., None],
 ) -> Callable[..., dict[str, dict[str, np.ndarray]]]:
-    """Return a function that writes scenes.csv, classes.csv and rasters, and returns {scene: {raster: C x H x W}}."""
+    """Return a function that writes a source and returns {scene: {raster: (C, H, W)}}."""
 
     def write(
         root: Path,

@@ -29,7 +29,7 @@ ODD = [
 
 @dataclass
 class Case:
-    """One source to be harmed: `names` are texts of which an error has to hold one (none: any file name will do)."""
+    """One source to be harmed; an error has to hold one of `names` (none: any file name)."""
 
     root: Path
     adapter: str
@@ -143,10 +143,8 @@ def swapped(case: Case) -> None:
 def foreign_content(case: Case) -> None:
     outside = case.root / "secret.tif"
     put(outside, case.files()[0].read_bytes())
-    vrt = (
-        f'<VRTDataset rasterXSize="32" rasterYSize="32"><VRTRasterBand dataType="Byte" band="1"><SimpleSource>\
-<SourceFilename>{outside}</SourceFilename></SimpleSource></VRTRasterBand></VRTDataset>'
-    )
+    vrt = f'<VRTDataset rasterXSize="32" rasterYSize="32"><VRTRasterBand dataType="Byte" band="1">\
+<SimpleSource><SourceFilename>{outside}</SourceFilename></SimpleSource></VRTRasterBand></VRTDataset>'
     contents = [
         b"<html>log in first</html>",
         b"GIF89a" + b"\0" * 99,
@@ -454,8 +452,9 @@ RASTER = (
     swapped,
 )
 HARM = (
-    *RASTER, foreign_content, huge_header, sidecars, removed, folder_for_a_file, link_loops, odd_names,
-    odd_folder, folder_called_zip, zip_cut_short, zip_flipped, zip_directory_flipped, zip_escape, zip_link, zip_inside,
+    *RASTER, foreign_content, huge_header, sidecars, removed, folder_for_a_file, link_loops,
+    odd_names, odd_folder, folder_called_zip, zip_cut_short, zip_flipped, zip_directory_flipped,
+    zip_escape, zip_link, zip_inside,
     zip_odd_members, zip_password, about_changed,
 )  # fmt: skip
 OFTEN = {

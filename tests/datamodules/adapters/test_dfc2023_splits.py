@@ -28,7 +28,8 @@ def test_parts_are_disjoint_and_have_the_published_sizes():
     assert [(row["sensor"], row["city"]) for row in read_tiles().values()] == cities
     counted = {city: sum(c == city for _, c in cities) for _, city in cities}
     assert counted == {
-        "Berlin": 566, "Brasilia": 246, "Copenhagen": 216, "Portsmouth": 151, "NewDelhi": 131, "NewYork": 108,
+        "Berlin": 566, "Brasilia": 246, "Copenhagen": 216, "Portsmouth": 151, "NewDelhi": 131,
+        "NewYork": 108,
         "SanDiego": 108, "Rio": 93, "Barcelona": 90, "Sydney": 34, "SaoLuis": 30,
     }  # fmt: skip
     for column, sizes in {
@@ -72,7 +73,7 @@ def ground():
 
 @pytest.mark.parametrize("column", ["split_standard", "split_spatial"])
 def test_no_ground_is_in_two_parts(column, ground):
-    """Squares of 256 m do not overlap across parts; the nearest pair is a corner 6 m away, the next 66 m (5.6)."""
+    """Squares of 256 m do not overlap across parts; the nearest is a corner 6 m away (5.6)."""
     gaps = []
     for stems, places in ground.values():
         part = np.array([split_columns(read_tiles()[stem])[column] for stem in stems])
@@ -87,7 +88,7 @@ def test_no_ground_is_in_two_parts(column, ground):
 
 
 def test_the_random_split_leaks(ground):
-    """On average 81 % of the ground of a test tile is in the training set, and nearly every tile is touched (5.6)."""
+    """On average 81 % of the ground of a test tile is in the training set (5.6)."""
     test = parts("split_random")["test"]
     seen = []
     for stems, places in ground.values():

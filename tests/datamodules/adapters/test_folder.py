@@ -305,7 +305,7 @@ def test_tiles_are_ids(tmp_path, source):
     not (SAMPLES / "ign_rgb_nir_dsm").is_dir(), reason="the real samples are not here"
 )
 def test_real_aerial_scenes(tmp_path, pixels):
-    """Sizes, pixel side and heights as the samples' own description states them (its 5.6 m and 6.3 m are means)."""
+    """Sizes, pixel side and mean heights as the samples' own description states them."""
     store = import_named_dataset("ign", SAMPLES / "ign_rgb_nir_dsm", tmp_path)
     assert {scene.id: (scene.height, scene.width) for scene in store.scenes} == {
         "scene_a": (250, 250), "scene_b": (250, 250), "scene_c": (247, 250)
@@ -322,7 +322,7 @@ def test_real_aerial_scenes(tmp_path, pixels):
 
 @pytest.mark.skipif(not (SAMPLES / "sen1floods11").is_dir(), reason="the real samples are not here")
 def test_real_radar_chip(tmp_path):
-    """int16 label with -1 for no data, NaN and 0 as nodata tags: counts as the samples' description states them."""
+    """int16 label with -1, NaN and 0 as nodata tags: counts as the description states them."""
     folder = tmp_path / "source"
     folder.mkdir()
     chip = SAMPLES / "sen1floods11"

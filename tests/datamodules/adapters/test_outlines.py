@@ -54,7 +54,7 @@ def drawn(read: Read, *segmentations: Any, size: tuple[int, int] = (12, 16)) -> 
     return mask_of(read(coco(*segmentations, size=size))["a.tif"])
 
 
-# The real records ------------------------------------------------------------------------------------------------
+# The real records -------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -121,11 +121,11 @@ def test_real_union_is_near_that_of_another_rasteriser(content: dict[str, Any], 
     assert total > 1e6 and differing <= 0.0014 * total
 
 
-# Rings -----------------------------------------------------------------------------------------------------------
+# Rings ------------------------------------------------------------------------
 
 
 def brute(ring: list[tuple[int, int]], size: tuple[int, int]) -> np.ndarray:
-    """Even-odd rule pixel by pixel, and the classical line walk with an error term from the left end."""
+    """Even-odd rule pixel by pixel, and the line walk with an error term from the left end."""
     mask = np.zeros(size, np.uint8)
     edges = list(zip(ring, ring[1:] + ring[:1], strict=True))
     for y in range(size[0]):
@@ -159,7 +159,7 @@ def flat(ring: list[tuple[int, int]]) -> list[int]:
 
 @pytest.mark.parametrize("beyond", [0, 6])
 def test_random_rings_against_brute_force(beyond: int, read: Read) -> None:
-    """Crossing, touching and degenerate ones among them; with `beyond`, corners outside of the image."""
+    """Crossing, touching and degenerate ones; with `beyond`, corners outside of the image."""
     rng = np.random.default_rng(beyond)
     size = (12, 16)
     for number in range(60):
@@ -199,7 +199,7 @@ def test_parts_and_overlaps_are_united(read: Read) -> None:
     np.testing.assert_array_equal(drawn(read, [a, inner]), drawn(read, [a]))
 
 
-# Run-length codes ------------------------------------------------------------------------------------------------
+# Run-length codes -------------------------------------------------------------
 
 
 @pytest.mark.parametrize("counts", [[1, 2, 1, 1, 1], "121O0"])
@@ -209,14 +209,15 @@ def test_codes_count_down_the_columns(counts: Any, read: Read) -> None:
 
 
 def test_long_runs_and_negative_differences(read: Read) -> None:
-    # 40 = 8 + 32: bits 01000 (more follow), 00001; 3; 20 = 10100 has bit 16, so 00000 follows; then 5 - 3, 12 - 20 = -8
+    # 40 = 8 + 32: bits 01000 (more follow), 00001; 3; 20 = 10100 has bit 16, so 00000 follows;
+    # then 5 - 3, 12 - 20 = -8
     text = "".join(chr(48 + v) for v in (8 + 32, 1, 3, 20 + 32, 0, 2, 24))
     mask = drawn(read, {"size": [8, 10], "counts": text}, size=(8, 10))
     flat_mask = mask.T.ravel()
     np.testing.assert_array_equal(np.flatnonzero(flat_mask), [40, 41, 42, *range(63, 68)])
 
 
-# Files -----------------------------------------------------------------------------------------------------------
+# Files ------------------------------------------------------------------------
 
 
 def broken(change: Callable[[dict[str, Any]], Any]) -> Any:

@@ -18,6 +18,7 @@ from datamodules.splits.tables import SPLITS_FOLDER
 from usererror import UserError
 
 SIZE = 64
+DATASET = "potsdam"
 TILES = [
     "2_10",
     "3_13",
@@ -25,7 +26,8 @@ TILES = [
     "6_7",
 ]  # one of the validation tiles, and every tile with a defect of its own
 QUIRKS = [
-    "blend_4_12", "car_colour_6_7", "narrow_3_13", "empty_ownapproach", "unpadded_dsm", "capital_tfw", "flat_folders",
+    "blend_4_12", "car_colour_6_7", "narrow_3_13", "empty_ownapproach", "unpadded_dsm",
+    "capital_tfw", "flat_folders",
     "labels_in_root", "only_rgbir", "both_label_sets", "no_crs",
 ]  # fmt: skip
 
@@ -35,25 +37,6 @@ def plain(tmp_path_factory):
     root = tmp_path_factory.mktemp("potsdam")
     write_potsdam(root, size=SIZE, tiles=TILES)
     return root
-
-
-@pytest.fixture
-def copy(plain, tmp_path):
-    return Path(shutil.copytree(plain, tmp_path / "copy"))
-
-
-@pytest.fixture
-def load(tmp_path):
-    """Import TILES of a source into a store of its own."""
-
-    number = itertools.count()
-
-    def load(source, tiles=TILES, **options):
-        return import_named_dataset(
-            "potsdam", source, tmp_path / f"store{next(number)}", tiles=tiles, **options
-        )
-
-    return load
 
 
 def one(root: Path, pattern: str) -> Path:
@@ -345,14 +328,15 @@ def test_splits_are_the_published_ones():
     }  # fmt: skip
     assert part["split_mobanet_code"]["train"] == everything - test - {"7_10"}
     assert part["split_geoseg"] == {
-        "train": everything - test - {"7_10", "2_10"}, "val": {"2_10"}, "test": test, "unused": {"7_10"}
+        "train": everything - test - {"7_10", "2_10"}, "val": {"2_10"}, "test": test,
+        "unused": {"7_10"},
     }  # fmt: skip
     assert part["split_ssrs"]["test"] == {"4_10", "5_11", "2_11", "3_10", "6_11", "7_12"}
     assert part["split_ssrs"]["train"] == everything - test - part["split_ssrs"]["test"]
 
 
 def test_decoding_of_every_colour():
-    """Against the rule in words: every channel to its nearer end, then the table of dossier section 2."""
+    """Against the rule in words: channels to their nearer end, then the table of section 2."""
     table = {c.color: c.id for c in isprs_classes()}
     assert {name.split("_")[0]: i for i, name in enumerate(c.name for c in isprs_classes())} == {
         "impervious": 0, "building": 1, "low": 2, "tree": 3, "car": 4, "clutter": 5

@@ -1,7 +1,8 @@
-"""A real radar and optical chip through the folder adapter, cut into four scenes; needs the samples beside the project.
+"""A real radar and optical chip through the folder adapter, cut into four scenes.
 
-Independent figures (description of the samples): label -1 on 99 px, 0 on 192,010, 1 on 70,035; 512 x 512, EPSG:4326;
-water has VV -17.0 dB and band-8 reflectance 899, land -9.3 dB and 2246 (medians or means, to the digits given).
+Needs the samples beside the project. Independent figures (description of the samples):
+label -1 on 99 px, 0 on 192,010, 1 on 70,035; 512 x 512, EPSG:4326;
+water has VV -17.0 dB and band-8 reflectance 899, land -9.3 dB and 2246 (medians or means).
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def whole(raster: str) -> np.ndarray:
 
 
 def cut(root: Path, hole: bool) -> None:
-    """Write the quadrants with data type, nodata tag, coordinate system and place of the original."""
+    """Write the quadrants with type, nodata tag, coordinate system and place of the original."""
     import rasterio
     from rasterio.windows import Window
 
@@ -64,7 +65,7 @@ def cut(root: Path, hole: bool) -> None:
 
 @pytest.fixture(scope="module")
 def stores(tmp_path_factory):
-    """A directory with the stores `chip`, as it is, and `swath`, with a hole of NaN planted in scene nw."""
+    """A directory with the stores `chip`, as it is, and `swath`, with a hole in scene nw."""
     from datamodules.adapters.registry import import_named_dataset
 
     root = tmp_path_factory.mktemp("floods")

@@ -1,9 +1,8 @@
-"""ISPRS Vaihingen: images and labels of one name, every habit of unpacking, and the published splits."""
+"""ISPRS Vaihingen: images and labels of one name, habits of unpacking, published splits."""
 
 from __future__ import annotations
 
 import csv
-import itertools
 import re
 import shutil
 import zipfile
@@ -24,6 +23,7 @@ from datamodules.splits.tables import SPLITS_FOLDER
 from usererror import UserError
 
 SIZE = 64
+DATASET = "vaihingen"
 TILES = [
     "area2",
     "area3",
@@ -54,24 +54,6 @@ def plain(tmp_path_factory):
     return root
 
 
-@pytest.fixture
-def copy(plain, tmp_path):
-    return Path(shutil.copytree(plain, tmp_path / "copy"))
-
-
-@pytest.fixture
-def load(tmp_path):
-    """Import TILES of a source into a store of its own."""
-    number = itertools.count()
-
-    def load(source, tiles=TILES, **options):
-        return import_named_dataset(
-            "vaihingen", source, tmp_path / f"store{next(number)}", tiles=tiles, **options
-        )
-
-    return load
-
-
 def one(root: Path, pattern: str) -> Path:
     return next(iter(sorted(root.rglob(pattern))))
 
@@ -81,7 +63,7 @@ def scene(store, tile):
 
 
 def check_pixels(store, source, pixels):
-    """Labels are the generator's truth; images have the bytes of the files in `top`, wherever they were."""
+    """Labels are the generator's truth; images have the bytes of the files in `top`."""
     for scene in store.scenes:
         truth = vaihingen_truth(SIZE, 0, scene.id)
         eroded = pixels(scene.paths["label_eroded"])[0]
@@ -118,7 +100,7 @@ def test_every_quirk_gives_the_true_pixels(quirks, plain, tmp_path, load, pixels
 
 @pytest.mark.parametrize("packing", ["zips", "nested"])
 def test_the_official_archives(packing, tmp_path, plain, load, pixels):
-    """Dossier 4.2: labels without a folder inside an archive whose name holds `semantic_labeling`."""
+    """Dossier 4.2: labels without a folder in an archive called like `semantic_labeling`."""
     write_vaihingen(tmp_path / "source", size=SIZE, tiles=TILES, quirks=["official_nesting"])
     packed = tmp_path / "Vaihingen"
     for folder in (tmp_path / "source").iterdir():
@@ -185,7 +167,7 @@ def test_image_and_label_in_one_folder_under_two_extensions(copy, plain, load, p
 
 
 def test_labels_alone_are_never_taken_for_images(copy, load):
-    """Participants' labels and loose complete ones, no images: the loose ones are labels all the same."""
+    """Participants' labels and loose complete ones, no images: the loose ones are labels."""
     shutil.rmtree(copy / "top")
     for path in (copy / COMPLETE).iterdir():
         path.replace(copy / path.name)

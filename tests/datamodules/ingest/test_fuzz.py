@@ -1,6 +1,7 @@
-"""Damaged, swapped and hostile sources: a store that verifies, or one line that names the file; nothing else.
+"""Damaged, swapped and hostile sources: a store that verifies, or one line with the file.
 
-Every case copies a tiny generated dataset (hard links), harms it in one way drawn from a seed, and imports it.
+Every case copies a tiny generated dataset (hard links), harms it in one way drawn from a seed,
+and imports it.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ CASES = [
 
 
 def write_tiny(dataset: str, root: Path) -> list[str] | None:
-    """Write the smallest copy that has training and test scenes; return the ids to import, None for all."""
+    """Write the smallest copy with training and test scenes; return the ids to import."""
     if dataset == "potsdam":
         from datamodules.miniature.potsdam import write_potsdam
 
@@ -125,7 +126,7 @@ def write_folder_of_two(root: Path) -> None:
 def tiny(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Callable[[str], tuple[Path, list[str] | None]]:
-    """Return a function that gives the folder of a tiny copy, written once, and the ids to import from it."""
+    """Return a function that gives the folder of a tiny copy and the ids to import from it."""
     made: dict[str, tuple[Path, list[str] | None]] = {}
 
     def get(dataset: str) -> tuple[Path, list[str] | None]:

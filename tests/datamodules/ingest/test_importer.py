@@ -35,9 +35,10 @@ def load(source, tmp_path, store="store", **options):
 def run_script(
     code: str, source: Path, store: Path, *more: object
 ) -> subprocess.CompletedProcess[str]:
-    """Run an import in a process of its own, to kill or to starve it; a UserError is printed as the program would."""
+    """Run an import in a process of its own, to kill or to starve it."""
     text = (
-        "import sys\nfrom pathlib import Path\nfrom datamodules.adapters.registry import import_named_dataset\n"
+        "import sys\nfrom pathlib import Path\n"
+        "from datamodules.adapters.registry import import_named_dataset\n"
         f"from usererror import UserError\n{code}\n"
         "try:\n    import_named_dataset('mine', Path(sys.argv[1]), Path(sys.argv[2]), workers=1)\n"
         "except UserError as error:\n    print('error:', error)\n    sys.exit(2)\n"
@@ -72,7 +73,8 @@ def test_statistics_are_those_of_the_pixels(tmp_path, write_folder):
             found = store.statistics[scene][raster]
             assert found["count"] == values.shape[1]
             expected = {
-                "mean": values.mean(1), "std": values.std(1), "min": values.min(1), "max": values.max(1),
+                "mean": values.mean(1), "std": values.std(1),
+                "min": values.min(1), "max": values.max(1),
                 "p05": np.percentile(values, 5, axis=1, method="inverted_cdf"),
                 "p95": np.percentile(values, 95, axis=1, method="inverted_cdf"),
             }  # fmt: skip
@@ -85,7 +87,7 @@ def test_statistics_are_those_of_the_pixels(tmp_path, write_folder):
 
 
 def test_blocks_of_rows_do_not_show(tmp_path, write_folder, write_raster, pixels, monkeypatch):
-    """Scenes that end inside, at and just after a block; heights two pixels short or long are replicated or cropped."""
+    """Scenes that end inside, at and after a block; heights two pixels short or long."""
     monkeypatch.setattr(rasters, "ROWS", 256)
     monkeypatch.setattr(rasters, "REFERENCE_SIDE", 0)
     for height in (255, 256, 257, 513):
@@ -204,7 +206,8 @@ def test_other_tiles_are_another_import(tmp_path, source):
 )
 def test_a_killed_import_resumes(where, tmp_path, source):
     code = (
-        "import os, signal\nimport datamodules.ingest.journal as j, datamodules.ingest.raster_writer as r, datamodules.ingest.importer as i\n"
+        "import os, signal\nimport datamodules.ingest.journal as j\n"
+        "import datamodules.ingest.raster_writer as r, datamodules.ingest.importer as i\n"
         + {
             "between two rasters": (
                 "add, seen = j.Journal.add_result, []\n"
@@ -245,7 +248,7 @@ def test_a_journal_line_cut_short_is_no_harm(tmp_path, source):
 )
 @pytest.mark.parametrize("limit", [30_000, 66_500, 60_000])
 def test_a_full_disk(limit, tmp_path, source):
-    """A label takes 64 KiB and a header: the limits cut it in the header, in the pixels, and near the end."""
+    """A label takes 64 KiB and a header: cut in the header, in the pixels, near the end."""
     code = f"import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))"
     run = run_script(code, source, tmp_path / "store")
     assert run.returncode == 2, run.stderr
@@ -395,7 +398,8 @@ def test_broken_and_locked_archives(tmp_path, source):
 def test_choice_among_copies(tmp_path):
     root = tmp_path / "source"
     for name, content in {
-        "deep/er/complete/x_1.bin": b"a", "deep/er/complete/x_2.bin": b"a", "part/x_1.bin": b"bb", "one/x_3.bin": b"c",
+        "deep/er/complete/x_1.bin": b"a", "deep/er/complete/x_2.bin": b"a", "part/x_1.bin": b"bb",
+        "one/x_3.bin": b"c",
         "longer/x_3.bin": b"c",
     }.items():  # fmt: skip
         (root / name).parent.mkdir(parents=True, exist_ok=True)

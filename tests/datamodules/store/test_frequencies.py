@@ -12,7 +12,7 @@ from usererror import UserError
 
 @pytest.fixture
 def store(tmp_path, write_folder, write_raster):
-    """Five scenes; class 2 (tree) is absent from training, s1 has no class 1, and some pixels are 255."""
+    """Five scenes; class 2 (tree) is absent from training, s1 has no class 1, some are 255."""
     truth = write_folder(tmp_path / "source", splits=("train", "train", "val", "test", "unused"))
     for name, scene in truth.items():
         label = scene["label"]

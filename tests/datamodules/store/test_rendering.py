@@ -21,7 +21,7 @@ def modality(kind="optical", channels=1, dtype="uint8", unit="counts"):
 
 
 def blocks(pixels, factor):
-    """Yield (row, column, C x n values) of each block; incomplete ones at the bottom and right as they are."""
+    """Yield (row, column, (C, n) values) of each block; incomplete ones as they are."""
     for row in range(0, pixels.shape[1], factor):
         for col in range(0, pixels.shape[2], factor):
             block = pixels[:, row : row + factor, col : col + factor]

@@ -25,7 +25,7 @@ def test_statistics_leave_out_what_is_no_height(is_height):
 
 
 def test_linear_backscatter_is_measured_in_decibels():
-    """0.1 is -10 dB, nothing and negative ones are the lower end, 4 the upper one; what is no number does not count."""
+    """0.1 is -10 dB, nothing and negative ones are the lower end, 4 the upper; NaN is left out."""
     values = np.array([[[0.1, 0.1, 0.0, -3.0, 4.0, np.nan]]], np.float32)
     statistics = RasterStatistics(1, "float32", 1, 6, "sar_linear")
     statistics.update(values)
@@ -64,7 +64,7 @@ def test_histogram_counts_every_byte(size):
 
 
 def test_percentiles_of_large_rasters_come_from_a_grid(monkeypatch):
-    """A ramp along the rows, so that a regular grid must find the percentiles to within its own spacing."""
+    """A ramp along the rows: a regular grid finds the percentiles to within its spacing."""
     monkeypatch.setattr("datamodules.store.statistics.PERCENTILE_PIXELS", 10_000)
     ramp = np.repeat(np.arange(600, dtype=np.float32)[:, None], 500, axis=1)[None]
     statistics = RasterStatistics(1, "float32", 600, 500, "other")
