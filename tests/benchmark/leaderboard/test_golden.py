@@ -1,4 +1,4 @@
-"""The files of the table commands byte for byte, some of their cells by brute force, and what a convention moves.
+"""A file of each format byte for byte, cells by brute force, and what a convention moves.
 
 The papers' tables have golden files of their own (test_tables.py).
 """
@@ -19,6 +19,7 @@ from sklearn.metrics import f1_score, jaccard_score
 
 from tests.support.golden_records import (
     COMMANDS,
+    FILES,
     FOG,
     GOLDEN,
     METHODS,
@@ -30,6 +31,7 @@ from tests.support.golden_records import (
 )
 from tests.support.tex import check_latex, compile_latex
 
+WRITTEN: dict[str, str] = {}
 REMEDY = "look at the difference; if it is meant: python -m tests.support.golden_records"
 
 
@@ -45,12 +47,20 @@ def nothing_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmark.records.selection.PUBLISHED", tmp_path / "none")
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_files_byte_for_byte(command: str, runs: Path, tmp_path: Path) -> None:
-    found = tables(command, runs, tmp_path / "out")
-    expected = {path.name: path.read_text() for path in (GOLDEN / command).iterdir()}
-    assert found.keys() == expected.keys(), REMEDY
-    assert [name for name in found if found[name] != expected[name]] == [], REMEDY
+@pytest.fixture(scope="module", autouse=True)
+def written(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What the table commands write, by command and file."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("benchmark.records.selection.PUBLISHED", runs / "none")
+        for command in COMMANDS:
+            for name, text in tables(command, runs, tmp_path_factory.mktemp(command)).items():
+                WRITTEN[f"{command}/{name}"] = text
+    return WRITTEN
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_one_file_of_each_format_byte_for_byte(name: str, written: dict[str, str]) -> None:
+    assert written[f"leaderboard/{name}"] == (GOLDEN / name).read_text(), REMEDY
 
 
 def test_no_table_command_imports_what_training_needs(runs: Path, tmp_path: Path) -> None:
@@ -62,9 +72,9 @@ def test_no_table_command_imports_what_training_needs(runs: Path, tmp_path: Path
     code = f"""
 import sys
 from pathlib import Path
-from benchmark.leaderboard import write as boards
+from benchmark.records import selection
 from benchmark.__main__ import main
-boards.PUBLISHED = Path({str(tmp_path / "none")!r})
+selection.PUBLISHED = Path({str(tmp_path / "none")!r})
 assert not any([main(words) for words in {lines!r}])
 heavy = {{"torch", "lightning", "rasterio", "timm", "wandb", "scipy", "matplotlib"}} & set(sys.modules)
 assert not heavy, heavy
@@ -74,28 +84,23 @@ assert not heavy, heavy
     assert done.returncode == 0, done.stderr[-2000:]
 
 
-@pytest.mark.parametrize(
-    "path", sorted(GOLDEN.rglob("*.tex")), ids=lambda path: f"{path.parent.name}-{path.stem}"
-)
-def test_latex(path: Path) -> None:
-    check_latex(path.read_text())
-
-
-def test_latex_compiles(tmp_path: Path) -> None:
-    files = sorted(GOLDEN.rglob("*.tex"))
-    compile_latex(tmp_path, {f"{path.parent.name}-{path.name}": path.read_text() for path in files})
+def test_latex(written: dict[str, str], tmp_path: Path) -> None:
+    texts = {name.replace("/", "-"): text for name, text in written.items() if name[-4:] == ".tex"}
+    for text in texts.values():
+        check_latex(text)
+    compile_latex(tmp_path, texts)
 
 
 # ---- cells by brute force -------------------------------------------------------------------------------------------
 
 
-def golden(name: str) -> pd.DataFrame:
-    return pd.read_csv(GOLDEN / name, keep_default_na=False, na_values=[""])
+def numbers_of(name: str) -> pd.DataFrame:
+    return pd.read_csv(io.StringIO(WRITTEN[name]), keep_default_na=False, na_values=[""])
 
 
 def cell(name: str, column: str, **where: object) -> float:
     """The one number at the place."""
-    table = golden(name)
+    table = numbers_of(name)
     for key, value in where.items():
         table = table[table[key] == value]
     (found,) = table[column]
@@ -166,7 +171,7 @@ def test_leaderboard_cells() -> None:
 def test_condition_cells() -> None:
     """Fog is in every second scene and hides no tree: the mean is over two classes."""
     where = {"method": "steady_1", "condition": FOG}
-    table = golden("leaderboard/toy.conditions.csv")
+    table = numbers_of("leaderboard/toy.conditions.csv")
     (line,) = table[(table["method"] == "steady_1") & (table["condition"] == FOG)].to_dict(
         "records"
     )
@@ -301,7 +306,7 @@ KEYS = [
 
 
 def moved(command: str, runs: Path, out: Path) -> dict[str, pd.DataFrame]:
-    """By CSV file, the rows that differ from the golden ones, under their keys; nan in the cells that do not differ."""
+    """By CSV file, the rows that differ from those of the own convention, under their keys; nan in the cells that do not differ."""
 
     def read(text: str) -> pd.DataFrame:
         table = pd.read_csv(io.StringIO(text), dtype=str, na_filter=False)
@@ -310,7 +315,7 @@ def moved(command: str, runs: Path, out: Path) -> dict[str, pd.DataFrame]:
     changed = {}
     for name, text in tables(command, runs, out).items():
         if name.endswith(".csv"):
-            ours, theirs = read(text), read((GOLDEN / command / name).read_text())
+            ours, theirs = read(text), read(WRITTEN[f"{command}/{name}"])
             assert ours.columns.equals(theirs.columns) and ours.index.equals(theirs.index)
             changed[name] = ours.where(ours != theirs).dropna(how="all").dropna(axis=1, how="all")
     return changed

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -136,18 +134,6 @@ def test_table_formats_agree_in_shape() -> None:
     assert markdown_table(display).count("\n") == 2
     text = latex_table(display, [footnote(ranked(record({"R": 30.0})))])
     assert text.count("&") == 2 * (len(display.columns) - 1)
-
-
-def test_tables_need_no_torch() -> None:
-    modules = "benchmark.leaderboard.write, benchmark.commands.publish, benchmark.papers.audit.report, benchmark.papers.tables, benchmark.papers.render, "
-    modules += "benchmark.analysis.sensor_value, benchmark.analysis.bootstrap, benchmark.analysis.metric_conventions"
-    code = f"import sys, {modules}; sys.exit(bool({{'torch', 'lightning'}} & set(sys.modules)))"
-    assert (
-        subprocess.run(
-            [sys.executable, "-c", code], cwd=Path(__file__).resolve().parents[3]
-        ).returncode
-        == 0
-    )
 
 
 def test_rows_of_two_protocols_keep_their_own_conventions_in_the_note() -> None:
