@@ -56,6 +56,7 @@ def select_named_groups(groups: Sequence[SeedGroup], wanted: Sequence[str]) -> l
     """
     chosen: dict[str, SeedGroup] = {}
     for word in wanted:
+        # a variant's name comes first, so that a hash cannot hide it
         fits = [group for group in groups if group.method == word]
         fits = fits or [group for group in groups if group.group.startswith(word)]
         if not fits:
@@ -69,6 +70,7 @@ def select_named_groups(groups: Sequence[SeedGroup], wanted: Sequence[str]) -> l
         chosen[fits[0].group] = fits[0]
     if len(chosen) < 2:
         raise UserError("One method cannot be compared; name at least two, as in --methods a,b.")
+    # a difference across protocols would be one of pixels, not of methods
     apart = comparable_groups(list(chosen.values()))
     if len(apart) > 1:
         kinds = [f"{title}: {', '.join(g.label for g in part)}" for title, part in apart.items()]
@@ -108,6 +110,7 @@ def compare_samples(
     first: BootstrapSample, second: BootstrapSample, level: float
 ) -> list[dict[str, Any]]:
     """Compare a pair, one line per measure."""
+    # of the differences under the same draws, not of each method: what is hard for both cancels
     low, high = percentile_bounds(first.draws - second.draws, level)
     lines = []
     for column, name in enumerate(measure_names(first.group)):

@@ -80,6 +80,7 @@ def _miou_with_clutter(record: Record, treatment: str) -> Floats:
     clutter = tuple(label for label in range(len(record.labels)) if label not in averaged)
     if not clutter:
         raise ConventionNotApplicable("the dataset has no clutter class")
+    # ignored pixels of clutter are no errors; else each is one of the class it was taken for
     if treatment == "dropped":
         return _own_miou(record, ignored=clutter)
     if treatment == "out":
@@ -109,6 +110,7 @@ def _mean_of_scenes(record: Record) -> Floats:
     for blocks in scenes.counts:
         matrices = sum_regions(blocks.sum(1), record.regions, convention.regions)
         mious.append(mean_scores(class_counts(matrices, convention), convention)[0])
+    # a scene without any of the averaged classes has no score
     by_subset = np.stack(mious, -1)
     return class_mean(by_subset, ~np.isnan(by_subset))
 
@@ -176,6 +178,8 @@ def convention_frame(groups: Sequence[SeedGroup]) -> pd.DataFrame:
                 lines.append(line | {"rank": 0, "base rank": 0, "reason": reason})
     frame = pd.DataFrame(lines)
     own = frame[frame["convention"] == OWN].set_index(["summary", "label"])["value"]
+    # the rank under `own` is among the groups that this convention applies to, so that leaving
+    # one out moves nobody
     base = own.loc[list(zip(frame["summary"], frame["label"], strict=True))].to_numpy()
     columns = {
         "rank": frame["value"],

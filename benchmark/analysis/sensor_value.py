@@ -58,6 +58,7 @@ def subset_games(record: Record, empty: Empty = "zero") -> Floats:
         iou, _, used = class_scores(counts, absent)
         return 100 * with_mean_first(iou, used)
 
+    # without a sensor a network can still answer, always the same
     nothing = score(majority_baseline(counts)) if empty == "majority" else 0.0
     return as_game(score(counts).T, masks, nothing)
 
@@ -108,6 +109,7 @@ class SensorGames:
 
     def interactions(self) -> Floats:
         """Compute the interaction index of each pair, `(seeds, 1 + classes, pairs)`."""
+        # in the order of combinations
         first, second = np.triu_indices(len(self.letters), 1)
         return shapley_interactions(self.games)[..., first, second]
 
@@ -124,6 +126,7 @@ def sensor_games(
         except ValueError as error:
             skipped.add(f"{group.label}, {error}.")
             continue
+        # a subset that no test scene has all modalities of was scored on nothing
         labelled = [record.class_counts().support.any(-1) for record in group.members]
         unscored = np.flatnonzero(~np.all(labelled, axis=0))
         if len(unscored):
@@ -195,6 +198,7 @@ def expected_score_table(methods: Sequence[SensorGames]) -> pd.DataFrame:
         )
         line = {"method": method.group.label}
         line |= _format_columns(["none fails", *(f"p = {p:g}" for p in FAILURES)], scores)
+        # without the empty set, which is no subset of the table
         line |= _format_columns(["Average"], method.miou[:, 1:].mean(-1, keepdims=True))
         lines.append(line | {"n": str(len(scores))})
     return pd.DataFrame(lines)
@@ -212,6 +216,7 @@ def break_even_table(methods: Sequence[SensorGames]) -> pd.DataFrame:
             if expected_score(first, below) <= expected_score(second, below):
                 names.reverse()
             lines.append((*names, root, float(expected_score(first, root))))
+            # the next order holds from here on
             edge = root
     return pd.DataFrame(lines, columns=["first", "second", "p", MEAN])
 
