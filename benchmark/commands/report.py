@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 
 from benchmark.commands.options import Command, add_record_arguments, user_path
-from usererror import UserError
 
 
 class Report(Command):
@@ -24,12 +23,9 @@ class Report(Command):
         from benchmark.report.page import write_page
         from benchmark.report.payload import build_payload, count_runs
 
-        samples = arguments.samples
-        if samples and samples < 100:
-            raise UserError(
-                f"--samples {samples} is too few for an interval; use at least 100, or 0 for none."
-            )
-        payload = build_payload(arguments.runs, arguments.data, samples, arguments.complexity)
+        payload = build_payload(
+            arguments.runs, arguments.data, arguments.samples, arguments.complexity
+        )
         path, runs = write_page(arguments.out, payload), count_runs(payload)
         if not runs:
             print("There is no run record to show yet; make one with: make bench")

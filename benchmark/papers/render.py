@@ -60,6 +60,7 @@ def format_csv(table: PaperTable) -> str:
         lines += [head | line for line in _csv_lines(table, row)]
     columns = ["block", "row", "what", "protocol", "n", *table.columns, "audit"]
     frame = pd.DataFrame(lines, columns=columns)
+    # nothing in the audit's column means nothing found, a dash elsewhere not measured
     frame["audit"] = frame["audit"].fillna("")
     return frame.fillna(DASH).to_csv(index=False, lineterminator="\n")
 
@@ -79,6 +80,7 @@ def _csv_lines(table: PaperTable, row: PaperRow) -> Iterator[dict[str, Any]]:
     for entry in row.measured:
         lines: dict[str, dict[str, str]] = {"measured": {}, "std": {}, "difference": {}}
         for column, (mean, std) in entry.values.items():
+            # counts are exact, and the papers' units hide their last digits
             digits = 6 if row.printed[column].kind == "cost" else 4
             lines["measured"][column] = f"{mean:.{digits}f}"
             lines["std"][column] = DASH if np.isnan(std) else f"{std:.4f}"
@@ -180,35 +182,39 @@ def _all_notes(table: PaperTable, markup: Markup) -> list[str]:
     return notes
 
 
+def _alignment(table: PaperTable) -> str:
+    """Align names left and numbers right; a block's heading is a column of its own."""
+    names = 2 if any(row.block for row in table.rows) else 1
+    return "l" * names + "r" * (len(table.columns) + 1)
+
+
 def format_markdown(table: PaperTable) -> str:
-    """Write a GitHub table; a block's heading is a column of its own."""
-    left = 2 if any(row.block for row in table.rows) else 1
-    rows = []
+    """Write a GitHub table with its notes."""
+    align, rows = _alignment(table), []
+    names = align.count("l")
     for block in table.blocks:
         for line in _display_lines(table, block, MARKDOWN):
-            rows.append([*[block[0].block] * (left - 1), *line])
-    align = "l" * left + "r" * (len(table.columns) + 1)
-    body = markdown_rows([*[""] * left, *table.columns, "n"], rows, align)
+            rows.append([*[block[0].block] * (names - 1), *line])
+    body = markdown_rows([*[""] * names, *table.columns, "n"], rows, align)
     return "\n\n".join([body, *_all_notes(table, MARKDOWN)]) + "\n"
 
 
 def format_latex(table: PaperTable) -> str:
     """Write a booktabs tabular with its notes, to be read inside a plain article."""
-    left = 2 if any(row.block for row in table.rows) else 1
-    rows = []
+    align, rows = _alignment(table), []
+    names = align.count("l")
     for number, block in enumerate(table.blocks):
         for place, line in enumerate(_display_lines(table, block, LATEX)):
-            heads = [escape_latex(block[0].block) if place == 0 else ""] * (left - 1)
+            heads = [escape_latex(block[0].block) if place == 0 else ""] * (names - 1)
             # pandas draws no line between rows, so that it goes into the first cell of a block
             rule = "\\midrule\n" if number and place == 0 else ""
             first, *rest = [*heads, *line]
             rows.append([rule + first, *rest])
-    headings = [("", "")] * left
+    headings = [("", "")] * names
     for column in table.columns:
         group, _, name = column.rpartition(SEPARATOR)
         headings.append((escape_latex(group), escape_latex(name)))
     frame = pd.DataFrame(rows, columns=pd.MultiIndex.from_tuples([*headings, ("", "n")]))
     if not any(group for group, _ in headings):
         frame = frame.droplevel(0, axis=1)
-    align = "l" * left + "r" * (len(table.columns) + 1)
     return latex_page(frame, align, _all_notes(table, LATEX))

@@ -59,6 +59,7 @@ def build_tables(
 
     Numbers that stand in a paper's text belong to no table.
     """
+    # a last digit that rounding explains is no doubt about a number
     checks = [c for c in audit_papers(results) if c.listed and c.kind != "rounding"]
     notes = read_csv_rows(directory / NOTES, ("source", "table", "note"))
     tables = []
@@ -75,6 +76,7 @@ def build_tables(
         texts += [RANKS, *_measured_notes(rows, COST_NOTES.get((source, name), ""))]
         texts += _left_out_notes(numbers, runs)
         texts += [*([LETTERS] if marked else []), *_notes_without_cell(own)]
+        # in the order of their first number
         columns = list(dict.fromkeys(heading_words(entry.paper_column) for entry in numbers))
         tables.append(PaperTable(source, name, columns, rows, marks, texts, marked))
     return tables
@@ -109,6 +111,7 @@ def _rows(
         subsets = {}
         for number in members:
             column = heading_words(number.paper_column)
+            # a cell of a paper may hold a score and, in brackets, a difference
             (printed if number.kind in ABSOLUTE else differences)[column] = number
             if number.kind == "summary":
                 subsets[column] = _printed_subsets(results, number)
@@ -156,6 +159,7 @@ def _notes_without_cell(checks: Sequence[Check]) -> list[str]:
 def _measured_notes(rows: Sequence[PaperRow], cost_note: str) -> list[str]:
     """Say what the measured numbers of a table mean, per dataset; `cost_note` is for counts."""
     entries = [entry for row in rows for entry in row.measured]
+    # counted costs belong to no record
     notes = [cost_note] if any(not entry.records for entry in entries) else []
     by_data: dict[str, dict[str, Record]] = {}
     for entry in entries:

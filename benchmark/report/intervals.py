@@ -22,7 +22,7 @@ from usererror import UserError
 
 
 def bootstrap_intervals(
-    groups: Sequence[SeedGroup], samples: int, skipped: Skipped
+    groups: Sequence[SeedGroup], options: BootstrapOptions | None, skipped: Skipped
 ) -> dict[str, Any]:
     """Compute bootstrap percentiles as `make compare` does, see `benchmark.analysis.bootstrap`.
 
@@ -34,9 +34,8 @@ def bootstrap_intervals(
         there can be none.
     """
     nothing = {"rows": {}, "pairs": [], "how": ""}
-    if not samples:
+    if options is None:
         return nothing | {"reason": "The report was made without intervals (--samples 0)."}
-    options = BootstrapOptions(samples)
     # only rows of which all seeds have counts: the interval must be one of the means beside it
     whole = []
     for group in groups:
@@ -49,7 +48,7 @@ def bootstrap_intervals(
         reason = "Intervals need counts per scene of every seed."
         return nothing | {"reason": f"{reason} Published records are slim; your own have them."}
     try:
-        sampled = bootstrap_groups(kept, samples, options.seed)
+        sampled = bootstrap_groups(kept, options.samples, options.seed)
     except UserError as error:
         return nothing | {"reason": str(error)}
     rows = {}
@@ -69,7 +68,7 @@ def bootstrap_intervals(
     drawn = kept[0].units[0]
     how = (
         f"{options.level:g} % bootstrap intervals over {len(drawn.names)} test {drawn.kind}, "
-        f"{samples} draws, seeds averaged"
+        f"{options.samples} draws, seeds averaged"
     )
     if slim := len(groups) - len(kept):
         how += f"; {slim} methods lack counts per scene of some seed (published records are slim)"

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmark.formats.markdown import is_numeric
+from benchmark.analysis.comparison import BootstrapOptions
 from benchmark.leaderboard.notes import footnote
 from benchmark.leaderboard.score_rows import ScoreRow, leaderboard_rows
-from benchmark.leaderboard.table import format_leaderboard, reader_cells
+from benchmark.leaderboard.table import reader_cells
 from benchmark.metrics.result import ALL
 from benchmark.metrics.summaries import SUMMARIES, mean_std
 from benchmark.records.groups import SeedGroup, comparable_groups, seed_groups
@@ -37,6 +37,8 @@ def build_payload(runs: Path, data: str, samples: int, complexity: Path) -> dict
         `made` (time), `datasets` (name, fingerprint, costs, boards; see `_board`), most records
         first, and `remarks` (what was left out, and why).
     """
+    # before the work: too few draws are the user's mistake
+    options = BootstrapOptions(samples) if samples else None
     selections = select_records(runs, [data], required=False)
     remarks = Skipped()
     if data and data not in selections:
@@ -46,11 +48,12 @@ def build_payload(runs: Path, data: str, samples: int, complexity: Path) -> dict
         remarks += [text for text in selection.skipped if text not in remarks]
         boards = []
         for title, groups in comparable_groups(seed_groups(selection.records)).items():
-            boards.append(_board(title, groups, samples, remarks))
+            boards.append(_board(title, groups, options, remarks))
             galleries.append((name, boards[-1]["gallery"]))
         fingerprint = selection.records[0].manifest.fingerprint
         dataset = {"name": name, "fingerprint": fingerprint, "boards": boards}
         datasets.append(dataset | {"costs": read_costs(complexity, name)})
+    # last, since all boards share the room
     limit_galleries(galleries, ROOM, remarks)
     made = datetime.now(UTC).isoformat(timespec="minutes")
     return {"made": made, "datasets": datasets, "remarks": remarks}
@@ -66,7 +69,7 @@ def count_runs(payload: dict[str, Any]) -> int:
 
 
 def _board(
-    title: str, groups: Sequence[SeedGroup], samples: int, remarks: Skipped
+    title: str, groups: Sequence[SeedGroup], options: BootstrapOptions | None, remarks: Skipped
 ) -> dict[str, Any]:
     """Describe rows that may be ranked against each other, best Average first."""
     first = groups[0].first
@@ -78,18 +81,14 @@ def _board(
     conditions = [ALL, *sorted(names - {ALL})]
     board = leaderboard_rows(groups)
     ranked = [row.group for row in board]
-    columns, cells = _leaderboard_columns(board)
     rows = []
-    for group, scores, texts in zip(ranked, board, cells, strict=True):
-        rows.append(
-            {
-                **_identity(group, len(encoders[group.method]) > 1),
-                **_summary(scores),
-                **group_scores(group, conditions),
-                "cells": texts,
-                "training": [read_training_curves(record) for record in group.members],
-            }
-        )
+    for row in board:
+        group = row.group
+        line = _identity(group, with_backbone=len(encoders[group.method]) > 1)
+        line |= {"summary": _summary(row), "cells": _leaderboard_cells(board, row)}
+        line |= group_scores(group, conditions)
+        line["training"] = [read_training_curves(record) for record in group.members]
+        rows.append(line)
     return {
         "title": title,
         "subsets": list(first.subsets),
@@ -97,47 +96,45 @@ def _board(
         "labels": list(first.labels),
         "averaged": list(first.convention.averaged),
         "note": footnote(board),
-        "columns": columns,
+        "columns": _leaderboard_columns(board),
         "rows": rows,
-        "intervals": bootstrap_intervals(ranked, samples, remarks),
+        "intervals": bootstrap_intervals(ranked, options, remarks),
         "sensor_values": sensor_values(ranked, remarks),
         "gallery": collect_gallery(ranked, remarks),
     }
 
 
-def _leaderboard_columns(
-    rows: Sequence[ScoreRow],
-) -> tuple[list[dict[str, Any]], list[list[dict[str, Any]]]]:
-    """Write the leaderboard's columns for readers, and every row's cells, for the page's table."""
-    display = format_leaderboard(rows, sign=" \u00b1 ")
-    columns: list[dict[str, Any]] = [
-        {"title": name, "text": not is_numeric(display[name])} for name in display
-    ]
-    cells = []
-    for row, texts in zip(rows, display.to_dict("records"), strict=True):
-        line = []
-        for place, (name, (column, value)) in enumerate(reader_cells(rows, row).items()):
-            parts = column.parts(row, value)
-            columns[place]["parts"] = list(parts)
-            numbers = [round_for_json(p) if isinstance(p, float) else p for p in parts.values()]
-            line.append({"text": texts[name], "value": numbers[0], "parts": numbers})
-        cells.append(line)
-    return columns, cells
-
-
 def _summary(row: ScoreRow) -> dict[str, Any]:
-    """Summarise the subsets, mean and std over seeds, and name the best and worst of the mean."""
+    """Mean and std over seeds of Average, Top-1 and Last-1."""
     pairs = [round_for_json(mean_std(values)) for values in row.summary]
-    return {
-        "summary": dict(zip(SUMMARIES, pairs, strict=True)),
-        "best": row.best,
-        "worst": row.worst,
-    }
+    return dict(zip(SUMMARIES, pairs, strict=True))
+
+
+def _leaderboard_columns(rows: Sequence[ScoreRow]) -> list[dict[str, Any]]:
+    """Describe the leaderboard's columns: heading, endings in CSV, whether cells are texts."""
+    columns = []
+    for heading, (column, value) in reader_cells(rows, rows[0]).items():
+        parts = list(column.parts(rows[0], value))
+        columns.append({"title": heading, "parts": parts, "text": isinstance(value, str)})
+    return columns
+
+
+def _leaderboard_cells(rows: Sequence[ScoreRow], row: ScoreRow) -> list[dict[str, Any]]:
+    """Write a row of the leaderboard: text, value to sort by, and what the page's CSV holds."""
+    cells = []
+    for column, value in reader_cells(rows, row).values():
+        parts = []
+        for part in column.parts(row, value).values():
+            parts.append(part if isinstance(part, str) else round_for_json(part))
+        text = column.format_value(row, value, sign=" \u00b1 ")
+        cells.append({"text": text, "value": parts[0], "parts": parts})
+    return cells
 
 
 def _identity(group: SeedGroup, with_backbone: bool) -> dict[str, Any]:
     """Say who the row is; `name` holds the backbone of a method that stands there with several."""
     manifest = group.first.manifest
+    # a backbone says nothing where a method has only one
     words = [group.marked_method, manifest.backbone if with_backbone else ""]
     words += [group.overrides, group.disambiguation]
     return {

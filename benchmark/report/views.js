@@ -18,6 +18,7 @@ function leaderboardView() {
   const rows = shownRows();
   const full = board().intervals.how !== "";
   const summaries = ["Average", "Top-1", "Last-1"];
+  // the columns are those of benchmark/leaderboard/table.py, an interval beside each summary
   const columns = [];
   const lines = rows.map((row) => [{ ...row.cells[0], text: row.name }]);
   board().columns.forEach((column, place) => {
@@ -31,7 +32,7 @@ function leaderboardView() {
       lines[number].push({ value: found?.low ?? null, text, parts: [found?.low, found?.high] });
     });
   });
-  const chance = full
+  const intervals = full
     ? `Intervals: ${board().intervals.how}; they speak of the choice of test scenes, the spread (\u00b1) of the seeds.`
     : board().intervals.reason;
   return [
@@ -40,7 +41,7 @@ function leaderboardView() {
       name: "leaderboard",
       columns,
       rows: lines,
-      remark: `${board().note} ${chance}`,
+      remark: `${board().note} ${intervals}`,
     }),
     headlineChart(rows, summaries, full),
     pairsTable(rows),
