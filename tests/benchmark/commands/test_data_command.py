@@ -1,4 +1,4 @@
-"""`imss data` from the outside: exit status and one line on stderr for everything a user can get wrong."""
+"""`imss data` from the outside: one line on stderr for everything a user can get wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole cells on a tiny store: run, repeat, interrupt, resume, evaluate, and be told what is wrong."""
+"""Whole runs on a tiny store: repeat, interrupt, resume, evaluate, and be told what is wrong."""
 
 from __future__ import annotations
 
@@ -13,17 +13,9 @@ from benchmark.__main__ import main
 from benchmark.records.record import read_record
 from methods.sgma.module import SGMA
 
-SMALL = [
-    "--data.window",
-    "32",
-    "--data.batch_size",
-    "2",
-    "--data.num_workers",
-    "0",
-    "--trainer.val_check_interval",
-    "2",
-]
-SMALL += ["--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false"]
+SMALL = ["--data.window", "32", "--data.batch_size", "2", "--data.num_workers", "0"]
+SMALL += ["--trainer.val_check_interval", "2", "--trainer.accelerator", "cpu"]
+SMALL += ["--trainer.enable_progress_bar", "false"]
 
 
 def bench(stores: Path, runs: Path, *words: str, method: str = "sgma", data: str = "tiny") -> int:
@@ -90,14 +82,8 @@ def test_a_finished_cell_is_not_run_twice_unless_forced(
 def test_an_interrupted_cell_continues_to_the_same_weights(
     tiny_stores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    epochs = (
-        "--trainer.max_epochs",
-        "4",
-        "--trainer.max_steps",
-        "-1",
-        "--trainer.val_check_interval",
-        "1000",
-    )
+    epochs = ["--trainer.max_epochs", "4", "--trainer.max_steps", "-1"]
+    epochs += ["--trainer.val_check_interval", "1000"]
     assert bench(tiny_stores, tmp_path / "whole", *epochs) == 0
 
     def interrupt(self: SGMA) -> None:

@@ -1,4 +1,4 @@
-"""Whole cells of a method whose checkpoints hold only what was trained: run, resume, evaluate, errors."""
+"""Whole runs of a method whose checkpoints hold only what was trained."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ from benchmark.records.record import read_record
 from methods.mobanet.backbone import build_vit
 from methods.mobanet.module import MoBaNet
 
-WORDS = (
-    "--data.window 32 --data.batch_size 2 --data.num_workers 0 --trainer.val_check_interval 1000"
-)
-WORDS += " --trainer.max_epochs 2 --trainer.max_steps -1 --trainer.accelerator cpu --trainer.enable_progress_bar false"
+WORDS = "--data.window 64 --data.batch_size 2 --data.num_workers 0 --trainer.max_epochs 2"
+WORDS += " --trainer.max_steps -1 --trainer.val_check_interval 1000 --trainer.accelerator cpu"
+WORDS += " --trainer.enable_progress_bar false"
 
 
 @pytest.fixture(scope="module")
@@ -30,20 +29,9 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def bench(stores: Path, runs: Path, weights: Path) -> int:
-    words = [
-        "--method",
-        "mobanet",
-        "--data",
-        "tiny",
-        "--store",
-        str(stores),
-        "--runs",
-        str(runs),
-        *WORDS.split(),
-    ]
-    return main(
-        ["bench", *words, "--model.pretrained", "true", "--model.pretrained_path", str(weights)]
-    )
+    places = ["--store", str(stores), "--runs", str(runs)]
+    words = ["bench", "--method", "mobanet", "--data", "tiny", *places, *WORDS.split()]
+    return main([*words, "--model.pretrained", "true", "--model.pretrained_path", str(weights)])
 
 
 def only_run(runs: Path) -> Path:
@@ -85,27 +73,18 @@ def test_evaluating_fetches_the_frozen_weights(
 ) -> None:
     """Evaluation asks for no pretrained weights, since elsewhere the checkpoint replaces them."""
     run = only_run(finished)
-    words = [
-        "evaluate",
-        "--checkpoint",
-        str(run / "checkpoints" / "last.ckpt"),
-        "--store",
-        str(tiny_stores),
-    ]
+    words = ["evaluate", "--checkpoint", str(run / "checkpoints" / "last.ckpt")]
+    words += ["--store", str(tiny_stores)]
     assert main([*words, "--out", str(tmp_path / "same")]) == 0
     evaluated, recorded = read_record(tmp_path / "same" / "record"), read_record(run / "record")
     assert recorded.manifest.protocol.selected == "last"
     assert np.array_equal(evaluated.counts, recorded.counts)
 
     capsys.readouterr()
-    assert (
-        main([*words, "--model.backbone", "samvit_tiny_patch8", "--out", str(tmp_path / "other")])
-        == 2
-    )
-    assert (
-        "trained on the frozen backbone vit_tiny_patch8, not samvit_tiny_patch8"
-        in capsys.readouterr().err
-    )
+    other = ["--model.backbone", "samvit_tiny_patch8", "--out", str(tmp_path / "other")]
+    assert main([*words, *other]) == 2
+    text = "trained on the frozen backbone vit_tiny_patch8, not samvit_tiny_patch8"
+    assert text in capsys.readouterr().err
     moved = tmp_path / "moved.pth"
     shutil.copy(weights, moved)
     hidden = weights.rename(weights.with_suffix(".hidden"))

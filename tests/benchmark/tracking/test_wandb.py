@@ -1,4 +1,4 @@
-"""Real offline W&B runs, read back with the client's own reader: no account, no network, no mock."""
+"""Real offline W&B runs, read back with the client's own reader; no account, no network."""
 
 from __future__ import annotations
 
@@ -78,27 +78,13 @@ def read_back(path: Path) -> Run:
 @pytest.fixture(scope="module")
 def runs(tiny_stores: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
     root = tmp_path_factory.mktemp("runs")
-    words = [
-        "bench",
-        "--data",
-        "tiny",
-        "--store",
-        str(tiny_stores),
-        "--data.window",
-        "32",
-        "--data.num_workers",
-        "0",
-    ]
-    words += [
-        "--trainer.max_steps",
-        "2",
-        "--trainer.val_check_interval",
-        "1",
-        "--trainer.log_every_n_steps",
-        "1",
-    ]
+    words = ["bench", "--data", "tiny", "--store", str(tiny_stores), "--data.window", "32"]
+    words += ["--data.num_workers", "0", "--trainer.max_steps", "2"]
+    words += ["--trainer.val_check_interval", "1", "--trainer.log_every_n_steps", "1"]
     words += ["--trainer.enable_progress_bar", "false", "--trainer.accelerator", "cpu"]
     with pytest.MonkeyPatch.context() as patch:
+        # the pictures of the report have tests of their own
+        patch.setattr("benchmark.tracking.example_images.store_examples", lambda *given: None)
         for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_PROJECT"):
             patch.delenv(name, raising=False)
         patch.setenv("NETRC", str(root / "no-netrc"))
