@@ -13,7 +13,7 @@ import pytest
 
 from benchmark import choices
 from benchmark.__main__ import COMMANDS, main, parse_words
-from benchmark.experiment.config import read_section
+from benchmark.experiment.config import config_files, read_section
 from benchmark.experiment.identity import identify_config
 from benchmark.experiment.lightning_cli import ParsedExperiment, silence_known_warnings
 from benchmark.experiment.request import Request
@@ -133,8 +133,11 @@ def test_identity_names_what_changes_a_number_and_nothing_else() -> None:
 
 
 def test_the_mark_of_a_control_is_in_the_cell_and_not_in_its_identity() -> None:
-    files = {method: choices.CONFIGS / "method" / f"{method}.yaml" for method in choices.methods()}
-    marked = {method for method in files if read_section(files[method], "cell").get("control")}
+    marked = set()
+    for method in choices.methods():
+        for path in config_files(method, "potsdam", "standard"):
+            if read_section(path, "cell").get("control"):
+                marked.add(method)
     assert {"control", "control_dropout", "muss_dropout", "unet", "unet_dropout"} <= marked
     assert not marked & {"sgma", "sgma_additive", "muss", "muss_early", "m3l"}
     plain, mark = (
