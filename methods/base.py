@@ -112,7 +112,7 @@ class AnyModalitySegmenter(L.LightningModule):
         """Say which images of a batch are real, {modality: bool (B,)}; all, unless it says so."""
         given = batch.get("available") or {}
         everything = torch.ones(len(batch["mask"]), dtype=torch.bool, device=batch["mask"].device)
-        return {m: given.get(m, everything) for m in self.network.names(batch["image"])}
+        return {m: given.get(m, everything) for m in self.network.ordered_names(batch["image"])}
 
     def draw_shown(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Draw what a training step shows of each sample by the rule `subsets`."""

@@ -30,7 +30,7 @@ class ControlNetwork(SharedEncoderNetwork):
 
     def encode(self, images: Mapping[str, Tensor]) -> dict[str, list[Tensor]]:
         """Encode {modality: (B, C, H, W)} as {modality: four maps (B, C_i, H_i, W_i)}."""
-        return self.encoder({m: images[m] for m in self.names(images)})
+        return self.encoder({m: images[m] for m in self.ordered_names(images)})
 
     def fuse(
         self, encoded: Mapping[str, Sequence[Tensor]], present: Present | None = None
@@ -45,7 +45,7 @@ class ControlNetwork(SharedEncoderNetwork):
         Returns:
             Logits (B, K, H/4, W/4) of the padded image, and extras: `features` (the four means).
         """
-        names = self.names(encoded)
+        names = self.ordered_names(encoded)
         first = encoded[names[0]][0]
         masks = self.stack_present(names, present)
         if masks is None:

@@ -70,7 +70,7 @@ class EarlyFusionNetwork(AnyModalityNetwork):
     def encode(self, images: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Pad the images (B, C, H, W); nothing else depends on one modality alone."""
         # smp halves the image up to five times and refuses sides that 32 does not divide
-        return {m: pad_to_multiple(images[m]) for m in self.names(images)}
+        return {m: pad_to_multiple(images[m]) for m in self.ordered_names(images)}
 
     def fuse(
         self, encoded: Mapping[str, Tensor], present: Present | None = None
@@ -84,7 +84,7 @@ class EarlyFusionNetwork(AnyModalityNetwork):
         Returns:
             Logits (B, K, H, W) of the padded image, and no extras.
         """
-        like = encoded[self.names(encoded)[0]]
+        like = encoded[self.ordered_names(encoded)[0]]
         parts = []
         for m, channels in self.channels.items():
             # zero is the mean of a normalised channel, the least telling value

@@ -39,7 +39,7 @@ RELEASED_PERIOD = 15  # optimiser steps between warm restarts
 
 
 @contextmanager
-def frozen(module: nn.Module) -> Iterator[None]:
+def frozen_parameters(module: nn.Module) -> Iterator[None]:
     """Within, losses send gradients through `module` but none to its parameters."""
     module.requires_grad_(False)
     try:
@@ -146,7 +146,9 @@ class GEMMNet(AnyModalitySegmenter):
 
     # ---- training --------------------------------------------------------------------------------
 
-    def painted(self, batch: Mapping[str, Any]) -> tuple[dict[str, Encoded], list[SynthesisPair]]:
+    def synthesise_batch(
+        self, batch: Mapping[str, Any]
+    ) -> tuple[dict[str, Encoded], list[SynthesisPair]]:
         """Draw what the batch shows, run every generator, and read the real and painted images.
 
         A generator paints from the shown modalities, and where nothing else than its own is shown
@@ -158,7 +160,7 @@ class GEMMNet(AnyModalitySegmenter):
             and for each generator with a target what its losses need.
         """
         network, available = self.network, self.available(batch)
-        images = {m: network.scaled(batch["image"][m]) for m in available}
+        images = {m: network.scale_images(batch["image"][m]) for m in available}
         shown = draw_subsets(self.subsets, available, self.subsets_per)
         nobody = torch.zeros_like(next(iter(shown.values())))
         entries, pairs = {}, []
@@ -168,7 +170,7 @@ class GEMMNet(AnyModalitySegmenter):
             visible = shown.get(m, nobody)
             image = torch.where(as_mask(visible), images[m], 0.0) if m in images else None
             if rows.any():
-                source = network.source(m, images, seen)[rows]
+                source = network.generator_source(m, images, seen)[rows]
                 fake = network.generators[m](source)
                 wanted = rows & available.get(m, nobody)
                 if self.rec_when == "missing":
@@ -180,7 +182,7 @@ class GEMMNet(AnyModalitySegmenter):
                 if not visible.all():
                     whole = fake.new_zeros(len(rows), *fake.shape[1:]).index_put((rows,), fake)
                     image = whole if image is None else torch.where(as_mask(visible), image, whole)
-            entries[m] = network.features(m, image)
+            entries[m] = network.encode_image(m, image)
         return entries, pairs
 
     def _pair(self, modality: str, source: Tensor, fake: Tensor, real: Tensor) -> SynthesisPair:
@@ -191,19 +193,23 @@ class GEMMNet(AnyModalitySegmenter):
     def diagnostics(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Show the maps of five scales, of single modalities and of the complete set fused."""
         encoded = self.encode(batch["image"])
-        fused = self.network.fused(encoded) if len(encoded) == len(self.modalities) else []
+        fused = self.network.fused_maps(encoded) if len(encoded) == len(self.modalities) else []
         return name_feature_maps(fused, {m: one.maps for m, one in encoded.items()})
 
     def segmentation_terms(self, entries: Mapping[str, Encoded], mask: Tensor) -> dict[str, Tensor]:
         """The terms of eq. 6 but the reconstruction."""
-        logits, coarse, unimodal = self.network.segment(entries, with_auxiliary=True)
+        logits, coarse, unimodal = self.network.segment_complete(entries, with_auxiliary=True)
 
-        def loss(scores: Sequence[Tensor]) -> Tensor:
+        def output_loss(scores: Sequence[Tensor]) -> Tensor:
             maps = (class_probabilities(x, logits.shape[-2:], mask.shape[-2:]) for x in scores)
             return torch.stack([segmentation_loss(p, mask, self.ignore_index) for p in maps]).sum()
 
-        terms = {"fused": loss([logits])}
-        return {**terms, "scales": loss(coarse), "unimodal": loss(unimodal)} if unimodal else terms
+        terms = {"fused": output_loss([logits])}
+        return (
+            {**terms, "scales": output_loss(coarse), "unimodal": output_loss(unimodal)}
+            if unimodal
+            else terms
+        )
 
     def generator_terms(self, pairs: Sequence[SynthesisPair], like: Tensor) -> dict[str, Tensor]:
         """What the generators are trained with."""
@@ -232,7 +238,7 @@ class GEMMNet(AnyModalitySegmenter):
 
     def training_losses(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Compute all terms at once, as the joint update minimises them."""
-        entries, pairs = self.painted(batch)
+        entries, pairs = self.synthesise_batch(batch)
         terms = self.segmentation_terms(entries, batch["mask"])
         like = terms["fused"]
         return {
@@ -245,14 +251,14 @@ class GEMMNet(AnyModalitySegmenter):
         """The base class's step, or the discriminators' and then everybody else's."""
         if self.automatic_optimization:
             return super().training_step(batch, batch_idx)
-        entries, pairs = self.painted(batch)
+        entries, pairs = self.synthesise_batch(batch)
         terms = self.segmentation_terms(entries, batch["mask"])
         critics = self.network.discriminators
         spotted = self.discriminator_terms(pairs, terms["fused"])
         # without any pair the loss has no graph; every process must still take both steps
         anchor = 0.0 * next(critics.parameters()).sum()
         self.manual_update(1, self.weighted_sum(spotted) + anchor)
-        with frozen(critics):
+        with frozen_parameters(critics):
             terms |= self.generator_terms(pairs, terms["fused"])
             self.manual_update(0, self.weighted_sum(terms))
         terms |= spotted

@@ -152,11 +152,11 @@ class GEMMNetwork(AnyModalityNetwork):
 
     # ---- painting --------------------------------------------------------------------------------
 
-    def scaled(self, image: Tensor) -> Tensor:
+    def scale_images(self, image: Tensor) -> Tensor:
         """Scale z-scores (B, c, H, W) to the generators' [-1, 1], padded to multiples of 16."""
         return (pad_to(image) / self.input_range).clamp(-1.0, 1.0)
 
-    def source(self, target: str, images: Mapping[str, Tensor], seen: Present) -> Tensor:
+    def generator_source(self, target: str, images: Mapping[str, Tensor], seen: Present) -> Tensor:
         """What `target` is painted from: the other modalities in order, zeros where not seen.
 
         With more than two modalities a constant plane for each of them follows, 1 where it is seen.
@@ -195,7 +195,7 @@ class GEMMNetwork(AnyModalityNetwork):
             {missing modality: (B, c, H, W) within (-1, 1), padded}; also those that only some
             samples lack, painted for all of them.
         """
-        images = {m: encoded[m].image for m in self.names(encoded)}
+        images = {m: encoded[m].image for m in self.ordered_names(encoded)}
         some = next(iter(images.values()))
         seen = present or {m: some.new_ones(len(some), dtype=torch.bool) for m in images}
         missing = [
@@ -203,11 +203,11 @@ class GEMMNetwork(AnyModalityNetwork):
             for m in self.channels
             if m not in images or (present is not None and not present[m].all())
         ]
-        return {m: self.generators[m](self.source(m, images, seen)) for m in missing}
+        return {m: self.generators[m](self.generator_source(m, images, seen)) for m in missing}
 
     # ---- the trunk -------------------------------------------------------------------------------
 
-    def features(self, modality: str, image: Tensor) -> Encoded:
+    def encode_image(self, modality: str, image: Tensor) -> Encoded:
         """Encode a real or generated image (B, c, H, W) as maps and tokens (HyFEx, eq. 2)."""
         maps = self.encoders[modality](image)
         if not self.tokenisers:
@@ -236,12 +236,12 @@ class GEMMNetwork(AnyModalityNetwork):
         grid = (last.shape[-2], last.shape[-1])
         return [*maps[:-1], self.reduction(self.layout(tokens, len(entries), grid))]
 
-    def fused(self, entries: Mapping[str, Encoded]) -> list[Tensor]:
+    def fused_maps(self, entries: Mapping[str, Encoded]) -> list[Tensor]:
         """Fuse an entry of each configured modality at five scales, (B, c_i, H/2^i, W/2^i)."""
         joined = self._joined({m: entries[m] for m in self.channels})
         return [block(x) for block, x in zip(self.decoder.fusion, joined, strict=True)]
 
-    def segment(
+    def segment_complete(
         self, entries: Mapping[str, Encoded], with_auxiliary: bool = False
     ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         """Logits of a complete set of modalities, real and painted.
@@ -254,7 +254,7 @@ class GEMMNetwork(AnyModalityNetwork):
             Fused logits (B, K, H, W), logits at four coarser or equal scales, and one (B, K, H, W)
             per modality.
         """
-        fused = self.fused(entries)
+        fused = self.fused_maps(entries)
         logits, coarse = self.decoder.decode(fused, with_auxiliary)
         if not with_auxiliary or self.unimodal is None:
             return logits, [], []
@@ -270,7 +270,10 @@ class GEMMNetwork(AnyModalityNetwork):
 
     def encode(self, images: Mapping[str, Tensor]) -> dict[str, Encoded]:
         """Encode the z-scores (B, C, H, W) of any non-empty subset of one size."""
-        return {m: self.features(m, self.scaled(images[m])) for m in self.names(images)}
+        return {
+            m: self.encode_image(m, self.scale_images(images[m]))
+            for m in self.ordered_names(images)
+        }
 
     def fuse(
         self, encoded: Mapping[str, Encoded], present: Present | None = None
@@ -290,5 +293,5 @@ class GEMMNetwork(AnyModalityNetwork):
         for m, image in painted.items():
             if m in encoded:
                 image = torch.where(as_mask(present[m]), encoded[m].image, image)
-            entries[m] = self.features(m, image)
-        return self.segment(entries)[0], {"synthesised": painted}
+            entries[m] = self.encode_image(m, image)
+        return self.segment_complete(entries)[0], {"synthesised": painted}

@@ -57,7 +57,7 @@ class AttentionPool(nn.Module):
         return pooled + self.mlp(pooled)
 
 
-def distillation(
+def distillation_loss(
     fused: Tensor, targets: Tensor, student: float = 0.1, teacher: float = 0.04
 ) -> Tensor:
     """Compute -<softmax(g / teacher), log softmax(h / student)>, g detached.

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.parts.heads import upsample
+from methods.parts.heads import upsample_bilinear
 from methods.parts.kernel_folding import FoldCache
 from methods.parts.precision import at_least_float32
 from methods.parts.tokens import tokens_of
@@ -90,11 +90,11 @@ class TokenAttention(nn.Module):
         keys, values = self.key_value(self.norm_keys(tokens)).chunk(2, dim=-1)
         return keys, values
 
-    def queries(self, tokens: Tensor) -> Tensor:
+    def project_queries(self, tokens: Tensor) -> Tensor:
         """Q LN(tokens): (B, P, C) -> (B, P, C)."""
         return self.query(self.norm(tokens))
 
-    def split(self, tokens: Tensor) -> Tensor:
+    def split_heads(self, tokens: Tensor) -> Tensor:
         """(B, P, C) -> (B, heads, P, C/heads)."""
         return tokens.unflatten(2, (self.heads, -1)).transpose(1, 2)
 
@@ -102,14 +102,14 @@ class TokenAttention(nn.Module):
 class ModalityAttention(TokenAttention):
     """Let the fusion token of a position attend to the modalities there and to itself (2.2 a)."""
 
-    def logits(self, query: Tensor, key: Tensor) -> Tensor:
+    def head_logits(self, query: Tensor, key: Tensor) -> Tensor:
         """Multiply scaled query and key, (B, P, C), to one logit per head, (B, P, heads)."""
         products = at_least_float32(query) * at_least_float32(key)
         return products.unflatten(2, (self.heads, -1)).sum(3)
 
     def forward(self, start: Start, streams: Sequence[Stream], present: Tensor | None) -> Tensor:
         """The update of x, (B, P, C); `present` bool (M, B), None = all."""
-        logits = [self.logits(start.query, stream.key) for stream in streams]
+        logits = [self.head_logits(start.query, stream.key) for stream in streams]
         if present is not None:
             pairs = zip(logits, present, strict=True)
             logits = [
@@ -133,14 +133,14 @@ class StreamAttention(TokenAttention):
         self, tokens: Tensor, pooled: Tensor, streams: Sequence[Stream], present: Tensor | None
     ) -> Tensor:
         """The update of x, (B, P, C); `pooled` = pool(x), (B, Q, C)."""
-        own_key, own_value = (self.split(part) for part in self.keys_values(pooled))
+        own_key, own_value = (self.split_heads(part) for part in self.keys_values(pooled))
         keys = torch.cat([*(stream.pooled_key for stream in streams), own_key], 2)
         values = torch.cat([*(stream.pooled_value for stream in streams), own_value], 2)
         mask = None
         if present is not None:
             there = torch.cat([present, torch.ones_like(present[:1])]).t()
             mask = there.repeat_interleave(pooled.shape[1], dim=1)[:, None, None]
-        queries = self.split(self.queries(tokens)).to(keys.dtype)
+        queries = self.split_heads(self.project_queries(tokens)).to(keys.dtype)
         mixed = F.scaled_dot_product_attention(queries, keys, values.to(keys.dtype), attn_mask=mask)
         return self.out(mixed.transpose(1, 2).flatten(2))
 
@@ -215,7 +215,7 @@ class FusionLayer(nn.Module):
         self._fold.clear()
         return super().train(mode)
 
-    def pool(self, maps: Tensor) -> Tensor:
+    def pool_maps(self, maps: Tensor) -> Tensor:
         """(B, C, h, w) -> (B, Q, C), averages over min(key_grid, h) x min(key_grid, w) cells."""
         height, width = maps.shape[-2:]
         rows, columns = min(self.key_grid, height), min(self.key_grid, width)
@@ -224,27 +224,30 @@ class FusionLayer(nn.Module):
         # the same averages; this one has a deterministic backward pass on CUDA
         return tokens_of(F.avg_pool2d(maps, (height // rows, width // columns)))
 
-    def project(self, modality: int, features: Tensor) -> Stream:
+    def project_modality(self, modality: int, features: Tensor) -> Stream:
         """Compute keys and values of z_m = F_m + e_m from F_m (B, C, h, w)."""
         vector = self.vectors[modality]
         key, value = self.modality_attention.keys_values(tokens_of(features) + vector)
         # averages of F_m + e_m over positions are averages of F_m, plus e_m
-        pooled = self.stream_attention.keys_values(self.pool(features) + vector)
-        return Stream(features, key, value, *(self.stream_attention.split(part) for part in pooled))
+        pooled = self.stream_attention.keys_values(self.pool_maps(features) + vector)
+        return Stream(
+            features, key, value, *(self.stream_attention.split_heads(part) for part in pooled)
+        )
 
     def _start(self, height: int, width: int) -> Start:
         grid = at_least_float32(self.tokens)
         tokens = tokens_of(
-            upsample(grid, (height, width)) + sine_cosine(grid.shape[1], height, width, grid)
+            upsample_bilinear(grid, (height, width))
+            + sine_cosine(grid.shape[1], height, width, grid)
         )
         attention = self.modality_attention
-        query = attention.queries(tokens) * attention.scale
+        query = attention.project_queries(tokens) * attention.scale
         if not self.own_token:
             return Start(tokens, query, None, None)
         key, value = attention.keys_values(tokens)
-        return Start(tokens, query, attention.logits(query, key), value)
+        return Start(tokens, query, attention.head_logits(query, key), value)
 
-    def start(self, height: int, width: int) -> Start:
+    def start_stream(self, height: int, width: int) -> Start:
         """Compute x = Phi + PE for an h x w map, with its queries, keys and values."""
         attention = self.modality_attention
         sources = [self.tokens]
@@ -264,9 +267,9 @@ class FusionLayer(nn.Module):
             X, (B, C, h, w).
         """
         height, width = streams[0].features.shape[-2:]
-        start = self.start(height, width)
+        start = self.start_stream(height, width)
         x = start.tokens + self.modality_attention(start, streams, present)
-        pooled = self.pool(x.transpose(1, 2).unflatten(2, (height, width)))
+        pooled = self.pool_maps(x.transpose(1, 2).unflatten(2, (height, width)))
         x = x + self.stream_attention(x, pooled, streams, present)
         x = x + self.feed_forward(x)
         return x.transpose(1, 2).unflatten(2, (height, width))

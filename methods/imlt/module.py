@@ -68,7 +68,7 @@ class IMLT(AnyModalitySegmenter):
         logits = to_image_size(logits, mask.shape[-2:])
         terms = {"seg": cross_entropy(logits, mask, self.ignore_index)}
         if self.network.pool is not None:
-            terms["con"] = self.network.contrastive(encoded, extras["features"][-1], present)
+            terms["con"] = self.network.contrastive_loss(encoded, extras["features"][-1], present)
         return terms
 
     def diagnostics(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -82,7 +82,7 @@ class IMLT(AnyModalitySegmenter):
         configured = super().configure_optimizers()
         if self.recipe.no_decay_1d:
             decayed, plain = configured["optimizer"].param_groups
-            moved = {id(p) for p in self.network.undecayed()}
+            moved = {id(p) for p in self.network.undecayed_parameters()}
             plain["params"] += [p for p in decayed["params"] if id(p) in moved]
             decayed["params"] = [p for p in decayed["params"] if id(p) not in moved]
         return configured

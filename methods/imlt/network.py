@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from methods.imlt.contrastive_loss import (
     AttentionPool,
     Reduce,
-    distillation,
+    distillation_loss,
     info_nce,
     over_subsets,
 )
@@ -80,18 +80,18 @@ class IMLTNetwork(SharedEncoderNetwork):
             self.pool = AttentionPool(widths[-1], count, pool_heads)
         self.head = self.make_head(num_classes)
 
-    def undecayed(self) -> list[nn.Parameter]:
+    def undecayed_parameters(self) -> list[nn.Parameter]:
         """List tokens, modality vectors and pooling queries: not decayed, although not 1-D."""
         queries = [] if self.pool is None else [self.pool.queries]
         return [*(p for layer in self.fusion for p in (layer.tokens, layer.vectors)), *queries]
 
     def encode(self, images: Mapping[str, Tensor]) -> dict[str, list[Stream]]:
         """Everything that one modality alone determines: {modality: [`Stream`] * 4}."""
-        pyramids = self.encoder({m: images[m] for m in self.names(images)})
+        pyramids = self.encoder({m: images[m] for m in self.ordered_names(images)})
         encoded = {}
         for m, maps in pyramids.items():
             place, pairs = self.modalities.index(m), zip(self.fusion, maps, strict=True)
-            encoded[m] = [layer.project(place, feature) for layer, feature in pairs]
+            encoded[m] = [layer.project_modality(place, feature) for layer, feature in pairs]
         return encoded
 
     def fuse(
@@ -108,14 +108,14 @@ class IMLTNetwork(SharedEncoderNetwork):
             Logits (B, K, H/4, W/4) of the padded image, and extras: `modalities` (their order),
             `features` (the fusion tokens X of the four scales, (B, C_i, H_i, W_i)).
         """
-        names = self.names(encoded)
+        names = self.ordered_names(encoded)
         mask = self.stack_present(names, present)
         per_scale = zip(*(encoded[m] for m in names), strict=True)
         layers = zip(self.fusion, per_scale, strict=True)
         maps = [layer.fuse(streams, mask) for layer, streams in layers]
         return self.head(maps), {"modalities": names, "features": maps}
 
-    def contrastive(
+    def contrastive_loss(
         self, encoded: Mapping[str, Sequence[Stream]], fused: Tensor, present: Present | None = None
     ) -> Tensor:
         """Compute L_con at the coarsest scale: pooled fusion tokens against each modality's tokens.
@@ -133,7 +133,7 @@ class IMLTNetwork(SharedEncoderNetwork):
         """
         if self.pool is None:
             raise RuntimeError("the network was built with contrast: none")
-        names = self.names(encoded)
+        names = self.ordered_names(encoded)
         indices = [self.modalities.index(m) for m in names]
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.contrast == "infonce"):
             # each modality is pooled by its own query
@@ -147,5 +147,5 @@ class IMLTNetwork(SharedEncoderNetwork):
         if self.contrast == "infonce":
             losses = info_nce(pooled, targets, mask, self.temperatures[0])
         else:
-            losses = distillation(pooled, targets, *self.temperatures)
+            losses = distillation_loss(pooled, targets, *self.temperatures)
         return over_subsets(losses, mask, self.con_reduce)

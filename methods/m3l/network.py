@@ -14,7 +14,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from methods.m3l.streams import StreamFusion, embed, interleave, stages, token_width
+from methods.m3l.streams import (
+    StreamFusion,
+    first_embedding,
+    interleave_streams,
+    run_stages,
+    token_width,
+)
 from methods.parts.backbones import pad_to_multiple, to_three_channels
 from methods.parts.heads import ChannelNorm, to_image_size
 from methods.parts.network import Present, SharedEncoderNetwork, as_mask
@@ -56,7 +62,7 @@ class M3LNetwork(SharedEncoderNetwork):
         self.fusion = StreamFusion(len(self.modalities), ratio)
         self.head = self.make_head(num_classes)
 
-    def project(
+    def project_packed(
         self, names: Sequence[str], packed: Tensor, counts: Sequence[int]
     ) -> Sequence[Tensor]:
         """The part of the network in which the modalities do not touch each other.
@@ -71,7 +77,7 @@ class M3LNetwork(SharedEncoderNetwork):
         """
         raise NotImplementedError
 
-    def mixtures(
+    def fused_streams(
         self, encoded: Mapping[str, Tensor], present: Present | None
     ) -> Iterator[tuple[Tensor, list[int]]]:
         """Fuse the streams before the head's ReLU, (B, E, H/4, W/4).
@@ -93,11 +99,11 @@ class M3LNetwork(SharedEncoderNetwork):
         Returns:
             {modality: (B, ...)}; see the variants.
         """
-        names = self.names(images)
+        names = self.ordered_names(images)
         rows = [to_three_channels(images[m]) for m in names]
         if present is not None:
             rows = [image[present[m]] for image, m in zip(rows, names, strict=True)]
-        parts = self.project(
+        parts = self.project_packed(
             names, pad_to_multiple(torch.cat(rows)), [len(image) for image in rows]
         )
         if present is None:
@@ -117,18 +123,20 @@ class M3LNetwork(SharedEncoderNetwork):
         count = torch.stack([present[m] for m in encoded]).sum(0)
         return [as_mask(present[m] / count) if m in encoded else 0.0 for m in self.modalities]
 
-    def streams(self, encoded: Mapping[str, Tensor], present: Present | None = None) -> Tensor:
+    def stream_logits(
+        self, encoded: Mapping[str, Tensor], present: Present | None = None
+    ) -> Tensor:
         """The prediction P_m of every configured modality's stream: logits (M, B, K, H/4, W/4).
 
         One call of the head for all: with batch statistics they are joint.
         """
         batch = len(next(iter(encoded.values())))
         mixed = {}
-        for feature, members in self.mixtures(encoded, present):
+        for feature, members in self.fused_streams(encoded, present):
             for i in members:
                 mixed[i] = feature.expand(batch, -1, -1, -1)
         packed = torch.cat([mixed[i] for i in range(len(self.modalities))])
-        logits = self.head.classify(self.head.activate(packed))
+        logits = self.head.classify_mixed(self.head.activate_mixed(packed))
         return logits.unflatten(0, (len(self.modalities), batch))
 
     def fuse(
@@ -149,19 +157,19 @@ class M3LNetwork(SharedEncoderNetwork):
             Logits (B, K, H/4, W/4) of the padded image, and extras: in training `streams`, see
             there.
         """
-        encoded = {m: encoded[m] for m in self.names(encoded)}
+        encoded = {m: encoded[m] for m in self.ordered_names(encoded)}
         shares = self._shares(encoded, present)
         if self.training:
-            streams = self.streams(encoded, present)
+            streams = self.stream_logits(encoded, present)
             parts = [share * stream for share, stream in zip(shares, streams, strict=True)]
             return sum(parts), {"streams": streams}
         features: Tensor | None = None
-        for mixed, members in self.mixtures(encoded, present):
+        for mixed, members in self.fused_streams(encoded, present):
             share = sum(shares[i] for i in members)
             if isinstance(share, Tensor) or share:
-                part = self.head.activate(mixed) * share
+                part = self.head.activate_mixed(mixed) * share
                 features = part if features is None else features + part
-        return self.head.classify(features), {}
+        return self.head.classify_mixed(features), {}
 
     def forward(self, images: Mapping[str, Tensor], present: Present | None = None) -> Tensor:
         """Logits (B, K, H, W) of any non-empty subset."""
@@ -186,7 +194,7 @@ class StageM3L(M3LNetwork):
             self.norms[m] = nn.ModuleList(ChannelNorm(width) for width in widths)
         self.tokens = nn.ParameterList(nn.Parameter(torch.randn(width)) for width in widths)
 
-    def project(
+    def project_packed(
         self, names: Sequence[str], packed: Tensor, counts: Sequence[int]
     ) -> Sequence[Tensor]:
         """Encoder, the modality's own norms, and the affine part of the head."""
@@ -194,13 +202,13 @@ class StageM3L(M3LNetwork):
         for i, feature in enumerate(maps):
             parts = zip(names, feature.split(list(counts)), strict=True)
             maps[i] = torch.cat([self.norms[m][i](part) for m, part in parts])
-        return self.head.mix(maps).split(list(counts))
+        return self.head.mix_scales(maps).split(list(counts))
 
-    def mixtures(
+    def fused_streams(
         self, encoded: Mapping[str, Tensor], present: Present | None
     ) -> Iterator[tuple[Tensor, list[int]]]:
         """Fusion of the entries; all absent modalities are one and the same stream of tokens."""
-        token = self.head.mix([value[None, :, None, None] for value in self.tokens])
+        token = self.head.mix_scales([value[None, :, None, None] for value in self.tokens])
         entries = dict(encoded)
         if present is not None:
             for m, entry in encoded.items():
@@ -224,17 +232,17 @@ class BlockM3L(M3LNetwork):
 
     def __init__(self, modalities: Iterable[str], num_classes: int, **options: Any) -> None:
         super().__init__(modalities, num_classes, **options)
-        interleave(self.encoder.pyramid, self.fusion)
+        interleave_streams(self.encoder.pyramid, self.fusion)
         self.token = nn.Parameter(torch.randn(token_width(self.encoder.pyramid)))
 
-    def project(
+    def project_packed(
         self, names: Sequence[str], packed: Tensor, counts: Sequence[int]
     ) -> Sequence[Tensor]:
         """The first embedding: (counts[i], C, H/4, W/4) per modality."""
         indices = [self.modalities.index(m) for m in names]
-        return embed(self.encoder.pyramid, packed, indices, list(counts))
+        return first_embedding(self.encoder.pyramid, packed, indices, list(counts))
 
-    def mixtures(
+    def fused_streams(
         self, encoded: Mapping[str, Tensor], present: Present | None
     ) -> Iterator[tuple[Tensor, list[int]]]:
         """Run the stages with fusion on packed streams, and the head's affine part."""
@@ -248,9 +256,9 @@ class BlockM3L(M3LNetwork):
                 tokens.append(encoded[m])
             else:
                 tokens.append(torch.where(as_mask(present[m]), encoded[m], token))
-        maps = stages(self.encoder.pyramid, torch.cat(tokens))
+        maps = run_stages(self.encoder.pyramid, torch.cat(tokens))
         if self.encoder.reduction is not None:
             pairs = zip(self.encoder.reduction, maps, strict=True)
             maps = [layer(feature) for layer, feature in pairs]
-        for i, mixed in enumerate(self.head.mix(maps).chunk(len(self.modalities))):
+        for i, mixed in enumerate(self.head.mix_scales(maps).chunk(len(self.modalities))):
             yield mixed, [i]

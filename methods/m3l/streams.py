@@ -81,7 +81,7 @@ class FusedAttention(nn.Module):
         return self.fusion(self.attention(tokens, feat_size))
 
 
-def interleave(pyramid: nn.Module, fusion: StreamFusion) -> None:
+def interleave_streams(pyramid: nn.Module, fusion: StreamFusion) -> None:
     """Rebuild a timm pyramid in place for `fusion.count` packed streams.
 
     Raises:
@@ -124,7 +124,7 @@ def token_width(pyramid: nn.ModuleDict) -> int:
     return pyramid["bn1"].num_features
 
 
-def embed(
+def first_embedding(
     pyramid: nn.ModuleDict, packed: Tensor, indices: Sequence[int], counts: Sequence[int]
 ) -> list[Tensor]:
     """Run the first embedding of a rebuilt pyramid: PVT's patches and norm, or ResNet's stem.
@@ -148,7 +148,7 @@ def embed(
     return list(packed.split(list(counts)))
 
 
-def stages(pyramid: nn.ModuleDict, embedded: Tensor) -> list[Tensor]:
+def run_stages(pyramid: nn.ModuleDict, embedded: Tensor) -> list[Tensor]:
     """The four stages of a rebuilt pyramid: (M*B, C, H/4, W/4) -> [(M*B, C_i, H_i, W_i]) * 4."""
     maps: list[Tensor] = []
     # PVT's first stage takes channels last and returns channels first

@@ -42,7 +42,7 @@ class NeighbourhoodGate(nn.Module):
         self.depthwise = nn.Conv2d(channels, channels, kernel, padding=kernel // 2, groups=channels)
         self.pointwise = nn.Conv2d(channels, channels, 1)
 
-    def averages(self, maps: Tensor) -> list[Tensor]:
+    def pool_averages(self, maps: Tensor) -> list[Tensor]:
         """The stride-1 averages of (B, C, H, W) over each pool, at the same size."""
         return [
             F.avg_pool2d(maps, side, 1, side // 2, count_include_pad=False) for side in self.pools
@@ -51,7 +51,7 @@ class NeighbourhoodGate(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         """f_m -> gated f_m."""
         context = self.depthwise(maps)
-        gate = self.pointwise(sum(self.averages(context), start=context)).sigmoid()
+        gate = self.pointwise(sum(self.pool_averages(context), start=context)).sigmoid()
         return maps + gate * maps
 
 
@@ -85,7 +85,7 @@ class ScalarMLP(nn.Module):
         return self.outer(F.relu(self.inner(scalars))).squeeze(4).permute(0, 3, 1, 2)
 
 
-def mixing(channels: int, init: PhiInit) -> nn.Conv2d:
+def mixing_phi(channels: int, init: PhiInit) -> nn.Conv2d:
     """phi on features: a 1x1 convolution C -> C, near the identity or as PyTorch starts it."""
     layer = nn.Conv2d(channels, channels, 1)
     if init == "identity":
@@ -123,14 +123,14 @@ class Aggregation(nn.Module):
         if init not in get_args(PhiInit):
             raise UserError(f"phi_init {init!r} is none of {', '.join(get_args(PhiInit))}.")
 
-        def phi() -> nn.Module:
-            return ScalarMLP(hidden, init) if kind == "scalar" else mixing(channels, init)
+        def make_phi() -> nn.Module:
+            return ScalarMLP(hidden, init) if kind == "scalar" else mixing_phi(channels, init)
 
         self.gate = NeighbourhoodGate(channels, kernel, pools)
-        self.phi = nn.ModuleDict({m: phi() for m in modalities})
+        self.phi = nn.ModuleDict({m: make_phi() for m in modalities})
         # trained through ASM only; one modality has nothing to select
         self.salient = nn.ModuleDict(
-            {part: phi() for part in ("top", "last")} if len(modalities) > 1 else {}
+            {part: make_phi() for part in ("top", "last")} if len(modalities) > 1 else {}
         )
 
 

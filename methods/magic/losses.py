@@ -16,7 +16,7 @@ def filtered_targets(logits: Tensor, mask: Tensor, ignore_index: int = 255) -> T
     return torch.where(logits.detach().argmax(1) == mask, mask, torch.full_like(mask, ignore_index))
 
 
-def divergence(first: Tensor, second: Tensor, dim: int) -> Tensor:
+def symmetric_divergence(first: Tensor, second: Tensor, dim: int) -> Tensor:
     """Sum p log(2p / (p + q)) + q log(2q / (p + q)) over `dim`: twice Jensen-Shannon.
 
     Half precision is computed in float32; a probability that underflows to 0 contributes 0.
@@ -42,12 +42,14 @@ def pair_consistency(log_probabilities: Tensor, rest: Tensor, dim: int = 1) -> T
         A scalar; 0 when no sample has two of them.
     """
     pairs = list(combinations(range(len(rest)), 2))
-    values = [divergence(log_probabilities[i], log_probabilities[j], dim) for i, j in pairs]
+    values = [
+        symmetric_divergence(log_probabilities[i], log_probabilities[j], dim) for i, j in pairs
+    ]
     values = torch.stack([value.reshape(len(value), -1).mean(1) for value in values])
     return _mean_where(values, torch.stack([rest[i] & rest[j] for i, j in pairs]))
 
 
-def correlations(maps: Tensor, salient: Tensor) -> Tensor:
+def channel_correlations(maps: Tensor, salient: Tensor) -> Tensor:
     """Compute log softmax over channels of the cosine over pixels, (M, B, C).
 
     The paper takes logarithms of the correlations themselves, which can be negative; the softmax is
@@ -67,7 +69,7 @@ def correlation_consistency(maps: Tensor, salient: Tensor, rest: Tensor) -> Tens
         salient: f_sa, (B, C, H, W).
         rest: bool (M, B).
     """
-    return pair_consistency(correlations(maps, salient), rest)
+    return pair_consistency(channel_correlations(maps, salient), rest)
 
 
 def map_consistency(maps: Tensor, rest: Tensor) -> Tensor:
@@ -79,7 +81,7 @@ def rest_to_salient(maps: Tensor, salient: Tensor, rest: Tensor) -> Tensor:
     """Pull the one rest map of a sample towards the detached salient map."""
     target = at_least_float32(salient.detach()).log_softmax(1)
     values = [
-        divergence(one, target, 1).flatten(1).mean(1)
+        symmetric_divergence(one, target, 1).flatten(1).mean(1)
         for one in at_least_float32(maps).log_softmax(2)
     ]
     return _mean_where(torch.stack(values), rest & (rest.sum(0) == 1))

@@ -18,7 +18,7 @@ from methods.magic.selection import (
     Selection,
     pick_modality,
     select_modalities,
-    similarities,
+    cosine_similarities,
 )
 from methods.parts.heads import to_image_size
 from methods.parts.network import Present, SharedEncoderNetwork
@@ -102,7 +102,7 @@ class MAGICNetwork(SharedEncoderNetwork):
 
     def _inputs(self, images: Mapping[str, Tensor]) -> dict[str, list[Tensor]]:
         """Compute what MAM works on: {modality: [logits] or four feature maps}."""
-        pyramids = self.encoder({m: images[m] for m in self.names(images)})
+        pyramids = self.encoder({m: images[m] for m in self.ordered_names(images)})
         if not self.on_logits:
             return pyramids
         if not self.training:
@@ -135,7 +135,7 @@ class MAGICNetwork(SharedEncoderNetwork):
             return encoded
         if self.on_logits:
             return {m: Encoded([], one.votes, None) for m, one in encoded.items()}
-        return {m: Encoded([], [], self.head.mix(one.votes)) for m, one in encoded.items()}
+        return {m: Encoded([], [], self.head.mix_scales(one.votes)) for m, one in encoded.items()}
 
     def fuse(
         self, encoded: Mapping[str, Encoded], present: Present | None = None
@@ -152,12 +152,15 @@ class MAGICNetwork(SharedEncoderNetwork):
             `fused` (f_se per scale; empty for features in eval mode, where only the head's affine
             part is averaged).
         """
-        names = self.names(encoded)
+        names = self.ordered_names(encoded)
         mask, entries = self.stack_present(names, present), [encoded[m] for m in names]
         if entries[0].linear is not None:
             # the mean commutes with the head's affine part
             total = mean_of_present([entry.linear for entry in entries], mask)
-            return self.head.classify(self.head.activate(total)), {"modalities": names, "fused": []}
+            return self.head.classify_mixed(self.head.activate_mixed(total)), {
+                "modalities": names,
+                "fused": [],
+            }
         fused = self._mean_votes(entries, mask)
         logits = fused[0] if self.on_logits else self.head(fused)
         return logits, {"modalities": names, "fused": fused}
@@ -168,14 +171,14 @@ class MAGICNetwork(SharedEncoderNetwork):
         """The main branch and the selection branch of a training step; for `present` see `fuse`."""
         size = next(iter(images.values())).shape[-2:]
         encoded = self._encode(images)
-        names = self.names(encoded)
+        names = self.ordered_names(encoded)
         if len(names) == 1:
             logits, extras = self.fuse(encoded, present)
             return Branches(to_image_size(logits, size), None, names, [], extras["fused"], [], None)
         mask, entries = self.stack_present(names, present), [encoded[m] for m in names]
         fused = self._mean_votes(entries, mask)
         maps = [torch.stack(scale) for scale in zip(*(one.maps for one in entries), strict=True)]
-        chosen = select_modalities(similarities(fused, maps), mask)
+        chosen = select_modalities(cosine_similarities(fused, maps), mask)
         salient = []
         for scale, given in zip(self.mam, maps, strict=True):
             top = scale.salient["top"](pick_modality(given, chosen.top))

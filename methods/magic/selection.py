@@ -26,7 +26,7 @@ class Selection(NamedTuple):
 
 
 @torch.no_grad()
-def similarities(fused: Sequence[Tensor], maps: Sequence[Tensor]) -> Tensor:
+def cosine_similarities(fused: Sequence[Tensor], maps: Sequence[Tensor]) -> Tensor:
     """Average cos(f_se (B, C, H, W), f_m (M, B, C, H, W)) over scales: (M, B)."""
     with no_autocast(fused[0].device):
         pairs = zip(fused, maps, strict=True)

@@ -77,21 +77,25 @@ class MMFormer(AnyModalitySegmenter):
         logits, extras = self.network.fuse(encoded, present)
         padded = (logits.shape[-2], logits.shape[-1])
 
-        def loss(output: Tensor, labels: Tensor) -> Tensor:
+        def output_loss(output: Tensor, labels: Tensor) -> Tensor:
             probabilities = class_probabilities(output, padded, mask.shape[-2:])
             return segmentation_loss(probabilities, labels, self.ignore_index)
 
         unimodal = []
-        for m, output in self.network.unimodal(encoded).items():
+        for m, output in self.network.decode_unimodal(encoded).items():
             # a sample that really lacks the modality has no image to learn from
             labels = torch.where(available[m][:, None, None], mask, self.ignore_index)
-            unimodal.append(loss(output, labels))
-        scales = [loss(output, mask) for output in extras["scales"]]
-        return {"fused": loss(logits, mask), "scales": sum(scales), "unimodal": sum(unimodal)}
+            unimodal.append(output_loss(output, labels))
+        scales = [output_loss(output, mask) for output in extras["scales"]]
+        return {
+            "fused": output_loss(logits, mask),
+            "scales": sum(scales),
+            "unimodal": sum(unimodal),
+        }
 
     def diagnostics(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """See the base class: the outputs of the five fusion blocks."""
-        return name_feature_maps(self.network.fused(self.encode(batch["image"])), {})
+        return name_feature_maps(self.network.fused_maps(self.encode(batch["image"])), {})
 
     def configure_optimizers(self) -> Any:
         """The shared recipe; with `amsgrad` the released optimiser under the same schedule."""

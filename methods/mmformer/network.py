@@ -118,7 +118,7 @@ class MMFormerNetwork(AnyModalityNetwork):
 
     def encode(self, images: Mapping[str, Tensor]) -> dict[str, Encoded]:
         """Encode the images (B, C, H, W) of any non-empty subset, padded to multiples of 16."""
-        return {m: self._encode(m, pad_to(images[m])) for m in self.names(images)}
+        return {m: self._encode(m, pad_to(images[m])) for m in self.ordered_names(images)}
 
     def _encode(self, modality: str, image: Tensor) -> Encoded:
         maps = self.encoders[modality](image)
@@ -130,12 +130,14 @@ class MMFormerNetwork(AnyModalityNetwork):
             index = self.modalities.index(modality)
             # zip stops at the last skip: the coarsest block takes tokens
             pairs = zip(self.decoder.fusion, skips, strict=False)
-            skips = [block.partial(index, features) for block, features in pairs]
+            skips = [block.partial_sum(index, features) for block, features in pairs]
         return Encoded(modality_major_map(tokens, 1, grid), skips, maps if self.training else [])
 
-    def fused(self, encoded: Mapping[str, Encoded], present: Present | None = None) -> list[Tensor]:
+    def fused_maps(
+        self, encoded: Mapping[str, Encoded], present: Present | None = None
+    ) -> list[Tensor]:
         """Outputs of the five fusion blocks, (B, c_i, H/2^i, W/2^i); arguments as for `fuse`."""
-        names = self.names(encoded)
+        names = self.ordered_names(encoded)
         skips = []
         for scale in range(len(WIDTHS) - 1):
             kept = {m: _kept(encoded[m].skips[scale], present, m) for m in names}
@@ -158,7 +160,7 @@ class MMFormerNetwork(AnyModalityNetwork):
             strides 16, 8, 4, 2.
         """
         logits, scales = self.decoder.decode(
-            self.fused(encoded, present), with_auxiliary=self.training
+            self.fused_maps(encoded, present), with_auxiliary=self.training
         )
         return logits, {"scales": scales} if self.training else {}
 
@@ -171,7 +173,7 @@ class MMFormerNetwork(AnyModalityNetwork):
         """The fusion block of a scale; with `instance` absent modalities add nothing to the sum."""
         block = self.decoder.fusion[scale]
         if self.norm == "instance":
-            return block.finish(sum(given.values()))
+            return block.finish_fusion(sum(given.values()))
         return block(torch.cat(self._with_zeros(given), 1))
 
     def _correlate(self, given: Mapping[str, Tensor]) -> Tensor:
@@ -186,7 +188,7 @@ class MMFormerNetwork(AnyModalityNetwork):
         tokens = self.inter(torch.cat([tokens_of(x) for x in everything], 1), positions)
         return self.to_map(tokens, len(self.modalities), grid)
 
-    def unimodal(self, encoded: Mapping[str, Encoded]) -> dict[str, Tensor]:
+    def decode_unimodal(self, encoded: Mapping[str, Encoded]) -> dict[str, Tensor]:
         """Predict (B, K, H, W) from each modality by itself, without its transformer.
 
         Raises:

@@ -106,7 +106,7 @@ def build_vit(name: str, pretrained: bool, pretrained_path: str | None, seed: in
         ) from error
 
 
-def digest(model: nn.Module) -> str:
+def hash_tensors(model: nn.Module) -> str:
     """Hash names, types, shapes and bytes of a module's tensors; empty on the meta device."""
     result = hashlib.sha256()
     for name, value in sorted((*model.named_parameters(), *model.named_buffers())):
@@ -117,7 +117,7 @@ def digest(model: nn.Module) -> str:
     return result.hexdigest()
 
 
-def freeze(model: nn.Module) -> None:
+def freeze_as_buffers(model: nn.Module) -> None:
     """Turn every parameter into a buffer that is not saved.
 
     What is no parameter has no gradient, no optimiser state and no weight decay, and it is in no
@@ -167,15 +167,15 @@ class FrozenViT(nn.Module):
             int(model.embed_dim),
             len(blocks),
         )
-        self.hash = digest(model)
+        self.hash = hash_tensors(model)
         self.source: dict[str, Any] = (
             {"pretrained": True} if pretrained else {"pretrained": False, "seed": seed}
         )
-        freeze(model)
+        freeze_as_buffers(model)
         self.model = model
 
     @property
-    def taps(self) -> tuple[int, ...]:
+    def last_blocks(self) -> tuple[int, ...]:
         """Index of the last block of each stage."""
         return tuple(self.depth * (stage + 1) // STAGES - 1 for stage in range(STAGES))
 
@@ -188,7 +188,7 @@ class FrozenViT(nn.Module):
             copy.bias.copy_(frozen.bias)
         return copy
 
-    def positions(self, grid: tuple[int, int]) -> Tensor:
+    def positions_at(self, grid: tuple[int, int]) -> Tensor:
         """Interpolate the positional embedding to a grid of patches: (1, h, w, C).
 
         DINOv2 (models without registers) passes scale factors with an offset of 0.1, (h + 0.1) /
@@ -212,7 +212,7 @@ class FrozenViT(nn.Module):
                 0, 2, 3, 1
             )
 
-    def embed(self, image: Tensor, convolution: nn.Module | None = None) -> Tensor:
+    def embed_patches(self, image: Tensor, convolution: nn.Module | None = None) -> Tensor:
         """Patch tokens with positions, (B, h, w, C), of a (B, 3, H, W) image.
 
         Args:
@@ -227,7 +227,7 @@ class FrozenViT(nn.Module):
                 f"image of {tuple(image.shape[-2:])} is not padded to multiples of {self.patch}"
             )
         tokens = (convolution or self.model.patch_embed.proj)(image).permute(0, 2, 3, 1)
-        return tokens + self.positions((tokens.shape[1], tokens.shape[2]))
+        return tokens + self.positions_at((tokens.shape[1], tokens.shape[2]))
 
     def class_token(self, batch: int) -> Tensor | None:
         """The class token with its position, (B, 1, C); None for SAM, which has none."""
@@ -235,7 +235,7 @@ class FrozenViT(nn.Module):
             return None
         return (self.model.cls_token + self.model.pos_embed[:, :1]).expand(batch, -1, -1)
 
-    def stage(
+    def run_stage(
         self, number: int, token: Tensor | None, patches: Tensor
     ) -> tuple[Tensor | None, Tensor]:
         """Run the blocks of a stage on one stream.
@@ -248,16 +248,16 @@ class FrozenViT(nn.Module):
         Returns:
             Both, after the stage's last block.
         """
-        first = self.taps[number - 1] + 1 if number else 0
+        first = self.last_blocks[number - 1] + 1 if number else 0
         grid = patches.shape[1:3]
         tokens = patches if token is None else torch.cat([token, patches.flatten(1, 2)], 1)
-        for block in self.model.blocks[first : self.taps[number] + 1]:
+        for block in self.model.blocks[first : self.last_blocks[number] + 1]:
             tokens = block(tokens)
         return (
             (None, tokens) if token is None else (tokens[:, :1], tokens[:, 1:].unflatten(1, grid))
         )
 
-    def tap(self, patches: Tensor) -> Tensor:
+    def stage_feature(self, patches: Tensor) -> Tensor:
         """A stage's feature: the final LayerNorm, the same one after every stage; SAM has none."""
         return patches if self.sam else self.model.norm(patches)
 
@@ -295,7 +295,7 @@ class FrozenViT(nn.Module):
 
     def _fetch(self) -> None:
         model = build_vit(self.name, True, self.pretrained_path, self.seed)
-        self.hash, self.source = digest(model), {"pretrained": True}
+        self.hash, self.source = hash_tensors(model), {"pretrained": True}
         loaded = {**dict(model.named_parameters()), **dict(model.named_buffers())}
         with torch.no_grad():
             for name, value in self.model.named_buffers():

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.parts.heads import upsample
+from methods.parts.heads import upsample_bilinear
 
 LEVEL_WIDTH, WIDTH = 256, 64
 POOLS = (1, 2, 3, 6)
@@ -51,7 +51,7 @@ class UPerHead(nn.Module):
         """Four maps (B, 256, h, w) -> logits (B, K, h, w)."""
         *first, last = maps
         pooled = [
-            upsample(branch(F.adaptive_avg_pool2d(last, side)), last.shape[-2:])
+            upsample_bilinear(branch(F.adaptive_avg_pool2d(last, side)), last.shape[-2:])
             for branch, side in zip(self.pools, POOLS, strict=True)
         ]
         path = [self.bottleneck(torch.cat([last, *pooled], 1))]

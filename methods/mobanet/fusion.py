@@ -65,7 +65,7 @@ class CPIA(nn.Module):
         self.beta = nn.ParameterList(0.02 * torch.randn(width) for _ in range(streams))
         self.adapters = nn.ModuleList(Adapter(width) for _ in range(streams)) if adapters else None
 
-    def prompts(self, streams: Sequence[Tensor]) -> list[Tensor]:
+    def stream_prompts(self, streams: Sequence[Tensor]) -> list[Tensor]:
         """P_m = S + gamma_m S + beta_m, (B, h, w, C) for each stream of that shape."""
         reduced = [layer(tokens) for layer, tokens in zip(self.down, streams, strict=True)]
         base = self.up(self.mix(torch.cat(reduced, -1)))
@@ -75,7 +75,7 @@ class CPIA(nn.Module):
 
     def forward(self, streams: Sequence[Tensor]) -> list[Tensor]:
         """Patch tokens of all streams, (B, h, w, C) each -> the same with their prompts."""
-        prompts = self.prompts(streams)
+        prompts = self.stream_prompts(streams)
         if self.adapters is None:
             return [tokens + prompt for tokens, prompt in zip(streams, prompts, strict=True)]
         triples = zip(self.adapters, streams, prompts, strict=True)
@@ -108,7 +108,7 @@ class DGFM(nn.Module):
         nn.init.zeros_(self.gate_out.weight)
         nn.init.zeros_(self.gate_out.bias)
 
-    def gates(self, streams: Sequence[Tensor]) -> Tensor:
+    def stream_shares(self, streams: Sequence[Tensor]) -> Tensor:
         """Shares of the streams, (B, M, C, h, w), which sum to one over M."""
         reduced = [
             layer(features) for layer, features in zip(self.reductions, streams, strict=True)
@@ -124,5 +124,5 @@ class DGFM(nn.Module):
         """Maps (B, C, h, w) of all streams -> (B, C, h, w)."""
         return sum(
             gate * features
-            for gate, features in zip(self.gates(streams).unbind(1), streams, strict=True)
+            for gate, features in zip(self.stream_shares(streams).unbind(1), streams, strict=True)
         )

@@ -23,7 +23,9 @@ def masked_counts(batch: int, streams: int, ratio: float = 0.25) -> list[int]:
     return [chosen // streams + (stream >= streams - chosen % streams) for stream in range(streams)]
 
 
-def choose(batch: int, streams: int, ratio: float, released: bool, device: torch.device) -> Tensor:
+def choose_streams(
+    batch: int, streams: int, ratio: float, released: bool, device: torch.device
+) -> Tensor:
     """Which stream each sample is masked in: int64 B, -1 for none.
 
     Args:
@@ -47,7 +49,7 @@ def choose(batch: int, streams: int, ratio: float, released: bool, device: torch
     return plan[torch.rand(batch, device=device).argsort()]
 
 
-def rectangles(batch: int, size: tuple[int, int], device: torch.device) -> Tensor:
+def draw_rectangles(batch: int, size: tuple[int, int], device: torch.device) -> Tensor:
     """Draw one rectangle per sample, bool (B, H, W): area U(0.1, 0.3), width / height U(0.5, 2).
 
     The sides are rounded and, in an image so long that they would not fit, cut to its sides.
@@ -81,8 +83,8 @@ def mask_regions(
         released: see `choose`.
     """
     first = next(iter(images.values()))
-    plan = choose(len(first), len(images), ratio, released, first.device)
-    inside = rectangles(len(first), (first.shape[-2], first.shape[-1]), first.device)
+    plan = choose_streams(len(first), len(images), ratio, released, first.device)
+    inside = draw_rectangles(len(first), (first.shape[-2], first.shape[-1]), first.device)
     spare = torch.stack([present[m] for m in images]).sum(0) > 1
     masked = {}
     for stream, (m, image) in enumerate(images.items()):

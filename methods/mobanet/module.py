@@ -109,8 +109,8 @@ class MoBaNet(AnyModalitySegmenter):
             raise UserError(
                 "MoBaNet's decoder has batch statistics over one pixel; use batches of at least 2."
             )
-        names = self.network.names(batch["image"])
-        images = {m: self.network.pad(batch["image"][m]) for m in names}
+        names = self.network.ordered_names(batch["image"])
+        images = {m: self.network.pad_to_patch(batch["image"][m]) for m in names}
         present = self.draw_shown(batch)
         if self.mcrm:
             images = mask_regions(images, present, self.mask_ratio, self.as_released)
@@ -137,12 +137,12 @@ class MoBaNet(AnyModalitySegmenter):
         H, W), is 1 inside the rectangle that is zeroed; `hard`, (B, H, W), where the fused
         prediction of what is left is wrong (eq. 26), which is what the auxiliary heads learn from.
         """
-        shown = name_feature_maps(self.network.fused(self.encode(batch["image"])), {})
+        shown = name_feature_maps(self.network.fused_maps(self.encode(batch["image"])), {})
         if not self.mcrm:
             return shown
         mask, available = batch["mask"], self.available(batch)
         height, width = mask.shape[-2:]
-        images = {m: self.network.pad(batch["image"][m]) for m in available}
+        images = {m: self.network.pad_to_patch(batch["image"][m]) for m in available}
         everything = {m: torch.ones_like(image[:, :1]) for m, image in images.items()}
         kept = mask_regions(everything, available, self.mask_ratio, self.as_released)
         masked = {m: image * kept[m] for m, image in images.items()}

@@ -93,7 +93,7 @@ class MoBaNetNetwork(AnyModalityNetwork):
         )
         self._blanks = {m: FoldCache() for m in self.modalities}
 
-    def pad(self, image: Tensor) -> Tensor:
+    def pad_to_patch(self, image: Tensor) -> Tensor:
         """Pad with zeros below and right to multiples of the patch, as published."""
         bottom, right = (-image.shape[-2]) % self.stride, (-image.shape[-1]) % self.stride
         return F.pad(image, (0, right, 0, bottom)) if bottom or right else image
@@ -104,14 +104,16 @@ class MoBaNetNetwork(AnyModalityNetwork):
         With CPIA that is its patch tokens (B, h, w, C) only, since the streams meet before the
         first block. Without, it is the whole stream: its features (B, C, h, w) after each stage.
         """
-        padded = {m: self.pad(to_three_channels(images[m])) for m in self.names(images)}
+        padded = {
+            m: self.pad_to_patch(to_three_channels(images[m])) for m in self.ordered_names(images)
+        }
         return {m: self._alone(m, image) for m, image in padded.items()}
 
     def _alone(self, modality: str, image: Tensor) -> Any:
         embedding = (
             None if modality == self.optical else self.embeddings[self._embedding_of[modality]]
         )
-        tokens = self.backbone.embed(image, embedding)
+        tokens = self.backbone.embed_patches(image, embedding)
         return tokens if self.cpia is not None else [stage[0] for stage in self._stages([tokens])]
 
     def _stages(self, streams: Sequence[Tensor]) -> list[list[Tensor]]:
@@ -123,8 +125,12 @@ class MoBaNetNetwork(AnyModalityNetwork):
             if self.cpia is not None:
                 streams = self.cpia[number](streams)
             for index, patches in enumerate(streams):
-                tokens[index], streams[index] = self.backbone.stage(number, tokens[index], patches)
-            features.append([self.backbone.tap(patches).permute(0, 3, 1, 2) for patches in streams])
+                tokens[index], streams[index] = self.backbone.run_stage(
+                    number, tokens[index], patches
+                )
+            features.append(
+                [self.backbone.stage_feature(patches).permute(0, 3, 1, 2) for patches in streams]
+            )
         return features
 
     def _blank(self, modality: str, grid: tuple[int, int]) -> Any:
@@ -132,11 +138,11 @@ class MoBaNetNetwork(AnyModalityNetwork):
         proj = self.backbone.model.patch_embed.proj
         size = (grid[0] * self.stride, grid[1] * self.stride)
 
-        def make() -> Any:
+        def make_blank() -> Any:
             return self._alone(modality, proj.weight.new_zeros(1, 3, *size))
 
         sources = [*self.embeddings.parameters(), *self.backbone.buffers()]
-        return self._blanks[modality].get(sources, make, grid)
+        return self._blanks[modality].get(sources, make_blank, grid)
 
     def _present(self, encoded: Mapping[str, Any], present: Present | None) -> list[Any]:
         """Entries of all configured modalities; absent and masked ones are those of zeros."""
@@ -162,12 +168,12 @@ class MoBaNetNetwork(AnyModalityNetwork):
 
     def _per_stage(self, encoded: Mapping[str, Any], present: Present | None) -> list[list[Tensor]]:
         """After each stage the features (B, C, h, w) of every configured modality."""
-        entries = self._present({m: encoded[m] for m in self.names(encoded)}, present)
+        entries = self._present({m: encoded[m] for m in self.ordered_names(encoded)}, present)
         if self.cpia is not None:
             return self._stages(entries)
         return [list(stage) for stage in zip(*entries, strict=True)]
 
-    def fused(self, encoded: Mapping[str, Any]) -> list[Tensor]:
+    def fused_maps(self, encoded: Mapping[str, Any]) -> list[Tensor]:
         """What leaves the gated fusion after each stage, (B, C, h, w), for any non-empty subset."""
         stages = self._per_stage(encoded, None)
         return [self._fused(number, streams) for number, streams in enumerate(stages)]

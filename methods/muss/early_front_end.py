@@ -54,7 +54,7 @@ def enter_at_stride_4(pyramid: nn.Module) -> int:
     )
 
 
-def blacken(
+def blank_missing(
     images: Mapping[str, Tensor], present: Present, modalities: Mapping[str, int]
 ) -> dict[str, Tensor]:
     """An image of zeros wherever a sample lacks a modality, keys that are absent included.
@@ -92,15 +92,15 @@ class GatedHead(AllMLPHead):
         super().__init__(in_channels, num_classes, width, norm, dropout)
         half = width // 2
 
-        def normed(conv: nn.Conv2d) -> nn.Sequential:
+        def with_norm(conv: nn.Conv2d) -> nn.Sequential:
             return nn.Sequential(conv, nn.BatchNorm2d(conv.out_channels))
 
-        self.narrow = normed(nn.Conv2d(width, half, 3, padding=1, bias=False))
-        self.guide = normed(nn.Conv2d(guidance, half, 1, bias=False))
-        self.inner = normed(nn.Conv2d(half, half, 1, bias=False))
-        self.spatial = normed(nn.Conv2d(half, 1, 1, bias=False))
+        self.narrow = with_norm(nn.Conv2d(width, half, 3, padding=1, bias=False))
+        self.guide = with_norm(nn.Conv2d(guidance, half, 1, bias=False))
+        self.inner = with_norm(nn.Conv2d(half, half, 1, bias=False))
+        self.spatial = with_norm(nn.Conv2d(half, 1, 1, bias=False))
         self.channel = SqueezeExcitation(half)
-        self.smooth = normed(nn.Conv2d(half, half, 3, padding=1, groups=half, bias=False))
+        self.smooth = with_norm(nn.Conv2d(half, half, 3, padding=1, groups=half, bias=False))
         self.widen = nn.Conv2d(half, width, 1)
 
     def forward(self, maps: Sequence[Tensor], guidance: Tensor) -> Tensor:
@@ -157,23 +157,23 @@ class EarlyMuSSNetwork(SharedEncoderNetwork):
 
     def encode(self, images: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Run each modality's expert on the padded image: (B, 32, H, W)."""
-        return {m: self.experts[m](pad_to_multiple(images[m])) for m in self.names(images)}
+        return {m: self.experts[m](pad_to_multiple(images[m])) for m in self.ordered_names(images)}
 
     def _experts_of_zeros(self, height: int, width: int) -> dict[str, Tensor]:
         """Compute every expert's output on an image of zeros, (1, 32, H, W)."""
         sources = [*self.experts.parameters(), *self.experts.buffers()]
 
-        def make() -> dict[str, Tensor]:
+        def make_outputs() -> dict[str, Tensor]:
             outputs = {}
             for m, channels in self.channels.items():
                 outputs[m] = self.experts[m](sources[0].new_zeros(1, channels, height, width))
             return outputs
 
-        return self._zeros.get(sources, make, (height, width))
+        return self._zeros.get(sources, make_outputs, (height, width))
 
     def _complete(self, encoded: Mapping[str, Tensor], present: Present | None) -> Tensor:
         """Concatenate every modality's expert output, that of zeros where it is missing (X)."""
-        like = encoded[self.names(encoded)[0]]
+        like = encoded[self.ordered_names(encoded)[0]]
         if present is None and len(encoded) == len(self.modalities):
             return torch.cat([encoded[m] for m in self.modalities], 1)
         zeros = {m: x.to(like.dtype) for m, x in self._experts_of_zeros(*like.shape[-2:]).items()}
@@ -202,5 +202,5 @@ class EarlyMuSSNetwork(SharedEncoderNetwork):
         self, images: Mapping[str, Tensor], present: Present
     ) -> tuple[Tensor, Tensor | None]:
         """Predict logits and auxiliary logits (or None), (B, K, H, W); `present` as for `fuse`."""
-        given = blacken(images, present, self.channels)
+        given = blank_missing(images, present, self.channels)
         return at_image_size(self.fuse(self.encode(given)), given)

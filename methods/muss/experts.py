@@ -20,7 +20,7 @@ def phase_offsets(count: int) -> list[float]:
     return [cos(radians(m * (135 // count))) for m in range(count)] if count > 1 else [0.0]
 
 
-def offset(value: float, trained: bool) -> nn.Parameter | Tensor:
+def phase_constant(value: float, trained: bool) -> nn.Parameter | Tensor:
     """Make p_m a parameter, or what becomes a buffer (the authors neither train nor save it)."""
     return nn.Parameter(torch.tensor(value)) if trained else torch.tensor(value)
 
@@ -54,7 +54,7 @@ class FeatureExpert(nn.Module):
         super().__init__()
         half = channels // 2
         self.reduce = nn.Conv2d(channels, half, 1, bias=False)
-        value = offset(phase, trained)
+        value = phase_constant(phase, trained)
         if trained:
             self.phase = value
         else:

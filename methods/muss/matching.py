@@ -58,15 +58,15 @@ class AdaptiveMatching(nn.Module):
         super().__init__()
         channels = modalities * width
 
-        def grouped() -> nn.Conv2d:
+        def grouped_conv() -> nn.Conv2d:
             return nn.Conv2d(channels, channels, 1, groups=modalities)
 
-        def depthwise(kernel: int, stride: int) -> nn.Conv2d:
+        def depthwise_conv(kernel: int, stride: int) -> nn.Conv2d:
             return nn.Conv2d(channels, channels, kernel, stride, groups=channels)
 
-        self.query = nn.Sequential(grouped(), nn.MaxPool2d(POOL), depthwise(3, 1))
-        self.key = nn.Sequential(grouped(), nn.MaxPool2d(POOL), depthwise(3, 1))
-        self.value = nn.Sequential(grouped(), depthwise(4, 4))
+        self.query = nn.Sequential(grouped_conv(), nn.MaxPool2d(POOL), depthwise_conv(3, 1))
+        self.key = nn.Sequential(grouped_conv(), nn.MaxPool2d(POOL), depthwise_conv(3, 1))
+        self.value = nn.Sequential(grouped_conv(), depthwise_conv(4, 4))
         self.scale = nn.Parameter(torch.full((HEADS, 1, 1), log(10.0)))
         self.register_buffer("offsets", channel_offsets(channels), persistent=False)
         hidden = 16 * modalities
@@ -85,7 +85,7 @@ class AdaptiveMatching(nn.Module):
             smooth = nn.Conv2d(channels, guidance, 3, padding=1, bias=False)
             self.guide = nn.Sequential(smooth, nn.BatchNorm2d(guidance), nn.ReLU())
 
-    def weights(self, features: Tensor) -> Tensor:
+    def channel_attention(self, features: Tensor) -> Tensor:
         """T, (B, heads, c, c), in float32; each row sums to 1."""
         strips = [
             part(features).flatten(2).unflatten(2, (HEADS, -1)).transpose(1, 2)
@@ -103,7 +103,7 @@ class AdaptiveMatching(nn.Module):
         """Fused map and guidance (None unless built)."""
         value = self.value(features)
         strips = value.flatten(2).unflatten(2, (HEADS, -1)).transpose(1, 2)
-        mixed = self.dropout(self.weights(features)).to(strips.dtype) @ strips
+        mixed = self.dropout(self.channel_attention(features)).to(strips.dtype) @ strips
         mixed = mixed.transpose(1, 2).flatten(2).unflatten(2, value.shape[-2:])
         fused = self.norm(self.dropout(self.projection(mixed))) + self.patch_norm(
             self.patches(features)

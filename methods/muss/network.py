@@ -64,11 +64,11 @@ class ConcatFusion(nn.Module):
             {m: FeatureExpert(channels, phase, trained_phases) for m, phase in pairs}
         )
 
-    def features(self, modality: str, features: Tensor) -> Tensor:
+    def expert_features(self, modality: str, features: Tensor) -> Tensor:
         """What enters the concatenation, (B, C, h, w)."""
         return self.experts[modality](features) if self.experts else features
 
-    def product(self, modality: str, features: Tensor) -> Tensor:
+    def partial_product(self, modality: str, features: Tensor) -> Tensor:
         """The modality's part of the first convolution, (B, C, h, w)."""
         channels = self.first.out_channels
         start = self.place[modality] * channels
@@ -124,11 +124,11 @@ class MuSSNetwork(SharedEncoderNetwork):
 
     def encode(self, images: Mapping[str, Tensor]) -> dict[str, list[Tensor]]:
         """Encode each modality as its four parts of the first convolutions, (B, C_i, H_i, W_i)."""
-        pyramids = self.encoder({m: images[m] for m in self.names(images)})
+        pyramids = self.encoder({m: images[m] for m in self.ordered_names(images)})
         encoded = {}
         for m, maps in pyramids.items():
             pairs = zip(self.fusion, maps, strict=True)
-            features = [fusion.features(m, feature) for fusion, feature in pairs]
+            features = [fusion.expert_features(m, feature) for fusion, feature in pairs]
             if self.training and self.missing == "mean_feature":
                 self._follow(m, features)
             encoded[m] = self._products(m, features)
@@ -136,7 +136,7 @@ class MuSSNetwork(SharedEncoderNetwork):
 
     def _products(self, modality: str, features: Sequence[Tensor]) -> list[Tensor]:
         pairs = zip(self.fusion, features, strict=True)
-        return [fusion.product(modality, feature) for fusion, feature in pairs]
+        return [fusion.partial_product(modality, feature) for fusion, feature in pairs]
 
     @torch.no_grad()
     def _follow(self, modality: str, features: Sequence[Tensor]) -> None:
@@ -159,18 +159,20 @@ class MuSSNetwork(SharedEncoderNetwork):
         parts = [self.encoder, *(fusion.experts for fusion in self.fusion)]
         sources = [tensor for part in parts for tensor in (*part.parameters(), *part.buffers())]
 
-        def make() -> dict[str, list[Tensor]]:
+        def make_features() -> dict[str, list[Tensor]]:
             training = self.training
             for part in parts:
                 part.eval()
             maps = self.encoder.pyramid_of(sources[0].new_zeros(1, 3, height, width))
             pairs = list(zip(self.fusion, maps, strict=True))
-            features = {m: [fusion.features(m, x) for fusion, x in pairs] for m in self.modalities}
+            features = {
+                m: [fusion.expert_features(m, x) for fusion, x in pairs] for m in self.modalities
+            }
             for part in parts:
                 part.train(training)
             return features
 
-        return self._zeros.get(sources, make, (height, width))
+        return self._zeros.get(sources, make_features, (height, width))
 
     def _stand_ins(self, modality: str, like: Sequence[Tensor]) -> list[Tensor] | None:
         """Compute what a missing modality adds at four scales; None for nothing."""
@@ -203,7 +205,7 @@ class MuSSNetwork(SharedEncoderNetwork):
             Logits (B, K, H/4, W/4) of the padded image, and extras: `features` (four fused maps),
             in training mode also `aux` (logits (B, K, H/16, W/16)), if there is such a head.
         """
-        like = encoded[self.names(encoded)[0]]
+        like = encoded[self.ordered_names(encoded)[0]]
         per_modality = []
         for m in self.modalities:
             whole = m in encoded and present is None

@@ -35,7 +35,7 @@ def pad_to(image: Tensor, multiple: int = STRIDE, at_least: int = LEAST) -> Tens
     return F.pad(image, (0, right, 0, bottom), mode="replicate") if bottom or right else image
 
 
-def normalise(features: Tensor, norm: NormKind) -> Tensor:
+def normalise_maps(features: Tensor, norm: NormKind) -> Tensor:
     """(B, C, H, W) with mean 0 and biased variance 1, without scale or shift, eps 1e-5.
 
     `instance`: every channel of every sample by itself. `layer`: every sample as a whole, over C, H
@@ -79,13 +79,13 @@ class PreConv(nn.Module):
         mode = padding_mode if kernel > 1 else "zeros"  # nothing is padded
         self.conv = nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, padding_mode=mode)
 
-    def activate(self, features: Tensor) -> Tensor:
+    def pre_activate(self, features: Tensor) -> Tensor:
         """What comes before the convolution, shape unchanged; zeros stay zeros with `instance`."""
-        return F.leaky_relu(normalise(features, self.norm), SLOPE)
+        return F.leaky_relu(normalise_maps(features, self.norm), SLOPE)
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, c_in, H, W) -> (B, c_out, H/stride, W/stride)."""
-        return self.conv(self.activate(features))
+        return self.conv(self.pre_activate(features))
 
 
 class PyramidEncoder(nn.Module):
@@ -144,7 +144,7 @@ class FusionBlock(nn.Module):
         """(B, M*c, h, w), modality after modality -> (B, c, h, w)."""
         return self.rest(self.first(maps))
 
-    def partial(self, index: int, features: Tensor) -> Tensor:
+    def partial_sum(self, index: int, features: Tensor) -> Tensor:
         """Compute what modality `index` adds to the first convolution, without its bias.
 
         Raises:
@@ -155,9 +155,9 @@ class FusionBlock(nn.Module):
                 "only with the norm `instance` does the fusion separate over the modalities"
             )
         weight = self.first.conv.weight.chunk(self.modalities, dim=1)[index]
-        return F.conv2d(self.first.activate(features), weight)
+        return F.conv2d(self.first.pre_activate(features), weight)
 
-    def finish(self, total: Tensor) -> Tensor:
+    def finish_fusion(self, total: Tensor) -> Tensor:
         """Turn the present modalities' sum of `partial` (B, c, h, w) into the output."""
         return self.rest(total + self.first.conv.bias[:, None, None])
 
@@ -177,7 +177,7 @@ class _UpStep(nn.Module):
             F.interpolate(below, scale_factor=2.0, mode="bilinear", align_corners=True)
         )
 
-    def join(self, left: Tensor, right: Tensor) -> Tensor:
+    def join_skip(self, left: Tensor, right: Tensor) -> Tensor:
         """Two maps (B, c, h, w), in the order of their channels -> one."""
         return self.mix(self.merge(torch.cat([left, right], 1)))
 
@@ -233,7 +233,7 @@ class FusedDecoder(nn.Module):
         *skips, state = fused
         states = [state]
         for step, skip in zip(self.steps, reversed(skips), strict=True):
-            states.append(step.join(skip, step.raise_up(states[-1])))
+            states.append(step.join_skip(skip, step.raise_up(states[-1])))
         # zip stops at the last head: the finest state has its own
         coarse = (
             [head(state) for head, state in zip(self.heads, states, strict=False)]
@@ -261,5 +261,5 @@ class UnimodalDecoder(nn.Module):
         *skips, state = maps
         for step, skip in zip(self.steps, reversed(skips), strict=True):
             # the released order: here the lifted map comes first
-            state = step.join(step.raise_up(state), skip)
+            state = step.join_skip(step.raise_up(state), skip)
         return self.head(state)

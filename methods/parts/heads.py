@@ -13,7 +13,7 @@ from methods.parts.kernel_folding import FoldCache
 from usererror import UserError
 
 
-def upsample(features: Tensor, size: tuple[int, int]) -> Tensor:
+def upsample_bilinear(features: Tensor, size: tuple[int, int]) -> Tensor:
     """Bilinear, corners not aligned: (B, C, h, w) -> (B, C, H, W)."""
     if tuple(features.shape[-2:]) == tuple(size):
         return features
@@ -32,7 +32,7 @@ def to_image_size(logits: Tensor, size: tuple[int, int], stride: int = STRIDES[0
     padded = (logits.shape[-2] * stride, logits.shape[-1] * stride)
     if any(not 0 <= have - want < STRIDES[-1] for have, want in zip(padded, size, strict=True)):
         raise ValueError(f"logits of a {padded} image cannot be cropped to {tuple(size)}")
-    return upsample(logits, padded)[..., : size[0], : size[1]]
+    return upsample_bilinear(logits, padded)[..., : size[0], : size[1]]
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -114,10 +114,12 @@ class AllMLPHead(nn.Module):
         for feature, kernel in zip(maps, kernels, strict=True):
             rows = feature.flatten(2).transpose(1, 2) @ kernel.t().to(feature.dtype)
             part = rows.unflatten(1, feature.shape[-2:]).permute(0, 3, 1, 2)
-            total = part if total is None else total.add_(upsample(part, maps[0].shape[-2:]))
+            total = (
+                part if total is None else total.add_(upsample_bilinear(part, maps[0].shape[-2:]))
+            )
         return total.add_(bias[:, None, None])
 
-    def mix(self, maps: Sequence[Tensor]) -> Tensor:
+    def mix_scales(self, maps: Sequence[Tensor]) -> Tensor:
         """Apply all that comes before the ReLU: projections, upsampling, fusion, in eval BatchNorm.
 
         A mixture of several inputs' results with weights that sum to one is the result of the mixed
@@ -139,16 +141,16 @@ class AllMLPHead(nn.Module):
         size = maps[0].shape[-2:]
         parts = []
         for feature, projection, quarter in zip(maps, self.projections, quarters, strict=True):
-            parts.append(upsample(F.conv2d(projection(feature), quarter), size))
+            parts.append(upsample_bilinear(F.conv2d(projection(feature), quarter), size))
         return sum(parts)
 
-    def activate(self, mixed: Tensor) -> Tensor:
+    def activate_mixed(self, mixed: Tensor) -> Tensor:
         """What is left of the norm after `mix`, ReLU, dropout: (B, E, H, W)."""
         if self.training or not isinstance(self.norm, _BATCH_NORMS):
             mixed = self.norm(mixed)
         return self.dropout(F.relu(mixed))
 
-    def classify(self, features: Tensor) -> Tensor:
+    def classify_mixed(self, features: Tensor) -> Tensor:
         """Activated features (B, E, H, W) -> logits (B, K, H, W); affine."""
         if self.training:
             return self.classifier(features)
@@ -159,4 +161,4 @@ class AllMLPHead(nn.Module):
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """[(B, C_i, H_i, W_i)], finest first -> logits (B, K, H_1, W_1)."""
-        return self.classify(self.activate(self.mix(maps)))
+        return self.classify_mixed(self.activate_mixed(self.mix_scales(maps)))

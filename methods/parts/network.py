@@ -36,7 +36,7 @@ class AnyModalityNetwork(torch.nn.Module):
         super().__init__()
         self.modalities = tuple(modalities)
 
-    def names(self, given: Mapping[str, Any]) -> list[str]:
+    def ordered_names(self, given: Mapping[str, Any]) -> list[str]:
         """List the keys of `given` in configured order.
 
         Raises:

@@ -82,10 +82,10 @@ def warmup_schedule(
     """Schedule `warmup_poly` per optimiser step."""
     warmup = warmup_steps(recipe, total_steps, steps_per_epoch)
 
-    def factor(step: int) -> float:
+    def rate_share(step: int) -> float:
         return warmup_poly(step, total_steps, warmup, recipe.warmup_start, recipe.poly_power)
 
-    return LambdaLR(optimizer, factor)
+    return LambdaLR(optimizer, rate_share)
 
 
 def build_optimizer(

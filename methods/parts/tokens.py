@@ -50,7 +50,7 @@ class TokenBlock(nn.Module):
             nn.Dropout(dropout),
         )
 
-    def attention(self, tokens: Tensor) -> Tensor:
+    def self_attention(self, tokens: Tensor) -> Tensor:
         """Multi-head self-attention (B, L, D) -> (B, L, D), before the output projection."""
         query, key, value = (
             self.qkv(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
@@ -65,7 +65,7 @@ class TokenBlock(nn.Module):
     def forward(self, tokens: Tensor, positions: Tensor) -> Tensor:
         """Tokens (B, L, D) and positions (1, L, D) -> (B, L, D)."""
         tokens = tokens + positions
-        tokens = tokens + self.drop(self.proj(self.attention(self.norm(tokens))))
+        tokens = tokens + self.drop(self.proj(self.self_attention(self.norm(tokens))))
         return tokens + self.mlp(tokens)
 
 

@@ -121,19 +121,19 @@ class SGMANetwork(SharedEncoderNetwork):
 
     def encode(self, images: Mapping[str, Tensor]) -> dict[str, list[Any]]:
         """Encode each modality as four `Tokens`, or as four maps F_m for additive fusion."""
-        pyramids = self.encoder({m: images[m] for m in self.names(images)})
+        pyramids = self.encoder({m: images[m] for m in self.ordered_names(images)})
         if self.fusion == "additive":
             return dict(pyramids)
         encoded: dict[str, list[Any]] = {}
         for m, maps in pyramids.items():
             pairs = zip(self.sgf, maps, strict=True)
-            encoded[m] = [scale.project(m, feature) for scale, feature in pairs]
+            encoded[m] = [scale.project_modality(m, feature) for scale, feature in pairs]
         return encoded
 
     def _fuse_maps(
         self, encoded: Mapping[str, Any], mask: Tensor | None
     ) -> tuple[list[Tensor], list[Tensor]]:
-        per_scale = zip(*(encoded[m] for m in self.names(encoded)), strict=True)
+        per_scale = zip(*(encoded[m] for m in self.ordered_names(encoded)), strict=True)
         maps, robustness = [], []
         for number, entries in enumerate(per_scale):
             if self.fusion == "sgf":
@@ -161,7 +161,7 @@ class SGMANetwork(SharedEncoderNetwork):
             `robustness` (four maps (M, B, H_i, W_i); empty for additive fusion), `features` (four
             fused maps).
         """
-        names = self.names(encoded)
+        names = self.ordered_names(encoded)
         maps, robustness = self._fuse_maps(encoded, self.stack_present(names, present))
         return self.head(maps), {"modalities": names, "robustness": robustness, "features": maps}
 
@@ -193,7 +193,7 @@ class SGMANetwork(SharedEncoderNetwork):
         """
         size = next(iter(images.values())).shape[-2:]
         encoded = self.encode(images)
-        names = self.names(encoded)
+        names = self.ordered_names(encoded)
         mask = self.stack_present(names, present)
         maps, robustness = self._fuse_maps(encoded, mask)
         extras: dict[str, Any] = {"modalities": names, "robustness": robustness, "features": maps}
@@ -201,7 +201,7 @@ class SGMANetwork(SharedEncoderNetwork):
             return to_image_size(self.head(maps), size), None, extras
         extras["sampling"], extras["draws"] = self.draw_per_scale(robustness, mask)
         singles = [
-            scale.single([encoded[m][i] for m in names], extras["draws"][i])
+            scale.fuse_single([encoded[m][i] for m in names], extras["draws"][i])
             for i, scale in enumerate(self.sgf)
         ]
         if self.packed_head:

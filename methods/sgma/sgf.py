@@ -136,20 +136,21 @@ class TokenAttention(nn.Module):
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
 
-    def queries(self, vectors: Tensor) -> Tensor:
+    def project_queries(self, vectors: Tensor) -> Tensor:
         """Project (B, C, H, W) by W_q / sqrt(d) to (B, heads, d, N), in at least float32."""
         bias = None if self.query.bias is None else at_least_float32(self.query.bias)
         projected = F.conv2d(at_least_float32(vectors), at_least_float32(self.query.weight), bias)
-        return self.split(projected * self.scale)
+        return self.split_heads(projected * self.scale)
 
-    def split(self, maps: Tensor) -> Tensor:
+    def split_heads(self, maps: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, heads, d, N)."""
         return maps.flatten(2).unflatten(1, (self.heads, -1))
 
-    def mix(self, weights: Tensor, values: Sequence[Tensor]) -> Tensor:
+    def mix_values(self, weights: Tensor, values: Sequence[Tensor]) -> Tensor:
         """Sum M value maps (B, C, H, W) by weights (M, B, heads, N), and project: (B, C, H, W)."""
         mixed = sum(
-            w.unsqueeze(2).to(v.dtype) * self.split(v) for w, v in zip(weights, values, strict=True)
+            w.unsqueeze(2).to(v.dtype) * self.split_heads(v)
+            for w, v in zip(weights, values, strict=True)
         )
         return self.out(mixed.flatten(1, 2).unflatten(2, values[0].shape[-2:]))
 
@@ -183,8 +184,8 @@ class SpatialPerceptron(TokenAttention):
         """Average over slots the weights (M, B, heads, N) of prototypes (B, K, C) on M key maps."""
         grad = torch.is_grad_enabled()
         with no_autocast(prototypes.device):
-            queries = self.queries(prototypes.transpose(1, 2).unsqueeze(3)).transpose(2, 3)
-            split = [self.split(at_least_float32(key)) for key in keys]
+            queries = self.project_queries(prototypes.transpose(1, 2).unsqueeze(3)).transpose(2, 3)
+            split = [self.split_heads(at_least_float32(key)) for key in keys]
             per_pixel = len(split) * queries.shape[0] * self.heads * queries.shape[2]
             pixels = max(1, (TRAINING_BUDGET if grad else INFERENCE_BUDGET) // per_pixel)
             turns = zip(*(key.split(pixels, dim=3) for key in split), strict=True)
@@ -206,7 +207,7 @@ class SpatialPerceptron(TokenAttention):
         present: Tensor | None = None,
     ) -> Tensor:
         """The semantic-guided feature g, (B, C, H, W)."""
-        return self.mix(self.mean_weights(prototypes, keys, present), values)
+        return self.mix_values(self.mean_weights(prototypes, keys, present), values)
 
 
 class RobustnessPerceptron(TokenAttention):
@@ -221,12 +222,12 @@ class RobustnessPerceptron(TokenAttention):
     ) -> tuple[Tensor, Tensor]:
         """Fuse by g (B, C, H, W): the fused feature, and robustness maps (M, B, H, W)."""
         with no_autocast(guide.device):
-            queries = self.queries(guide)
+            queries = self.project_queries(guide)
             logits = torch.stack(
-                [(queries * self.split(at_least_float32(key))).sum(2) for key in keys]
+                [(queries * self.split_heads(at_least_float32(key))).sum(2) for key in keys]
             )
             weights = modality_softmax(logits, present)
-        return self.mix(weights, values), weights.mean(2).unflatten(2, guide.shape[-2:])
+        return self.mix_values(weights, values), weights.mean(2).unflatten(2, guide.shape[-2:])
 
 
 class SGFScale(nn.Module):
@@ -275,7 +276,7 @@ class SGFScale(nn.Module):
         self.sp = SpatialPerceptron(channels, sp_heads, attn_bias)
         self.rp = RobustnessPerceptron(channels, rp_heads, attn_bias)
 
-    def project(self, modality: str, features: Tensor) -> Tokens:
+    def project_modality(self, modality: str, features: Tensor) -> Tokens:
         """Compute all that F_m (B, C, H, W) alone determines."""
         f = self.projectors[modality](features)
         scores = self.semantic_filter(f).flatten(2)
@@ -289,7 +290,7 @@ class SGFScale(nn.Module):
             f, part, mass, self.sp.key(f), self.sp.value(f), self.rp.key(f), self.rp.value(f)
         )
 
-    def prototypes(self, tokens: Sequence[Tokens], present: Tensor | None = None) -> Tensor:
+    def sum_prototypes(self, tokens: Sequence[Tokens], present: Tensor | None = None) -> Tensor:
         """Eq. 3 as the sum of the modalities' parts: (B, K, C), float32."""
         parts = torch.stack([token.part for token in tokens])
         if self.proto_norm == "softmax":
@@ -321,13 +322,13 @@ class SGFScale(nn.Module):
             # the softmax over one token is 1: neither the prototypes nor SP can matter
             value = tokens[0].rp_value
             return self.rp.out(value), torch.ones_like(value[:, 0], dtype=torch.float32)[None]
-        prototypes = self.prototypes(tokens, present)
+        prototypes = self.sum_prototypes(tokens, present)
         guide = self.sp(
             prototypes, [t.sp_key for t in tokens], [t.sp_value for t in tokens], present
         )
         return self.rp(guide, [t.rp_key for t in tokens], [t.rp_value for t in tokens], present)
 
-    def single(self, tokens: Sequence[Tokens], index: Tensor) -> Tensor:
+    def fuse_single(self, tokens: Sequence[Tokens], index: Tensor) -> Tensor:
         """Fuse one drawn modality per sample, index (B,): W_o W_v f of RP, (B, C, H, W) (3.7)."""
         values = torch.stack([token.rp_value for token in tokens])
         return self.rp.out(values[index, torch.arange(len(index), device=index.device)])

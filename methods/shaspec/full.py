@@ -12,13 +12,13 @@ from torch.nn import functional as F
 from methods.parts.kernel_folding import FoldCache
 from methods.shaspec.layers import (
     StandardisedConv,
-    activate,
+    leaky_activation,
     basic_block,
     bottleneck_stage,
     conv_norm_act,
-    initialise,
-    norm,
-    standardised,
+    init_kaiming,
+    instance_norm,
+    standardise_filters,
 )
 
 BLOCKS = (3, 4, 6, 3)
@@ -65,7 +65,7 @@ class ASPP(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, C, h, w) -> the same shape."""
-        pooled = activate(self.pooled(features.mean((2, 3), keepdim=True)))
+        pooled = leaky_activation(self.pooled(features.mean((2, 3), keepdim=True)))
         views = [view(features) for view in self.views]
         return self.join(torch.cat([*views, pooled.expand_as(views[0])], 1))
 
@@ -92,7 +92,7 @@ class ResidualEncoder(nn.Module):
         )
         self.reduction = conv_norm_act(inputs[-1], 4 * width, 1)
         self.aspp = ASPP(4 * width, pooling_norm)
-        initialise(self)
+        init_kaiming(self)
 
     def forward(self, image: Tensor) -> Features:
         """Encode (B, c, H, W), sides multiples of 32: maps at strides 2 to 16, the output at 32.
@@ -133,26 +133,28 @@ class SkipDecoder(nn.Module):
         self.lifts = nn.ModuleList(nn.ConvTranspose2d(a, b, 2, 2, bias=False) for a, b in pairs)
         pairs = list(zip(sources, widths, strict=True))
         self.joins = nn.ModuleList(StandardisedConv(modalities * a, b, 1) for a, b in pairs)
-        self.norms = nn.ModuleList(norm(c) for c in widths)
+        self.norms = nn.ModuleList(instance_norm(c) for c in widths)
         self.blocks = nn.ModuleList(basic_block(c) for c in widths)
         self.head = nn.Conv2d(widths[-1], num_classes, 1, bias=False)
         self._absent: dict[tuple[int, ...], FoldCache] = {}
-        initialise(self)
+        init_kaiming(self)
 
     def train(self, mode: bool = True) -> SkipDecoder:
         """Switch mode; a new eval phase computes the absent modalities' skips anew."""
         self._absent.clear()
         return super().train(mode)
 
-    def skips(self, index: int, maps: Sequence[Tensor]) -> list[Tensor]:
+    def skip_parts(self, index: int, maps: Sequence[Tensor]) -> list[Tensor]:
         """Compute what modality `index` adds to each skip from the shared encoder's `maps`."""
         parts = [
-            standardised(join.weight).chunk(self.modalities, 1)[index]
+            standardise_filters(join.weight).chunk(self.modalities, 1)[index]
             for join in reversed(self.joins)
         ]
         return [F.conv2d(features, part) for features, part in zip(maps, parts, strict=True)]
 
-    def absent(self, shared: Callable[[Tensor], Features], image: Tensor) -> list[list[Tensor]]:
+    def absent_skips(
+        self, shared: Callable[[Tensor], Features], image: Tensor
+    ) -> list[list[Tensor]]:
         """Compute what each modality adds when missing: `skips` of zeros, as released (dossier S5).
 
         No gradient passes through the encoder here. The features of a constant image vary little or
@@ -168,15 +170,15 @@ class SkipDecoder(nn.Module):
             weight changes.
         """
 
-        def make() -> list[list[Tensor]]:
+        def make_skips() -> list[list[Tensor]]:
             with torch.no_grad():
                 maps = shared(image).maps
-            return [self.skips(index, maps) for index in range(self.modalities)]
+            return [self.skip_parts(index, maps) for index in range(self.modalities)]
 
         if self.training:
-            return make()
+            return make_skips()
         cache = self._absent.setdefault(tuple(image.shape), FoldCache())
-        return cache.get([*shared.parameters(), *(join.weight for join in self.joins)], make)
+        return cache.get([*shared.parameters(), *(join.weight for join in self.joins)], make_skips)
 
     def forward(self, fused: Sequence[Tensor], skips: Sequence[Tensor]) -> Tensor:
         """Decode.
@@ -191,5 +193,5 @@ class SkipDecoder(nn.Module):
         state = torch.cat(list(fused), 1)
         layers = zip(self.lifts, reversed(skips), self.norms, self.blocks, strict=True)
         for lift, skip, normed, block in layers:
-            state = block(lift(state) + activate(normed(skip)))
+            state = block(lift(state) + leaky_activation(normed(skip)))
         return self.head(state)

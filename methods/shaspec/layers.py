@@ -10,7 +10,7 @@ SLOPE = 0.01
 EPS = 1e-12
 
 
-def standardised(weight: Tensor) -> Tensor:
+def standardise_filters(weight: Tensor) -> Tensor:
     """Filters (O, I, k, k), each with mean 0 and unbiased standard deviation 1 (dossier II.2)."""
     centred = weight - weight.mean((1, 2, 3), keepdim=True)
     return centred * torch.rsqrt(centred.var((1, 2, 3), keepdim=True) + EPS)
@@ -41,15 +41,15 @@ class StandardisedConv(nn.Conv2d):
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, c_in, H, W) -> (B, c_out, H/stride, W/stride)."""
-        return self._conv_forward(features, standardised(self.weight), self.bias)
+        return self._conv_forward(features, standardise_filters(self.weight), self.bias)
 
 
-def activate(features: Tensor) -> Tensor:
+def leaky_activation(features: Tensor) -> Tensor:
     """LeakyReLU(0.01)."""
     return F.leaky_relu(features, SLOPE)
 
 
-def norm(channels: int) -> nn.Module:
+def instance_norm(channels: int) -> nn.Module:
     """Instance norm with scale and shift."""
     return nn.InstanceNorm2d(channels, affine=True)
 
@@ -58,13 +58,15 @@ def conv_norm(
     c_in: int, c_out: int, kernel: int, stride: int = 1, dilation: int = 1
 ) -> nn.Sequential:
     """Standardised convolution and norm."""
-    return nn.Sequential(StandardisedConv(c_in, c_out, kernel, stride, dilation), norm(c_out))
+    return nn.Sequential(
+        StandardisedConv(c_in, c_out, kernel, stride, dilation), instance_norm(c_out)
+    )
 
 
 def conv_norm_act(
     c_in: int, c_out: int, kernel: int, stride: int = 1, dilation: int = 1
 ) -> nn.Sequential:
-    """Standardised convolution, norm, LeakyReLU."""
+    """Standardised convolution, instance_norm, LeakyReLU."""
     return conv_norm(c_in, c_out, kernel, stride, dilation).append(nn.LeakyReLU(SLOPE))
 
 
@@ -83,7 +85,7 @@ class Residual(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """(B, c, H, W) -> what the branch makes of it."""
         around = features if self.shortcut is None else self.shortcut(features)
-        return activate(around + self.branch(features))
+        return leaky_activation(around + self.branch(features))
 
 
 def bottleneck_stage(c_in: int, width: int, blocks: int, stride: int) -> nn.Sequential:
@@ -108,7 +110,7 @@ def basic_block(channels: int) -> Residual:
     )
 
 
-def initialise(network: nn.Module) -> None:
+def init_kaiming(network: nn.Module) -> None:
     """Draw all convolutions Kaiming-normal, fan-out; standardisation makes the scale irrelevant."""
     for module in network.modules():
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from methods.parts.conv_unet import LEAST, STRIDE, FusedDecoder, PyramidEncoder
 from methods.shaspec.full import Features
-from methods.shaspec.layers import initialise
+from methods.shaspec.layers import init_kaiming
 
 
 class LightEncoder(nn.Module):
@@ -22,7 +22,7 @@ class LightEncoder(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.pyramid = PyramidEncoder(channels)
-        initialise(self)
+        init_kaiming(self)
 
     def forward(self, image: Tensor) -> Features:
         """Encode (B, c, H, W), sides multiples of 16: maps at strides 1 to 8, the output at 16."""
@@ -45,16 +45,18 @@ class LightDecoder(nn.Module):
         super().__init__()
         self.modalities = modalities
         self.decoder = FusedDecoder(modalities, num_classes, auxiliary=False)
-        initialise(self)
+        init_kaiming(self)
 
-    def skips(self, index: int, maps: Sequence[Tensor]) -> list[Tensor]:
+    def skip_parts(self, index: int, maps: Sequence[Tensor]) -> list[Tensor]:
         """What modality number `index` adds to each fusion block, finest first."""
         blocks = self.decoder.fusion[:-1]
         return [
-            block.partial(index, features) for block, features in zip(blocks, maps, strict=True)
+            block.partial_sum(index, features) for block, features in zip(blocks, maps, strict=True)
         ]
 
-    def absent(self, shared: Callable[[Tensor], Features], image: Tensor) -> list[list[Tensor]]:
+    def absent_skips(
+        self, shared: Callable[[Tensor], Features], image: Tensor
+    ) -> list[list[Tensor]]:
         """What each modality adds when it is missing: nothing.
 
         It is what an image of zeros adds. Reflected borders keep a constant image's features
@@ -65,5 +67,5 @@ class LightDecoder(nn.Module):
     def forward(self, fused: Sequence[Tensor], skips: Sequence[Tensor]) -> Tensor:
         """As `SkipDecoder.forward`; logits (B, K, H, W)."""
         *blocks, last = self.decoder.fusion
-        maps = [block.finish(skip) for block, skip in zip(blocks, skips, strict=True)]
+        maps = [block.finish_fusion(skip) for block, skip in zip(blocks, skips, strict=True)]
         return self.decoder.decode([*maps, last(torch.cat(list(fused), 1))])[0]

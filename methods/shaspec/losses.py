@@ -15,7 +15,7 @@ from methods.parts.precision import at_least_float32
 Pairs = Literal["all", "ring"]
 
 
-def alignment(shared: Sequence[Tensor], present: Tensor, pairs: Pairs = "all") -> Tensor:
+def alignment_loss(shared: Sequence[Tensor], present: Tensor, pairs: Pairs = "all") -> Tensor:
     """DAO (paper eq. 8, L1): how far the modalities' shared features lie apart.
 
     Args:

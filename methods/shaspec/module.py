@@ -10,12 +10,12 @@ from torch import Tensor
 
 from methods.base import AnyModalitySegmenter
 from methods.parts.diagnostics import name_feature_maps
-from methods.parts.heads import upsample
+from methods.parts.heads import upsample_bilinear
 from methods.parts.losses import segmentation_loss
 from methods.parts.modality_dropout import SubsetRule, SubsetScope, draw_subsets
 from methods.parts.network import as_mask
 from methods.parts.precision import at_least_float32
-from methods.shaspec.losses import Pairs, alignment, domain_classification
+from methods.shaspec.losses import Pairs, alignment_loss, domain_classification
 from methods.shaspec.network import Missing, ShaSpecNetwork
 from usererror import UserError
 
@@ -94,7 +94,7 @@ class ShaSpec(AnyModalitySegmenter):
     def _to_size(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
         """Upsample logits to the padded image, and crop it; small images are padded by much."""
         height, width = (side * self.network.stride for side in logits.shape[-2:])
-        return upsample(logits, (height, width))[..., : size[0], : size[1]]
+        return upsample_bilinear(logits, (height, width))[..., : size[0], : size[1]]
 
     def draw_shown(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Draw what a training step shows; everything during the warm-up."""
@@ -120,7 +120,7 @@ class ShaSpec(AnyModalitySegmenter):
         indices = [self.network.modalities.index(m) for m in encoded]
         return {
             "seg": segmentation_loss(at_least_float32(logits).softmax(1), mask, self.ignore_index),
-            "dao": alignment(shared, flags, self.pairs),
+            "dao": alignment_loss(shared, flags, self.pairs),
             "dco": domain_classification(scores, indices, flags),
         }
 

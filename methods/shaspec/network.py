@@ -114,7 +114,7 @@ class ShaSpecNetwork(AnyModalityNetwork):
         Args:
             images: {modality: (B, c, H, W)} for any non-empty subset, all of one size.
         """
-        names = self.names(images)
+        names = self.ordered_names(images)
         padded = [pad_to(images[m], self.decoder.multiple, self.decoder.at_least) for m in names]
         shared = self.shared(torch.cat([repeat_channels(image, self.channels) for image in padded]))
         indices = [self.modalities.index(m) for m in names]
@@ -124,7 +124,9 @@ class ShaSpecNetwork(AnyModalityNetwork):
         fused = (shared.output + self.fusion(joined)).chunk(len(names))
         outputs = shared.output.chunk(len(names))
         maps = zip(*(features.chunk(len(names)) for features in shared.maps), strict=True)
-        skips = [self.decoder.skips(index, own) for index, own in zip(indices, maps, strict=True)]
+        skips = [
+            self.decoder.skip_parts(index, own) for index, own in zip(indices, maps, strict=True)
+        ]
         vectors = [part.vector for part in specific]
         return dict(zip(names, map(Entry, outputs, fused, skips, vectors), strict=True))
 
@@ -143,7 +145,7 @@ class ShaSpecNetwork(AnyModalityNetwork):
         """See `SkipDecoder.absent`; `like` is the finest skip of some modality."""
         sides = [side * self.stride for side in like.shape[-2:]]
         weight = self.classifier.weight
-        return self.decoder.absent(self.shared, weight.new_zeros(1, self.channels, *sides))
+        return self.decoder.absent_skips(self.shared, weight.new_zeros(1, self.channels, *sides))
 
     def fuse(
         self, encoded: Mapping[str, Entry], present: Present | None = None
@@ -159,7 +161,7 @@ class ShaSpecNetwork(AnyModalityNetwork):
             Logits of the padded image (B, K, H/s, W/s), s = `stride`, and extras: `features`, the M
             maps (B, C, h, w) that were decoded.
         """
-        names = self.names(encoded)
+        names = self.ordered_names(encoded)
         everywhere = torch.ones(1, dtype=torch.bool, device=self.classifier.weight.device)
         flags = {m: as_mask(everywhere if present is None else present[m]) for m in names}
         generated = self._generated([encoded[m].shared for m in names], list(flags.values()))

@@ -26,7 +26,7 @@ def mix(streams: Sequence[Tensor], ratio: float) -> list[Tensor]:
 
 
 def textbook(head: AllMLPHead, maps: Sequence[Tensor]) -> Tensor:
-    """SegFormer: project, upsample, concatenate, fuse, norm, ReLU, classify."""
+    """SegFormer: project, upsample_bilinear, concatenate, fuse, norm, ReLU, classify."""
     size = maps[0].shape[-2:]
     wide = [
         F.interpolate(p(x), size=size, mode="bilinear")

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from methods.gemmnet.module import GEMMNet
 from methods.gemmnet.network import GEMMNetwork
-from methods.parts.conv_unet import normalise
+from methods.parts.conv_unet import normalise_maps
 from methods.parts.losses import (
     class_probabilities,
     dice_loss,
@@ -101,10 +101,12 @@ def test_training_output_ignores_the_pixels_of_masked_modalities(kept, options, 
             changed["image"].pop(other)
         state = {name: value.clone() for name, value in module.state_dict().items()}
         with torch.no_grad():
-            entries, _ = module.painted(changed)
-            outputs.append(module.network.segment(entries)[0])
+            entries, _ = module.synthesise_batch(changed)
+            outputs.append(module.network.segment_complete(entries)[0])
         module.load_state_dict(state)
-        assert not torch.equal(entries[other].image, module.network.scaled(batch["image"][other]))
+        assert not torch.equal(
+            entries[other].image, module.network.scale_images(batch["image"][other])
+        )
     assert torch.equal(outputs[0], outputs[1]) and torch.equal(outputs[0], outputs[2])
 
 
@@ -176,7 +178,9 @@ def test_synthesised_modalities_come_back_as_z_scores():
 
 def test_the_input_range_is_clamped_standard_deviations():
     network = make(input_range=3.0).network
-    scaled = network.scaled(torch.tensor([-9.0, -3.0, -1.5, 0.0, 3.0, 7.0]).reshape(1, 1, 1, 6))
+    scaled = network.scale_images(
+        torch.tensor([-9.0, -3.0, -1.5, 0.0, 3.0, 7.0]).reshape(1, 1, 1, 6)
+    )
     assert scaled.shape == (1, 1, 32, 32)
     assert scaled[0, 0, 0, :6].tolist() == [-1.0, -1.0, -0.5, 0.0, 1.0, 1.0]
     assert (scaled[0, 0, :, 6:] == 1.0).all(), "the edge is replicated"
@@ -186,7 +190,7 @@ def test_sources_with_more_than_two_modalities():
     """Dossier section 9: the others in order, zeros where unseen, then a plane per other modality."""
     network, given = make(THREE).network, images(THREE)
     seen = {"dsm": torch.tensor([True, False]), "sar": torch.tensor([False, True])}
-    source = network.source("rgb", given, seen)
+    source = network.generator_source("rgb", given, seen)
     assert source.shape == (2, 1 + 2 + 2, *SIZE) and network.source_channels("rgb") == 5
     assert torch.equal(source[0, :1], given["dsm"][0]) and not source[1, :1].any()
     assert torch.equal(source[1, 1:3], given["sar"][1]) and not source[0, 1:3].any()
@@ -197,7 +201,7 @@ def test_sources_with_more_than_two_modalities():
         (1.0, 0.0),
         (0.0, 1.0),
     ]
-    absent = network.source("rgb", {"sar": given["sar"]}, {"sar": seen["sar"]})
+    absent = network.generator_source("rgb", {"sar": given["sar"]}, {"sar": seen["sar"]})
     assert torch.equal(absent[1], source[1]), "an absent key is an unseen modality"
     two = make(TWO).network
     assert torch.equal(two.source("rgb", given, seen)[0], given["dsm"][0]), (
@@ -262,12 +266,12 @@ def test_layer_norm_is_one_group_and_not_instance_norm():
     """Check 3."""
     given = torch.randn(3, 8, 10, 12) * torch.arange(1, 9)[:, None, None]
     torch.testing.assert_close(
-        normalise(given, "layer"), nn.GroupNorm(1, 8, affine=False)(given), rtol=0, atol=1e-6
+        normalise_maps(given, "layer"), nn.GroupNorm(1, 8, affine=False)(given), rtol=0, atol=1e-6
     )
     torch.testing.assert_close(
-        normalise(given, "instance"), nn.InstanceNorm2d(8)(given), rtol=0, atol=1e-6
+        normalise_maps(given, "instance"), nn.InstanceNorm2d(8)(given), rtol=0, atol=1e-6
     )
-    assert (normalise(given, "layer") - normalise(given, "instance")).abs().max() > 0.1
+    assert (normalise_maps(given, "layer") - normalise_maps(given, "instance")).abs().max() > 0.1
 
 
 def test_layouts_place_the_tokens():
@@ -304,7 +308,7 @@ def test_shapes_and_probabilities_of_all_heads(options):
     network = settled(**options).network
     with torch.no_grad():
         entries = network.encode(images(TWO, 2, (64, 64)))
-        logits, coarse, unimodal = network.segment(entries, with_auxiliary=True)
+        logits, coarse, unimodal = network.segment_complete(entries, with_auxiliary=True)
     sides = [4, 8, 16, 32] if options else [64, 32, 16, 8]
     assert [tuple(x.shape) for x in coarse] == [(2, CLASSES, s, s) for s in sides]
     assert (
@@ -314,7 +318,7 @@ def test_shapes_and_probabilities_of_all_heads(options):
         maps = class_probabilities(scores, (64, 64), (64, 60))
         assert maps.shape == (2, CLASSES, 64, 60)
         torch.testing.assert_close(maps.sum(1), torch.ones(2, 64, 60))
-    assert network.segment(entries)[1:] == ([], [])
+    assert network.segment_complete(entries)[1:] == ([], [])
 
 
 # ---- options and files ---------------------------------------------------------------------------------------------
@@ -381,7 +385,7 @@ def test_training_with_modalities_that_are_really_missing(options):
     assert loss.isfinite() and all(
         p.grad.isfinite().all() for p in module.parameters() if p.grad is not None
     )
-    pairs = {pair.modality: pair for pair in module.painted(batch)[1]}
+    pairs = {pair.modality: pair for pair in module.synthesise_batch(batch)[1]}
     assert "dsm" not in pairs, "nothing to compare a picture with"
     assert "sar" not in pairs or (
         len(pairs["sar"].fake) == 1 and pairs["sar"].real.isfinite().all()

@@ -204,7 +204,7 @@ def test_shapes_at_512():
             assert painted[m].shape == (1, TWO[m], 512, 512)
             pair = torch.cat([entries[other].image, painted[m]], 1)
             assert network.discriminators[m](pair).shape == (1, 1, 62, 62)
-        logits, coarse, unimodal = network.segment(entries, with_auxiliary=True)
+        logits, coarse, unimodal = network.segment_complete(entries, with_auxiliary=True)
         assert [x.shape[1] for x in (logits, *coarse, *unimodal)] == [5] * 7
         assert [x.shape[-1] for x in coarse] == [512, 256, 128, 64]
 
@@ -218,15 +218,18 @@ def test_cost():
     network, plain = make(as_released=True).network, make(**PLAIN).network
     assert round(count_gmac(lambda: network.encoders["rgir"](image(3))), 2) == 1.87
     assert round(count_gmac(lambda: network.encoders["ndsm"](image(1))), 2) == 1.83
-    whole = {m: count_gmac(lambda m=m: network.features(m, image(TWO[m]))) for m in TWO}
+    whole = {m: count_gmac(lambda m=m: network.encode_image(m, image(TWO[m]))) for m in TWO}
     bare = {m: count_gmac(lambda m=m: network.encoders[m](image(TWO[m]))) for m in TWO}
     assert [round(whole[m] - bare[m], 2) for m in TWO] == [1.11, 1.11]
     positions = torch.zeros(1, 2048, 256, device="meta")
     assert round(count_gmac(lambda: network.inter(positions, positions)), 2) == 3.22
-    entries = {m: network.features(m, image(c)) for m, c in TWO.items()}
+    entries = {m: network.encode_image(m, image(c)) for m, c in TWO.items()}
     joined = network._joined(entries)
     assert round(count_gmac(lambda: network.decoder(joined, True)), 2) == 3.51
-    assert round(count_gmac(lambda: network.segment(entries)) + sum(whole.values()), 1) == 12.8
+    assert (
+        round(count_gmac(lambda: network.segment_complete(entries)) + sum(whole.values()), 1)
+        == 12.8
+    )
     with torch.device("meta"):
         to_rgir, to_ndsm = Generator(1, 3), Generator(3, 1)
         painting = count_gmac(lambda: to_rgir(image(1))), count_gmac(lambda: to_ndsm(image(3)))
@@ -235,8 +238,8 @@ def test_cost():
         assert painting[0] - painting[1] == pytest.approx(16 * (2 * 64 - 2 * 32) * 256**2 / 1e9)
         assert round(count_gmac(lambda: Discriminator(6)(image(6))), 1) == 13.1
         assert round(count_gmac(lambda: Generator(1, 3, transformer=False)(image(1))), 1) == 4.5
-    own = {m: plain.features(m, image(c)) for m, c in TWO.items()}
-    assert round(count_gmac(lambda: plain.segment(own)) + sum(bare.values()), 1) == 7.2
+    own = {m: plain.encode_image(m, image(c)) for m, c in TWO.items()}
+    assert round(count_gmac(lambda: plain.segment_complete(own)) + sum(bare.values()), 1) == 7.2
 
 
 @pytest.mark.parametrize(("number", "painted"), [(2, 2), (3, 9), (4, 28)])

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from methods.gemmnet.losses import discriminator_loss
-from methods.gemmnet.module import GEMMNet, frozen
+from methods.gemmnet.module import GEMMNet, frozen_parameters
 from methods.parts.optim import Recipe
 from tests.methods.gemmnet.test_gemmnet import PLAIN, SMALL, THREE, TWO, make, show
 from tests.methods.test_base import MODALITIES, Scenes, ToyData, state, trainer
@@ -90,14 +90,14 @@ def test_segmentation_trains_the_generator_of_what_it_lacks(released, monkeypatc
 
 def test_the_two_steps_of_an_alternating_update_do_not_touch_each_other():
     module = make().train()
-    entries, pairs = module.painted(training_batch(TWO))
+    entries, pairs = module.synthesise_batch(training_batch(TWO))
     like = entries["rgb"].image
     module.discriminator_terms(pairs, like)["discriminator"].backward()
     critics = module.network.discriminators
     own = {id(p) for p in critics.parameters()}
     assert {id(p) for p in module.parameters() if p.grad is not None} == own
     module.zero_grad()
-    with frozen(critics):
+    with frozen_parameters(critics):
         sum(module.generator_terms(pairs, like).values()).backward()
     assert all(p.grad is None for p in critics.parameters())
     assert all(touched(entry) for entry in module.network.generators.values())
@@ -108,7 +108,7 @@ def test_released_generator_losses_reach_the_discriminators():
     """Oddity O4 of the release, and what it does: on fakes they settle at sigmoid(d) = 2/3."""
     module = make(as_released=True, subsets="full", rec_when="always").train()
     module.rec_when = "always"
-    _, pairs = module.painted(training_batch(TWO))
+    _, pairs = module.synthesise_batch(training_batch(TWO))
     module.generator_terms(pairs, pairs[0].fake)["adversarial"].backward()
     assert touched(module.network.discriminators)
     d = torch.linspace(-5, 5, 10_001)
@@ -121,8 +121,8 @@ def test_what_the_discriminator_sees(condition, monkeypatch):
     """Oddity O3: as released a real pair is the same image twice."""
     module, batch = make(d_condition=condition).train(), training_batch(TWO)
     show(module, monkeypatch, "rgb", "dsm")
-    truth = {m: module.network.scaled(x) for m, x in batch["image"].items()}
-    for pair in module.painted(batch)[1]:
+    truth = {m: module.network.scale_images(x) for m, x in batch["image"].items()}
+    for pair in module.synthesise_batch(batch)[1]:
         other = next(m for m in TWO if m != pair.modality)
         assert torch.equal(pair.real, truth[pair.modality])
         assert torch.equal(pair.condition, truth[pair.modality if condition == "target" else other])
@@ -132,8 +132,8 @@ def test_sources_in_training_with_three_modalities(monkeypatch):
     """Ours: the shown ones but the target; where only the target is shown, all others that are there."""
     module, batch = make(THREE).train(), training_batch(THREE)
     show(module, monkeypatch, "rgb")
-    truth = {m: module.network.scaled(x) for m, x in batch["image"].items()}
-    pairs = {pair.modality: pair for pair in module.painted(batch)[1]}
+    truth = {m: module.network.scale_images(x) for m, x in batch["image"].items()}
+    pairs = {pair.modality: pair for pair in module.synthesise_batch(batch)[1]}
     assert set(pairs) == set(THREE)
     assert torch.equal(pairs["rgb"].condition[:, :1], truth["dsm"])
     assert (
@@ -155,7 +155,7 @@ def test_losses_of_an_untrained_network():
     image = {m: 3 * (2 * torch.rand(2, c, 64, 64) - 1) for m, c in module.modalities.items()}
     module.rec_when = "always"
     with torch.no_grad():
-        _, pairs = module.painted({"image": image, "mask": torch.zeros(2, 64, 64)})
+        _, pairs = module.synthesise_batch({"image": image, "mask": torch.zeros(2, 64, 64)})
         spotted = [float(discriminator_loss(pair, module.network.discriminators)) for pair in pairs]
         terms = [module.generator_terms([pair], pair.fake) for pair in pairs]
     assert spotted == pytest.approx([0.71, 0.71], abs=0.05)

@@ -274,7 +274,7 @@ def test_what_cannot_be_configured():
     with pytest.raises(ValueError, match="non-empty subset"):
         make().decode({}, (32, 32))
     with pytest.raises(RuntimeError, match="contrast: none"):
-        make(contrast="none").network.contrastive({}, torch.zeros(1, 256, 1, 1))
+        make(contrast="none").network.contrastive_loss({}, torch.zeros(1, 256, 1, 1))
 
 
 def test_eval_follows_training_after_evaluation():

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from methods.imlt.contrastive_loss import AttentionPool, distillation, info_nce, over_subsets
+from methods.imlt.contrastive_loss import AttentionPool, distillation_loss, info_nce, over_subsets
 from methods.imlt.fusion import FusionLayer, sine_cosine
 from methods.imlt.network import IMLTNetwork
 from tests.support.reference_imlt import literal_layer, masked_self_attention, positions
@@ -43,7 +43,7 @@ def maps(
 
 
 def fuse(layer: FusionLayer, given: dict[int, torch.Tensor], present=None) -> torch.Tensor:
-    return layer.fuse([layer.project(m, feature) for m, feature in given.items()], present)
+    return layer.fuse([layer.project_modality(m, feature) for m, feature in given.items()], present)
 
 
 @pytest.mark.parametrize("size", [(16, 16), (6, 7), (3, 11)])
@@ -78,7 +78,7 @@ def test_fusion_rows_of_the_full_mask_at_the_size_of_a_512_image():
     layer, given = layer_of(512, head_channels=64), maps(512, (16, 16), batch=1)
     assert layer.stream_attention.heads == 8
     with torch.no_grad():
-        streams = [layer.project(m, feature) for m, feature in given.items()]
+        streams = [layer.project_modality(m, feature) for m, feature in given.items()]
         x = torch.randn(1, 256, 512, dtype=torch.float64)
         fast = x + layer.stream_attention(x, x, streams, None)
         tokens = [
@@ -99,12 +99,12 @@ def test_keys_are_averages_over_the_grid():
         ],
         1,
     )
-    torch.testing.assert_close(layer.pool(features), expected, **EXACT)
-    stream = layer.project(0, features)
+    torch.testing.assert_close(layer.pool_maps(features), expected, **EXACT)
+    stream = layer.project_modality(0, features)
     keys, _ = layer.stream_attention.keys_values(expected + layer.vectors[0])
-    torch.testing.assert_close(stream.pooled_key, layer.stream_attention.split(keys), **EXACT)
+    torch.testing.assert_close(stream.pooled_key, layer.stream_attention.split_heads(keys), **EXACT)
     # sides that the grid does not divide: cells from floor to ceiling, rows 0-2, 1-3, 3-5, 4-6 of six
-    uneven = layer.pool(features[..., :6, :])
+    uneven = layer.pool_maps(features[..., :6, :])
     cells = [(0, 2), (1, 3), (3, 5), (4, 6)]
     expected = [
         features[:, :, top:end, 3 * x : 3 * x + 3].mean((2, 3))
@@ -112,7 +112,7 @@ def test_keys_are_averages_over_the_grid():
         for x in range(4)
     ]
     torch.testing.assert_close(uneven, torch.stack(expected, 1), **EXACT)
-    assert layer.pool(features[..., :3, :]).shape[1] == 3 * 4
+    assert layer.pool_maps(features[..., :3, :]).shape[1] == 3 * 4
 
 
 def test_positions_by_their_definition():
@@ -156,8 +156,8 @@ def test_only_the_vector_tells_equal_modalities_apart():
 
 def test_without_its_own_token_the_modality_attention_of_one_stream_is_its_value():
     layer, given = layer_of(own_token=False), maps(modalities=1)
-    block, stream = layer.modality_attention, layer.project(0, given[0])
-    update = block(layer.start(6, 7), [stream], None)
+    block, stream = layer.modality_attention, layer.project_modality(0, given[0])
+    update = block(layer.start_stream(6, 7), [stream], None)
     torch.testing.assert_close(update, block.out(stream.value), **EXACT)
 
 
@@ -167,8 +167,8 @@ def test_the_prepared_start_follows_the_weights_and_the_size():
         small, wide = fuse(layer, given), fuse(layer, maps(size=(9, 5)))
         torch.testing.assert_close(fuse(layer, given), small, rtol=0, atol=0)
         torch.testing.assert_close(wide, literal_layer(layer, maps(size=(9, 5))), **EXACT)
-        kept = layer.start(6, 7)
-        assert layer.start(6, 7) is kept and layer.start(7, 6) is not kept
+        kept = layer.start_stream(6, 7)
+        assert layer.start_stream(6, 7) is kept and layer.start_stream(7, 6) is not kept
         layer.tokens.add_(1)
         torch.testing.assert_close(fuse(layer, given), literal_layer(layer, given), **EXACT)
     assert not torch.allclose(fuse(layer, given), small, atol=1e-3)
@@ -198,7 +198,7 @@ def vectors(
 
 def test_distillation_by_hand():
     h, g = vectors()
-    losses = distillation(h, g, 0.1, 0.04)
+    losses = distillation_loss(h, g, 0.1, 0.04)
     for b in range(4):
         for m in range(3):
             target = torch.exp(g[b, m] / g[b, m].norm() / 0.04)
@@ -206,7 +206,7 @@ def test_distillation_by_hand():
             expected = -(target / target.sum() * (logits - logits.exp().sum().log())).sum()
             torch.testing.assert_close(losses[b, m], expected, **EXACT)
     flat = torch.ones(1, 1, 512)
-    torch.testing.assert_close(distillation(flat, flat), torch.full((1, 1), math.log(512)))
+    torch.testing.assert_close(distillation_loss(flat, flat), torch.full((1, 1), math.log(512)))
 
 
 def test_info_nce_by_hand():
@@ -245,7 +245,9 @@ def streams_and_fused(net: IMLTNetwork, width: int):
     features = {
         m: torch.randn(2, width, 4, 4, generator=generator).requires_grad_() for m in net.modalities
     }
-    encoded = {m: [net.fusion[-1].project(i, f)] for i, (m, f) in enumerate(features.items())}
+    encoded = {
+        m: [net.fusion[-1].project_modality(i, f)] for i, (m, f) in enumerate(features.items())
+    }
     return features, encoded, torch.randn(2, width, 4, 4, generator=generator).requires_grad_()
 
 
@@ -254,7 +256,7 @@ def test_reach_of_the_contrastive_term(contrast):
     """Check 8: X and the pooling are trained, the modality side is a target (and is not, in the InfoNCE form)."""
     net = network(contrast=contrast)
     features, encoded, fused = streams_and_fused(net, 256)
-    net.contrastive(encoded, fused).backward()
+    net.contrastive_loss(encoded, fused).backward()
     assert fused.grad.any()
     assert all(p.grad.any() for p in net.pool.parameters())
     reached = [f.grad is not None and bool(f.grad.any()) for f in features.values()]
@@ -271,7 +273,7 @@ def test_the_term_starts_near_the_logarithm_of_the_width():
     with torch.no_grad():
         g = torch.cat([pool(stream, [m]) for m, stream in enumerate(tokens[:3])], 1)
         h = pool(tokens[3], [0, 1, 2])
-        losses = distillation(h, g)
+        losses = distillation_loss(h, g)
     assert (losses - math.log(512)).abs().max() < 0.5
 
 
@@ -282,14 +284,14 @@ def test_pooling_uses_the_query_of_its_modality_on_both_sides():
         net.pool.queries.normal_()
         rows = fused.flatten(2).transpose(1, 2)
         pairs = [
-            distillation(
+            distillation_loss(
                 net.pool(rows, [m]),
                 net.pool(encoded[name][-1].features.flatten(2).transpose(1, 2), [m]),
             )
             for m, name in enumerate(net.modalities)
         ]
         torch.testing.assert_close(
-            net.contrastive(encoded, fused), torch.stack(pairs).mean(), rtol=1e-5, atol=1e-6
+            net.contrastive_loss(encoded, fused), torch.stack(pairs).mean(), rtol=1e-5, atol=1e-6
         )
         present = {
             "rgb": torch.tensor([True, True]),
@@ -298,7 +300,7 @@ def test_pooling_uses_the_query_of_its_modality_on_both_sides():
         }
         expected = (pairs[0][0] + (pairs[0][1] + pairs[1][1]) / 2).squeeze() / 2
         torch.testing.assert_close(
-            net.contrastive(encoded, fused, present), expected, rtol=1e-5, atol=1e-6
+            net.contrastive_loss(encoded, fused, present), expected, rtol=1e-5, atol=1e-6
         )
 
 

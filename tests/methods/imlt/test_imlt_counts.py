@@ -31,7 +31,7 @@ def fusion_gmac(whole: IMLTNetwork, present: int) -> float:
 
     def call() -> None:
         for layer, features in zip(whole.fusion, maps(), strict=True):
-            layer.fuse([layer.project(m, features) for m in range(present)])
+            layer.fuse([layer.project_modality(m, features) for m in range(present)])
 
     elementwise = sum(2 * (present + 1) * c * s * s for c, s in zip(WIDTHS, SIDES, strict=True))
     return count_gmac(call) + elementwise / 1e9

@@ -122,7 +122,7 @@ def test_the_loss_is_the_mean_over_streams_and_ensemble(fusion):
     module.network.head.norm.eval()
     with torch.no_grad():
         terms = module.training_losses(batch)
-        streams = module.network.streams(module.encode(batch["image"]))
+        streams = module.network.stream_logits(module.encode(batch["image"]))
         # 40 x 72 pads to 64 x 96
         large = [
             F.interpolate(s, (64, 96), mode="bilinear")[..., : SIZE[0], : SIZE[1]] for s in streams

@@ -7,7 +7,14 @@ import torch
 from torch import nn
 
 from methods.m3l.network import BlockM3L, M3LNetwork, StageM3L
-from methods.m3l.streams import StreamFusion, StreamNorm, embed, fusion_weights, interleave, stages
+from methods.m3l.streams import (
+    StreamFusion,
+    StreamNorm,
+    first_embedding,
+    fusion_weights,
+    interleave_streams,
+    run_stages,
+)
 from methods.parts.backbones import create_pyramid
 from methods.parts.heads import ChannelNorm
 from tests.support.contract import CHANNELS, images, subsets
@@ -146,11 +153,13 @@ def test_block_without_mixing_is_the_untouched_backbone(backbone):
     plain = create_pyramid(backbone).eval()
     torch.manual_seed(0)
     rebuilt = create_pyramid(backbone).eval()
-    interleave(rebuilt, StreamFusion(2, 1.0))
+    interleave_streams(rebuilt, StreamFusion(2, 1.0))
     generator = torch.Generator().manual_seed(1)
     given = [torch.randn(2, 3, 64, 96, generator=generator) for _ in range(2)]
     with torch.inference_mode():
-        maps = stages(rebuilt, torch.cat(embed(rebuilt, torch.cat(given), [0, 1], [2, 2])))
+        maps = run_stages(
+            rebuilt, torch.cat(first_embedding(rebuilt, torch.cat(given), [0, 1], [2, 2]))
+        )
         for found, first, second in zip(maps, *(plain(image) for image in given), strict=True):
             torch.testing.assert_close(found, torch.cat([first, second]), rtol=0, atol=1e-4)
 

@@ -95,7 +95,7 @@ def test_cost_of_all_subsets_of_stage():
     built = network()
     projected = sum(256 * c * s * s for c, s in zip(WIDTHS, SIDES, strict=True))
     maps = [torch.zeros(1, c, s, s, device="meta") for c, s in zip(WIDTHS, SIDES, strict=True)]
-    assert macs(lambda: built.head.mix(maps)) == projected
+    assert macs(lambda: built.head.mix_scales(maps)) == projected
     assert count_gmac(lambda: built.encoder(images())) == pytest.approx(
         3 * ENCODER_MACS / 1e9, abs=1e-9
     )

@@ -36,7 +36,7 @@ class NoEncoder(nn.Module):
 
 
 def textbook(head: AllMLPHead, maps) -> torch.Tensor:
-    """SegFormer's order with the head's own layers: project, upsample, concatenate, fuse, classify."""
+    """SegFormer's order with the head's own layers: project, upsample_bilinear, concatenate, fuse, classify."""
     wide = [
         F.interpolate(p(x), maps[0].shape[-2:]) for p, x in zip(head.projections, maps, strict=True)
     ]

@@ -13,18 +13,18 @@ from methods.magic.aggregation import (
     NeighbourhoodGate,
     ScalarMLP,
     mean_of_present,
-    mixing,
+    mixing_phi,
 )
 from methods.magic.losses import (
     correlation_consistency,
-    correlations,
-    divergence,
+    channel_correlations,
+    symmetric_divergence,
     filtered_targets,
     map_consistency,
     pair_consistency,
     rest_to_salient,
 )
-from methods.magic.selection import pick_modality, select_modalities, similarities
+from methods.magic.selection import pick_modality, select_modalities, cosine_similarities
 from methods.parts.losses import cross_entropy
 
 
@@ -36,10 +36,10 @@ def test_average_pools_ignore_padding():
     """Check 4, also on maps smaller than the pools; and each average is that of the pixels inside."""
     gate = NeighbourhoodGate(3)
     for size in ((16, 20), (4, 3), (1, 1)):
-        for average in gate.averages(torch.full((1, 3, *size), 0.7)):
+        for average in gate.pool_averages(torch.full((1, 3, *size), 0.7)):
             torch.testing.assert_close(average, torch.full((1, 3, *size), 0.7))
     maps = random(1, 3, 6, 8)
-    for side, average in zip((3, 7, 11), gate.averages(maps), strict=True):
+    for side, average in zip((3, 7, 11), gate.pool_averages(maps), strict=True):
         reach = side // 2
         for y, x in ((0, 0), (2, 7), (3, 4)):
             inside = maps[
@@ -106,11 +106,11 @@ def test_what_pytorchs_start_does_to_phi():
 
 def test_mixing_starts_near_the_identity():
     torch.manual_seed(0)
-    layer = mixing(32, "identity")
+    layer = mixing_phi(32, "identity")
     noise = torch.cat([(layer.weight[:, :, 0, 0] - torch.eye(32)).flatten(), layer.bias]).detach()
     assert 0.018 < noise.std() < 0.022 and noise.mean().abs() < 0.003
     torch.manual_seed(0)
-    assert torch.equal(mixing(32, "pytorch").weight, mixing_reference(32))
+    assert torch.equal(mixing_phi(32, "pytorch").weight, mixing_reference(32))
 
 
 def mixing_reference(channels: int) -> torch.Tensor:
@@ -139,7 +139,7 @@ def test_similarity_is_that_of_the_whole_map_per_sample():
     """Check 5: scores in [-1, 1]; a modality whose map is f_se scores 1 and is `top`."""
     maps = random(4, 3, 5, 6, 7)
     fused = maps[2].clone()
-    scores = similarities([fused], [maps])
+    scores = cosine_similarities([fused], [maps])
     for m in range(4):
         for b in range(3):
             one, other = maps[m, b].flatten().double(), fused[b].flatten().double()
@@ -149,17 +149,17 @@ def test_similarity_is_that_of_the_whole_map_per_sample():
     torch.testing.assert_close(scores[2], torch.ones(3))
     assert (select_modalities(scores).top == 2).all()
     # opposite maps, several scales
-    both = similarities([fused, fused], [maps, -maps])
+    both = cosine_similarities([fused, fused], [maps, -maps])
     torch.testing.assert_close(both, torch.zeros(4, 3), rtol=0, atol=1e-6)
-    assert similarities([fused], [torch.stack([fused, -fused])])[1].tolist() == pytest.approx(
-        [-1] * 3
-    )
+    assert cosine_similarities([fused], [torch.stack([fused, -fused])])[
+        1
+    ].tolist() == pytest.approx([-1] * 3)
 
 
 def test_similarity_is_not_differentiable_and_float32():
     maps = random(2, 2, 3, 4, 4).requires_grad_()
     with torch.autocast("cpu", torch.bfloat16):
-        scores = similarities([maps.mean(0).bfloat16()], [maps.bfloat16()])
+        scores = cosine_similarities([maps.mean(0).bfloat16()], [maps.bfloat16()])
     assert scores.dtype == torch.float32 and not scores.requires_grad
 
 
@@ -229,12 +229,18 @@ def test_divergence_is_twice_jensen_shannon():
     expected = F.kl_div(middle.log(), p, reduction="none").sum(1) + F.kl_div(
         middle.log(), q, reduction="none"
     ).sum(1)
-    torch.testing.assert_close(divergence(p.log(), q.log(), 1), expected, rtol=1e-4, atol=1e-6)
-    torch.testing.assert_close(divergence(p.log(), q.log(), 1), divergence(q.log(), p.log(), 1))
-    torch.testing.assert_close(divergence(p.log(), p.log(), 1), torch.zeros(6), rtol=0, atol=1e-6)
+    torch.testing.assert_close(
+        symmetric_divergence(p.log(), q.log(), 1), expected, rtol=1e-4, atol=1e-6
+    )
+    torch.testing.assert_close(
+        symmetric_divergence(p.log(), q.log(), 1), symmetric_divergence(q.log(), p.log(), 1)
+    )
+    torch.testing.assert_close(
+        symmetric_divergence(p.log(), p.log(), 1), torch.zeros(6), rtol=0, atol=1e-6
+    )
     # disjoint distributions reach 2 log 2, although half of each underflows
     logits = torch.tensor([[300.0, -300.0]]).requires_grad_()
-    value = divergence(logits.log_softmax(1), logits.flip(1).log_softmax(1), 1)
+    value = symmetric_divergence(logits.log_softmax(1), logits.flip(1).log_softmax(1), 1)
     value.sum().backward()
     torch.testing.assert_close(value.detach(), torch.tensor([2 * math.log(2)]))
     assert logits.grad.isfinite().all()
@@ -304,9 +310,9 @@ def test_size_of_the_term():
 
 def test_correlations_are_per_class_over_pixels():
     maps, salient = random(2, 3, 4, 6, 5), random(3, 4, 6, 5, seed=1)
-    found = correlations(maps, salient)
+    found = channel_correlations(maps, salient)
     torch.testing.assert_close(found.exp().sum(2), torch.ones(2, 3))
-    scaled = correlations(maps * torch.tensor([2.0, 0.5, 7.0, 1.0])[:, None, None], salient)
+    scaled = channel_correlations(maps * torch.tensor([2.0, 0.5, 7.0, 1.0])[:, None, None], salient)
     torch.testing.assert_close(scaled, found)  # a cosine per class knows no scale
 
 

@@ -95,7 +95,7 @@ def test_shapes_in_training():
     logits, extras = module.network.fuse(encoded)
     assert logits.shape == (2, CLASSES, 48, 80)
     assert [tuple(s.shape[-2:]) for s in extras["scales"]] == [(3, 5), (6, 10), (12, 20), (24, 40)]
-    outputs = [logits, *extras["scales"], *module.network.unimodal(encoded).values()]
+    outputs = [logits, *extras["scales"], *module.network.decode_unimodal(encoded).values()]
     assert len(outputs) == 1 + 4 + 3
     for output in outputs:
         probabilities = class_probabilities(output, (48, 80), SIZE)
@@ -110,7 +110,7 @@ def test_evaluation_computes_neither_scales_nor_unimodal_maps():
         entry.maps for entry in encoded.values()
     )
     with pytest.raises(RuntimeError, match="training"):
-        module.network.unimodal(encoded)
+        module.network.decode_unimodal(encoded)
 
 
 def test_loss_of_a_uniform_prediction():

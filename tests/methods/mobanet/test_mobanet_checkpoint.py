@@ -11,7 +11,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from methods.mobanet.backbone import FrozenViT, build_vit, digest
+from methods.mobanet.backbone import FrozenViT, build_vit, hash_tensors
 from methods.mobanet.module import MoBaNet
 from tests.support.contract import CLASSES, images
 from tests.support.mobanet_tiny import TWO, make
@@ -170,15 +170,15 @@ def test_random_weights_depend_on_the_seed_alone():
 
 def test_the_hash_sees_every_bit_and_no_layout():
     model = build_vit("samvit_tiny_patch8", False, None, seed=0)
-    first = digest(model)
+    first = hash_tensors(model)
     assert (
         len(first) == 64
-        and digest(copy.deepcopy(model).to(memory_format=torch.channels_last)) == first
+        and hash_tensors(copy.deepcopy(model).to(memory_format=torch.channels_last)) == first
     )
     with torch.no_grad():
         value = model.blocks[2].mlp.fc2.bias
         value[3] = torch.nextafter(value[3], value[3] + 1)
-    assert digest(model) != first
+    assert hash_tensors(model) != first
 
 
 def test_frozen_weights_follow_the_module():

@@ -138,7 +138,7 @@ def test_more_streams(streams):
 )
 def test_taps(backbone, taps):
     """Check 1."""
-    assert network(backbone).backbone.taps == taps
+    assert network(backbone).backbone.last_blocks == taps
 
 
 def cost(built: MoBaNetNetwork, side: int) -> float:
@@ -166,7 +166,7 @@ def test_cost_of_the_parts_at_266():
     assert round(2 * count_gmac(lambda: built.head(levels)), 2) == 0.44
     assert round(2 * 3 * 768 * LEVEL_WIDTH * tokens / 1e9, 2) == 0.43
     image = torch.zeros(1, 3, 266, 266, device="meta")
-    assert round(2 * count_gmac(lambda: built.backbone.embed(image)), 2) == 0.33
+    assert round(2 * count_gmac(lambda: built.backbone.embed_patches(image)), 2) == 0.33
 
 
 def test_every_subset_costs_a_pass_with_prompts_and_only_fusion_without():

@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from methods.mobanet.masking import choose, hard_pixels, mask_regions, masked_counts, rectangles
+from methods.mobanet.masking import (
+    choose_streams,
+    hard_pixels,
+    mask_regions,
+    masked_counts,
+    draw_rectangles,
+)
 from methods.parts.losses import cross_entropy
 from tests.support.contract import CHANNELS, images, training_batch
 from tests.support.mobanet_tiny import TWO, make
@@ -40,7 +46,7 @@ def test_a_masked_sample_loses_one_rectangle_of_one_modality(modalities):
 def test_rectangles_have_the_published_sizes():
     """Check 15, at the training size; both sides, areas and aspects reach their ends, places reach the edges."""
     torch.manual_seed(0)
-    inside = rectangles(1000, (266, 266), CPU)
+    inside = draw_rectangles(1000, (266, 266), CPU)
     tall, wide = inside.any(2).sum(1).double(), inside.any(1).sum(1).double()
     assert torch.equal(inside.sum((1, 2)).double(), tall * wide)
     area, aspect = tall * wide / 266**2, wide / tall
@@ -56,7 +62,7 @@ def test_rectangles_have_the_published_sizes():
 
 def test_rectangles_are_spread_over_all_positions():
     torch.manual_seed(0)
-    inside = rectangles(10_000, (20, 20), CPU)
+    inside = draw_rectangles(10_000, (20, 20), CPU)
     tall = inside.any(2).sum(1)
     top = inside.any(2).int().argmax(1)
     for side in tall.unique().tolist():
@@ -68,7 +74,7 @@ def test_rectangles_are_spread_over_all_positions():
 
 
 def test_rectangles_stay_inside_a_long_image():
-    inside = rectangles(500, (8, 400), CPU)
+    inside = draw_rectangles(500, (8, 400), CPU)
     assert inside.any(2).sum(1).max() == 8 and inside.flatten(1).any(1).all()
 
 
@@ -81,7 +87,7 @@ def test_released_counts(batch, counts):
     assert masked_counts(batch, 2) == counts
     for seed in range(5):
         torch.manual_seed(seed)
-        plan = choose(batch, 2, 0.25, True, CPU)
+        plan = choose_streams(batch, 2, 0.25, True, CPU)
         assert (
             torch.bincount(plan[plan >= 0], minlength=2).tolist() == counts and len(plan) == batch
         )
@@ -91,7 +97,7 @@ def test_released_counts(batch, counts):
 def test_balanced_in_the_long_run(batch, streams):
     """Check 16: every stream alike, the total as released, every sample alike."""
     torch.manual_seed(0)
-    plans = torch.stack([choose(batch, streams, 0.25, False, CPU) for _ in range(4000)])
+    plans = torch.stack([choose_streams(batch, streams, 0.25, False, CPU) for _ in range(4000)])
     chosen = int(0.25 * batch)
     assert ((plans >= 0).sum(1) == chosen).all()
     shares = torch.bincount(plans[plans >= 0], minlength=streams) / (4000 * chosen)
@@ -126,14 +132,14 @@ def test_masking_is_in_training_only_and_repeatable(monkeypatch):
     for m in TWO:
         assert torch.equal(seen[0][m], seen[1][m])
         assert torch.equal(seen[2][m], batch["image"][m])
-        assert torch.equal(seen[3][m], module.network.pad(batch["image"][m]))
+        assert torch.equal(seen[3][m], module.network.pad_to_patch(batch["image"][m]))
     assert any(not torch.equal(seen[0][m], seen[3][m]) for m in TWO)
 
 
 def test_as_released_never_masks_the_first_modality_of_four_samples():
     for released in (True, False):
         module, batch = make(as_released=released).train(), training_batch(TWO, 4)
-        given = {m: module.network.pad(x) for m, x in batch["image"].items()}
+        given = {m: module.network.pad_to_patch(x) for m, x in batch["image"].items()}
         hits = set()
         for seed in range(12):
             torch.manual_seed(seed)
@@ -199,7 +205,7 @@ def test_diagnostics_are_the_masks_a_training_step_would_draw():
     with torch.inference_mode():
         found = module.diagnostics(batch)
     torch.manual_seed(3)
-    padded = {m: module.network.pad(image) for m, image in batch["image"].items()}
+    padded = {m: module.network.pad_to_patch(image) for m, image in batch["image"].items()}
     zeroed = mask_regions(padded, everything(THREE, 4))
     for m in THREE:
         changed = (zeroed[m] != padded[m]).any(1)[

@@ -64,14 +64,14 @@ def test_sizes(small, size, padded):
         logits = small.network.fuse(encoded)[0]
         assert logits.shape == (1, CLASSES, *padded)
         assert small.decode(encoded, size).shape == (1, CLASSES, *size)
-    image = small.network.pad(given["rgb"])
+    image = small.network.pad_to_patch(given["rgb"])
     assert torch.equal(image[..., : size[0], : size[1]], given["rgb"])
     assert not image[..., size[0] :, :].any() and not image[..., size[1] :].any()
 
 
 def test_an_unpadded_image_is_refused(settled):
     with pytest.raises(ValueError, match="multiples of 8"):
-        settled.network.backbone.embed(torch.zeros(1, 3, 64, 60))
+        settled.network.backbone.embed_patches(torch.zeros(1, 3, 64, 60))
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def test_the_gate_starts_as_the_mean(streams):
 def test_the_gate_is_a_convex_combination(streams):
     """Check 4."""
     module, given = gate(streams), maps(streams)
-    shares = module.gates(given)
+    shares = module.stream_shares(given)
     assert shares.shape == (2, streams, WIDTH, 5, 7)
     assert (shares > 0).all() and (shares < 1).all()
     torch.testing.assert_close(shares.sum(1), torch.ones(2, WIDTH, 5, 7))
@@ -71,9 +71,9 @@ def test_prompts_are_affine(streams):
     torch.manual_seed(0)
     module, given = CPIA(streams, WIDTH).double(), [x.double() for x in rows(streams)]
     zeros = [torch.zeros_like(x) for x in given]
-    nothing, everything = module.prompts(zeros), module.prompts(given)
+    nothing, everything = module.stream_prompts(zeros), module.stream_prompts(given)
     alone = [
-        module.prompts([x if i == j else z for j, z in enumerate(zeros)])
+        module.stream_prompts([x if i == j else z for j, z in enumerate(zeros)])
         for i, x in enumerate(given)
     ]
     for stream in range(streams):
@@ -87,7 +87,7 @@ def test_prompts_have_the_initial_size_of_the_analysis():
     module = CPIA(2, 768)
     given = [torch.randn(1, 20, 20, 768) for _ in range(2)]
     with torch.no_grad():
-        sizes = [prompt.square().mean().sqrt().item() for prompt in module.prompts(given)]
+        sizes = [prompt.square().mean().sqrt().item() for prompt in module.stream_prompts(given)]
     assert sizes == pytest.approx([0.40, 0.40], abs=0.02)
     vectors = torch.cat(
         [
@@ -100,7 +100,7 @@ def test_prompts_have_the_initial_size_of_the_analysis():
 
 def test_prompts_are_added():
     module, given = CPIA(2, WIDTH), rows(2)
-    for out, tokens, prompt in zip(module(given), given, module.prompts(given), strict=True):
+    for out, tokens, prompt in zip(module(given), given, module.stream_prompts(given), strict=True):
         assert torch.equal(out, tokens + prompt)
 
 
@@ -161,31 +161,31 @@ def vit() -> FrozenViT:
 def test_positions_at_the_native_grid_are_the_stored_ones(vit):
     """Check 8."""
     stored = vit.model.pos_embed[:, 1:].reshape(1, 37, 37, 6)
-    assert torch.equal(vit.positions((37, 37)), stored)
+    assert torch.equal(vit.positions_at((37, 37)), stored)
 
 
 @pytest.mark.parametrize("grid", [(19, 19), (18, 18), (19, 22), (40, 37), (5, 61)])
 def test_positions_follow_the_original_rule(vit, grid):
     """Check 8: scale (19 + 0.1) / 37, no antialiasing, row-major; against Keys' kernel by hand."""
-    expected = reference.positions(vit.model.pos_embed, 37, grid)[:, 1:].reshape(1, *grid, 6)
-    torch.testing.assert_close(vit.positions(grid), expected, rtol=1e-4, atol=2e-5)
+    expected = reference.positions_at(vit.model.pos_embed, 37, grid)[:, 1:].reshape(1, *grid, 6)
+    torch.testing.assert_close(vit.positions_at(grid), expected, rtol=1e-4, atol=2e-5)
 
 
 def test_positions_are_not_those_of_an_antialiased_resize(vit):
     table = vit.model.pos_embed[:, 1:].reshape(1, 37, 37, 6).permute(0, 3, 1, 2)
     other = F.interpolate(table, (19, 19), mode="bicubic", antialias=True).permute(0, 2, 3, 1)
-    assert (vit.positions((19, 19)) - other).abs().mean() > 0.1
+    assert (vit.positions_at((19, 19)) - other).abs().mean() > 0.1
 
 
 def test_positions_of_sam_are_resized_to_the_grid():
     module = FrozenViT("samvit_tiny_patch8")
     module.model.pos_embed = torch.randn(1, 16, 16, 4)
-    assert torch.equal(module.positions((16, 16)), module.model.pos_embed)
+    assert torch.equal(module.positions_at((16, 16)), module.model.pos_embed)
     rows, columns = reference.axis_matrix(6, 16, 6 / 16), reference.axis_matrix(20, 16, 20 / 16)
     expected = torch.einsum(
         "ia,jb,nabc->nijc", rows, columns, module.model.pos_embed.double()
     ).float()
-    torch.testing.assert_close(module.positions((6, 20)), expected, rtol=1e-4, atol=2e-5)
+    torch.testing.assert_close(module.positions_at((6, 20)), expected, rtol=1e-4, atol=2e-5)
 
 
 @pytest.mark.parametrize("name", ["vit_tiny_patch8", "samvit_tiny_patch8"])
@@ -201,7 +201,7 @@ def test_stages_are_the_backbones_own_forward(name):
     expected = features.permute(0, 2, 3, 1) if module.sam and features.shape[1] == 192 else features
     if not module.sam:
         expected = features[:, 1:].unflatten(1, (16, 16))
-    torch.testing.assert_close(module.tap(patches), expected)
+    torch.testing.assert_close(module.stage_feature(patches), expected)
 
 
 @pytest.mark.parametrize("name", ["vit_tiny_patch8", "samvit_tiny_patch8"])

@@ -15,7 +15,7 @@ from benchmark.profiling.complexity import count_gmac, count_parameters
 from methods.muss.experts import phase_offsets
 from methods.muss.module import MuSS
 from methods.muss.network import MuSSNetwork
-from methods.parts.heads import AllMLPHead, to_image_size, upsample
+from methods.parts.heads import AllMLPHead, to_image_size, upsample_bilinear
 from methods.parts.losses import cross_entropy
 from tests.support.contract import (
     CHANNELS,
@@ -319,9 +319,9 @@ def test_resnet_has_heads_of_the_same_size():
 
 
 def segformer(head: AllMLPHead, maps: list[Tensor]) -> Tensor:
-    """The head in the textbook's order: project, upsample, concatenate, fuse, classify."""
+    """The head in the textbook's order: project, upsample_bilinear, concatenate, fuse, classify."""
     wide = [
-        upsample(project(x), maps[0].shape[-2:])
+        upsample_bilinear(project(x), maps[0].shape[-2:])
         for project, x in zip(head.projections, maps, strict=True)
     ]
     return head.classifier(F.relu(head.norm(head.fusion(torch.cat(wide, 1)))))
@@ -335,7 +335,10 @@ def test_cost():
 
     def fuse() -> list[Tensor]:
         pairs = list(zip(network.fusion, features, strict=True))
-        return [fusion([fusion.product(m, x) for m in network.modalities]) for fusion, x in pairs]
+        return [
+            fusion([fusion.partial_product(m, x) for m in network.modalities])
+            for fusion, x in pairs
+        ]
 
     assert round(count_gmac(fuse), 2) == 1.22
     assert round(count_gmac(lambda: segformer(network.head, fuse())), 2) == 6.06

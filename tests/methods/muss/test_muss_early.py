@@ -104,7 +104,7 @@ def test_matching_follows_the_equations():
         module.scale.copy_(
             torch.tensor([1.0, 2.0, 3.0, 9.0])[:, None, None]
         )  # the last is cut at ln 100
-        weights = module.weights(features)
+        weights = module.channel_attention(features)
         torch.testing.assert_close(
             weights[0], literal_weights(module, features), rtol=1e-3, atol=1e-5
         )
@@ -125,7 +125,7 @@ def test_the_most_similar_channel_gets_the_smallest_weight():
     module.key = module.query
     with torch.no_grad():
         module.bias[-1].weight.zero_()
-        weights = module.weights(torch.randn(2, 24, 64, 64))
+        weights = module.channel_attention(torch.randn(2, 24, 64, 64))
     assert (weights.argmin(-1) == torch.arange(24)).all()
     scores = torch.tensor([3.0, 1.0, 2.0])
     assert reversed_softmax(scores).argsort().tolist() == [0, 2, 1]

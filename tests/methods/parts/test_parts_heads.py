@@ -35,7 +35,7 @@ def head(norm: str = "bn") -> AllMLPHead:
 
 
 def textbook(module: AllMLPHead, given: list[torch.Tensor]) -> torch.Tensor:
-    """SegFormer: project, upsample, concatenate, fuse, norm, ReLU, classify."""
+    """SegFormer: project, upsample_bilinear, concatenate, fuse, norm, ReLU, classify."""
     size = given[0].shape[-2:]
     wide = [
         F.interpolate(p(x), size=size, mode="bilinear")

@@ -15,7 +15,7 @@ from methods.parts.conv_unet import (
     PreConv,
     PyramidEncoder,
     UnimodalDecoder,
-    normalise,
+    normalise_maps,
     pad_to,
 )
 from methods.parts.heads import to_image_size
@@ -44,7 +44,7 @@ def test_padding_replicates_and_is_cropped(size):
 def test_the_norms_are_what_they_say():
     """`layer` is a GroupNorm with one group, and what a 3-D instance norm makes of a batch of maps."""
     features = 3 * torch.randn(4, 6, 5, 7) + torch.arange(6.0)[:, None, None]
-    whole, single = normalise(features, "layer"), normalise(features, "instance")
+    whole, single = normalise_maps(features, "layer"), normalise_maps(features, "instance")
     torch.testing.assert_close(whole, nn.GroupNorm(1, 6, affine=False)(features), rtol=0, atol=1e-6)
     torch.testing.assert_close(whole, nn.InstanceNorm3d(4)(features), rtol=1e-6, atol=1e-6)
     torch.testing.assert_close(single, nn.InstanceNorm2d(6)(features), rtol=0, atol=1e-6)
@@ -110,11 +110,11 @@ def test_fusion_block_counts_and_separates(modalities, channels):
     assert count_parameters(block)["total"] == channels**2 * (modalities + 10) + 3 * channels
     parts = [5 * torch.randn(2, channels, 6, 4) for _ in range(modalities)]
     parts[0] = torch.zeros_like(parts[0])
-    total = sum(block.partial(i, part) for i, part in enumerate(parts))
+    total = sum(block.partial_sum(i, part) for i, part in enumerate(parts))
     torch.testing.assert_close(
-        block.finish(total), block(torch.cat(parts, 1)), rtol=1e-6, atol=1e-6
+        block.finish_fusion(total), block(torch.cat(parts, 1)), rtol=1e-6, atol=1e-6
     )
-    assert not block.partial(0, parts[0]).any()
+    assert not block.partial_sum(0, parts[0]).any()
 
 
 def test_fusion_block_does_not_separate_with_layer_norm():

@@ -38,7 +38,7 @@ def maps(
 
 
 def tokens(part: SGFScale, given: dict[str, torch.Tensor]) -> list[Tokens]:
-    return [part.project(m, feature) for m, feature in given.items()]
+    return [part.project_modality(m, feature) for m, feature in given.items()]
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_prototypes_are_linear_in_their_parts():
     part = scale(proto_norm="none")
     both = tokens(part, maps(("rgb", "dsm")))
     torch.testing.assert_close(
-        part.prototypes(both), part.prototypes(both[:1]) + part.prototypes(both[1:])
+        part.sum_prototypes(both), part.sum_prototypes(both[:1]) + part.sum_prototypes(both[1:])
     )
 
 
@@ -151,7 +151,9 @@ def test_softmax_prototypes_are_a_weighted_mean_over_all_vectors():
     scores = torch.einsum("kc,bcn->bkn", part.semantic_filter.weight[:, :, 0, 0], vectors)
     scores = scores + part.semantic_filter.bias[:, None]
     expected = torch.einsum("bkn,bcn->bkc", scores.softmax(2), vectors)
-    torch.testing.assert_close(part.prototypes(tokens(part, given)), expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        part.sum_prototypes(tokens(part, given)), expected, rtol=1e-4, atol=1e-4
+    )
 
 
 @pytest.mark.parametrize("proto_norm", ["mean", "softmax"])
@@ -167,7 +169,7 @@ def test_normalised_prototypes_do_not_depend_on_the_size(proto_norm):
             doubled.append(
                 token._replace(features=f, part=weights @ f.flatten(2).mT, mass=scores.logsumexp(2))
             )
-        return part.prototypes(doubled)
+        return part.sum_prototypes(doubled)
 
     torch.testing.assert_close(prototypes(2), prototypes(1), rtol=1e-4, atol=1e-5)
 
@@ -177,10 +179,12 @@ def test_prototypes_of_a_masked_sample_are_those_of_its_subset():
         part = scale(proto_norm=proto_norm)
         all_three = tokens(part, maps())
         present = torch.tensor([[True, True], [False, True], [True, True]])
-        masked = part.prototypes(all_three, present)
-        subset = part.prototypes([all_three[0], all_three[2]])
+        masked = part.sum_prototypes(all_three, present)
+        subset = part.sum_prototypes([all_three[0], all_three[2]])
         torch.testing.assert_close(masked[0], subset[0], rtol=1e-5, atol=1e-5)
-        torch.testing.assert_close(masked[1], part.prototypes(all_three)[1], rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(
+            masked[1], part.sum_prototypes(all_three)[1], rtol=1e-5, atol=1e-5
+        )
 
 
 def test_merged_kernel_equals_three_convolutions():
@@ -298,7 +302,7 @@ def test_unnormalised_prototypes_survive_half_precision():
     given = maps(side=40)
     with torch.autocast("cpu", torch.bfloat16):
         parts = tokens(part, given)
-        prototypes = part.prototypes(parts)
+        prototypes = part.sum_prototypes(parts)
         fused, robustness = part.fuse(parts)
     assert parts[0].part.dtype == prototypes.dtype == robustness.dtype == torch.float32
     assert prototypes.abs().max() > 65_504
@@ -308,7 +312,7 @@ def test_unnormalised_prototypes_survive_half_precision():
         token._replace(**{k: getattr(token, k).half() for k in ("sp_key", "sp_value")})
         for token in tokens(part, given)
     ]
-    weights = part.sp.mean_weights(part.prototypes(halves), [t.sp_key for t in halves], None)
+    weights = part.sp.mean_weights(part.sum_prototypes(halves), [t.sp_key for t in halves], None)
     assert weights.dtype == torch.float32 and weights.isfinite().all()
 
 

@@ -118,7 +118,9 @@ def test_cost_of_sgf_as_computed():
         (part.train(), given.items()) for part, given in zip(scales(), features(), strict=True)
     ]
     counted = count_gmac(
-        lambda: [part.fuse([part.project(m, x) for m, x in given]) for part, given in pairs]
+        lambda: [
+            part.fuse([part.project_modality(m, x) for m, x in given]) for part, given in pairs
+        ]
     )
     elementwise = sum(3 * len(THREE) * c * s * s for c, s in zip(WIDTHS, SIDES, strict=True))
     assert round(counted * 1e9) + elementwise == 6_713_925_632

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from methods.parts.losses import segmentation_loss
-from methods.shaspec.layers import StandardisedConv, standardised
-from methods.shaspec.losses import alignment, domain_classification
+from methods.shaspec.layers import StandardisedConv, standardise_filters
+from methods.shaspec.losses import alignment_loss, domain_classification
 from methods.shaspec.module import ShaSpec
 from methods.shaspec.network import ShaSpecNetwork, repeat_channels
 from tests.support.contract import CHANNELS, CLASSES, SIZE, images, subsets, training_batch
@@ -61,12 +61,12 @@ def test_every_filter_is_standardised():
     convolutions = [m for m in built.modules() if isinstance(m, StandardisedConv)]
     assert len(convolutions) == 4 * (1 + 3 * 16 + 4 + 1 + 6) + 1 + 4 + 8
     for convolution in convolutions:
-        rows = standardised(convolution.weight).flatten(1)
+        rows = standardise_filters(convolution.weight).flatten(1)
         assert rows.mean(1).abs().max() < 1e-6
         torch.testing.assert_close(rows.std(1), torch.ones(len(rows)), rtol=1e-5, atol=1e-5)
     first = built.shared.stages[1][0].branch[1][0]
     image = torch.randn(1, first.in_channels, 9, 9)
-    textbook = F.conv2d(image, standardised(first.weight), stride=2, padding=1)
+    textbook = F.conv2d(image, standardise_filters(first.weight), stride=2, padding=1)
     torch.testing.assert_close(first(image), textbook, rtol=0, atol=0)
 
 
@@ -126,7 +126,7 @@ def test_light_zeros_are_an_image_of_zeros():
     assert all((features - features[..., :1, :1]).abs().max() < 1e-9 for features in maps)
     assert all(
         part.abs().max() < 1e-6
-        for part in built.decoder.skips(1, [m - m + m[..., :1, :1] for m in maps])
+        for part in built.decoder.skip_parts(1, [m - m + m[..., :1, :1] for m in maps])
     )
 
 
@@ -196,7 +196,7 @@ def test_shared_encoder_sees_repeated_channels(kind):
     with torch.inference_mode():
         encoded = built.encode({"a": gray, "b": gray, "c": gray.expand(-1, 3, -1, -1)})
         shared = [entry.shared for entry in encoded.values()]
-        apart = alignment(shared, torch.ones(3, 2, dtype=torch.bool))
+        apart = alignment_loss(shared, torch.ones(3, 2, dtype=torch.bool))
     assert apart < 1e-5
     assert not torch.allclose(encoded["a"].fused, encoded["b"].fused, atol=1e-3)
     five = repeat_channels(torch.arange(2.0).view(1, 2, 1, 1), 5)
@@ -216,12 +216,12 @@ def test_alignment_by_brute_force():
         ]
         samples.append(sum(apart) / len(apart) if apart else 0.0)
     assert samples[1] == samples[2] == 0
-    assert float(alignment(shared, present)) == pytest.approx(sum(samples) / 4, rel=1e-6)
+    assert float(alignment_loss(shared, present)) == pytest.approx(sum(samples) / 4, rel=1e-6)
     noisy = [
         torch.where(flag[:, None, None, None], part, 1e3)
         for part, flag in zip(shared, present, strict=True)
     ]
-    assert torch.equal(alignment(noisy, present), alignment(shared, present))
+    assert torch.equal(alignment_loss(noisy, present), alignment_loss(shared, present))
 
 
 def test_released_ring():
@@ -229,9 +229,9 @@ def test_released_ring():
     shared = [torch.randn(2, 3, 2, 2) for _ in range(4)]
     everything = torch.ones(4, 2, dtype=torch.bool)
     l1 = [(shared[i] - shared[k]).abs().mean() for i, k in ((0, 1), (1, 2), (2, 3), (3, 0))]
-    torch.testing.assert_close(alignment(shared, everything, "ring"), sum(l1))
-    torch.testing.assert_close(alignment(shared[:2], everything[:2], "ring"), 2 * l1[0])
-    torch.testing.assert_close(alignment(shared[:2], everything[:2]), l1[0])
+    torch.testing.assert_close(alignment_loss(shared, everything, "ring"), sum(l1))
+    torch.testing.assert_close(alignment_loss(shared[:2], everything[:2], "ring"), 2 * l1[0])
+    torch.testing.assert_close(alignment_loss(shared[:2], everything[:2]), l1[0])
 
 
 def test_domain_classification_by_brute_force():
