@@ -6,14 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from benchmark.leaderboard.score_rows import ScoreRow
 from benchmark.metrics.result import ALL
+from benchmark.records.manifest import SPLIT_MARK
 from benchmark.records.record import Record
-
-MARK = "*"  # beside the protocol of rows whose split has something to be known
-
-
-def split_mark(row: ScoreRow) -> str:
-    """Mark a row whose split has something to be known."""
-    return MARK if row.group.first.manifest.protocol.split_note else ""
 
 
 def footnote(rows: Sequence[ScoreRow]) -> str:
@@ -30,7 +24,8 @@ def describe_scoring(rows: Sequence[ScoreRow]) -> str:
     absent = _by_protocol((record, record.convention.absent) for record in records)
     kinds = _by_protocol((r, "eroded" if r.convention.regions else "full") for r in records)
     return (
-        f"over {classes} classes (K = {outputs} outputs, absent classes: {absent}), {kinds} labels, "
+        f"over {classes} classes (K = {outputs} outputs, absent classes: {absent}), "
+        f"{kinds} labels, "
         f"{_count_scenes(rows)}, fingerprint {records[0].manifest.fingerprint[:12]}"
     )
 
@@ -54,9 +49,9 @@ def _count_scenes(rows: Sequence[ScoreRow]) -> str:
 
 def split_notes(rows: Sequence[ScoreRow]) -> str:
     """Explain the marked splits; empty without any."""
-    protocols = [row.group.first.manifest.protocol for row in rows]
+    protocols = [row.protocol for row in rows]
     notes = sorted({(entry.name, entry.split_note) for entry in protocols if entry.split_note})
-    return "".join(f" {MARK} {name}: {note}" for name, note in notes)
+    return "".join(f" {SPLIT_MARK} {name}: {note}" for name, note in notes)
 
 
 def _by_protocol(values: Iterable[tuple[Record, str]]) -> str:

@@ -1,4 +1,4 @@
-"""The scores behind a row of the leaderboard: a seed group under one condition of the test scenes."""
+"""The scores behind a row of the leaderboard: a seed group under one condition."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from benchmark.metrics.confusion import Counts, Floats
 from benchmark.metrics.result import ALL
 from benchmark.metrics.summaries import SubsetSummary, average_top1_last1
 from benchmark.records.groups import SeedGroup
+from benchmark.records.manifest import Manifest, Protocol
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,16 @@ class ScoreRow:
             oa_all=per_cent("oa_all"),
             entered=np.array([[scores.classes for scores in seed] for seed in seeds]),
         )
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the first seed says of its run."""
+        return self.group.first.manifest
+
+    @property
+    def protocol(self) -> Protocol:
+        """How all seeds were trained and scored."""
+        return self.manifest.protocol
 
     @property
     def subsets(self) -> tuple[str, ...]:

@@ -17,27 +17,11 @@ from typing import Any
 import pandas as pd
 
 from benchmark.formats.numbers import format_mean_std
-from benchmark.leaderboard.notes import split_mark
 from benchmark.leaderboard.score_rows import ScoreRow
 from benchmark.metrics.result import ALL
 from benchmark.metrics.summaries import MeanStd, mean_std
 
 EACH = "{subset}"
-
-
-def always(rows: Sequence[ScoreRow]) -> bool:
-    """Show a column in every table."""
-    return True
-
-
-def with_conditions(rows: Sequence[ScoreRow]) -> bool:
-    """Show a column where rows are told apart by the condition of the test scenes."""
-    return any(row.condition != ALL for row in rows)
-
-
-def with_overrides(rows: Sequence[ScoreRow]) -> bool:
-    """Show a column where something was changed on the command line."""
-    return any(row.group.overrides for row in rows)
 
 
 @dataclass(frozen=True)
@@ -49,8 +33,8 @@ class Column:
         source: its value in a row.
         heading: for readers (Markdown, LaTeX, terminal, report); empty: only in CSV.
         subset: a subset to be named in brackets, in CSV as `<name> subset`.
-        text: what readers see, `{value}` of this row.
-        shown: in which tables.
+        text: what readers see of `{value}` in this `{row}`.
+        needed: shows the column to readers where it holds for a row of the table.
     """
 
     name: str
@@ -58,7 +42,7 @@ class Column:
     heading: str = ""
     subset: Callable[[ScoreRow], str] | None = None
     text: str = "{value}"
-    shown: Callable[[Sequence[ScoreRow]], bool] = always
+    needed: Callable[[ScoreRow], Any] = bool
 
     def values(self, row: ScoreRow) -> dict[str, Any]:
         """Compute the value, by subset where the column stands for all of them."""
@@ -75,10 +59,10 @@ class Column:
 
     def format_value(self, row: ScoreRow, value: Any, decimals: int = 2, sign: str = " +- ") -> str:
         """Write a value for readers."""
-        text = (
-            format_mean_std(value.mean, value.std, decimals, sign) if is_mean(value) else str(value)
-        )
-        text = self.text.format(value=text, row=row, mark=split_mark(row))
+        text = str(value)
+        if is_mean(value):
+            text = format_mean_std(value.mean, value.std, decimals, sign)
+        text = self.text.format(value=text, row=row)
         return f"{text} ({self.subset(row)})" if self.subset else text
 
 
@@ -87,34 +71,37 @@ def is_mean(value: Any) -> bool:
     return isinstance(value, MeanStd)
 
 
+def has_condition(row: ScoreRow) -> bool:
+    """Whether the scores are of some test scenes only."""
+    return row.condition != ALL
+
+
+def has_overrides(row: ScoreRow) -> bool:
+    """Whether something was changed on the command line."""
+    return bool(row.group.overrides)
+
+
 COLUMNS = (
     Column("method", lambda row: row.group.method, "method", text="{row.group.marked_method}"),
-    Column("backbone", lambda row: row.group.first.manifest.backbone, "backbone"),
-    Column("condition", lambda row: row.condition, "condition", shown=with_conditions),
-    Column("scenes", lambda row: max(row.scenes), "scenes", shown=with_conditions),
-    Column("classes", lambda row: row.classes, "classes", shown=with_conditions),
+    Column("backbone", lambda row: row.manifest.backbone, "backbone"),
+    Column("condition", lambda row: row.condition, "condition", needed=has_condition),
+    Column("scenes", lambda row: max(row.scenes), "scenes", needed=has_condition),
+    Column("classes", lambda row: row.classes, "classes", needed=has_condition),
     Column("Average", lambda row: mean_std(row.summary.average), "Average"),
-    Column("Top-1", lambda row: mean_std(row.summary.top1), "Top-1", subset=lambda row: row.best),
-    Column(
-        "Last-1", lambda row: mean_std(row.summary.last1), "Last-1", subset=lambda row: row.worst
-    ),
+    Column("Top-1", lambda row: mean_std(row.summary.top1), "Top-1", lambda row: row.best),
+    Column("Last-1", lambda row: mean_std(row.summary.last1), "Last-1", lambda row: row.worst),
     Column("mIoU {subset}", lambda row: mean_std(row.miou), EACH),
     Column("mF1 {subset}", lambda row: mean_std(row.mf1)),
     Column("OA full", lambda row: row.oa[:, -1].mean()),
     Column("OA all labels full", lambda row: row.oa_all[:, -1].mean()),
     Column("seeds", lambda row: len(row.group.members), "n"),
-    Column(
-        "protocol",
-        lambda row: row.group.protocol,
-        "protocol",
-        text="{value}{mark}, {row.group.first.manifest.protocol.selected}",
-    ),
-    Column("overrides", lambda row: row.group.overrides, "overrides", shown=with_overrides),
+    Column("protocol", lambda row: row.protocol.name, "protocol", text="{row.protocol.label}"),
+    Column("overrides", lambda row: row.group.overrides, "overrides", needed=has_overrides),
     Column("K", lambda row: len(row.group.first.convention.outputs)),
     Column("scenes {subset}", lambda row: row.scenes),
-    Column("split note", lambda row: row.group.first.manifest.protocol.split_note),
-    Column("selection", lambda row: row.group.first.manifest.protocol.selected),
-    Column("control", lambda row: row.group.first.manifest.control),
+    Column("split note", lambda row: row.protocol.split_note),
+    Column("selection", lambda row: row.protocol.selected),
+    Column("control", lambda row: row.manifest.control),
 )
 
 
@@ -146,7 +133,7 @@ def reader_cells(rows: Sequence[ScoreRow], row: ScoreRow) -> Mapping[str, tuple[
     """The column and value of every cell that readers see in a row, by heading."""
     cells = {}
     for column in COLUMNS:
-        if column.heading and column.shown(rows):
+        if column.heading and any(map(column.needed, rows)):
             for subset, value in column.values(row).items():
                 cells[column.heading.format(subset=subset)] = (column, value)
     return cells

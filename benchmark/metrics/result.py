@@ -22,8 +22,8 @@ class EvaluationResult:
         conditions: per scene the conditions it belongs to (`weather=night`), besides `all`.
         regions: (`interior`, `band`) where an eroded label exists, else (`interior`,).
         labels: class names by label id.
-        counts: per scene int64 subsets x blocks x regions x labels x outputs.
-        scored: bool subsets x scenes; False where the scene lacks a modality of the subset.
+        counts: per scene int64 `(subsets, blocks, regions, labels, outputs)`.
+        scored: bool `(subsets, scenes)`; False where the scene lacks a modality of the subset.
     """
 
     subsets: tuple[str, ...]
@@ -35,16 +35,20 @@ class EvaluationResult:
     scored: np.ndarray
 
     def pooled(self) -> tuple[tuple[str, ...], Counts, np.ndarray]:
-        """(conditions, int64 subsets x conditions x regions x labels x outputs, scored scenes subsets x conditions)."""
-        names = [ALL] + sorted(
-            {name for scene in self.scenes for name in self.conditions.get(scene, ())}
-        )
-        sums = [counts.sum(1) for counts in self.counts]
-        pooled = np.zeros((len(self.subsets), len(names), *sums[0].shape[1:]), np.int64)
+        """Add up blocks and scenes.
+
+        Returns:
+            The conditions, int64 counts `(subsets, conditions, regions, labels, outputs)`, and the
+            number of scored scenes `(subsets, conditions)`.
+        """
+        own = set[str]().union(*(self.conditions.get(scene, ()) for scene in self.scenes))
+        names = [ALL, *sorted(own)]
+        axes = self.counts[0].shape[2:]
+        pooled = np.zeros((len(self.subsets), len(names), *axes), np.int64)
         scored = np.zeros((len(self.subsets), len(names)), np.int64)
         for number, scene in enumerate(self.scenes):
             for name in (ALL, *self.conditions.get(scene, ())):
-                pooled[:, names.index(name)] += sums[number]
+                pooled[:, names.index(name)] += self.counts[number].sum(1)
                 scored[:, names.index(name)] += self.scored[:, number]
         return tuple(names), pooled, scored
 

@@ -7,14 +7,18 @@ from itertools import combinations
 
 
 def modality_subsets(modalities: Sequence[str]) -> list[tuple[str, ...]]:
-    """All 2^M - 1 non-empty subsets, small ones first, each in the given order: R, D, N, R+D, R+N, D+N, R+D+N."""
-    return [
-        subset
-        for size in range(1, len(modalities) + 1)
-        for subset in combinations(modalities, size)
-    ]
+    """List all non-empty subsets, small ones first, each in the given order.
+
+    Example:
+        >>> ["+".join(subset) for subset in modality_subsets("RDN")]
+        ['R', 'D', 'N', 'R+D', 'R+N', 'D+N', 'R+D+N']
+    """
+    subsets: list[tuple[str, ...]] = []
+    for size in range(1, len(modalities) + 1):
+        subsets += combinations(modalities, size)
+    return subsets
 
 
 def subset_name(subset: Sequence[str], letters: Mapping[str, str]) -> str:
-    """`R+D+N` from modality names."""
+    """Name a subset by the letters of its modalities: `R+D+N`."""
     return "+".join(letters[name] for name in subset)

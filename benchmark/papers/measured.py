@@ -12,7 +12,6 @@ import numpy as np
 
 from benchmark.choices import NO_BACKBONE
 from benchmark.formats.files import read_csv_rows
-from benchmark.leaderboard.notes import MARK
 from benchmark.metrics.confusion import Scores
 from benchmark.metrics.summaries import SUMMARIES, MeanStd, average_top1_last1, mean_std
 from benchmark.papers.printed_numbers import REPORTED, PrintedNumber
@@ -122,8 +121,8 @@ class MeasuredRuns:
 
 
 def _label_run(record: Record, with_backbone: bool) -> str:
-    entry, protocol = record.manifest, record.manifest.protocol
-    words = [protocol.name + (MARK if protocol.split_note else ""), protocol.selected]
+    entry = record.manifest
+    words = [entry.protocol.label]
     if with_backbone and entry.backbone != NO_BACKBONE:
         words.append(entry.backbone)
     return ", ".join([*words, *entry.overrides])

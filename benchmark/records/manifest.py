@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from benchmark.metrics.confusion import Absent, Convention
 
 MANIFEST = "manifest.json"
+SPLIT_MARK = "*"  # beside protocols whose split has something to be known
 
 
 class Protocol(BaseModel):
@@ -18,7 +19,7 @@ class Protocol(BaseModel):
     Attributes:
         name: the protocol's file in configs/protocol.
         selection, selected: the wanted rule for the checkpoint, and the one that could be followed.
-        split: column of the split table; `split_note` says what is to be known of it.
+        split, split_note: column of the split table, and what is to be known of it.
         rasters: raster of the scene store, by modality.
     """
 
@@ -37,6 +38,11 @@ class Protocol(BaseModel):
     stride: int
     stitching: str
     absent: Absent
+
+    @property
+    def label(self) -> str:
+        """The protocol as tables name it: marked if its split has a note, with the rule followed."""
+        return f"{self.name}{SPLIT_MARK if self.split_note else ''}, {self.selected}"
 
 
 class Manifest(BaseModel):
