@@ -73,16 +73,10 @@ def deliver_ids(
 
 
 def write_deliver(
-    root: Path,
-    *,
-    size: int = 40,
-    seed: int = 0,
-    frames: tuple[int, int, int] = (2, 2, 2),
-    weathers: Sequence[str] = WEATHERS,
-    ids: Sequence[str] | None = None,
-    quirks: Collection[str] = (),
-    progress: bool = False,
-) -> None:
+    root: Path, *, size: int = 40, seed: int = 0, frames: tuple[int, int, int] = (2, 2, 2),
+    weathers: Sequence[str] = WEATHERS, ids: Sequence[str] | None = None,
+    quirks: Collection[str] = (), progress: bool = False,
+) -> None:  # fmt: skip
     """Write painted frames under `root` as an unpacked copy of DELIVER.
 
     A frame (side `size` in pixels, 1042 in reality) depends on (seed, id, size) alone. `ids` are
@@ -93,11 +87,6 @@ def write_deliver(
     wanted = deliver_ids(size, frames, weathers) if ids is None else ids
     for frame in checked_scenes(wanted, wanted, size, quirks, DELIVER_QUIRKS, progress):
         _write_frame(Path(root), frame, size, seed, frozenset(quirks))
-
-
-def deliver_truth(size: int, seed: int, frame: str) -> NDArray[np.uint8]:
-    """Return a frame's true class ids: uint8 `(H, W)`, 255 unlabelled."""
-    return deliver_street(size, seed, frame).label
 
 
 def deliver_street(size: int, seed: int, frame: str) -> Street:

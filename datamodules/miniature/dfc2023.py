@@ -70,20 +70,10 @@ SIZES: dict[str, dict[str, Any]] = {
 }
 
 
-def dfc2023_ids(size: int = 64, stems: Sequence[str] | None = None) -> list[str]:
-    """List the tiles that `write_dfc2023` writes with these arguments."""
-    return list(SIZES["test"]["stems"] if stems is None else stems)
-
-
 def write_dfc2023(
-    root: Path,
-    *,
-    size: int = 64,
-    seed: int = 0,
-    stems: Sequence[str] | None = None,
-    quirks: Collection[str] = (),
-    progress: bool = False,
-) -> None:
+    root: Path, *, size: int = 64, seed: int = 0, stems: Sequence[str] | None = None,
+    quirks: Collection[str] = (), progress: bool = False,
+) -> None:  # fmt: skip
     """Write painted scenes under `root` as an unpacked copy of the contest's track 2.
 
     `size` is the side of a tile in pixels of 1 m, from 400 on of 0.5 m; the distances between tiles
@@ -91,14 +81,14 @@ def write_dfc2023(
     such as "SV_Berlin_52.4902_13.5090", by default those of the tests; `quirks` are keys of
     `DFC2023_QUIRKS`. ValueError for an unknown stem or quirk, or a size below 32.
     """
-    wanted = dfc2023_ids(size, stems)
+    wanted = SIZES["test"]["stems"] if stems is None else stems
     table = read_split_table("dfc2023")
     scenes = checked_scenes(sorted(wanted), table, size, quirks, DFC2023_QUIRKS, progress)
     layout = _Layout(Path(root), frozenset(quirks))
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for number, stem in enumerate(scenes):
-        tile = _tile(stem, size, seed)
+        tile = dfc2023_tile(size, seed, stem)
         image_id = 5000 - 2 * number if "shuffled" in quirks else tile.number
         images.append(_image_entry(stem, size, image_id))
         _write_tile(layout, tile, odd_radar=number == 0 and "odd_radar" in quirks)
@@ -110,11 +100,6 @@ def write_dfc2023(
         annotations = annotations[::-3] + annotations[-2::-3] + annotations[-3::-3]
     _write_outlines(layout.outlines_path(), "building", images, annotations)
     _write_bystanders(layout, size, wanted[0])
-
-
-def dfc2023_truth(size: int, seed: int, stem: str) -> NDArray[np.uint8]:
-    """Return a tile's true label ids: uint8 `(H, W)`, 1 = building."""
-    return _tile(stem, size, seed).truth.astype(np.uint8)
 
 
 @cache
@@ -190,7 +175,8 @@ class _Tile:
 
 
 @lru_cache(maxsize=12)
-def _tile(stem: str, size: int, seed: int) -> _Tile:
+def dfc2023_tile(size: int, seed: int, stem: str) -> _Tile:
+    """Paint one tile: what is really there, and what three sensors make of it."""
     return _Tile(stem, size, seed)
 
 

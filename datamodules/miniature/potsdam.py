@@ -45,34 +45,19 @@ GSD = 0.25  # metres; five times the real one, so that streets and houses fit in
 WEST, NORTH = 366976.5, 5809761.0  # upper left corner of tile 2_10, UTM zone 33N
 
 
-def potsdam_ids(size: int = 64, tiles: Sequence[str] | None = None) -> list[str]:
-    """List the tiles that `write_potsdam` writes with these arguments."""
-    return list(POTSDAM_TILES if tiles is None else tiles)
-
-
 def write_potsdam(
-    root: Path,
-    *,
-    size: int = 256,
-    seed: int = 0,
-    tiles: Sequence[str] | None = None,
-    quirks: Collection[str] = (),
-    progress: bool = False,
-) -> None:
+    root: Path, *, size: int = 256, seed: int = 0, tiles: Sequence[str] | None = None,
+    quirks: Collection[str] = (), progress: bool = False,
+) -> None:  # fmt: skip
     """Write painted scenes under `root` as an unpacked copy of the ISPRS Potsdam archive.
 
     A tile (side `size` in pixels of 0.25 m) depends on (seed, tile, size) alone. `tiles` are ids
     such as "2_10", all 38 when None; `quirks` are keys of `POTSDAM_QUIRKS`, each a defect or a
     habit seen on real disks. ValueError for an unknown tile or quirk, or a size below 32.
     """
-    wanted = potsdam_ids(size, tiles)
+    wanted = POTSDAM_TILES if tiles is None else tiles
     for tile in checked_scenes(wanted, POTSDAM_TILES, size, quirks, POTSDAM_QUIRKS, progress):
         _TileWriter(Path(root), frozenset(quirks), tile, size, seed).write_all()
-
-
-def potsdam_truth(size: int, seed: int, tile: str) -> NDArray[np.uint8]:
-    """Return a tile's true class ids: uint8 `(H, W)`, 0 impervious surface ... 5 clutter."""
-    return potsdam_scene(size, seed, tile).label
 
 
 def potsdam_scene(size: int, seed: int, tile: str) -> Scene:

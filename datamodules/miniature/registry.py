@@ -15,7 +15,7 @@ class Miniature:
 
     Attributes:
         adapter: name of the real dataset, and of the module here that writes its copy: it has
-            `write_<adapter>`, its `SIZES` (`test`, `demonstration`, `real`) and `<adapter>_ids`.
+            `write_<adapter>` and its `SIZES` (`test`, `demonstration`, `real`).
         title: of the real dataset.
         gsd_m: metres per pixel, where the files say nothing of it.
 
@@ -52,9 +52,10 @@ class Miniature:
     def scene_ids(self, size: str = "demonstration") -> list[str] | None:
         """List the scenes to ask the importer for; None where they are all of the benchmark."""
         arguments = self.writer_arguments(size)
-        if set(arguments) == {"size"}:
-            return None
-        return list(getattr(self._module(), f"{self.adapter}_ids")(**arguments))
+        if self.adapter == "deliver":
+            return self._module().deliver_ids(**arguments)
+        chosen = arguments.get("tiles", arguments.get("stems"))
+        return None if chosen is None else list(chosen)
 
     def _module(self) -> Any:
         # imported on use: names of datasets are needed where numpy is not

@@ -50,20 +50,10 @@ VAIHINGEN_TILES = tuple(read_split_table("vaihingen"))
 CLUTTER_TILES = frozenset(f"area{number}" for number in (3, 7, 11, 15, 23, 27, 31, 35, 38))
 
 
-def vaihingen_ids(size: int = 64, tiles: Sequence[str] | None = None) -> list[str]:
-    """List the scenes that `write_vaihingen` writes with these arguments."""
-    return list(VAIHINGEN_TILES if tiles is None else tiles)
-
-
 def write_vaihingen(
-    root: Path,
-    *,
-    size: int = 64,
-    seed: int = 0,
-    tiles: Sequence[str] | None = None,
-    quirks: Collection[str] = (),
-    progress: bool = False,
-) -> None:
+    root: Path, *, size: int = 64, seed: int = 0, tiles: Sequence[str] | None = None,
+    quirks: Collection[str] = (), progress: bool = False,
+) -> None:  # fmt: skip
     """Write painted scenes under `root` as an unpacked copy of the ISPRS Vaihingen archives.
 
     `size` is the number of rows of a tile that has 2557 in reality; the others are larger or
@@ -71,17 +61,12 @@ def write_vaihingen(
     size) alone. `tiles` are ids such as "area7", all 33 when None; `quirks` are keys of
     `VAIHINGEN_QUIRKS`. ValueError for an unknown tile or quirk, or a size below 32.
     """
-    wanted = vaihingen_ids(size, tiles)
+    wanted = VAIHINGEN_TILES if tiles is None else tiles
     layout = _Layout(Path(root), frozenset(quirks))
     for tile in checked_scenes(wanted, VAIHINGEN_TILES, size, quirks, VAIHINGEN_QUIRKS, progress):
         _write_tile(layout, tile, size, seed)
     stray = erode_label(vaihingen_scene(size, seed, STRAY).label)
     write_raster(layout.path_of("eroded", f"{_top_name(STRAY)}_noBoundary"), paint_label(stray))
-
-
-def vaihingen_truth(size: int, seed: int, tile: str) -> NDArray[np.uint8]:
-    """Return a tile's true class ids: uint8 `(H, W)`, 0 impervious surface ... 5 clutter."""
-    return vaihingen_scene(size, seed, tile).label
 
 
 def vaihingen_shape(size: int, tile: str) -> tuple[int, int]:

@@ -171,14 +171,9 @@ class Canvas:
         return slice(first, last)
 
     def fill(
-        self,
-        at: tuple[slice, slice],
-        mask: NDArray[np.bool_],
-        kind: int,
-        material: str,
-        height: NDArray[np.floating] | float = 0.0,
-        tint: Tint | None = None,
-    ) -> None:
+        self, at: tuple[slice, slice], mask: NDArray[np.bool_], kind: int, material: str,
+        height: NDArray[np.floating] | float = 0.0, tint: Tint | None = None,
+    ) -> None:  # fmt: skip
         """Set class, material, height (m) and counts where `mask` is true inside `at`."""
         # only crowns may cover a roof
         if kind not in (BUILDING, TREE):
@@ -190,17 +185,9 @@ class Canvas:
         self.reflectance[(slice(None), *at)][:, mask] = counts[:, None]
 
     def paint_slab(
-        self,
-        u: float,
-        v: float,
-        w: float,
-        h: float,
-        kind: int,
-        material: str,
-        height: float = 0.0,
-        turn: float = 0.0,
-        tint: Tint | None = None,
-    ) -> None:
+        self, u: float, v: float, w: float, h: float, kind: int, material: str,
+        height: float = 0.0, turn: float = 0.0, tint: Tint | None = None,
+    ) -> None:  # fmt: skip
         """Paint a flat w x h metre rectangle around (u, v)."""
         patch = self.patch_at(u, v, w, h, turn)
         if patch is not None:

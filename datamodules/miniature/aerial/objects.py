@@ -28,19 +28,11 @@ CONTAINERS = (
 
 
 def paint_house(
-    canvas: Canvas,
-    u: float,
-    v: float,
-    w: float,
-    h: float,
-    storeys: int,
-    *,
-    pitched: bool,
-    turn: float = 0.0,
+    canvas: Canvas, u: float, v: float, w: float, h: float, storeys: int, *, pitched: bool
 ) -> None:
     """Paint a building of w x h metres; a pitched roof is a gable or hip along the longer side."""
     rng = canvas.rng
-    patch = canvas.patch_at(u, v, w, h, turn)
+    patch = canvas.patch_at(u, v, w, h)
     eaves = 2.9 * storeys + rng.uniform(0.1, 0.6)
     material = canvas.draw_weighted(PITCHED_ROOFS if pitched else FLAT_ROOFS)
     tint = canvas.draw_tint(material)

@@ -40,14 +40,9 @@ class StreetBuilder:
         return r, g, b
 
     def add_block(
-        self,
-        place: Point,
-        size: Point,
-        kind: int,
-        colour: Colour,
-        pattern: str = "",
+        self, place: Point, size: Point, kind: int, colour: Colour, pattern: str = "",
         moving: Motion = STILL,
-    ) -> None:
+    ) -> None:  # fmt: skip
         """Put a box with the middle of its lower near edge at a place; sizes along x, y, z."""
         (x, y, z), (width, height, length) = place, size
         edges = (x - width / 2, x + width / 2, y, y + height, z, z + length)

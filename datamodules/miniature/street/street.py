@@ -27,6 +27,7 @@ Point = tuple[float, float, float]  # x, y, z
 Box = tuple[float, float, float, float, float, float]  # x from, to, y from, to, z from, to
 Motion = tuple[float, float]  # over ground, m per event frame: x, z
 At = tuple[slice, slice]
+Raster = NDArray[np.float32]
 STILL: Motion = (0.0, 0.0)
 # reflectance; streets, pavements and squares look alike, so do lawns and crowns
 FLOORS: dict[int, Colour] = {
@@ -110,15 +111,9 @@ class Street:
         return slice(top, bottom), slice(left, right)
 
     def _put(
-        self,
-        at: At,
-        seen: NDArray[np.bool_],
-        depth: NDArray[np.float32],
-        normal: NDArray[np.float32],
-        kind: NDArray[np.uint8] | int,
-        colour: NDArray[np.float32],
-        moving: Motion = STILL,
-    ) -> None:
+        self, at: At, seen: NDArray[np.bool_], depth: Raster, normal: Raster,
+        kind: NDArray[np.uint8] | int, colour: Raster, moving: Motion = STILL,
+    ) -> None:  # fmt: skip
         """Put a surface into the picture where it is nearer than what is there."""
         seen = seen & (depth < self.depth[at])
         self.label[at][seen] = kind[seen] if isinstance(kind, np.ndarray) else kind
@@ -185,14 +180,9 @@ class Street:
         self._put(at, seen, depth, normal, kind, paint, moving)
 
     def draw_ball(
-        self,
-        place: Point,
-        radii: Point,
-        kind: int,
-        colour: Colour,
-        ragged: NDArray[np.float32] | None = None,
-        moving: Motion = STILL,
-    ) -> None:
+        self, place: Point, radii: Point, kind: int, colour: Colour,
+        ragged: Raster | None = None, moving: Motion = STILL,
+    ) -> None:  # fmt: skip
         """Draw an ellipsoid; `ragged` `(H, W)`, about 0-1, eats into its rim, as leaves do."""
         (x, y, z), (rx, ry, rz) = place, radii
         at = self._window((x - rx, x + rx, y - ry, y + ry, z - rz, z + rz))

@@ -24,7 +24,7 @@ from datamodules.ingest.sources import SourceFile, SourceIndex
 from datamodules.miniature.deliver import (
     DELIVER_QUIRKS,
     deliver_ids,
-    deliver_truth,
+    deliver_street,
     write_deliver,
 )
 from usererror import UserError
@@ -67,7 +67,7 @@ def file(root: Path, folder: str, id_: str) -> Path:
 def check_labels(store, pixels):
     for scene in store.scenes:
         np.testing.assert_array_equal(
-            pixels(scene.paths["label"])[0], deliver_truth(SIZE, 0, scene.id)
+            pixels(scene.paths["label"])[0], deliver_street(SIZE, 0, scene.id).label
         )
 
 
@@ -331,7 +331,7 @@ def test_a_few_unknown_values_are_ignored_and_said(copy, load, pixels, write_ras
     write_raster(path, picture, "PNG")
     store = load(copy)
     label = pixels(next(s for s in store.scenes if s.id == PLAIN).paths["label"])[0]
-    assert label[0, 0] == 255 and (label != deliver_truth(SIZE, 0, PLAIN)).sum() <= 1
+    assert label[0, 0] == 255 and (label != deliver_street(SIZE, 0, PLAIN).label).sum() <= 1
     assert any(path.name in line and "99" in line for line in store.info["warnings"])
 
 

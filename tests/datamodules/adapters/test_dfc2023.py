@@ -16,8 +16,7 @@ from datamodules.miniature.dfc2023 import (
     BLACK_CORNER,
     DFC2023_QUIRKS,
     SIZES,
-    dfc2023_ids,
-    dfc2023_truth,
+    dfc2023_tile,
     write_dfc2023,
 )
 from datamodules.store.scene_store import SceneStore
@@ -62,7 +61,9 @@ def check(store, pixels):
     assert list(store.modalities) == ["rgb", "dsm", "sar"] and store.labels == ["label"]
     assert store.info["gsd_m"] == 1.0 and not store.info["incomplete"] and store.verify() == []
     for s in store.scenes:
-        np.testing.assert_array_equal(pixels(s.paths["label"])[0], dfc2023_truth(SIZE, 0, s.id))
+        np.testing.assert_array_equal(
+            pixels(s.paths["label"])[0], dfc2023_tile(SIZE, 0, s.id).truth
+        )
         assert all(not s.paths[raster].is_relative_to(store.root) for raster in store.modalities)
         places = set()
         for path in s.paths.values():
@@ -133,12 +134,12 @@ def test_a_source_inside_a_folder_called_test(copy, tmp_path, load, pixels):
 
 
 def test_real_size_has_half_a_metre(tmp_path, pixels):
-    stems = dfc2023_ids(**SIZES["real"])
+    stems = SIZES["real"]["stems"]
     write_dfc2023(tmp_path / "source", size=400, stems=stems)
     store = import_named_dataset("dfc2023", tmp_path / "source", tmp_path / "store", tiles=stems)
     assert store.info["gsd_m"] == 0.5 and store.info["nadir"]
     np.testing.assert_array_equal(
-        pixels(store.scenes[0].paths["label"])[0], dfc2023_truth(400, 0, store.scenes[0].id)
+        pixels(store.scenes[0].paths["label"])[0], dfc2023_tile(400, 0, store.scenes[0].id).truth
     )
 
 
@@ -222,7 +223,7 @@ def test_a_removed_file_is_named(raster, copy, load, pixels):
     )
     np.testing.assert_array_equal(
         pixels(scene(store, TILES[1]).paths["label"])[0],
-        dfc2023_truth(SIZE, 0, TILES[1]),
+        dfc2023_tile(SIZE, 0, TILES[1]).truth,
         "without the optical image",
     )
 

@@ -13,7 +13,7 @@ import pytest
 
 from datamodules.adapters.isprs import decode_label_colours, isprs_classes
 from datamodules.adapters.registry import import_named_dataset
-from datamodules.miniature.potsdam import potsdam_truth, write_potsdam
+from datamodules.miniature.potsdam import potsdam_scene, write_potsdam
 from datamodules.splits.tables import SPLITS_FOLDER
 from usererror import UserError
 
@@ -45,7 +45,7 @@ def one(root: Path, pattern: str) -> Path:
 
 def check_labels(store, pixels):
     for scene in store.scenes:
-        truth = potsdam_truth(SIZE, 0, scene.id)
+        truth = potsdam_scene(SIZE, 0, scene.id).label
         np.testing.assert_array_equal(pixels(scene.paths["label"])[0], truth)
         eroded = pixels(scene.paths["label_eroded"])[0]
         np.testing.assert_array_equal(eroded[eroded != 255], truth[eroded != 255])
@@ -219,7 +219,7 @@ def test_unknown_label_colours(colour, copy, load, pixels, write_raster):
     write_raster(path, image)
     store = load(copy)
     label = pixels(store.scenes[0].paths["label"])[0]
-    truth = potsdam_truth(SIZE, 0, "2_10")
+    truth = potsdam_scene(SIZE, 0, "2_10").label
     assert label[3, 7] == 255
     assert (label != truth).sum() == 1
     assert any("2_10" in line and str(colour) in line for line in store.info["warnings"])

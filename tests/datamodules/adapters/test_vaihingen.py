@@ -15,8 +15,8 @@ from datamodules.adapters.registry import import_named_dataset
 from datamodules.adapters.vaihingen import folder_role
 from datamodules.miniature.vaihingen import (
     VAIHINGEN_QUIRKS,
+    vaihingen_scene,
     vaihingen_shape,
-    vaihingen_truth,
     write_vaihingen,
 )
 from datamodules.splits.tables import SPLITS_FOLDER
@@ -65,7 +65,7 @@ def scene(store, tile):
 def check_pixels(store, source, pixels):
     """Labels are the generator's truth; images have the bytes of the files in `top`."""
     for scene in store.scenes:
-        truth = vaihingen_truth(SIZE, 0, scene.id)
+        truth = vaihingen_scene(SIZE, 0, scene.id).label
         eroded = pixels(scene.paths["label_eroded"])[0]
         np.testing.assert_array_equal(eroded[eroded != 255], truth[eroded != 255])
         assert 0 < (eroded == 255).sum() < eroded.size
@@ -243,7 +243,7 @@ def test_normalised_heights_are_decimetres(quirk, tmp_path, load, pixels):
     expected = pixels(tmp_path / "source" / names[quirk])[0] / 10
     values = pixels(scene(store, "area3").paths["ndsm"])[0]
     np.testing.assert_allclose(values, expected, atol=1e-5)
-    truth = vaihingen_truth(SIZE, 0, "area3")
+    truth = vaihingen_scene(SIZE, 0, "area3").label
     assert np.median(values[truth == 1]) > 2.5 > np.median(values[truth == 0])  # roofs, streets
 
 

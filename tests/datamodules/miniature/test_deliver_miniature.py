@@ -17,7 +17,6 @@ from datamodules.miniature.deliver import (
     SIZES,
     deliver_ids,
     deliver_street,
-    deliver_truth,
     write_deliver,
 )
 from datamodules.miniature.street.sensors import lidar_image, take_photo
@@ -60,14 +59,14 @@ def test_training_frames_show_every_class():
     seen = np.zeros(256, int)
     for id_ in deliver_ids(**SIZES["demonstration"]):
         if "/train/" in id_:
-            seen += np.bincount(deliver_truth(64, 0, id_).ravel(), minlength=256) > 0
+            seen += np.bincount(deliver_street(64, 0, id_).label.ravel(), minlength=256) > 0
     assert (seen[:25] >= 3).all() and seen[25:255].sum() == 0 and seen[255] > 0
 
 
 def test_no_two_frames_show_the_same_place():
-    truths = {deliver_truth(SIZE, 0, id_).tobytes() for id_ in IDS}
+    truths = {deliver_street(SIZE, 0, id_).label.tobytes() for id_ in IDS}
     assert len(truths) == len(IDS)
-    assert deliver_truth(SIZE, 1, IDS[0]).tobytes() not in truths
+    assert deliver_street(SIZE, 1, IDS[0]).label.tobytes() not in truths
 
 
 def test_a_frame_depends_on_seed_id_and_size_alone(plain, tmp_path):
@@ -84,7 +83,7 @@ def test_pictures_are_encoded_as_in_the_release(plain, pixels):
         grey, event, lidar = (
             pixels(file(plain, folder, id_)) for folder in ("depth", "event", "lidar")
         )
-        semantic, truth = pixels(file(plain, "semantic", id_)), deliver_truth(SIZE, 0, id_)
+        semantic, truth = pixels(file(plain, "semantic", id_)), deliver_street(SIZE, 0, id_).label
         assert len(grey) == 1 and grey.min() >= 1 and (grey[0][truth == 12] == 255).all()
         assert (
             set(np.unique(event)) <= {0, 255}

@@ -17,7 +17,6 @@ from datamodules.miniature.potsdam import (
     POTSDAM_QUIRKS,
     POTSDAM_TILES,
     potsdam_scene,
-    potsdam_truth,
     write_potsdam,
 )
 from tests.support.potsdam_layout import LAYOUT, TOWN, layer, path_of
@@ -98,7 +97,7 @@ def test_all_tiles_have_the_official_names_bands_and_georeference(small: Path) -
 def test_labels_decode_to_the_truth(small: Path) -> None:
     for tile in POTSDAM_TILES:
         assert np.array_equal(
-            decode(layer(small, tile, "_label.tif")), potsdam_truth(64, 0, tile)
+            decode(layer(small, tile, "_label.tif")), potsdam_scene(64, 0, tile).label
         ), tile
 
 
@@ -143,7 +142,7 @@ def test_a_tile_depends_on_seed_tile_and_size_alone(small: Path, tmp_path: Path)
         for name, value in files(tmp_path / "other").items()
         if not name.endswith("tfw")
     )
-    assert len({potsdam_truth(64, 0, tile).tobytes() for tile in POTSDAM_TILES}) == 38
+    assert len({potsdam_scene(64, 0, tile).label.tobytes() for tile in POTSDAM_TILES}) == 38
 
 
 def test_another_process_paints_the_same(small: Path, tmp_path: Path) -> None:
@@ -158,7 +157,7 @@ def test_another_process_paints_the_same(small: Path, tmp_path: Path) -> None:
 
 
 def test_eroded_label_is_black_within_three_pixels_of_another_class() -> None:
-    label = potsdam_truth(64, 3, "3_12")
+    label = potsdam_scene(64, 3, "3_12").label
     expected = label.copy()
     for row, column in np.ndindex(label.shape):
         top, left = max(row - 3, 0), max(column - 3, 0)
@@ -172,7 +171,7 @@ def test_eroded_label_is_black_within_three_pixels_of_another_class() -> None:
 
 
 def test_eroded_file_keeps_the_truth_or_black(small: Path) -> None:
-    image, truth = layer(small, "4_14", "noBoundary"), potsdam_truth(64, 0, "4_14")
+    image, truth = layer(small, "4_14", "noBoundary"), potsdam_scene(64, 0, "4_14").label
     ids, black = decode(image), (image == 0).all(0)
     assert (
         black.any()
@@ -201,7 +200,8 @@ def test_heights_of_surface_model_and_jpeg_agree(town: Path) -> None:
 
 def test_shares_are_those_of_a_town() -> None:
     counts = [
-        np.bincount(potsdam_truth(256, 0, tile).ravel(), minlength=6) for tile in POTSDAM_TILES
+        np.bincount(potsdam_scene(256, 0, tile).label.ravel(), minlength=6)
+        for tile in POTSDAM_TILES
     ]
     shares = np.array(counts) / 256**2
     real = np.array([0.296, 0.257, 0.226, 0.155, 0.018, 0.048])  # dossier, section 2
@@ -248,7 +248,7 @@ def test_blended_label_is_recovered_by_threshold_only(small: Path, tmp_path: Pat
 
 def test_cars_of_6_7_are_nearly_yellow(tmp_path: Path) -> None:
     write(tmp_path, "6_7", "car_colour_6_7", size=256)
-    image, cars = layer(tmp_path, "6_7", "_label.tif"), potsdam_truth(256, 0, "6_7") == 4
+    image, cars = layer(tmp_path, "6_7", "_label.tif"), potsdam_scene(256, 0, "6_7").label == 4
     off = (image == np.array([252, 255, 0])[:, None, None]).all(0)
     assert off.sum() > 0.9 * cars.sum() and not off[~cars].any()
     assert 0 < (decode(image)[cars] == 4).mean() < 0.1

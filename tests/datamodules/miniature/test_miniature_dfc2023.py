@@ -25,9 +25,7 @@ from datamodules.miniature.coco_export import (
 from datamodules.miniature.dfc2023 import (
     DFC2023_QUIRKS,
     SIZES,
-    _tile,
-    dfc2023_ids,
-    dfc2023_truth,
+    dfc2023_tile,
     write_dfc2023,
 )
 from datamodules.splits.tables import read_split_table
@@ -92,7 +90,7 @@ def test_tiles_lie_where_their_names_say(table: dict[str, dict[str, str]]) -> No
     from rasterio.warp import transform
 
     stems = [s for s, row in table.items() if row["block"] == "27"][:8]
-    tiles = [_tile(stem, 400, 0) for stem in stems[:2]]
+    tiles = [dfc2023_tile(400, 0, stem) for stem in stems[:2]]
     lat, lon = zip(*(map(float, stem.split("_")[-2:]) for stem in stems), strict=True)
     x, y = transform("EPSG:4326", "EPSG:32756", lon, lat)
     shrunk = 400 / 512  # a tile of 400 px of 0.5 m is 200 m wide
@@ -101,7 +99,7 @@ def test_tiles_lie_where_their_names_say(table: dict[str, dict[str, str]]) -> No
 
 
 def test_a_tile_depends_on_seed_name_and_size_alone(small: Path, tmp_path: Path) -> None:
-    _tile.cache_clear()
+    dfc2023_tile.cache_clear()
     write_dfc2023(tmp_path / "one", size=64, stems=[STEMS[3]])
     alone = digests(tmp_path / "one", f"{STEMS[3]}.tif")
     assert len(alone) == 3 and alone.items() <= digests(small, "*.tif").items()
@@ -113,7 +111,7 @@ def test_a_tile_depends_on_seed_name_and_size_alone(small: Path, tmp_path: Path)
 
 def test_sizes(table: dict[str, dict[str, str]]) -> None:
     for arguments in SIZES.values():
-        stems = dfc2023_ids(**arguments)
+        stems = arguments["stems"]
         assert set(stems) <= set(table) and len(set(stems)) == len(stems)
         for column in ("split_standard", "split_spatial", "split_random")[
             : 3 if len(stems) > 2 else 1
@@ -149,7 +147,7 @@ def test_neighbours_show_the_same_ground(tmp_path: Path, table: dict[str, dict[s
     """Two tiles that overlap by a third are equal there, pixel by pixel, in every raster and in the truth."""
     stems = [stem for stem, row in table.items() if row["block"] == "4"][:2]
     write_dfc2023(tmp_path, size=64, stems=stems)
-    first, second = (_tile(stem, 64, 0).window for stem in stems)
+    first, second = (dfc2023_tile(64, 0, stem).window for stem in stems)
     down, right = second.row - first.row, second.column - first.column
     assert max(abs(down), abs(right)) < 48
     rows, columns = 64 - abs(down), 64 - abs(right)
@@ -158,7 +156,7 @@ def test_neighbours_show_the_same_ground(tmp_path: Path, table: dict[str, dict[s
         top, left = max(0, sign * down), max(0, sign * right)
         return values[..., top : top + rows, left : left + columns]
 
-    truths = [dfc2023_truth(64, 0, stem) for stem in stems]
+    truths = [dfc2023_tile(64, 0, stem).truth for stem in stems]
     np.testing.assert_array_equal(shared(truths[0], 1), shared(truths[1], -1))
     assert shared(truths[0], 1).any()
     for raster in ("rgb", "dsm", "sar"):
@@ -319,13 +317,13 @@ def test_the_json_has_every_oddity(
                 seen["parts"] += sum(len(ring) > 4 for ring in shape) > 1
             seen["overlap"] += int((np.sum(masks, axis=0) > 1).any())
             stem = next(i["file_name"] for i in images if i["id"] == image).removesuffix(".tif")
-            np.testing.assert_array_equal(np.any(masks, axis=0), dfc2023_truth(size, 0, stem))
+            np.testing.assert_array_equal(np.any(masks, axis=0), dfc2023_tile(size, 0, stem).truth)
     assert all(seen.values()), seen
     with_records = {record["image_id"] for record in outlines(small)["annotations"]}
     assert [i["file_name"] for i in outlines(small)["images"] if i["id"] not in with_records] == [
         f"{EMPTY}.tif"
     ]
-    assert not dfc2023_truth(64, 0, EMPTY).any()
+    assert not dfc2023_tile(64, 0, EMPTY).truth.any()
 
 
 # Sensors ---------------------------------------------------------------------------------------------------------
@@ -336,7 +334,7 @@ def seen() -> dict[str, np.ndarray]:
     """Pixels of four larger tiles: label, material, rgb, dsm, sar (dB), known (no building too new for the heights)."""
     out: dict[str, list[np.ndarray]] = {}
     for stem in (STEMS[0], STEMS[3], STEMS[5], STEMS[7]):
-        tile = _tile(stem, 128, 0)
+        tile = dfc2023_tile(128, 0, stem)
         values = {
             "label": tile.cut_margin(tile.scene.label)[None], "material": tile.cut_margin(tile.scene.material)[None],
             "rgb": tile.rgb, "dsm": tile.dsm, "sar": 10 * np.log10(tile.sar + 1e-7), "linear": tile.sar,

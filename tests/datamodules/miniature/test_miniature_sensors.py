@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from datamodules.miniature.aerial.canvas import INDEX
-from datamodules.miniature.potsdam import potsdam_scene, potsdam_truth
+from datamodules.miniature.potsdam import potsdam_scene
 from tests.support.potsdam_layout import TOWN, layer
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
@@ -99,7 +99,7 @@ def test_every_sensor_helps_and_none_suffices(town: Path) -> None:
                 layer(town, tile, "1_DSM/")[0],
             )
             bands = {"R": list(rgbir[:3]), "N": [rgbir[3]], "D": [dsm - np.percentile(dsm, 5)]}
-            truth = potsdam_truth(256, 0, tile).ravel()
+            truth = potsdam_scene(256, 0, tile).label.ravel()
             chosen = np.flatnonzero(truth != 5)[::step]
             for name, images in bands.items():
                 stack = [value.ravel()[chosen] for image in images for value in features(image)]

@@ -12,9 +12,8 @@ import pytest
 from datamodules.miniature.vaihingen import (
     SIZES,
     VAIHINGEN_TILES,
-    vaihingen_ids,
+    vaihingen_scene,
     vaihingen_shape,
-    vaihingen_truth,
     write_vaihingen,
 )
 from datamodules.splits.tables import read_split_table
@@ -73,7 +72,7 @@ def test_the_demonstration_is_of_a_size_for_minutes():
     size = SIZES["demonstration"]["size"]
     table = read_split_table("vaihingen")
     megapixels = dict.fromkeys(("train", "val", "test"), 0.0)
-    for tile in vaihingen_ids(**SIZES["demonstration"]):
+    for tile in VAIHINGEN_TILES:
         height, width = vaihingen_shape(size, tile)
         megapixels[table[tile]["split_standard"]] += height * width / 1e6
     assert megapixels["train"] > 0.8 and megapixels["test"] < 1.2
@@ -93,7 +92,7 @@ def test_what_is_alike_in_one_sensor_differs_in_the_other(tmp_path, pixels):
     write_vaihingen(tmp_path, size=160, tiles=["area3", "area15"])
     roofs, streets, green = [], [], []
     for tile in ("area3", "area15"):
-        truth = vaihingen_truth(160, 0, tile)
+        truth = vaihingen_scene(160, 0, tile).label
         heights = pixels(tmp_path / "dsm" / f"dsm_09cm_matching_{tile}.tif")[0]
         irrg = pixels(tmp_path / "top" / f"top_mosaic_09cm_{tile}.tif").astype(float)
         index = (irrg[0] - irrg[1]) / (irrg[0] + irrg[1] + 1)
