@@ -1,5 +1,8 @@
-"""The one exception that means "the user can mend this"; caught once, in `benchmark.__main__.main`."""
+"""The exception that means "the user can mend this"; `benchmark.__main__` alone catches it."""
 
 
 class UserError(Exception):
-    """A mistake in input, configuration or environment, worded for the user: what is wrong, and what to do about it."""
+    """A mistake in input, configuration or environment.
+
+    The message is for the user: one sentence that says what is wrong and what to do about it.
+    """

@@ -41,7 +41,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     import torch
 
     print(
-        f"{torch.get_num_threads()} threads, torch {torch.__version__}, minimum of {arguments.rounds} rounds"
+        f"{torch.get_num_threads()} threads, torch {torch.__version__}, minimum of "
+        f"{arguments.rounds} rounds"
     )
     for name in arguments.parts or parts:
         print(f"\n{name}")
@@ -102,7 +103,8 @@ def store(rounds: int) -> None:
         )
     each, mapped = seconds["store"] / crops, seconds["map"] / crops
     print(
-        f"  {crop} px crop of four rasters of a {side} px scene: store {1000 * each:.2f} ms (limit 1.5 ms), "
+        f"  {crop} px crop of four rasters of a {side} px scene: store {1000 * each:.2f} ms (limit "
+        f"1.5 ms), "
         f"{1 / each:.0f} crops/s; {each / mapped:.2f} times a memory map (limit 2.5); "
         f"reading whole tiles takes {seconds['tiles'] / each:.0f} times as long"
     )
@@ -145,7 +147,8 @@ def step(rounds: int) -> None:
                 steps + 1,
             )
     print(
-        f"  SGMA, PVT-v2-b0, 128 px, batch 8: {steps} steps of {1000 * (waited + worked) / steps:.0f} ms, "
+        f"  SGMA, PVT-v2-b0, 128 px, batch 8: {steps} steps of "
+        f"{1000 * (waited + worked) / steps:.0f} ms, "
         f"{100 * waited / (waited + worked):.2f} % of it waiting for data (limit 5 %)"
     )
 
@@ -173,7 +176,8 @@ def memory_here(what: str) -> None:
             6,
         )
         remark = (
-            "Held are the rows a later window can touch, so the peak stops growing after the second band of windows "
+            "Held are the rows a later window can touch, so the peak stops growing after the "
+            "second band of windows "
             "and does not depend on the height of the scene; it grows with its width."
         )
     else:
@@ -188,8 +192,10 @@ def memory_here(what: str) -> None:
     peaks = _peaks(names, scene, side, stride, together, classes)
     found = ", ".join(f"{peak:.2f} GB at row {row}" for row, peak in peaks.items())
     print(
-        f"  {scene[0]} x {scene[1]} px, {len(names)} modalities, {classes} classes, {2 ** len(names) - 1} subsets, "
-        f"PVT-v2-b0, windows of {side} px, {together} at a time: peak {found} (limit 3 GB). {remark}"
+        f"  {scene[0]} x {scene[1]} px, {len(names)} modalities, {classes} classes, "
+        f"{2 ** len(names) - 1} subsets, "
+        f"PVT-v2-b0, windows of {side} px, {together} at a time: peak {found} (limit 3 GB). "
+        f"{remark}"
     )
 
 

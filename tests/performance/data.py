@@ -1,4 +1,6 @@
-"""`make speed`, the parts about data: importing large scenes, reading frames that stay where the user keeps them."""
+"""`make speed`, the parts about data: importing large scenes, reading frames that stay where the
+user keeps them.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ LAYERS = {"rgb": (3, "uint8"), "nir": (1, "uint8"), "dsm": (1, "float32"), "labe
 
 
 def imports(rounds: int) -> None:
-    """Import of 6000 x 6000 scenes with four rasters against copying the bytes it writes, and its memory."""
+    """Import of 6000 x 6000 scenes with four rasters against copying the bytes it writes, and its
+    memory.
+    """
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
         place = Path(folder)
         _write_scenes(place / "source", 2)
@@ -51,14 +55,18 @@ def imports(rounds: int) -> None:
         written = sum(path.stat().st_size for path in (place / "store").rglob("*.tif"))
     one, two, copy = best["1 processes"], best["2 processes"], best["copy"]
     print(
-        f"  2 scenes of {SIDE} x {SIDE} px, four rasters each, {written / 1e6:.0f} MB written: {one:.2f} s in one "
-        f"process, {one / copy:.1f} times copying these bytes and flushing them ({copy:.2f} s; limit 8); {two:.2f} s "
+        f"  2 scenes of {SIDE} x {SIDE} px, four rasters each, {written / 1e6:.0f} MB written: "
+        f"{one:.2f} s in one "
+        f"process, {one / copy:.1f} times copying these bytes and flushing them ({copy:.2f} s; "
+        f"limit 8); {two:.2f} s "
         f"({two / copy:.1f} times) in two; peak of one process {peak:.2f} GB (limit 1.5 GB)"
     )
 
 
 def import_here(workers: int) -> None:
-    """The work of `imports`, in a process of its own: prints its seconds, start of the interpreter excluded."""
+    """The work of `imports`, in a process of its own: prints its seconds, start of the interpreter
+    excluded.
+    """
     import resource
 
     from rich.console import Console
@@ -80,7 +88,9 @@ def import_here(workers: int) -> None:
 
 
 def _write_scenes(root: Path, number: int) -> None:
-    """Write scenes as strips without compression, as many downloads come: decoding them costs little."""
+    """Write scenes as strips without compression, as many downloads come: decoding them costs
+    little.
+    """
     from datamodules.miniature.raster_io import write_raster
 
     rng = np.random.default_rng(0)
@@ -119,7 +129,9 @@ def _timed(action: Callable[[], object]) -> float:
 
 
 def frame(rounds: int) -> None:
-    """Reading a whole DELIVER frame from the store against decoding its PNG files and doing nothing else."""
+    """Reading a whole DELIVER frame from the store against decoding its PNG files and doing nothing
+    else.
+    """
     from PIL import Image
     from rich.console import Console
 
@@ -160,6 +172,7 @@ def frame(rounds: int) -> None:
         seconds = time_interleaved({"store": from_store, "png": decoding}, rounds * 5)
     print(
         f"  DELIVER frame of {scene.height} x {scene.width} px, four modalities and the label: "
-        f"{1000 * seconds['store']:.1f} ms, {seconds['store'] / seconds['png']:.2f} times decoding the four PNG files "
+        f"{1000 * seconds['store']:.1f} ms, {seconds['store'] / seconds['png']:.2f} times decoding "
+        f"the four PNG files "
         f"with Pillow ({1000 * seconds['png']:.1f} ms; limit 1.3)"
     )

@@ -1,4 +1,6 @@
-"""`make speed`, the parts about evaluation: what all subsets cost, against one pass over the full set."""
+"""`make speed`, the parts about evaluation: what all subsets cost, against one pass over the full
+set.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ SIDE = 512
 
 
 def sgma(rounds: int) -> None:
-    """SGMA: all subsets against one full pass and against the loop over subsets; the metric update's share."""
+    """SGMA: all subsets against one full pass and against the loop over subsets; the metric
+    update's share.
+    """
     for modalities, classes, limit in ((3, 5, 1.5), (4, 25, 2.5)):
         model, images = _built("sgma", modalities, classes)
         seconds = _timed(
@@ -27,11 +31,13 @@ def sgma(rounds: int) -> None:
         )
         full, every = seconds["full pass"], seconds["all subsets"]
         print(
-            f"  {modalities} modalities, {classes} classes, {2**modalities - 1} subsets, PVT-v2-b2, {SIDE} px: "
+            f"  {modalities} modalities, {classes} classes, {2**modalities - 1} subsets, "
+            f"PVT-v2-b2, {SIDE} px: "
             f"full pass {full:.2f} s; all subsets cost {every / full:.2f} full passes "
             f"(limit {limit}; GMAC ratio {_gmac_ratio(model, images):.2f}); "
             f"the loop costs {seconds['loop'] / every:.2f} times as much; "
-            f"masked bincount {100 * seconds['metric update'] / every:.2f} % of evaluation (limit 2 %)"
+            f"masked bincount {100 * seconds['metric update'] / every:.2f} % of evaluation (limit "
+            f"2 %)"
         )
 
 
@@ -40,7 +46,8 @@ def methods(rounds: int) -> None:
     from benchmark.choices import methods as shipped
 
     print(
-        f"  3 modalities, 5 classes, 7 subsets, {SIDE} px; limit 1.7 full passes where subsets can share work"
+        f"  3 modalities, 5 classes, 7 subsets, {SIDE} px; limit 1.7 full passes where subsets can "
+        f"share work"
     )
     for name in shipped():
         model, images = _built(name, 3, 5)
@@ -48,7 +55,8 @@ def methods(rounds: int) -> None:
         full, every = seconds["full pass"], seconds["all subsets"]
         backbone = model.hparams.get("backbone", "own encoder")
         print(
-            f"  {name:20} {backbone:12} full pass {full:.2f} s; all subsets cost {every / full:.2f} full passes "
+            f"  {name:20} {backbone:12} full pass {full:.2f} s; all subsets cost "
+            f"{every / full:.2f} full passes "
             f"(GMAC ratio {_gmac_ratio(model, images):.2f})",
             flush=True,
         )

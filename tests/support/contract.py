@@ -50,7 +50,9 @@ def training_batch(modalities: dict[str, int], batch: int = 2, seed: int = 0) ->
 def check_eval_follows_training(
     make: Callable[[], AnyModalitySegmenter], modalities: dict[str, int]
 ) -> None:
-    """What one eval phase keeps (folded weights, responses) must not survive a training step into the next."""
+    """What one eval phase keeps (folded weights, responses) must not survive a training step into
+    the next.
+    """
     module, given = make().eval(), images(modalities)
     optimizer = torch.optim.SGD(module.parameters(), lr=0.5)
     with torch.inference_mode():
@@ -78,7 +80,8 @@ class MethodContract:
 
     method: ClassVar[type[AnyModalitySegmenter]]
     options: ClassVar[dict[str, Any]] = {}
-    # parameters whose gradient may be zero although they are connected, with the reason beside the entry
+    # parameters whose gradient may be zero although they are connected, with the reason beside the
+    # entry
     silent: ClassVar[tuple[str, ...]] = ()
     # per-sample masks (`network.fuse(encoded, present)`); a method that never masks samples says no
     masks: ClassVar[bool] = True
@@ -91,7 +94,9 @@ class MethodContract:
     @pytest.fixture(scope="class")
     @classmethod
     def settled(cls, modalities: dict[str, int]) -> AnyModalitySegmenter:
-        """In eval mode after one training pass, so that batch statistics are not their initial values; leave it so."""
+        """In eval mode after one training pass, so that batch statistics are not their initial
+        values; leave it so.
+        """
         module = cls.make(modalities)
         with torch.no_grad():
             module.train().training_losses(training_batch(modalities))

@@ -1,4 +1,6 @@
-"""Started by test_gemmnet_training.py: trains tiny networks in two processes and saves each rank's weights."""
+"""Started by test_gemmnet_training.py: trains tiny networks in two processes and saves each rank's
+weights.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ STEPS = 4
 
 
 class Shard(Dataset):
-    """Four batches of one scene; the second of rank 1 really lacks a modality, so it has nothing to compare with."""
+    """Four batches of one scene; the second of rank 1 really lacks a modality, so it has nothing to
+    compare with.
+    """
 
     def __init__(self, rank: int) -> None:
         self.rank, self.scenes = rank, Scenes()

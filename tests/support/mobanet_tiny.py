@@ -17,7 +17,8 @@ VARIANTS = {
     "mobanet_cpia_dgfm": {"mcrm": False},
     "mobanet_no_mcrm": {"mcrm": False},
 }
-# the gate's last convolution starts at zero, hence what comes before it has no gradient in the first step (dossier 2.5)
+# the gate's last convolution starts at zero, hence what comes before it has no gradient in the
+# first step (dossier 2.5)
 GATE = (
     "gate_in.weight",
     "gate_norm.weight",
@@ -32,7 +33,7 @@ def make(modalities: dict[str, int] = TWO, seed: int = 0, **options) -> MoBaNet:
 
 
 def stirred(module: MoBaNet) -> MoBaNet:
-    """Every trainable tensor and statistic away from its initial value, the gate's zeros included."""
+    """Move every trainable tensor and statistic away from its initial value, zeros included."""
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for p in module.parameters():

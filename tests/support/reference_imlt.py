@@ -1,4 +1,6 @@
-"""One IMLT layer as the paper's description reads: full token matrices, masks, loops (dossier 2.2, 4.2)."""
+"""One IMLT layer as the paper's description reads: full token matrices, masks, loops (dossier 2.2,
+4.2).
+"""
 
 from __future__ import annotations
 
@@ -12,9 +14,11 @@ from methods.imlt.fusion import FusionLayer, TokenAttention
 
 
 def attention(block: TokenAttention, tokens: Tensor, visible: Tensor) -> Tensor:
-    """Self-attention block with residual, over all tokens: B x T x C, visible T x T (row sees column), one LayerNorm.
+    """Self-attention block with residual, over all tokens: B x T x C, visible T x T (row sees
+    column), one LayerNorm.
 
-    The block's norm of queries serves the keys too: a reference for blocks whose two norms are equal.
+    The block's norm of queries serves the keys too: a reference for blocks whose two norms are
+    equal.
     """
     assert torch.equal(block.norm.weight, block.norm_keys.weight)
     assert torch.equal(block.norm.bias, block.norm_keys.bias)
@@ -48,7 +52,9 @@ def positions(channels: int, height: int, width: int) -> Tensor:
 
 
 def modality_attention(layer: FusionLayer, streams: list[Tensor], x: Tensor) -> Tensor:
-    """2.2 (a): per position the sequence [z_m, x] attends to itself; its last row. z_m and x are B x P x C."""
+    """2.2 (a): per position the sequence [z_m, x] attends to itself; its last row. z_m and x are B
+    x P x C.
+    """
     batch, count, channels = x.shape
     sequence = torch.stack([*streams, x], 2).reshape(batch * count, len(streams) + 1, channels)
     visible = torch.ones(len(streams) + 1, len(streams) + 1, dtype=torch.bool)
@@ -66,7 +72,9 @@ def masked_self_attention(layer: FusionLayer, streams: list[Tensor], x: Tensor) 
 
 
 def literal_layer(layer: FusionLayer, features: dict[int, Tensor]) -> Tensor:
-    """{index of modality: B x C x h x w} -> X, B x C x h x w, for maps no larger than the pooled keys."""
+    """{index of modality: B x C x h x w} -> X, B x C x h x w, for maps no larger than the pooled
+    keys.
+    """
     batch, channels, height, width = next(iter(features.values())).shape
     grid = F.interpolate(layer.tokens, (height, width), mode="bilinear", align_corners=False)
     x = (

@@ -1,4 +1,6 @@
-"""M3L as its equations read: explicit streams, explicit weights, nothing cached (dossier sections 2.1, 5.1 - 5.3)."""
+"""M3L as its equations read: explicit streams, explicit weights, nothing cached (dossier sections
+2.1, 5.1 - 5.3).
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ def textbook(head: AllMLPHead, maps: Sequence[Tensor]) -> Tensor:
 
 
 def literal_head(network: StageM3L, features: Mapping[str, Sequence[Tensor]]) -> list[Tensor]:
-    """{modality: four maps F_m}; absent where the key is: the prediction of every configured modality's stream."""
+    """{modality: four maps F_m}; absent where the key is: the prediction of every configured
+    modality's stream.
+    """
     shapes = [feature.shape for feature in next(iter(features.values()))]
     fused = []
     for scale, shape in enumerate(shapes):
@@ -87,7 +91,9 @@ def plain_pyramids(network: BlockM3L, backbone: str) -> list[Any]:
 def pvt_in_lockstep(
     plain: Sequence[Any], images: Sequence[Tensor | None], token: Tensor, ratio: float
 ) -> list:
-    """Per scale the maps of all streams; None = a stream of tokens. One block after the other, streams side by side."""
+    """Per scale the maps of all streams; None = a stream of tokens. One block after the other,
+    streams side by side.
+    """
     embedded = [
         None if x is None else p["patch_embed"](x) for p, x in zip(plain, images, strict=True)
     ]
@@ -145,7 +151,9 @@ def resnet_in_lockstep(
 def literal_block(
     network: BlockM3L, plain: Sequence[Any], images: Mapping[str, Tensor]
 ) -> list[Tensor]:
-    """Images of a subset -> the streams' predictions at stride 4; `plain` as `plain_pyramids` gives it."""
+    """Images of a subset -> the streams' predictions at stride 4; `plain` as `plain_pyramids` gives
+    it.
+    """
     given = [
         pad_to_multiple(to_three_channels(images[m])) if m in images else None
         for m in network.modalities

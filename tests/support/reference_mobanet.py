@@ -1,4 +1,6 @@
-"""MoBaNet for two streams as the equations read: token sequences, plain attention, a sigmoid gate, named weights."""
+"""MoBaNet for two streams as the equations read: token sequences, plain attention, a sigmoid gate,
+named weights.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ def keys_cubic(x: float, a: float = -0.75) -> float:
 
 
 def axis_matrix(target: int, side: int, scale: float) -> Tensor:
-    """target x side weights: the coordinate of output i is (i + 0.5) / scale - 0.5, the edge is repeated."""
+    """target x side weights: the coordinate of output i is (i + 0.5) / scale - 0.5, the edge is
+    repeated.
+    """
     matrix = torch.zeros(target, side, dtype=torch.float64)
     for i in range(target):
         centre = (i + 0.5) / scale - 0.5
@@ -67,7 +71,7 @@ def block(weights: dict[str, Tensor], name: str, x: Tensor, heads: int) -> Tenso
 def tokens(
     frozen: dict[str, Tensor], image: Tensor, weight: Tensor, bias: Tensor, side: int
 ) -> Tensor:
-    """[class; patches] + positions, B x (1 + h w) x C; patches are cut and multiplied, row by row."""
+    """[class; patches] + positions, (B, 1 + h w, C); patches are multiplied row by row."""
     patch = weight.shape[-1]
     cut = image.unfold(2, patch, patch).unfold(3, patch, patch)  # B x 3 x h x w x p x p
     grid = (cut.shape[2], cut.shape[3])
@@ -89,7 +93,9 @@ def prompts(
 
 
 def gated(w: dict[str, Tensor], number: int, one: Tensor, two: Tensor) -> Tensor:
-    """DGFM and its LayerNorm on token rows B x N x C; GroupNorm with one group acts on a sample's N x c_g values."""
+    """DGFM and its LayerNorm on token rows B x N x C; GroupNorm with one group acts on a sample's N
+    x c_g values.
+    """
     name = f"dgfm.{number}"
     u, v = linear(w, f"{name}.reductions.0", one), linear(w, f"{name}.reductions.1", two)
     hidden = linear(w, f"{name}.gate_in", torch.cat([u, v, (u - v).abs()], -1))
@@ -130,7 +136,7 @@ def uper(w: dict[str, Tensor], levels: list[Tensor]) -> Tensor:
 
 
 def forward(network, one: Tensor, two: Tensor) -> Tensor:
-    """Logits at image size of `code`-style MoBaNet in eval mode; sides are multiples of the patch."""
+    """Logits at image size of `code`-style MoBaNet in eval mode, sides multiples of the patch."""
     w = {**dict(network.named_parameters()), **dict(network.named_buffers())}
     prefix = "backbone.model."
     frozen = {name[len(prefix) :]: value for name, value in w.items() if name.startswith(prefix)}

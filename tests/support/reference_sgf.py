@@ -1,4 +1,6 @@
-"""SGF as the paper's equations read: repeated queries, pixel-wise tokens, nothing fused (dossier sections 3, 12)."""
+"""SGF as the paper's equations read: repeated queries, pixel-wise tokens, nothing fused (dossier
+sections 3, 12).
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ def linear(layer: torch.nn.Conv2d, vectors: Tensor) -> Tensor:
 
 
 def attention(block: TokenAttention, query: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-    """Multi-head attention, query BN x Q x C and tokens BN x M x C -> BN x Q x C, weights BN x heads x Q x M."""
+    """Multi-head attention, query BN x Q x C and tokens BN x M x C -> BN x Q x C, weights BN x
+    heads x Q x M.
+    """
     pixels, width = tokens.shape[0], tokens.shape[2] // block.heads
 
     def heads(vectors: Tensor) -> Tensor:
@@ -37,7 +41,9 @@ def attention(block: TokenAttention, query: Tensor, tokens: Tensor) -> tuple[Ten
 
 
 def literal_sgf(scale: SGFScale, features: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """Eqs. 3-10: {modality: B x C x H x W} -> f_SGF B x C x H x W, robustness M x B x H x W; not softmax prototypes."""
+    """Eqs. 3-10: {modality: B x C x H x W} -> f_SGF B x C x H x W, robustness M x B x H x W; not
+    softmax prototypes.
+    """
     f = [project(scale.projectors[m], feature) for m, feature in features.items()]
     batch, channels, height, width = f[0].shape
     compact = torch.cat([scale.semantic_filter(x).flatten(2) for x in f], 2)

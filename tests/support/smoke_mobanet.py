@@ -1,4 +1,5 @@
-"""What a training step of MoBaNet takes: peak memory and time, on the CPU or a GPU; random frozen weights do for that.
+"""What a training step of MoBaNet takes: peak memory and time, on the CPU or a GPU; random frozen
+weights do for that.
 
     python -m tests.support.smoke_mobanet --backbone vit_base_patch14_dinov2 --size 266 --batch 2
 
@@ -74,7 +75,8 @@ def main() -> None:
                 "whole process on the CPU",
             )
         print(
-            f"{options.backbone} at {options.size} px, batch {options.batch}, {'bf16' if half else 'fp32'}: "
+            f"{options.backbone} at {options.size} px, batch {options.batch}, "
+            f"{'bf16' if half else 'fp32'}: "
             f"{seconds:.2f} s per step, peak {peak / 1e9:.2f} GB ({name})"
         )
 

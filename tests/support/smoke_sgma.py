@@ -1,7 +1,10 @@
-"""The smoke signature of SGMA's ledger: python -m tests.support.smoke_sgma additive|sgf|sgma [seed].
+"""The smoke signature of SGMA's ledger: python -m tests.support.smoke_sgma additive|sgf|sgma
+[seed].
 
-A synthetic task of 64 px with four classes and three sensors of falling signal-to-noise, of which D separates only two
-pairs of classes. Takes some minutes per row, so it is run by hand; the pattern additive < sgf < sgma in the Average at
+A synthetic task of 64 px with four classes and three sensors of falling signal-to-noise, of which D
+separates only two
+pairs of classes. Takes some minutes per row, so it is run by hand; the pattern additive < sgf <
+sgma in the Average at
 equal full-set scores is what counts, the class colours are the seed's own.
 """
 
@@ -27,7 +30,9 @@ VARIANTS = {"additive": {"fusion": "additive", "mas": False}, "sgf": {"mas": Fal
 
 
 class Task:
-    """Label maps from upsampled noise, sensors as class vectors plus noise; all draws from one generator."""
+    """Label maps from upsampled noise, sensors as class vectors plus noise; all draws from one
+    generator.
+    """
 
     def __init__(self, seed: int) -> None:
         self.generator = torch.Generator().manual_seed(1234 + seed)

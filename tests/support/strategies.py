@@ -1,4 +1,4 @@
-"""Random matrices, conventions, games and test sets for hypothesis; every run draws the same ones."""
+"""Random matrices, conventions, games and test sets for hypothesis; all runs draw the same."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ CHANCE = st.floats(0, 1)
 
 @st.composite
 def conventions(draw: st.DrawFn, labels: int) -> Convention:
-    """Any outputs (some labels may have none), averaged and ignored labels, and rule for absent classes."""
+    """Any outputs (some labels may have none), averaged and ignored labels, and rule for absent
+    classes.
+    """
     some = st.lists(st.sampled_from(range(labels)), min_size=1, max_size=labels, unique=True).map(
         tuple
     )
@@ -32,7 +34,9 @@ def conventions(draw: st.DrawFn, labels: int) -> Convention:
 
 
 def counts(*shape: int) -> st.SearchStrategy[np.ndarray]:
-    """Matrices with many zeros, so that classes are never true or never guessed, and once in a while nothing is."""
+    """Matrices with many zeros, so that classes are never true or never guessed, and once in a
+    while nothing is.
+    """
     return arrays(
         np.int64, shape, elements=st.one_of(st.just(0), st.integers(0, 1000)), fill=st.just(0)
     )
@@ -54,7 +58,9 @@ def games(draw: st.DrawFn, number: int = 1, fewest: int = 1, most: int = 5) -> n
 
 @st.composite
 def scenes_of_methods(draw: st.DrawFn, methods: int = 2) -> np.ndarray:
-    """Class sums of scenes, methods x scenes x 1 subset x 3 x 2 classes; the truth is the same for all methods."""
+    """Class sums of scenes, methods x scenes x 1 subset x 3 x 2 classes; the truth is the same for
+    all methods.
+    """
     scenes = draw(st.integers(2, 8))
     truth = draw(arrays(np.int64, (scenes, 2), elements=st.integers(1, 500)))
     share = draw(arrays(float, (methods, scenes, 2), elements=CHANCE))
