@@ -8,7 +8,7 @@ All entries are optional. `nadir` and `modalities` are for folders of one's own 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -57,6 +57,13 @@ class DatasetCard(BaseModel):
     gsd_m: PixelSide | None = None
     nadir: bool | None = None
     modalities: dict[str, ModalityCard] = {}
+
+    def or_else(self, title: str, licence: str, citation: str) -> dict[str, Any]:
+        """Return title, licence and citation, with these texts where the card says nothing."""
+        # an empty citation is an answer: a generated copy cites nobody
+        cited = citation if self.citation is None else self.citation
+        texts = {"title": self.title or title, "licence": self.licence or licence}
+        return texts | {"citation": cited}
 
 
 def read_dataset_card(index: SourceIndex, folder: str = ".") -> DatasetCard:

@@ -18,8 +18,8 @@ from itertools import accumulate
 
 import numpy as np
 
+from datamodules.adapters import planning
 from datamodules.adapters.dataset_card import read_dataset_card
-from datamodules.adapters.planning import describe_source, first_present, read_classes
 from datamodules.ingest.plan import (
     Adapter,
     ImportOptions,
@@ -110,7 +110,9 @@ class Frame:
     def reference(self) -> str:
         """The raster that says the size: never low-resolution events, if need be the label."""
         event = () if self.case == "eventlowres" else ("event",)
-        return first_present(self.files, ("rgb", "depth", "depth_grey", "lidar", *event, "label"))
+        return planning.first_present(
+            self.files, ("rgb", "depth", "depth_grey", "lidar", *event, "label")
+        )
 
 
 def plan_deliver(index: SourceIndex, options: ImportOptions) -> ImportPlan:
@@ -133,13 +135,10 @@ def plan_deliver(index: SourceIndex, options: ImportOptions) -> ImportPlan:
             if raster not in frame.files:
                 missing.append(Missing(frame.id, raster, _release_path(raster, frame.id)))
     scenes = [_scene_plan(f) for f in frames if "label" in f.files and len(f.files) > 1]
-    used = {raster for scene in scenes for raster in scene.jobs}
     return ImportPlan(
-        title=card.title or "DELIVER",
-        licence=card.licence or LICENCE,
-        citation=CITATION if card.citation is None else card.citation,
+        **card.or_else("DELIVER", LICENCE, CITATION),
         classes=deliver_classes(),
-        modalities=[modality for modality in MODALITIES if modality.name in used],
+        modalities=planning.used_modalities(MODALITIES, scenes),
         labels=["label"],
         splits={"split_standard": PARTS, "split_official": PARTS, "split_sgma": ("train", "test")},
         scenes=scenes,
@@ -154,7 +153,7 @@ def plan_deliver(index: SourceIndex, options: ImportOptions) -> ImportPlan:
 
 def deliver_classes() -> list[SceneClass]:
     """Return the 25 classes with their colours (dossier 6.5)."""
-    return read_classes("classes_deliver.csv")
+    return planning.read_classes("classes_deliver.csv")
 
 
 def expected_counts() -> dict[str, dict[str, int]]:
@@ -316,7 +315,7 @@ def _raster_job(raster: str, file: SourceFile, case: str) -> RasterJob:
 def _describe(index: SourceIndex, frames: list[Frame], required: list[str]) -> list[str]:
     """Return the inventory of a source: its files, and its frames beside those of the release."""
     files = {frame.id: frame.files for frame in frames}
-    lines = describe_source(f"DELIVER in {index.root}", "frames", files, required, "rgb")
+    lines = planning.describe_source(f"DELIVER in {index.root}", "frames", files, required, "rgb")
     weathers = Counter((frame.split, frame.weather) for frame in frames)
     cases = Counter((frame.split, frame.case) for frame in frames)
     here = Counter(frame.split for frame in frames)

@@ -12,28 +12,15 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 
+from datamodules.adapters import planning
 from datamodules.adapters.coco_masks import Outlines, rasterize_outlines, read_outlines
 from datamodules.adapters.dataset_card import read_dataset_card
-from datamodules.adapters.planning import (
-    Jobs,
-    Splits,
-    complete_scenes,
-    describe_source,
-    describe_splits,
-    first_present,
-    missing_rasters,
-    read_classes,
-    select_tiles,
-    source_files,
-    split_parts,
-)
 from datamodules.ingest.plan import (
     Adapter,
     ImportOptions,
     ImportPlan,
     Missing,
     RasterJob,
-    ScenePlan,
     format_counts,
     list_names,
 )
@@ -107,7 +94,7 @@ def plan_dfc2023(index: SourceIndex, options: ImportOptions) -> ImportPlan:
             f"{index.root} (names like train/rgb/SV_Berlin_52.4902_13.5090.tif are looked for). "
             f"{ADAPTER.obtain}"
         )
-    tiles = select_tiles(options, stems, _stem_of, "DFC2023")
+    tiles = planning.select_tiles(options, stems, _stem_of, "DFC2023")
     outlines, foreign = _outlines_by_tile(index, found, stems)
     jobs = {tile: _tile_jobs(tile, found, outlines.get(tile)) for tile in tiles}
     splits = {tile: split_columns(row) for tile, row in table.items()}
@@ -121,21 +108,14 @@ def plan_dfc2023(index: SourceIndex, options: ImportOptions) -> ImportPlan:
             f"have: {list_names(foreign, MAX_NAMED)}. Use the original file, or go on without "
             "them: INCOMPLETE=1 (--allow-incomplete)."
         )
-    scenes = []
-    for tile, rasters in jobs.items():
-        reference = first_present(rasters, RASTERS)
-        if "label" in rasters and reference:
-            attributes = {name: table[tile][name] for name in ATTRIBUTES}
-            scenes.append(ScenePlan(tile, splits[tile], rasters, reference, attributes))
-    used = {raster for scene in scenes for raster in scene.jobs}
+    attributes = {tile: {name: table[tile][name] for name in ATTRIBUTES} for tile in tiles}
+    scenes = planning.plan_scenes(jobs, splits, RASTERS, attributes=attributes)
     return ImportPlan(
-        title=card.title or "IEEE GRSS Data Fusion Contest 2023, track 2",
-        licence=card.licence or LICENCE,
-        citation=CITATION if card.citation is None else card.citation,
+        **card.or_else("IEEE GRSS Data Fusion Contest 2023, track 2", LICENCE, CITATION),
         classes=dfc2023_classes(),
-        modalities=[modality for modality in MODALITIES if modality.name in used],
+        modalities=planning.used_modalities(MODALITIES, scenes),
         labels=["label"],
-        splits=split_parts(splits),
+        splits=planning.split_parts(splits),
         scenes=scenes,
         gsd_default=GSD_M,
         attributes=list(ATTRIBUTES),
@@ -159,7 +139,7 @@ def read_tiles() -> dict[str, dict[str, str]]:
 
 def dfc2023_classes() -> list[SceneClass]:
     """Return background and building with their colours."""
-    return read_classes("classes_dfc2023.csv")
+    return planning.read_classes("classes_dfc2023.csv")
 
 
 def sort_files(index: SourceIndex, stems: dict[str, str]) -> Found:
@@ -238,7 +218,7 @@ def _tile_jobs(tile: str, found: Found, outlines: Outlines | None) -> dict[str, 
     for modality in MODALITIES[1:]:
         if file := found.rasters[modality.name].get(tile):
             jobs[modality.name] = RasterJob.measurement(file, modality.kind, may_reference=True)
-    if outlines is not None and (reference := first_present(jobs, RASTERS)):
+    if outlines is not None and (reference := planning.first_present(jobs, RASTERS)):
         assert found.outlines is not None
         # the label takes its size and georeference from another raster, whatever its type
         jobs["label"] = RasterJob.label(
@@ -251,8 +231,10 @@ def _tile_jobs(tile: str, found: Found, outlines: Outlines | None) -> dict[str, 
     return jobs
 
 
-def _missing(jobs: Jobs, found: Found, outlines: dict[str, Outlines]) -> list[Missing]:
-    missing = missing_rasters(jobs, RASTERS, lambda raster, tile: f"train/{raster}/{tile}.tif")
+def _missing(jobs: planning.Jobs, found: Found, outlines: dict[str, Outlines]) -> list[Missing]:
+    missing = planning.missing_rasters(
+        jobs, RASTERS, lambda raster, tile: f"train/{raster}/{tile}.tif"
+    )
     name = found.outlines.name if found.outlines else "buildings_only_train.json"
     # the JSON decides what a training image is, one without any building included
     for tile in jobs:
@@ -273,15 +255,21 @@ def _warnings(found: Found, foreign: list[str]) -> list[str]:
 
 
 def _describe(
-    index: SourceIndex, jobs: Jobs, splits: Splits, found: Found, outlines: dict[str, Outlines]
+    index: SourceIndex,
+    jobs: planning.Jobs,
+    splits: planning.Splits,
+    found: Found,
+    outlines: dict[str, Outlines],
 ) -> list[str]:
     """Return the inventory of a source."""
     needed = (*RASTERS, "label")
-    files = source_files(jobs)
+    files = planning.source_files(jobs)
     for rasters in files.values():
         if "label" in rasters and found.outlines is not None:
             rasters["label"] = found.outlines
-    lines = describe_source(f"DFC2023 track 2 in {index.root}", "tiles", files, needed, "rgb")
+    lines = planning.describe_source(
+        f"DFC2023 track 2 in {index.root}", "tiles", files, needed, "rgb"
+    )
     parts = empty = 0
     for of_image in outlines.values():
         number = len(of_image.rings) + len(of_image.runs)
@@ -293,7 +281,7 @@ def _describe(
     if found.ignored:
         lines.append(f"  ignored: {format_counts(found.ignored)}")
     columns = next(iter(splits.values()))
-    return lines + describe_splits(columns, complete_scenes(jobs, needed), splits)
+    return lines + planning.describe_splits(columns, planning.complete_scenes(jobs, needed), splits)
 
 
 ADAPTER = Adapter(

@@ -117,9 +117,7 @@ def plan_folder(index: SourceIndex, options: ImportOptions) -> ImportPlan:
         values = {"train", "test"}.union(row[source] for row in table.rows)
         parts[column] = tuple(part for part in PARTS if part in values)
     return ImportPlan(
-        title=card.title or index.root.stem,
-        licence=card.licence or "not stated",
-        citation=card.citation or "",
+        **card.or_else(index.root.stem, "not stated", ""),
         classes=classes,
         modalities=[replace(m, dtype=_stored_type(m.dtype)) for m in modalities],
         labels=table.labels,

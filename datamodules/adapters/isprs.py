@@ -14,20 +14,9 @@ from functools import partial
 
 import numpy as np
 
+from datamodules.adapters import planning
 from datamodules.adapters.dataset_card import read_dataset_card
-from datamodules.adapters.planning import (
-    complete_scenes,
-    describe_source,
-    describe_splits,
-    first_present,
-    missing_rasters,
-    read_classes,
-    select_tiles,
-    source_files,
-    split_parts,
-    unknown_files,
-)
-from datamodules.ingest.plan import Adapter, ImportOptions, ImportPlan, RasterJob, ScenePlan
+from datamodules.ingest.plan import Adapter, ImportOptions, ImportPlan, RasterJob
 from datamodules.ingest.sources import SourceFile, SourceIndex
 from datamodules.splits.tables import read_split_table, split_columns
 from datamodules.store.scene_store import IGNORE, Modality, SceneClass
@@ -94,7 +83,9 @@ def plan_isprs(city: IsprsCity, index: SourceIndex, options: ImportOptions) -> I
     table = read_split_table(city.name)
     splits = {tile: split_columns(row) for tile, row in table.items()}
     card = read_dataset_card(index)
-    tiles = select_tiles(options, {tile: tile for tile in splits}, city.normalise, city.title)
+    tiles = planning.select_tiles(
+        options, {tile: tile for tile in splits}, city.normalise, city.title
+    )
     if not any(index.matches(pattern) for pattern in city.patterns):
         example = city.expected[city.always[0]].format(*tiles[0].split("_"))
         raise UserError(
@@ -110,39 +101,35 @@ def plan_isprs(city: IsprsCity, index: SourceIndex, options: ImportOptions) -> I
     needed = {*city.always, height, label}
     # whatever some tiles have, all should have: a gap is said, not skipped
     required = [raster for raster in city.expected if have[raster] or raster in needed]
-    scenes = []
-    for tile, rasters in jobs.items():
-        reference = first_present(rasters, city.reference_order)
-        if label in rasters and reference:
-            scenes.append(ScenePlan(tile, splits[tile], rasters, reference))
+    scenes = planning.plan_scenes(jobs, splits, city.reference_order, label)
     used = {raster for scene in scenes for raster in scene.jobs}
     title = f"ISPRS {city.title}"
     what, sized = f"{title} in {index.root}", city.reference_order[0]
-    inventory = describe_source(what, "tiles", source_files(jobs), required, sized)
+    inventory = planning.describe_source(
+        what, "tiles", planning.source_files(jobs), required, sized
+    )
     columns = ("split_standard", "split_official")
-    inventory += describe_splits(columns, complete_scenes(jobs, required), splits)
+    inventory += planning.describe_splits(columns, planning.complete_scenes(jobs, required), splits)
     return ImportPlan(
-        title=card.title or title,
-        licence=card.licence or city.licence,
-        citation=city.citation if card.citation is None else card.citation,
+        **card.or_else(title, city.licence, city.citation),
         classes=isprs_classes(),
-        modalities=[modality for modality in city.modalities if modality.name in used],
+        modalities=planning.used_modalities(city.modalities, scenes),
         labels=[name for name in dict.fromkeys((label, *LABELS)) if name in used],
-        splits=split_parts(splits),
+        splits=planning.split_parts(splits),
         scenes=scenes,
         gsd_m=card.gsd_m or city.pixel_side(index),
         gsd_default=city.gsd_m,
-        missing=missing_rasters(
+        missing=planning.missing_rasters(
             jobs, required, lambda raster, tile: city.expected[raster].format(*tile.split("_"))
         ),
-        warnings=unknown_files(index, city.patterns, city.tile_of, splits),
+        warnings=planning.unknown_files(index, city.patterns, city.tile_of, splits),
         inventory=inventory,
     )
 
 
 def isprs_classes() -> list[SceneClass]:
     """Return the six classes in the order of the benchmark, with their colours; clutter is last."""
-    return read_classes("classes_isprs.csv")
+    return planning.read_classes("classes_isprs.csv")
 
 
 def label_jobs(tile: str, files: Files) -> dict[str, RasterJob]:

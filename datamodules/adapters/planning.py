@@ -6,10 +6,17 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from datamodules.ingest.plan import ImportOptions, Missing, RasterJob, format_counts, list_names
+from datamodules.ingest.plan import (
+    ImportOptions,
+    Missing,
+    RasterJob,
+    ScenePlan,
+    format_counts,
+    list_names,
+)
 from datamodules.ingest.sources import SourceFile, SourceIndex, describe_sizes
 from datamodules.splits.tables import SPLITS_FOLDER, read_text_table, table_rows
-from datamodules.store.scene_store import IGNORE, PARTS, SPLIT_VALUES, SceneClass
+from datamodules.store.scene_store import IGNORE, PARTS, SPLIT_VALUES, Modality, SceneClass
 from usererror import UserError
 
 MAX_LISTED = 20  # names of one kind that are listed before the rest is counted
@@ -103,6 +110,30 @@ def missing_rasters(
 def first_present(rasters: Iterable[str], order: Iterable[str]) -> str:
     """Return the first of `order` that a scene has, which says its size; "" if it has none."""
     return next((raster for raster in order if raster in rasters), "")
+
+
+def plan_scenes(
+    jobs: Jobs,
+    splits: Splits,
+    order: Iterable[str],
+    label: str = "label",
+    attributes: Mapping[str, Mapping[str, str]] | None = None,
+) -> list[ScenePlan]:
+    """Return the scenes that have a label and one of the modalities in `order`."""
+    order = tuple(order)
+    scenes = []
+    for scene, rasters in jobs.items():
+        reference = first_present(rasters, order)
+        if label in rasters and reference:
+            told = {} if attributes is None else dict(attributes[scene])
+            scenes.append(ScenePlan(scene, dict(splits[scene]), dict(rasters), reference, told))
+    return scenes
+
+
+def used_modalities(modalities: Iterable[Modality], scenes: Sequence[ScenePlan]) -> list[Modality]:
+    """Return the modalities that some scene has."""
+    used = set().union(*(scene.jobs for scene in scenes))
+    return [modality for modality in modalities if modality.name in used]
 
 
 def source_files(jobs: Jobs) -> dict[str, dict[str, SourceFile]]:
