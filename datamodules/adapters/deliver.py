@@ -181,6 +181,7 @@ def find_frames(index: SourceIndex, warnings: list[str]) -> list[Frame]:
             continue
         sequence = SEQUENCE.match(components[-2])
         if sequence is None or match[2].lower() != FOLDERS[RASTERS[folder]][1]:
+            # counted by folder: one wrong folder has thousands of files
             strange["/".join(components[:-1])] += 1
             continue
         case = (sequence[3] or "normal").lower()
@@ -213,6 +214,7 @@ def select_frames(frames: list[Frame], options: ImportOptions) -> tuple[list[Fra
                 f"weather/split/scene/frame, for example night, cloud/val or {frames[0].id}; "
                 f"weathers are {', '.join(WEATHERS)}."
             )
+    # what is asked for and nowhere there is a gap like any other
     found: set[str] = set()
     chosen = []
     for frame in frames:
@@ -286,6 +288,7 @@ def _release_path(raster: str, id_: str) -> str:
 
 
 def _scene_plan(frame: Frame) -> ScenePlan:
+    # the release says the split, in its folders
     splits = dict.fromkeys(("split_standard", "split_official"), frame.split)
     splits["split_sgma"] = SGMA_PART[frame.split]
     jobs = {raster: _raster_job(raster, file, frame.case) for raster, file in frame.files.items()}

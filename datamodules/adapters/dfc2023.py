@@ -99,6 +99,7 @@ def plan_dfc2023(index: SourceIndex, options: ImportOptions) -> ImportPlan:
     jobs = {tile: _tile_jobs(tile, found, outlines.get(tile)) for tile in tiles}
     splits = {tile: split_columns(row) for tile, row in table.items()}
     inventory = _describe(index, jobs, splits, found, outlines)
+    # whoever asks for single tiles, or allows gaps, wants them as they are
     if foreign and not (options.allow_incomplete or options.tiles is not None):
         for line in inventory:
             index.log(line)
@@ -266,6 +267,7 @@ def _describe(
     files = planning.source_files(jobs)
     for rasters in files.values():
         if "label" in rasters and found.outlines is not None:
+            # read from there, whatever gives the size
             rasters["label"] = found.outlines
     lines = planning.describe_source(
         f"DFC2023 track 2 in {index.root}", "tiles", files, needed, "rgb"

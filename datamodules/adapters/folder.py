@@ -147,6 +147,7 @@ def read_scene_table(index: SourceIndex) -> SceneTable:
         cells = [row[column] for row in table.rows]
         if column in ("id", "split"):
             continue
+        # the first rule that fits decides, so a condition never becomes a raster
         if column.startswith("split_"):
             table.splits[column] = column
         elif column.startswith("condition_"):
@@ -198,6 +199,7 @@ def read_class_table(index: SourceIndex, folder: str) -> tuple[list[SceneClass],
     if len(found) < 2:
         raise UserError(f"{file.origin} has {len(found)} class(es); at least 2 are needed.")
     ids = tuple(sorted(found))
+    # networks output contiguous numbers
     return [replace(found[value], id=position) for position, value in enumerate(ids)], ids
 
 
@@ -228,6 +230,7 @@ def _check_names(table: SceneTable) -> None:
     for id_, n in Counter(row["id"] for row in table.rows).items():
         if n > 1:
             raise UserError(f"{where}: the id {id_!r} occurs {n} times: ids must be unique.")
+        # ids become folders of the store
         if not all(map(NAME.match, id_.split("/"))):
             raise UserError(
                 f"{where}: {id_!r} is no usable id (letters, digits, `_-+.`, and `/` between "
@@ -277,6 +280,7 @@ def _find_files(
 
 def _resolve_path(index: SourceIndex, table: SourceFile, cell: str) -> SourceFile | None:
     """Find the file a cell names: below the source, or wherever else on the disk it points to."""
+    # tables made on Windows
     cell = cell.replace("\\", "/")
     if (file := index.get(f"{table.folder}/{cell}")) is not None:
         return file
@@ -292,6 +296,7 @@ def _modalities(
     table: SceneTable, files: dict[str, dict[str, SourceFile]], card: DatasetCard
 ) -> list[Modality]:
     """Return the modalities, in the type of their files."""
+    # letters make the names of subsets, so none may stand for two modalities
     taken = {KNOWN[name][0] for name in table.modalities if name in KNOWN}
     taken.update(said.letter for said in card.modalities.values() if said.letter)
     modalities = []
@@ -345,6 +350,7 @@ def _raster_job(
 
 
 def _stored_type(dtype: str) -> str:
+    # wider types cost disk and say nothing more
     return dtype if dtype in STORED else "float32"
 
 

@@ -62,6 +62,7 @@ def select_tiles(
     for text in options.tiles:
         tile = known.get(normalise(text))
         if tile is None:
+            # 38 tiles are a list to choose from, 1773 are not
             most = 5 if len(tiles) > 2 * MAX_LISTED else len(tiles)
             raise UserError(f"{title} has no tile {text!r}; it has: {list_names(tiles, most)}.")
         chosen[tile] = None
@@ -156,6 +157,7 @@ def describe_source(
         required: rasters that every scene should have.
         sized: the raster whose sizes in pixels are told.
     """
+    # required rasters first, found or not
     of_raster: dict[str, dict[str, SourceFile]] = {raster: {} for raster in required}
     gaps = []
     for scene, rasters in files.items():

@@ -69,6 +69,7 @@ def raster_jobs(tile: str, files: Files) -> dict[str, RasterJob]:
         jobs["irrg"] = RasterJob.image(rgbir, (4, 1, 2), (4,))
     elif rgb:
         jobs["rgb"] = RasterJob.image(rgb)
+    # original bands rather than a rearrangement of RGBIR
     if irrg:
         jobs["irrg"] = RasterJob.image(irrg)
         jobs.setdefault("nir", RasterJob.image(irrg, (1,)))
@@ -85,6 +86,7 @@ def raster_jobs(tile: str, files: Files) -> dict[str, RasterJob]:
 
 def world_file_side(index: SourceIndex) -> float | None:
     """Return the pixel side in metres from a world file of the optical images, None without one."""
+    # the generated copy is coarser than the real archive, and says so here only
     for file in index.find(WORLD, tile_of).values():
         try:
             return abs(float(file.read_bytes().split()[0])) or None

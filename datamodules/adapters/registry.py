@@ -11,6 +11,7 @@ from datamodules.ingest.plan import Adapter
 from datamodules.store.scene_store import SceneStore
 from usererror import UserError
 
+# by module: loading all would read the tables of all for one dataset
 ADAPTERS = {
     "potsdam": "datamodules.adapters.potsdam",
     "vaihingen": "datamodules.adapters.vaihingen",

@@ -106,6 +106,7 @@ def folder_role(folder: str) -> str:
         >>> folder_role("Vaihingen/gts_eroded"), folder_role("top"), folder_role("data")
         ('label_eroded', 'irrg', '')
     """
+    # the nearest folder knows best
     for name in reversed(folder.split("/")):
         name = BENCHMARK.sub("", re.sub(r"\.zip$", "", name, flags=re.IGNORECASE))
         if ERODED_FOLDER.search(name):
@@ -132,6 +133,7 @@ def looks_like_label(file: SourceFile) -> bool:
                 values = dataset.read([1, 2, 3])
             except (MemoryError, ValueError) as error:
                 raise UserError(f"{file.origin} cannot be read ({one_line(error)}).") from error
+    # labels have the corners of the colour cube, images everything between
     near = (values <= NEAR) | (values >= 255 - NEAR)
     return float(np.mean(near)) >= LABEL_SHARE
 

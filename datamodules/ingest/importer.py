@@ -77,6 +77,7 @@ def import_dataset(
     """
     source = Path(source).expanduser().absolute()
     name = name or adapter.name
+    # the name becomes a folder, and a word of the command line
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
         raise UserError(
             f"{name!r} is no usable name for a dataset: letters, digits, `_`, `-` and `.` only."
@@ -93,6 +94,7 @@ def import_dataset(
     try:
         root.mkdir(parents=True, exist_ok=True)
         with work.alone():
+            # asked inside the lock: the import waited for may have done the work
             store = None if force else work.complete_store()
             return store or work.run(force, workers)
     except OSError as error:
@@ -165,6 +167,7 @@ class _Import:
         try:
             index = SourceIndex(self.source, scratch, self.root, self.log)
             plan = self.adapter.plan(index, self.options)
+            # what the source itself had to say comes first
             plan.warnings[:0] = index.warnings
             for line in plan.inventory:
                 self.log(line)
@@ -210,12 +213,14 @@ class _Import:
             reference = done[planned.reference]
             size = reference["height"], reference["width"]
             scenes.append(Scene(planned.id, *size, planned.splits, planned.attributes))
+            # hashes of pixels, not of files: two people who packed them differently agree
             statistics[planned.id] = {r: done[r]["statistics"] for r in done}
             pixels[planned.id] = {r: done[r]["statistics"]["pixels_sha256"] for r in done}
             for result in done.values():
                 warnings += result["warnings"]
         info = self._describe(plan, _pixel_side(plan, results), list(dict.fromkeys(warnings)))
         info["fingerprint"] = dataset_fingerprint(info, scenes, pixels)
+        # dataset.json comes last: its presence says that all the rest is there
         write_text_whole(self.root / SCENES_FILE, _scene_table(plan, results, self.root))
         write_text_whole(self.root / STATISTICS_FILE, json.dumps(statistics))
         _prune(self.root, results)
@@ -229,6 +234,7 @@ class _Import:
         modalities = {}
         for modality in plan.modalities:
             modalities[modality.name] = asdict(modality)
+            # the key says it
             del modalities[modality.name]["name"]
         notes = plan.split_notes.items()
         return {
@@ -308,6 +314,7 @@ def _scene_row(
 
 
 def _prune(root: Path, results: Results) -> None:
+    # left by an import of other scenes, or with other settings
     wanted = {result["path"] for rasters in results.values() for result in rasters.values()}
     for path in (root / "rasters").rglob("*"):
         if path.is_file() and str(path) not in wanted:

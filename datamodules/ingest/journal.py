@@ -33,6 +33,7 @@ class Journal:
 
     def __enter__(self) -> Journal:
         """Start a journal with the records that are known already."""
+        # the header may name another source than the last time; records stay, each has its key
         lines = [json.dumps(line) + "\n" for line in (self._header, *self._records.values())]
         write_text_whole(self.path, "".join(lines))
         self._stream = self.path.open("a", encoding="utf-8")
@@ -50,6 +51,7 @@ class Journal:
         record = self._records.get((scene, raster))
         if record is None or record["key"] != _job_key(job, size):
             return None
+        # a store may have been tidied up by hand
         path = Path(record["result"]["path"])
         if not path.is_file() or path.stat().st_size != record["result"]["bytes"]:
             return None

@@ -77,6 +77,7 @@ class RasterJob:
     @classmethod
     def measurement(cls, file: SourceFile, kind: str, may_reference: bool = False) -> RasterJob:
         """Take one band of heights in metres or of backscatter, stored as float32."""
+        # more digits than float32 has are noise of the survey
         types = ("float32", "float64")
         return cls(file, (1,), "float32", kind, (1,), types, may_reference=may_reference)
 
@@ -126,6 +127,7 @@ def decimetres_to_metres(values: np.ndarray) -> np.ndarray:
 def _decoder_name(decode: Decode | None) -> str:
     if decode is None:
         return ""
+    # the name, not the code: after a change of a decoder an import needs FORCE=1
     function = getattr(decode, "func", decode)
     arguments = [getattr(decode, "args", ()), getattr(decode, "keywords", {})]
     return f"{function.__module__}.{function.__qualname__}{arguments}"

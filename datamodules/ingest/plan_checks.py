@@ -14,6 +14,7 @@ MAX_NAMED = 12  # missing files that are named in the error
 def check_plan(plan: ImportPlan, source: Path, options: ImportOptions, adapter: Adapter) -> None:
     """Raise UserError for missing files (unless allowed), unused rasters, double ids, no scenes."""
     if plan.missing and not options.allow_incomplete:
+        # several rasters may wait for one file
         names = list(dict.fromkeys(missing.expected for missing in plan.missing))
         raise UserError(
             f"{len(names)} needed file(s) of {plan.title} are missing below {source}: "
@@ -49,6 +50,7 @@ def keep_usable_splits(plan: ImportPlan, options: ImportOptions) -> None:
             raise UserError(
                 f"The {empty[0]} part of {column} is empty: no scene of {plan.title} is in it."
             )
+        # without validation scenes a run selects its last checkpoint
         if {"train", "test"} <= values:
             usable[column] = parts
         else:

@@ -125,6 +125,7 @@ class _Sink:
     def add(self, block: np.ndarray) -> None:
         """Take in the next rows as they are stored, (C, h, w)."""
         if self.hash is None:
+            # only the first block tells how many channels a decoder makes
             channels, dtype = len(block), self.job.dtype
             self.hash = PixelHash(channels, dtype)
             if self.job.kind != "label":
@@ -140,6 +141,7 @@ class _Sink:
         self.unknown += int(unknown.sum())
         if not self.unknown or len(self.examples) == MAX_EXAMPLES:
             return
+        # a few values are enough to recognise a wrong file by
         for value in np.unique(raw[:, unknown].T, axis=0)[:MAX_EXAMPLES].tolist():
             text = str(tuple(value)) if len(value) > 1 else str(value[0])
             if text not in self.examples and len(self.examples) < MAX_EXAMPLES:
@@ -217,6 +219,7 @@ def _read_blocks(
 
     height, width = size
     if job.needs_whole or job.resize:
+        # such rasters are small: 512 x 512, or a frame of a street scene
         raw = _read_window(dataset, job, Window(0, 0, dataset.width, dataset.height))
         block = _decode_block(raw, job, sink)
         if job.resize:
@@ -289,9 +292,11 @@ def _write_tiff(
 
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f"{target.stem}.{os.getpid()}.part")
+    # decoded before the file exists: a damaged source leaves none behind
     first = next(blocks)
     height, width = size
     profile = {"driver": "GTiff", "width": width, "height": height, "count": len(first)}
+    # bands apart, because a modality may need one of several
     profile |= {"dtype": job.dtype, "interleave": "band", "bigtiff": "if_safer"}
     profile |= {"tiled": True, "blockxsize": TILE, "blockysize": TILE, "crs": like.crs}
     if not like.transform.is_identity:  # the file has a place
@@ -304,6 +309,7 @@ def _write_tiff(
             row = 0
             for block in chain([first], blocks):
                 dataset.write(block, window=Window(0, row, width, block.shape[1]))
+                # a checksum, since the blocks together may not fit into memory
                 checks.append(zlib.crc32(np.ascontiguousarray(block).data))
                 row += block.shape[1]
         if not _reads_back(temporary, checks):

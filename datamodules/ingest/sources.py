@@ -95,6 +95,7 @@ class SourceFile:
             return self.path
         scratch.mkdir(parents=True, exist_ok=True)
         archive = _kept_open(self.path, self.path.stat().st_mtime_ns)
+        # GDAL looks for the world file beside the raster, under its name
         for member in (self.member, *self.sidecars):
             target = scratch / PurePosixPath(member).name
             _inflate(archive, archive.getinfo(member), target, self.origin)
@@ -149,6 +150,7 @@ class SourceIndex:
 
     def get(self, rel: str) -> SourceFile | None:
         """Return the file at a path below the source, or None."""
+        # tables of users hold `./` and `..`
         return self._by_rel.get(os.path.normpath(rel).replace(os.sep, "/"))
 
     def matches(self, pattern: re.Pattern[str]) -> list[tuple[SourceFile, re.Match[str]]]:
@@ -194,6 +196,7 @@ class SourceIndex:
         seen: set[tuple[int, int]] = set()
         for folder, subfolders, names in os.walk(self.root, onerror=_unreadable, followlinks=True):
             status = os.stat(folder)
+            # links may lead in circles, and the store may lie inside the source
             inode = status.st_dev, status.st_ino
             if inode in seen or (exclude is not None and Path(folder) == exclude):
                 subfolders.clear()
@@ -224,6 +227,7 @@ class SourceIndex:
                     inner = self._unpack_inner(archive, info, shown)
                     yield from self._members(inner, rel + "/", shown)
                 else:
+                    # a copied archive has another time, but the same content
                     stamp = f"{info.file_size}:{info.CRC:08x}"
                     sidecars = _world_files(info.filename, names)
                     size, member = info.file_size, info.filename
@@ -292,6 +296,7 @@ def _refuse_unsafe(info: zipfile.ZipInfo, origin: str) -> None:
 def _inflate(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path, origin: str) -> None:
     """Write one member to `target`, whole or not at all."""
     target.parent.mkdir(parents=True, exist_ok=True)
+    # said before, not after hours of unpacking
     free = shutil.disk_usage(target.parent).free
     if free < info.file_size:
         raise UserError(
@@ -333,6 +338,7 @@ def describe_sizes(files: Sequence[SourceFile]) -> str:
     if not unpacked:
         return "seen when they are unpacked"
     seen: Counter[str] = Counter()
+    # evenly spread, since 47,000 headers would take minutes
     for file in unpacked[:: -(-len(unpacked) // MAX_LOOKED_INTO)]:
         try:
             with open_raw(file.path, file.origin) as dataset:

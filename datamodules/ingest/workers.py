@@ -76,6 +76,7 @@ def run_jobs(
     count = workers or (1 if size < SMALL_BYTES else min(4, os.cpu_count() or 1))
     text, left = TextColumn("{task.description}"), TimeRemainingColumn()
     columns = (text, BarColumn(), MofNCompleteColumn(), left)
+    # jobs that are known already count as well: the bar shows how far the store is
     total = sum(len(scene.jobs) for scene in plan.scenes)
     results: Results = {scene.id: {} for scene in plan.scenes}
     errors: list[UserError] = []

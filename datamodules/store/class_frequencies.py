@@ -56,6 +56,7 @@ def count_classes(
     if label not in store.labels:
         have = ", ".join(store.labels)
         raise UserError(f"{store.name} has no label column {label!r}; it has: {have}.")
+    # an eroded label may be missing where the full one is there
     labelled = [scene for scene in scenes[part] if label in scene.paths]
     ids = [*(entry.id for entry in store.classes), IGNORE]
     pixels = np.zeros(len(ids), np.int64)

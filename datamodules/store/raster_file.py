@@ -62,6 +62,7 @@ def check_intact(path: Path, shown: str) -> None:
     size = path.stat().st_size
     with path.open("rb") as stream:
         head = stream.read(8)
+        # the tail alone: a raster may be larger than the memory
         stream.seek(max(0, size - TAIL))
         tail = stream.read()
     if driver == "GTiff":

@@ -166,6 +166,7 @@ def ignore_colour(classes: Sequence[SceneClass]) -> Colour:
     for colour in IGNORE_COLOURS:
         if distance(colour) >= NEAR:
             return colour
+    # many classes have taken all four: the colour farthest from all of them
     steps = range(0, 256, 51)
     return max(product(steps, steps, steps), key=distance)
 

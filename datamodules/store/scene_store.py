@@ -234,6 +234,7 @@ def dataset_fingerprint(
         scenes: of the dataset, in any order.
         pixels: {scene: {raster: pixel hash}}.
     """
+    # in the order of ids: two imports may have listed the scenes differently
     listed = []
     for scene in sorted(scenes, key=lambda scene: scene.id):
         told = {"id": scene.id, "splits": scene.splits, "attributes": scene.attributes}
