@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 
 from benchmark import choices
 from benchmark.commands.options import (
@@ -11,6 +12,7 @@ from benchmark.commands.options import (
     add_out_argument,
     add_store_argument,
 )
+from usererror import UserError
 
 
 class Profile(Command):
@@ -25,7 +27,7 @@ class Profile(Command):
         parser.add_argument("--all", action="store_true", help=text)
         add_store_argument(parser)
         text = "of the square window, pixels (default: the dataset's)"
-        parser.add_argument("--side", default="", help=text)
+        parser.add_argument("--side", type=int, default=0, help=text)
         text = "cpu, cuda, cuda:1, ... (default: cuda where there is one)"
         parser.add_argument("--device", default="", help=text)
         text = "with --all: latency and memory too"
@@ -35,43 +37,44 @@ class Profile(Command):
         add_out_argument(parser, "directory to write (default %(default)s)", "results/complexity")
 
     def run_command(self, arguments: argparse.Namespace) -> None:
-        import pandas as pd
+        if arguments.side and arguments.side < 32:
+            raise UserError(f"SIDE {arguments.side}: a window has 32 pixels a side or more.")
+        if arguments.rounds < 1:
+            raise UserError(f"--rounds {arguments.rounds}: at least one run must count.")
+        from benchmark.experiment.request import Request
+        from benchmark.profiling.profile import COUNTED, TIMED, profile_method, write_table
 
-        from benchmark.profiling.profile import (
-            COUNTED,
-            TIMED,
-            check_names,
-            counted,
-            report,
-            row,
-            setting,
-            timing_row,
+        request = Request(
+            arguments.method,
+            arguments.data,
+            arguments.protocol,
+            backbone=arguments.backbone,
+            store=arguments.store,
+            overrides=tuple(arguments.overrides),
         )
-
-        check_names(arguments)
-        from benchmark.profiling.cost import measure_time, resolve_device
-
+        # wrong names and devices are said before the work
+        profiled = profile_method(request, arguments.side)
         with_timing = arguments.timing or not arguments.all
         if with_timing:
-            resolve_device(arguments.device)  # before the work
+            from benchmark.profiling.cost import resolve_device
+
+            resolve_device(arguments.device)
         counts, timings = [], []
-        for method in choices.methods() if arguments.all else [arguments.method]:
-            chosen = setting(method, arguments, arguments.overrides)
-            counts.append(row(chosen, counted(chosen)))
+        for method in choices.methods() if arguments.all else [request.method]:
+            profiled = profile_method(replace(request, method=method), arguments.side)
+            counts.append(profiled.cost_row())
             if with_timing:
-                built = chosen.build()
-                timing = measure_time(built, chosen.given.side, arguments.device, arguments.rounds)
-                timings.append(timing_row(chosen, timing))
+                timings.append(profiled.timing_row(arguments.device, arguments.rounds))
             if arguments.all:
-                print(f"{method}: {counts[-1]['GMAC all']:.1f} GMAC for all subsets", flush=True)
-        out = arguments.out
-        stem = arguments.data if arguments.all else f"{arguments.data}/{arguments.method}"
-        report(out, stem, pd.DataFrame(counts), COUNTED)
+                gmac = counts[-1]["GMAC all"]
+                print(f"{method}: {gmac:.1f} GMAC for all subsets", flush=True)
+        stem = arguments.data if arguments.all else f"{arguments.data}/{request.variant}"
+        write_table(arguments.out, stem, counts, COUNTED)
         if timings:
             note = TIMED.format(rounds=arguments.rounds)
-            report(out, f"{stem}.timings", pd.DataFrame(timings), note)
+            write_table(arguments.out, f"{stem}.timings", timings, note)
         if arguments.all:
-            from benchmark.profiling.paper_costs import write_published
+            from benchmark.profiling.paper_costs import write_published_costs
 
-            for path in write_published(out, arguments):
+            for path in write_published_costs(arguments.out, arguments.store):
                 print(path)

@@ -1,4 +1,18 @@
-"""What a network costs: parameters and multiply-accumulates, counted on the built module."""
+"""What a network costs: parameters and multiply-accumulates, counted on the built module.
+
+A layer `read` makes the output, an auxiliary `head` only a loss. What the output is made from are
+the leaves of its graph, so nobody has to list what inference needs:
+
+    >>> net = nn.ModuleDict({"read": nn.Linear(4, 3), "head": nn.Linear(4, 9)})
+    >>> images = torch.zeros(2, 4)
+    >>> used = parameters_in_graph(net, lambda: [net["read"](images)])
+    >>> [tuple(weight.shape) for weight in used]
+    [(3, 4), (3,)]
+    >>> count_parameters(net)
+    {'total': 60, 'read': 15, 'head': 45}
+    >>> count_gmac(lambda: net["read"](images)) == 2 * 4 * 3 / 1e9
+    True
+"""
 
 from __future__ import annotations
 
@@ -17,10 +31,9 @@ TOTAL = "total"
 
 
 def count_parameters(module: nn.Module) -> dict[str, int]:
-    """Trainable parameters: `total`, and one entry for each direct child.
+    """Count trainable parameters: `total`, and one entry for each direct child.
 
-    Parameters of the module itself are in the total only; one that children share is in the entry of each and once in
-    the total.
+    Parameters that children share are in the entry of each and once in the total.
 
     Raises:
         ValueError: a child is called `total`.
@@ -28,10 +41,7 @@ def count_parameters(module: nn.Module) -> dict[str, int]:
     children = dict(module.named_children())
     if TOTAL in children:
         raise ValueError(f"{type(module).__name__} has a child called {TOTAL}")
-    return {
-        TOTAL: _trainable(module),
-        **{name: _trainable(child) for name, child in children.items()},
-    }
+    return {name: _trainable(child) for name, child in ({TOTAL: module} | children).items()}
 
 
 def _trainable(module: nn.Module) -> int:
@@ -39,13 +49,13 @@ def _trainable(module: nn.Module) -> int:
 
 
 def count_gmac(call: Callable[[], object]) -> float:
-    """Multiply-accumulates of `call()` in 1e9: half the FLOPs of matrix products, convolutions and fused attention.
+    """Count the multiply-accumulates of `call()` in 1e9, half the FLOPs.
 
-    Whatever the caller's grad mode, gradients are enabled within: without them fused attention counts as 0. Modules are
-    counted in the mode they are in; published figures are for eval mode. What a module keeps between calls only without
-    gradients (`methods.parts.kernel_folding`) is therefore part of every count. Elementwise work, norms and interpolation
-    count nothing, and the `meta` device will do.
+    Matrix products, convolutions and fused attention count; elementwise work, norms and
+    interpolation do not. Modules are counted in the mode they are in. The `meta` device will do.
     """
+    # Without gradients fused attention would count as 0. With them, what a module keeps between
+    # calls only without gradients (`methods.parts.kernel_folding`) is made anew and counted.
     with (
         torch.inference_mode(False),
         torch.enable_grad(),
@@ -56,12 +66,14 @@ def count_gmac(call: Callable[[], object]) -> float:
 
 
 def evaluation_gmac(call: Callable[[], object], warm: bool = False) -> float:
-    """Multiply-accumulates of `call()` in 1e9 as evaluation computes it: no gradients, and what is kept is kept.
+    """Count the multiply-accumulates of `call()` in 1e9 as evaluation computes it.
 
-    `call` runs twice and the second time counts, so folded weights and the features of a blank sensor are there as in
-    every window but the first; `warm` says that they are there already. Attention runs as two products, which the
-    counter sees without gradients too; otherwise as `gmac`.
+    Args:
+        call: runs twice and the second time counts, so that folded weights and the features of a
+            blank sensor are there, as in every window but the first.
+        warm: they are there already.
     """
+    # the counter sees attention without gradients only as two products
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
         if not warm:
             call()
@@ -71,21 +83,22 @@ def evaluation_gmac(call: Callable[[], object], warm: bool = False) -> float:
 
 
 def frozen_buffers(module: nn.Module) -> list[Tensor]:
-    """Weights that no training changes and no checkpoint holds: floating-point buffers outside of the state."""
+    """List floating-point buffers that no training changes and no checkpoint holds."""
     saved = module.state_dict(keep_vars=True).keys()
-    return [
-        value
-        for name, value in module.named_buffers()
-        if value.is_floating_point() and name not in saved
-    ]
+    buffers = []
+    for name, value in module.named_buffers():
+        if value.is_floating_point() and name not in saved:
+            buffers.append(value)
+    return buffers
 
 
 def parameters_in_graph(module: nn.Module, call: Callable[[], Iterable[Tensor]]) -> list[Tensor]:
-    """The weights, frozen ones included, that the tensors of `call()` are made from: the leaves of their graphs.
+    """List the weights, frozen ones included, that the tensors of `call()` are made from.
 
-    What only a loss reads (discriminators, auxiliary heads) is none of them. The `meta` device will do.
+    What only a loss reads (discriminators, auxiliary heads) is none of them.
     """
     weights = [*module.parameters(), *frozen_buffers(module)]
+    # frozen weights are leaves of the graph only while they require a gradient
     before = [weight.requires_grad for weight in weights]
     try:
         for weight in weights:
@@ -99,22 +112,22 @@ def parameters_in_graph(module: nn.Module, call: Callable[[], Iterable[Tensor]])
 
 
 def _leaves(roots: Iterable[Any]) -> set[int]:
-    """Ids of the tensors at the ends of autograd graphs."""
-    waiting, seen, found = [root for root in roots if root is not None], set(), set()
+    """Collect the ids of the tensors at the ends of autograd graphs."""
+    waiting, seen, found = list(roots), set[Any](), set[int]()
     while waiting:
         node = waiting.pop()
-        if node in seen:
+        if node is None or node in seen:
             continue
         seen.add(node)
         if hasattr(node, "variable"):
             found.add(id(node.variable))
-        waiting += [parent for parent, _ in node.next_functions if parent is not None]
+        waiting += (parent for parent, _ in node.next_functions)
     return found
 
 
 @contextmanager
 def gmac_by_module(parts: Mapping[str, nn.Module]) -> Iterator[dict[str, float]]:
-    """Within, every call of a public method of a part adds its multiply-accumulates in 1e9 to the part's entry.
+    """Within, sum the multiply-accumulates in 1e9 of every call of a public method of a part.
 
     A method that a part calls of itself counts once.
     """
@@ -149,8 +162,10 @@ def gmac_by_module(parts: Mapping[str, nn.Module]) -> Iterator[dict[str, float]]
 
 
 def _methods(part: nn.Module) -> list[str]:
-    """`forward`, and the public methods that a module has beyond those of every module."""
-    added = [
-        key for key in dir(type(part)) if not key.startswith("_") and not hasattr(nn.Module, key)
-    ]
-    return ["forward", *(key for key in added if isfunction(getattr(type(part), key)))]
+    """List `forward`, and the public methods beyond those of every module."""
+    names = ["forward"]
+    for key in dir(type(part)):
+        added = not key.startswith("_") and not hasattr(nn.Module, key)
+        if added and isfunction(getattr(type(part), key)):
+            names.append(key)
+    return names

@@ -1,4 +1,4 @@
-"""What a dataset hands to a network: channels, letters, outputs and window; for named datasets before any import."""
+"""What a dataset hands to a network; for named datasets before any import."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from usererror import UserError
 
 @dataclass(frozen=True)
 class InputSpec:
-    """Channels and letters by modality, in the order of the table; K; side of the evaluation window in pixels."""
+    """Channels and letters by modality, number of classes, side of a window in pixels."""
 
     channels: dict[str, int]
     letters: dict[str, str]
@@ -24,7 +24,7 @@ class InputSpec:
 
 
 def input_spec(data: str, section: Mapping[str, Any], store: Path) -> InputSpec:
-    """What the network of a cell is given.
+    """Describe what the network of a run is given.
 
     Args:
         data: the dataset's name.
@@ -41,7 +41,8 @@ def input_spec(data: str, section: Mapping[str, Any], store: Path) -> InputSpec:
         raster = rasters.get(name, name)
         if raster not in known:
             raise UserError(
-                f"{data}: modality {name!r} needs the raster {raster!r}; there is {', '.join(known)}."
+                f"{data}: modality {name!r} needs the raster {raster!r}; there is "
+                f"{', '.join(known)}."
             )
         chosen[name] = known[raster]
     outputs = [one for one in classes if not (one.clutter and section["clutter"] == "ignore")]
@@ -54,7 +55,8 @@ def input_spec(data: str, section: Mapping[str, Any], store: Path) -> InputSpec:
 
 
 def _facts(data: str, store: Path) -> tuple[dict[str, Modality], Sequence[SceneClass]]:
-    """All rasters a dataset can have, and its classes: its adapter's, so that a partial import changes nothing."""
+    """List all rasters a dataset can have, and its classes."""
+    # the adapter's, so that a partial import changes nothing
     name = MINIATURES[data].adapter if data in MINIATURES else data
     if name in ADAPTERS:
         adapter = load_adapter(name)

@@ -1,26 +1,25 @@
-"""Costs that papers print, counted on the built modules: written by `profile --all`, read by `tables` without torch.
+"""Costs that papers print, counted on the built modules, for tables that import no torch.
 
-SGMA's Table IX gives its methods' parts behind the encoder. How far the part goes is established for SGMA's own row
-only (SGMA dossier, section 12: the fusion, without encoder and head); so each method stands there with and without its
-head. MoBaNet's Tables III and IV give trained parameters with two sensors and six classes (MoBaNet dossier, sections 4
-and 8).
+SGMA's Table IX gives its methods' parts behind the encoder. How far the part goes is established
+for SGMA's own row only (SGMA dossier, section 12: the fusion, without encoder and head); so each
+method stands there with and without its head. MoBaNet's Tables III and IV give trained parameters
+with two sensors and six classes (MoBaNet dossier, sections 4 and 8).
 """
 
 from __future__ import annotations
 
-import argparse
-import csv
-import io
 from collections.abc import Iterable
-from dataclasses import astuple, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.formats.files import write_texts
+import pandas as pd
+
+from benchmark.experiment.request import Request
+from benchmark.formats.files import csv_text, write_texts
 from benchmark.papers.costs import COSTS_FILE, PublishedCost
 
 if TYPE_CHECKING:
-    from benchmark.profiling.profile import Setting
+    from benchmark.profiling.profile import ProfiledMethod
 
 # (method, variant) of the reported tables -> METHOD
 SGMA_IX = {
@@ -41,75 +40,73 @@ TRAINED = "trained, R+D, K = 6"
 OPTICAL_AND_HEIGHTS = ("--data.init_args.modalities", "[rgb, dsm]")
 
 
-def published_costs(arguments: argparse.Namespace) -> list[PublishedCost]:
-    """Count every line; slow (seconds a method), and torch is needed."""
-    from benchmark.profiling.profile import setting
+def count_published_costs(store: Path) -> list[PublishedCost]:
+    """Count every line; seconds a method.
 
-    def names(data: str, protocol: str) -> argparse.Namespace:
-        options = {"data": data, "protocol": protocol, "backbone": "", "side": ""}
-        return argparse.Namespace(**{**vars(arguments), **options})
+    Args:
+        store: directory of scene stores.
+    """
+    from benchmark.profiling.profile import profile_method
 
     lines = []
     for (method, variant), name in SGMA_IX.items():
+        profiled = profile_method(Request(name, "potsdam", store=store))
         for counted, without in PARTS.items():
-            size, gmac = behind(setting(name, names("potsdam", "standard")), without)
-            lines.append(
-                PublishedCost("sgma", "IX", method, variant, counted, str(size), f"{gmac:.6f}")
-            )
+            size, gmac = cost_without(profiled, without)
+            numbers = str(size), f"{gmac:.6f}"
+            lines.append(PublishedCost("sgma", "IX", method, variant, counted, *numbers))
     for variant, name in MOBANET.items():
-        size = trained(setting(name, names("potsdam", "mobanet"), OPTICAL_AND_HEIGHTS))
+        request = Request(name, "potsdam", "mobanet", store=store, overrides=OPTICAL_AND_HEIGHTS)
+        trained = str(trainable_parameters(profile_method(request)))
         for table in ("III", "IV") if variant == "full" else ("IV",):
-            lines.append(
-                PublishedCost("mobanet", table, "mobanet", variant, TRAINED, str(size), "")
-            )
+            lines.append(PublishedCost("mobanet", table, "mobanet", variant, TRAINED, trained, ""))
     return lines
 
 
-def behind(chosen: Setting, without: Iterable[str]) -> tuple[int, float]:
-    """(parameters, GMAC) of a full set outside of these children of the network, without what only a loss reads."""
-    import torch
+def cost_without(profiled: ProfiledMethod, without: Iterable[str]) -> tuple[int, float]:
+    """Count (parameters, GMAC) of a full set outside of some children of the network.
 
-    from benchmark.profiling.complexity import evaluation_gmac, gmac_by_module, parameters_in_graph
+    What only a loss reads is left out too.
+    """
+    import torch
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    from benchmark.profiling.complexity import (
+        evaluation_gmac,
+        gmac_by_module,
+        parameters_in_graph,
+    )
     from benchmark.profiling.cost import decode_subsets, random_images
 
     with torch.device("meta"):
-        model = chosen.build()
-    given = random_images(model.modalities, chosen.given.side, "meta")
+        model = profiled.build()
+    images = random_images(model.modalities, profiled.inputs.side, "meta")
     left_out = {name: getattr(model.network, name) for name in without}
     elsewhere = {id(weight) for part in left_out.values() for weight in part.parameters()}
-    full = tuple(given)
 
-    def call() -> list[torch.Tensor]:
-        return decode_subsets(model, given, [full])
+    def decode_full_set() -> list[torch.Tensor]:
+        return decode_subsets(model, images, [tuple(images)])
 
-    size = sum(
-        weight.numel() for weight in parameters_in_graph(model, call) if id(weight) not in elsewhere
-    )
-    whole = evaluation_gmac(call)
+    used = parameters_in_graph(model, decode_full_set)
+    size = sum(weight.numel() for weight in used if id(weight) not in elsewhere)
+    whole = evaluation_gmac(decode_full_set)
     # folded weights are kept by now: what a part does in this call is what it does in every window
-    with (
-        gmac_by_module(left_out) as found,
-        torch.no_grad(),
-        torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH),
-    ):
-        call()
+    with gmac_by_module(left_out) as found, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+        decode_full_set()
     return size, whole - sum(found.values())
 
 
-def trained(chosen: Setting) -> int:
-    """Parameters that training changes."""
+def trainable_parameters(profiled: ProfiledMethod) -> int:
+    """Count the parameters that training changes."""
     import torch
 
     from benchmark.profiling.complexity import TOTAL, count_parameters
 
     with torch.device("meta"):
-        return count_parameters(chosen.build())[TOTAL]
+        return count_parameters(profiled.build())[TOTAL]
 
 
-def write_published(directory: Path, arguments: argparse.Namespace) -> list[Path]:
+def write_published_costs(directory: Path, store: Path) -> list[Path]:
     """Count and write `papers.csv`; returns its path."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow([field.name for field in fields(PublishedCost)])
-    writer.writerows(astuple(line) for line in published_costs(arguments))
-    return write_texts(directory, {COSTS_FILE: stream.getvalue()})
+    frame = pd.DataFrame(count_published_costs(store))
+    return write_texts(directory, {COSTS_FILE: csv_text(frame)})

@@ -74,8 +74,10 @@ def test_a_network_by_hand(device: str) -> None:
     pixels = SIDE * SIDE
     for subset in SUBSETS:
         by_hand = (sum(72 * THREE[name] for name in subset) + 8 * CLASSES) * pixels
-        assert found.of(subset) == pytest.approx(by_hand / 1e9, abs=1e-12)
-    assert found.every == pytest.approx((5 * 72 + 7 * 8 * CLASSES) * pixels / 1e9, abs=1e-12)
+        assert found.subset_gmac(subset) == pytest.approx(by_hand / 1e9, abs=1e-12)
+    assert found.all_subsets_gmac == pytest.approx(
+        (5 * 72 + 7 * 8 * CLASSES) * pixels / 1e9, abs=1e-12
+    )
 
 
 @pytest.mark.parametrize("name", ["control", "sgma"])
@@ -84,18 +86,22 @@ def test_all_subsets_are_what_evaluation_runs(name: str) -> None:
         model = build_model(name, THREE, CLASSES, backbone="pvt_v2_b0").eval()
     found, given = count_cost(model, SIDE), random_images(THREE, SIDE, "meta")
     assert list(found.decode) == SUBSETS
-    assert found.every == pytest.approx(
+    assert found.all_subsets_gmac == pytest.approx(
         evaluation_gmac(lambda: decode_subsets(model, given, SUBSETS)), abs=1e-9
     )
     full = SUBSETS[-1]
-    assert found.of(full) == pytest.approx(
+    assert found.subset_gmac(full) == pytest.approx(
         evaluation_gmac(lambda: decode_subsets(model, given, [full])), abs=1e-9
     )
-    assert found.of(full) < found.every < sum(found.of(subset) for subset in SUBSETS)
+    assert (
+        found.subset_gmac(full)
+        < found.all_subsets_gmac
+        < sum(found.subset_gmac(subset) for subset in SUBSETS)
+    )
     # with gradients the fold of the head, E x E x sum of C, is made anew in each decode
     folds = 256 * 256 * sum((32, 64, 160, 256)) / 1e9
     assert count_gmac(lambda: decode_subsets(model, given, [full])) == pytest.approx(
-        found.of(full) + folds, abs=1e-9
+        found.subset_gmac(full) + folds, abs=1e-9
     )
 
 
