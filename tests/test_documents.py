@@ -88,3 +88,16 @@ def test_code_named_in_a_ledger_exists(path: Path) -> None:
             elif not re.search(rf"\b{part}\b", module):
                 missing.append(name)
     assert not missing
+
+
+def test_no_row_of_a_published_table_is_written_by_hand() -> None:
+    """Rows of scores and costs stand between the comments that `make refresh` fills, or nowhere."""
+    rows = set()
+    for path in (ROOT / "results").glob("[lc]*/*.md"):
+        if path.name != "README.md":
+            rows |= {line for line in path.read_text().splitlines() if line.startswith("| ")}
+    assert rows
+    for document in documents():
+        if document.name == "README.md" or "results" not in document.parts:
+            text = re.sub(r"<!-- table: .*?<!-- end -->", "", prose(document), flags=re.S)
+            assert not rows & set(text.splitlines()), document
