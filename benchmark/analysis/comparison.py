@@ -11,14 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmark.analysis.bootstrap import (
-    BLOCKS,
-    BootstrapSample,
-    bootstrap_groups,
-    measure_names,
-    percentile_bounds,
-    read_units,
-)
+from benchmark.analysis import bootstrap
 from benchmark.formats.markdown import Part
 from benchmark.formats.numbers import format_mean_std
 from benchmark.formats.table_files import write_table_files
@@ -94,10 +87,10 @@ def compare_groups(
     Raises:
         UserError: the records are not paired, or there is only one unit to draw from.
     """
-    entries = read_units(groups, skipped)
+    entries = bootstrap.read_units(groups, skipped)
     if len(entries) < 2:
         return pd.DataFrame()
-    samples = bootstrap_groups(entries, options.samples, options.seed)
+    samples = bootstrap.bootstrap_groups(entries, options.samples, options.seed)
     drawn = entries[0].units[0]
     how = {"drawn": drawn.kind, "units": len(drawn.names), **vars(options)}
     lines = []
@@ -107,13 +100,13 @@ def compare_groups(
 
 
 def compare_samples(
-    first: BootstrapSample, second: BootstrapSample, level: float
+    first: bootstrap.BootstrapSample, second: bootstrap.BootstrapSample, level: float
 ) -> list[dict[str, Any]]:
     """Compare a pair, one line per measure."""
     # of the differences under the same draws, not of each method: what is hard for both cancels
-    low, high = percentile_bounds(first.draws - second.draws, level)
+    low, high = bootstrap.percentile_bounds(first.draws - second.draws, level)
     lines = []
-    for column, name in enumerate(measure_names(first.group)):
+    for column, name in enumerate(bootstrap.measure_names(first.group)):
         line: dict[str, Any] = {"measure": name}
         for word, sample in (("first", first), ("second", second)):
             mean, std = mean_std(sample.seeds[:, column])
@@ -158,12 +151,7 @@ def write_comparison(
 ) -> tuple[list[Path], dict[str, pd.DataFrame]]:
     """Write `<data>.csv` (every measure), `.md` and `.tex` (the summaries) of a dataset.
 
-    Args:
-        out: directory.
-        data: name of the dataset.
-        selection: its records.
-        wanted: methods to compare, which then stand in the files' names; none for all.
-        options: of the bootstrap.
+    Methods that are `wanted` stand in the files' names; without any, all are compared.
 
     Returns:
         The paths, and the comparisons by title; none where no two methods have counts per scene.
@@ -216,7 +204,7 @@ def _describe_draws(frame: pd.DataFrame) -> str:
 def explain_intervals(frame: pd.DataFrame) -> str:
     """Say what the intervals of a comparison mean."""
     first, blocks = frame.iloc[0], ""
-    if first["drawn"] == BLOCKS:
+    if first["drawn"] == bootstrap.BLOCKS:
         blocks = (
             " Blocks of one scene resemble each other, so that these intervals are rather too "
             "narrow."

@@ -17,7 +17,7 @@ import pandas as pd
 
 from benchmark.formats.markdown import Part
 from benchmark.formats.table_files import write_table_files
-from benchmark.metrics.confusion import Floats, class_counts, class_mean
+from benchmark.metrics.confusion import Absent, Floats, class_counts, class_mean
 from benchmark.metrics.result import sum_regions
 from benchmark.metrics.summaries import SUMMARIES, average_top1_last1, mean_scores, mean_std
 from benchmark.records.groups import SeedGroup, comparable_groups, seed_groups
@@ -65,6 +65,10 @@ def _own_miou(record: Record, **changes: Any) -> Floats:
     return _score(record, **changes)[0]
 
 
+def _absent(rule: Absent) -> Callable[[Record], Floats]:
+    return partial(_own_miou, absent=rule)
+
+
 def _macro_f1(record: Record) -> Floats:
     return _score(record)[1]
 
@@ -74,7 +78,7 @@ def _f1_of_miou(record: Record) -> Floats:
     return 100 * 2 * miou / (1 + miou)
 
 
-def _miou_with_clutter(record: Record, treatment: str) -> Floats:
+def _clutter_miou(treatment: str, record: Record) -> Floats:
     """Score with clutter dropped (no pixels), out (no class of the mean) or in (a class of it)."""
     averaged = record.convention.averaged
     clutter = tuple(label for label in range(len(record.labels)) if label not in averaged)
@@ -115,47 +119,30 @@ def _mean_of_scenes(record: Record) -> Floats:
     return class_mean(by_subset, ~np.isnan(by_subset))
 
 
-CONVENTIONS = (
-    ScoringConvention(OWN, "as in the leaderboard", _own_miou),
-    ScoringConvention(
-        "clutter dropped",
-        "pixels of clutter do not exist",
-        partial(_miou_with_clutter, treatment="dropped"),
-    ),
-    ScoringConvention(
+_READINGS: tuple[tuple[str, str, Callable[[Record], Floats]], ...] = (
+    (OWN, "as in the leaderboard", _own_miou),
+    ("clutter dropped", "pixels of clutter do not exist", partial(_clutter_miou, "dropped")),
+    (
         "clutter out",
         "clutter is not in the mean; its pixels taken for a class are errors",
-        partial(_miou_with_clutter, treatment="out"),
+        partial(_clutter_miou, "out"),
     ),
-    ScoringConvention(
-        "clutter in",
-        "clutter is a class of the mean",
-        partial(_miou_with_clutter, treatment="in"),
-    ),
-    ScoringConvention(
-        "absent exclude",
-        "a class without a true pixel is left out (nan)",
-        partial(_own_miou, absent="exclude"),
-    ),
-    ScoringConvention(
+    ("clutter in", "clutter is a class of the mean", partial(_clutter_miou, "in")),
+    ("absent exclude", "a class without a true pixel is left out (nan)", _absent("exclude")),
+    (
         "absent union",
         "a class with neither true nor predicted pixels is left out",
-        partial(_own_miou, absent="union"),
+        _absent("union"),
     ),
-    ScoringConvention(
-        "absent zero",
-        "a class without evidence counts 0",
-        partial(_own_miou, absent="zero"),
-    ),
-    ScoringConvention("full label", "every labelled pixel", partial(_own_miou, regions=None)),
-    ScoringConvention("eroded label", "without the band along class borders", _miou_on_interior),
-    ScoringConvention(
-        "scene mean", "mean over scenes of each scene's mIoU, not pooled counts", _mean_of_scenes
-    ),
-    ScoringConvention("macro F1", "mean of the class F1", _macro_f1),
+    ("absent zero", "a class without evidence counts 0", _absent("zero")),
+    ("full label", "every labelled pixel", partial(_own_miou, regions=None)),
+    ("eroded label", "without the band along class borders", _miou_on_interior),
+    ("scene mean", "mean over scenes of each scene's mIoU, not pooled counts", _mean_of_scenes),
+    ("macro F1", "mean of the class F1", _macro_f1),
     # never below the mean of the class F1, since F1 is concave in IoU
-    ScoringConvention("F1 of mIoU", "2 mIoU / (1 + mIoU)", _f1_of_miou),
+    ("F1 of mIoU", "2 mIoU / (1 + mIoU)", _f1_of_miou),
 )
+CONVENTIONS = tuple(ScoringConvention(*reading) for reading in _READINGS)
 
 
 def convention_frame(groups: Sequence[SeedGroup]) -> pd.DataFrame:

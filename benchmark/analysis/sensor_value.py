@@ -11,14 +11,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from benchmark.analysis.shapley import (
-    as_game,
-    break_even_probabilities,
-    expected_score,
-    shapley_interactions,
-    shapley_values,
-    subset_bitmasks,
-)
+from benchmark.analysis import shapley
 from benchmark.formats.markdown import Part
 from benchmark.formats.numbers import format_mean_std
 from benchmark.formats.table_files import write_table_files
@@ -51,7 +44,7 @@ def subset_games(record: Record, empty: Empty = "zero") -> Floats:
     The first is that of mIoU, the others those of the class IoU. A class that the record's
     convention leaves out of the mean has no game (nan).
     """
-    _, masks = subset_bitmasks(record.subsets)
+    _, masks = shapley.subset_bitmasks(record.subsets)
     counts, absent = record.class_counts(), record.convention.absent
 
     def score(counts: ClassCounts) -> Floats:
@@ -60,7 +53,7 @@ def subset_games(record: Record, empty: Empty = "zero") -> Floats:
 
     # without a sensor a network can still answer, always the same
     nothing = score(majority_baseline(counts)) if empty == "majority" else 0.0
-    return as_game(score(counts).T, masks, nothing)
+    return shapley.as_game(score(counts).T, masks, nothing)
 
 
 def majority_baseline(counts: ClassCounts) -> ClassCounts:
@@ -111,7 +104,7 @@ class SensorGames:
         """Compute the interaction index of each pair, `(seeds, 1 + classes, pairs)`."""
         # in the order of combinations
         first, second = np.triu_indices(len(self.letters), 1)
-        return shapley_interactions(self.games)[..., first, second]
+        return shapley.shapley_interactions(self.games)[..., first, second]
 
 
 def sensor_games(
@@ -122,7 +115,7 @@ def sensor_games(
     for group in groups:
         subsets = group.first.subsets
         try:
-            letters, _ = subset_bitmasks(subsets)
+            letters, _ = shapley.subset_bitmasks(subsets)
         except ValueError as error:
             skipped.add(f"{group.label}, {error}.")
             continue
@@ -143,10 +136,10 @@ def sensor_value_frame(methods: Sequence[SensorGames]) -> pd.DataFrame:
     probabilities = [f"p={p:g}" for p in FAILURES]
     lines = []
     for method in methods:
-        expected = expected_score(method.games, np.array(FAILURES))
-        lossy = expected_score(method.games, np.array(FAILURES), conditional=False)
+        expected = shapley.expected_score(method.games, np.array(FAILURES))
+        lossy = shapley.expected_score(method.games, np.array(FAILURES), conditional=False)
         measures = {
-            "shapley": (method.letters, shapley_values(method.games)),
+            "shapley": (method.letters, shapley.shapley_values(method.games)),
             "interaction": (method.pairs, method.interactions()),
             "expected": (probabilities, expected),
             "expected, all lost counts 0": (probabilities, lossy),
@@ -172,7 +165,7 @@ def shapley_table(methods: Sequence[SensorGames]) -> pd.DataFrame:
     """Show the Shapley value of each modality and the interaction of each pair in mIoU."""
     lines = []
     for method in methods:
-        values = shapley_values(method.miou)
+        values = shapley.shapley_values(method.miou)
         line = {"method": method.group.label, **_format_columns(method.letters, values)}
         line |= _format_columns(["sum"], values.sum(-1, keepdims=True))
         line |= _format_columns(method.pairs, method.interactions()[:, 0])
@@ -182,7 +175,7 @@ def shapley_table(methods: Sequence[SensorGames]) -> pd.DataFrame:
 
 def class_table(method: SensorGames) -> pd.DataFrame:
     """Show the Shapley value of each modality per class."""
-    values = shapley_values(method.games)
+    values = shapley.shapley_values(method.games)
     lines = []
     for number, name in enumerate(method.classes):
         lines.append({"class": name, **_format_columns(method.letters, values[:, number])})
@@ -192,9 +185,11 @@ def class_table(method: SensorGames) -> pd.DataFrame:
 def expected_score_table(methods: Sequence[SensorGames]) -> pd.DataFrame:
     """Show the expected mIoU at the published probabilities beside Average, best first at 0.1."""
     lines = []
-    for method in sorted(methods, key=lambda method: -expected_score(method.miou, 0.1).mean()):
+    for method in sorted(
+        methods, key=lambda method: -shapley.expected_score(method.miou, 0.1).mean()
+    ):
         scores = np.column_stack(
-            [method.miou[:, -1], expected_score(method.miou, np.array(FAILURES))]
+            [method.miou[:, -1], shapley.expected_score(method.miou, np.array(FAILURES))]
         )
         line = {"method": method.group.label}
         line |= _format_columns(["none fails", *(f"p = {p:g}" for p in FAILURES)], scores)
@@ -210,12 +205,12 @@ def break_even_table(methods: Sequence[SensorGames]) -> pd.DataFrame:
     for one, other in combinations(methods, 2):
         first, second = one.miou.mean(0), other.miou.mean(0)
         edge = 0.0
-        for root in break_even_probabilities(first, second):
+        for root in shapley.break_even_probabilities(first, second):
             below = (edge + root) / 2
             names = [one.group.label, other.group.label]
-            if expected_score(first, below) <= expected_score(second, below):
+            if shapley.expected_score(first, below) <= shapley.expected_score(second, below):
                 names.reverse()
-            lines.append((*names, root, float(expected_score(first, root))))
+            lines.append((*names, root, float(shapley.expected_score(first, root))))
             # the next order holds from here on
             edge = root
     return pd.DataFrame(lines, columns=["first", "second", "p", MEAN])
@@ -263,7 +258,7 @@ def write_sensor_values(
 def _curve_frame(methods: Sequence[SensorGames]) -> pd.DataFrame:
     lines = []
     for method in methods:
-        scores = expected_score(method.miou.mean(0), CURVE)
+        scores = shapley.expected_score(method.miou.mean(0), CURVE)
         for p, score in zip(CURVE, scores, strict=True):
             columns = {"p": f"{p:.2f}", "expected mIoU": f"{score:.4f}"}
             lines.append({**method.group.columns(), **columns})

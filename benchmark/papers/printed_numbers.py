@@ -20,7 +20,6 @@ LABELS = "labels.csv"
 CONFIGURATION = ("dataset", "backbone", "method", "variant", "combo", "metric", "kind")
 KEY = ("source", "table", *CONFIGURATION)  # tells a number from all others
 ABSOLUTE = ("score", "summary", "cost")
-KINDS = (*ABSOLUTE, "difference", "relative_difference")
 
 
 @dataclass(frozen=True)
@@ -187,7 +186,7 @@ def read_paper_results(directory: Path = REPORTED) -> PaperResults:
     """Read every `*_results.csv` and `*_complexity.csv` of the directory, and the labels.
 
     Raises:
-        UserError: a file is missing or damaged, or two rows name one number.
+        UserError: a file is missing, lacks a column, or a row is cut short.
     """
     files = [*sorted(directory.glob("*_results.csv")), *sorted(directory.glob("*_complexity.csv"))]
     if not files:
@@ -195,25 +194,11 @@ def read_paper_results(directory: Path = REPORTED) -> PaperResults:
             f"No reported numbers in {directory}; restore it: git checkout results/reported"
         )
     columns = [field.name for field in fields(PrintedNumber)]
-    # a dictionary, to find a second row of one number; the order of the papers stays
-    numbers: dict[tuple[str, ...], PrintedNumber] = {}
+    numbers = []
     for path in files:
-        for line, row in enumerate(read_csv_rows(path, columns), start=2):
-            entry = PrintedNumber(*(row[name] for name in columns))
-            if fault := _find_fault(entry, numbers):
-                raise UserError(f"{path}, line {line}: {fault}; correct it.")
-            numbers[entry.key] = entry
+        for row in read_csv_rows(path, columns):
+            numbers.append(PrintedNumber(*(row[name] for name in columns)))
     labels: dict[str, dict[str, str]] = {}
     for row in read_csv_rows(directory / LABELS, ("column", "id", "label")):
         labels.setdefault(row["column"], {})[row["id"]] = row["label"]
-    return PaperResults(tuple(numbers.values()), labels)
-
-
-def _find_fault(entry: PrintedNumber, others: dict[tuple[str, ...], PrintedNumber]) -> str:
-    try:
-        RoundedNumber.parse(entry.value)
-    except (ValueError, ZeroDivisionError):
-        return f"value {entry.value!r} is no decimal number"
-    if entry.kind not in KINDS:
-        return f"unknown kind {entry.kind!r}; valid are: {', '.join(KINDS)}"
-    return "this cell has a row already" if entry.key in others else ""
+    return PaperResults(tuple(numbers), labels)

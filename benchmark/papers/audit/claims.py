@@ -12,15 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmark.formats.files import read_csv_rows
-from benchmark.papers.audit.arithmetic import (
-    WHOLE,
-    combine_numbers,
-    miou_of_classes,
-    parse_selector,
-    relative_change,
-    select_class_f1,
-    select_rivals,
-)
+from benchmark.papers.audit import arithmetic
 from benchmark.papers.audit.checks import Check, Outcome, compare_numbers
 from benchmark.papers.printed_numbers import (
     REPORTED,
@@ -46,7 +38,7 @@ def check_claims(results: PaperResults, path: Path = CLAIMS) -> Iterator[Check]:
     for line, row in enumerate(read_csv_rows(path, COLUMNS), start=2):
         try:
             yield _check_claim(results, row)
-        except ValueError as error:
+        except (AttributeError, ValueError) as error:
             raise UserError(f"{path}, line {line}: {error}; correct the row.") from error
 
 
@@ -61,13 +53,13 @@ def _check_claim(results: PaperResults, row: dict[str, str]) -> Check:
     answers: list[tuple[Outcome, str]] = []
     words = []
     for numbers in _alternatives(results, row):
-        answer, arithmetic = _recompute(results, row["form"], *numbers)
+        answer, steps = _recompute(results, row["form"], *numbers)
         outcome = compare_numbers(number, answer)
         if row["form"] == "least":  # "lighter than the lightest" is right for any smaller number
             outcome = "agree" if number.value <= answer.value else "fail"
         text = format_fraction(answer.value, digits, sign) + unit
         answers.append((outcome, text))
-        words.append(f"{arithmetic} = {text}")
+        words.append(f"{steps} = {text}")
     # a sentence is supported by any of its readings; else the first is shown
     fitting = [answer for answer in answers if answer[0] != "fail"]
     outcome, recomputed = (fitting or answers)[0]
@@ -88,25 +80,18 @@ def _check_claim(results: PaperResults, row: dict[str, str]) -> Check:
 
 def _alternatives(results: PaperResults, row: dict[str, str]) -> Iterator[list[PrintedNumber]]:
     """Find the numbers of every alternative: one, or two where something is compared."""
-    own = row["cell"].split(" | ")
-    if row["against"] == "-":
-        for selector in own:
-            yield [_select_one(results, row, selector)]
-        return
+    groups = [row[name].split(" | ") for name in ("cell", "against") if row[name] != "-"]
     # the first alternative of one side belongs to the first of the other
-    for selector, other in zip(own, row["against"].split(" | "), strict=True):
-        yield [_select_one(results, row, selector), _select_one(results, row, other)]
-
-
-def _select_one(results: PaperResults, row: dict[str, str], selector: str) -> PrintedNumber:
-    try:
-        columns = parse_selector(selector)
-        found = results.select(row["source"], columns.pop("table", row["table"]), **columns)
-    except (AttributeError, ValueError) as error:
-        raise ValueError(f"{selector!r} is not of the form column=value;...") from error
-    if len(found) != 1:
-        raise ValueError(f"{selector!r} selects {len(found)} cells of {row['source']}, not one")
-    return found[0]
+    for selectors in zip(*groups, strict=True):
+        numbers = []
+        for selector in selectors:
+            columns = arithmetic.parse_selector(selector)
+            table = columns.pop("table", row["table"])
+            found = results.select(row["source"], table, **columns)
+            if len(found) != 1:
+                raise ValueError(f"{selector!r} selects {len(found)} cells, not one")
+            numbers += found
+        yield numbers
 
 
 def _recompute(
@@ -128,18 +113,22 @@ def _recompute(
         return own.number - other.number, f"{gain} ({_differing(own, other)})"
     if form == "percent":
         words = f"100 x ({gain}) / {other.printed} ({_differing(own, other)})"
-        return relative_change(own, other), words
+        return arithmetic.relative_change(own, other), words
     words = f"{own.printed} / {other.printed}"
-    return (ratio, words) if form == "ratio" else (ratio.map(WHOLE.__mul__), f"100 x {words}")
+    return (
+        (ratio, words)
+        if form == "ratio"
+        else (ratio.map(arithmetic.WHOLE.__mul__), f"100 x {words}")
+    )
 
 
 def _least_of_rivals(results: PaperResults, own: PrintedNumber) -> Answer:
-    others = sorted(select_rivals(results, own), key=lambda other: other.number.value)
+    others = sorted(arithmetic.select_rivals(results, own), key=lambda other: other.number.value)
     below = []
     for other in others:
         if other.number.value < own.number.value:
             below.append(f"{other.method} {other.printed}")
-    least = combine_numbers(min, others)
+    least = arithmetic.combine_numbers(min, others)
     return least, f"below it {', '.join(sorted(below))}; least, {others[0].method},"
 
 
@@ -154,7 +143,7 @@ def _gain_by_class_f1(results: PaperResults, own: PrintedNumber, other: PrintedN
 
 def _by_classes(results: PaperResults, own: PrintedNumber) -> Answer:
     # the sentence may have been written from either of the two
-    recomputed = miou_of_classes(select_class_f1(results, own))
+    recomputed = arithmetic.miou_of_classes(arithmetic.select_class_f1(results, own))
     if compare_numbers(own.number, recomputed) != "fail":
         return own.number, own.printed
     return recomputed, f"{format_fraction(recomputed.value)} (printed {own.printed})"

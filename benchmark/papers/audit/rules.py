@@ -12,18 +12,7 @@ from fractions import Fraction
 from functools import partial
 from statistics import mean
 
-from benchmark.papers.audit.arithmetic import (
-    WHOLE,
-    best_of,
-    combine_numbers,
-    f1_of_iou,
-    lowest_f1,
-    miou_of_classes,
-    parse_selector,
-    relative_change,
-    select_class_f1,
-    select_rivals,
-)
+from benchmark.papers.audit import arithmetic
 from benchmark.papers.audit.checks import (
     Check,
     Kind,
@@ -55,11 +44,11 @@ def _check_summaries(results: PaperResults) -> Iterator[Check]:
     for summary in results.where(kind="summary"):
         row = results.select_like(summary, *shared, kind="score")
         if summary.combo == "Average":
-            yield check_equal(summary, combine_numbers(mean, row), _mean_words(row))
+            yield check_equal(summary, arithmetic.combine_numbers(mean, row), _mean_words(row))
         else:
             word, extreme = {"Top-1": ("largest", max), "Last-1": ("smallest", min)}[summary.combo]
             words = f"{word} of {_join_printed(', ', row)}"
-            yield check_equal(summary, combine_numbers(extreme, row), words)
+            yield check_equal(summary, arithmetic.combine_numbers(extreme, row), words)
 
 
 def _check_gains_over_best(results: PaperResults) -> Iterator[Check]:
@@ -69,10 +58,10 @@ def _check_gains_over_best(results: PaperResults) -> Iterator[Check]:
     for gain in results.where(reference=BEST_OTHER):
         # the gain stands in the row of the score that it belongs to
         own = results.require(gain, ABSOLUTE)
-        others = select_rivals(results, own)
-        best = best_of(others)
+        others = arithmetic.select_rivals(results, own)
+        best = arithmetic.best_of(others)
         extreme: Callable[[list[Fraction]], Fraction] = min if own.kind == "cost" else max
-        expected = own.number - combine_numbers(extreme, others)
+        expected = own.number - arithmetic.combine_numbers(extreme, others)
         check = check_equal(gain, expected, f"{own.printed} - {best.printed} ({best.method})")
         if check.outcome == "fail":
             needed = format_fraction(own.number.value - gain.number.value)
@@ -94,13 +83,13 @@ def _check_relative_differences(results: PaperResults) -> Iterator[Check]:
     for gap in results.where(kind="relative_difference"):
         own, other = _minuend_and_subtrahend(results, gap)
         words = f"100 x ({own.printed} - {other.printed}) / {other.printed}"
-        yield check_equal(gap, relative_change(own, other), words)
+        yield check_equal(gap, arithmetic.relative_change(own, other), words)
 
 
 def _check_means_of_class_f1(results: PaperResults) -> Iterator[Check]:
     """mF1 is the mean of the F1 of the classes."""
     for score, classes in _with_class_f1(results, "mF1"):
-        yield check_equal(score, combine_numbers(mean, classes), _mean_words(classes))
+        yield check_equal(score, arithmetic.combine_numbers(mean, classes), _mean_words(classes))
 
 
 def _check_mious_from_class_f1(results: PaperResults) -> Iterator[Check]:
@@ -108,7 +97,7 @@ def _check_mious_from_class_f1(results: PaperResults) -> Iterator[Check]:
     tables: dict[tuple[str, str], list[Check]] = {}
     above: dict[tuple[str, str], set[bool]] = {}
     for score, classes in _with_class_f1(results, "mIoU"):
-        expected = miou_of_classes(classes)
+        expected = arithmetic.miou_of_classes(classes)
         words = f"mean of 100 F / (200 - F) for F = {_join_printed(', ', classes)}"
         key = score.source, score.table
         tables.setdefault(key, []).append(check_equal(score, expected, words))
@@ -131,7 +120,7 @@ def _check_upper_bounds(results: PaperResults) -> Iterator[Check]:
             f"mIoU {miou.printed} (Table {miou.table}): 200 x {miou.printed} / "
             f"(100 + {miou.printed})"
         )
-        yield check_bound(f1, miou.number.map(f1_of_iou), words, upper=True)
+        yield check_bound(f1, miou.number.map(arithmetic.f1_of_iou), words, upper=True)
 
 
 def _check_lower_bounds(results: PaperResults) -> Iterator[Check]:
@@ -140,13 +129,13 @@ def _check_lower_bounds(results: PaperResults) -> Iterator[Check]:
     """
     for f1, miou in _twin_numbers(results):
         classes = CLASSES[f1.dataset]
-        perfect, rest = divmod(classes * miou.number.value, WHOLE)
+        perfect, rest = divmod(classes * miou.number.value, arithmetic.WHOLE)
         words = (
             f"mIoU {miou.printed} (Table {miou.table}), K = {classes}, {perfect} classes at 100 "
             f"and one at IoU {format_fraction(rest)}: "
-            f"({100 * perfect} + {format_fraction(f1_of_iou(rest))}) / {classes}"
+            f"({100 * perfect} + {format_fraction(arithmetic.f1_of_iou(rest))}) / {classes}"
         )
-        bound = miou.number.map(partial(lowest_f1, classes=classes))
+        bound = miou.number.map(partial(arithmetic.lowest_f1, classes=classes))
         yield check_bound(f1, bound, words, upper=False)
 
 
@@ -155,7 +144,7 @@ def _check_transformed_mious(results: PaperResults) -> Iterator[Check]:
     tables: dict[str, list[Check]] = {}
     for f1, miou in _twin_numbers(results):
         words = f"200 x {miou.printed} / (100 + {miou.printed})"
-        check = check_equal(f1, miou.number.map(f1_of_iou), words)
+        check = check_equal(f1, miou.number.map(arithmetic.f1_of_iou), words)
         tables.setdefault(f1.table, []).append(replace(check, listed=False))
     for table, checks in tables.items():
         # one cell that is no transform shows that the table was not made this way
@@ -179,8 +168,8 @@ def _check_constant_predictions(results: PaperResults) -> Iterator[Check]:
         classes = CLASSES[f1.dataset]
         share, low = classes * miou.number.value, classes * miou.number.low
         # up to one perfect class the smallest macro F1 is that of a single class that is not zero
-        expected = miou.number.map(partial(lowest_f1, classes=classes))
-        if share <= 0 or low > WHOLE or compare_numbers(f1.number, expected) == "fail":
+        expected = miou.number.map(partial(arithmetic.lowest_f1, classes=classes))
+        if share <= 0 or low > arithmetic.WHOLE or compare_numbers(f1.number, expected) == "fail":
             continue
         value = format_fraction(expected.value)
         words = (
@@ -240,7 +229,7 @@ def _check_wins(results: PaperResults) -> Iterator[Check]:
         # SGMA is said to be best of all, GEMMNet to surpass two named methods
         rivals: list[PrintedNumber] = []
         if _is_compared_sgma(score):
-            rivals = [best_of(select_rivals(results, score))]
+            rivals = [arithmetic.best_of(arithmetic.select_rivals(results, score))]
         elif score.method == "gemmnet" and score.metric in ("mF1", "mIoU"):
             rivals = [results.require(score, method=name, variant="-") for name in RIVALS]
         for other in rivals:
@@ -267,7 +256,7 @@ def _is_compared_sgma(score: PrintedNumber) -> bool:
 def _minuend_and_subtrahend(
     results: PaperResults, gap: PrintedNumber
 ) -> tuple[PrintedNumber, PrintedNumber]:
-    reference = parse_selector(gap.reference)
+    reference = arithmetic.parse_selector(gap.reference)
     return results.require(gap, ABSOLUTE), results.require(gap, ABSOLUTE, **reference)
 
 
@@ -275,7 +264,7 @@ def _with_class_f1(
     results: PaperResults, metric: str
 ) -> Iterator[tuple[PrintedNumber, list[PrintedNumber]]]:
     for score in results.where(metric=metric, kind="score"):
-        if classes := select_class_f1(results, score):
+        if classes := arithmetic.select_class_f1(results, score):
             yield score, classes
 
 
