@@ -24,16 +24,16 @@ def escape_latex(text: str) -> str:
         >>> escape_latex("low_veg 5 % +- 1")
         'low\\_veg 5 \\% $\\pm$ 1'
     """
-    return "".join(ESCAPES.get(sign, sign) for sign in text).replace("+-", r"$\pm$")
+    escaped = "".join(ESCAPES.get(sign, sign) for sign in text)
+    return escaped.replace("+-", r"$\pm$")
 
 
 def latex_table(table: pd.DataFrame, notes: Sequence[str]) -> str:
     r"""Write a frame as a booktabs tabular with notes below, to be read inside an article."""
     escaped = table.astype(str).map(escape_latex).rename(columns=escape_latex)
     # a star or bracket there would be read as an argument of the line break before it
-    first = ["{}" + text if text[:1] in ("*", "[") else text for text in escaped.iloc[:, 0]]
-    escaped.isetitem(0, first)
-    return latex_page(escaped, column_alignment(table), [escape_latex(note) for note in notes])
+    escaped.isetitem(0, escaped.iloc[:, 0].str.replace(r"^(?=[*\[])", "{}", regex=True).tolist())
+    return latex_page(escaped, column_alignment(table), list(map(escape_latex, notes)))
 
 
 def latex_page(cells: pd.DataFrame, alignment: str, notes: Sequence[str]) -> str:

@@ -5,28 +5,30 @@ A page is a sequence of parts: a table (a frame whose cells are texts) or plain 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
 Part = pd.DataFrame | str
-NUMBER = re.compile(r"[-+]?\d")
+NUMBER = r"[-+]?\d"
 
 
-def is_numeric(texts: Iterable[object]) -> bool:
+def is_numeric(texts: pd.Series) -> bool:
     """Whether a column holds numbers, which are right aligned; dashes may stand between."""
-    return any(NUMBER.match(str(text)) for text in texts) or set(texts) == {"-"}
+    texts = texts.astype(str)
+    return bool(texts.str.match(NUMBER).any() or (texts == "-").all())
 
 
 def column_alignment(table: pd.DataFrame) -> str:
     """Align every column, `l` or `r`, as LaTeX names it."""
+    # what a column holds decides, so that no list of column names has to be kept
     return "".join("r" if is_numeric(table[name]) else "l" for name in table)
 
 
 def markdown_rows(head: Sequence[str], rows: Iterable[Sequence[str]], align: str) -> str:
-    """Write a GitHub table; its cells are not padded, so that one number changes one line."""
-    rule = "|" + "|".join("---:" if side == "r" else "---" for side in align) + "|"
+    """Write a GitHub table of texts."""
+    rule = "|" + align.replace("l", "---|").replace("r", "---:|")
+    # cells are not padded (tabulate does), so that a new number changes one line of a file
     lines = ["| " + " | ".join(row) + " |" for row in (head, *rows)]
     return "\n".join([lines[0], rule, *lines[1:]])
 

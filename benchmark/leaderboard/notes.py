@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 
 from benchmark.leaderboard.score_rows import ScoreRow
 from benchmark.metrics.result import ALL
 from benchmark.records.manifest import SPLIT_MARK
-from benchmark.records.record import Record
 
 
 def footnote(rows: Sequence[ScoreRow]) -> str:
@@ -18,22 +17,38 @@ def footnote(rows: Sequence[ScoreRow]) -> str:
 
 def describe_scoring(rows: Sequence[ScoreRow]) -> str:
     """Name classes, label kind, scenes and data behind the scores of one dataset."""
-    records = [row.group.first for row in rows]
-    outputs = ", ".join(map(str, sorted({len(record.convention.outputs) for record in records})))
-    classes = " / ".join(sorted({row.classes for row in rows}))
-    absent = _by_protocol((record, record.convention.absent) for record in records)
-    kinds = _by_protocol((r, "eroded" if r.convention.regions else "full") for r in records)
+    outputs, classes = set(), set()
+    absent: dict[str, set[str]] = {}
+    kinds: dict[str, set[str]] = {}
+    for row in rows:
+        convention, name = row.group.first.convention, row.protocol.name
+        outputs.add(len(convention.outputs))
+        classes.add(row.classes)
+        # by protocol, and several of each: an override may change a convention within a protocol
+        absent.setdefault(name, set()).add(convention.absent)
+        kinds.setdefault(name, set()).add("eroded" if convention.regions else "full")
     return (
-        f"over {classes} classes (K = {outputs} outputs, absent classes: {absent}), "
-        f"{kinds} labels, "
-        f"{_count_scenes(rows)}, fingerprint {records[0].manifest.fingerprint[:12]}"
+        f"over {' / '.join(sorted(classes))} classes "
+        f"(K = {', '.join(map(str, sorted(outputs)))} outputs, "
+        f"absent classes: {_by_protocol(absent)}), {_by_protocol(kinds)} labels, "
+        f"{_count_scenes(rows)}, fingerprint {rows[0].manifest.fingerprint[:12]}"
     )
+
+
+def _by_protocol(values: Mapping[str, set[str]]) -> str:
+    """Join what is said of each protocol, under its name where a table holds several."""
+    texts = []
+    for name, entry in sorted(values.items()):
+        text = " / ".join(sorted(entry))
+        texts.append(f"{text} ({name})" if len(values) > 1 else text)
+    return ", ".join(texts)
 
 
 def _count_scenes(rows: Sequence[ScoreRow]) -> str:
     """Count the test scenes, per subset where some scenes lack modalities."""
     counts: dict[str, int] = {}
     for row in rows:
+        # conditions are parts of the test set
         if row.condition == ALL:
             for subset, number in zip(row.subsets, row.scenes, strict=True):
                 counts[subset] = min(number, counts.get(subset, number))
@@ -49,18 +64,5 @@ def _count_scenes(rows: Sequence[ScoreRow]) -> str:
 
 def split_notes(rows: Sequence[ScoreRow]) -> str:
     """Explain the marked splits; empty without any."""
-    protocols = [row.protocol for row in rows]
-    notes = sorted({(entry.name, entry.split_note) for entry in protocols if entry.split_note})
-    return "".join(f" {SPLIT_MARK} {name}: {note}" for name, note in notes)
-
-
-def _by_protocol(values: Iterable[tuple[Record, str]]) -> str:
-    """Join what records say; under each protocol's name where a table holds several."""
-    # an override may change a convention within one protocol
-    by_name: dict[str, set[str]] = {}
-    for record, text in values:
-        by_name.setdefault(record.manifest.protocol.name, set()).add(text)
-    texts = {name: " / ".join(sorted(entry)) for name, entry in sorted(by_name.items())}
-    if len(texts) == 1:
-        return "".join(texts.values())
-    return ", ".join(f"{text} ({name})" for name, text in texts.items())
+    notes = {row.protocol.name: row.protocol.split_note for row in rows}
+    return "".join(f" {SPLIT_MARK} {name}: {note}" for name, note in sorted(notes.items()) if note)

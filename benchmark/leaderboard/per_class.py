@@ -39,6 +39,7 @@ def class_frame(groups: Sequence[SeedGroup]) -> pd.DataFrame:
     """Write one line per method, subset and class: IoU and F1, mean and std over seeds."""
     lines: list[dict[str, Any]] = []
     for group in groups:
+        # every seed is scored first, then scores are averaged, as in the leaderboard
         means, stds = mean_std(class_values(group))
         head, names = group.columns(), [MEAN, *group.classes]
         for subset, number in np.ndindex(len(group.first.subsets), len(names)):

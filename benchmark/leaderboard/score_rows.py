@@ -37,20 +37,15 @@ class ScoreRow:
     @classmethod
     def of_group(cls, group: SeedGroup, condition: str = ALL) -> ScoreRow:
         """Score every seed of a group."""
-        seeds = [list(record.scores(condition).values()) for record in group.members]
-
-        def per_cent(name: str) -> Floats:
-            return 100 * np.array([[getattr(scores, name) for scores in seed] for seed in seeds])
-
-        return cls(
-            group,
-            condition,
-            miou=per_cent("miou"),
-            mf1=per_cent("mf1"),
-            oa=per_cent("oa"),
-            oa_all=per_cent("oa_all"),
-            entered=np.array([[scores.classes for scores in seed] for seed in seeds]),
-        )
+        numbers = []
+        for record in group.members:
+            for entry in record.scores(condition).values():
+                numbers.append((entry.miou, entry.mf1, entry.oa, entry.oa_all, entry.classes))
+        by_seed = np.reshape(numbers, (len(group.members), -1, 5))
+        miou, mf1, oa, oa_all, entered = np.moveaxis(by_seed, -1, 0)
+        # tables are in per cent, metrics in [0, 1]
+        scores = (100 * miou, 100 * mf1, 100 * oa, 100 * oa_all)
+        return cls(group, condition, *scores, entered.astype(np.int64))
 
     @property
     def manifest(self) -> Manifest:
@@ -75,6 +70,7 @@ class ScoreRow:
     @property
     def best(self) -> str:
         """The best subset of the mean over seeds, empty where none is scored."""
+        # a subset that one seed has no score of has none in the mean either
         mean = self.miou.mean(0)
         return "" if np.isnan(mean).all() else self.subsets[int(np.nanargmax(mean))]
 

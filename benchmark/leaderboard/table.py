@@ -118,6 +118,7 @@ def leaderboard_frame(rows: Sequence[ScoreRow]) -> pd.DataFrame:
         >>> frame[["method", "Average", "Top-1 subset"]].round(1).to_dict("records")
         [{'method': 'sgma', 'Average': 70.3, 'Top-1 subset': 'R+D+S'}]
     """
+    # as wide as the data: subsets have columns of their own, which spreadsheets and pandas read
     lines = []
     for row in rows:
         line: dict[str, Any] = {}

@@ -92,7 +92,7 @@ def class_counts(matrices: Counts, convention: Convention) -> ClassCounts:
         ([60, 30], [60, 40], [70, 30])
     """
     matrices = np.asarray(matrices)
-    kept = [label for label in range(matrices.shape[-2]) if label not in convention.ignored]
+    kept = _kept_labels(matrices.shape[-2], convention)
     by_output = matrices[..., kept, :].sum(-2)
     # a network without an output for a class neither hits it nor takes anything for it
     hits = np.zeros((*matrices.shape[:-2], len(convention.averaged)), matrices.dtype)
@@ -115,6 +115,7 @@ def class_scores(counts: ClassCounts, absent: Absent) -> tuple[Floats, Floats, M
         ([0.857, 0.75], [0.923, 0.857], [True, True])
     """
     hits, support, predicted = counts
+    # union = support + predicted - hits; F1 = 2 precision recall / (precision + recall)
     iou = divide_or_nan(hits, support + predicted - hits)
     f1 = divide_or_nan(2 * hits, support + predicted)
     if absent == "exclude":
@@ -134,17 +135,22 @@ def class_mean(values: Floats, used: Mask) -> Floats:
 def score_matrices(matrices: Counts, convention: Convention) -> list[Scores]:
     """Score matrices `(n, labels, outputs)`."""
     matrices = np.asarray(matrices, np.int64)
-    kept = [label for label in range(matrices.shape[1]) if label not in convention.ignored]
+    kept = _kept_labels(matrices.shape[1], convention)
     total, hits = matrices.sum(-1), np.zeros(matrices.shape[:2], np.int64)
     for j, label in enumerate(convention.outputs):
         hits[:, label] = matrices[:, label, j]
+    # clutter that no output exists for is always wrong in `oa_all`, and not counted in `oa`
     oa = divide_or_nan(hits[:, kept].sum(-1), total[:, kept].sum(-1))
     oa_all = divide_or_nan(hits.sum(-1), total.sum(-1))
     iou, f1, used = class_scores(class_counts(matrices, convention), convention.absent)
-    means = [values.tolist() for values in (class_mean(iou, used), class_mean(f1, used))]
-    per_class = [map(tuple, values.tolist()) for values in (iou, f1)]
-    columns = (*means, oa.tolist(), oa_all.tolist(), *per_class, used.sum(-1).tolist())
-    return [Scores(*values) for values in zip(*columns, strict=True)]
+    numbers = (class_mean(iou, used), class_mean(f1, used), oa, oa_all, iou, f1, used.sum(-1))
+    # lists, so that scores are numbers of Python's and print as such
+    miou, mf1, oa, oa_all, ious, f1s, classes = (values.tolist() for values in numbers)
+    return list(map(Scores, miou, mf1, oa, oa_all, map(tuple, ious), map(tuple, f1s), classes))
+
+
+def _kept_labels(labels: int, convention: Convention) -> list[int]:
+    return [label for label in range(labels) if label not in convention.ignored]
 
 
 def divide_or_nan(numerator: npt.ArrayLike, denominator: npt.ArrayLike) -> Floats:

@@ -46,6 +46,7 @@ class EvaluationResult:
         axes = self.counts[0].shape[2:]
         pooled = np.zeros((len(self.subsets), len(names), *axes), np.int64)
         scored = np.zeros((len(self.subsets), len(names)), np.int64)
+        # counts add up, scores do not: a condition is scored on the sum of its scenes
         for number, scene in enumerate(self.scenes):
             for name in (ALL, *self.conditions.get(scene, ())):
                 pooled[:, names.index(name)] += self.counts[number].sum(1)

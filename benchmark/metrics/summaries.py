@@ -55,6 +55,7 @@ class MeanStd(NamedTuple):
 def mean_std(seeds: npt.ArrayLike) -> MeanStd:
     """Average over the first axis (seeds), with standard deviation (ddof 1; nan of one seed)."""
     values = np.asarray(seeds, float)
+    # one seed has no spread: 0 would claim that there is none
     alone = np.full(values.shape[1:], np.nan)[()]
     return MeanStd(values.mean(0), values.std(0, ddof=1) if len(values) > 1 else alone)
 

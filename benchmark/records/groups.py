@@ -89,6 +89,7 @@ def group_records(records: Sequence[Record]) -> list[list[Record]]:
 def seed_groups(records: Sequence[Record]) -> list[SeedGroup]:
     """Group records that differ in the seed only, in the order of their names."""
     groups = [SeedGroup(tuple(members)) for members in group_records(records)]
+    # configurations may differ in what neither name nor overrides say
     names = Counter((group.label, group.protocol) for group in groups)
     for number, group in enumerate(groups):
         if names[group.label, group.protocol] > 1:
@@ -105,6 +106,7 @@ def comparable_groups(groups: Sequence[SeedGroup]) -> dict[str, list[SeedGroup]]
     """
     apart: dict[str, dict[Any, list[SeedGroup]]] = {}
     for group in groups:
+        # rows of networks with and without an output for clutter may be compared
         record = group.first
         protocol, convention = record.manifest.protocol, replace(record.convention, outputs=())
         shared = (protocol.split, protocol.score_label, record.subsets, record.labels, convention)

@@ -41,7 +41,7 @@ class Protocol(BaseModel):
 
     @property
     def label(self) -> str:
-        """The protocol as tables name it: marked if its split has a note, with the rule followed."""
+        """Name and followed rule as tables show them, marked if the split has a note."""
         return f"{self.name}{SPLIT_MARK if self.split_note else ''}, {self.selected}"
 
 
@@ -95,6 +95,7 @@ def read_manifest(record: Path) -> Manifest:
         ManifestError: it is damaged, of another format, or lacks something.
         FileNotFoundError: there is none.
     """
+    # one pass in Rust: a table reads some hundred manifests, most of each being the configuration
     try:
         return Manifest.model_validate_json((record / MANIFEST).read_bytes())
     except ValidationError as error:

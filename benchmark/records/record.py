@@ -14,6 +14,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,7 @@ def write_record(path: Path, manifest: Manifest, result: EvaluationResult) -> No
     Example:
         >>> import tempfile
         >>> published = read_record(next(Path("results/records/miniature").glob("sgma-*")))
-        >>> counts = np.full((7, 1, 1, 6, 5), 9)  # 7 subsets, 1 block, 1 region, 6 labels, 5 outputs
+        >>> counts = np.full((7, 1, 1, 6, 5), 9)  # subsets, blocks, regions, labels, outputs
         >>> axes = (published.subsets, ["tile"], {}, ["interior"], published.labels)
         >>> result = EvaluationResult(*axes, counts=[counts], scored=np.ones((7, 1), bool))
         >>> with tempfile.TemporaryDirectory() as folder:
@@ -121,6 +122,7 @@ def write_record(path: Path, manifest: Manifest, result: EvaluationResult) -> No
     names = {key: np.array(getattr(result, key), dtype=str) for key in AXES if key != "conditions"}
     pooled = {**names, "conditions": np.array(conditions), "counts": counts, "scored": scored}
     _write_npz(path / SUMMARY, pooled)
+    # a scene has fewer than 2^32 pixels, sums over scenes may have more
     scenes = {**names, "scenes": np.array(result.scenes), "scored": result.scored}
     for number, scene in enumerate(result.counts):
         scenes[f"counts_{number}"] = scene.astype(np.uint32)
@@ -144,13 +146,12 @@ def read_record(path: Path) -> Record:
     try:
         manifest = read_manifest(path)
         with np.load(path / SUMMARY, allow_pickle=False) as summary:
-            axes = {key: tuple(str(name) for name in summary[key]) for key in AXES}
+            axes = {key: tuple(summary[key].tolist()) for key in AXES}
             counts, scored = summary["counts"].astype(np.int64), summary["scored"]
     except FileNotFoundError as error:
         lacks = Path(error.filename).name
-        raise UserError(
-            f"{path} is no whole run record: {lacks} is missing; run it again."
-        ) from error
+        reason = f"{path} is no whole run record: {lacks} is missing"
+        raise UserError(f"{reason}; run it again.") from error
     except ManifestError as error:
         raise UserError(f"The run record {path} {error}; {AGAIN}.") from error
     except DAMAGE as error:
@@ -183,7 +184,7 @@ def read_scenes(record: Record) -> SceneCounts:
     path = record.path / SCENES
     try:
         with np.load(path, allow_pickle=False) as file:
-            scenes = tuple(str(name) for name in file["scenes"])
+            scenes = tuple(file["scenes"].tolist())
             counts = tuple(file[f"counts_{number}"] for number in range(len(scenes)))
     except FileNotFoundError as error:
         slim = f"{record.path} has no {SCENES} (published records are slim); run it again."
@@ -191,7 +192,8 @@ def read_scenes(record: Record) -> SceneCounts:
     except DAMAGE as error:
         raise UserError(f"{path} is damaged ({error}); {AGAIN}.") from error
     whole = record.counts[:, record.conditions.index(ALL)]
-    fits = all(scene.ndim == 5 and scene[:, 0].shape == whole.shape for scene in counts)
+    # without the axis of blocks
+    fits = all(scene.shape[:1] + scene.shape[2:] == whole.shape for scene in counts)
     if not fits or not np.array_equal(sum(scene.sum(1, dtype=np.int64) for scene in counts), whole):
         raise UserError(f"{path} does not add up to {SUMMARY}; {AGAIN}.")
     return SceneCounts(scenes, counts)
@@ -209,12 +211,13 @@ def search_records(roots: Iterable[Path]) -> tuple[list[Record], list[tuple[str,
     """
     newest: dict[str, Record] = {}
     left_out = []
-    for path in (path for root in roots for path in _record_directories(root)):
+    for path in chain.from_iterable(map(_record_directories, roots)):
         try:
             record = read_record(path)
         except UserError as error:
             left_out.append((_dataset(path), str(error)))
             continue
+        # the same run may lie below RUNS and among the published records
         identity = record.manifest.identity
         other = newest.get(identity)
         if other is not None and not np.array_equal(other.counts, record.counts):

@@ -58,24 +58,26 @@ def select_records(
         >>> sorted({record.manifest.variant for record in selections["miniature"].records})[:2]
         ['ae', 'cgan']
     """
-    records, unread = search_records([root for root in (runs, PUBLISHED) if root.exists()])
+    records, unread = search_records(filter(Path.exists, (runs, PUBLISHED)))
     by_data: dict[str, list[Record]] = {}
     for record in records:
         by_data.setdefault(record.manifest.data, []).append(record)
-    wanted = [name for name in datasets if name]
+    wanted = set(filter(None, datasets))
     skipped = Skipped()
     for _, text in unread:
         skipped.add(text)
-    missing = [name for name in wanted if name not in by_data]
+    missing = wanted - set(by_data)
     if required and missing:
         have = ", ".join(sorted(by_data)) or "none at all"
-        names = ", ".join(map(repr, missing))
+        names = ", ".join(map(repr, sorted(missing)))
         raise UserError(f"No run record of {names} below {runs}; there are records of: {have}.")
     if required and not by_data:
         raise UserError(f"No run record below {runs}; make one with: make bench")
     selections = {}
+    # what is unreadable may be of any dataset, or of one that has no other record
     for name in sorted(by_data):
         if not wanted or name in wanted:
+            # already printed above
             own = Skipped(text for data, text in unread if data == name or data not in by_data)
             kept = keep_newest_fingerprint(name, by_data[name], own)
             selections[name] = RecordSelection(drop_inconsistent_seeds(kept, own), own)

@@ -1,4 +1,4 @@
-"""Random matrices, conventions, games and test sets for hypothesis; all runs draw the same."""
+"""Random matrices, conventions, games and test sets for hypothesis, the same in every run."""
 
 from __future__ import annotations
 
@@ -19,9 +19,7 @@ CHANCE = st.floats(0, 1)
 
 @st.composite
 def conventions(draw: st.DrawFn, labels: int) -> Convention:
-    """Any outputs (some labels may have none), averaged and ignored labels, and rule for absent
-    classes.
-    """
+    """Any outputs (not of every label), averaged and ignored labels, and rule for absence."""
     some = st.lists(st.sampled_from(range(labels)), min_size=1, max_size=labels, unique=True).map(
         tuple
     )
@@ -34,9 +32,7 @@ def conventions(draw: st.DrawFn, labels: int) -> Convention:
 
 
 def counts(*shape: int) -> st.SearchStrategy[np.ndarray]:
-    """Matrices with many zeros, so that classes are never true or never guessed, and once in a
-    while nothing is.
-    """
+    """Matrices with many zeros: some classes are never true, or never guessed."""
     return arrays(
         np.int64, shape, elements=st.one_of(st.just(0), st.integers(0, 1000)), fill=st.just(0)
     )
@@ -58,9 +54,7 @@ def games(draw: st.DrawFn, number: int = 1, fewest: int = 1, most: int = 5) -> n
 
 @st.composite
 def scenes_of_methods(draw: st.DrawFn, methods: int = 2) -> np.ndarray:
-    """Class sums of scenes, methods x scenes x 1 subset x 3 x 2 classes; the truth is the same for
-    all methods.
-    """
+    """Class counts `(methods, scenes, 1 subset, 3, 2 classes)` of one truth."""
     scenes = draw(st.integers(2, 8))
     truth = draw(arrays(np.int64, (scenes, 2), elements=st.integers(1, 500)))
     share = draw(arrays(float, (methods, scenes, 2), elements=CHANCE))

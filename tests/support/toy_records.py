@@ -1,6 +1,4 @@
-"""Run records out of a random generator: whole folders of them, with known parts, for the table
-commands.
-"""
+"""Run records out of a random generator, with known parts, for the table commands."""
 
 from __future__ import annotations
 
@@ -49,9 +47,7 @@ def toy_result(
     outputs: int = 3,
     regions: Sequence[str] = ("interior", "band"),
 ) -> EvaluationResult:
-    """Counts of a network that hits `skill` of the pixels, more where it has more modalities; the
-    truth is fixed.
-    """
+    """Counts of a network that hits `skill` of the pixels, more with more modalities; one truth."""
     subsets = ["+".join(subset) for subset in modality_subsets(modalities)]
     truth = np.random.default_rng(99).integers(
         50, 2000, (scenes, blocks, len(regions), len(LABELS))

@@ -76,7 +76,8 @@ from benchmark.records import selection
 from benchmark.__main__ import main
 selection.PUBLISHED = Path({str(tmp_path / "none")!r})
 assert not any([main(words) for words in {lines!r}])
-heavy = {{"torch", "lightning", "rasterio", "timm", "wandb", "scipy", "matplotlib"}} & set(sys.modules)
+heavy = {{"torch", "lightning", "rasterio", "timm", "wandb", "scipy", "matplotlib"}}
+heavy &= set(sys.modules)
 assert not heavy, heavy
 """
     root = Path(__file__).resolve().parents[3]
@@ -91,7 +92,7 @@ def test_latex(written: dict[str, str], tmp_path: Path) -> None:
     compile_latex(tmp_path, texts)
 
 
-# ---- cells by brute force -------------------------------------------------------------------------------------------
+# ---- cells by brute force ----
 
 
 def numbers_of(name: str) -> pd.DataFrame:
@@ -114,7 +115,7 @@ def pixels(
     scenes: list[int] | None = None,
     regions: tuple[int, ...] = (0, 1),
 ) -> tuple[list[int], list[int]]:
-    """True and predicted label of every single pixel, clutter included; scenes may be named more than once."""
+    """True and predicted label of every pixel, clutter too; scenes may be named more than once."""
     counts = result(method, seed).counts
     true, predicted = [], []
     for scene, region, label, output in product(
@@ -133,7 +134,7 @@ def miou(
     scenes: list[int] | None = None,
     regions: tuple[int, ...] = (0, 1),
 ) -> float:
-    """Mean IoU over the classes that have a true pixel, in per cent; pixels of clutter do not exist."""
+    """Mean IoU in per cent over classes with a true pixel; pixels of clutter do not exist."""
     pairs = [
         pair
         for pair in zip(*pixels(method, subset, seed, scenes, regions), strict=True)
@@ -258,7 +259,7 @@ def test_lens_cells() -> None:
 
 
 def test_interval_cells() -> None:
-    """The bootstrap drawn literally: test sets of ten scenes, some of them twice, the same for both methods."""
+    """The bootstrap drawn literally: test sets of ten scenes, the same for both methods."""
     draws = np.random.default_rng(0).multinomial(SCENES, [1 / SCENES] * SCENES, 100)
     names, table = ("early", "steady_1"), {}
     for name, scene in product(names, range(SCENES)):
@@ -288,7 +289,7 @@ def test_interval_cells() -> None:
     assert cell("compare/toy.csv", "high", **where) == pytest.approx(high, abs=6e-5)
 
 
-# ---- what a convention moves ----------------------------------------------------------------------------------------
+# ---- what a convention moves ----
 
 
 KEYS = [
@@ -306,7 +307,7 @@ KEYS = [
 
 
 def moved(command: str, runs: Path, out: Path) -> dict[str, pd.DataFrame]:
-    """By CSV file, the rows that differ from those of the own convention, under their keys; nan in the cells that do not differ."""
+    """Rows by CSV file that differ from the own convention's; nan in cells that do not."""
 
     def read(text: str) -> pd.DataFrame:
         table = pd.read_csv(io.StringIO(text), dtype=str, na_filter=False)

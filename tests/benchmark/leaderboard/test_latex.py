@@ -15,7 +15,7 @@ RESULTS = Path(__file__).resolve().parents[3] / "results"
 COMMITTED = sorted(
     path for folder in ("leaderboards", "tables") for path in (RESULTS / folder).glob("*.tex")
 )
-# all that TeX reads as a command or prints as something else, in a table's head, its cells and the text around it
+# all that TeX reads as a command or prints as something else
 AWKWARD = r"a_b 5 % #1 +- {x} & $ \end ^2 ~ <lr> --x=[1,2]"
 TABLE = pd.DataFrame({"method": [AWKWARD, "[b]", "*c"], "5 %_": ["*", "[1]", "1"]})
 NOTES = [f"Note {AWKWARD}", "- one"]

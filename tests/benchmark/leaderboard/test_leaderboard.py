@@ -31,7 +31,7 @@ OWN = Convention(outputs=(0, 1), averaged=(0, 1))
 
 
 def record(miou: dict[str, float], seed: int = 0, group: str = "g", **changes: object) -> Record:
-    """A two-class record whose matrices have (almost) the given mIoU in per cent, by symmetric errors."""
+    """A two-class record of (almost) the given mIoU in per cent, by symmetric errors."""
     counts = np.zeros((len(miou), 1, 1, 2, 2), np.int64)
     for number, value in enumerate(miou.values()):
         share = value / 100
@@ -84,7 +84,7 @@ def test_seeds_are_scored_first_and_averaged_after() -> None:
     assert table.loc[0, "seeds"] == 2
     assert table.loc[0, "Average"] == pytest.approx(np.mean(averages), abs=0.01)
     assert table.loc[0, "Average std"] == pytest.approx(np.std(averages, ddof=1), abs=0.01)
-    # Top-1 is the mean of 60 and 70, but the subset named is the best of the mean row: R 60, R+D 57.5
+    # Top-1 is the mean of 60 and 70, but the best subset of the mean row is named: R 60, R+D 57.5
     assert table.loc[0, "Top-1"] == pytest.approx(65, abs=0.01)
     assert table.loc[0, "Top-1 subset"] == "R"
     assert format_leaderboard(ranked(*records)).loc[0, "R"] == "60.00 +- 14.14"
@@ -160,7 +160,7 @@ def test_an_overridden_convention_is_in_the_note() -> None:
 
 
 def with_conditions(rows: dict[str, dict[str, float]], scenes: dict[str, list[int]]) -> Record:
-    """A record whose first condition is `all`; `rows` is {condition: {subset: mIoU}}, `scenes` the scored ones."""
+    """A record of {condition: {subset: mIoU}}, `all` first, and its scored scenes."""
     parts = [record(row) for row in rows.values()]
     counts = np.concatenate([part.counts for part in parts], axis=1)
     scored = np.array(list(scenes.values())).T
@@ -204,7 +204,7 @@ def test_conditions_have_rows_of_their_own(tmp_path: Path) -> None:
 
 
 def test_subsets_are_scored_on_the_scenes_that_have_them() -> None:
-    """Four scenes, one without D, none with N: N and all with it have no score and enter no summary."""
+    """Four scenes, one without D, none with N: what needs N has no score and enters no summary."""
     row = {"R": 60.0, "D": 40.0, "N": 0.0, "R+D": 50.0, "R+N": 0.0, "D+N": 0.0, "R+D+N": 0.0}
     entry = with_conditions({"all": row}, {"all": [4, 3, 0, 3, 0, 0, 0]})
     table = leaderboard([entry])

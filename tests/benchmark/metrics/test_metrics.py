@@ -108,7 +108,7 @@ def test_an_empty_matrix_gives_nan_not_zero() -> None:
 def test_any_matrix_agrees_with_scikit_learn_under_any_convention(
     case: tuple[Convention, np.ndarray],
 ) -> None:
-    """Every cell of the matrix is a sample with its count as weight; what `absent` says are the labels of the mean."""
+    """Every cell of the matrix is a sample with its count as weight."""
     convention, (matrix,) = case
     kept = [label for label in range(len(matrix)) if label not in convention.ignored]
     true, guess = (part.ravel() for part in np.meshgrid(kept, convention.outputs, indexing="ij"))

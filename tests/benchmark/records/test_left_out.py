@@ -1,4 +1,4 @@
-"""Records that may not enter a table: every command leaves them out, says so in its files, and no number changes."""
+"""Records that may not enter a table: every command names them, and no number changes."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def edit(path: Path, change: Callable[[dict], None]) -> None:
 
 
 def spoil(runs: Path) -> list[str]:
-    """Add a record of every kind that has no place in a table; return a piece of what is to be said of each."""
+    """Add a record of every kind that enters no table; return what is to be said of each."""
     cut = add(runs, "cut")
     (cut / SUMMARY).write_bytes((cut / SUMMARY).read_bytes()[:300])
     (add(runs, "garbled") / MANIFEST).write_text('{"data": ')
