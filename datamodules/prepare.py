@@ -26,8 +26,7 @@ def ensure_store(name: str, store: Path, force: bool = False, size: str = "demon
         size: of a miniature: `test`, `demonstration` or `real`.
 
     Raises:
-        UserError: no such store; says what to request, where to put it and the command that imports
-            it.
+        UserError: no such store; says what to request, where to put it, how to import it.
 
     Example:
         >>> ensure_store("vaihingen", Path("no_such_folder"))  # doctest: +ELLIPSIS

@@ -81,10 +81,11 @@ class Grid:
     transform: Any
 
 
+@dataclass
 class InferenceRaster:
     """One modality of a scene, open for reading.
 
-    Args:
+    Attributes:
         shown: the file's name for the user.
         dataset: the open file.
         bands: numbers of the bands, from 1.
@@ -95,17 +96,14 @@ class InferenceRaster:
         UserError: not one valid pixel.
     """
 
-    def __init__(
-        self,
-        shown: str,
-        dataset: Any,
-        bands: Sequence[int],
-        expected: ModalitySpec,
-        honour_nodata: bool = True,
-    ) -> None:
-        self.shown, self.dataset, self.bands, self.expected = shown, dataset, list(bands), expected
-        self.honour_nodata = honour_nodata
-        self.normalizer = expected.normalizer_for(self._percentile(), self.shown)
+    shown: str
+    dataset: Any
+    bands: Sequence[int]
+    expected: ModalitySpec
+    honour_nodata: bool = True
+
+    def __post_init__(self) -> None:
+        self.normalizer = self.expected.normalizer_for(self._percentile(), self.shown)
 
     def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
         """Read a window, which may reach beyond the raster: it is mirrored there.
@@ -133,11 +131,12 @@ class InferenceRaster:
         from rasterio.errors import RasterioError
 
         place = rasterio.windows.Window(window.col, window.row, window.width, window.height)
+        bands = list(self.bands)
         try:
-            pixels = self.dataset.read(self.bands, window=place).astype(np.float32)
+            pixels = self.dataset.read(bands, window=place).astype(np.float32)
             if self.honour_nodata:
                 # nodata in all bands: a colour may hold that value in one of them
-                pixels[:, ~self.dataset.read_masks(self.bands, window=place).any(0)] = np.nan
+                pixels[:, ~self.dataset.read_masks(bands, window=place).any(0)] = np.nan
         except RasterioError as error:
             raise unreadable_error(self.shown, error) from error
         if self.expected.modality.kind in HEIGHTS:
@@ -270,7 +269,12 @@ def _common_grid(datasets: Mapping[str, Any]) -> Grid:
     for path, dataset in datasets.items():
         if dataset.crs:
             crs_of = crs_of or path
-            _check_crs(path, dataset.crs, crs_of, datasets[crs_of].crs)
+            if dataset.crs != datasets[crs_of].crs:
+                one, other = _crs_name(dataset.crs), _crs_name(datasets[crs_of].crs)
+                raise UserError(
+                    f"{path} is in {one}, {crs_of} in {other}: reproject one of them "
+                    "(gdalwarp -t_srs)."
+                )
         if dataset.shape != reference.shape:
             rows, columns = dataset.shape
             raise UserError(
@@ -289,14 +293,6 @@ def _common_grid(datasets: Mapping[str, Any]) -> Grid:
     crs = datasets[crs_of].crs if crs_of else None
     transform = datasets[transform_of].transform if transform_of else None
     return Grid(reference.height, reference.width, crs, transform)
-
-
-def _check_crs(path: str, crs: Any, other_path: str, other: Any) -> None:
-    if crs != other:
-        raise UserError(
-            f"{path} is in {_crs_name(crs)}, {other_path} in {_crs_name(other)}: reproject one of "
-            "them (gdalwarp -t_srs)."
-        )
 
 
 def _corner_shift(one: Any, other: Any) -> float:

@@ -22,12 +22,7 @@ Statistics = Mapping[str, Mapping[str, Any]]  # {scene: {count, mean, std, p05, 
 
 
 def default_rule(modality: Modality) -> str:
-    """Name the rule of a modality that no config sets.
-
-    Example:
-        >>> default_rule(Modality("dsm", "D", 1, "float32", "m", "height_absolute"))
-        'lowered'
-    """
+    """Name the rule of a modality that no config sets."""
     if modality.kind == "optical" and modality.channels == 3 and modality.dtype == "uint8":
         return "imagenet"
     return "lowered" if modality.kind in HEIGHTS else "standard"
@@ -122,8 +117,8 @@ def _unfit(modality: Modality, problem: str) -> UserError:
 def _fixed_statistics(
     modality: Modality, rule: Mapping[str, Sequence[float]]
 ) -> tuple[np.ndarray, np.ndarray]:
-    sizes = {key: len(values) for key, values in rule.items()}
-    if sizes != dict.fromkeys(("mean", "std"), modality.channels):
+    channels = [len(rule.get(key, ())) for key in ("mean", "std")]
+    if len(rule) != 2 or channels != [modality.channels] * 2:
         raise _unfit(modality, f"give mean and std, {modality.channels} numbers each.")
     return np.asarray(rule["mean"], float), np.asarray(rule["std"], float)
 
@@ -137,11 +132,6 @@ def pooled_statistics(training: Statistics, lowered: bool = False) -> tuple[np.n
 
     Returns:
         (mean, std), float64 `(C,)` each; a channel without variation gets std 1.
-
-    Example:
-        >>> one, other = ({"count": 1, "mean": [mean], "std": [0.0]} for mean in (2.0, 4.0))
-        >>> [values.tolist() for values in pooled_statistics({"a": one, "b": other})]
-        [[3.0], [1.0]]
     """
     scenes = training.values()
     count = np.array([scene["count"] for scene in scenes], float)[:, None]
