@@ -1,4 +1,4 @@
-"""The DELIVER miniature: what it writes, that its sensors need one another, and that no frame shows another's place."""
+"""The DELIVER miniature: what it writes, and that its sensors need one another."""
 
 from __future__ import annotations
 
@@ -56,10 +56,11 @@ def test_every_weather_and_split_has_frames_and_every_split_each_case():
 
 
 def test_training_frames_show_every_class():
+    # half of the frames, small: what is in a frame does not depend on its size
+    training = [id_ for id_ in deliver_ids(**SIZES["demonstration"]) if "/train/" in id_]
     seen = np.zeros(256, int)
-    for id_ in deliver_ids(**SIZES["demonstration"]):
-        if "/train/" in id_:
-            seen += np.bincount(deliver_street(64, 0, id_).label.ravel(), minlength=256) > 0
+    for id_ in training[::2]:
+        seen += np.bincount(deliver_street(32, 0, id_).label.ravel(), minlength=256) > 0
     assert (seen[:25] >= 3).all() and seen[25:255].sum() == 0 and seen[255] > 0
 
 

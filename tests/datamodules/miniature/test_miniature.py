@@ -14,7 +14,6 @@ import rasterio
 
 from datamodules.miniature.isprs_labels import erode_label
 from datamodules.miniature.potsdam import (
-    POTSDAM_QUIRKS,
     POTSDAM_TILES,
     potsdam_scene,
     write_potsdam,
@@ -333,4 +332,3 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="at least 32"):
         write_potsdam(tmp_path, size=8)
     assert not list(tmp_path.iterdir()), "nothing is written before everything is checked"
-    assert len(POTSDAM_QUIRKS) == 11
