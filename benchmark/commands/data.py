@@ -1,4 +1,4 @@
-"""`imss data`."""
+"""Import a dataset and look at it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import argparse
 
 from benchmark.commands.options import (
     Command,
-    add_store_argument,
-    comma_separated,
-    user_path,
+    add_data_argument,
+    add_flag,
+    add_option,
+    add_path,
+    add_store,
 )
 from usererror import UserError
 
@@ -21,29 +23,25 @@ class Data(Command):
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         text = "dataset to import, or a new name for a folder with a scenes.csv"
-        parser.add_argument("data", nargs="?", default="miniature", help=text)
-        text = "what you downloaded: a folder (searched recursively) or a zip"
-        parser.add_argument("--source", type=user_path, help=text)
-        add_store_argument(parser)
-        text = "import only these scenes, comma separated"
-        parser.add_argument("--tiles", type=comma_separated, default=[], help=text)
-        flags = {
-            ("--copy",): "copy small rasters too, instead of referencing them",
-            ("--force",): "import again what is already complete",
-            ("--verify",): "compare every stored file with its checksum",
-            ("--allow-incomplete", "--incomplete"): "accept missing files; the store says so",
-        }
-        for names, text in flags.items():
-            parser.add_argument(*names, action="store_true", help=text)
-        text = "processes (default: as many as cores, at most 4)"
-        parser.add_argument("--workers", type=int, help=text)
+        add_data_argument(parser, text)
+        add_path(parser, "--source", "what you downloaded: a folder (with those in it) or a zip")
+        add_store(parser)
+        add_option(parser, "--tiles", [], "import only these scenes, comma separated")
+        add_flag(parser, "--copy", "copy small rasters too, instead of referencing them")
+        add_flag(parser, "--force", "import again what is already complete")
+        add_flag(parser, "--verify", "compare every stored file with its checksum")
+        text = "accept missing files; the store says so"
+        # the second spelling is make's variable
+        add_flag(parser, "--allow-incomplete", "--incomplete", text)
+        add_option(parser, "--workers", 0, "processes (default: as many as cores, at most 4)")
 
     def run_command(self, arguments: argparse.Namespace) -> None:
+        from benchmark.experiment.config import store_name
         from datamodules.adapters.registry import import_named_dataset
         from datamodules.miniature.registry import MINIATURES
         from datamodules.prepare import ensure_store, missing_data, verify_store
 
-        name, stores = arguments.data, arguments.store
+        name, stores = store_name(arguments.data), arguments.store
         if arguments.verify:
             store = verify_store(stores / name)
             print(f"Verified: every file of {store.root} matches its checksum.")
@@ -66,3 +64,68 @@ class Data(Command):
         )
         scenes = f"{len(store.scenes)} scenes, fingerprint {store.fingerprint[:12]}"
         print(f"Complete: {store.root}, {scenes}")
+
+
+class Show(Command):
+    """Draw an imported dataset: scenes, rasters, labels, class shares, statistics."""
+
+    example = "imss show miniature --rows 3"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        add_data_argument(parser, "imported dataset; miniatures are made on first use")
+        add_store(parser)
+        add_option(parser, "--scenes", [], "ids, comma separated (default: a few from all parts)")
+        add_option(parser, "--rows", 6, "how many scenes")
+        add_option(parser, "--split", "", "split column (default: the dataset's first)")
+        add_option(parser, "--blend", 0.45, "label's part in the last column, 0: no such column")
+        add_path(parser, "--out", "PNG file (default: contact_sheet.png in the store)")
+
+    def run_command(self, arguments: argparse.Namespace) -> None:
+        from benchmark.experiment.config import store_name
+        from benchmark.figures.dataset_summary import (
+            _write_tables,
+            all_shares,
+            chosen_scenes,
+            named_scenes,
+            summary,
+            training_statistics,
+        )
+        from datamodules.prepare import ensure_store
+        from datamodules.store.scene_store import SceneStore
+
+        name = store_name(arguments.data)
+        ensure_store(name, arguments.store)
+        store = SceneStore.open(arguments.store / name)
+        split = arguments.split or store.info["splits"][0]
+        store.split(split)  # an unknown one is said before any pixel is read
+        if arguments.scenes:
+            scenes = named_scenes(store, arguments.scenes)
+        else:
+            scenes = chosen_scenes(store, split, arguments.rows)
+        if not 0 <= arguments.blend <= 1:
+            raise UserError(
+                f"--blend is {arguments.blend:g}; "
+                "give the label's part in the mixture, 0 (no mixture) to 1."
+            )
+        out = arguments.out or store.root / "contact_sheet.png"
+        if out.suffix.lower() != ".png":
+            raise UserError(f"{out} is no name of a PNG file: let OUT end in .png.")
+        shares = all_shares(store, split)
+        if not shares[store.labels[0]]:
+            raise UserError(
+                f"No imported scene of {store.name} takes part in {split}: "
+                "name another column with --split."
+            )
+        statistics = training_statistics(store, split)
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            _write_tables(store, split, shares, statistics, out.parent)
+            from benchmark.figures.contact_sheet import save
+
+            save(store, split, scenes, shares[store.labels[0]], statistics, out, arguments.blend)
+        except PermissionError as error:
+            raise UserError(
+                f"{out} cannot be written ({error.strerror}): name another place with OUT=."
+            ) from error
+        print("\n".join(summary(store, split, shares[store.labels[0]])))
+        print(f"Contact sheet: {out}; beside it: class_shares.csv, statistics.csv")

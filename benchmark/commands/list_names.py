@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from benchmark import choices
-from benchmark.commands.options import Command, add_store_argument, variables_of
+from benchmark.commands.options import Command, add_flag, add_store, variables_of
 
 
 class ListNames(Command):
@@ -14,9 +14,8 @@ class ListNames(Command):
     example = "imss list"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        add_store_argument(parser)
-        text = "also the commands as targets of make, with their variables"
-        parser.add_argument("--targets", action="store_true", help=text)
+        add_store(parser)
+        add_flag(parser, "--targets", "also the commands as targets of make, with their variables")
 
     def run_command(self, arguments: argparse.Namespace) -> None:
         if arguments.targets:

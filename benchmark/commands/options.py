@@ -6,6 +6,7 @@ import argparse
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmark import choices
 
@@ -49,52 +50,68 @@ def comma_separated(text: str) -> list[str]:
     return [word for word in text.split(",") if word]
 
 
-def add_method_arguments(parser: argparse.ArgumentParser, data: str = "miniature") -> None:
-    """Add METHOD, DATA, PROTOCOL and BACKBONE."""
-    known = "see `imss list`; default %(default)s"
-    parser.add_argument("--method", default="sgma", help=f"method or variant ({known})")
-    parser.add_argument("--data", default=data, help=f"dataset or imported store ({known})")
-    parser.add_argument("--protocol", default="standard", help=f"evaluation protocol ({known})")
-    backbones = ", ".join(choices.BACKBONES)
-    parser.add_argument("--backbone", default="", help=f"{backbones}; default: the method's own")
-
-
-def add_runs_argument(parser: argparse.ArgumentParser) -> None:
-    """Add RUNS."""
-    text = "directory of runs (default %(default)s)"
-    parser.add_argument("--runs", type=user_path, default=choices.DEFAULT_RUNS, help=text)
-
-
-def add_store_argument(parser: argparse.ArgumentParser) -> None:
-    """Add STORE."""
-    text = "directory of scene stores (default %(default)s)"
-    parser.add_argument("--store", type=user_path, default=choices.DEFAULT_STORE, help=text)
-
-
-def add_run_argument(parser: argparse.ArgumentParser) -> None:
-    """Add RUN."""
-    text = "a run directory that `bench` wrote"
-    parser.add_argument("--run", type=user_path, required=True, help=text)
-
-
-def add_scenes_argument(parser: argparse.ArgumentParser, default: str) -> None:
-    """Add SCENES; `default` says which are taken without it."""
-    text = f"scene ids, comma separated (default: {default})"
-    parser.add_argument("--scenes", type=comma_separated, default=[], help=text)
-
-
-def add_out_argument(
-    parser: argparse.ArgumentParser, text: str, default: str | None = None
+def add_option(
+    parser: argparse.ArgumentParser, name: str, default: Any, text: str, **more: Any
 ) -> None:
-    """Add OUT."""
-    parser.add_argument("--out", type=user_path, default=default, help=text)
+    """Add an option of the type of its default, which the help says unless `text` does."""
+    if default not in ("", []) and "default" not in text:
+        text += " (default %(default)s)"
+    kind = comma_separated if default == [] else type(default)
+    parser.add_argument(name, type=kind, default=default, help=text, **more)
+
+
+def add_flag(parser: argparse.ArgumentParser, *names_and_text: str) -> None:
+    """Add a switch; the last word is its help."""
+    *names, text = names_and_text
+    parser.add_argument(*names, action="store_true", help=text)
+
+
+def add_path(
+    parser: argparse.ArgumentParser, name: str, text: str, default: str | None = None, **more: Any
+) -> None:
+    """Add the path of a file or folder; `~` is expanded."""
+    if default:
+        text += " (default %(default)s)"
+    parser.add_argument(name, type=user_path, default=default, help=text, **more)
+
+
+def add_method_arguments(parser: argparse.ArgumentParser, data: str = "miniature") -> None:
+    """Add METHOD, DATA, PROTOCOL, BACKBONE and STORE."""
+    add_option(parser, "--method", "sgma", "method or variant, or the path of a YAML file")
+    add_option(parser, "--data", data, "dataset or imported store, or the path of a YAML file")
+    add_option(parser, "--protocol", "standard", "evaluation protocol")
+    backbones = ", ".join(choices.BACKBONES)
+    add_option(parser, "--backbone", "", f"{backbones}; default: the method's own")
+    add_store(parser)
+
+
+def add_data_argument(parser: argparse.ArgumentParser, text: str) -> None:
+    """Add DATA as a word without an option's name."""
+    text += " (default %(default)s)"
+    parser.add_argument("data", nargs="?", default="miniature", help=text)
+
+
+def add_store(parser: argparse.ArgumentParser) -> None:
+    """Add STORE."""
+    add_path(parser, "--store", "directory of scene stores", choices.DEFAULT_STORE)
+
+
+def add_runs(parser: argparse.ArgumentParser) -> None:
+    """Add RUNS."""
+    add_path(parser, "--runs", "directory of runs", choices.DEFAULT_RUNS)
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """Add RUN."""
+    add_path(parser, "--run", "a run directory that `bench` wrote", required=True)
 
 
 def add_record_arguments(parser: argparse.ArgumentParser, out: str) -> None:
     """Add what commands share that read run records and write tables: DATA, RUNS and OUT."""
-    parser.add_argument("--data", default="", help="one dataset (default: all that have records)")
-    add_runs_argument(parser)
-    add_out_argument(parser, "directory to write (default %(default)s)", out)
+    text = "one dataset (default: all that have records)"
+    parser.add_argument("--data", type=choices.short_name, default="", help=text)
+    add_runs(parser)
+    add_path(parser, "--out", "directory to write", out)
 
 
 def variable_name(action: argparse.Action) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from benchmark.commands.options import Command, add_run_argument, user_path
+from benchmark.commands.options import Command, add_flag, add_option, add_path, add_run
 from usererror import UserError
 
 
@@ -14,7 +14,7 @@ class Predict(Command):
     example = "imss predict --run RUN --input rgb=a.tif nir=b.tif:4 --out map.tif"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        add_run_argument(parser)
+        add_run(parser)
         parser.add_argument(
             "--input",
             required=True,
@@ -23,19 +23,20 @@ class Predict(Command):
             metavar="MODALITY=FILE[:BANDS]",
             help="what is there of the run's modalities; the others are missing",
         )
-        parser.add_argument("--out", type=user_path, required=True, help="GeoTIFF to write")
-        text = "also <out>_probabilities.tif, a band per class"
-        parser.add_argument("--probabilities", action="store_true", help=text)
-        text = "read pixels that a file calls nodata like others"
-        parser.add_argument("--ignore-nodata", action="store_true", help=text)
-        text = "pixels (default: the run's evaluation window)"
-        parser.add_argument("--window", type=int, default=0, help=text)
-        text = "high: a dense sheared grid of windows, smoother maps in about 25 times the time"
-        parser.add_argument(
-            "--quality", choices=("standard", "high"), default="standard", help=text
+        add_path(parser, "--out", "GeoTIFF to write", required=True)
+        add_flag(parser, "--probabilities", "also <out>_probabilities.tif, a band per class")
+        add_flag(parser, "--ignore-nodata", "read pixels that a file calls nodata like others")
+        add_option(parser, "--window", 0, "pixels (default: the run's evaluation window)")
+        add_option(
+            parser,
+            "--quality",
+            "standard",
+            "high: a dense sheared grid of windows, smoother maps in about 25 times the time",
+            choices=("standard", "high"),
         )
-        text = "pixels (default: half the window; a tenth for high quality)"
-        parser.add_argument("--stride", type=int, default=0, help=text)
+        add_option(
+            parser, "--stride", 0, "pixels (default: half the window; a tenth for high quality)"
+        )
 
     def run_command(self, arguments: argparse.Namespace) -> None:
         import resource

@@ -8,9 +8,10 @@ from dataclasses import replace
 from benchmark import choices
 from benchmark.commands.options import (
     Command,
+    add_flag,
     add_method_arguments,
-    add_out_argument,
-    add_store_argument,
+    add_option,
+    add_path,
 )
 from usererror import UserError
 
@@ -23,18 +24,14 @@ class Profile(Command):
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         add_method_arguments(parser, data="potsdam")
-        text = "every shipped method; counts only unless --timing"
-        parser.add_argument("--all", action="store_true", help=text)
-        add_store_argument(parser)
-        text = "of the square window, pixels (default: the dataset's)"
-        parser.add_argument("--side", type=int, default=0, help=text)
-        text = "cpu, cuda, cuda:1, ... (default: cuda where there is one)"
-        parser.add_argument("--device", default="", help=text)
-        text = "with --all: latency and memory too"
-        parser.add_argument("--timing", action="store_true", help=text)
-        text = "timed repetitions after a warm-up; minimums count"
-        parser.add_argument("--rounds", type=int, default=5, help=text)
-        add_out_argument(parser, "directory to write (default %(default)s)", "results/complexity")
+        add_flag(parser, "--all", "every shipped method; counts only unless --timing")
+        add_option(parser, "--side", 0, "of the square window, pixels (default: the dataset's)")
+        add_option(
+            parser, "--device", "", "cpu, cuda, cuda:1, ... (default: cuda where there is one)"
+        )
+        add_flag(parser, "--timing", "with --all: latency and memory too")
+        add_option(parser, "--rounds", 5, "timed repetitions after a warm-up; minimums count")
+        add_path(parser, "--out", "directory to write", "results/complexity")
 
     def run_command(self, arguments: argparse.Namespace) -> None:
         if arguments.side and arguments.side < 32:
@@ -68,7 +65,7 @@ class Profile(Command):
             if arguments.all:
                 gmac = counts[-1]["GMAC all"]
                 print(f"{method}: {gmac:.1f} GMAC for all subsets", flush=True)
-        stem = arguments.data if arguments.all else f"{arguments.data}/{request.variant}"
+        stem = request.dataset if arguments.all else f"{request.dataset}/{request.variant}"
         write_table(arguments.out, stem, counts, COUNTED)
         if timings:
             note = TIMED.format(rounds=arguments.rounds)

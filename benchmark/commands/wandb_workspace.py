@@ -6,7 +6,7 @@ import argparse
 import os
 
 from benchmark import choices
-from benchmark.commands.options import Command, add_runs_argument
+from benchmark.commands.options import Command, add_option, add_runs
 from usererror import UserError
 
 
@@ -17,13 +17,15 @@ class WandbWorkspace(Command):
     aliases = ("dashboard",)
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        text = "dataset with run records (default %(default)s)"
-        parser.add_argument("--data", default="miniature", help=text)
-        add_runs_argument(parser)
-        text = f"W&B project (default: WANDB_PROJECT, or {choices.WANDB_PROJECT})"
-        parser.add_argument("--project", default="", help=text)
-        text = "W&B user or team (default: WANDB_ENTITY, or your own)"
-        parser.add_argument("--entity", default="", help=text)
+        add_option(parser, "--data", "miniature", "dataset with run records")
+        add_runs(parser)
+        add_option(
+            parser,
+            "--project",
+            "",
+            f"W&B project (default: WANDB_PROJECT, or {choices.WANDB_PROJECT})",
+        )
+        add_option(parser, "--entity", "", "W&B user or team (default: WANDB_ENTITY, or your own)")
 
     def run_command(self, arguments: argparse.Namespace) -> None:
         os.environ.setdefault("WANDB_SILENT", "true")

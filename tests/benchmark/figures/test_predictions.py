@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from benchmark.commands.picture import Picture
+from benchmark.commands.inspect_run import Picture
 from datamodules.base import SceneDataModule
 from usererror import UserError
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.__main__ import main
-from benchmark.commands.synthesised import Synthesised
+from benchmark.commands.inspect_run import Synthesised
 from benchmark.evaluation.inference import crop_top_left
 from benchmark.experiment.request import Request
 from benchmark.figures.modality_synthesis import (
