@@ -170,7 +170,7 @@ def test_help_and_names_import_nothing_heavy() -> None:
         "import sys, contextlib\n"
         "from benchmark.__main__ import main, build_parser\n"
         "build_parser()[0].format_help(); main(['list']); main(['bench', '--method', 'nosuch'])\n"
-        "heavy = {'torch', 'lightning', 'rasterio', 'pandas', 'wandb', 'timm', 'yaml', 'numpy'}\n"
+        "heavy = {'torch', 'lightning', 'rasterio', 'pandas', 'wandb', 'timm'}\n"
         "sys.exit(bool(heavy & set(sys.modules)))"
     )
     assert (
