@@ -129,7 +129,8 @@ def profile_method(request: Request, side: int = 0) -> ProfiledMethod:
         request = replace(request, overrides=(*request.overrides, *words))
     parsed = resolve_config(request)
     section = parsed["model"]
-    inputs = input_spec(request.data, parsed["data"]["init_args"], request.store)
+    section_of_data = parsed["data"]["init_args"]
+    inputs = input_spec(section_of_data["name"], section_of_data, request.store)
     backbone = str(section["init_args"].get("backbone", choices.NO_BACKBONE))
     return ProfiledMethod(request.variant, section, inputs, backbone, parsed["cell"]["control"])
 
