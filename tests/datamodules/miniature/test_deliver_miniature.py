@@ -104,7 +104,7 @@ def test_pictures_are_encoded_as_in_the_release(plain, pixels):
 
 
 def test_weather_hurts_the_camera_and_leaves_geometry_alone():
-    """The same street: contrast between neighbours sinks in fog, brightness and signal to noise by night."""
+    """The same street: contrast sinks in fog, brightness and signal to noise by night."""
     street = deliver_street(96, 0, "sun/train/MAP_1_point10/001550")
     seen = {
         w: take_photo(street, w, "", np.random.default_rng(1)).astype(float)

@@ -1,4 +1,4 @@
-"""What the generated copy of DFC2023 holds: layout, records, ground that neighbours share, and three sensors."""
+"""The generated copy of DFC2023: layout, records, shared ground, and three sensors."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def digests(root: Path, pattern: str) -> dict[str, str]:
     }
 
 
-# Layout ----------------------------------------------------------------------------------------------------------
+# ---- Layout ----
 
 
 def test_layout_of_the_contest(small: Path, table: dict[str, dict[str, str]]) -> None:
@@ -139,11 +139,11 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-# Ground ----------------------------------------------------------------------------------------------------------
+# ---- Ground ----
 
 
 def test_neighbours_show_the_same_ground(tmp_path: Path, table: dict[str, dict[str, str]]) -> None:
-    """Two tiles that overlap by a third are equal there, pixel by pixel, in every raster and in the truth."""
+    """Two tiles that overlap by a third are equal there, in every raster and in the truth."""
     stems = [stem for stem, row in table.items() if row["block"] == "4"][:2]
     write_dfc2023(tmp_path, size=64, stems=stems)
     first, second = (dfc2023_tile(64, 0, stem).window for stem in stems)
@@ -183,7 +183,7 @@ def test_any_window_of_a_town() -> None:
     assert not (green.label == BUILDING).any() and (green.label == TREE).mean() > 0.1
 
 
-# Records ---------------------------------------------------------------------------------------------------------
+# ---- Records ----
 
 
 def decoded(counts: str | list[int], size: list[int]) -> np.ndarray:
@@ -208,7 +208,7 @@ def decoded(counts: str | list[int], size: list[int]) -> np.ndarray:
 
 
 def filled(segmentation: Any, size: tuple[int, int]) -> np.ndarray:
-    """A record's mask by other means: hole filling of its outline, drawn in steps of whole pixels."""
+    """A record's mask by other means: hole filling of its outline, drawn pixel by pixel."""
     if isinstance(segmentation, dict):
         return decoded(segmentation["counts"], segmentation["size"]).astype(bool)
     mask = np.zeros(size, bool)
@@ -325,18 +325,20 @@ def test_the_json_has_every_oddity(
     assert not dfc2023_tile(64, 0, EMPTY).truth.any()
 
 
-# Sensors ---------------------------------------------------------------------------------------------------------
+# ---- Sensors ----
 
 
 @pytest.fixture(scope="module")
 def seen() -> dict[str, np.ndarray]:
-    """Pixels of four larger tiles: label, material, rgb, dsm, sar (dB), known (no building too new for the heights)."""
+    """Pixels of four larger tiles; `unknown` marks buildings too new for the heights."""
     out: dict[str, list[np.ndarray]] = {}
     for stem in (STEMS[0], STEMS[3], STEMS[5], STEMS[7]):
         tile = dfc2023_tile(128, 0, stem)
         values = {
-            "label": tile.cut_margin(tile.scene.label)[None], "material": tile.cut_margin(tile.scene.material)[None],
-            "rgb": tile.rgb, "dsm": tile.dsm, "sar": 10 * np.log10(tile.sar + 1e-7), "linear": tile.sar,
+            "label": tile.cut_margin(tile.scene.label)[None],
+            "material": tile.cut_margin(tile.scene.material)[None],
+            "rgb": tile.rgb, "dsm": tile.dsm, "linear": tile.sar,
+            "sar": 10 * np.log10(tile.sar + 1e-7),
             "unknown": tile.cut_margin(tile.unknown)[None],
         }  # fmt: skip
         for name, value in values.items():
@@ -345,7 +347,7 @@ def seen() -> dict[str, np.ndarray]:
 
 
 def test_heights_and_radar_are_like_the_real_ones(seen: dict[str, np.ndarray]) -> None:
-    """Dossier 5.3 and 9: 66.6 % of the heights are exactly 0, 30 % at least 2 m, none below 0; radar about 10^-0.8."""
+    """Dossier 5.3 and 9: 66.6 % of heights are 0, 30 % at least 2 m; radar about 10^-0.8."""
     dsm, linear = seen["dsm"], seen["linear"]
     assert np.isfinite(dsm).all() and dsm.min() == 0
     assert 0.5 < (dsm == 0).mean() < 0.8 and 0.2 < (dsm >= 2).mean() < 0.45
@@ -386,7 +388,7 @@ def test_what_is_alike_in_one_sensor_is_apart_in_another(seen: dict[str, np.ndar
 
 
 def test_walls_that_face_the_sensor_shine_and_shadows_follow() -> None:
-    """One block on a lawn, seen from the west: bright before its western wall, dark behind its eastern one."""
+    """One block on a lawn: bright before the wall that faces the sensor, dark behind."""
     from datamodules.miniature.aerial.sar import BACKSCATTER_DB, LOOKS, radar_backscatter
     from datamodules.miniature.aerial.scene import Scene
 

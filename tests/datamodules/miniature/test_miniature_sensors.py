@@ -1,4 +1,4 @@
-"""The Potsdam miniature's sensors need one another: what is alike in one is apart in another, and none suffices."""
+"""The Potsdam miniature's sensors need one another: none suffices."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreference
 
 
 def sample(root: Path, kinds: dict[str, tuple[int, str]]) -> dict[str, dict[str, np.ndarray]]:
-    """Per kind (class, material): rgb (N x 3), nir (N) and height (N, m above the median ground), from the files."""
+    """Per kind (class, material): rgb (N, 3), nir (N) and height above the ground (N)."""
     out: dict[str, dict[str, list[np.ndarray]]] = {
         kind: {"rgb": [], "nir": [], "height": []} for kind in kinds
     }
@@ -36,15 +36,16 @@ def sample(root: Path, kinds: dict[str, tuple[int, str]]) -> dict[str, dict[str,
 
 
 def separation(a: np.ndarray, b: np.ndarray) -> float:
-    """Largest |difference of means| over the bands in units of the pooled standard deviation (d')."""
+    """Largest difference of means over the bands, in pooled standard deviations (d')."""
     spread = np.sqrt((a.var(0) + b.var(0)) / 2)
     return float(np.max(abs(a.mean(0) - b.mean(0)) / spread))
 
 
 def test_what_is_alike_in_one_sensor_is_apart_in_another(town: Path) -> None:
     kinds = {
-        "road": (0, "asphalt"), "grey roof": (1, "bitumen"), "lawn": (2, "lawn"), "dry lawn": (2, "dry_lawn"),
-        "shrub": (2, "foliage"), "crown": (3, "foliage"), "paving": (0, "paving"), "green court": (0, "turf"),
+        "road": (0, "asphalt"), "grey roof": (1, "bitumen"), "lawn": (2, "lawn"),
+        "dry lawn": (2, "dry_lawn"), "shrub": (2, "foliage"), "crown": (3, "foliage"),
+        "paving": (0, "paving"), "green court": (0, "turf"),
     }  # fmt: skip
     seen = sample(town, kinds)
     assert all(len(values["nir"]) > 500 for values in seen.values())

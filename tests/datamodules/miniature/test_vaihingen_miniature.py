@@ -1,4 +1,4 @@
-"""The Vaihingen miniature: names, sizes and state of the official files, and sensors that need one another."""
+"""The Vaihingen miniature: official names and sizes, sensors that need one another."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_a_tile_depends_on_seed_tile_and_size_alone(tmp_path):
 
 
 def test_what_is_alike_in_one_sensor_differs_in_the_other(tmp_path, pixels):
-    """Roofs stand out of streets in height, lawns and crowns out of both in near infrared against red."""
+    """Roofs differ from streets in height, green from both in near infrared against red."""
     write_vaihingen(tmp_path, size=160, tiles=["area3", "area15"])
     roofs, streets, green = [], [], []
     for tile in ("area3", "area15"):
