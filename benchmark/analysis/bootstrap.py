@@ -25,7 +25,7 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -34,7 +34,7 @@ from benchmark.metrics.confusion import ClassCounts, Convention, Counts, Floats,
 from benchmark.metrics.result import sum_regions
 from benchmark.metrics.summaries import SUMMARIES, average_top1_last1, mean_scores
 from benchmark.records.groups import SeedGroup
-from benchmark.records.record import Record, SceneCounts, read_scenes
+from benchmark.records.record import Record, read_scenes
 from benchmark.records.selection import Skipped
 from usererror import UserError
 
@@ -83,7 +83,7 @@ class BootstrapSample:
     draws: Floats
 
 
-def resampling_units(record: Record, scenes: SceneCounts) -> ResamplingUnits:
+def resampling_units(record: Record, scenes: Mapping[str, Counts]) -> ResamplingUnits:
     """Count per scene, or per block where there are fewer than FEWEST_SCENES with a label.
 
     Blocks of one scene resemble each other more than scenes do, so that intervals from them are
@@ -91,15 +91,15 @@ def resampling_units(record: Record, scenes: SceneCounts) -> ResamplingUnits:
     """
     parts = []
     # an axis of the three counts in front, so that scenes and blocks are added up in one go
-    for blocks in scenes.counts:
+    for blocks in scenes.values():
         matrices = sum_regions(blocks, record.regions, record.convention.regions)
         counts = class_counts(np.moveaxis(matrices, 1, 0), record.convention)
         parts.append(np.stack(counts))  # (3, blocks, subsets, classes)
     whole = [part.sum(1, keepdims=True) for part in parts]
-    kind, names = SCENES, list(scenes.scenes)
+    kind, names = SCENES, list(scenes)
     if sum(bool(part[1].any()) for part in whole) < FEWEST_SCENES:
         kind, whole, names = BLOCKS, parts, []
-        for name, part in zip(scenes.scenes, parts, strict=True):
+        for name, part in zip(scenes, parts, strict=True):
             names += [f"{name}/{block}" for block in range(part.shape[1])]
     units = np.concatenate(whole, 1)
     # a unit without a labelled pixel would make draws that differ in nothing

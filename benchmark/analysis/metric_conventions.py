@@ -17,7 +17,7 @@ import pandas as pd
 
 from benchmark.formats.markdown import Part
 from benchmark.formats.table_files import write_table_files
-from benchmark.metrics.confusion import Absent, Floats, class_counts, class_mean
+from benchmark.metrics.confusion import Absent, Floats, class_counts, divide_or_nan
 from benchmark.metrics.result import sum_regions
 from benchmark.metrics.summaries import SUMMARIES, average_top1_last1, mean_scores, mean_std
 from benchmark.records.groups import SeedGroup, comparable_groups, seed_groups
@@ -111,12 +111,12 @@ def _mean_of_scenes(record: Record) -> Floats:
         print(f"Left out of the scene mean: {error}")
         raise ConventionNotApplicable("damaged counts per scene") from error
     convention, mious = record.convention, []
-    for blocks in scenes.counts:
+    for blocks in scenes.values():
         matrices = sum_regions(blocks.sum(1), record.regions, convention.regions)
         mious.append(mean_scores(class_counts(matrices, convention), convention)[0])
     # a scene without any of the averaged classes has no score
     by_subset = np.stack(mious, -1)
-    return class_mean(by_subset, ~np.isnan(by_subset))
+    return divide_or_nan(np.nansum(by_subset, -1), (~np.isnan(by_subset)).sum(-1))
 
 
 _READINGS: tuple[tuple[str, str, Callable[[Record], Floats]], ...] = (

@@ -89,19 +89,6 @@ class Record:
         return dict(zip(self.subsets, scores, strict=True))
 
 
-@dataclass(frozen=True)
-class SceneCounts:
-    """The counts of a record by scene.
-
-    Attributes:
-        scenes: scene ids.
-        counts: per scene uint32 `(subsets, blocks, regions, labels, outputs)`.
-    """
-
-    scenes: tuple[str, ...]
-    counts: tuple[Counts, ...]
-
-
 def write_record(path: Path, manifest: Manifest, result: EvaluationResult) -> None:
     """Write a whole record; whatever interrupts it leaves no manifest behind.
 
@@ -175,8 +162,8 @@ def _fits(record: Record) -> bool:
     )
 
 
-def read_scenes(record: Record) -> SceneCounts:
-    """Read the counts per scene and block of a record.
+def read_scenes(record: Record) -> dict[str, Counts]:
+    """Read the counts `(subsets, blocks, regions, labels, outputs)` of every scene.
 
     Raises:
         UserError: a slim record, or a file that is damaged or does not add up to the summary.
@@ -184,19 +171,21 @@ def read_scenes(record: Record) -> SceneCounts:
     path = record.path / SCENES
     try:
         with np.load(path, allow_pickle=False) as file:
-            scenes = tuple(file["scenes"].tolist())
-            counts = tuple(file[f"counts_{number}"] for number in range(len(scenes)))
+            names = file["scenes"].tolist()
+            scenes = {name: file[f"counts_{number}"] for number, name in enumerate(names)}
     except FileNotFoundError as error:
         slim = f"{record.path} has no {SCENES} (published records are slim); run it again."
         raise UserError(slim) from error
     except DAMAGE as error:
         raise UserError(f"{path} is damaged ({error}); {AGAIN}.") from error
-    whole = record.counts[:, record.conditions.index(ALL)]
-    # without the axis of blocks
-    fits = all(scene.shape[:1] + scene.shape[2:] == whole.shape for scene in counts)
-    if not fits or not np.array_equal(sum(scene.sum(1, dtype=np.int64) for scene in counts), whole):
+    rest = record.counts[:, record.conditions.index(ALL)]
+    for counts in scenes.values():
+        # all axes but that of blocks
+        if counts.shape[:1] + counts.shape[2:] == rest.shape:
+            rest = rest - counts.sum(1, dtype=np.int64)
+    if rest.any():
         raise UserError(f"{path} does not add up to {SUMMARY}; {AGAIN}.")
-    return SceneCounts(scenes, counts)
+    return scenes
 
 
 def search_records(roots: Iterable[Path]) -> tuple[list[Record], list[tuple[str, str]]]:

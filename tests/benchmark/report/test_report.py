@@ -102,7 +102,7 @@ def test_intervals_are_percentiles_of_resampled_scenes(board: dict[str, Any], ru
     for seed in METHODS["alpha"]:
         record = read_record(runs / "alpha" / str(seed) / "record")
         scenes = [
-            entry.sum((1, 2)).astype(np.int64) for entry in read_scenes(record).counts
+            entry.sum((1, 2)).astype(np.int64) for entry in read_scenes(record).values()
         ]  # subsets x labels x outputs
         drawn = [
             sum(int(times) * scene for times, scene in zip(line, scenes, strict=True))
