@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from math import ceil, isfinite
 from typing import Any, ClassVar
@@ -83,7 +83,7 @@ class AnyModalitySegmenter(L.LightningModule):
         """Encode {modality: (B, C, H, W)}; each entry depends on its own modality only."""
         return self.network.encode(images)
 
-    def decode(self, encoded: Mapping[str, Any], size: tuple[int, int]) -> Tensor:
+    def decode(self, encoded: Mapping[str, Any], size: Sequence[int]) -> Tensor:
         """Predict logits (B, K, H, W) of images of `size` from any subset of `encode`'s result."""
         return to_image_size(self.network.fuse(encoded)[0], size, self.network.stride)
 

@@ -34,7 +34,7 @@ from usererror import UserError
 
 # pix2pix, and the disabled lines of the released script
 ADVERSARIAL_BETAS = (0.5, 0.999)
-RELEASED_SGD = {"lr": 1e-3, "momentum": 0.99, "nesterov": True}
+RELEASED_SGD: dict[str, Any] = {"lr": 1e-3, "momentum": 0.99, "nesterov": True}
 RELEASED_PERIOD = 15  # optimiser steps between warm restarts
 
 
@@ -134,9 +134,7 @@ class GEMMNet(AnyModalitySegmenter):
 
     # ---- using it --------------------------------------------------------------------------------
 
-    def synthesise(
-        self, encoded: Mapping[str, Encoded], size: tuple[int, int]
-    ) -> dict[str, Tensor]:
+    def synthesise(self, encoded: Mapping[str, Encoded], size: Sequence[int]) -> dict[str, Tensor]:
         """Generate the missing modalities as z-scores of the image's size."""
         painted = self.network.synthesise(encoded)
         return {
@@ -205,11 +203,9 @@ class GEMMNet(AnyModalitySegmenter):
             return torch.stack([segmentation_loss(p, mask, self.ignore_index) for p in maps]).sum()
 
         terms = {"fused": output_loss([logits])}
-        return (
-            {**terms, "scales": output_loss(coarse), "unimodal": output_loss(unimodal)}
-            if unimodal
-            else terms
-        )
+        if unimodal:
+            terms |= {"scales": output_loss(coarse), "unimodal": output_loss(unimodal)}
+        return terms
 
     def generator_terms(self, pairs: Sequence[SynthesisPair], like: Tensor) -> dict[str, Tensor]:
         """What the generators are trained with."""

@@ -222,14 +222,12 @@ class GEMMNetwork(AnyModalityNetwork):
 
     def _joined(self, entries: Mapping[str, Encoded]) -> list[Tensor]:
         """Join the modalities' maps, the last one through HyFMA (eqs. 3 and 4)."""
-        maps = [
-            torch.cat(level, 1)
-            for level in zip(*(entry.maps for entry in entries.values()), strict=True)
-        ]
+        levels = zip(*(entry.maps for entry in entries.values()), strict=True)
+        maps = [torch.cat(level, 1) for level in levels]
         if self.reduction is None:
             return maps
         last = next(iter(entries.values())).maps[-1]
-        tokens = torch.cat([entry.tokens for entry in entries.values()], 1)
+        tokens: Any = torch.cat([entry.tokens for entry in entries.values()], 1)  # type: ignore[misc]
         if self.inter is not None:
             # the modalities' own tables once more, as released
             tokens = self.inter(tokens, torch.cat([self._positions(m, last) for m in entries], 1))
@@ -291,7 +289,7 @@ class GEMMNetwork(AnyModalityNetwork):
         """
         painted, entries = self.synthesise(encoded, present), dict(encoded)
         for m, image in painted.items():
-            if m in encoded:
+            if m in encoded and present is not None:
                 image = torch.where(as_mask(present[m]), encoded[m].image, image)
             entries[m] = self.encode_image(m, image)
         return self.segment_complete(entries)[0], {"synthesised": painted}

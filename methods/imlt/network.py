@@ -82,8 +82,10 @@ class IMLTNetwork(SharedEncoderNetwork):
 
     def undecayed_parameters(self) -> list[nn.Parameter]:
         """List tokens, modality vectors and pooling queries: not decayed, although not 1-D."""
-        queries = [] if self.pool is None else [self.pool.queries]
-        return [*(p for layer in self.fusion for p in (layer.tokens, layer.vectors)), *queries]
+        found: list[Any] = [] if self.pool is None else [self.pool.queries]
+        for layer in self.fusion:
+            found += [layer.tokens, layer.vectors]
+        return found
 
     def encode(self, images: Mapping[str, Tensor]) -> dict[str, list[Stream]]:
         """Everything that one modality alone determines: {modality: [`Stream`] * 4}."""

@@ -114,10 +114,10 @@ class M3L(AnyModalitySegmenter):
         size = batch["mask"].shape[-2:]
         count = len(self.modalities) + 1
         streams = [to_image_size(stream, size) for stream in extras["streams"]]
-        losses = [self._loss(stream, batch["mask"]) for stream in streams]
+        total: Any = sum(self._loss(stream, batch["mask"]) for stream in streams)
         detached = to_image_size(ensemble.detach(), size)
         return {
-            "streams": sum(losses) / count,
+            "streams": total / count,
             "ensemble": self._loss(detached, batch["mask"]) / count,
         }
 

@@ -163,7 +163,7 @@ class M3LNetwork(SharedEncoderNetwork):
             streams = self.stream_logits(encoded, present)
             parts = [share * stream for share, stream in zip(shares, streams, strict=True)]
             return sum(parts), {"streams": streams}
-        features: Tensor | None = None
+        features: Any = None
         for mixed, members in self.fused_streams(encoded, present):
             share = sum(shares[i] for i in members)
             if isinstance(share, Tensor) or share:
@@ -189,7 +189,7 @@ class StageM3L(M3LNetwork):
     def __init__(self, modalities: Iterable[str], num_classes: int, **options: Any) -> None:
         super().__init__(modalities, num_classes, **options)
         widths = self.encoder.channels
-        self.norms = nn.ModuleDict()
+        self.norms: Any = nn.ModuleDict()
         for m in self.modalities:
             self.norms[m] = nn.ModuleList(ChannelNorm(width) for width in widths)
         self.tokens = nn.ParameterList(nn.Parameter(torch.randn(width)) for width in widths)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import deepcopy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -81,7 +82,7 @@ class FusedAttention(nn.Module):
         return self.fusion(self.attention(tokens, feat_size))
 
 
-def interleave_streams(pyramid: nn.Module, fusion: StreamFusion) -> None:
+def interleave_streams(pyramid: Any, fusion: StreamFusion) -> None:
     """Rebuild a timm pyramid in place for `fusion.count` packed streams.
 
     Raises:
@@ -101,23 +102,20 @@ def interleave_streams(pyramid: nn.Module, fusion: StreamFusion) -> None:
     else:
         blocks = [block for block in pyramid.modules() if isinstance(block, Block)]
         for block in blocks:
-            block.attn = FusedAttention(block.attn, fusion)
+            block.attn = FusedAttention(block.attn, fusion)  # type: ignore[assignment]
         fused = len(blocks)
-        owners = [
-            (parent, name, child)
-            for parent in pyramid.modules()
-            for name, child in parent.named_children()
-            if isinstance(child, nn.LayerNorm)
-        ]
-        for parent, name, norm in owners:
-            setattr(parent, name, StreamNorm(norm, fusion.count))
+        # a list first: the copies are LayerNorms too
+        for parent in list(pyramid.modules()):
+            for name, child in list(parent.named_children()):
+                if isinstance(child, nn.LayerNorm):
+                    setattr(parent, name, StreamNorm(child, fusion.count))
     if not fused:
         raise UserError(
             "M3L's fusion in every block needs a PVT-v2 or ResNet backbone; use fusion: stage."
         )
 
 
-def token_width(pyramid: nn.ModuleDict) -> int:
+def token_width(pyramid: Any) -> int:
     """Channels of the first embedding, which the token of a missing modality replaces."""
     if "patch_embed" in pyramid:
         return pyramid["patch_embed"].proj.out_channels
@@ -125,7 +123,7 @@ def token_width(pyramid: nn.ModuleDict) -> int:
 
 
 def first_embedding(
-    pyramid: nn.ModuleDict, packed: Tensor, indices: Sequence[int], counts: Sequence[int]
+    pyramid: Any, packed: Tensor, indices: Sequence[int], counts: Sequence[int]
 ) -> list[Tensor]:
     """Run the first embedding of a rebuilt pyramid: PVT's patches and norm, or ResNet's stem.
 
@@ -148,7 +146,7 @@ def first_embedding(
     return list(packed.split(list(counts)))
 
 
-def run_stages(pyramid: nn.ModuleDict, embedded: Tensor) -> list[Tensor]:
+def run_stages(pyramid: Any, embedded: Tensor) -> list[Tensor]:
     """The four stages of a rebuilt pyramid: (M*B, C, H/4, W/4) -> [(M*B, C_i, H_i, W_i]) * 4."""
     maps: list[Tensor] = []
     # PVT's first stage takes channels last and returns channels first

@@ -42,11 +42,12 @@ def pair_consistency(log_probabilities: Tensor, rest: Tensor, dim: int = 1) -> T
         A scalar; 0 when no sample has two of them.
     """
     pairs = list(combinations(range(len(rest)), 2))
-    values = [
-        symmetric_divergence(log_probabilities[i], log_probabilities[j], dim) for i, j in pairs
-    ]
-    values = torch.stack([value.reshape(len(value), -1).mean(1) for value in values])
-    return _mean_where(values, torch.stack([rest[i] & rest[j] for i, j in pairs]))
+    values = []
+    for i, j in pairs:
+        apart = symmetric_divergence(log_probabilities[i], log_probabilities[j], dim)
+        values.append(apart.reshape(len(apart), -1).mean(1))
+    chosen = torch.stack([rest[i] & rest[j] for i, j in pairs])
+    return _mean_where(torch.stack(values), chosen)
 
 
 def channel_correlations(maps: Tensor, salient: Tensor) -> Tensor:

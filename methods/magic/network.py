@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from methods.magic.aggregation import Aggregation, PhiInit, PhiKind, mean_of_present
 from methods.magic.selection import (
     Selection,
+    cosine_similarities,
     pick_modality,
     select_modalities,
-    cosine_similarities,
 )
 from methods.parts.heads import to_image_size
 from methods.parts.network import Present, SharedEncoderNetwork
@@ -118,6 +118,7 @@ class MAGICNetwork(SharedEncoderNetwork):
         encoded = {}
         for m, inputs in self._inputs(images).items():
             maps, votes = [], []
+            scale: Any
             for scale, given in zip(self.mam, inputs, strict=True):
                 maps.append(scale.gate(given))
                 votes.append(scale.phi[m](maps[-1]))
@@ -156,11 +157,10 @@ class MAGICNetwork(SharedEncoderNetwork):
         mask, entries = self.stack_present(names, present), [encoded[m] for m in names]
         if entries[0].linear is not None:
             # the mean commutes with the head's affine part
-            total = mean_of_present([entry.linear for entry in entries], mask)
-            return self.head.classify_mixed(self.head.activate_mixed(total)), {
-                "modalities": names,
-                "fused": [],
-            }
+            linear = [entry.linear for entry in entries if entry.linear is not None]
+            total = mean_of_present(linear, mask)
+            logits = self.head.classify_mixed(self.head.activate_mixed(total))
+            return logits, {"modalities": names, "fused": []}
         fused = self._mean_votes(entries, mask)
         logits = fused[0] if self.on_logits else self.head(fused)
         return logits, {"modalities": names, "fused": fused}
@@ -180,6 +180,7 @@ class MAGICNetwork(SharedEncoderNetwork):
         maps = [torch.stack(scale) for scale in zip(*(one.maps for one in entries), strict=True)]
         chosen = select_modalities(cosine_similarities(fused, maps), mask)
         salient = []
+        scale: Any
         for scale, given in zip(self.mam, maps, strict=True):
             top = scale.salient["top"](pick_modality(given, chosen.top))
             salient.append(top + scale.salient["last"](pick_modality(given, chosen.last)))

@@ -86,12 +86,9 @@ class MMFormer(AnyModalitySegmenter):
             # a sample that really lacks the modality has no image to learn from
             labels = torch.where(available[m][:, None, None], mask, self.ignore_index)
             unimodal.append(output_loss(output, labels))
-        scales = [output_loss(output, mask) for output in extras["scales"]]
-        return {
-            "fused": output_loss(logits, mask),
-            "scales": sum(scales),
-            "unimodal": sum(unimodal),
-        }
+        scales: Any = sum(output_loss(output, mask) for output in extras["scales"])
+        alone: Any = sum(unimodal)
+        return {"fused": output_loss(logits, mask), "scales": scales, "unimodal": alone}
 
     def diagnostics(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """See the base class: the outputs of the five fusion blocks."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -113,7 +113,9 @@ def hash_tensors(model: nn.Module) -> str:
         if value.is_meta:
             return ""
         result.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        result.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        result.update(
+            value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+        )
     return result.hexdigest()
 
 
@@ -152,7 +154,7 @@ class FrozenViT(nn.Module):
     ) -> None:
         super().__init__()
         self.name, self.pretrained_path, self.seed = name, pretrained_path, seed
-        model = build_vit(name, pretrained, pretrained_path, seed)
+        model: Any = build_vit(name, pretrained, pretrained_path, seed)
         self.sam = hasattr(model, "neck")
         blocks, pos = getattr(model, "blocks", ()), getattr(model, "pos_embed", None)
         form = pos is not None and (
@@ -162,17 +164,14 @@ class FrozenViT(nn.Module):
             raise UserError(
                 f"{name} is no ViT of DINOv2's or SAM's form; known to work: {', '.join(KNOWN)}."
             )
-        self.patch, self.width, self.depth = (
-            int(model.patch_embed.patch_size[0]),
-            int(model.embed_dim),
-            len(blocks),
-        )
+        self.patch, self.width = int(model.patch_embed.patch_size[0]), int(model.embed_dim)
+        self.depth = len(blocks)
         self.hash = hash_tensors(model)
         self.source: dict[str, Any] = (
             {"pretrained": True} if pretrained else {"pretrained": False, "seed": seed}
         )
         freeze_as_buffers(model)
-        self.model = model
+        self.model: Any = model
 
     @property
     def last_blocks(self) -> tuple[int, ...]:
@@ -182,13 +181,13 @@ class FrozenViT(nn.Module):
     def trainable_patch_embedding(self) -> nn.Conv2d:
         """A trainable copy of the frozen patch embedding, with its own storage."""
         frozen = self.model.patch_embed.proj
-        copy = nn.Conv2d(3, self.width, self.patch, self.patch, device=frozen.weight.device)
+        copy: Any = nn.Conv2d(3, self.width, self.patch, self.patch, device=frozen.weight.device)
         with torch.no_grad():
             copy.weight.copy_(frozen.weight)
             copy.bias.copy_(frozen.bias)
         return copy
 
-    def positions_at(self, grid: tuple[int, int]) -> Tensor:
+    def positions_at(self, grid: Sequence[int]) -> Tensor:
         """Interpolate the positional embedding to a grid of patches: (1, h, w, C).
 
         DINOv2 (models without registers) passes scale factors with an offset of 0.1, (h + 0.1) /
@@ -288,9 +287,9 @@ class FrozenViT(nn.Module):
         )
         now = "pretrained" if self.source["pretrained"] else f"random, of seed {self.seed}"
         raise UserError(
-            f"The frozen weights of {self.name} are not those the checkpoint was trained on: {then} "
-            f"with hash {note['sha256'][:12]}, here {now} with hash {self.hash[:12]}. Give the same "
-            "weight file (pretrained_path), or the same seed where pretrained: false."
+            f"The frozen weights of {self.name} are not those the checkpoint was trained on: "
+            f"{then} with hash {note['sha256'][:12]}, here {now} with hash {self.hash[:12]}. Give "
+            "the same weight file (pretrained_path), or the same seed where pretrained: false."
         )
 
     def _fetch(self) -> None:

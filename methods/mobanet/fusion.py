@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations
 from math import sqrt
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -105,24 +106,22 @@ class DGFM(nn.Module):
         self.gate_in = nn.Conv2d((streams + len(self.pairs)) * inner, inner, 1, bias=False)
         self.gate_norm = nn.GroupNorm(1, inner)
         self.gate_out = nn.Conv2d(inner, (streams - 1) * width, 1)
-        nn.init.zeros_(self.gate_out.weight)
-        nn.init.zeros_(self.gate_out.bias)
+        for parameter in self.gate_out.parameters():
+            nn.init.zeros_(parameter)
 
     def stream_shares(self, streams: Sequence[Tensor]) -> Tensor:
         """Shares of the streams, (B, M, C, h, w), which sum to one over M."""
-        reduced = [
-            layer(features) for layer, features in zip(self.reductions, streams, strict=True)
-        ]
+        pairs = zip(self.reductions, streams, strict=True)
+        reduced = [layer(features) for layer, features in pairs]
         differences = [(reduced[i] - reduced[j]).abs() for i, j in self.pairs]
         mixed = self.gate_norm(self.gate_in(torch.cat([*reduced, *differences], 1)))
         logits = self.gate_out(nn.functional.gelu(mixed)).unflatten(1, (len(streams) - 1, -1))
-        return torch.cat(
-            [logits, torch.zeros_like(streams[0], dtype=logits.dtype)[:, None]], 1
-        ).softmax(1)
+        # the last logit is 0: for two streams the softmax is the published sigmoid
+        last = torch.zeros_like(streams[0], dtype=logits.dtype)[:, None]
+        return torch.cat([logits, last], 1).softmax(1)
 
     def forward(self, streams: Sequence[Tensor]) -> Tensor:
         """Maps (B, C, h, w) of all streams -> (B, C, h, w)."""
-        return sum(
-            gate * features
-            for gate, features in zip(self.stream_shares(streams).unbind(1), streams, strict=True)
-        )
+        shares = self.stream_shares(streams).unbind(1)
+        total: Any = sum(share * maps for share, maps in zip(shares, streams, strict=True))
+        return total

@@ -6,7 +6,7 @@ copy to the host.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -49,7 +49,7 @@ def choose_streams(
     return plan[torch.rand(batch, device=device).argsort()]
 
 
-def draw_rectangles(batch: int, size: tuple[int, int], device: torch.device) -> Tensor:
+def draw_rectangles(batch: int, size: Sequence[int], device: torch.device) -> Tensor:
     """Draw one rectangle per sample, bool (B, H, W): area U(0.1, 0.3), width / height U(0.5, 2).
 
     The sides are rounded and, in an image so long that they would not fit, cut to its sides.

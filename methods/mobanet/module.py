@@ -121,7 +121,7 @@ class MoBaNet(AnyModalitySegmenter):
         if self.mcrm:
             wrong = hard_pixels(logits, mask, self.ignore_index)
             nobody = torch.zeros(len(mask), dtype=torch.bool, device=mask.device)
-            losses = []
+            losses: Any = []
             for m, guess in extras["heads"].items():
                 unseen = ~present.get(m, nobody)[:, None, None]
                 labels = wrong.masked_fill(unseen, self.ignore_index)

@@ -116,24 +116,22 @@ class MoBaNetNetwork(AnyModalityNetwork):
         tokens = self.backbone.embed_patches(image, embedding)
         return tokens if self.cpia is not None else [stage[0] for stage in self._stages([tokens])]
 
-    def _stages(self, streams: Sequence[Tensor]) -> list[list[Tensor]]:
+    def _stages(self, given: Sequence[Tensor]) -> list[list[Tensor]]:
         """Patch tokens (B, h, w, C) of the streams -> per stage their features (B, C, h, w)."""
-        streams = list(streams)
+        streams = list(given)
         tokens = [self.backbone.class_token(len(patches)) for patches in streams]
         features = []
         for number in range(STAGES):
             if self.cpia is not None:
                 streams = self.cpia[number](streams)
             for index, patches in enumerate(streams):
-                tokens[index], streams[index] = self.backbone.run_stage(
-                    number, tokens[index], patches
-                )
-            features.append(
-                [self.backbone.stage_feature(patches).permute(0, 3, 1, 2) for patches in streams]
-            )
+                after = self.backbone.run_stage(number, tokens[index], patches)
+                tokens[index], streams[index] = after
+            maps = [self.backbone.stage_feature(patches) for patches in streams]
+            features.append([each.permute(0, 3, 1, 2) for each in maps])
         return features
 
-    def _blank(self, modality: str, grid: tuple[int, int]) -> Any:
+    def _blank(self, modality: str, grid: Sequence[int]) -> Any:
         """Encode one image of zeros; in eval mode kept until weights or grid change."""
         proj = self.backbone.model.patch_embed.proj
         size = (grid[0] * self.stride, grid[1] * self.stride)
@@ -157,7 +155,7 @@ class MoBaNetNetwork(AnyModalityNetwork):
                 entries.append(encoded[m])
                 continue
             blank = self._blank(m, grid)
-            keep = present[m] if m in encoded else None
+            keep = present[m] if present is not None and m in encoded else None
             if isinstance(blank, Tensor):
                 entries.append(_where(keep, encoded.get(m), blank, batch))
             else:
@@ -206,7 +204,8 @@ class MoBaNetNetwork(AnyModalityNetwork):
 
     def _fused(self, number: int, streams: Sequence[Tensor]) -> Tensor:
         if self.dgfm is None:
-            return sum(streams) / len(streams)
+            total: Any = sum(streams)
+            return total / len(streams)
         return self.norms[number](self.dgfm[number](streams))
 
 

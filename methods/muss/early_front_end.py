@@ -33,13 +33,13 @@ class ChannelsLast(nn.Module):
         return features.permute(0, 2, 3, 1)
 
 
-def enter_at_stride_4(pyramid: nn.Module) -> int:
+def enter_at_stride_4(pyramid: Any) -> int:
     """Take the stem out of a timm feature extractor; returns the width of the maps it now takes.
 
     Raises:
         UserError: neither a PVT-v2 nor a ResNet.
     """
-    parts = dict(pyramid.named_children())
+    parts: dict[str, Any] = dict(pyramid.named_children())
     if "patch_embed" in parts:
         width = parts["patch_embed"].proj.out_channels
         pyramid["patch_embed"] = ChannelsLast()
@@ -103,7 +103,7 @@ class GatedHead(AllMLPHead):
         self.smooth = with_norm(nn.Conv2d(half, half, 3, padding=1, groups=half, bias=False))
         self.widen = nn.Conv2d(half, width, 1)
 
-    def forward(self, maps: Sequence[Tensor], guidance: Tensor) -> Tensor:
+    def forward(self, maps: Sequence[Tensor], guidance: Tensor) -> Tensor:  # type: ignore[override]
         """[(B, C_i, H_i, W_i)], finest first, and R (B, 32, H, W) -> logits (B, K, H_1, W_1)."""
         fused = F.relu(self.norm(self._mixed_by_quarters(maps)))
         narrow = self.narrow(fused)

@@ -97,6 +97,8 @@ class MuSSNetwork(SharedEncoderNetwork):
         **options: of encoder and head, see `SharedEncoderNetwork`.
     """
 
+    seen: Tensor
+
     def __init__(
         self,
         modalities: Iterable[str],
@@ -210,6 +212,7 @@ class MuSSNetwork(SharedEncoderNetwork):
         for m in self.modalities:
             whole = m in encoded and present is None
             stand_ins = None if whole else self._stand_ins(m, like)
+            products: Sequence[Tensor] | None
             if m not in encoded:
                 products = stand_ins
             elif present is None:

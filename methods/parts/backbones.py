@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -96,15 +97,15 @@ def locate_weights(name: str, path: str | None = None) -> Path | None:
         raise UserError(
             f"timm has no weights for {name}; set pretrained: false or give pretrained_path."
         )
-    file = _cached_weights(config.to_dict())
-    if file is None and (constants.HF_HUB_OFFLINE or not _endpoint_answers(constants.ENDPOINT)):
+    cached = _cached_weights(config.to_dict())
+    if cached is None and (constants.HF_HUB_OFFLINE or not _endpoint_answers(constants.ENDPOINT)):
         raise UserError(
             f"The pretrained weights of {name} ({config.hf_hub_id}) are not in the local cache "
-            f"({constants.HF_HUB_CACHE}) and the hub cannot be reached. Run once with a connection or "
-            "copy that cache here, name a weight file with pretrained_path, or train from scratch "
-            "with pretrained: false."
+            f"({constants.HF_HUB_CACHE}) and the hub cannot be reached. Run once with a connection "
+            "or copy that cache here, name a weight file with pretrained_path, or train "
+            "from scratch with pretrained: false."
         )
-    return file
+    return cached
 
 
 def _create(name: str, pretrained: bool, file: Path | None) -> nn.Module:
@@ -196,13 +197,13 @@ class SharedEncoder(nn.Module):
         reduce_to: Sequence[int] | str | None = None,
     ) -> None:
         super().__init__()
-        self.pyramid = create_pyramid(name, pretrained, pretrained_path)
+        self.pyramid: Any = create_pyramid(name, pretrained, pretrained_path)
         native = self.pyramid.feature_info.channels()
         if reduce_to == "auto":
             reduce_to = REDUCED if native[-1] > REDUCED[-1] else None
         if isinstance(reduce_to, str):
             raise UserError(f"The reduction is a list of widths, auto or null; got {reduce_to!r}.")
-        self.channels = tuple(native if reduce_to is None else reduce_to)
+        self.channels: tuple[int, ...] = tuple(native if reduce_to is None else reduce_to)
         if len(self.channels) != len(native):
             raise UserError(
                 f"The reduction of {name} needs {len(native)} widths; got {self.channels}."

@@ -9,7 +9,7 @@ it to its whole network.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -77,7 +77,7 @@ class PreConv(nn.Module):
             raise ValueError(f"norm {norm!r} is none of {get_args(NormKind)}")
         self.norm: NormKind = norm
         mode = padding_mode if kernel > 1 else "zeros"  # nothing is padded
-        self.conv = nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, padding_mode=mode)
+        self.conv: Any = nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, padding_mode=mode)
 
     def pre_activate(self, features: Tensor) -> Tensor:
         """What comes before the convolution, shape unchanged; zeros stay zeros with `instance`."""

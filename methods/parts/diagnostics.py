@@ -15,7 +15,7 @@ class SynthesisesModalities(Protocol):
     # largest absolute z-score that `synthesise` returns
     synthesis_reach: float
 
-    def synthesise(self, encoded: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Tensor]:
+    def synthesise(self, encoded: Mapping[str, Any], size: Sequence[int]) -> dict[str, Tensor]:
         """Generate what is missing from `encoded` alone, {modality: z-scores (B, C, H, W)}."""
         ...
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,14 +14,14 @@ from methods.parts.kernel_folding import FoldCache
 from usererror import UserError
 
 
-def upsample_bilinear(features: Tensor, size: tuple[int, int]) -> Tensor:
+def upsample_bilinear(features: Tensor, size: Sequence[int]) -> Tensor:
     """Bilinear, corners not aligned: (B, C, h, w) -> (B, C, H, W)."""
     if tuple(features.shape[-2:]) == tuple(size):
         return features
     return F.interpolate(features, size=tuple(size), mode="bilinear", align_corners=False)
 
 
-def to_image_size(logits: Tensor, size: tuple[int, int], stride: int = STRIDES[0]) -> Tensor:
+def to_image_size(logits: Tensor, size: Sequence[int], stride: int = STRIDES[0]) -> Tensor:
     """Logits of a padded image at `stride` -> logits (B, K, H, W) of the image itself.
 
     Upsamples to the padded size, then crops the padding (below and right), so the pixel grid stays
@@ -77,7 +78,7 @@ class AllMLPHead(nn.Module):
             raise UserError(f"head norm {norm!r} is none of {', '.join(_NORMS)}.")
         self.projections = nn.ModuleList(nn.Conv2d(channels, width, 1) for channels in in_channels)
         self.fusion = nn.Conv2d(width * len(in_channels), width, 1, bias=False)
-        self.norm = _NORMS[norm](width)
+        self.norm: Any = _NORMS[norm](width)
         self.dropout = nn.Dropout2d(dropout)
         self.classifier = nn.Conv2d(width, num_classes, 1)
         self._fold = FoldCache()
@@ -96,7 +97,8 @@ class AllMLPHead(nn.Module):
             kernels.append(matrix @ projection.weight.flatten(1))
             bias = bias + matrix @ projection.bias
         if isinstance(self.norm, _BATCH_NORMS):
-            scale = self.norm.weight * torch.rsqrt(self.norm.running_var + self.norm.eps)
+            norm: Any = self.norm
+            scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
             kernels = [kernel * scale[:, None] for kernel in kernels]
             bias = (bias - self.norm.running_mean) * scale + self.norm.bias
         return kernels, bias
@@ -142,7 +144,8 @@ class AllMLPHead(nn.Module):
         parts = []
         for feature, projection, quarter in zip(maps, self.projections, quarters, strict=True):
             parts.append(upsample_bilinear(F.conv2d(projection(feature), quarter), size))
-        return sum(parts)
+        total: Any = sum(parts)
+        return total
 
     def activate_mixed(self, mixed: Tensor) -> Tensor:
         """What is left of the norm after `mix`, ReLU, dropout: (B, E, H, W)."""

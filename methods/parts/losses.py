@@ -6,6 +6,8 @@ takes probabilities, because the auxiliary outputs are upsampled after the softm
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -40,7 +42,7 @@ def cross_entropy(logits: Tensor, mask: Tensor, ignore_index: int = 255) -> Tens
     return total / valid
 
 
-def class_probabilities(logits: Tensor, padded: tuple[int, int], size: tuple[int, int]) -> Tensor:
+def class_probabilities(logits: Tensor, padded: Sequence[int], size: Sequence[int]) -> Tensor:
     """Turn logits of any scale into probabilities (B, K, H, W) at the image's size.
 
     Args:

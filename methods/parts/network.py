@@ -75,6 +75,9 @@ class SharedEncoderNetwork(AnyModalityNetwork):
         head_dropout: Dropout2d in the head.
     """
 
+    encoder: SharedEncoder
+    head: AllMLPHead
+
     def __init__(
         self,
         modalities: Iterable[str],

@@ -6,6 +6,7 @@ written anew from a description.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import isqrt
 from typing import Literal
 
@@ -69,7 +70,7 @@ class TokenBlock(nn.Module):
         return tokens + self.mlp(tokens)
 
 
-def resized_table(table: Tensor, grid: tuple[int, int]) -> Tensor:
+def resized_table(table: Tensor, grid: Sequence[int]) -> Tensor:
     """Resize the position table of a square grid, (1, g*g, D) -> (1, h*w, D), bicubically.
 
     Raises:
@@ -89,13 +90,13 @@ def tokens_of(features: Tensor) -> Tensor:
     return features.flatten(2).transpose(1, 2)
 
 
-def modality_major_map(tokens: Tensor, modalities: int, grid: tuple[int, int]) -> Tensor:
+def modality_major_map(tokens: Tensor, modalities: int, grid: Sequence[int]) -> Tensor:
     """Turn [modality 0; modality 1; ...] (B, M*h*w, D) into a map (B, M*D, h, w)."""
     maps = tokens.unflatten(1, (modalities, *grid))
     return maps.permute(0, 1, 4, 2, 3).flatten(1, 2)
 
 
-def sequential_map(tokens: Tensor, modalities: int, grid: tuple[int, int]) -> Tensor:
+def sequential_map(tokens: Tensor, modalities: int, grid: Sequence[int]) -> Tensor:
     """Reshape as released: cell n of the map holds the sequence's entries M n to M n + M - 1.
 
     Same shapes as `modality_major_map`; the map does not lie on the image (of two modalities, the

@@ -8,7 +8,8 @@ set of modalities in `SGFScale.fuse`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -70,17 +71,11 @@ class ModalityProjector(nn.Module):
         if not kernels or any(kernel < 1 or kernel % 2 == 0 for kernel in kernels):
             raise UserError(f"The kernels of MP must be odd and positive; got {list(kernels)}.")
         self.mode = mode
-        self.depthwise = nn.ModuleList(
-            nn.Conv2d(
-                channels,
-                channels,
-                kernel,
-                padding=kernel // 2,
-                groups=channels,
-                bias=depthwise_bias,
-            )
-            for kernel in kernels
-        )
+        self.depthwise = nn.ModuleList()
+        options: dict[str, Any] = {"groups": channels, "bias": depthwise_bias}
+        for side in kernels:
+            layer = nn.Conv2d(channels, channels, side, padding=side // 2, **options)
+            self.depthwise.append(layer)
         self.pointwise = nn.Conv2d(channels, channels, 1, bias=pointwise_bias)
         self._fold = FoldCache()
 
@@ -90,13 +85,16 @@ class ModalityProjector(nn.Module):
         return super().train(mode)
 
     def _merged(self) -> tuple[Tensor, Tensor | None]:
-        largest = max(layer.kernel_size[0] for layer in self.depthwise)
-        margins = [(largest - layer.kernel_size[0]) // 2 for layer in self.depthwise]
-        kernel = sum(
-            F.pad(layer.weight, (m,) * 4) for layer, m in zip(self.depthwise, margins, strict=True)
-        )
-        biases = [layer.bias for layer in self.depthwise if layer.bias is not None]
-        return kernel, sum(biases) if biases else None
+        layers: list[Any] = list(self.depthwise)
+        largest = max(layer.kernel_size[0] for layer in layers)
+        kernel: Any = 0
+        bias: Any = None
+        for layer in layers:
+            margin = (largest - layer.kernel_size[0]) // 2
+            kernel = kernel + F.pad(layer.weight, (margin,) * 4)
+            if layer.bias is not None:
+                bias = layer.bias if bias is None else bias + layer.bias
+        return kernel, bias
 
     def forward(self, features: Tensor) -> Tensor:
         """F_m -> f_m, both (B, C, H, W)."""
@@ -192,11 +190,8 @@ class SpatialPerceptron(TokenAttention):
             if split[0].shape[3] <= pixels or not grad:
                 parts = [mean_slot_weights(queries, turn, present) for turn in turns]
             else:
-                options = {"use_reentrant": False, "preserve_rng_state": False}
-                parts = [
-                    checkpoint(mean_slot_weights, queries, turn, present, **options)
-                    for turn in turns
-                ]
+                again: Any = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)
+                parts = [again(mean_slot_weights, queries, turn, present) for turn in turns]
             return torch.cat(parts, 3)
 
     def forward(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,12 +12,12 @@ from torch.nn import functional as F
 from methods.parts.kernel_folding import FoldCache
 from methods.shaspec.layers import (
     StandardisedConv,
-    leaky_activation,
     basic_block,
     bottleneck_stage,
     conv_norm_act,
     init_kaiming,
     instance_norm,
+    leaky_activation,
     standardise_filters,
 )
 
@@ -146,15 +146,16 @@ class SkipDecoder(nn.Module):
 
     def skip_parts(self, index: int, maps: Sequence[Tensor]) -> list[Tensor]:
         """Compute what modality `index` adds to each skip from the shared encoder's `maps`."""
-        parts = [
-            standardise_filters(join.weight).chunk(self.modalities, 1)[index]
-            for join in reversed(self.joins)
-        ]
-        return [F.conv2d(features, part) for features, part in zip(maps, parts, strict=True)]
+        own = []
+        for join, features in zip(reversed(self._joins()), maps, strict=True):
+            part = standardise_filters(join.weight).chunk(self.modalities, 1)[index]
+            own.append(F.conv2d(features, part))
+        return own
 
-    def absent_skips(
-        self, shared: Callable[[Tensor], Features], image: Tensor
-    ) -> list[list[Tensor]]:
+    def _joins(self) -> list[Any]:
+        return list(self.joins)
+
+    def absent_skips(self, shared: nn.Module, image: Tensor) -> list[list[Tensor]]:
         """Compute what each modality adds when missing: `skips` of zeros, as released (dossier S5).
 
         No gradient passes through the encoder here. The features of a constant image vary little or
@@ -178,7 +179,9 @@ class SkipDecoder(nn.Module):
         if self.training:
             return make_skips()
         cache = self._absent.setdefault(tuple(image.shape), FoldCache())
-        return cache.get([*shared.parameters(), *(join.weight for join in self.joins)], make_skips)
+        return cache.get(
+            [*shared.parameters(), *(join.weight for join in self._joins())], make_skips
+        )
 
     def forward(self, fused: Sequence[Tensor], skips: Sequence[Tensor]) -> Tensor:
         """Decode.

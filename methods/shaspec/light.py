@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -50,13 +50,10 @@ class LightDecoder(nn.Module):
     def skip_parts(self, index: int, maps: Sequence[Tensor]) -> list[Tensor]:
         """What modality number `index` adds to each fusion block, finest first."""
         blocks = self.decoder.fusion[:-1]
-        return [
-            block.partial_sum(index, features) for block, features in zip(blocks, maps, strict=True)
-        ]
+        pairs = zip(blocks, maps, strict=True)
+        return [block.partial_sum(index, features) for block, features in pairs]
 
-    def absent_skips(
-        self, shared: Callable[[Tensor], Features], image: Tensor
-    ) -> list[list[Tensor]]:
+    def absent_skips(self, shared: nn.Module, image: Tensor) -> list[list[Tensor]]:
         """What each modality adds when it is missing: nothing.
 
         It is what an image of zeros adds. Reflected borders keep a constant image's features

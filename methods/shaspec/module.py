@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -87,11 +87,11 @@ class ShaSpec(AnyModalitySegmenter):
             **network,
         )
 
-    def decode(self, encoded: Mapping[str, Any], size: tuple[int, int]) -> Tensor:
+    def decode(self, encoded: Mapping[str, Any], size: Sequence[int]) -> Tensor:
         """Predict logits (B, K, H, W) of images of `size` from any subset of `encode`'s result."""
         return self._to_size(self.network.fuse(encoded)[0], size)
 
-    def _to_size(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
+    def _to_size(self, logits: Tensor, size: Sequence[int]) -> Tensor:
         """Upsample logits to the padded image, and crop it; small images are padded by much."""
         height, width = (side * self.network.stride for side in logits.shape[-2:])
         return upsample_bilinear(logits, (height, width))[..., : size[0], : size[1]]

@@ -53,7 +53,7 @@ def stem_width(backbone: str) -> int:
     width = backbone.removeprefix("resnet50_w")
     if width == backbone or not width.isdecimal() or int(width) == 0 or int(width) % 2:
         raise UserError(
-            f"ShaSpec has no backbone {backbone!r}: it is {PUBLISHED} or another even width, such as "
+            f"ShaSpec has no backbone {backbone!r}: it is {PUBLISHED} or another even width, as "
             f"resnet50_w16, or {LIGHT}, the thin encoders of mmFormer."
         )
     return int(width)
@@ -134,7 +134,7 @@ class ShaSpecNetwork(AnyModalityNetwork):
         """Generate missing modalities' feature (B, C, h, w) from the shared ones (eq. 4)."""
         if self.missing == "mean":
             pairs = zip(features, flags, strict=True)
-            total = sum(torch.where(flag, feature, 0.0) for feature, flag in pairs)
+            total: Any = sum(torch.where(flag, feature, 0.0) for feature, flag in pairs)
             return total / sum(flag.int() for flag in flags)
         result = features[-1]
         for feature, flag in zip(features[-2::-1], flags[-2::-1], strict=True):

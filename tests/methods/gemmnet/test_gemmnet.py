@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import log
 from pathlib import Path
 
 import pytest
@@ -16,9 +15,6 @@ from methods.gemmnet.network import GEMMNetwork
 from methods.parts.conv_unet import normalise_maps
 from methods.parts.losses import (
     class_probabilities,
-    dice_loss,
-    segmentation_loss,
-    weighted_cross_entropy,
 )
 from methods.parts.modality_dropout import draw_subsets
 from tests.support.contract import (
@@ -204,7 +200,7 @@ def test_sources_with_more_than_two_modalities():
     absent = network.generator_source("rgb", {"sar": given["sar"]}, {"sar": seen["sar"]})
     assert torch.equal(absent[1], source[1]), "an absent key is an unseen modality"
     two = make(TWO).network
-    assert torch.equal(two.source("rgb", given, seen)[0], given["dsm"][0]), (
+    assert torch.equal(two.generator_source("rgb", given, seen)[0], given["dsm"][0]), (
         "with two there is nothing to say"
     )
 
@@ -284,22 +280,6 @@ def test_layouts_place_the_tokens():
     assert cells[0, :, 16, 0].tolist() == [1024, 1025]
     aligned = make().network.layout(tokens, 2, (32, 32))
     assert torch.equal(aligned.flatten(), torch.arange(2048.0))
-
-
-def test_loss_constants():
-    """Check 8."""
-    mask = torch.arange(5).repeat(2, 4, 5)  # 2 x 4 x 25, every class alike
-    uniform = torch.full((2, 5, 4, 25), 0.2)
-    assert float(weighted_cross_entropy(uniform, mask)) == pytest.approx(
-        log(5) * (1 - 0.2), abs=1e-5
-    )
-    assert float(dice_loss(uniform, mask)) == pytest.approx(0.8, abs=1e-6)
-    assert float(segmentation_loss(uniform, mask)) == pytest.approx(2.08755, abs=2e-5)
-    perfect = F.one_hot(mask, 5).permute(0, 3, 1, 2).float()
-    assert float(segmentation_loss(perfect, mask)) == pytest.approx(0, abs=1e-6)
-    without = mask.masked_fill(mask == 4, 3)
-    only = F.one_hot(without, 5).permute(0, 3, 1, 2).float()
-    assert float(dice_loss(only, without)) == pytest.approx(0.2, abs=1e-6)
 
 
 @pytest.mark.parametrize("options", [{}, {"as_released": True}], ids=["default", "released"])

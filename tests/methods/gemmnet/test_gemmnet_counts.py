@@ -264,7 +264,7 @@ def test_pictures_painted_for_all_subsets(number, painted, monkeypatch):
 
     for entry in network.generators.values():
         monkeypatch.setattr(entry, "forward", counted("generator", entry.forward))
-    monkeypatch.setattr(network, "features", counted("features", network.features))
+    monkeypatch.setattr(network, "encode_image", counted("features", network.encode_image))
     with torch.no_grad():
         encoded = module.encode({f"m{i}": torch.zeros(1, 1, 32, 32) for i in range(number)})
         assert calls == {"generator": 0, "features": number}

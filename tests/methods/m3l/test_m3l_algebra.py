@@ -68,9 +68,9 @@ def test_packed_streams_mix_like_separate_ones():
 def test_ratio_one_keeps_the_streams_apart(kind):
     built, given, other = network(kind, ratio=1.0), images(THREE), images(THREE, seed=1)
     with torch.inference_mode():
-        before = built.streams(built.encode(given))
+        before = built.stream_logits(built.encode(given))
         for i, m in enumerate(THREE):
-            after = built.streams(built.encode({**given, m: other[m]}))
+            after = built.stream_logits(built.encode({**given, m: other[m]}))
             kept = [n for n in range(3) if n != i]
             torch.testing.assert_close(after[kept], before[kept], rtol=0, atol=1e-6)
             assert not torch.allclose(after[i], before[i], atol=1e-2)
@@ -81,7 +81,7 @@ def test_equal_shares_make_all_streams_equal():
         modalities = dict(list(CHANNELS.items())[:count])
         built = network(modalities=modalities, ratio=1 / count)
         with torch.inference_mode():
-            streams = built.streams(built.encode(images(modalities)))
+            streams = built.stream_logits(built.encode(images(modalities)))
         torch.testing.assert_close(streams, streams[:1].expand_as(streams), rtol=1e-4, atol=1e-5)
         fused = StreamFusion(count, 1 / count)(torch.randn(3 * count, 4)).unflatten(0, (count, 3))
         torch.testing.assert_close(fused, fused[:1].expand_as(fused))
@@ -99,7 +99,7 @@ def test_cached_stage_equals_the_literal_form(count, options):
         for subset in subsets(list(modalities)):
             entries = {m: encoded[m] for m in subset}
             expected = torch.stack(literal_stage(built, {m: given[m] for m in subset}))
-            torch.testing.assert_close(built.streams(entries), expected, rtol=0, atol=5e-4)
+            torch.testing.assert_close(built.stream_logits(entries), expected, rtol=0, atol=5e-4)
             torch.testing.assert_close(built.fuse(entries)[0], expected.mean(0), rtol=0, atol=5e-4)
 
 
@@ -143,7 +143,7 @@ def test_block_equals_plain_encoders_in_lockstep(backbone):
         for subset in subsets(list(THREE)):
             entries = {m: encoded[m] for m in subset}
             expected = torch.stack(literal_block(built, plain, {m: given[m] for m in subset}))
-            torch.testing.assert_close(built.streams(entries), expected, rtol=0, atol=1e-4)
+            torch.testing.assert_close(built.stream_logits(entries), expected, rtol=0, atol=1e-4)
             torch.testing.assert_close(built.fuse(entries)[0], expected.mean(0), rtol=0, atol=1e-4)
 
 
@@ -184,7 +184,7 @@ def test_ensemble_of_available_streams(kind):
         encoded = built.encode(given)
         for subset in subsets(list(THREE)):
             entries = {m: encoded[m] for m in subset}
-            streams = everyone.streams(entries)
+            streams = everyone.stream_logits(entries)
             chosen = [i for i, m in enumerate(THREE) if m in subset]
             torch.testing.assert_close(
                 built.fuse(entries)[0], streams[chosen].mean(0), rtol=1e-4, atol=1e-5

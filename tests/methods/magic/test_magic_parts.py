@@ -16,15 +16,15 @@ from methods.magic.aggregation import (
     mixing_phi,
 )
 from methods.magic.losses import (
-    correlation_consistency,
     channel_correlations,
-    symmetric_divergence,
+    correlation_consistency,
     filtered_targets,
     map_consistency,
     pair_consistency,
     rest_to_salient,
+    symmetric_divergence,
 )
-from methods.magic.selection import pick_modality, select_modalities, cosine_similarities
+from methods.magic.selection import cosine_similarities, pick_modality, select_modalities
 from methods.parts.losses import cross_entropy
 
 

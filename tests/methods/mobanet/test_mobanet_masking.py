@@ -7,10 +7,10 @@ import torch
 
 from methods.mobanet.masking import (
     choose_streams,
+    draw_rectangles,
     hard_pixels,
     mask_regions,
     masked_counts,
-    draw_rectangles,
 )
 from methods.parts.losses import cross_entropy
 from tests.support.contract import CHANNELS, images, training_batch

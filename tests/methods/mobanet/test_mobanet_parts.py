@@ -193,10 +193,10 @@ def test_stages_are_the_backbones_own_forward(name):
     """At the native size, four stages in a row are what timm computes."""
     torch.manual_seed(0)
     module, image = FrozenViT(name, seed=3), torch.randn(2, 3, 128, 128)
-    patches, token = module.embed(image), module.class_token(2)
+    patches, token = module.embed_patches(image), module.class_token(2)
     assert (token is None) == module.sam
     for number in range(4):
-        token, patches = module.stage(number, token, patches)
+        token, patches = module.run_stage(number, token, patches)
     features = module.model.forward_features(image)
     expected = features.permute(0, 2, 3, 1) if module.sam and features.shape[1] == 192 else features
     if not module.sam:
@@ -208,8 +208,8 @@ def test_stages_are_the_backbones_own_forward(name):
 def test_untrained_blocks_do_something(name):
     """timm starts LayerScale at 1e-5 (trap a of dossier 5)."""
     module = FrozenViT(name)
-    patches, token = module.embed(torch.randn(1, 3, 64, 64)), module.class_token(1)
-    after = module.stage(0, token, patches)[1]
+    patches, token = module.embed_patches(torch.randn(1, 3, 64, 64)), module.class_token(1)
+    after = module.run_stage(0, token, patches)[1]
     assert (after - patches).square().mean().sqrt() > 0.02
 
 

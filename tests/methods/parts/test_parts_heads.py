@@ -57,11 +57,11 @@ def test_mixes_may_be_averaged(norm):
     """The head of mean maps is the rest of the head after the mean of the mixes, which it leaves as they are."""
     module, given = head(norm).eval(), [maps(seed) for seed in range(3)]
     with torch.inference_mode():
-        mean = sum(module.mix(one) for one in given) / 3
+        mean = sum(module.mix_scales(one) for one in given) / 3
         before = mean.clone()
         expected = textbook(module, [sum(scale) / 3 for scale in zip(*given, strict=True)])
         torch.testing.assert_close(
-            module.classify(module.activate(mean)), expected, rtol=1e-4, atol=1e-5
+            module.classify_mixed(module.activate_mixed(mean)), expected, rtol=1e-4, atol=1e-5
         )
         assert torch.equal(mean, before)
 
