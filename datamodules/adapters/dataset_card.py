@@ -8,39 +8,28 @@ All entries are optional. `nadir` and `modalities` are for folders of one's own 
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from datamodules.ingest.sources import SourceIndex
 from usererror import UserError
 
-Kind = Literal[
-    "optical",
-    "height_absolute",
-    "height_normalised",
-    "sar",
-    "sar_linear",
-    "depth",
-    "event",
-    "lidar",
-    "other",
-]
+KINDS = "optical|height_absolute|height_normalised|sar|sar_linear|depth|event|lidar|other"
+Kind = Annotated[str, Field(pattern=f"^({KINDS})$")]
 Letter = Annotated[str, Field(pattern="^[A-Z]$")]
 PixelSide = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-class ModalityCard(BaseModel):
+class ModalityCard(BaseModel, extra="forbid", strict=True):
     """What a user says of a modality; what is left out follows from its name."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     letter: Letter | None = None
     kind: Kind | None = None
     unit: str | None = None
 
 
-class DatasetCard(BaseModel):
+class DatasetCard(BaseModel, extra="forbid", strict=True):
     """What about.json says of a copy of a dataset.
 
     Example:
@@ -48,8 +37,6 @@ class DatasetCard(BaseModel):
         >>> card.title, card.gsd_m, card.nadir
         ('My town', 0.2, None)
     """
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     title: str | None = None
     licence: str | None = None

@@ -35,7 +35,7 @@ from string import ascii_uppercase
 import numpy as np
 
 from datamodules.adapters.dataset_card import DatasetCard, ModalityCard, read_dataset_card
-from datamodules.adapters.planning import describe_source, first_present
+from datamodules.adapters.planning import describe_source, first_present, select_tiles
 from datamodules.ingest.plan import (
     Adapter,
     ImportOptions,
@@ -93,7 +93,9 @@ def plan_folder(index: SourceIndex, options: ImportOptions) -> ImportPlan:
     table = read_scene_table(index)
     classes, ids = read_class_table(index, table.file.folder)
     card = read_dataset_card(index, table.file.folder)
-    rows = _selected_rows(table, options)
+    every = {row["id"]: row for row in table.rows}
+    known = dict(zip(every, every, strict=True))
+    rows = [every[id_] for id_ in select_tiles(options, known, str, table.file.origin)]
     files, missing = _find_files(index, table, rows)
     modalities = _modalities(table, files, card)
     by_name = {modality.name: modality for modality in modalities}
@@ -247,17 +249,6 @@ def _check_cells(table: SceneTable, row: Row) -> None:
     for column in table.rasters:
         if row[column] and not RASTER_SUFFIX.match(row[column]):
             raise UserError(f"{where}: {column} is {row[column]!r}, which is no raster path.")
-
-
-def _selected_rows(table: SceneTable, options: ImportOptions) -> list[Row]:
-    if options.tiles is None:
-        return table.rows
-    known = {row["id"]: row for row in table.rows}
-    if unknown := [tile for tile in options.tiles if tile not in known]:
-        raise UserError(
-            f"{table.file.origin} has no scene {unknown[0]!r}; it has: {', '.join(known)}."
-        )
-    return [known[tile] for tile in options.tiles]
 
 
 def _find_files(

@@ -11,12 +11,14 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pandas as pd
 from filelock import FileLock, Timeout
+from rich.console import Console
 
 from datamodules.ingest.journal import Journal, changed_files
 from datamodules.ingest.plan import Adapter, ImportOptions, ImportPlan, ScenePlan
@@ -36,9 +38,6 @@ from datamodules.store.scene_store import (
     write_text_whole,
 )
 from usererror import UserError
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 LOCK_FILE = "import.lock"
 MAX_WARNINGS = 10  # that are printed; all are in dataset.json
@@ -85,12 +84,8 @@ def import_dataset(
     root = Path(store_root).expanduser().absolute() / name
     if not source.exists() and not (root / DATASET_FILE).is_file():
         raise UserError(f"SOURCE {source} does not exist. {adapter.obtain}")
-    if console is None:
-        from rich.console import Console
-
-        console = Console()
     options = ImportOptions(tuple(tiles) if tiles is not None else None, allow_incomplete, copy)
-    work = _Import(adapter, source, root, options, console)
+    work = _Import(adapter, source, root, options, console or Console())
     try:
         root.mkdir(parents=True, exist_ok=True)
         with work.alone():
@@ -183,7 +178,7 @@ class _Import:
                 "source": str(self.source),
                 "archives": index.archives,
             }
-            with Journal(self.root, header, forget=force) as journal:
+            with closing(Journal(self.root, header, forget=force)) as journal:
                 results = run_jobs(plan, journal, scratch, self.root, workers, self.console)
             warnings = self._finish(plan, results)
         finally:
@@ -289,8 +284,6 @@ def _pixel_side(plan: ImportPlan, results: Results) -> float | None:
 
 def _scene_table(plan: ImportPlan, results: Results, root: Path) -> str:
     """Return scenes.csv: a row per scene, with path and checksum of each raster."""
-    import pandas as pd
-
     rows = [_scene_row(plan, scene, results[scene.id], root) for scene in plan.scenes]
     return pd.DataFrame(rows).to_csv(index=False, lineterminator="\n")
 

@@ -4,14 +4,33 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from datamodules.ingest.plan import RasterJob
 from datamodules.ingest.sources import SourceFile
 from datamodules.store.scene_store import JOURNAL_FILE, write_text_whole
 
-Size = tuple[int, int] | None
+
+@dataclass(frozen=True)
+class Item:
+    """One job with all a worker process needs: where to write, the scene's size and its source."""
+
+    scene: str
+    raster: str
+    job: RasterJob
+    target: Path
+    size: tuple[int, int] | None
+    reference: str
+
+    @property
+    def key(self) -> str:
+        """Text that is equal when the job would give the same pixels again."""
+        source = self.job.source
+        text = f"{source.origin}|{source.stamp}|{self.job.recipe()}|{self.size}"
+        # hashed, because a recipe may be long
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
 class Journal:
@@ -22,34 +41,25 @@ class Journal:
     """
 
     def __init__(self, root: Path, header: dict[str, Any], forget: bool = False) -> None:
-        """Open the journal of the store `root`; with `forget`, without what earlier imports did."""
-        self.path = root / JOURNAL_FILE
-        self._header = header
+        """Start the journal of a store; with `forget`, without what earlier imports did."""
+        path = root / JOURNAL_FILE
         self._records: dict[tuple[str, str], dict[str, Any]] = {}
         if not forget:
-            for record in read_journal(self.path)[1:]:
+            for record in read_journal(path)[1:]:
                 self._records[record["scene"], record["raster"]] = record
-        self._stream: IO[str] | None = None
-
-    def __enter__(self) -> Journal:
-        """Start a journal with the records that are known already."""
         # the header may name another source than the last time; records stay, each has its key
-        lines = [json.dumps(line) + "\n" for line in (self._header, *self._records.values())]
-        write_text_whole(self.path, "".join(lines))
-        self._stream = self.path.open("a", encoding="utf-8")
-        return self
+        lines = [json.dumps(line) + "\n" for line in (header, *self._records.values())]
+        write_text_whole(path, "".join(lines))
+        self._stream = path.open("a", encoding="utf-8")
 
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         """Close the file."""
-        if self._stream is not None:
-            self._stream.close()
+        self._stream.close()
 
-    def find_result(
-        self, scene: str, raster: str, job: RasterJob, size: Size
-    ) -> dict[str, Any] | None:
+    def find_result(self, item: Item) -> dict[str, Any] | None:
         """Return the result recorded for a job, or None if it has to be done (again)."""
-        record = self._records.get((scene, raster))
-        if record is None or record["key"] != _job_key(job, size):
+        record = self._records.get((item.scene, item.raster))
+        if record is None or record["key"] != item.key:
             return None
         # a store may have been tidied up by hand
         path = Path(record["result"]["path"])
@@ -57,21 +67,16 @@ class Journal:
             return None
         return record["result"]
 
-    def add_result(
-        self, scene: str, raster: str, job: RasterJob, size: Size, result: dict[str, Any]
-    ) -> None:
+    def add_result(self, item: Item, result: dict[str, Any]) -> None:
         """Record a finished raster."""
-        assert self._stream is not None
         stamps = {}
-        for file in (job.source, *job.other_files):
+        for file in (item.job.source, *item.job.other_files):
             if file.member is None:
                 stamps[str(file.path)] = file.stamp
-        record: dict[str, Any] = {"scene": scene, "raster": raster, "key": _job_key(job, size)}
-        record |= {"files": stamps, "result": result}
-        self._records[scene, raster] = record
+        record = {"scene": item.scene, "raster": item.raster, "key": item.key}
         # no fsync: a killed process loses nothing, and after a power failure a raster whose line
         # is lost is read again
-        self._stream.write(json.dumps(record) + "\n")
+        self._stream.write(json.dumps(record | {"files": stamps, "result": result}) + "\n")
         self._stream.flush()
 
 
@@ -98,9 +103,3 @@ def read_journal(path: Path) -> list[dict[str, Any]]:
         except ValueError:  # what follows was written by nobody
             break
     return found
-
-
-def _job_key(job: RasterJob, size: Size) -> str:
-    # hashed, because a recipe may be long
-    text = f"{job.source.origin}|{job.source.stamp}|{job.recipe()}|{size}"
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -16,11 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import rasterio
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.windows import Window
 
+from datamodules.ingest.journal import Item
 from datamodules.ingest.plan import RasterJob
 from datamodules.store.raster_file import check_intact, one_line, open_raw, unreadable_error
+from datamodules.store.reader import pad_edge
 from datamodules.store.scene_store import IGNORE, SceneClass, file_sha256
-from datamodules.store.statistics import LabelCounts, PixelHash, RasterStatistics
+from datamodules.store.statistics import PixelHash, RasterStatistics, histogram_uint8
 from usererror import UserError
 
 ROWS = 1024  # rows handled at a time; a multiple of the tile, so that every tile is written once
@@ -45,22 +50,12 @@ DAMAGE = (
 Size = tuple[int, int]
 
 
-def store_raster(
-    job: RasterJob,
-    path: Path,
-    target: Path,
-    size: Size | None,
-    reference: str,
-    classes: list[SceneClass],
-) -> dict[str, Any]:
+def store_raster(item: Item, path: Path, classes: list[SceneClass]) -> dict[str, Any]:
     """Bring one raster into the store and return what is to be recorded of it.
 
     Args:
-        job: what to do.
+        item: what to do.
         path: where the bytes are (the source file itself, or its copy from an archive).
-        target: the file to write, unless the raster may stay where it is.
-        size: (height, width) of the scene; None when this raster is the one that says it.
-        reference: name of the file that gave `size`, for the error.
         classes: of the dataset; a label gets their colours.
 
     Returns:
@@ -71,7 +66,7 @@ def store_raster(
         UserError: the file is damaged, has other bands, data type or size than it should, has no
             valid pixel, or is a label with more than 0.1 % unknown values; the disk is full.
     """
-    shown = job.source.origin
+    job, target, shown = item.job, item.target, item.job.source.origin
     try:
         check_intact(path, shown)
         with open_raw(path, shown) as dataset:
@@ -80,17 +75,17 @@ def store_raster(
                 job = replace(job, bands=bands, decode=decode)
             _check_bands(dataset, job)
             own = dataset.height, dataset.width
-            size = size or own
+            size = item.size or own
             if not (job.needs_whole or job.resize):
-                _check_size(own, size, shown, reference)
+                _check_size(own, size, shown, item.reference)
             sink = _Sink(job, size)
-            blocks = _read_blocks(dataset, job, size, sink, reference)
+            blocks = _read_blocks(dataset, sink, item.reference)
             if _may_be_referenced(dataset, job, size):
                 for _ in blocks:  # for the statistics alone
                     pass
                 target = path
             else:
-                _write_tiff(target, blocks, dataset, job, size, classes)
+                _write_tiff(target, blocks, dataset, sink, classes)
             gsd_m = _pixel_metres(dataset)
         statistics = sink.result(len(classes))
     except DAMAGE as error:
@@ -116,7 +111,7 @@ class _Sink:
     def __init__(self, job: RasterJob, size: Size) -> None:
         self.job, self.size = job, size
         self.shown = job.source.origin
-        self.counts = LabelCounts()
+        self.counts = np.zeros(256, np.int64)  # of label values
         self.stats: RasterStatistics | None = None
         self.hash: PixelHash | None = None
         self.unknown = 0
@@ -131,7 +126,10 @@ class _Sink:
             if self.job.kind != "label":
                 self.stats = RasterStatistics(channels, dtype, *self.size, self.job.kind)
         self.hash.update(block)
-        (self.stats or self.counts).update(block)
+        if self.stats is not None:
+            self.stats.update(block)
+        else:
+            self.counts += histogram_uint8(block)
 
     def add_unknown(self, raw: np.ndarray, unknown: np.ndarray) -> None:
         """Count unknown label pixels and keep a few of their values.
@@ -162,10 +160,10 @@ class _Sink:
                 f"{self.shown}: {100 * share:.2f} % of the label pixels have a value that is no "
                 f"class (first ones: {', '.join(self.examples)}): is this the right label file?"
             )
-        result = self.counts.result(classes)
-        if sum(result["counts"].values()) == result["counts"][str(IGNORE)]:
+        counts = {str(value): int(self.counts[value]) for value in (*range(classes), IGNORE)}
+        if sum(counts.values()) == counts[str(IGNORE)]:
             raise UserError(f"{self.shown} has not one valid label pixel: {remedy}")
-        return {**result, **digest}
+        return {"counts": counts, **digest}
 
     def warnings(self) -> list[str]:
         """Return what is worth saying about a raster that was accepted."""
@@ -211,12 +209,9 @@ def _may_be_referenced(dataset: Any, job: RasterJob, size: Size) -> bool:
     )
 
 
-def _read_blocks(
-    dataset: Any, job: RasterJob, size: Size, sink: _Sink, reference: str
-) -> Iterator[np.ndarray]:
+def _read_blocks(dataset: Any, sink: _Sink, reference: str) -> Iterator[np.ndarray]:
     """Yield the raster as it is stored, (C, rows, width), telling the sink about each block."""
-    from rasterio.windows import Window
-
+    job, size = sink.job, sink.size
     height, width = size
     if job.needs_whole or job.resize:
         # such rasters are small: 512 x 512, or a frame of a street scene
@@ -242,8 +237,6 @@ def _read_blocks(
 
 
 def _read_window(dataset: Any, job: RasterJob, window: Any) -> np.ndarray:
-    from rasterio.errors import RasterioError
-
     try:
         return dataset.read(list(job.bands), window=window)
     except RasterioError as error:  # told apart here from failures of writing
@@ -270,31 +263,18 @@ def _resize_nearest(block: np.ndarray, size: Size) -> np.ndarray:
 
 def _crop_or_pad(block: np.ndarray, size: Size) -> np.ndarray:
     """Crop, or repeat the last row and column, to `size` (dossier 12.2)."""
-    block = block[:, : size[0], : size[1]]
-    lacking = (size[0] - block.shape[1], size[1] - block.shape[2])
-    if any(lacking):
-        block = np.pad(block, ((0, 0), (0, lacking[0]), (0, lacking[1])), mode="edge")
-    return block
+    return pad_edge(block[:, : size[0], : size[1]], *size)
 
 
 def _write_tiff(
-    target: Path,
-    blocks: Iterator[np.ndarray],
-    like: Any,
-    job: RasterJob,
-    size: Size,
-    classes: list[SceneClass],
+    target: Path, blocks: Iterator[np.ndarray], like: Any, sink: _Sink, classes: list[SceneClass]
 ) -> None:
     """Write the blocks as an uncompressed tiled GeoTIFF: temporary name, read back, renamed."""
-    import rasterio
-    from rasterio.errors import RasterioError
-    from rasterio.windows import Window
-
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f"{target.stem}.{os.getpid()}.part")
     # decoded before the file exists: a damaged source leaves none behind
     first = next(blocks)
-    height, width = size
+    job, (height, width) = sink.job, sink.size
     profile = {"driver": "GTiff", "width": width, "height": height, "count": len(first)}
     # bands apart, because a modality may need one of several
     profile |= {"dtype": job.dtype, "interleave": "band", "bigtiff": "if_safer"}
@@ -330,10 +310,6 @@ def _write_tiff(
 
 def _reads_back(path: Path, checks: list[int]) -> bool:
     """Tell whether the file holds the blocks: one cut short by a full disk may open as well."""
-    import rasterio
-    from rasterio.errors import RasterioError
-    from rasterio.windows import Window
-
     try:
         with _silent_gdal(), rasterio.open(path) as dataset:
             for i, check in enumerate(checks):
@@ -361,8 +337,6 @@ def _write_error(target: Path, reason: str) -> DiskFullError:
 @contextmanager
 def _silent_gdal() -> Iterator[None]:
     """Silence GDAL's log and the warning about missing coordinates; failures still raise."""
-    from rasterio.errors import NotGeoreferencedWarning
-
     logger = logging.getLogger("rasterio")
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)

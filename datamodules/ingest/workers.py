@@ -10,35 +10,23 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from datamodules.ingest.journal import Journal
-from datamodules.ingest.plan import ImportPlan, RasterJob
+from rich.console import Console
+from rich.progress import Progress
+
+from datamodules.ingest.journal import Item, Journal
+from datamodules.ingest.plan import ImportPlan
 from datamodules.ingest.sources import close_archives
 from datamodules.store.scene_store import SceneClass
 from usererror import UserError
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
 # below so many bytes of source, starting processes costs more than it saves
 SMALL_BYTES = 100_000_000
 MAX_NAMED = 5  # damaged files that are named in one error
-
-
-@dataclass(frozen=True)
-class Item:
-    """One job with all a worker process needs: where to write, the scene's size and its source."""
-
-    scene: str
-    raster: str
-    job: RasterJob
-    target: Path
-    size: tuple[int, int] | None
-    reference: str
 
 
 Outcome = tuple[Item, dict[str, Any] | None, UserError | None]
@@ -62,32 +50,22 @@ def run_jobs(
     Raises:
         UserError: naming the files that cannot be used.
     """
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
     if workers is not None and workers < 1:
         raise UserError(f"workers is {workers}; at least 1 process is needed.")
     size = sum(job.source.size for scene in plan.scenes for job in scene.jobs.values())
     count = workers or (1 if size < SMALL_BYTES else min(4, os.cpu_count() or 1))
-    text, left = TextColumn("{task.description}"), TimeRemainingColumn()
-    columns = (text, BarColumn(), MofNCompleteColumn(), left)
     # jobs that are known already count as well: the bar shows how far the store is
     total = sum(len(scene.jobs) for scene in plan.scenes)
     results: Results = {scene.id: {} for scene in plan.scenes}
     errors: list[UserError] = []
     work = partial(_do_group, scratch, plan.classes)
-    with Progress(*columns, console=console) as progress, _open_pool(count) as pool:
+    with Progress(console=console) as progress, _open_pool(count) as pool:
         bar = progress.add_task(f"importing {root.name}", total=total)
         # references first, since the size of the others is judged by them
-        for phase in (_reference_items(plan, root), _other_items(plan, root, results)):
+        for references in (True, False):
             todo = []
-            for item in phase:
-                known = journal.find_result(item.scene, item.raster, item.job, item.size)
+            for item in _phase_items(plan, root, results, references):
+                known = journal.find_result(item)
                 if known is None:
                     todo.append(item)
                 else:
@@ -95,7 +73,7 @@ def run_jobs(
                     progress.advance(bar)
             for item, result, error in _outcomes(_group_by_file(todo), pool, work):
                 if result is not None:
-                    journal.add_result(item.scene, item.raster, item.job, item.size, result)
+                    journal.add_result(item, result)
                     results[item.scene][item.raster] = result
                 elif error is not None:
                     errors.append(error)
@@ -106,20 +84,20 @@ def run_jobs(
     return results
 
 
-def _reference_items(plan: ImportPlan, root: Path) -> Iterator[Item]:
-    for scene in plan.scenes:
-        target = root / "rasters" / scene.id / f"{scene.reference}.tif"
-        yield Item(scene.id, scene.reference, scene.jobs[scene.reference], target, None, "")
-
-
-def _other_items(plan: ImportPlan, root: Path, results: Results) -> Iterator[Item]:
+def _phase_items(
+    plan: ImportPlan, root: Path, results: Results, references: bool
+) -> Iterator[Item]:
     for scene in plan.scenes:
         known = results[scene.id].get(scene.reference)
-        if known is None:  # its error is reported; without a size the rest cannot be judged
+        # without a size the rest cannot be judged; the error of its reference is reported
+        if known is None and not references:
             continue
-        size, name = (known["height"], known["width"]), scene.jobs[scene.reference].source.origin
+        size, name = None, ""
+        if known is not None:
+            size = known["height"], known["width"]
+            name = scene.jobs[scene.reference].source.origin
         for raster, job in scene.jobs.items():
-            if raster != scene.reference:
+            if (raster == scene.reference) == references:
                 target = root / "rasters" / scene.id / f"{raster}.tif"
                 yield Item(scene.id, raster, job, target, size, name)
 
@@ -203,13 +181,13 @@ def _do_item(item: Item, folder: Path, classes: list[SceneClass]) -> dict[str, A
     # the job before this one may have unpacked the same file
     if not (job.source.member and path.is_file()):
         path = job.source.extract(folder)
-    result = store_raster(job, path, item.target, item.size, item.reference, classes)
+    result = store_raster(item, path, classes)
     if not result["constant"]:
         return result
     text = f"{job.source.origin} holds one single value"
     if job.fallback is not None:
         text += f": {job.fallback.name} is used instead"
         path = job.fallback.extract(folder / "fallback")
-        job = replace(job, source=job.fallback, fallback=None)
-        result = store_raster(job, path, item.target, item.size, item.reference, classes)
+        other = replace(item, job=replace(job, source=job.fallback, fallback=None))
+        result = store_raster(other, path, classes)
     return {**result, "warnings": [*result["warnings"], text]}

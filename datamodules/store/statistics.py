@@ -39,22 +39,6 @@ class PixelHash:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-class LabelCounts:
-    """Counts of label values 0..255."""
-
-    def __init__(self) -> None:
-        """Start with no pixels."""
-        self.counts = np.zeros(256, np.int64)
-
-    def update(self, block: np.ndarray) -> None:
-        """Add the next rows, (1, h, w) uint8."""
-        self.counts += histogram_uint8(block)
-
-    def result(self, classes: int) -> dict[str, Any]:
-        """Return {"counts": {id: n}} with an entry for each class and for 255."""
-        return {"counts": {str(i): int(self.counts[i]) for i in [*range(classes), 255]}}
-
-
 class RasterStatistics:
     """Count, mean, standard deviation (population), minimum, maximum, 5th and 95th percentile.
 

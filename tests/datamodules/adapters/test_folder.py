@@ -297,7 +297,7 @@ def test_scenes_that_are_not_alike(values, text, tmp_path, source, write_raster)
 
 def test_tiles_are_ids(tmp_path, source):
     assert [scene.id for scene in load(source, tmp_path, tiles=["s2", "s0"]).scenes] == ["s2", "s0"]
-    with pytest.raises(UserError, match="no scene 's9'; it has: s0, s1, s2"):
+    with pytest.raises(UserError, match="no tile 's9'; it has: s0, s1, s2"):
         load(source, tmp_path, tiles=["s9"])
 
 
