@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.choices import ROOT
@@ -52,9 +52,11 @@ def read_published_costs(directory: Path = COMPLEXITY) -> list[PublishedCost]:
     Raises:
         UserError: the file lacks a column or a row is cut short.
     """
-    path, columns = directory / COSTS_FILE, [field.name for field in fields(PublishedCost)]
-    rows = read_csv_rows(path, columns) if path.exists() else []
-    return [PublishedCost(*(row[name] for name in columns)) for row in rows]
+    path = directory / COSTS_FILE
+    if not path.exists():
+        return []
+    rows = read_csv_rows(path, PublishedCost.__dataclass_fields__)
+    return [PublishedCost(**row) for row in rows]
 
 
 def measured_costs(

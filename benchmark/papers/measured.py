@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from benchmark.metrics.summaries import SUMMARIES, MeanStd, average_top1_last1, 
 from benchmark.papers.printed_numbers import REPORTED, PrintedNumber
 from benchmark.records.groups import group_records
 from benchmark.records.record import Record
+from benchmark.records.selection import RecordSelection
 
 SUITE = "suite.csv"
 ANY_TABLE = "*"
@@ -42,16 +42,14 @@ class Measured:
 
 @dataclass(frozen=True)
 class MeasuredRuns:
-    """Run records by dataset, what was left out of them, and the suite's names of papers' ids."""
+    """Run records by dataset, and the suite's names of papers' ids."""
 
-    by_data: Mapping[str, Sequence[Record]]
-    left_out: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    directory: Path = REPORTED
+    selections: Mapping[str, RecordSelection]
 
     @cached_property
     def names(self) -> dict[tuple[str, str, str], str]:
         """Names by column, id and table."""
-        rows = read_csv_rows(self.directory / SUITE, ("column", "id", "table", "name"))
+        rows = read_csv_rows(REPORTED / SUITE, ("column", "id", "table", "name"))
         return {(row["column"], row["id"], row["table"]): row["name"] for row in rows}
 
     @cached_property
@@ -59,8 +57,8 @@ class MeasuredRuns:
         """Scores of every record by subset, under the id of the record."""
         # every record is read for many cells, and scoring it is what takes the time
         found = {}
-        for records in self.by_data.values():
-            for record in records:
+        for selection in self.selections.values():
+            for record in selection.records:
                 scores = record.scores()
                 found[id(record)] = {Subset(name.split("+")): scores[name] for name in scores}
         return found
@@ -78,7 +76,8 @@ class MeasuredRuns:
         method = method or (number.method if number.variant == "-" else "")
         backbone = self.suite_name("backbone", number.backbone, table) or number.backbone
         fitting = []
-        for record in self.by_data.get(number.dataset, []):
+        selection = self.selections.get(number.dataset)
+        for record in selection.records if selection else ():
             entry = record.manifest
             if entry.variant == method and backbone in ("-", entry.backbone):
                 fitting.append(record)

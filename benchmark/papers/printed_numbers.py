@@ -6,9 +6,10 @@ Scores are per cent. results/reported/README.md describes the columns and their 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
+from operator import attrgetter
 from pathlib import Path
 
 from benchmark.choices import ROOT
@@ -104,12 +105,12 @@ class PrintedNumber:
     @cached_property
     def key(self) -> tuple[str, ...]:
         """What tells this number from all others."""
-        return tuple(getattr(self, name) for name in KEY)
+        return attrgetter(*KEY)(self)
 
     @property
     def location(self) -> str:
         """`column=value;...`, which with source and table selects this number."""
-        return ";".join(f"{name}={getattr(self, name)}" for name in CONFIGURATION)
+        return ";".join(map("{}={}".format, CONFIGURATION, attrgetter(*CONFIGURATION)(self)))
 
     def has(self, **columns: str) -> bool:
         """Tell whether the columns have these values."""
@@ -158,7 +159,7 @@ class PaperResults:
 
     def find(self, like: PrintedNumber, **changes: str) -> PrintedNumber | None:
         """Find the number that differs from `like` in nothing but `changes`."""
-        return self.by_key.get(tuple(changes.get(name, getattr(like, name)) for name in KEY))
+        return self.by_key.get(replace(like, **changes).key)
 
     def require(
         self, like: PrintedNumber, kinds: Sequence[str] = ("score",), **changes: str
@@ -193,11 +194,10 @@ def read_paper_results(directory: Path = REPORTED) -> PaperResults:
         raise UserError(
             f"No reported numbers in {directory}; restore it: git checkout results/reported"
         )
-    columns = [field.name for field in fields(PrintedNumber)]
     numbers = []
     for path in files:
-        for row in read_csv_rows(path, columns):
-            numbers.append(PrintedNumber(*(row[name] for name in columns)))
+        for row in read_csv_rows(path, PrintedNumber.__dataclass_fields__):
+            numbers.append(PrintedNumber(**row))
     labels: dict[str, dict[str, str]] = {}
     for row in read_csv_rows(directory / LABELS, ("column", "id", "label")):
         labels.setdefault(row["column"], {})[row["id"]] = row["label"]

@@ -36,7 +36,7 @@ MEASURED = (
     "Measured: mean +- std over n seeds, difference: measured minus reported; a dash: not measured."
 )
 # what the papers' headings draw with signs outside ASCII
-WORDS = {"\u2717": "no", "\u2713": "yes", "\u0394": "change of"}
+WORDS = str.maketrans({"\u2717": "no", "\u2713": "yes", "\u0394": "change of"})
 
 
 def paper_tables_of_runs(runs: Path) -> list[PaperTable]:
@@ -44,16 +44,11 @@ def paper_tables_of_runs(runs: Path) -> list[PaperTable]:
     results = read_paper_results()
     datasets = {number.dataset for number in results.numbers}
     selections = select_records(runs, datasets, required=False)
-    records = {data: selection.records for data, selection in selections.items()}
-    skipped = {data: selection.skipped for data, selection in selections.items()}
-    return build_tables(results, MeasuredRuns(records, skipped), read_published_costs())
+    return build_tables(results, MeasuredRuns(selections), read_published_costs())
 
 
 def build_tables(
-    results: PaperResults,
-    runs: MeasuredRuns,
-    costs: Sequence[PublishedCost] = (),
-    directory: Path = REPORTED,
+    results: PaperResults, runs: MeasuredRuns, costs: Sequence[PublishedCost] = ()
 ) -> list[PaperTable]:
     """Build all published tables, rows and columns in the order of the papers.
 
@@ -61,7 +56,7 @@ def build_tables(
     """
     # a last digit that rounding explains is no doubt about a number
     checks = [c for c in audit_papers(results) if c.listed and c.kind != "rounding"]
-    notes = read_csv_rows(directory / NOTES, ("source", "table", "note"))
+    notes = read_csv_rows(REPORTED / NOTES, ("source", "table", "note"))
     tables = []
     for (source, name), numbers in results.by_table.items():
         if name.startswith("Sec. "):
@@ -84,9 +79,7 @@ def build_tables(
 
 def heading_words(heading: str) -> str:
     """Write the signs of a paper's heading in words."""
-    for sign, word in WORDS.items():
-        heading = heading.replace(sign, word)
-    return heading
+    return heading.translate(WORDS)
 
 
 def _rows(
@@ -177,6 +170,6 @@ def _measured_notes(rows: Sequence[PaperRow], cost_note: str) -> list[str]:
 def _left_out_notes(numbers: Sequence[PrintedNumber], runs: MeasuredRuns) -> list[str]:
     notes = []
     for data in dict.fromkeys(number.dataset for number in numbers):
-        if texts := runs.left_out.get(data):
+        if data in runs.selections and (texts := runs.selections[data].skipped):
             notes.append(f"Left out of what was measured on {data}: {' '.join(texts)}")
     return notes

@@ -19,10 +19,10 @@ def read_costs(directory: Path, data: str) -> list[dict[str, Any]]:
         return []
     if "method" not in table:
         return []
-    numbers = [str(name) for name in table.select_dtypes("number").columns]
+    numbers = table.select_dtypes("number").to_dict("records")
     costs = []
-    for line in table.fillna({"backbone": ""}).to_dict("records"):
-        values = {name: round_for_json(line[name]) for name in numbers}
+    for line, row in zip(table.fillna({"backbone": ""}).to_dict("records"), numbers, strict=True):
+        values = {str(name): round_for_json(value) for name, value in row.items()}
         name, backbone = str(line["method"]), str(line.get("backbone", ""))
         costs.append({"method": name, "backbone": backbone, "values": values})
     return costs

@@ -9,7 +9,9 @@ import numpy as np
 
 from benchmark.metrics.confusion import Convention
 from benchmark.metrics.subsets import modality_subsets
+from benchmark.papers.measured import MeasuredRuns
 from benchmark.records.record import Record
+from benchmark.records.selection import RecordSelection
 from tests.support.toy_records import PROTOCOL, toy_manifest
 
 ISPRS = ("impervious_surface", "building", "low_vegetation", "tree", "car", "clutter")
@@ -99,14 +101,19 @@ def fixed_records() -> dict[str, list[Record]]:
     return by_data
 
 
+def fixed_runs() -> MeasuredRuns:
+    """All of them, as the tables of the papers read them."""
+    selections = {data: RecordSelection(records) for data, records in fixed_records().items()}
+    return MeasuredRuns(selections)
+
+
 def golden_texts() -> dict[str, str]:
     """One table, with measured rows, in every format."""
-    from benchmark.papers.measured import MeasuredRuns
     from benchmark.papers.printed_numbers import read_paper_results
     from benchmark.papers.render import format_csv, format_latex, format_markdown
     from benchmark.papers.tables import build_tables
 
-    tables = build_tables(read_paper_results(), MeasuredRuns(fixed_records()))
+    tables = build_tables(read_paper_results(), fixed_runs())
     (table,) = (table for table in tables if table.stem == "sgma_I")
     formats = {"csv": format_csv, "md": format_markdown, "tex": format_latex}
     return {f"{table.stem}.{suffix}": write(table) for suffix, write in formats.items()}

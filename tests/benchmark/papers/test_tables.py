@@ -24,7 +24,8 @@ from benchmark.papers.printed_numbers import PaperResults, read_paper_results
 from benchmark.papers.render import format_csv, format_latex, format_markdown
 from benchmark.papers.tables import build_tables
 from benchmark.records.record import Record
-from tests.support.published_records import fixed_record, fixed_records, golden_texts
+from benchmark.records.selection import RecordSelection
+from tests.support.published_records import fixed_record, fixed_records, fixed_runs, golden_texts
 from tests.support.tex import check_latex, compile_latex
 from tests.support.toy_records import PROTOCOL
 
@@ -41,7 +42,7 @@ def reported() -> PaperResults:
 
 @pytest.fixture(scope="module")
 def tables(reported: PaperResults) -> dict[str, PaperTable]:
-    return {table.stem: table for table in build_tables(reported, MeasuredRuns(fixed_records()))}
+    return {table.stem: table for table in build_tables(reported, fixed_runs())}
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +63,7 @@ def only(records: list[Record]) -> MeasuredRuns:
     by_data: dict[str, list[Record]] = {}
     for record in records:
         by_data.setdefault(record.manifest.data, []).append(record)
-    return MeasuredRuns(by_data)
+    return MeasuredRuns({data: RecordSelection(members) for data, members in by_data.items()})
 
 
 def test_golden_files_of_one_table(tables: dict[str, PaperTable]) -> None:
