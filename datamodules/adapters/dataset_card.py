@@ -59,7 +59,7 @@ def read_dataset_card(index: SourceIndex, folder: str = ".") -> DatasetCard:
     Raises:
         UserError: an entry is unknown or of the wrong type; the text names file and entry.
     """
-    file = index.get(f"{folder}/about.json")
+    file = index.file_at(f"{folder}/about.json")
     if file is None:
         return DatasetCard()
     try:

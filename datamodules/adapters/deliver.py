@@ -195,7 +195,7 @@ def find_frames(index: SourceIndex, warnings: list[str]) -> list[Frame]:
             f"{n} file(s) in {folder} have a name of another kind than their folder: ignored"
         )
     frames = {id_: Frame(id_, *parts[id_], {}) for id_ in sorted(parts)}
-    for (id_, raster), file in index.choose(candidates).items():
+    for (id_, raster), file in index.choose_copies(candidates).items():
         frames[id_].files[raster] = file
     return list(frames.values())
 

@@ -162,8 +162,8 @@ def sort_files(index: SourceIndex, stems: dict[str, str]) -> Found:
             strangers.append(file.rel)
     del ignored[""]
     # one kind at a time: "the folder that holds most" is asked of each by itself
-    rasters = {raster: index.choose(pairs) for raster, pairs in candidates.items()}
-    return Found(rasters, index.choose(outlines).get("json"), ignored, strangers)
+    rasters = {raster: index.choose_copies(pairs) for raster, pairs in candidates.items()}
+    return Found(rasters, index.choose_copies(outlines).get("json"), ignored, strangers)
 
 
 def file_kind(file: SourceFile) -> str:

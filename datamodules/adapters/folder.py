@@ -137,7 +137,7 @@ def plan_folder(index: SourceIndex, options: ImportOptions) -> ImportPlan:
 def read_scene_table(index: SourceIndex) -> SceneTable:
     """Read scenes.csv and tell its columns apart; raises UserError for what cannot be meant."""
     name = "scenes.csv"
-    file = index.find(re.compile(re.escape(name) + "$"), lambda match: name).get(name)
+    file = index.find_files(re.compile(re.escape(name) + "$"), lambda match: name).get(name)
     if file is None:
         raise UserError(
             f"No scenes.csv below {index.root} ({len(index.files)} files looked at). "
@@ -176,7 +176,7 @@ def read_scene_table(index: SourceIndex) -> SceneTable:
 
 def read_class_table(index: SourceIndex, folder: str) -> tuple[list[SceneClass], tuple[int, ...]]:
     """Return the classes with ids contiguous from 0, and the values they have in the labels."""
-    file = index.get(str(PurePosixPath(folder) / "classes.csv"))
+    file = index.file_at(str(PurePosixPath(folder) / "classes.csv"))
     if file is None:
         raise UserError(
             f"No classes.csv beside scenes.csv in {index.root / folder}. {ADAPTER.obtain}"
@@ -273,7 +273,7 @@ def _resolve_path(index: SourceIndex, table: SourceFile, cell: str) -> SourceFil
     """Find the file a cell names: below the source, or wherever else on the disk it points to."""
     # tables made on Windows
     cell = cell.replace("\\", "/")
-    if (file := index.get(f"{table.folder}/{cell}")) is not None:
+    if (file := index.file_at(f"{table.folder}/{cell}")) is not None:
         return file
     path = Path(cell).expanduser()
     if table.member is None:

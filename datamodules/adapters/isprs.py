@@ -86,7 +86,7 @@ def plan_isprs(city: IsprsCity, index: SourceIndex, options: ImportOptions) -> I
     tiles = planning.select_tiles(
         options, {tile: tile for tile in splits}, city.normalise, city.title
     )
-    if not any(index.matches(pattern) for pattern in city.patterns):
+    if not any(index.match_names(pattern) for pattern in city.patterns):
         example = city.expected[city.always[0]].format(*tiles[0].split("_"))
         raise UserError(
             f"No file of {city.title} among the {len(index.files)} below {index.root} (names like "

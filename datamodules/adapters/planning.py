@@ -89,7 +89,7 @@ def unknown_files(
     """Return a warning for every file whose name is that of a tile which does not exist."""
     warnings = []
     for pattern in patterns:
-        for file, match in index.matches(pattern):
+        for file, match in index.match_names(pattern):
             if tile_of(match) not in known:
                 warnings.append(f"{file.rel} is of no tile of the benchmark: ignored")
     return warnings

@@ -49,13 +49,13 @@ def find_files(index: SourceIndex, tiles: set[str]) -> Files:
     """Return one file per tile and kind."""
     candidates: dict[str, list[tuple[tuple[str, str], SourceFile]]] = {}
     for pattern in (TOP, DSM, NDSM, LABEL):
-        for file, match in index.matches(pattern):
+        for file, match in index.match_names(pattern):
             kind = kind_of(pattern, match)
             candidates.setdefault(kind, []).append(((tile_of(match), kind), file))
     files: Files = {}
     # one kind at a time: "the folder that holds most" is asked of each kind of file by itself
     for pairs in candidates.values():
-        files |= index.choose(pairs)
+        files |= index.choose_copies(pairs)
     return files
 
 
@@ -87,7 +87,7 @@ def raster_jobs(tile: str, files: Files) -> dict[str, RasterJob]:
 def world_file_side(index: SourceIndex) -> float | None:
     """Return the pixel side in metres from a world file of the optical images, None without one."""
     # the generated copy is coarser than the real archive, and says so here only
-    for file in index.find(WORLD, tile_of).values():
+    for file in index.find_files(WORLD, tile_of).values():
         try:
             return abs(float(file.read_bytes().split()[0])) or None
         except (ValueError, IndexError):

@@ -47,6 +47,20 @@ def import_named_dataset(
         store_root: directory of the stores.
         name: of the store; by default the dataset's.
         options: see `import_dataset`.
+
+    Example:
+        >>> import tempfile
+        >>> from datamodules.miniature.registry import MINIATURES
+        >>> from rich.console import Console
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> source, stores = Path(folder.name, "downloaded"), Path(folder.name, "stores")
+        >>> MINIATURES["vaihingen_miniature"].write_source(source, "test")
+        >>> store = import_named_dataset(
+        ...     "vaihingen", source, stores, tiles=["1", "2"], console=Console(quiet=True)
+        ... )
+        >>> [(scene.id, sorted(scene.paths)) for scene in store.scenes]
+        [('area1', ['dsm', 'irrg', 'label', 'label_eroded']),
+         ('area2', ['dsm', 'irrg', 'label', 'label_eroded'])]
     """
     source = Path(source).expanduser().absolute()
     if dataset not in ADAPTERS and (source.is_file() or (source / "scenes.csv").is_file()):

@@ -57,7 +57,7 @@ def find_files(index: SourceIndex, tiles: set[str]) -> Files:
     """Return one file per tile and raster."""
     candidates: dict[str, list[tuple[tuple[str, str], SourceFile]]] = defaultdict(list)
     named: dict[str, list[SourceFile]] = defaultdict(list)
-    for file, match in index.matches(TOP):
+    for file, match in index.match_names(TOP):
         tile = tile_of(match)
         if match[2]:
             candidates["label_eroded"].append(((tile, "label_eroded"), file))
@@ -67,17 +67,17 @@ def find_files(index: SourceIndex, tiles: set[str]) -> Files:
     for tile in tiles & named.keys():
         for file, raster in sort_images_and_labels(named[tile]).items():
             candidates[raster].append(((tile, raster), file))
-    for file, match in index.matches(DSM):
+    for file, match in index.match_names(DSM):
         # a normalised model may have the plain name, in a folder that says what it is
         folder = file.folder.rpartition("/")[2]
         raster = "ndsm" if NDSM_FOLDER.search(folder) else "dsm"
         candidates[raster].append(((tile_of(match), raster), file))
-    for file, match in index.matches(NDSM):
+    for file, match in index.match_names(NDSM):
         candidates["ndsm"].append(((tile_of(match), "ndsm"), file))
     found: Files = {}
     # one raster at a time: "the folder that holds most" is asked of each by itself
     for pairs in candidates.values():
-        found |= index.choose(sorted(pairs, key=lambda pair: pair[1].rel))
+        found |= index.choose_copies(sorted(pairs, key=lambda pair: pair[1].rel))
     return {key: file for key, file in found.items() if key[0] in tiles}
 
 

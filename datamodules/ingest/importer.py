@@ -88,10 +88,10 @@ def import_dataset(
     work = _Import(adapter, source, root, options, console or Console())
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with work.alone():
+        with work.hold_lock():
             # asked inside the lock: the import waited for may have done the work
             store = None if force else work.complete_store()
-            return store or work.run(force, workers)
+            return store or work.import_scenes(force, workers)
     except OSError as error:
         raise UserError(
             f"The import of {name} into {root} failed ({error}): mend this (room on the disk, "
@@ -119,7 +119,7 @@ class _Import:
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
+    def hold_lock(self) -> Iterator[None]:
         """Let one import at a time work on a store; the second then finds it complete."""
         lock = FileLock(self.root / LOCK_FILE)
         try:
@@ -156,7 +156,7 @@ class _Import:
         self.log(reason)
         return None
 
-    def run(self, force: bool, workers: int | None) -> SceneStore:
+    def import_scenes(self, force: bool, workers: int | None) -> SceneStore:
         """Plan, check, do the jobs that are not done, and write the store's tables."""
         scratch = self.root / "scratch"
         try:

@@ -87,7 +87,7 @@ def store_raster(item: Item, path: Path, classes: list[SceneClass]) -> dict[str,
             else:
                 _write_tiff(target, blocks, dataset, sink, classes)
             gsd_m = _pixel_metres(dataset)
-        statistics = sink.result(len(classes))
+        statistics = sink.final_statistics(len(classes))
     except DAMAGE as error:
         raise UserError(
             f"{shown} cannot be imported ({type(error).__name__}: {one_line(error)})."
@@ -100,7 +100,7 @@ def store_raster(item: Item, path: Path, classes: list[SceneClass]) -> dict[str,
         "width": size[1],
         "statistics": statistics,
         "constant": job.kind != "label" and statistics["min"] == statistics["max"],
-        "warnings": sink.warnings(),
+        "warnings": sink.list_warnings(),
         "gsd_m": gsd_m,
     }
 
@@ -117,7 +117,7 @@ class _Sink:
         self.unknown = 0
         self.examples: list[str] = []
 
-    def add(self, block: np.ndarray) -> None:
+    def add_block(self, block: np.ndarray) -> None:
         """Take in the next rows as they are stored, (C, h, w)."""
         if self.hash is None:
             # only the first block tells how many channels a decoder makes
@@ -145,7 +145,7 @@ class _Sink:
             if text not in self.examples and len(self.examples) < MAX_EXAMPLES:
                 self.examples.append(text)
 
-    def result(self, classes: int) -> dict[str, Any]:
+    def final_statistics(self, classes: int) -> dict[str, Any]:
         """Return the statistics; raises UserError when they say that the raster is useless."""
         assert self.hash is not None
         digest = {"pixels_sha256": self.hash.hexdigest()}
@@ -165,7 +165,7 @@ class _Sink:
             raise UserError(f"{self.shown} has not one valid label pixel: {remedy}")
         return {"counts": counts, **digest}
 
-    def warnings(self) -> list[str]:
+    def list_warnings(self) -> list[str]:
         """Return what is worth saying about a raster that was accepted."""
         if not self.unknown:
             return []
@@ -222,7 +222,7 @@ def _read_blocks(dataset: Any, sink: _Sink, reference: str) -> Iterator[np.ndarr
         _check_size(block.shape[1:], size, job.source.origin, reference)
         block = _crop_or_pad(block, size)
         for row in range(0, height, ROWS):
-            sink.add(block[:, row : row + ROWS])
+            sink.add_block(block[:, row : row + ROWS])
             yield block[:, row : row + ROWS]
         return
     columns = min(width, dataset.width)
@@ -232,7 +232,7 @@ def _read_blocks(dataset: Any, sink: _Sink, reference: str) -> Iterator[np.ndarr
         bottom = max(top + 1, min(row + rows, dataset.height))
         raw = _read_window(dataset, job, Window(0, top, columns, bottom - top))
         block = _crop_or_pad(_decode_block(raw, job, sink), (rows, width))
-        sink.add(block)
+        sink.add_block(block)
         yield block
 
 

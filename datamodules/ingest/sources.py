@@ -148,22 +148,22 @@ class SourceIndex:
             raise UserError(f"SOURCE {self.root} holds no files.")
         self._by_rel = {file.rel: file for file in self.files}
 
-    def get(self, rel: str) -> SourceFile | None:
+    def file_at(self, rel: str) -> SourceFile | None:
         """Return the file at a path below the source, or None."""
         # tables of users hold `./` and `..`
         return self._by_rel.get(os.path.normpath(rel).replace(os.sep, "/"))
 
-    def matches(self, pattern: re.Pattern[str]) -> list[tuple[SourceFile, re.Match[str]]]:
+    def match_names(self, pattern: re.Pattern[str]) -> list[tuple[SourceFile, re.Match[str]]]:
         """Return every file whose base name matches `pattern` from its beginning."""
         return [(file, match) for file in self.files if (match := pattern.match(file.name))]
 
-    def find(
+    def find_files(
         self, pattern: re.Pattern[str], key: Callable[[re.Match[str]], Key]
     ) -> dict[Key, SourceFile]:
-        """Return one file per key, for the base names that match `pattern`; see `choose`."""
-        return self.choose([(key(match), file) for file, match in self.matches(pattern)])
+        """Return one file per key, for the base names that match `pattern`; see `choose_copies`."""
+        return self.choose_copies([(key(match), file) for file, match in self.match_names(pattern)])
 
-    def choose(self, candidates: Sequence[tuple[Key, SourceFile]]) -> dict[Key, SourceFile]:
+    def choose_copies(self, candidates: Sequence[tuple[Key, SourceFile]]) -> dict[Key, SourceFile]:
         """Return one file per key out of (key, file) pairs.
 
         Of several files with one key the one in the folder that holds most keys wins (complete

@@ -407,7 +407,7 @@ def test_choice_among_copies(tmp_path):
     with zipfile.ZipFile(root / "a.zip", "w") as archive:
         archive.writestr("x_3.bin", b"c")
     index = SourceIndex(root, tmp_path / "scratch")
-    chosen = index.find(re.compile(r"x_(\d)\.bin$"), lambda match: int(match[1]))
+    chosen = index.find_files(re.compile(r"x_(\d)\.bin$"), lambda match: int(match[1]))
     assert {key: file.rel for key, file in chosen.items()} == {
         1: "deep/er/complete/x_1.bin", 2: "deep/er/complete/x_2.bin", 3: "one/x_3.bin"
     }  # fmt: skip
