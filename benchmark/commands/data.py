@@ -82,16 +82,18 @@ class Show(Command):
 
     def run_command(self, arguments: argparse.Namespace) -> None:
         from benchmark.experiment.config import store_name
+        import pandas as pd
+
         from benchmark.figures.dataset_summary import (
-            _write_tables,
-            all_shares,
-            chosen_scenes,
-            named_scenes,
-            summary,
+            choose_scenes,
+            count_all_shares,
+            describe_dataset,
+            find_scenes,
+            share_table,
             training_statistics,
         )
         from datamodules.prepare import ensure_store
-        from datamodules.store.scene_store import SceneStore
+        from datamodules.store.scene_store import SceneStore, write_text_whole
 
         name = store_name(arguments.data)
         ensure_store(name, arguments.store)
@@ -99,9 +101,9 @@ class Show(Command):
         split = arguments.split or store.info["splits"][0]
         store.split(split)  # an unknown one is said before any pixel is read
         if arguments.scenes:
-            scenes = named_scenes(store, arguments.scenes)
+            scenes = find_scenes(store, arguments.scenes)
         else:
-            scenes = chosen_scenes(store, split, arguments.rows)
+            scenes = choose_scenes(store, split, arguments.rows)
         if not 0 <= arguments.blend <= 1:
             raise UserError(
                 f"--blend is {arguments.blend:g}; "
@@ -110,7 +112,7 @@ class Show(Command):
         out = arguments.out or store.root / "contact_sheet.png"
         if out.suffix.lower() != ".png":
             raise UserError(f"{out} is no name of a PNG file: let OUT end in .png.")
-        shares = all_shares(store, split)
+        shares = count_all_shares(store, split)
         if not shares[store.labels[0]]:
             raise UserError(
                 f"No imported scene of {store.name} takes part in {split}: "
@@ -119,13 +121,20 @@ class Show(Command):
         statistics = training_statistics(store, split)
         try:
             out.parent.mkdir(parents=True, exist_ok=True)
-            _write_tables(store, split, shares, statistics, out.parent)
-            from benchmark.figures.contact_sheet import save
+            tables = {
+                "class_shares.csv": share_table(store, split, shares),
+                "statistics.csv": pd.DataFrame(statistics),
+            }
+            for name, table in tables.items():
+                write_text_whole(out.parent / name, table.to_csv(index=False, lineterminator="\n"))
+            from benchmark.figures.contact_sheet import compose_sheet
 
-            save(store, split, scenes, shares[store.labels[0]], statistics, out, arguments.blend)
+            first = shares[store.labels[0]]
+            figure = compose_sheet(store, split, scenes, first, statistics, arguments.blend)
+            figure.savefig(out)
         except PermissionError as error:
             raise UserError(
                 f"{out} cannot be written ({error.strerror}): name another place with OUT=."
             ) from error
-        print("\n".join(summary(store, split, shares[store.labels[0]])))
+        print("\n".join(describe_dataset(store, split, shares[store.labels[0]])))
         print(f"Contact sheet: {out}; beside it: class_shares.csv, statistics.csv")

@@ -1,10 +1,9 @@
-"""The contact sheet of a scene store: rows of scenes, columns of rasters, class shares and statistics below."""
+"""The contact sheet of a scene store: a row per scene, a column per raster, statistics below."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from benchmark.figures.dataset_summary import KEYS, Statistics, ignored_share, p
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import Colormap
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
 
     from datamodules.store.class_frequencies import ClassShares
     from datamodules.store.rendering import Picture
@@ -23,39 +22,17 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 DPI = 120
-# inches
-LEFT, RIGHT, GAP = 1.45, 0.2, 0.12
-HEAD, NOTE, TITLES, BELOW = (
-    0.75,
-    0.25,
-    0.42,
-    0.34,
-)  # the latter: room under a row for its colour bars
-CELL, NARROWEST, LARGEST_CELL = 2.1, 13.5, 2.9
-LINE, ROW_LINE = 0.19, 0.15  # of the class shares and the table; of the text beside a row
-TABLE = 6.3
-TABLE_ROWS = 26  # bands; the file has all
+TITLE_INCHES, CELL_INCHES, NARROWEST = 1.3, (2.1, 2.9), 13.5
+LINE_INCHES = 0.19  # of the class shares and the table
+TABLE_ROWS = 26  # bands; the CSV file has all
+GREY, GROUND = "0.35", "0.93"
 
 
-def save(
+def compose_sheet(
     store: SceneStore,
     split: str,
     scenes: Sequence[Scene],
-    shares: dict[str, ClassShares],
-    statistics: Statistics,
-    out: Path,
-    blend: float,
-) -> None:
-    """Write the contact sheet as a PNG file, see `compose`."""
-    figure = compose(store, split, scenes, shares, statistics, blend)
-    figure.savefig(out, dpi=DPI)
-
-
-def compose(
-    store: SceneStore,
-    split: str,
-    scenes: Sequence[Scene],
-    shares: dict[str, ClassShares],
+    shares: Mapping[str, ClassShares],
     statistics: Statistics,
     blend: float,
 ) -> Figure:
@@ -66,66 +43,48 @@ def compose(
         split: split column that the parts are named after.
         scenes: one row each.
         shares: {part: class shares} of the first label column.
-        statistics: rows of the table, see `show.training_statistics`.
-        blend: part of the label in the mixture with the image in the last column; 0 leaves the column out.
+        statistics: rows of the table, see `dataset_summary.training_statistics`.
+        blend: part of the label in the mixture with the image in the last column; 0: no column.
 
     Returns:
-        A figure whose cells are axes labelled `<scene> <column>`; the mixture's column is called `overlay`.
+        A figure whose cells are axes labelled `<scene> <column>`; the mixture's column is called
+        `overlay`.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     columns = [*store.modalities, *store.labels, *(["overlay"] if blend else [])]
-    width = max(NARROWEST, LEFT + len(columns) * (CELL + GAP) + RIGHT)
-    cell = min(LARGEST_CELL, (width - LEFT - RIGHT) / len(columns) - GAP)
-    titles = [_row_title(scene, split, store.info["conditions"]) for scene in scenes]
-    heights = [
-        max(cell * min(2.0, scene.height / scene.width), ROW_LINE * len(lines) - BELOW / 2)
-        for scene, lines in zip(scenes, titles, strict=True)
-    ]
-    panels = LINE * max(len(store.classes) + 1, min(TABLE_ROWS + 1, len(statistics)) + 2) + 0.75
-    first = HEAD + TITLES + (NOTE if split in store.info.get("split_notes", {}) else 0)
-    height = first + sum(heights) + BELOW * len(scenes) + panels
-    figure = Figure(figsize=(width, height))
+    room = (NARROWEST - TITLE_INCHES) / len(columns)
+    cell = min(max(room, CELL_INCHES[0]), CELL_INCHES[1])
+    heights = [max(cell * min(2.0, scene.height / scene.width), 0.9) + 0.35 for scene in scenes]
+    panels = LINE_INCHES * max(len(store.classes) + 3, min(len(statistics), TABLE_ROWS) + 5)
+    width = max(NARROWEST, TITLE_INCHES + cell * len(columns))
+    figure = Figure(figsize=(width, 1.3 + sum(heights) + panels), layout="constrained", dpi=DPI)
     FigureCanvasAgg(figure)
-    _head(figure, store, split)
-    from datamodules.store.rendering import ignore_colour
-
-    ignored = ignore_colour(store.classes)
-    top = first
-    for scene, lines, room in zip(scenes, titles, heights, strict=True):
-        for line, (text, weight) in enumerate(lines):
-            down = 1 - (top + ROW_LINE * line) / height
-            figure.text(0.15 / width, down, text, va="top", fontsize=8, fontweight=weight)
-        pictures = _pictures(store, scene, int(cell * DPI), ignored, blend)
-        for number, column in enumerate(columns):
-            place = (LEFT + number * (cell + GAP), top, cell, room)
-            axis = _axis(figure, place, scene.height / scene.width)
+    title = f"{store.name}: {store.info['title']}"
+    figure.suptitle(title, x=0.01, ha="left", fontsize=14, fontweight="bold")
+    above, below = figure.subfigures(  # type: ignore[misc]
+        2, 1, height_ratios=[sum(heights) + 0.7, panels]
+    )
+    above.suptitle(describe_store(store, split), x=0.01, ha="left", fontsize=9)
+    layout = [[f"{scene.id} {name}" for name in ("title", *columns)] for scene in scenes]
+    widths = [TITLE_INCHES, *[cell] * len(columns)]
+    axes = above.subplot_mosaic(layout, width_ratios=widths, height_ratios=heights)
+    for scene in scenes:
+        _draw_scene_title(axes[f"{scene.id} title"], scene, split, store.info["conditions"])
+        pictures = scene_pictures(store, scene, int(cell * DPI), blend)
+        for column in columns:
+            axis = axes[f"{scene.id} {column}"]
             axis.set_label(f"{scene.id} {column}")
-            _cell(figure, axis, pictures.get(column), store.modalities.get(column))
-            if top == first:
-                _column_title(figure, axis, store, column, blend)
-        top += room + BELOW
-    _share_panel(figure, store, shares, ignored, top + 0.3, width - TABLE - 0.5)
-    _table_panel(figure, statistics, top + 0.3, width - TABLE)
+            _draw_cell(axis, scene, pictures.get(column), store.modalities.get(column))
+            if scene is scenes[0]:
+                _draw_column_title(axis, store.modalities.get(column), column, blend)
+    _draw_panels(below, store, shares, statistics)
     return figure
 
 
-def _row_title(scene: Scene, split: str, conditions: Sequence[str]) -> list[tuple[str, str]]:
-    """Lines of text and their weights."""
-    facts = [scene.splits[split], f"{scene.height} x {scene.width} px"]
-    facts += [f"{name}: {scene.attributes.get(name) or '-'}" for name in conditions]
-    id_ = [line for part in scene.id.split("/") for line in _wrapped(part, 17)]
-    return [*((line, "bold") for line in id_), *((line, "normal") for line in facts)]
-
-
-def _wrapped(text: str, room: int) -> list[str]:
-    """Break a name into lines, after `_` where there is one, so that numbers stay whole."""
-    spaced = text.replace("_", "_ ")
-    return [line.replace("_ ", "_") for line in textwrap.wrap(spaced, room, break_on_hyphens=False)]
-
-
-def _head(figure: Figure, store: SceneStore, split: str) -> None:
+def describe_store(store: SceneStore, split: str) -> str:
+    """Say in two lines how many scenes a store has in which parts, and what it lacks."""
     info = store.info
     parts = ", ".join(f"{len(scenes)} {part}" for part, scenes in store.split(split).items())
     unused = sum(scene.splits[split] == "unused" for scene in store.scenes)
@@ -137,313 +96,195 @@ def _head(figure: Figure, store: SceneStore, split: str) -> None:
         f"{len(info['warnings'])} warning" + ("" if len(info["warnings"]) == 1 else "s"),
         f"fingerprint {store.fingerprint[:12]}",
     ]
-    width, height = figure.get_size_inches()
-    lines = [(f"{store.name}: {info['title']}", 14, "bold"), ("   |   ".join(facts), 9, "normal")]
-    if note := info.get("split_notes", {}).get(split):
-        lines.append((f"{split}: {note}", 8, "normal"))
-    for (text, size, weight), down in zip(lines, (0.15, 0.47, 0.68), strict=False):
-        figure.text(
-            0.15 / width,
-            1 - down / height,
-            _shorten(text, width, size),
-            va="top",
-            fontsize=size,
-            fontweight=weight,
-        )
+    text = "   |   ".join(facts)
+    note = info.get("split_notes", {}).get(split)
+    return f"{text}\n{split}: {textwrap.shorten(note, 190)}" if note else text
 
 
-def _shorten(text: str, inches: float, size: float) -> str:
-    room = int(inches * 72 / (0.55 * size))
-    return text if len(text) <= room else text[: room - 3] + "..."
+def scene_pictures(
+    store: SceneStore, scene: Scene, side: int, blend: float
+) -> dict[str, Picture | Array]:
+    """Read the rasters that a scene has, at most about `side` pixels a side.
+
+    Returns:
+        {column: picture}; labels and the mixture are uint8 `(H, W, 3)`.
+    """
+    from datamodules.store.rendering import (
+        SPARSE,
+        ignore_colour,
+        read_downsampled,
+        render_label,
+        render_modality,
+    )
+
+    found: dict[str, Picture | Array] = {}
+    ground: Picture | None = None  # the first optical raster, else the first dense one
+    optical = False
+    for name, modality in store.modalities.items():
+        if name not in scene.paths:
+            continue
+        # thin returns are pooled to what is drawn; all else is smoothed by the drawing itself
+        sparse = modality.kind in SPARSE
+        pixels = read_downsampled(scene.paths[name], modality, side if sparse else 2 * side)
+        found[name] = picture = render_modality(pixels, modality)
+        if not sparse and (ground is None or (modality.kind == "optical" and not optical)):
+            ground, optical = picture, modality.kind == "optical"
+    ignored = ignore_colour(store.classes)
+    for name in store.labels:
+        if name in scene.paths:
+            ids = read_downsampled(scene.paths[name], None, 2 * side)[0]
+            found[name] = render_label(ids, store.classes, ignored)
+    label = found.get(store.labels[0])
+    if blend and ground is not None and isinstance(label, np.ndarray):
+        image = np.nan_to_num(ground.image)
+        image = image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=-1)
+        # pixels without class show the image alone
+        part = np.where((label == ignored).all(axis=-1, keepdims=True), 0.0, blend)
+        found["overlay"] = np.round((1 - part) * 255 * image + part * label).astype(np.uint8)
+    return found
 
 
-def _axis(figure: Figure, place: tuple[float, float, float, float], aspect: float) -> Axes:
-    """An axis with the aspect (height / width) of its scene in the upper left of `place` (left, top, width, height)."""
-    left, top, width, height = place
-    scale = min(width, height / aspect)
-    total_width, total_height = figure.get_size_inches()
-    box = (left / total_width, 1 - (top + scale * aspect) / total_height)
-    axis = figure.add_axes((*box, scale / total_width, scale * aspect / total_height))
-    axis.set_xticks([])
-    axis.set_yticks([])
-    for spine in axis.spines.values():
-        spine.set_linewidth(0.5)
-        spine.set_color("0.4")
-    return axis
+def format_value(value: float | None) -> str:
+    """Write a value of a raster as short text.
+
+    Example:
+        >>> format_value(12345.6), format_value(0.01234), format_value(31.256), format_value(None)
+        ('12346', '0.0123', '31.26', '-')
+    """
+    if value is None:
+        return "-"
+    digits = ".0f" if abs(value) >= 1000 else ".3g" if abs(value) < 1 else ".4g"
+    return f"{value:{digits}}"
 
 
-def _column_title(figure: Figure, axis: Axes, store: SceneStore, column: str, blend: float) -> None:
-    modality = store.modalities.get(column)
+def _draw_scene_title(axis: Axes, scene: Scene, split: str, conditions: Sequence[str]) -> None:
+    axis.set_axis_off()
+    # a break after `_` keeps numbers whole
+    wrapped = textwrap.wrap(scene.id.replace("_", "_ ").replace("/", "/ "), 17)
+    name = "\n".join(line.replace("_ ", "_").replace("/ ", "/") for line in wrapped)
+    facts = [scene.splits[split], f"{scene.height} x {scene.width} px"]
+    facts += [f"{column}: {scene.attributes.get(column) or '-'}" for column in conditions]
+    axis.text(0, 1, name, va="top", fontsize=8, fontweight="bold")
+    axis.text(0, 1, "\n" * len(wrapped) + "\n".join(facts), va="top", fontsize=8)
+
+
+def _draw_column_title(axis: Axes, modality: Modality | None, column: str, blend: float) -> None:
+    title, detail = column, "class colours as below"
     if modality is not None:
         title = f"{modality.letter}   {column}"
         kind = modality.kind.replace("_", " ")
         detail = f"{kind}, {modality.channels} x {modality.dtype}, {modality.unit}"
-        detail += "; bands 1, 2, 3" if modality.channels > 3 and modality.kind != "lidar" else ""
+        if modality.channels > 3 and modality.kind != "lidar":
+            detail += "; bands 1, 2, 3"
     elif column == "overlay":
         title, detail = "alignment", f"{100 * blend:.0f} % label over the image"
-    else:
-        title, detail = column, "class colours as below"
-    axis.text(
-        0,
-        1,
-        f"{detail}\n",
-        transform=axis.transAxes,
-        va="bottom",
-        fontsize=7,
-        color="0.35",
-        linespacing=0.5,
-    )
-    axis.annotate(
-        title,
-        (0, 1),
-        (0, 15),
-        xycoords="axes fraction",
-        textcoords="offset points",
-        fontsize=10,
-        fontweight="bold",
-    )
+    axis.set_title(detail, loc="left", fontsize=7, color=GREY, pad=3)
+    offset: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points"}
+    axis.annotate(title, (0, 1), (0, 13), fontsize=10, fontweight="bold", **offset)
 
 
-def _pictures(
-    store: SceneStore, scene: Scene, side: int, ignored: tuple[int, int, int], blend: float
-) -> dict[str, Picture | Array]:
-    """{column: picture} of the rasters the scene has; labels and the mixture are uint8 H x W x 3."""
-    from datamodules.store.rendering import SPARSE, read_downsampled, render_label, render_modality
-
-    found: dict[str, Picture | Array] = {}
-    for name, modality in store.modalities.items():
-        if name in scene.paths:
-            # thin returns are pooled to what is drawn; all else is smoothed or picked by the drawing itself
-            size = side if modality.kind in SPARSE else 2 * side
-            found[name] = render_modality(
-                read_downsampled(scene.paths[name], modality, size), modality
-            )
-    for name in store.labels:
-        if name in scene.paths:
-            found[name] = render_label(
-                read_downsampled(scene.paths[name], None, 2 * side)[0], store.classes, ignored
-            )
-    first = store.labels[0]
-    optical = [
-        name
-        for name, modality in store.modalities.items()
-        if name in found and modality.kind == "optical"
-    ]
-    dense = [
-        name
-        for name, modality in store.modalities.items()
-        if name in found and modality.kind not in SPARSE
-    ]
-    if blend and first in found and dense:
-        ground = found[optical[0] if optical else dense[0]]
-        found["overlay"] = _mixture(ground, found[first], ignored, blend)  # type: ignore[arg-type]
-    return found
-
-
-def _mixture(ground: Picture, label: Array, ignored: tuple[int, int, int], blend: float) -> Array:
-    """uint8 H x W x 3: class colours over the picture; pixels without class show the picture alone."""
-    image = np.nan_to_num(
-        ground.image if ground.image.ndim == 3 else np.stack([ground.image] * 3, axis=-1)
-    )
-    part = np.where((label == ignored).all(axis=-1, keepdims=True), 0.0, blend)
-    return np.round((1 - part) * 255 * image + part * label).astype(np.uint8)
-
-
-def _cell(
-    figure: Figure, axis: Axes, shown: Picture | Array | None, modality: Modality | None
+def _draw_cell(
+    axis: Axes, scene: Scene, shown: Picture | Array | None, modality: Modality | None
 ) -> None:
     """Draw one raster; what is missing, whole or in part, shows the hatched ground."""
     from matplotlib.patches import Rectangle
 
-    axis.add_patch(
-        Rectangle(
-            (0, 0),
-            1,
-            1,
-            transform=axis.transAxes,
-            facecolor="0.93",
-            edgecolor="0.6",
-            hatch="///",
-            lw=0,
-        )
-    )
+    axis.set(xticks=[], yticks=[], anchor="NW")
+    axis.spines[:].set(linewidth=0.5, color="0.4")
+    hatch: dict[str, Any] = {"facecolor": GROUND, "edgecolor": "0.6", "hatch": "///", "lw": 0}
+    axis.add_patch(Rectangle((0, 0), 1, 1, transform=axis.transAxes, **hatch))
     if shown is None:
+        axis.set_box_aspect(scene.height / scene.width)
         box = {"facecolor": "white", "edgecolor": "none", "pad": 2}
-        axis.text(
-            0.5,
-            0.5,
-            "missing",
-            transform=axis.transAxes,
-            ha="center",
-            va="center",
-            fontsize=10,
-            bbox=box,
-        )
-        axis.set_xlim(0, 1)
-        axis.set_ylim(0, 1)
+        axis.text(0.5, 0.5, "missing", ha="center", va="center", bbox=box)
         return
     if isinstance(shown, np.ndarray):
-        axis.imshow(shown, interpolation="nearest", aspect="auto", zorder=2)
+        axis.imshow(shown, interpolation="nearest", zorder=2)
         return
-    smooth = "nearest" if modality is not None and modality.kind in ("event", "lidar") else "auto"
+    assert modality is not None
+    smooth = "nearest" if modality.kind in ("event", "lidar") else "auto"
     if shown.image.ndim == 3:
         alpha = np.isfinite(shown.image).all(axis=-1, keepdims=True)
-        axis.imshow(
-            np.concatenate([np.nan_to_num(shown.image), alpha], -1),
-            interpolation=smooth,
-            aspect="auto",
-            zorder=2,
-        )
+        image = np.concatenate([np.nan_to_num(shown.image), alpha], -1)
+        axis.imshow(image, interpolation=smooth, zorder=2)
         return
-    colours = _colours(modality)
-    axis.imshow(
-        shown.image, cmap=colours, vmin=0, vmax=1, interpolation=smooth, aspect="auto", zorder=2
-    )
-    if modality is None or shown.low is None or shown.high is None:
+    colours = _colour_map(modality)
+    axis.imshow(shown.image, cmap=colours, vmin=0, vmax=1, interpolation=smooth, zorder=2)
+    if shown.low is None or shown.high is None:
         return
-    place, thick = axis.get_position(), 0.055 / figure.get_size_inches()[1]
-    bar = figure.add_axes((place.x0, place.y0 - 1.9 * thick, place.width, thick))
+    band = f"band {shown.bands[0]}" if len(shown.bands) == 1 else "strongest band"
+    bar = axis.inset_axes((0, -0.06, 1, 0.025))
     bar.imshow(np.linspace(0, 1, 256)[None], cmap=colours, aspect="auto")
     bar.set_axis_off()
-    band = (
-        ""
-        if modality.channels == 1
-        else f"band {shown.bands[0]}"
-        if len(shown.bands) == 1
-        else "strongest band"
-    )
-    for x, text, side in (
-        (0.0, number(shown.low), "left"), (0.5, band, "center"), (1.0, f"{number(shown.high)} {shown.unit}", "right")
-    ):  # fmt: skip
-        bar.annotate(
-            text,
-            (x, 0),
-            (0, -2),
-            xycoords="axes fraction",
-            textcoords="offset points",
-            va="top",
-            ha=side,
-            fontsize=6.5,
-        )
+    texts = [format_value(shown.low), "" if modality.channels == 1 else band]
+    texts.append(f"{format_value(shown.high)} {shown.unit}")
+    for place, text, side in zip((0, 0.5, 1), texts, ("left", "center", "right"), strict=True):
+        bar.text(place, -0.5, text, transform=bar.transAxes, va="top", ha=side, fontsize=6.5)
 
 
-def _colours(modality: Modality | None) -> Colormap:
+def _colour_map(modality: Modality) -> Colormap:
     from matplotlib import colormaps
     from matplotlib.colors import ListedColormap
 
-    kind = modality.kind if modality is not None else ""
-    if kind == "lidar":  # the weakest return must stand out from no return
+    if modality.kind == "lidar":  # the weakest return must stand out from no return
         return ListedColormap(["black", *colormaps["plasma"](np.linspace(0.35, 1, 255))])
-    return colormaps["viridis" if kind.startswith("height") or kind == "depth" else "gray"]
+    heights = modality.kind.startswith("height") or modality.kind == "depth"
+    return colormaps["viridis" if heights else "gray"]
 
 
-def _panel(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
-    total_width, total_height = figure.get_size_inches()
-    box = (
-        left / total_width,
-        1 - (top + height) / total_height,
-        width / total_width,
-        height / total_height,
-    )
-    return figure.add_axes(box)
-
-
-def _share_panel(
-    figure: Figure,
+def _draw_panels(
+    figure: SubFigure,
     store: SceneStore,
-    shares: dict[str, ClassShares],
-    ignored: tuple[int, int, int],
-    top: float,
-    width: float,
+    shares: Mapping[str, ClassShares],
+    statistics: Statistics,
 ) -> None:
-    """Bars of the class shares, one group of bars per part of the split; the ignored share below."""
-    names = [entry.name for entry in store.classes]
-    colours = [
-        tuple(value / 255 for value in colour)
-        for colour in (*(e.color for e in store.classes), ignored)
-    ]
-    left = 0.35 + 0.075 * max(len(name) for name in (*names, "ignored"))
-    each = (width - left) / len(shares)
-    highest = max(max(one.shares.max(), ignored_share(one)) for one in shares.values())
-    for place, (part, one) in enumerate(shares.items()):
-        values = [*one.shares, ignored_share(one)]
-        axis = _panel(figure, left + place * each, top, each - 0.12, LINE * len(values))
+    """Draw the class shares of every part, and the statistics of the training scenes."""
+    from datamodules.store.rendering import ignore_colour
+
+    names = [f"shares {part}" for part in shares]
+    axes = figure.subplot_mosaic(
+        [[*names, "statistics"]], width_ratios=[*[6.5 / len(names)] * len(names), 6.3]
+    )
+    labels = [*(entry.name for entry in store.classes), "ignored"]
+    colours = np.array([*(e.color for e in store.classes), ignore_colour(store.classes)]) / 255
+    rows = np.arange(len(labels))
+    highest = max(max(one.shares.max(), ignored_share(one)) for one in shares.values()) or 1.0
+    for part, one in shares.items():
+        axis = axes[f"shares {part}"]
         axis.set_label(f"shares {part}")
-        axis.barh(
-            range(len(values)), values, color=colours, edgecolor="0.4", linewidth=0.5, height=0.78
-        )
+        values = [*one.shares, ignored_share(one)]
+        axis.barh(rows, values, color=colours, edgecolor="0.4", linewidth=0.5, height=0.78)
+        # a class without pixels has no bar to show its colour
+        square: dict[str, Any] = {"marker": "s", "s": 40, "edgecolors": "0.4", "linewidths": 0.5}
+        axis.scatter(np.full(len(rows), -0.08 * highest), rows, c=colours, **square)
         for row, value in enumerate(values):
             axis.text(value + 0.02 * highest, row, per_cent(value), va="center", fontsize=7)
-        axis.set_xlim(0, 1.3 * max(highest, 1e-9))
-        axis.set_ylim(len(values) - 0.5, -0.5)
-        axis.set_xticks([])
-        axis.set_yticks(
-            range(len(values)),
-            [*names, "ignored"] if place == 0 else [""] * len(values),
-            fontsize=8,
-        )
-        axis.tick_params(length=0, pad=13)
-        if place == 0:  # the legend: a class without pixels has no bar to show its colour
-            axis.scatter(
-                [-0.1 / (each - 0.12)] * len(values), range(len(values)), s=40, c=colours, marker="s", clip_on=False,
-                transform=axis.get_yaxis_transform(), edgecolors="0.4", linewidths=0.5,
-            )  # fmt: skip
-        for side in ("top", "right", "bottom"):
-            axis.spines[side].set_visible(False)
-        axis.set_title(f"{part} ({one.scenes})", fontsize=8, loc="left", fontweight="bold")
-    axis.annotate(
-        "class shares in per cent of the labelled pixels (number of scenes); ignored: of all pixels", (1, 0), (0, -4),
-        xycoords="axes fraction", textcoords="offset points", va="top", ha="right", fontsize=6.5, color="0.35",
-    )  # fmt: skip
+        axis.set(xlim=(-0.14 * highest, 1.3 * highest), ylim=(len(rows) - 0.5, -0.5), xticks=[])
+        axis.set_yticks(rows, labels if part == next(iter(shares)) else [], fontsize=8)
+        axis.tick_params(length=0)
+        axis.spines[:].set_visible(False)
+        axis.set_title(f"{part} ({one.scenes})", loc="left", fontsize=8, fontweight="bold")
+    note = "class shares in per cent of the labelled pixels (number of scenes); ignored: of all"
+    axes[names[0]].set_xlabel(note, loc="left", fontsize=6.5, color=GREY)
+    _draw_statistics(axes["statistics"], statistics)
 
 
-def _table_panel(figure: Figure, statistics: Statistics, top: float, left: float) -> None:
-    """Statistics of the training scenes as a table."""
-    rows = statistics[:TABLE_ROWS]
-    axis = _panel(figure, left, top, TABLE - 0.2, LINE * (len(rows) + 1))
+def _draw_statistics(axis: Axes, statistics: Statistics) -> None:
     axis.set_label("statistics")
     axis.set_axis_off()
-    axis.set_xlim(0, 1)
-    axis.set_ylim(len(rows) + 0.5, -0.5)
-    axis.set_title("statistics of the training scenes", fontsize=8, loc="left", fontweight="bold")
-    places = [0.0, 0.2, 0.25, *np.linspace(0.42, 1.0, len(KEYS))]
-    several = {row["raster"] for row in statistics if row["band"] > 1}
-    for place, text in zip(places, ["raster", "", "unit", *KEYS], strict=True):
-        axis.text(
-            place,
-            0,
-            text,
-            fontsize=7.5,
-            color="0.35",
-            ha="right" if place > 0.4 else "left",
-            va="center",
-        )
-    for line, row in enumerate(rows, start=1):
-        name = row["raster"] if row["band"] == 1 else ""
-        band = str(row["band"]) if row["raster"] in several else ""
-        cells = [_shorten(name, 1.15, 7.5), band, _shorten(row["unit"], 0.6, 7.5)]
-        cells += ["-" if row[key] is None else number(row[key]) for key in KEYS]
-        for place, text in zip(places, cells, strict=True):
-            axis.text(
-                place, line, text, fontsize=7.5, ha="right" if place > 0.4 else "left", va="center"
-            )
-    more = (
-        f"{len(statistics) - len(rows)} more bands in statistics.csv; "
-        if len(statistics) > len(rows)
-        else ""
-    )
-    axis.annotate(
-        f"{more}p05, p95: mean of the scenes' own percentiles", (1, 0), (0, -4), xycoords="axes fraction",
-        textcoords="offset points", va="top", ha="right", fontsize=6.5, color="0.35",
-    )  # fmt: skip
-
-
-def number(value: float) -> str:
-    """A value of a raster as short text."""
-    return (
-        f"{value:.0f}"
-        if abs(value) >= 1000
-        else f"{value:.3g}"
-        if abs(value) < 1
-        else f"{value:.4g}"
-    )
+    title = "statistics of the training scenes; p05, p95: mean of the scenes' own percentiles"
+    if len(statistics) > TABLE_ROWS:
+        title += f"; {len(statistics) - TABLE_ROWS} more bands in statistics.csv"
+    axis.set_title(title, loc="left", fontsize=8)
+    cells = []
+    for row in statistics[:TABLE_ROWS]:
+        name = f"{row['raster']} {row['band']}"
+        cells.append([name, row["unit"], *(format_value(row[key]) for key in KEYS)])
+    widths = [0.2, 0.12, *[0.68 / len(KEYS)] * len(KEYS)]
+    headings = ["raster, band", "unit", *KEYS]
+    table = axis.table(cells, colLabels=headings, colWidths=widths, loc="upper left", edges="B")
+    table.auto_set_font_size(False)
+    table.set_fontsize(7.5)
+    for (_, column), drawn in table.get_celld().items():
+        drawn.set(edgecolor="0.85")
+        drawn.get_text().set_horizontalalignment("left" if column < 2 else "right")
