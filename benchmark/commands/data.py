@@ -81,9 +81,9 @@ class Show(Command):
         add_path(parser, "--out", "PNG file (default: contact_sheet.png in the store)")
 
     def run_command(self, arguments: argparse.Namespace) -> None:
-        from benchmark.experiment.config import store_name
         import pandas as pd
 
+        from benchmark.experiment.config import store_name
         from benchmark.figures.dataset_summary import (
             choose_scenes,
             count_all_shares,
