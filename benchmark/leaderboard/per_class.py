@@ -11,9 +11,10 @@ import pandas as pd
 from benchmark.formats.markdown import Part
 from benchmark.formats.numbers import format_mean_std
 from benchmark.metrics.confusion import Floats, class_scores
-from benchmark.metrics.summaries import mean_std, with_mean_first
+from benchmark.metrics.summaries import MeanStd, mean_std, with_mean_first
 from benchmark.records.groups import SeedGroup, comparable_groups
 
+ClassRow = tuple[SeedGroup, MeanStd]
 MEASURES = ("IoU", "F1")
 MEAN = "mean"  # in the column `class`
 NOTE = (
@@ -35,12 +36,16 @@ def class_values(group: SeedGroup) -> Floats:
     return 100 * np.array(seeds)
 
 
-def class_frame(groups: Sequence[SeedGroup]) -> pd.DataFrame:
+def score_classes(groups: Sequence[SeedGroup]) -> list[ClassRow]:
+    """Average the class scores of every group over its seeds."""
+    # every seed is scored first, then scores are averaged, as in the leaderboard
+    return [(group, mean_std(class_values(group))) for group in groups]
+
+
+def class_frame(rows: Sequence[ClassRow]) -> pd.DataFrame:
     """Write one line per method, subset and class: IoU and F1, mean and std over seeds."""
     lines: list[dict[str, Any]] = []
-    for group in groups:
-        # every seed is scored first, then scores are averaged, as in the leaderboard
-        means, stds = mean_std(class_values(group))
+    for group, (means, stds) in rows:
         head, names = group.columns(), [MEAN, *group.classes]
         for subset, number in np.ndindex(len(group.first.subsets), len(names)):
             line = {**head, "subset": group.first.subsets[subset], "class": names[number]}
@@ -51,32 +56,32 @@ def class_frame(groups: Sequence[SeedGroup]) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def format_classes(groups: Sequence[SeedGroup], subset: int, measure: int) -> pd.DataFrame:
+def format_classes(rows: Sequence[ClassRow], measure: int, subset: int) -> pd.DataFrame:
     """Write a table of methods and classes for readers."""
     lines = []
-    for group in groups:
-        means, stds = mean_std(class_values(group)[:, measure, subset])
+    for group, (means, stds) in rows:
         line = {"method": group.label}
-        for name, mean, std in zip([MEAN, *group.classes], means, stds, strict=True):
+        scores = zip(means[measure, subset], stds[measure, subset], strict=True)
+        for name, (mean, std) in zip([MEAN, *group.classes], scores, strict=True):
             line[name] = format_mean_std(mean, std)
         lines.append(line | {"n": str(len(group.members))})
     return pd.DataFrame(lines)
 
 
-def class_page(data: str, groups: Sequence[SeedGroup]) -> list[Part]:
-    """Write a table of methods and classes for each protocol, subset and measure."""
-    parts: list[Part] = [f"# Classes: {data}", NOTE]
-    for title, members in comparable_groups(groups).items():
-        parts.append(f"## Protocol {title}")
+def class_page(data: str, rows: Sequence[ClassRow]) -> tuple[list[Part], dict[str, pd.DataFrame]]:
+    """Write tables of methods and classes for each protocol, subset and measure.
+
+    Returns:
+        The page, and IoU with all sensors by protocol.
+    """
+    page: list[Part] = [f"# Classes: {data}", NOTE]
+    full_set = {}
+    for title, members in comparable_groups([group for group, _ in rows]).items():
+        hashes = {group.group for group in members}
+        own = [row for row in rows if row[0].group in hashes]
+        page.append(f"## Protocol {title}")
         for subset, name in enumerate(members[0].first.subsets):
             for number, measure in enumerate(MEASURES):
-                parts += [f"### {name}, {measure}", format_classes(members, subset, number)]
-    return parts
-
-
-def full_set_classes(groups: Sequence[SeedGroup]) -> dict[str, pd.DataFrame]:
-    """Write IoU of all classes with all sensors for readers, by protocol."""
-    tables = {}
-    for title, members in comparable_groups(groups).items():
-        tables[title] = format_classes(members, len(members[0].first.subsets) - 1, 0)
-    return tables
+                page += [f"### {name}, {measure}", format_classes(own, number, subset)]
+        full_set[title] = format_classes(own, 0, -1)
+    return page, full_set

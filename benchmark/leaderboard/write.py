@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmark.formats.table_files import write_table_files
 from benchmark.formats.terminal import print_table
 from benchmark.leaderboard.notes import describe_scoring, footnote, split_notes
-from benchmark.leaderboard.per_class import class_frame, class_page, full_set_classes
-from benchmark.leaderboard.score_rows import condition_rows, leaderboard_rows
+from benchmark.leaderboard.per_class import class_frame, class_page, score_classes
+from benchmark.leaderboard.score_rows import ScoreRow, condition_rows, leaderboard_rows
 from benchmark.leaderboard.table import format_leaderboard, leaderboard_frame
 from benchmark.records.groups import seed_groups
 from benchmark.records.selection import RecordSelection, select_records
@@ -16,8 +17,8 @@ from benchmark.records.selection import RecordSelection, select_records
 
 def publish_leaderboard(data: str, selection: RecordSelection, out: Path) -> None:
     """Write the files of a dataset and print its tables."""
-    paths = write_leaderboard(data, selection, out)
     rows = leaderboard_rows(seed_groups(selection.records))
+    paths = write_leaderboard(data, rows, selection.skipped, out)
     titles = {f"{data}: mIoU in per cent": rows}
     titles[f"{data}, per condition of the test scenes: mIoU in per cent"] = condition_rows(rows)
     for title, shown in titles.items():
@@ -27,24 +28,26 @@ def publish_leaderboard(data: str, selection: RecordSelection, out: Path) -> Non
     print("Leaderboard: " + ", ".join(str(path) for path in paths))
 
 
-def write_leaderboard(data: str, selection: RecordSelection, out: Path) -> list[Path]:
+def write_leaderboard(
+    data: str, rows: Sequence[ScoreRow], skipped: Sequence[str], out: Path
+) -> list[Path]:
     """Write `<data>`, `<data>.conditions` and `<data>.classes`, each as `.csv`, `.md` and `.tex`.
 
     There is no `<data>.conditions` where test scenes have no conditions.
     """
-    rows = leaderboard_rows(seed_groups(selection.records))
-    skipped, paths = selection.skipped, []
+    paths = []
     for stem, shown in {data: rows, f"{data}.conditions": condition_rows(rows)}.items():
         if shown:
             table, note = format_leaderboard(shown), footnote(shown)
             csv = {"csv": leaderboard_frame(shown)}
             paths += write_table_files(out, stem, csv, [table, note], {"": table}, note, skipped)
-    groups = [row.group for row in rows]
+    classes = score_classes([row.group for row in rows])
+    page, tables = class_page(data, classes)
     basis = f"Scored {describe_scoring(rows)}.{split_notes(rows)}"
-    page, csv = [*class_page(data, groups), basis], {"csv": class_frame(groups)}
     note = f"IoU with all sensors, mean +- std over n seeds. {basis}"
-    tables = full_set_classes(groups)
-    return paths + write_table_files(out, f"{data}.classes", csv, page, tables, note, skipped)
+    csv = {"csv": class_frame(classes)}
+    stem = f"{data}.classes"
+    return paths + write_table_files(out, stem, csv, [*page, basis], tables, note, skipped)
 
 
 def update_leaderboard(runs: Path, data: str, out: Path | None = None) -> None:

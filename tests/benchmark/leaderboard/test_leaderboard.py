@@ -20,7 +20,6 @@ from benchmark.metrics.confusion import Convention
 from benchmark.records.groups import seed_groups
 from benchmark.records.record import Record
 from benchmark.records.selection import (
-    RecordSelection,
     Skipped,
     drop_inconsistent_seeds,
     keep_newest_fingerprint,
@@ -55,7 +54,7 @@ def leaderboard(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def written(directory: Path, records: list[Record]) -> list[Path]:
-    return write_leaderboard("toy", RecordSelection(records), directory)
+    return write_leaderboard("toy", ranked(*records), [], directory)
 
 
 def test_published_row_of_sgma_is_summarised_as_printed() -> None:
