@@ -43,6 +43,7 @@ class PaperTable:
     number: str
     columns: list[str]
     rows: list[PaperRow]
+    # by key, not by cell: a score and its difference share a cell
     marks: dict[tuple[str, ...], str]
     notes: list[str]
     marked: dict[str, str]

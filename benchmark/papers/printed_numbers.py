@@ -28,7 +28,7 @@ class RoundedNumber:
     """A number known up to rounding: its value, and the ends of what it may have been before.
 
     Example:
-        >>> gain = RoundedNumber.parse("67.6") - RoundedNumber.parse("64.01")
+        >>> gain = RoundedNumber.from_print("67.6") - RoundedNumber.from_print("64.01")
         >>> float(gain.value), float(gain.low), float(gain.high)
         (3.59, 3.535, 3.645)
     """
@@ -38,7 +38,7 @@ class RoundedNumber:
     high: Fraction
 
     @classmethod
-    def parse(cls, text: str) -> RoundedNumber:
+    def from_print(cls, text: str) -> RoundedNumber:
         """Read a printed decimal number, known to half a unit of its last digit."""
         # fractions, so that a number on the very edge of its rounding is judged right
         value, half = Fraction(text), Fraction(1, 2 * 10 ** count_decimals(text))
@@ -52,7 +52,7 @@ class RoundedNumber:
     def __sub__(self, other: RoundedNumber) -> RoundedNumber:
         return RoundedNumber(self.value - other.value, self.low - other.high, self.high - other.low)
 
-    def over(self, other: RoundedNumber) -> RoundedNumber:
+    def divided_by(self, other: RoundedNumber) -> RoundedNumber:
         """Divide by another number, both positive."""
         return RoundedNumber(self.value / other.value, self.low / other.high, self.high / other.low)
 
@@ -97,10 +97,11 @@ class PrintedNumber:
     paper_row: str
     paper_column: str
 
+    # read many times by rules, and fractions are slow to make
     @cached_property
     def number(self) -> RoundedNumber:
         """`value`, exact and with its rounding."""
-        return RoundedNumber.parse(self.value)
+        return RoundedNumber.from_print(self.value)
 
     @cached_property
     def key(self) -> tuple[str, ...]:
@@ -112,7 +113,7 @@ class PrintedNumber:
         """`column=value;...`, which with source and table selects this number."""
         return ";".join(map("{}={}".format, CONFIGURATION, attrgetter(*CONFIGURATION)(self)))
 
-    def has(self, **columns: str) -> bool:
+    def has_values(self, **columns: str) -> bool:
         """Tell whether the columns have these values."""
         return all(getattr(self, name) == value for name, value in columns.items())
 
@@ -137,40 +138,44 @@ class PaperResults:
         """Numbers by `PrintedNumber.key`."""
         return {entry.key: entry for entry in self.numbers}
 
-    def where(self, **columns: str) -> list[PrintedNumber]:
+    def select_all(self, **columns: str) -> list[PrintedNumber]:
         """Select the numbers of all papers by the values of columns."""
-        return [entry for entry in self.numbers if entry.has(**columns)]
+        return [entry for entry in self.numbers if entry.has_values(**columns)]
 
-    def select(self, source: str, table: str, **columns: str) -> list[PrintedNumber]:
+    def select_in_table(self, source: str, table: str, **columns: str) -> list[PrintedNumber]:
         """Select the numbers of a table by the values of columns.
 
         Example:
             >>> results = read_paper_results()
-            >>> row = dict(method="sgma", backbone="pvt_v2_b2", kind="score")
-            >>> [entry.printed for entry in results.select("sgma", "I", combo="R+D+N", **row)]
+            >>> row = dict(method="sgma", backbone="pvt_v2_b2", combo="R+D+N", kind="score")
+            >>> [entry.printed for entry in results.select_in_table("sgma", "I", **row)]
             ['86.84']
         """
-        return [entry for entry in self.by_table.get((source, table), []) if entry.has(**columns)]
+        return [
+            entry for entry in self.by_table.get((source, table), []) if entry.has_values(**columns)
+        ]
 
     def select_like(self, like: PrintedNumber, *shared: str, **columns: str) -> list[PrintedNumber]:
         """Select the numbers of the table of `like` that share its values of some columns."""
+        # `columns` may not repeat a shared one: that would ask for two values
         own = {name: getattr(like, name) for name in shared}
-        return self.select(like.source, like.table, **own, **columns)
+        return self.select_in_table(like.source, like.table, **own, **columns)
 
-    def find(self, like: PrintedNumber, **changes: str) -> PrintedNumber | None:
+    def find_like(self, like: PrintedNumber, **changes: str) -> PrintedNumber | None:
         """Find the number that differs from `like` in nothing but `changes`."""
         return self.by_key.get(replace(like, **changes).key)
 
-    def require(
+    def require_like(
         self, like: PrintedNumber, kinds: Sequence[str] = ("score",), **changes: str
     ) -> PrintedNumber:
-        """Find as `find` does, the first of these kinds that there is.
+        """Find as `find_like` does, the first of these kinds that there is.
 
         Raises:
             UserError: there is none.
         """
+        # a baseline's number may be a score where the row's own is a summary
         for kind in kinds:
-            if found := self.find(like, kind=kind, **changes):
+            if found := self.find_like(like, kind=kind, **changes):
                 return found
         wanted = ", ".join(f"{name} {value}" for name, value in changes.items())
         raise UserError(

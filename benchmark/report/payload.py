@@ -73,6 +73,7 @@ def _board(
 ) -> dict[str, Any]:
     """Describe rows that may be ranked against each other, best Average first."""
     first = groups[0].first
+    # rows of one board may have been scored with and without conditions
     names: set[str] = {ALL}
     encoders: dict[str, set[str]] = {}
     for group in groups:
@@ -126,6 +127,7 @@ def _leaderboard_cells(rows: Sequence[ScoreRow], row: ScoreRow) -> list[dict[str
         parts = []
         for part in column.parts(row, value).values():
             parts.append(part if isinstance(part, str) else round_for_json(part))
+        # the page's CSV has plain numbers, which the text rounds
         text = column.format_value(row, value, sign=" \u00b1 ")
         cells.append({"text": text, "value": parts[0], "parts": parts})
     return cells

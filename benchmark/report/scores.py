@@ -37,6 +37,7 @@ def group_scores(group: SeedGroup, conditions: list[str]) -> dict[str, Any]:
     """
     first = group.first
     shape = (len(group.members), len(conditions), len(first.subsets))
+    # nan stays where the row lacks a condition, which the page shows as a dash
     scores = {name: np.full(shape, np.nan) for name in ("miou", "mf1", "oa")}
     by_class = np.full((*shape, len(group.classes)), np.nan)
     scored = np.zeros(shape[1:], int)

@@ -53,6 +53,7 @@ def sensor_values(groups: Sequence[SeedGroup], skipped: Skipped) -> dict[str, An
 
 
 def _method_values(method: SensorGames) -> dict[str, Any]:
+    # the std of the scores at every p, not of the coefficients
     curve = mean_std(expected_score(method.miou, CURVE))
     return {
         "shapley": _pair_mean_std(shapley_values(method.games)),

@@ -54,7 +54,7 @@ def miou_of_classes(classes: Sequence[PrintedNumber]) -> RoundedNumber:
 
 def relative_change(own: PrintedNumber, other: PrintedNumber) -> RoundedNumber:
     """Compute the change against another number, in per cent of it."""
-    return own.number.over(other.number).map(lambda ratio: WHOLE * (ratio - 1))
+    return own.number.divided_by(other.number).map(lambda ratio: WHOLE * (ratio - 1))
 
 
 def select_rivals(results: PaperResults, number: PrintedNumber) -> list[PrintedNumber]:

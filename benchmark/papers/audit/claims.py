@@ -46,7 +46,7 @@ def _check_claim(results: PaperResults, row: dict[str, str]) -> Check:
     found = re.search(r"[+-]?\d+(\.\d+)?", row["printed"])
     if not found:
         raise ValueError(f"{row['printed']!r} holds no number")
-    number = RoundedNumber.parse(found[0])
+    number = RoundedNumber.from_print(found[0])
     # shown as the sentence writes it: its decimals, a sign only if it has one
     digits, sign = max(2, count_decimals(found[0])), found[0][0] in "+-"
     unit = " %" if row["printed"].endswith("%") else ""
@@ -87,7 +87,7 @@ def _alternatives(results: PaperResults, row: dict[str, str]) -> Iterator[list[P
         for selector in selectors:
             columns = arithmetic.parse_selector(selector)
             table = columns.pop("table", row["table"])
-            found = results.select(row["source"], table, **columns)
+            found = results.select_in_table(row["source"], table, **columns)
             if len(found) != 1:
                 raise ValueError(f"{selector!r} selects {len(found)} cells, not one")
             numbers += found
@@ -108,7 +108,7 @@ def _recompute(
     (other,) = rest
     if form == "gain_class_f1":
         return _gain_by_class_f1(results, own, other)
-    gain, ratio = f"{own.printed} - {other.printed}", own.number.over(other.number)
+    gain, ratio = f"{own.printed} - {other.printed}", own.number.divided_by(other.number)
     if form == "gain":
         return own.number - other.number, f"{gain} ({_differing(own, other)})"
     if form == "percent":

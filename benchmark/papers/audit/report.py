@@ -34,6 +34,7 @@ in `docs/audit.md`.
 
 def audit_papers(results: PaperResults, claims: Path = CLAIMS) -> list[Check]:
     """Make all checks, in the order of the rules; prose last."""
+    # the rules do not know their names, which are those of the committed files
     checks = []
     for name, rule in RULES.items():
         checks += [replace(check, rule=name) for check in rule(results)]

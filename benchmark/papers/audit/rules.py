@@ -41,7 +41,7 @@ BEST_OTHER = "method=best_other"
 def _check_summaries(results: PaperResults) -> Iterator[Check]:
     """Average, Top-1 and Last-1 are the mean, the largest and the smallest score of the row."""
     shared = ("dataset", "backbone", "method", "variant", "metric")
-    for summary in results.where(kind="summary"):
+    for summary in results.select_all(kind="summary"):
         row = results.select_like(summary, *shared, kind="score")
         if summary.combo == "Average":
             yield check_equal(summary, arithmetic.combine_numbers(mean, row), _mean_words(row))
@@ -55,9 +55,9 @@ def _check_gains_over_best(results: PaperResults) -> Iterator[Check]:
     """A gain over the best other method is the row's score minus the largest other score of the
     column (cost: smallest).
     """
-    for gain in results.where(reference=BEST_OTHER):
+    for gain in results.select_all(reference=BEST_OTHER):
         # the gain stands in the row of the score that it belongs to
-        own = results.require(gain, ABSOLUTE)
+        own = results.require_like(gain, ABSOLUTE)
         others = arithmetic.select_rivals(results, own)
         best = arithmetic.best_of(others)
         extreme: Callable[[list[Fraction]], Fraction] = min if own.kind == "cost" else max
@@ -72,7 +72,7 @@ def _check_gains_over_best(results: PaperResults) -> Iterator[Check]:
 
 def _check_differences(results: PaperResults) -> Iterator[Check]:
     """A difference is the row's score minus that of the row it is taken against."""
-    for gap in results.where(kind="difference"):
+    for gap in results.select_all(kind="difference"):
         if gap.reference != BEST_OTHER:
             own, other = _minuend_and_subtrahend(results, gap)
             yield check_equal(gap, own.number - other.number, f"{own.printed} - {other.printed}")
@@ -80,7 +80,7 @@ def _check_differences(results: PaperResults) -> Iterator[Check]:
 
 def _check_relative_differences(results: PaperResults) -> Iterator[Check]:
     """A relative change is in per cent of the baseline's printed score."""
-    for gap in results.where(kind="relative_difference"):
+    for gap in results.select_all(kind="relative_difference"):
         own, other = _minuend_and_subtrahend(results, gap)
         words = f"100 x ({own.printed} - {other.printed}) / {other.printed}"
         yield check_equal(gap, arithmetic.relative_change(own, other), words)
@@ -198,9 +198,9 @@ def _check_repeated_configurations(results: PaperResults) -> Iterator[Check]:
 
 def _check_rates(results: PaperResults) -> Iterator[Check]:
     """Images per second are 1000 over milliseconds per image."""
-    for rate in results.where(metric="FPS"):
-        latency = results.require(rate, ("cost",), metric="latency_ms")
-        expected = RoundedNumber(*[Fraction(1000)] * 3).over(latency.number)
+    for rate in results.select_all(metric="FPS"):
+        latency = results.require_like(rate, ("cost",), metric="latency_ms")
+        expected = RoundedNumber(*[Fraction(1000)] * 3).divided_by(latency.number)
         yield check_equal(rate, expected, f"1000 / {latency.printed}")
 
 
@@ -208,14 +208,14 @@ def _check_added_modalities(results: PaperResults) -> Iterator[Check]:
     """Adding a modality does not lower the score (stated for SGMA in Sec. IV-C2; looked up for
     GEMMNet's table).
     """
-    for score in results.where(kind="score"):
+    for score in results.select_all(kind="score"):
         sgma = _is_compared_sgma(score)
         if not sgma and score.source != "gemmnet":
             continue
         letters = score.combo.split("+")  # a single letter leaves "", which no number has
         for letter in letters:
             rest = "+".join(other for other in letters if other != letter)
-            if smaller := results.find(score, combo=rest):
+            if smaller := results.find_like(score, combo=rest):
                 kind: Kind = "statement" if sgma else "pattern"
                 yield check_not_below(score, smaller, f"{rest} alone", kind)
 
@@ -225,13 +225,13 @@ def _check_wins(results: PaperResults) -> Iterator[Check]:
     other of the column; GEMMNet: mmFormer and ShaSpec in mF1 and mIoU); a tie does not count as
     higher.
     """
-    for score in results.where(kind="score"):
+    for score in results.select_all(kind="score"):
         # SGMA is said to be best of all, GEMMNet to surpass two named methods
         rivals: list[PrintedNumber] = []
         if _is_compared_sgma(score):
             rivals = [arithmetic.best_of(arithmetic.select_rivals(results, score))]
         elif score.method == "gemmnet" and score.metric in ("mF1", "mIoU"):
-            rivals = [results.require(score, method=name, variant="-") for name in RIVALS]
+            rivals = [results.require_like(score, method=name, variant="-") for name in RIVALS]
         for other in rivals:
             name = other.method
             yield check_not_below(score, other, name, "statement", strict=True, rival=name)
@@ -241,9 +241,9 @@ def _check_gains_over_baselines(results: PaperResults) -> Iterator[Check]:
     """GEMMNet is not below its own baseline (stated for all classes where only RGIR is given;
     looked up elsewhere).
     """
-    for score in results.where(method="gemmnet", kind="score"):
+    for score in results.select_all(method="gemmnet", kind="score"):
         name = score.variant
-        baseline = results.require(score, method=name, variant="-")
+        baseline = results.require_like(score, method=name, variant="-")
         stated = score.combo == "I" and score.metric.startswith("F1/")
         kind: Kind = "statement" if stated else "pattern"
         yield check_not_below(score, baseline, name, kind, rival=name)
@@ -257,21 +257,21 @@ def _minuend_and_subtrahend(
     results: PaperResults, gap: PrintedNumber
 ) -> tuple[PrintedNumber, PrintedNumber]:
     reference = arithmetic.parse_selector(gap.reference)
-    return results.require(gap, ABSOLUTE), results.require(gap, ABSOLUTE, **reference)
+    return results.require_like(gap, ABSOLUTE), results.require_like(gap, ABSOLUTE, **reference)
 
 
 def _with_class_f1(
     results: PaperResults, metric: str
 ) -> Iterator[tuple[PrintedNumber, list[PrintedNumber]]]:
-    for score in results.where(metric=metric, kind="score"):
+    for score in results.select_all(metric=metric, kind="score"):
         if classes := arithmetic.select_class_f1(results, score):
             yield score, classes
 
 
 def _twin_numbers(results: PaperResults) -> Iterator[tuple[PrintedNumber, PrintedNumber]]:
     for table, twin in TWINS.items():
-        for f1 in results.select("sgma", table, metric="mF1", kind="score"):
-            yield f1, results.require(f1, table=twin, metric="mIoU")
+        for f1 in results.select_in_table("sgma", table, metric="mF1", kind="score"):
+            yield f1, results.require_like(f1, table=twin, metric="mIoU")
 
 
 def _join_printed(separator: str, numbers: Sequence[PrintedNumber]) -> str:

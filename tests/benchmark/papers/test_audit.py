@@ -150,25 +150,28 @@ def test_lower_bound_is_the_least_over_a_grid_of_class_ious() -> None:
 
 
 def test_interval_arithmetic_covers_every_number_that_prints_the_same() -> None:
-    numbers = [RoundedNumber.parse(text) for text in ("12.3", "45.67", "8")]
+    numbers = [RoundedNumber.from_print(text) for text in ("12.3", "45.67", "8")]
     row = [SimpleNamespace(number=number) for number in numbers]
     ends = list(product(*((n.low, n.value, n.high) for n in numbers)))
     for combined, function in {
         combine_numbers(statistics.mean, row): lambda a, b, c: (a + b + c) / 3,
         numbers[0] - numbers[1]: lambda a, b, c: a - b,
-        numbers[0].over(numbers[1]): lambda a, b, c: a / b,
+        numbers[0].divided_by(numbers[1]): lambda a, b, c: a / b,
     }.items():
         values = [function(*end) for end in ends]
         assert (min(values), max(values)) == (combined.low, combined.high)
     assert (
-        compare_numbers(RoundedNumber.parse("2.50"), RoundedNumber(*[Fraction("2.505")] * 3))
+        compare_numbers(RoundedNumber.from_print("2.50"), RoundedNumber(*[Fraction("2.505")] * 3))
         == "agree"
     ), "half a unit still agrees"
     assert (
-        compare_numbers(RoundedNumber.parse("2.50"), RoundedNumber(*[Fraction("2.5051")] * 3))
+        compare_numbers(RoundedNumber.from_print("2.50"), RoundedNumber(*[Fraction("2.5051")] * 3))
         == "fail"
     )
-    assert compare_numbers(RoundedNumber.parse("2.50"), RoundedNumber.parse("2.51")) == "rounding"
+    assert (
+        compare_numbers(RoundedNumber.from_print("2.50"), RoundedNumber.from_print("2.51"))
+        == "rounding"
+    )
 
 
 @pytest.mark.parametrize(
@@ -198,7 +201,7 @@ def test_a_planted_discrepancy_is_found_by_every_rule_that_reads_the_cell(
             "combo": "R+D+N",
             "kind": "score",
         }
-        return entry.source == "sgma" and entry.has(**place)
+        return entry.source == "sgma" and entry.has_values(**place)
 
     before = next(filter(cell, reported.numbers))
     other = changed(reported, cell, value=format_fraction(before.number.value + Fraction(1, 2)))
@@ -255,7 +258,7 @@ def test_each_kind_of_row_is_recomputed(reported: PaperResults, checks: list[Che
         },
     }
     for rule, columns in cells.items():
-        first = next(cell for cell in reported.numbers if cell.has(**columns))
+        first = next(cell for cell in reported.numbers if cell.has_values(**columns))
         value = format_fraction(first.number.value + Fraction(1, 10))
         other = changed(
             reported, lambda cell, key=first.key: cell.key == key, value=value, printed=value
@@ -280,7 +283,7 @@ def test_constant_answers_are_recognised_whatever_the_share(reported: PaperResul
             }
             tables = changed(
                 tables,
-                lambda cell, at=place: cell.has(kind="score", **at),
+                lambda cell, at=place: cell.has_values(kind="score", **at),
                 value=f"{100 * value:.2f}",
             )
         found = [check for check in rule(tables) if "method=imlt" in check.location]
@@ -371,7 +374,7 @@ def test_damaged_claims_are_named_with_the_line(
 
 
 def test_a_missing_reference_row_is_said(reported: PaperResults, tmp_path: Path) -> None:
-    cells = tuple(cell for cell in reported.numbers if not cell.has(method="mmformer"))
+    cells = tuple(cell for cell in reported.numbers if not cell.has_values(method="mmformer"))
     with pytest.raises(UserError, match="no row with method mmformer"):
         audit_papers(PaperResults(cells, reported.labels))
     with pytest.raises(UserError, match="No reported numbers"):

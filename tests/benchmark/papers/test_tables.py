@@ -81,7 +81,7 @@ def test_every_printed_number_stands_in_its_row_and_column(
     read = frame(tables[stem])
     words = {"\u2717": "no", "\u2713": "yes", "\u0394": "change of"}
     seen = []
-    for cell in reported.select(source, number):
+    for cell in reported.select_in_table(source, number):
         heading = "".join(words.get(character, character) for character in cell.paper_row)
         what = "reported" if cell.kind in ("score", "summary", "cost") else "reported difference"
         names = np.where(read["block"] == "", read["row"], read["block"] + " / " + read["row"])
@@ -92,7 +92,9 @@ def test_every_printed_number_stands_in_its_row_and_column(
         columns=["block", "row", "what", "protocol", "n"]
     )
     assert (printed.drop(columns="audit") != "-").to_numpy().sum() == len(seen) == len(set(seen))
-    headings = list(dict.fromkeys(cell.paper_column for cell in reported.select(source, number)))
+    headings = list(
+        dict.fromkeys(cell.paper_column for cell in reported.select_in_table(source, number))
+    )
     assert list(read.columns[5:-1]) == headings
 
 
