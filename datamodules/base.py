@@ -114,6 +114,7 @@ class SceneDataModule(L.LightningDataModule):
                 raise UserError(
                     f"{name} has no label column {label!r}; it has {', '.join(self.store.labels)}."
                 )
+        # labels and parts are checked here: a loader's error would come out of a worker process
         self.splits = self.store.split(split)
         for part in ("train", "test"):
             if not self.splits.get(part):
@@ -222,7 +223,9 @@ class SceneDataModule(L.LightningDataModule):
             batch_sampler=batches,
             num_workers=self.num_workers,
             collate_fn=partial(collate_windows, modalities=list(self.rasters)),
+            # workers keep their open files from one epoch to the next
             persistent_workers=self.num_workers > 0,
+            # pinned memory makes copies to a GPU asynchronous, and is a waste without one
             pin_memory=bool(self.trainer and self.trainer.strategy.root_device.type == "cuda"),
         )
 

@@ -93,7 +93,8 @@ def deliver_street(size: int, seed: int, frame: str) -> Street:
     """Paint the street behind one frame: what is really there, before any sensor has seen it."""
     rng = _generator(seed, frame, 0)
     street = paint_street(size, rng)
-    if rng.random() < 0.5:  # something nobody has labelled
+    # half of the frames hold something nobody has labelled
+    if rng.random() < 0.5:
         row, column = (int(size * rng.uniform(0.3, 0.8)) for _ in range(2))
         side = max(2, size // 16)
         street.label[row : row + side, column : column + side] = UNLABELLED
@@ -112,6 +113,7 @@ def _write_frame(root: Path, frame: str, size: int, seed: int, quirks: frozenset
     # a sensor draws from a generator of its own, so that a change to one leaves the others alone
     draw = [_generator(seed, frame, stage) for stage in range(1, 6)]
     rgb = take_photo(street, weather, case, draw[0])
+    # some pictures of the release have a fourth band, opaque everywhere
     if "all_rgba" in quirks or zlib.crc32(frame.encode()) % 3 == 0:
         rgb = np.concatenate([rgb, np.full((1, size, size), 255, np.uint8)])
     grey = grey_depth(street)
@@ -137,6 +139,7 @@ def _write_frame(root: Path, frame: str, size: int, seed: int, quirks: frozenset
 def paint_semantic(label: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
     """Return the RGBA label picture; only red means something: id + 1, unlabelled 0 or 255."""
     picture = rng.integers(0, 256, (4, *label.shape), dtype=np.uint8)
+    # both raw values mean unlabelled; one value per pixel, so that a reader meets both
     nothing = np.where(picture[1] < 128, 0, 255)
     picture[0] = np.where(label == UNLABELLED, nothing, label + 1)
     return picture

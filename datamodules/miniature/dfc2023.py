@@ -87,6 +87,7 @@ def write_dfc2023(
     layout = _Layout(Path(root), frozenset(quirks))
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
+    # in the order of the names: record ids count through all tiles
     for number, stem in enumerate(scenes):
         tile = dfc2023_tile(size, seed, stem)
         image_id = 5000 - 2 * number if "shuffled" in quirks else tile.number
@@ -151,6 +152,7 @@ class _Tile:
     def rgb(self) -> NDArray[np.uint8]:
         """The optical picture, `(3, H, W)`."""
         counts = self.cut_margin(photograph_window(self.scene, self.town, self.wide))
+        # 0 is left to the black corner that one real tile has
         rgb = np.clip(np.rint(counts), 1, 255).astype(np.uint8)
         if self.stem == BLACK_CORNER:
             half = self.window.size // 2

@@ -126,8 +126,10 @@ class _TileWriter:
         if "no_crs" not in self.quirks:
             place = from_origin(*self._corner, GSD, GSD)
             profile = {"crs": "EPSG:32633", "transform": place}
+            # the real archive's tiling, where a picture is large enough for it
             if self.size >= 608:
                 profile |= {"tiled": True, "blockxsize": 608, "blockysize": 608}
+        # one survey in three files: four bands, and two selections of three
         pictures = {"4_Ortho_RGBIR": rgbn}
         if "only_rgbir" not in self.quirks:
             pictures |= {"2_Ortho_RGB": rgbn[:3], "3_Ortho_IRRG": rgbn[[3, 0, 1]]}

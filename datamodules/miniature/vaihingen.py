@@ -171,6 +171,7 @@ def _write_tile(layout: _Layout, tile: str, size: int, seed: int) -> None:
     relief = surface_model(scene, _generator(seed, tile, size, 2))
     terrain = _terrain(scene.label.shape, _generator(seed, tile, size, 3))
     dsm = (terrain + relief).astype(np.float32)[None]
+    # parity decides where a habit is seen in half of the tiles
     odd, quirks = _number_of(tile) % 2 == 1, layout.quirks
     if "one_pixel_dsm" in quirks:
         dsm = dsm[..., :-1] if odd else np.concatenate([dsm, dsm[:, -1:] - 3], axis=1)

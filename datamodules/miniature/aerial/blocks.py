@@ -78,6 +78,7 @@ def _parcel(canvas: Canvas, parcel: Block, street: int) -> list[Crown]:
     rng = canvas.rng
     uniform = rng.uniform
     paint_lawn(canvas, parcel)
+    # everything is placed by its distance from the street, so both rows share one plan
     front = parcel.left if street < 0 else parcel.right
 
     def inwards(distance: float) -> float:
@@ -121,6 +122,7 @@ def _courtyard(canvas: Canvas, block: Block) -> list[Crown]:
     green = Block(court.left, court.right, court.near, green_end)
     paint_lawn(canvas, green)
     pitched = canvas.chance_of(0.6)
+    # two closed rows along v, then what fits between them along u
     for left in (block.left, block.right - deep):
         side = Block(left, left + deep, block.near, block.far)
         for piece in side.cut_pieces(rng.uniform(12, 18)):
@@ -204,10 +206,12 @@ def _trade(canvas: Canvas, block: Block) -> list[Crown]:
 def _park(canvas: Canvas, block: Block) -> list[Crown]:
     """Lawns, paths, a green court, a pond, a pavilion, and many trees."""
     uniform = canvas.rng.uniform
+    # several lawns, each of another green
     for piece in block.cut_pieces(15):
         paint_lawn(canvas, piece)
     u, v = block.centre
     _yard(canvas, u + uniform(-8, 8), v, 2.5, block.depth)
+    # artificial turf: green to the eye, impervious to near infrared
     canvas.paint_slab(u, block.far - 11, uniform(18, 26), 14, IMPERVIOUS, "turf")
     pond, w, h, turn = u + uniform(-9, 9), uniform(10, 16), uniform(8, 12), uniform(0, 3)
     objects.paint_basin(canvas, pond, block.near + 12, w, h, "water", turn)

@@ -33,6 +33,7 @@ def paint_house(
     """Paint a building of w x h metres; a pitched roof is a gable or hip along the longer side."""
     rng = canvas.rng
     patch = canvas.patch_at(u, v, w, h)
+    # drawn before it is known whether the house can be seen: what stands elsewhere must not change
     eaves = 2.9 * storeys + rng.uniform(0.1, 0.6)
     material = canvas.draw_weighted(PITCHED_ROOFS if pitched else FLAT_ROOFS)
     tint = canvas.draw_tint(material)
@@ -51,6 +52,7 @@ def paint_house(
         parapet = np.minimum(short - abs(across), long - abs(along)) < 0.4
         roof = eaves + 0.4 * parapet
     canvas.fill(patch.at, patch.inside, BUILDING, material, roof, tint)
+    # larger roofs carry more; a quarter of the draws leaves its place empty
     for a, b, size, what in extras[: int(1 + short * long / 25)]:
         spot = patch.inside & (abs(along - (1.5 * a - 0.75) * long) < 0.5 + 1.2 * size)
         spot &= abs(across - (1.5 * b - 0.75) * short) < 0.5 + 0.8 * size
@@ -75,6 +77,7 @@ def paint_tree(canvas: Canvas, u: float, v: float, radius: float, top: float) ->
     for a, b in lumps:
         away = np.hypot(patch.p - 0.6 * a * radius, patch.q - 0.6 * b * radius) / (0.35 * radius)
         crown += 0.09 * top * (np.exp(-away * away) - 0.3)
+    # a crown stays below what is higher, such as a taller house
     mask = (r < 1) & (crown > canvas.height[patch.at])
     canvas.fill(patch.at, mask, TREE, "foliage", crown, tint)
 
@@ -116,6 +119,7 @@ def paint_car(canvas: Canvas, u: float, v: float, turn: float) -> None:
     body = patch.inside & (ahead**2 + aside**2 < 0.25)  # round corners
     if (canvas.label[patch.at][body] == CAR).any():
         return  # the place is taken
+    # the cabin sits behind the middle, and only it is 1.5 m high
     cabin = abs(patch.p + 0.3) < 1.35
     canvas.fill(patch.at, body, CAR, "lacquer", np.where(cabin, 1.5, 0.95), lacquer)
     screens = body & (abs(abs(patch.p + 0.3) - 1.15) < 0.32) & (q < width / 2 - 0.15)
@@ -164,6 +168,7 @@ def paint_basin(
     tint = canvas.draw_tint(material)
     if patch is None:
         return
+    # a pool keeps its corners, a pond is an ellipse
     mask = patch.inside
     if material == "water":
         mask = mask & ((2 * patch.p / w) ** 2 + (2 * patch.q / h) ** 2 < 1)

@@ -44,6 +44,7 @@ def paint_scene(size: int, gsd: float, rng: np.random.Generator) -> Scene:
     """
     canvas = Canvas(size, gsd, float(rng.uniform(-0.6, 0.6)), rng)
     reach = canvas.reach
+    # blocks of a turned grid of streets; the canvas shows the part that fits
     columns, rows = _draw_intervals(canvas, 40, 52), _draw_intervals(canvas, 46, 68)
     canvas.paint_slab(0, 0, 2 * reach, 2 * reach, IMPERVIOUS, "asphalt")
     _carriageways(canvas, columns, rows)
@@ -116,6 +117,7 @@ def _parked_cars(canvas: Canvas, columns: Intervals, rows: Intervals) -> None:
             for kerb, along in places:
                 across, along = kerb + rng.normal(0, 0.08), along + rng.normal(0, 0.3)
                 u, v = (across, along) if heading else (along, across)
+                # the bed has a car's height, the repair its colour: neither sensor decides alone
                 what = rng.random()
                 for share, paint in zip((density, 0.04, 0.04), LOOKALIKES, strict=True):
                     if 0 <= what < share:

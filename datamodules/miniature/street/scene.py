@@ -101,6 +101,7 @@ class _Scene(StreetBuilder):
                     x = self.far[side] + out * (depth / 2 + self.draw(0, 2))
                     self._add_house((x, 0, z), (depth, height, length))
                 z += length + self.draw(0.5, 8)
+        # a backdrop, so that no street ends in bare horizon
         for across in np.arange(-150, 150, 22):
             if self.chance_of(0.75):
                 house = self.chance_of(0.4)
@@ -110,6 +111,7 @@ class _Scene(StreetBuilder):
                     self._add_house(place, size)
                 else:
                     self._add_green(place, size, (0.2, 0.28, 0.13))
+        # a bridge across the street, on two piers
         if self.chance_of(0.2):
             z, y = self.draw(16, 45), self.draw(4.2, 5.6)
             colour = self.draw_tint(FACADES)
@@ -171,6 +173,7 @@ class _Scene(StreetBuilder):
         for _ in range(int(self.rng.integers(1, 5))):
             side, out = self.draw_side()
             self._add_sign(self.kerbs[side] + out * self.draw(0.3, 0.8), self.draw(6, 30))
+        # lights stand before a crossing, sometimes elsewhere
         lit = self.crossing is not None or self.chance_of(0.3)
         z = self.crossing[0] - self.draw(1, 2) if self.crossing else self.draw(9, 22)
         for side, out in enumerate(OUTWARDS) if lit else ():

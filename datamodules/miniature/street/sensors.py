@@ -120,6 +120,7 @@ def _rain(image: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.fl
 def hha_image(street: Street, rng: np.random.Generator) -> Picture:
     """Return disparity, height above ground, and the surface's angle to gravity, `(3, H, W)`."""
     angle = np.degrees(np.arccos(np.clip(street.normal[1], -1, 1)))
+    # the sky has no surface: the encoding's largest angle and height stand for it
     angle[street.sky] = 180
     above = np.where(street.sky, 13, street.above)
     # surfaces are estimated from neighbours, so angles mix at edges
