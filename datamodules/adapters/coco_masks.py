@@ -91,12 +91,7 @@ def rasterize_outlines(
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Draw the mask of an image as a label, 1 inside any object; nothing in it is unknown.
 
-    Args:
-        outlines: of the image.
-        raw: (C, h, w) pixels of the image; only their number matters.
-
-    Raises:
-        UserError: the image has another size than the outlines were drawn for.
+    Of `raw`, (C, h, w), only the size matters; raises UserError where it is another.
     """
     size = raw.shape[1:]
     if size != outlines.size:
@@ -180,13 +175,7 @@ def _steps_of_lines(number: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArr
 def read_outlines(file: SourceFile, scratch: Path) -> dict[str, Outlines]:
     """Read the outlines of a COCO file by the file name of their image, empty images included.
 
-    Args:
-        file: the JSON.
-        scratch: where it may be unpacked to.
-
-    Raises:
-        UserError: the file is cut short, lacks a key or holds values of another kind; it names
-            file and record.
+    Raises UserError, naming file and record, for what is cut short, lacking or of another kind.
     """
     try:
         content = _CocoFile.model_validate_json(file.extract(scratch).read_bytes())

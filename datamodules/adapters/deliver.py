@@ -130,10 +130,8 @@ def plan_deliver(index: SourceIndex, options: ImportOptions) -> ImportPlan:
     required = _required_rasters(frames, warnings)
     if options.tiles is None:
         missing += _lacking_frames(frames, warnings)
-    for raster in required:
-        for frame in frames:
-            if raster not in frame.files:
-                missing.append(Missing(frame.id, raster, _release_path(raster, frame.id)))
+    files = {frame.id: frame.files for frame in frames}
+    missing += planning.missing_rasters(files, required, _release_path)
     scenes = [_scene_plan(f) for f in frames if "label" in f.files and len(f.files) > 1]
     return ImportPlan(
         **card.or_else("DELIVER", LICENCE, CITATION),

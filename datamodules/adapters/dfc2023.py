@@ -62,28 +62,16 @@ MAX_NAMED = 5  # files in one warning
 
 @dataclass
 class Found:
-    """The files of a source by what they are.
+    """The files of a source by what they are."""
 
-    Attributes:
-        rasters: {raster: {tile: file}}.
-        outlines: the JSON with the building outlines, if there is one.
-        ignored: number of images that are no training rasters, by reason.
-        strangers: paths of images of no training tile.
-    """
-
-    rasters: dict[str, dict[str, SourceFile]]
+    rasters: dict[str, dict[str, SourceFile]]  # by raster and tile
     outlines: SourceFile | None
-    ignored: Counter[str]
-    strangers: list[str]
+    ignored: Counter[str]  # by the reason why they are no training rasters
+    strangers: list[str]  # images of no training tile
 
 
 def plan_dfc2023(index: SourceIndex, options: ImportOptions) -> ImportPlan:
-    """Plan the import of a source.
-
-    Raises:
-        UserError: no training tiles, an unknown tile is asked for, or the JSON is damaged or lists
-            other images than the contest's.
-    """
+    """Plan the import of a source; raises UserError without training tiles, or for another JSON."""
     table = read_tiles()
     card = read_dataset_card(index)
     stems = {stem.lower(): stem for stem in table}

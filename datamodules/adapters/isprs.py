@@ -37,10 +37,7 @@ class IsprsCity:
 
     Args:
         name: of the city in lower case; `splits/<name>.csv` lists its tiles.
-        obtain: how to get the data, for errors.
-        licence, citation: of the data, unless an about.json says otherwise.
         gsd_m: pixel side of the real data.
-        modalities: that the store may have, in their order there.
         always: those that every tile should have.
         reference_order: the raster that says the size of a scene comes first.
         expected: {raster: file it needs}, with the parts of a tile's name to fill in.
@@ -145,12 +142,8 @@ def label_jobs(tile: str, files: Files) -> dict[str, RasterJob]:
 def decode_label_colours(rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Decode a label picture by threshold, which also repairs blended colours (dossier 2, 12.1).
 
-    Args:
-        rgb: (3, h, w) uint8.
-
-    Returns:
-        Class ids (h, w) uint8, black and unknown 255, and where the colour is unknown (h, w) bool:
-        magenta, or a channel within 40 of 127.
+    Returns class ids (h, w) uint8, black and unknown 255, and where the colour is unknown (h, w)
+    bool: magenta, or a channel within 40 of 127.
 
     Example:
         >>> blue_and_grey = np.array([[[0, 120]], [[10, 120]], [[250, 120]]], np.uint8)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
 from datamodules.ingest.plan import (
     ImportOptions,
@@ -46,14 +46,8 @@ def select_tiles(
 ) -> list[str]:
     """Return the tiles to import, in the order in which they were asked for, by default all.
 
-    Args:
-        options: of the import.
-        known: {normalised name: tile}.
-        normalise: brings a user's spelling of a tile to its normalised name.
-        title: of the dataset, for errors.
-
-    Raises:
-        UserError: a tile that does not exist, or none at all.
+    `known` is {normalised name: tile}, and `normalise` brings a user's spelling to such a name.
+    Raises UserError for a tile that does not exist, or none at all.
     """
     tiles = list(known.values())
     if options.tiles is None:
@@ -96,11 +90,12 @@ def unknown_files(
 
 
 def missing_rasters(
-    jobs: Jobs, required: Iterable[str], expected: Callable[[str, str], str]
+    jobs: Mapping[str, Container[str]],
+    required: Sequence[str],
+    expected: Callable[[str, str], str],
 ) -> list[Missing]:
     """Return what the scenes lack; `expected(raster, scene)` names the file it would be in."""
     missing = []
-    required = tuple(required)
     for scene, rasters in jobs.items():
         for raster in required:
             if raster not in rasters:
@@ -116,12 +111,11 @@ def first_present(rasters: Iterable[str], order: Iterable[str]) -> str:
 def plan_scenes(
     jobs: Jobs,
     splits: Splits,
-    order: Iterable[str],
+    order: Sequence[str],
     label: str = "label",
     attributes: Mapping[str, Mapping[str, str]] | None = None,
 ) -> list[ScenePlan]:
     """Return the scenes that have a label and one of the modalities in `order`."""
-    order = tuple(order)
     scenes = []
     for scene, rasters in jobs.items():
         reference = first_present(rasters, order)
@@ -150,12 +144,8 @@ def describe_source(
 ) -> list[str]:
     """Return the lines printed before an import: what was found and what lacks (dossier, rule 8).
 
-    Args:
-        what: title and place of the source.
-        noun: what a scene is called there.
-        files: {scene: {raster: file}}.
-        required: rasters that every scene should have.
-        sized: the raster whose sizes in pixels are told.
+    `what` is title and place of the source, `noun` what a scene is called there, `required` what
+    every scene should have, `sized` the raster whose sizes in pixels are told.
     """
     # required rasters first, found or not
     of_raster: dict[str, dict[str, SourceFile]] = {raster: {} for raster in required}

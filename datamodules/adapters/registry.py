@@ -41,12 +41,7 @@ def import_named_dataset(
 ) -> SceneStore:
     """Import a dataset by its name; a new name stands for a source of one's own rasters.
 
-    Args:
-        dataset: one of `ADAPTERS`, or a name of the user's own when `source` has a scenes.csv.
-        source: what the user has downloaded.
-        store_root: directory of the stores.
-        name: of the store; by default the dataset's.
-        options: see `import_dataset`.
+    See `import_dataset` for the arguments.
 
     Example:
         >>> import tempfile

@@ -162,10 +162,7 @@ class ImportPlan:
     """All that is known of a dataset before its pixels are read.
 
     Args:
-        title, licence, citation: for dataset.json and reports.
-        classes: ids contiguous from 0.
-        modalities: in the dataset's own order.
-        labels: label columns, the first being the one every scene has.
+        labels: the first is the one every scene has.
         splits: split columns, each with the parts (train, val, test) it is meant to have.
         scenes: those with at least one modality and a label.
         split_notes: {split column: what a reader of its numbers has to know}.
@@ -173,9 +170,7 @@ class ImportPlan:
         gsd_default: used when the rasters do not tell either.
         nadir: seen from straight above, so that quarter turns make sense.
         conditions: attributes by which evaluation reports separately.
-        attributes: all attribute columns.
         missing: rasters that are needed and were not found.
-        warnings: what the user should know.
         inventory: lines printed before the work.
     """
 
@@ -215,14 +210,8 @@ class ImportOptions:
 class Adapter:
     """What is particular to one dataset: how to obtain it, and how its files become a plan.
 
-    Args:
-        name: of the dataset, and of its store unless another is given.
-        title: for people.
-        obtain: plain sentences on what to request, where, and how to name it to the importer.
-        plan: makes the import plan of a source; raises UserError when it holds nothing of this
-            dataset.
-        modalities, classes: known before any import; a folder of the user's own has none.
-
+    `obtain` says in plain sentences what to request and where; `plan` raises UserError when a source
+    holds nothing of this dataset; `modalities` and `classes` are known before any import.
     """
 
     name: str

@@ -105,15 +105,9 @@ class SourceFile:
 class SourceIndex:
     """All files below `source` (a folder or one zip file), zips inside zips included.
 
-    Inner zips are extracted into `scratch` (their members are then read from there); the caller
-    removes it. Symbolic links are followed, each folder once. Afterwards `archives` holds the stamp
-    of every zip file on the disk.
-
-    Args:
-        source: a folder or a zip file.
-        scratch: folder for inner zips.
-        exclude: a folder that is not looked into (the store itself).
-        log: is told what takes long.
+    Inner zips are extracted into `scratch`, which the caller removes; `exclude` is a folder that is
+    not looked into (the store itself); `log` is told what takes long. Symbolic links are followed.
+    Afterwards `archives` holds the stamp of every zip file on the disk.
 
     Raises:
         UserError: the source is absent, empty, neither a folder nor a zip file; an archive is

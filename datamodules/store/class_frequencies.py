@@ -14,11 +14,7 @@ from usererror import UserError
 class ClassShares:
     """Labelled pixels of several scenes per class.
 
-    Attributes:
-        names: of the K classes, in the order of `pixels`.
-        pixels: how many pixels each class has.
-        ignored: pixels without a class.
-        scenes: how many scenes were counted.
+    `ignored` pixels have no class; `scenes` is how many scenes were counted.
 
     Example:
         >>> ClassShares(("road", "roof"), (30, 10), ignored=5, scenes=1).shares.tolist()
@@ -39,16 +35,9 @@ class ClassShares:
 def count_classes(
     store: SceneStore, split: str = "split_standard", part: str = "train", label: str = "label"
 ) -> ClassShares:
-    """Count the classes over the scenes of one part of a split.
+    """Count the classes over the scenes of one part (train, val or test) of a split.
 
-    Args:
-        store: an imported dataset.
-        split: split column.
-        part: train, val or test.
-        label: label column; scenes without it are left out.
-
-    Raises:
-        UserError: the store has no such split or label, or `part` is no part.
+    Raises UserError when the store has no such split or label.
     """
     scenes = store.split(split)
     if part not in scenes:

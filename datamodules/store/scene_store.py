@@ -34,16 +34,10 @@ DAMAGE = (AttributeError, IndexError, KeyError, OSError, RecursionError, TypeErr
 
 @dataclass(frozen=True)
 class Modality:
-    """One raster layer of a dataset.
+    """One raster layer of a dataset; `letter` stands for it in the names of subsets.
 
-    Attributes:
-        name: column of scenes.csv.
-        letter: stands for the modality in the names of subsets.
-        channels: bands.
-        dtype: data type of the stored values.
-        unit: of the stored values: counts, m, dB or linear.
-        kind: optical, height_absolute, height_normalised, sar (decibels), sar_linear, depth, event,
-            lidar or other.
+    `unit` is that of the stored values (counts, m, dB, linear), `kind` one of optical,
+    height_absolute, height_normalised, sar (decibels), sar_linear, depth, event, lidar, other.
     """
 
     name: str
@@ -99,15 +93,9 @@ def import_command(name: str, source: str | None = None) -> str:
 class SceneStore:
     """An imported dataset, opened for reading.
 
-    Attributes:
-        root: folder of the store.
-        name: of the dataset.
-        info: content of dataset.json.
-        classes: with ids contiguous from 0.
-        modalities: by name, in the dataset's own order.
-        labels: label columns.
-        fingerprint: see `dataset_fingerprint`.
-        scenes: in the order of scenes.csv.
+    Attributes: `root` (folder), `name`, `info` (content of dataset.json), `classes` (ids contiguous
+    from 0), `modalities` (by name, in the dataset's own order), `labels` (columns), `scenes`,
+    `fingerprint` (see `dataset_fingerprint`).
 
     Example:
         >>> import contextlib, io, tempfile
@@ -227,12 +215,7 @@ def dataset_fingerprint(
     """Return the SHA-256 of classes, modalities, scene ids, splits, attributes and pixels.
 
     Paths, file formats and checksums of files do not enter, so two people who imported the same
-    pixels from differently packed downloads get the same value.
-
-    Args:
-        info: content of dataset.json.
-        scenes: of the dataset, in any order.
-        pixels: {scene: {raster: pixel hash}}.
+    pixels from differently packed downloads agree. `pixels` is {scene: {raster: pixel hash}}.
     """
     # in the order of ids: two imports may have listed the scenes differently
     listed = []
