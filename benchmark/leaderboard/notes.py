@@ -31,7 +31,7 @@ def describe_scoring(rows: Sequence[ScoreRow]) -> str:
         f"over {' / '.join(sorted(classes))} classes "
         f"(K = {', '.join(map(str, sorted(outputs)))} outputs, "
         f"absent classes: {_by_protocol(absent)}), {_by_protocol(kinds)} labels, "
-        f"{_count_scenes(rows)}, fingerprint {rows[0].manifest.fingerprint[:12]}"
+        f"{_count_scenes(rows)}, fingerprint {rows[0].group.manifest.fingerprint[:12]}"
     )
 
 

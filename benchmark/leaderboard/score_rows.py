@@ -12,7 +12,7 @@ from benchmark.metrics.confusion import Counts, Floats
 from benchmark.metrics.result import ALL
 from benchmark.metrics.summaries import SubsetSummary, average_top1_last1
 from benchmark.records.groups import SeedGroup
-from benchmark.records.manifest import Manifest, Protocol
+from benchmark.records.manifest import Protocol
 
 
 @dataclass(frozen=True)
@@ -48,14 +48,9 @@ class ScoreRow:
         return cls(group, condition, *scores, entered.astype(np.int64))
 
     @property
-    def manifest(self) -> Manifest:
-        """What the first seed says of its run."""
-        return self.group.first.manifest
-
-    @property
     def protocol(self) -> Protocol:
         """How all seeds were trained and scored."""
-        return self.manifest.protocol
+        return self.group.manifest.protocol
 
     @property
     def subsets(self) -> tuple[str, ...]:

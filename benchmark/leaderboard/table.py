@@ -83,7 +83,7 @@ def has_overrides(row: ScoreRow) -> bool:
 
 COLUMNS = (
     Column("method", lambda row: row.group.method, "method", text="{row.group.marked_method}"),
-    Column("backbone", lambda row: row.manifest.backbone, "backbone"),
+    Column("backbone", lambda row: row.group.manifest.backbone, "backbone"),
     Column("condition", lambda row: row.condition, "condition", needed=has_condition),
     Column("scenes", lambda row: max(row.scenes), "scenes", needed=has_condition),
     Column("classes", lambda row: row.classes, "classes", needed=has_condition),
@@ -101,7 +101,7 @@ COLUMNS = (
     Column("scenes {subset}", lambda row: row.scenes),
     Column("split note", lambda row: row.protocol.split_note),
     Column("selection", lambda row: row.protocol.selected),
-    Column("control", lambda row: row.manifest.control),
+    Column("control", lambda row: row.group.manifest.control),
 )
 
 

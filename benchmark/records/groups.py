@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from benchmark.records.manifest import Manifest
 from benchmark.records.record import Record
 
 CONTROL_MARK = " (control)"  # beside the name of a row that is no published method
@@ -31,19 +32,24 @@ class SeedGroup:
         return self.members[0]
 
     @property
+    def manifest(self) -> Manifest:
+        """What its first record says of its run; of all but the seed it holds for all."""
+        return self.first.manifest
+
+    @property
     def group(self) -> str:
         """Hash of the configuration without seeds."""
-        return self.first.manifest.group
+        return self.manifest.group
 
     @property
     def method(self) -> str:
         """The variant, which is what METHOD names."""
-        return self.first.manifest.variant
+        return self.manifest.variant
 
     @property
     def protocol(self) -> str:
         """Name of the protocol."""
-        return self.first.manifest.protocol.name
+        return self.manifest.protocol.name
 
     @property
     def classes(self) -> list[str]:
@@ -53,27 +59,27 @@ class SeedGroup:
     @property
     def overrides(self) -> str:
         """What was changed on the command line."""
-        return " ".join(self.first.manifest.overrides)
+        return " ".join(self.manifest.overrides)
 
     @property
     def marked_method(self) -> str:
         """The method, with a mark beside a baseline."""
-        return self.method + (CONTROL_MARK if self.first.manifest.control else "")
+        return self.method + (CONTROL_MARK if self.manifest.control else "")
 
     @property
     def label(self) -> str:
         """The method and whatever tells it from other rows."""
-        words = [self.marked_method, self.first.manifest.backbone, self.overrides]
+        words = [self.marked_method, self.manifest.backbone, self.overrides]
         return " ".join(filter(None, [*words, self.disambiguation]))
 
     def columns(self) -> dict[str, Any]:
         """The first columns of every CSV: what the numbers of a line belong to."""
         return {
             "method": self.method,
-            "backbone": self.first.manifest.backbone,
+            "backbone": self.manifest.backbone,
             "protocol": self.protocol,
             "overrides": self.overrides,
-            "control": self.first.manifest.control,
+            "control": self.manifest.control,
             "seeds": len(self.members),
         }
 

@@ -77,7 +77,7 @@ def _board(
     names: set[str] = {ALL}
     encoders: dict[str, set[str]] = {}
     for group in groups:
-        encoders.setdefault(group.method, set()).add(group.first.manifest.backbone)
+        encoders.setdefault(group.method, set()).add(group.manifest.backbone)
         names.update(group.first.conditions)
     conditions = [ALL, *sorted(names - {ALL})]
     board = leaderboard_rows(groups)
@@ -135,7 +135,7 @@ def _leaderboard_cells(rows: Sequence[ScoreRow], row: ScoreRow) -> list[dict[str
 
 def _identity(group: SeedGroup, with_backbone: bool) -> dict[str, Any]:
     """Say who the row is; `name` holds the backbone of a method that stands there with several."""
-    manifest = group.first.manifest
+    manifest = group.manifest
     # a backbone says nothing where a method has only one
     words = [group.marked_method, manifest.backbone if with_backbone else ""]
     words += [group.overrides, group.disambiguation]
