@@ -76,6 +76,7 @@ def build_parser() -> tuple[argparse.ArgumentParser, Parsers]:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         command.add_arguments(own)
+        # `list` prints the options of all commands
         own.set_defaults(command=command, parsers=commands.choices)
     return parser, commands.choices
 
@@ -84,6 +85,7 @@ def parse_words(argv: Sequence[str]) -> tuple[argparse.Namespace, Command]:
     """Parse a command line; `NAME=value` directly after the verb is what make was given."""
     parser, parsers = build_parser()
     words = list(argv)
+    # only there: `predict --input NIR=file` must not be taken for a variable
     if words and words[0] in parsers:
         end = 1
         while end < len(words) and VARIABLE.match(words[end]):

@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from benchmark import choices
-from benchmark.choices import short_name
+from benchmark.choices import LOGGERS, short_name
 from benchmark.commands.options import (
     Command,
     add_flag,
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from benchmark.experiment.lightning_cli import BenchCLI
     from benchmark.experiment.request import Request
     from benchmark.experiment.train import Outcome
+    from benchmark.metrics.result import EvaluationResult
     from methods.base import AnyModalitySegmenter
 
 
@@ -36,7 +36,7 @@ class Bench(Command):
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         add_method_arguments(parser)
         add_option(parser, "--seed", 0, "seed of everything")
-        add_option(parser, "--logger", "csv", "besides CSV", choices=choices.LOGGERS)
+        add_option(parser, "--logger", "csv", "besides CSV", choices=LOGGERS)
         add_runs(parser)
         add_flag(parser, "--force", "run a finished cell again; the old record is set aside")
 
@@ -61,14 +61,17 @@ def bench_request(request: Request, force: bool = False) -> Path:
     from benchmark.records.manifest import MANIFEST
 
     cli = build_cli(request)
+    # the directory is named by the identity, so that what was finished before is found again
     record = cli.run_dir / "record"
     if force and cli.run_dir.exists():
         archive_run(cli.run_dir)
+    # the manifest is the last file of a record that is written
     if (record / MANIFEST).exists():
         print(f"This cell is finished: {cli.run_dir} (FORCE=1 runs it again).")
         mention_other_code(record)
     else:
         outcome = train_and_score(cli)
+        # other ranks have sent their counts and are done
         if cli.trainer.is_global_zero:
             keep_outcome(cli, outcome, record)
     if cli.trainer.is_global_zero:
@@ -106,7 +109,7 @@ def measure_cost(model: AnyModalitySegmenter, window: int) -> dict[str, float]:
 
     from benchmark.profiling.complexity import TOTAL, count_parameters, evaluation_gmac
 
-    # on the meta device nothing is computed, only counted
+    # a copy, since the model goes on; on the meta device nothing is computed, only counted
     network = copy.deepcopy(model.network).to("meta").eval()
     images = {}
     for name, channels in model.modalities.items():
@@ -163,6 +166,7 @@ class Evaluate(Command):
         # the network as trained, whatever the configs of other data say, but for what was typed now
         words = (*trained.overrides, *model_overrides(config["model"]), *arguments.overrides)
         request = replace(wanted, overrides=words).checked()
+        # not the run's own record, which says what its selection rule chose
         out = arguments.out or run_dir / "evaluations" / checkpoint.stem
         cli = build_cli(request, run_dir=out)
         result = score_checkpoint(cli, checkpoint)
@@ -176,7 +180,7 @@ class Evaluate(Command):
             print(f"Record: {out / 'record'}")
 
 
-def print_scores(cli: Any, result: Any) -> None:
+def print_scores(cli: BenchCLI, result: EvaluationResult) -> None:
     """Print one line per subset, then the summaries over subsets."""
     from benchmark.evaluation.protocol import convention_of
     from benchmark.metrics.summaries import average_top1_last1

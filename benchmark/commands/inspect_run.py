@@ -7,29 +7,22 @@ import argparse
 from benchmark.commands.options import Command, add_option, add_path, add_run
 from usererror import UserError
 
+RUN = "results/runs/miniature/sgma/pvt_v2_b0-seed0-0123abcd"
+
 
 class Picture(Command):
     """Draw a scene: its modalities, its label and the prediction of every subset."""
 
-    example = "imss picture --run results/runs/miniature/sgma/pvt_v2_b0-seed0-0123abcd"
+    example = f"imss picture --run {RUN}"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         add_run(parser)
         add_path(parser, "--out", "PNG file (default: prediction.png in the run)")
         add_option(parser, "--scene", "", "scene id (default: the first test scene)")
-        add_option(
-            parser,
-            "--layout",
-            "grid",
-            "all subsets below the modalities, or chosen ones in one row for a README",
-            choices=("grid", "strip"),
-        )
-        add_option(
-            parser,
-            "--subsets",
-            [],
-            "of a strip, comma-separated, e.g. R+D+N,R+D,N (default: all sensors and each alone)",
-        )
+        text = "all subsets below the modalities, or chosen ones in one row for a README"
+        add_option(parser, "--layout", "grid", text, choices=("grid", "strip"))
+        text = "of a strip, comma separated, e.g. R+D+N,N (default: all sensors and each alone)"
+        add_option(parser, "--subsets", [], text)
 
     def run_command(self, arguments: argparse.Namespace) -> None:
         from benchmark.evaluation.inference import select_test_scenes
@@ -58,7 +51,7 @@ class Picture(Command):
 class Examples(Command):
     """Store small pictures of a few test scenes beside a run, for the report."""
 
-    example = "imss examples --run results/runs/miniature/sgma/pvt_v2_b0-seed0-0123abcd"
+    example = f"imss examples --run {RUN}"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         add_run(parser)
@@ -80,7 +73,7 @@ class Examples(Command):
 class Synthesised(Command):
     """Draw synthesised modalities beside the true ones; measure L1 and PSNR."""
 
-    example = "imss synthesised --run results/runs/miniature/gemmnet/none-seed0-0123abcd"
+    example = f"imss synthesised --run {RUN}"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         add_run(parser)
@@ -139,7 +132,7 @@ class Synthesised(Command):
 class Diagnose(Command):
     """Show the features of a trained network: spread, silhouette, t-SNE, robustness, sampling."""
 
-    example = "imss diagnose --run results/runs/miniature/sgma/pvt_v2_b0-seed0-0123abcd"
+    example = f"imss diagnose --run {RUN}"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         add_run(parser)

@@ -56,6 +56,7 @@ def add_option(
     """Add an option of the type of its default, which the help says unless `text` does."""
     if default not in ("", []) and "default" not in text:
         text += " (default %(default)s)"
+    # type([]) would split a word into its letters
     kind = comma_separated if default == [] else type(default)
     parser.add_argument(name, type=kind, default=default, help=text, **more)
 
@@ -122,6 +123,7 @@ def variable_name(action: argparse.Action) -> str:
 
 def variables_of(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:
     """Map the variables of make to the options of a command."""
+    # argparse has no public list of its actions
     return {variable_name(entry): entry for entry in parser._actions if entry.dest != "help"}
 
 
@@ -138,6 +140,7 @@ def options_from_variables(parser: argparse.ArgumentParser, words: Sequence[str]
     known = variables_of(parser)
     for word in words:
         name, _, value = word.partition("=")
+        # make passes everything on, so a variable may belong to another command
         if name not in known or not value:
             continue
         action = known[name]
@@ -146,6 +149,7 @@ def options_from_variables(parser: argparse.ArgumentParser, words: Sequence[str]
         elif action.nargs == 0:
             yield action.option_strings[0]
         elif action.nargs == "+":
+            # several words in one variable, split as a shell does
             yield action.option_strings[0]
             yield from shlex.split(value)
         else:

@@ -27,16 +27,10 @@ class Predict(Command):
         add_flag(parser, "--probabilities", "also <out>_probabilities.tif, a band per class")
         add_flag(parser, "--ignore-nodata", "read pixels that a file calls nodata like others")
         add_option(parser, "--window", 0, "pixels (default: the run's evaluation window)")
-        add_option(
-            parser,
-            "--quality",
-            "standard",
-            "high: a dense sheared grid of windows, smoother maps in about 25 times the time",
-            choices=("standard", "high"),
-        )
-        add_option(
-            parser, "--stride", 0, "pixels (default: half the window; a tenth for high quality)"
-        )
+        text = "high: a dense sheared grid of windows, smoother maps in about 25 times the time"
+        add_option(parser, "--quality", "standard", text, choices=("standard", "high"))
+        text = "pixels (default: half the window; a tenth for high quality)"
+        add_option(parser, "--stride", 0, text)
 
     def run_command(self, arguments: argparse.Namespace) -> None:
         import resource
@@ -62,6 +56,7 @@ class Predict(Command):
         files = parse_inputs(arguments.input, list(inputs.modalities))
         out = arguments.out
         second = out.with_name(f"{out.stem}_probabilities.tif") if arguments.probabilities else None
+        # opening a file for writing would empty it before it is read
         for target in (out, second or out):
             if any(target.exists() and target.samefile(path) for path, _ in files.values()):
                 raise UserError(f"{target} is an input of this map: name another file with --out.")
@@ -89,6 +84,7 @@ class Predict(Command):
             print(f"{size}, {trained.model.device}; a larger --stride is faster")
             counts = np.zeros(256, np.int64)
             for row, col, means in predict_strips(trained, rasters, grid, window, rows):
+                # strips come as they are finished, so that no map is held in memory as a whole
                 ids = class_ids(means, inputs.outputs)
                 counts += np.bincount(ids.ravel(), minlength=256)
                 maps.write_ids(row, col, ids)

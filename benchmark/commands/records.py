@@ -31,13 +31,8 @@ class SensorValue(Command):
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         add_record_arguments(parser, "results/worth")
-        add_option(
-            parser,
-            "--empty",
-            "zero",
-            "score without any sensor: 0, or the most frequent class",
-            choices=("zero", "majority"),
-        )
+        text = "score without any sensor: 0, or the most frequent class"
+        add_option(parser, "--empty", "zero", text, choices=("zero", "majority"))
 
     def run_command(self, arguments: argparse.Namespace) -> None:
         from benchmark.analysis.sensor_value import write_sensor_values
@@ -60,9 +55,7 @@ class Compare(Command):
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         add_record_arguments(parser, "results/intervals")
-        add_option(
-            parser, "--methods", [], "comma separated, variants or groups of records (default: all)"
-        )
+        add_option(parser, "--methods", [], "comma separated variants or groups (default: all)")
         add_option(parser, "--samples", 2000, "draws of the test scenes")
         add_option(parser, "--level", 95.0, "of the interval, per cent")
         add_option(parser, "--seed", 0, "of the resampling")

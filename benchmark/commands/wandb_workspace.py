@@ -19,12 +19,8 @@ class WandbWorkspace(Command):
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         add_option(parser, "--data", "miniature", "dataset with run records")
         add_runs(parser)
-        add_option(
-            parser,
-            "--project",
-            "",
-            f"W&B project (default: WANDB_PROJECT, or {choices.WANDB_PROJECT})",
-        )
+        text = f"W&B project (default: WANDB_PROJECT, or {choices.WANDB_PROJECT})"
+        add_option(parser, "--project", "", text)
         add_option(parser, "--entity", "", "W&B user or team (default: WANDB_ENTITY, or your own)")
 
     def run_command(self, arguments: argparse.Namespace) -> None:

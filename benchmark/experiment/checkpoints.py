@@ -47,6 +47,7 @@ def load_weights(model: AnyModalitySegmenter, checkpoint: Path, name: str) -> No
         reason = str(error).splitlines()[0]
         raise UserError(f"{checkpoint} cannot be read as a checkpoint: {reason}") from error
     try:
+        # strict: a silently missing weight would be a random one
         model.load_state_dict(state)
     except RuntimeError as error:
         detail = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)

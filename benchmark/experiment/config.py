@@ -29,6 +29,7 @@ def config_files(method: str, data: str, protocol: str) -> list[Path]:
     if not data_file.exists():
         data_file = CONFIGS / "folder.yaml"  # an imported store of the user's own
     own = _config_file("method", method)
+    # `cell.method` names the family: a variant says only what it changes
     family = _config_file("method", str(read_section(own, "cell").get("method", method)))
     method_files = [family, own] if family != own and family.exists() else [own]
     files = [CONFIGS / "base.yaml", data_file, _config_file("protocol", protocol), *method_files]
@@ -55,6 +56,7 @@ def add_import_folders(path: Path) -> None:
 
     Both are searched last, so that no file there takes the place of a library.
     """
+    # the console script, unlike `python -m`, does not search the working directory
     for folder in (str(path.parent), str(Path.cwd())):
         if folder not in sys.path:
             sys.path.append(folder)

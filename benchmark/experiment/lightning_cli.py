@@ -71,22 +71,24 @@ class BenchCLI(LightningCLI):
             SceneDataModule,
             subclass_mode_model=True,
             subclass_mode_data=True,
+            # the run directory has its own config.json, without places of files
             save_config_callback=None,
             auto_configure_optimizers=False,
             run=False,
             args=config_words(request),
+            # errors are raised, so that they become one line
             parser_kwargs={"prog": "imss bench", "exit_on_error": False},
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Names, evaluation and the links between data, seed and model."""
+        """Add names, evaluation and the links between data, seed and model."""
         # the section keeps the name that published identities were hashed with
         parser.add_class_arguments(ExperimentConfig, "cell")
         parser.add_lightning_class_args(MissingModalityEvaluation, "evaluation")
         for part in ("model", "data"):
             parser.link_arguments("seed_everything", f"{part}.init_args.seed")
-        # known only when the store has been opened
         links = {"channels": "modalities", "num_classes": "num_classes"}
+        # known only when the store has been opened
         for source, target in {**links, "ignore_index": "ignore_index"}.items():
             parser.link_arguments(
                 f"data.{source}", f"model.init_args.{target}", apply_on="instantiate"
@@ -95,6 +97,7 @@ class BenchCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """Name the experiment, then build the trainer with its directory and loggers."""
         self.cell: ExperimentConfig = self.config_init.cell
+        # before the identity: a run that cannot validate is one of the last weights
         if self.cell.selection == BEST and not self.datamodule.has_validation:
             self.cell.selection = self.config.cell.selection = LAST
         self.resolved: dict[str, Any] = yaml.safe_load(self.parser.dump(self.config))
@@ -105,6 +108,7 @@ class BenchCLI(LightningCLI):
         names = (self.request.dataset, self.cell.variant, self.backbone, self.seed, self.identity)
         self.run_dir = self._fixed_run_dir or run_directory(self.request.runs, *names)
         if not self.datamodule.has_validation:
+            # else Lightning would ask for a loader of no scenes
             kwargs["limit_val_batches"] = 0
         return super().instantiate_trainer(
             default_root_dir=str(self.run_dir),
@@ -151,12 +155,10 @@ class BenchCLI(LightningCLI):
         # a new version per attempt: continuing an old one would delete what it logged
         loggers: list[Logger] = [CSVLogger(str(self.run_dir), name="logs")]
         if self.request.logger == "wandb":
+            # a group is a row of the leaderboard: the same but for the seed
             row = f"{self.request.dataset}/{self.cell.variant}/{self.backbone}"
-            group = f"{row}/{self.group[:8]}"
-            name = f"{row}/seed{self.seed}"
-            loggers.append(
-                wandb_logger(self.run_dir, name, group, self.identity, self._description())
-            )
+            names = (f"{row}/seed{self.seed}", f"{row}/{self.group[:8]}", self.identity)
+            loggers.append(wandb_logger(self.run_dir, *names, self._description()))
         return loggers
 
     def _description(self) -> dict[str, Any]:
@@ -185,6 +187,7 @@ def config_words(request: Request) -> list[str]:
     for path in config_files(request.method, request.data, request.protocol):
         words += ["--config", str(path)]
     words += ["--seed_everything", str(request.seed)]
+    # after the files: these hold for whatever the files say
     words += ["--data.init_args.name", store_name(request.data)]
     words += ["--data.init_args.store", str(request.store)]
     if request.backbone:
@@ -247,6 +250,7 @@ def explain_parser_errors() -> Iterator[None]:
     try:
         yield
     except (Exception, SystemExit) as error:
+        # the user's own mistake may be several causes deep
         cause: BaseException | None = error
         while cause is not None:
             if isinstance(cause, UserError):

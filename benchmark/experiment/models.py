@@ -64,6 +64,7 @@ def instantiate_model(
     `options` win over the section.
     """
     arguments = {**section["init_args"], **options}
+    # nothing is downloaded to be replaced by a checkpoint, or counted
     if "pretrained" in arguments:
         arguments["pretrained"] = False
     model: AnyModalitySegmenter = import_class(section["class_path"])(

@@ -67,6 +67,7 @@ class Request:
         choices.validate_choice("PROTOCOL", self.protocol, choices.protocols())
         if self.backbone:
             choices.validate_choice("BACKBONE", self.backbone, choices.BACKBONES)
+        # miniatures are generated here, on first use
         ensure_store(store_name(data), self.store)
         return replace(self, method=method, data=data)
 
@@ -78,6 +79,7 @@ class Request:
     def from_json(cls, content: Mapping[str, Any]) -> Request:
         """Invert `to_json`."""
         values = {field.name: content[field.name] for field in fields(cls)}
+        # JSON has neither paths nor tuples
         for name, kind in (("runs", Path), ("store", Path), ("overrides", tuple)):
             values[name] = kind(values[name])
         return cls(**values)

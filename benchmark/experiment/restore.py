@@ -54,6 +54,7 @@ class TrainedRun:
     def data(self) -> SceneDataModule:
         """The datamodule, built when it is asked for; a UserError explains a missing store."""
         section = self.config["data"]
+        # explains what is missing better than the datamodule could
         ensure_store(section["init_args"]["name"], self.request.store)
         data: SceneDataModule = import_class(section["class_path"])(**section["init_args"])
         return data
@@ -97,6 +98,7 @@ def read_run_config(run_dir: Path) -> tuple[Request, dict[str, Any]]:
         config["model"]["init_args"], config["data"]["init_args"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{run_dir} is no run directory: {path} cannot be read.") from error
+    # a class of the user's own lies beside their YAML file
     for word in filter(is_config_file, (request.method, request.data)):
         add_import_folders(Path(word))
     # what is done with a run later is no W&B run of its own

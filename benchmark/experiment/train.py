@@ -43,6 +43,7 @@ def train_and_score(cli: BenchCLI) -> Outcome:
     """Train, or continue, then score the selected checkpoint on the test scenes."""
     if cli.trainer.is_global_zero:
         cli.run_dir.mkdir(parents=True, exist_ok=True)
+        # written before training, so that an interrupted run can be looked at
         config = {"request": cli.request.to_json(), "resolved": cli.resolved}
         write_json(cli.run_dir / CONFIG, config)
         inputs = Inputs.of(cli.datamodule, cli.config_init.evaluation.stitching)
@@ -99,6 +100,7 @@ def mention_other_code(record: Path) -> None:
     """Print that a record was made by other code than that of the working tree."""
     then = read_manifest(record).git
     now = git_state()
+    # a result of the same configuration, but perhaps not of the same code
     if then.get("commit") == now.get("commit") and not then.get("dirty"):
         return
     changes = " with changes" if then.get("dirty") else ""

@@ -58,6 +58,7 @@ def store_examples(
         "unlabelled": colours[255].tolist(),
         "scenes": entries,
     }
+    # last, since the report takes a folder with an index for complete
     write_json(folder / INDEX, index)
 
 
@@ -68,6 +69,7 @@ def _store_scene(
 
     part = crop_top_left(scene, max(READ, data.window))
     predicted, truth = predict_all_subsets(model, data, part)
+    # thinned, not interpolated: pixels of a palette image are ids
     step = max(1, -(-max(truth.shape) // DRAWN))
     folder.mkdir(parents=True)
     for name, ids in {"label": truth, **predicted}.items():

@@ -95,6 +95,7 @@ def example_images(
         present = present_modalities(data, scene)
         subsets = modality_subsets(present) if everything else [tuple(present)]
         predicted, truth = predict_all_subsets(model, data, scene, subsets)
+        # pixels without label, and of classes without output, cannot be right
         valid = np.isin(truth, data.outputs)
         pictures: dict[str, tuple[Array, str]] = {}
         if everything:
@@ -145,6 +146,7 @@ def diagnostic_batch(
     names = list(data.rasters)
     for scene in scenes:
         present = present_modalities(data, scene)
+        # one batch has one set of modalities
         names = [name for name in names if name in present]
     if not names:
         return {}, []
@@ -156,6 +158,7 @@ def diagnostic_batch(
     images = {}
     for name in names:
         images[name] = torch.cat([window["image"][name] for _, window in windows]).to(like)
+    # labels of the store become the network's outputs, as in training
     label_map = torch.from_numpy(data.label_map).long()
     labels = torch.cat([window["mask"] for _, window in windows])
     captions = []

@@ -31,6 +31,7 @@ def wandb_logger(
     """
     import wandb
 
+    # W&B falls back to a temporary folder where this one is missing
     (run_dir / "wandb").mkdir(parents=True, exist_ok=True)
     mode = os.environ.get("WANDB_MODE") or ("online" if wandb.login(prompt=False) else "offline")
     return WandbLogger(
@@ -66,6 +67,7 @@ def log_result(
     for logger in loggers:
         if not isinstance(logger, WandbLogger):
             continue
+        # plain names, without a stage: they become columns of the table of runs
         logger.log_metrics({**summary_metrics(scores), **more}, step)
         subsets = [
             [name, 100 * entry.miou, 100 * entry.mf1, 100 * entry.oa, 100 * entry.oa_all]
@@ -74,6 +76,7 @@ def log_result(
         logger.log_table("subset_scores", columns=SUBSET_COLUMNS, data=subsets)
         classes = class_rows(scores, convention, labels)
         logger.log_table("class_scores", columns=CLASS_COLUMNS, data=classes)
+        # several runs may follow in one process, as tests and sweeps have it
         logger.experiment.finish()
 
 

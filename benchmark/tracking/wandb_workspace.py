@@ -93,6 +93,7 @@ def workspace_sections(letters: Mapping[str, str]) -> dict[str, list[Any]]:
     sections: dict[str, list[Any]] = {}
     for key in KEYS:
         if not key.section:
+            # too many for a panel each; W&B finds them by name
             continue
         for value in key.values(subsets, list(letters)):
             name, title = key.name.format_map(_Same(value)), key.title.format(**value)
