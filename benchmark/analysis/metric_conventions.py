@@ -240,7 +240,7 @@ def write_conventions(
     Returns:
         The paths, and the tables of Average by title.
     """
-    page: list[Part] = [f"# Convention lens: {data}"]
+    page: list[Part] = [f"# Scoring conventions: {data}"]
     frames, headline = [], {}
     for title, groups in comparable_groups(seed_groups(selection.records)).items():
         frame = convention_frame(groups)

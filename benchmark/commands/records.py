@@ -30,7 +30,7 @@ class SensorValue(Command):
     aliases = ("worth",)
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        add_record_arguments(parser, "results/worth")
+        add_record_arguments(parser, "results/sensor_value")
         text = "score without any sensor: 0, or the most frequent class"
         add_option(parser, "--empty", "zero", text, choices=("zero", "majority"))
 
@@ -45,7 +45,7 @@ class SensorValue(Command):
             for title, table in tables.items():
                 print_table(title, table)
             if paths:
-                print("Worth: " + ", ".join(str(path) for path in paths))
+                print("Sensor values: " + ", ".join(str(path) for path in paths))
 
 
 class Compare(Command):
@@ -85,7 +85,7 @@ class Conventions(Command):
     aliases = ("lens",)
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        add_record_arguments(parser, "results/lens")
+        add_record_arguments(parser, "results/conventions")
 
     def run_command(self, arguments: argparse.Namespace) -> None:
         from benchmark.analysis.metric_conventions import write_conventions
@@ -96,7 +96,7 @@ class Conventions(Command):
             paths, tables = write_conventions(arguments.out, data, selection)
             for title, table in tables.items():
                 print_table(title, table)
-            print("Lenses: " + ", ".join(str(path) for path in paths))
+            print("Conventions: " + ", ".join(str(path) for path in paths))
 
 
 class Report(Command):

@@ -21,7 +21,12 @@ from tests.support.toy_records import CONVENTION, LABELS, PROTOCOL, toy_record
 
 GOLDEN = Path(__file__).parents[1] / "benchmark" / "leaderboard" / "golden"
 FILES = ("toy.csv", "toy.md", "toy.tex")  # one of each format
-COMMANDS = {"leaderboard": [], "worth": [], "lens": [], "compare": ["--samples", "100"]}
+COMMANDS = {
+    "leaderboard": [],
+    "sensor-value": [],
+    "conventions": [],
+    "compare": ["--samples", "100"],
+}
 SUBSETS = ("R", "D", "R+D")
 SCENES = 10
 FOG, SUN = "weather=fog", "weather=sun"

@@ -1,4 +1,4 @@
-"""The convention lens against literal scores under each convention, and its marks and dashes."""
+"""Scores under each convention against literal ones, and its marks and dashes."""
 
 from __future__ import annotations
 
@@ -235,7 +235,7 @@ def test_command(
     toy_record(runs, "alien", protocol=other)
     damaged = runs / "method01" / "0" / "record" / "scenes.npz"
     damaged.write_bytes(damaged.read_bytes()[:2000])
-    assert main(["lens", "--runs", str(runs), "--out", str(tmp_path / "out")]) == 0
+    assert main(["conventions", "--runs", str(runs), "--out", str(tmp_path / "out")]) == 0
     said = capsys.readouterr().out
     assert (
         "1 records of toy with another fingerprint" in said and "Left out of the scene mean" in said

@@ -1,4 +1,4 @@
-"""Worth of sensors: the page and the CSV of a folder of records, and what is left out of them."""
+"""Values of sensors: the page and the CSV of a folder of records, and what is left out of them."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_command(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("benchmark.records.selection.PUBLISHED", tmp_path / "none")
-    words = ["worth", "--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "worth")]
+    words = ["sensor-value", "--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "worth")]
     (tmp_path / "runs").mkdir()
     assert main(words) == 2
     assert "make bench" in capsys.readouterr().err

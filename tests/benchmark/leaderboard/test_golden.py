@@ -204,7 +204,7 @@ def test_class_cells() -> None:
     )
 
 
-def test_worth_cells() -> None:
+def test_sensor_value_cells() -> None:
     r, d, both = (miou("early", subset) for subset in SUBSETS)
     mean = {"method": "early", "class": "mIoU"}
     expected = {
@@ -216,19 +216,19 @@ def test_worth_cells() -> None:
     }
     for (measure, subject), value in expected.items():
         assert cell(
-            "worth/toy.csv", "value", measure=measure, subject=subject, **mean
+            "sensor-value/toy.csv", "value", measure=measure, subject=subject, **mean
         ) == pytest.approx(value, abs=6e-5)
-    assert cell("worth/toy.curve.csv", "expected mIoU", method="early", p=1.0) == pytest.approx(
-        (r + d) / 2, abs=6e-5
-    )
+    assert cell(
+        "sensor-value/toy.curve.csv", "expected mIoU", method="early", p=1.0
+    ) == pytest.approx((r + d) / 2, abs=6e-5)
     # (1 - p) both + p (r + d) is the same for both methods
     other_r, other_d, other = (miou("steady_1", subset) for subset in SUBSETS)
     root = (both - other) / (both - other - (r + d) + (other_r + other_d))
     place = {"first": "early pvt_v2_b0", "second": "steady_1 pvt_v2_b0"}
-    assert cell("worth/toy.crossings.csv", "p", **place) == pytest.approx(root, abs=6e-5)
+    assert cell("sensor-value/toy.crossings.csv", "p", **place) == pytest.approx(root, abs=6e-5)
 
 
-def test_lens_cells() -> None:
+def test_convention_cells() -> None:
     where = {"method": "early", "summary": "Top-1"}
     true, predicted = pixels("early", "R+D")
     f1 = f1_score(
@@ -245,7 +245,7 @@ def test_lens_cells() -> None:
         "F1 of mIoU": 200 * full / (1 + full),
     }
     for name, value in expected.items():
-        assert cell("lens/toy.csv", "value", convention=name, **where) == pytest.approx(
+        assert cell("conventions/toy.csv", "value", convention=name, **where) == pytest.approx(
             value, abs=6e-5
         ), name
     means = {
@@ -254,7 +254,8 @@ def test_lens_cells() -> None:
     }
     for place, method in enumerate(sorted(means, key=lambda name: -means[name]), start=1):
         assert (
-            cell("lens/toy.csv", "rank", convention="own", summary="Top-1", method=method) == place
+            cell("conventions/toy.csv", "rank", convention="own", summary="Top-1", method=method)
+            == place
         )
 
 
@@ -342,12 +343,12 @@ def test_counting_absent_classes_as_zero_moves_the_foggy_rows_only(tmp_path: Pat
         "mF1",
         "classes",
     }
-    for command in ("worth", "compare"):
+    for command in ("sensor-value", "compare"):
         assert all(
             table.empty for table in moved(command, tmp_path / "runs", tmp_path / command).values()
         )
-    lens = moved("lens", tmp_path / "runs", tmp_path / "lens")["toy.csv"]
-    assert of(lens[lens["value"].notna()], "convention") == {"scene mean"}
+    table = moved("conventions", tmp_path / "runs", tmp_path / "conventions")["toy.csv"]
+    assert of(table[table["value"].notna()], "convention") == {"scene mean"}
 
 
 def test_counting_clutter_as_errors_moves_scores_but_no_accuracy_over_all_labels(
@@ -363,8 +364,8 @@ def test_counting_clutter_as_errors_moves_scores_but_no_accuracy_over_all_labels
         and "OA all labels full" not in board.columns
     )
     assert set(changed["toy.classes.csv"].columns) == {"IoU", "IoU std", "F1", "F1 std"}
-    lens = moved("lens", tmp_path / "runs", tmp_path / "lens")["toy.csv"]
-    names = of(lens[lens["value"].notna()], "convention")
+    table = moved("conventions", tmp_path / "runs", tmp_path / "conventions")["toy.csv"]
+    names = of(table[table["value"].notna()], "convention")
     assert "own" in names and not {"clutter dropped", "clutter out", "clutter in"} & names, (
         "these name their own rule"
     )

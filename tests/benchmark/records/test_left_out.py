@@ -19,8 +19,8 @@ from tests.support.toy_records import CONVENTION, PROTOCOL, toy_record, toy_resu
 
 COMMANDS = {
     "leaderboard": ["--data", "potsdam"],
-    "worth": ["--data", "potsdam"],
-    "lens": ["--data", "potsdam"],
+    "sensor-value": ["--data", "potsdam"],
+    "conventions": ["--data", "potsdam"],
     "compare": ["--data", "potsdam", "--samples", "100"],
     "tables": [],
 }
