@@ -35,11 +35,13 @@ def create_smp_model(
     own = backbone in smp.encoders.encoders or backbone.startswith("tu-")
     encoder = backbone if own else f"tu-{backbone}"
     try:
-        return smp.create_model(architecture, encoder, None, in_channels, classes)
+        model = smp.create_model(architecture, encoder, None, in_channels, classes)
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise UserError(
             f"segmentation-models-pytorch cannot build {architecture} on {backbone}: {error}"
         ) from error
+    # smp makes the first convolution on the CPU even where costs are counted on "meta"
+    return model.to(torch.get_default_device())
 
 
 class EarlyFusionNetwork(AnyModalityNetwork):

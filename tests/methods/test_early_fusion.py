@@ -73,3 +73,9 @@ def test_training_depends_on_the_drawn_modalities_only(rule):
             seen.add(frozenset(m for m, image in given.items() if image.grad[sample].any()))
     assert frozenset() not in seen
     assert seen == {frozenset(THREE)} if rule == "full" else len(seen) > 3
+
+
+def test_it_is_built_on_the_default_device():
+    """Costs are counted without values; smp alone leaves its first convolution on the CPU."""
+    with torch.device("meta"):
+        assert {weight.device.type for weight in make().parameters()} == {"meta"}
