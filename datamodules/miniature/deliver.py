@@ -27,17 +27,11 @@ from datamodules.miniature.street.street import UNLABELLED, Street
 WEATHERS = ("cloud", "fog", "night", "rain", "sun")
 CASES = ("motionblur", "overexposure", "underexposure", "lidarjitter", "eventlowres")
 CORNER_SHARE = 0.35  # of the frames of each weather and split (dossier 6.3)
-DELIVER_QUIRKS: dict[str, str] = {
-    "nested": "everything inside DELIVER/DELIVER",
-    "capital_extension": ".PNG",
-    "no_hha": "no folder hha",
-    "no_depth": "no folder depth",
-    "grey_depth_three": "depth pictures with three equal bands",
-    "one_band": "LiDAR and event pictures with one band",
-    "all_rgba": "every img has four bands",
-    "strays": "Thumbs.db beside the pictures, and a __MACOSX folder of ._ files",
-    "copies": "a second copy of some folders in old/",
-}
+# habits of users' copies, written on demand
+DELIVER_QUIRKS = (
+    "nested", "capital_extension", "no_hha", "no_depth", "grey_depth_three", "one_band", "all_rgba",
+    "strays", "copies",
+)  # fmt: skip
 SIZES: dict[str, dict[str, Any]] = {
     "test": {"size": 40, "frames": (2, 2, 2)},
     "demonstration": {"size": 128, "frames": (20, 4, 8)},

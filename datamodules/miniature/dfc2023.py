@@ -24,21 +24,12 @@ from datamodules.miniature.coco_export import mask_records
 from datamodules.miniature.raster_io import checked_scenes, write_raster
 from datamodules.splits.tables import read_split_table
 
-DFC2023_QUIRKS: dict[str, str] = {
-    "height_folder": "train/height instead of train/dsm",
-    "ndsm_folder": "train/ndsm instead of train/dsm",
-    "annotations_folder": "the JSON in track2/annotations",
-    "test_folder": "track2/test instead of track2_test_data",
-    "short_names": "P0000 instead of P_0000",
-    "bare_folders": "rgb, sar and dsm with the JSON beside them, nothing above",
-    "tiff_extension": ".TIFF",
-    "stray_file": "one picture too many in train/rgb",
-    "merged": "derived folders train/merge (4 bands, same names) and train/dsmnpy",
-    "track_1": "track 1 beside track 2: other pictures, names of track 2, outlines of its own",
-    "plain_codes": "run-length codes as lists of numbers",
-    "shuffled": "images and records in no order, image ids that are not the original ones",
-    "odd_radar": "the first tile's radar picture has missing (NaN) and negative values",
-}
+# habits and defects of users' copies, written on demand
+DFC2023_QUIRKS = (
+    "height_folder", "ndsm_folder", "annotations_folder", "test_folder", "short_names",
+    "bare_folders", "tiff_extension", "stray_file", "merged", "track_1", "plain_codes", "shuffled",
+    "odd_radar",
+)  # fmt: skip
 SIZE_M = 256.0  # side of a real tile
 GREEN_BLOCK = "9"  # its tiles have no building: images without records
 BLACK_CORNER = "SV_Berlin_52.4902_13.5090"  # of dossier 5.5

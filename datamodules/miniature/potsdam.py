@@ -23,19 +23,11 @@ from datamodules.splits.tables import read_split_table
 Counts = NDArray[np.uint8]
 
 POTSDAM_TILES = tuple(read_split_table("potsdam"))
-POTSDAM_QUIRKS: dict[str, str] = {
-    "blend_4_12": "labels of 4_12 are 0.83 label + 0.17 image",
-    "car_colour_6_7": "most cars of label 6_7 are (252, 255, 0)",
-    "narrow_3_13": "DSM and nDSM of 3_13 lack their last column",
-    "empty_ownapproach": "every ownapproach nDSM is all zero",
-    "unpadded_dsm": "DSM and nDSM names without leading zeros",
-    "capital_tfw": "world files end in .TFW",
-    "flat_folders": "one folder level instead of two equal ones",
-    "labels_in_root": "both 38-label archives unpacked into the root itself",
-    "only_rgbir": "no RGB and no IRRG folder",
-    "both_label_sets": "the 24 participant labels (full and eroded) beside the 38",
-    "no_crs": "TOP files without CRS and transform inside",
-}
+# defects of the real archive and habits of its users, written on demand
+POTSDAM_QUIRKS = (
+    "blend_4_12", "car_colour_6_7", "narrow_3_13", "empty_ownapproach", "unpadded_dsm",
+    "capital_tfw", "flat_folders", "labels_in_root", "only_rgbir", "both_label_sets", "no_crs",
+)  # fmt: skip
 SIZES: dict[str, dict[str, Any]] = {
     "test": {"size": 64},
     "demonstration": {"size": 256},

@@ -27,13 +27,9 @@ def check_names(what: str, names: Iterable[str], valid: Collection[str]) -> None
 
 
 def checked_scenes(
-    scenes: Sequence[str],
-    valid: Collection[str],
-    size: int,
-    quirks: Iterable[str],
-    known: Collection[str],
-    progress: bool,
-) -> Iterable[str]:
+    scenes: Sequence[str], valid: Collection[str], size: int, quirks: Iterable[str],
+    known: Collection[str], progress: bool,
+) -> Iterable[str]:  # fmt: skip
     """Check what a writer was asked for, then return the scenes, perhaps with a progress bar."""
     check_names("scene", scenes, valid)
     check_names("quirk", quirks, known)

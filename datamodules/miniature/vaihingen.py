@@ -21,23 +21,12 @@ from datamodules.miniature.raster_io import checked_scenes, decimetres, write_ra
 from datamodules.splits.tables import read_split_table
 
 STRAY = "area9"  # its eroded label is distributed, its image is not
-VAIHINGEN_QUIRKS: dict[str, str] = {
-    "official_nesting": "top, dsm, gts_for_participants inside ISPRS_semantic_labeling_Vaihingen",
-    "labels_in_root": "both complete label archives unpacked into the root itself",
-    "labels_on_desktop": "complete labels in a folder Desktop, heights in one called gtx",
-    "only_participants_folder": "complete labels in gts_for_participants, in the place of the 16",
-    "mobanet_folders": "top, dsm and label, which holds the eroded labels; no other label",
-    "undecided_folders": "images and complete labels in folders a and b; no participants' labels",
-    "nested_twice": "every folder inside another one of its name",
-    "copies": "a second copy of half of the images in old/top, of the labels in old/gt",
-    "capital_extension": ".TIF",
-    "tiff_extension": ".tiff",
-    "one_pixel_dsm": "the DSM lacks the last column in odd tiles, has a row too many in even ones",
-    "dsm_world_files": "a .tfw beside every DSM (geoinfo archive)",
-    "ndsm_bmp": "ndsm/ndsm_09cm_matching_area<N>.bmp",
-    "ndsm_jpg": "dsm/dsm_09cm_matching_area<N>_normalized.jpg",
-    "ndsm_folder": "NDSM/dsm_09cm_matching_area<N>.jpg",
-}
+# habits of those who unpacked the archives, written on demand
+VAIHINGEN_QUIRKS = (
+    "official_nesting", "labels_in_root", "labels_on_desktop", "only_participants_folder",
+    "mobanet_folders", "undecided_folders", "nested_twice", "copies", "capital_extension",
+    "tiff_extension", "one_pixel_dsm", "dsm_world_files", "ndsm_bmp", "ndsm_jpg", "ndsm_folder",
+)  # fmt: skip
 GSD = 0.25  # metres; nearly three times the real one, so that streets and houses fit
 NOMINAL = 2557  # rows of the commonest real tile: `size` rows in the copy
 SIZES: dict[str, dict[str, Any]] = {

@@ -6,7 +6,7 @@ Positions u, v are metres in a street frame, turned against the rows and columns
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeVar
 
@@ -116,10 +116,6 @@ class Canvas:
     gsd: float
     angle: float
     rng: np.random.Generator
-    label: NDArray[np.uint8] = field(init=False)
-    height: NDArray[np.float32] = field(init=False)
-    material: NDArray[np.uint8] = field(init=False)
-    reflectance: NDArray[np.float32] = field(init=False)
 
     def __post_init__(self) -> None:
         shape = (self.size, self.size)
