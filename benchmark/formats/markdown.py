@@ -14,7 +14,7 @@ NUMBER = r"[-+]?\d"
 
 
 def is_numeric(texts: pd.Series) -> bool:
-    """Whether a column holds numbers, which are right aligned; dashes may stand between."""
+    """Tell whether a column holds numbers, which are right aligned; dashes may stand between."""
     texts = texts.astype(str)
     return bool(texts.str.match(NUMBER).any() or (texts == "-").all())
 

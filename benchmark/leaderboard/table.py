@@ -44,7 +44,7 @@ class Column:
     text: str = "{value}"
     needed: Callable[[ScoreRow], Any] = bool
 
-    def values(self, row: ScoreRow) -> dict[str, Any]:
+    def values_by_subset(self, row: ScoreRow) -> dict[str, Any]:
         """Compute the value, by subset where the column stands for all of them."""
         value = self.source(row)
         if EACH not in self.name:
@@ -52,7 +52,7 @@ class Column:
         values = map(MeanStd._make, zip(*value, strict=True)) if is_mean(value) else value
         return dict(zip(row.subsets, values, strict=True))
 
-    def parts(self, row: ScoreRow, value: Any) -> dict[str, Any]:
+    def csv_parts(self, row: ScoreRow, value: Any) -> dict[str, Any]:
         """Write a value as CSV columns, by the ending of their names."""
         parts = {"": value.mean, " std": value.std} if is_mean(value) else {"": value}
         return parts | ({" subset": self.subset(row)} if self.subset else {})
@@ -67,17 +67,17 @@ class Column:
 
 
 def is_mean(value: Any) -> bool:
-    """Whether a value is a mean over seeds."""
+    """Tell whether a value is a mean over seeds."""
     return isinstance(value, MeanStd)
 
 
 def has_condition(row: ScoreRow) -> bool:
-    """Whether the scores are of some test scenes only."""
+    """Tell whether the scores are of some test scenes only."""
     return row.condition != ALL
 
 
 def has_overrides(row: ScoreRow) -> bool:
-    """Whether something was changed on the command line."""
+    """Tell whether something was changed on the command line."""
     return bool(row.group.overrides)
 
 
@@ -123,19 +123,19 @@ def leaderboard_frame(rows: Sequence[ScoreRow]) -> pd.DataFrame:
     for row in rows:
         line: dict[str, Any] = {}
         for column in COLUMNS:
-            for subset, value in column.values(row).items():
+            for subset, value in column.values_by_subset(row).items():
                 name = column.name.format(subset=subset)
-                line |= {name + end: part for end, part in column.parts(row, value).items()}
+                line |= {name + end: part for end, part in column.csv_parts(row, value).items()}
         lines.append(line)
     return pd.DataFrame(lines)
 
 
 def reader_cells(rows: Sequence[ScoreRow], row: ScoreRow) -> Mapping[str, tuple[Column, Any]]:
-    """The column and value of every cell that readers see in a row, by heading."""
+    """Find column and value of every cell that readers see in a row, by heading."""
     cells = {}
     for column in COLUMNS:
         if column.heading and any(map(column.needed, rows)):
-            for subset, value in column.values(row).items():
+            for subset, value in column.values_by_subset(row).items():
                 cells[column.heading.format(subset=subset)] = (column, value)
     return cells
 

@@ -54,7 +54,7 @@ class EvaluationResult:
         return tuple(names), pooled, scored
 
     def scores(self, convention: Convention) -> dict[str, Scores]:
-        """Scores per subset over all scenes."""
+        """Score every subset over all scenes."""
         _, pooled, _ = self.pooled()
         matrices = sum_regions(pooled[:, 0], self.regions, convention.regions)
         return dict(zip(self.subsets, score_matrices(matrices, convention), strict=True))

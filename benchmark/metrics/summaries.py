@@ -61,7 +61,7 @@ def mean_std(seeds: npt.ArrayLike) -> MeanStd:
 
 
 def mean_scores(counts: ClassCounts, convention: Convention) -> tuple[Floats, Floats]:
-    """MIoU and mF1 in per cent, one for each entry of the counts' leading axes."""
+    """Compute mIoU and mF1 in per cent for every entry of the counts' leading axes."""
     iou, f1, used = class_scores(counts, convention.absent)
     return 100 * class_mean(iou, used), 100 * class_mean(f1, used)
 

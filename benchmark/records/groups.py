@@ -33,7 +33,7 @@ class SeedGroup:
 
     @property
     def manifest(self) -> Manifest:
-        """What its first record says of its run; of all but the seed it holds for all."""
+        """The manifest of the lowest seed; it holds for all but the seed."""
         return self.first.manifest
 
     @property
@@ -73,7 +73,7 @@ class SeedGroup:
         return " ".join(filter(None, [*words, self.disambiguation]))
 
     def columns(self) -> dict[str, Any]:
-        """The first columns of every CSV: what the numbers of a line belong to."""
+        """Name what the numbers of a line belong to: the first columns of every CSV."""
         return {
             "method": self.method,
             "backbone": self.manifest.backbone,

@@ -72,19 +72,19 @@ class Record:
         return self.manifest.convention
 
     def matrices(self, condition: str = ALL, convention: Convention | None = None) -> Counts:
-        """Confusion matrices `(subsets, labels, outputs)` over the regions that are scored."""
+        """Add up the scored regions to confusion matrices `(subsets, labels, outputs)`."""
         regions = (convention or self.convention).regions
         return sum_regions(self.counts[:, self.conditions.index(condition)], self.regions, regions)
 
     def class_counts(
         self, condition: str = ALL, convention: Convention | None = None
     ) -> ClassCounts:
-        """Counts per averaged class, each `(subsets, classes)`."""
+        """Count pixels per averaged class, each `(subsets, classes)`."""
         convention = convention or self.convention
         return class_counts(self.matrices(condition, convention), convention)
 
     def scores(self, condition: str = ALL) -> dict[str, Scores]:
-        """Scores per subset under the record's own convention."""
+        """Score every subset under the record's own convention."""
         scores = score_matrices(self.matrices(condition), self.convention)
         return dict(zip(self.subsets, scores, strict=True))
 
@@ -150,7 +150,7 @@ def read_record(path: Path) -> Record:
 
 
 def _fits(record: Record) -> bool:
-    """Whether the convention speaks of labels, outputs and regions that the counts have."""
+    """Tell whether the convention speaks of labels, outputs and regions that the counts have."""
     convention, shape = record.convention, tuple(map(len, record.axes))
     labels = {*convention.outputs, *convention.averaged, *convention.ignored}
     return (
@@ -219,7 +219,7 @@ def search_records(roots: Iterable[Path]) -> tuple[list[Record], list[tuple[str,
 
 
 def _record_directories(root: Path) -> list[Path]:
-    """Directories that hold a part of a record, sorted."""
+    """List directories that hold a part of a record, sorted."""
     found = []
     for place, folders, files in os.walk(root):
         # os.walk descends into what this list still holds
@@ -230,7 +230,7 @@ def _record_directories(root: Path) -> list[Path]:
 
 
 def _dataset(path: Path) -> str:
-    """The dataset of a record that cannot be read, empty if its manifest is what is damaged."""
+    """Find the dataset of a record that cannot be read, empty if the manifest is damaged."""
     try:
         return str(json.loads((path / MANIFEST).read_text(encoding="utf-8"))["data"])
     except (*DAMAGE, TypeError):

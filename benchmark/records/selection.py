@@ -113,7 +113,7 @@ def drop_inconsistent_seeds(records: Sequence[Record], skipped: Skipped) -> list
 
 
 def _scored_alike(one: Record, other: Record) -> bool:
-    """Whether scores of two records of a group may be averaged."""
+    """Tell whether scores of two records of a group may be averaged."""
     ours, theirs = one.manifest.protocol, other.manifest.protocol
     return (
         (ours.name, ours.split, ours.score_label) == (theirs.name, theirs.split, theirs.score_label)

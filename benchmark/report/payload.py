@@ -115,7 +115,7 @@ def _leaderboard_columns(rows: Sequence[ScoreRow]) -> list[dict[str, Any]]:
     """Describe the leaderboard's columns: heading, endings in CSV, whether cells are texts."""
     columns = []
     for heading, (column, value) in reader_cells(rows, rows[0]).items():
-        parts = list(column.parts(rows[0], value))
+        parts = list(column.csv_parts(rows[0], value))
         columns.append({"title": heading, "parts": parts, "text": isinstance(value, str)})
     return columns
 
@@ -125,7 +125,7 @@ def _leaderboard_cells(rows: Sequence[ScoreRow], row: ScoreRow) -> list[dict[str
     cells = []
     for column, value in reader_cells(rows, row).values():
         parts = []
-        for part in column.parts(row, value).values():
+        for part in column.csv_parts(row, value).values():
             parts.append(part if isinstance(part, str) else round_for_json(part))
         # the page's CSV has plain numbers, which the text rounds
         text = column.format_value(row, value, sign=" \u00b1 ")
