@@ -39,23 +39,19 @@ def read_csv_rows(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
     Raises:
         UserError: the file is missing, lacks a column, or a row is cut short.
     """
+    restore = f"restore it: git checkout {path}"
     # csv rather than pandas, which would shift a row that is too long and fill a short one
     try:
         with path.open(encoding="utf-8", newline="") as stream:
             reader = csv.DictReader(stream)
             rows = list(reader)
     except (FileNotFoundError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{path} is missing or no UTF-8 text; restore it: git checkout {path}"
-        ) from error
+        raise UserError(f"{path} is missing or no UTF-8 text; {restore}") from error
     if missing := [name for name in columns if name not in (reader.fieldnames or ())]:
-        raise UserError(
-            f"{path} lacks the column {', '.join(missing)}; restore it: git checkout {path}"
-        )
+        raise UserError(f"{path} lacks the column {', '.join(missing)}; {restore}")
     for line, row in enumerate(rows, start=2):
         # DictReader files what is too much, and fills what is missing, under None
         if None in row or None in row.values():
-            raise UserError(
-                f"{path}, line {line}: the row has another number of values than the header."
-            )
+            reason = "the row has another number of values than the header"
+            raise UserError(f"{path}, line {line}: {reason}.")
     return rows

@@ -37,8 +37,7 @@ def class_values(group: SeedGroup) -> Floats:
 
 
 def score_classes(groups: Sequence[SeedGroup]) -> list[ClassRow]:
-    """Average the class scores of every group over its seeds."""
-    # every seed is scored first, then scores are averaged, as in the leaderboard
+    """Average the class scores of every group over its seeds, each scored first."""
     return [(group, mean_std(class_values(group))) for group in groups]
 
 
@@ -76,9 +75,9 @@ def class_page(data: str, rows: Sequence[ClassRow]) -> tuple[list[Part], dict[st
     """
     page: list[Part] = [f"# Classes: {data}", NOTE]
     full_set = {}
+    by_hash = {row[0].group: row for row in rows}
     for title, members in comparable_groups([group for group, _ in rows]).items():
-        hashes = {group.group for group in members}
-        own = [row for row in rows if row[0].group in hashes]
+        own = [by_hash[group.group] for group in members]
         page.append(f"## Protocol {title}")
         for subset, name in enumerate(members[0].first.subsets):
             for number, measure in enumerate(MEASURES):

@@ -8,8 +8,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from benchmark.metrics.confusion import Absent, Convention
+from usererror import UserError
 
 MANIFEST = "manifest.json"
+AGAIN = "run it again with FORCE=1"  # the remedy for every damaged record
 SPLIT_MARK = "*"  # beside protocols whose split has something to be known
 
 
@@ -92,25 +94,16 @@ def read_manifest(record: Path) -> Manifest:
     """Read the manifest of a record.
 
     Raises:
-        ManifestError: it is damaged, of another format, or lacks something.
+        UserError: it is damaged, of another format, or lacks something.
         FileNotFoundError: there is none.
     """
     # one pass in Rust: a table reads some hundred manifests, most of each being the configuration
     try:
         return Manifest.model_validate_json((record / MANIFEST).read_bytes())
     except ValidationError as error:
-        raise ManifestError(describe_fault(error)) from error
-
-
-class ManifestError(ValueError):
-    """What is wrong with a manifest, as the end of a sentence."""
-
-
-def describe_fault(error: ValidationError) -> str:
-    """Say in a few words what pydantic found."""
-    faults = [(".".join(map(str, fault["loc"])), fault) for fault in error.errors()]
-    missing = [place for place, fault in faults if fault["type"] == "missing"]
-    if missing:
-        return f"lacks {', '.join(missing)}"
-    place, fault = faults[0]
-    return f"is damaged ({': '.join(filter(None, [place, fault['msg']]))})"
+        found = {".".join(map(str, fault["loc"])): fault for fault in error.errors()}
+        place, fault = next(iter(found.items()))
+        reason = f"is damaged ({': '.join(filter(None, [place, fault['msg']]))})"
+        if fault["type"] == "missing":
+            reason = f"lacks {', '.join(found)}"
+        raise UserError(f"The run record {record} {reason}; {AGAIN}.") from error

@@ -29,7 +29,7 @@ from benchmark.metrics.confusion import (
     score_matrices,
 )
 from benchmark.metrics.result import ALL, EvaluationResult, sum_regions
-from benchmark.records.manifest import MANIFEST, Manifest, ManifestError, read_manifest
+from benchmark.records.manifest import AGAIN, MANIFEST, Manifest, read_manifest
 from datamodules.store.scene_store import write_text_whole
 from usererror import UserError
 
@@ -37,7 +37,6 @@ SUMMARY, SCENES = "summary.npz", "scenes.npz"
 AXES = ("subsets", "conditions", "regions", "labels")
 # what a cut or altered file raises
 DAMAGE = (KeyError, ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error)
-AGAIN = "run it again with FORCE=1"
 
 
 @dataclass(frozen=True)
@@ -139,8 +138,6 @@ def read_record(path: Path) -> Record:
         lacks = Path(error.filename).name
         reason = f"{path} is no whole run record: {lacks} is missing"
         raise UserError(f"{reason}; run it again.") from error
-    except ManifestError as error:
-        raise UserError(f"The run record {path} {error}; {AGAIN}.") from error
     except DAMAGE as error:
         raise UserError(f"The run record {path} is damaged ({error}); {AGAIN}.") from error
     record = Record(path, manifest, counts=counts, scored=scored, **axes)
