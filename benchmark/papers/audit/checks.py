@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Literal
 
@@ -68,16 +68,10 @@ def check_number(
 ) -> Check:
     """Make the check of a printed number; whatever does not agree is listed unless `more` says."""
     # `more` wins: a rule may list what agrees, or count it elsewhere
-    place = {"paper": number.source, "table": number.table, "location": number.location}
-    rest = {"listed": outcome != "agree", "counted": number.table, "number": number}
-    return Check(
-        printed=number.printed,
-        recomputed=recomputed,
-        outcome=outcome,
-        kind=kind,
-        arithmetic=arithmetic,
-        **{**place, **rest, **more},
-    )
+    texts = (number.source, number.table, number.location, number.printed, recomputed)
+    listed = outcome != "agree"
+    check = Check(*texts, outcome, kind, arithmetic, listed, number.table, number)
+    return replace(check, **more)
 
 
 def compare_numbers(printed: RoundedNumber, expected: RoundedNumber) -> Outcome:
@@ -88,18 +82,14 @@ def compare_numbers(printed: RoundedNumber, expected: RoundedNumber) -> Outcome:
 
 
 def check_equal(
-    number: PrintedNumber,
-    expected: RoundedNumber,
-    arithmetic: str,
-    kind: Kind = "differs",
-    **more: Any,
+    number: PrintedNumber, expected: RoundedNumber, arithmetic: str, **more: Any
 ) -> Check:
     """Check a number that should equal another; the arithmetic is completed with the result."""
     outcome = compare_numbers(number.number, expected)
     recomputed, gap = _format_like(number, expected.value)
     text = f"{arithmetic} = {recomputed}; printed {number.printed}, {gap}"
-    found = "rounding" if outcome == "rounding" else kind
-    return check_number(number, recomputed, outcome, found, text, **more)
+    kind: Kind = "rounding" if outcome == "rounding" else "differs"
+    return check_number(number, recomputed, outcome, kind, text, **more)
 
 
 def check_bound(number: PrintedNumber, bound: RoundedNumber, arithmetic: str, upper: bool) -> Check:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from benchmark.formats.files import read_csv_rows
 from benchmark.papers.audit import arithmetic
-from benchmark.papers.audit.checks import Check, Outcome, compare_numbers
+from benchmark.papers.audit.checks import Check, Kind, Outcome, compare_numbers
 from benchmark.papers.printed_numbers import (
     REPORTED,
     PaperResults,
@@ -63,19 +64,11 @@ def _check_claim(results: PaperResults, row: dict[str, str]) -> Check:
     # a sentence is supported by any of its readings; else the first is shown
     fitting = [answer for answer in answers if answer[0] != "fail"]
     outcome, recomputed = (fitting or answers)[0]
-    return Check(
-        row["source"],
-        row["table"],
-        f"text={row['location']}",
-        row["printed"],
-        recomputed,
-        outcome,
-        "rounding" if outcome == "rounding" else "statement",
-        f"{row['statement']}: printed {row['printed']}; {'; '.join(words)}",
-        listed=outcome != "agree",
-        counted=row["table"],
-        rule="claim",
-    )
+    kind: Kind = "rounding" if outcome == "rounding" else "statement"
+    place = (row["source"], row["table"], f"text={row['location']}", row["printed"])
+    text = f"{row['statement']}: printed {row['printed']}; {'; '.join(words)}"
+    check = Check(*place, recomputed, outcome, kind, text, outcome != "agree", row["table"])
+    return replace(check, rule="claim")
 
 
 def _alternatives(results: PaperResults, row: dict[str, str]) -> Iterator[list[PrintedNumber]]:
