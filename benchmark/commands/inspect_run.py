@@ -166,8 +166,8 @@ class Diagnose(Command):
         inside = FeatureCollector(data, arguments.points)
         for scene in track(scenes, description="looking"):
             for view in iter_window_features(run.model, data, scene):
-                inside.add(scene, view)
-        tables = inside.tables(track)
+                inside.add_window(scene, view)
+        tables = inside.build_tables(track)
         if inside.draws:
             tables["sampling"] = count_draws(run.model, data, track)
         if not tables:

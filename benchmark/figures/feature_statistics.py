@@ -1,6 +1,6 @@
-"""Statistics of the maps inside a network: moments per class, a class-balanced sample, silhouette and t-SNE.
+"""Statistics of the maps inside a network: spread per class, a balanced sample, silhouette, t-SNE.
 
-Definitions: SGMA (arXiv 2603.02505), figures 8 and 10; what the paper leaves open is settled in docs/diagnose.md.
+Definitions: SGMA (arXiv 2603.02505), figures 8 and 10; docs/diagnose.md settles the rest.
 """
 
 from __future__ import annotations
@@ -17,8 +17,16 @@ SEED = 0
 COMPONENTS, PERPLEXITY = 50, 30.0  # of PCA before t-SNE, and of t-SNE
 
 
-def at_cells(pixels: Array, shape: Sequence[int], stride: int, beyond: int) -> Array:
-    """The nearest pixel to the middle of every cell of a map: H x W -> `shape`; `beyond` for cells of the padding."""
+def sample_at_cell_centres(pixels: Array, shape: Sequence[int], stride: int, beyond: int) -> Array:
+    """Take the pixel at the middle of every cell of a map: `(H, W)` to `shape`.
+
+    Cells of the padding get `beyond`.
+
+    Example:
+        >>> pixels = np.arange(16).reshape(4, 4)
+        >>> sample_at_cell_centres(pixels, (2, 3), stride=2, beyond=-1).tolist()
+        [[5, 7, -1], [13, 15, -1]]
+    """
     rows, cols = (stride * np.arange(count) + stride // 2 for count in shape)
     inside = np.ix_(rows[rows < pixels.shape[0]], cols[cols < pixels.shape[1]])
     cells = np.full(shape, beyond, pixels.dtype)
@@ -39,8 +47,8 @@ class ClassMoments:
         self.count = np.zeros(classes, np.int64)
         self.sums, self.squares = np.zeros((classes, channels)), np.zeros((classes, channels))
 
-    def add(self, vectors: Array, labels: Array) -> None:
-        """Add N x C vectors with labels N in 0..K-1."""
+    def add_vectors(self, vectors: Array, labels: Array) -> None:
+        """Add vectors `(N, C)` with labels `(N,)` in 0..K-1."""
         for label in np.unique(labels):
             of_class = vectors[labels == label].astype(np.float64)
             self.count[label] += len(of_class)
@@ -48,11 +56,11 @@ class ClassMoments:
             self.squares[label] += np.square(of_class).sum(0)
 
     def variances(self) -> tuple[Array, Array]:
-        """Intra-class variance: per class the mean over its vectors of ||z - mu_c||^2 / C.
+        """Compute per class the mean over its vectors of ||z - mu_c||^2 / C.
 
         Returns:
-            With every channel standardised over all vectors (channels that never change are left out), and raw; both
-            K, nan for a class without vectors.
+            With every channel standardised over all vectors (channels that never change are left
+            out), and raw; both `(K,)`, nan for a class without vectors.
         """
         count = self.count[:, None]
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -66,11 +74,10 @@ class ClassMoments:
                 return (within[:, varying] / total[varying]).mean(1), within.mean(1)
 
 
-class PixelSample:
+class PerClassReservoir:
     """A uniform sample without replacement of at most `size` vectors per class from a stream.
 
-    Every vector gets a random key and each class keeps its smallest. The keys follow from the order of the stream
-    alone: two networks whose maps have the same strides are sampled at the same pixels.
+    Two networks whose maps have the same strides are sampled at the same pixels.
 
     Args:
         size: vectors per class.
@@ -80,60 +87,59 @@ class PixelSample:
         self.size, self.rng = size, np.random.default_rng(SEED)
         self.kept: dict[int, tuple[Array, Array]] = {}
 
-    def add(self, vectors: Array, labels: Array) -> None:
-        """Offer N x C vectors with labels N."""
+    def offer(self, vectors: Array, labels: Array) -> None:
+        """Offer vectors `(N, C)` with labels `(N,)`."""
+        # each class keeps its smallest keys, which follow from the order of the stream alone
         keys = self.rng.random(len(labels))
         for label in np.unique(labels).tolist():
             here = np.flatnonzero(labels == label)
             here = here[np.argsort(keys[here])[: self.size]]
-            offered = (keys[here], vectors[here])
+            some_keys, some = keys[here], vectors[here]
             if label in self.kept:
-                old = self.kept[label]
-                offered = (
-                    np.concatenate([old[0], offered[0]]),
-                    np.concatenate([old[1], offered[1]]),
-                )
-            order = np.argsort(offered[0])[: self.size]
-            self.kept[label] = (offered[0][order], offered[1][order])
+                old_keys, old = self.kept[label]
+                some_keys, some = np.concatenate([old_keys, some_keys]), np.concatenate([old, some])
+            order = np.argsort(some_keys)[: self.size]
+            self.kept[label] = (some_keys[order], some[order])
 
-    def result(self) -> tuple[Array, Array]:
-        """(N x C vectors, labels N), class by class."""
+    def vectors_and_labels(self) -> tuple[Array, Array]:
+        """Return vectors `(N, C)` and labels `(N,)`, class by class."""
         classes = sorted(self.kept)
         labels = np.repeat(classes, [len(self.kept[label][0]) for label in classes])
         return np.concatenate([self.kept[label][1] for label in classes]), labels
 
 
-def standardised(vectors: Array) -> Array:
-    """N x C with mean 0 and variance 1 in every channel; channels that never change become 0."""
+def standardise_channels(vectors: Array) -> Array:
+    """Scale `(N, C)` to mean 0 and variance 1 in every channel; constant channels become 0."""
     from sklearn.preprocessing import StandardScaler
 
     return StandardScaler().fit_transform(vectors.astype(np.float64))
 
 
-def silhouette(vectors: Array, labels: Array) -> float:
-    """Mean over N x C vectors of (b - a) / max(a, b) with Euclidean distances after standardisation.
+def silhouette_score_of(vectors: Array, labels: Array) -> float:
+    """Average (b - a) / max(a, b) over vectors `(N, C)`, Euclidean after standardisation.
 
-    a is the mean distance to the own class, b the smallest mean distance to another class (Rousseeuw 1987). nan with
-    fewer than two classes, or without two vectors in some class.
+    a is the mean distance to the own class, b the smallest mean distance to another class
+    (Rousseeuw 1987). nan with fewer than two classes, or without two vectors in some class.
     """
     from sklearn.metrics import silhouette_score
 
     if not 2 <= len(np.unique(labels)) < len(labels):
         return float("nan")
-    return float(silhouette_score(standardised(vectors), labels))
+    return float(silhouette_score(standardise_channels(vectors), labels))
 
 
-def embedding(vectors: Array) -> Array:
-    """t-SNE of standardised N x C vectors, N x 2: PCA to 50 dimensions if there are more, perplexity 30, fixed seed.
+def embed_tsne(vectors: Array) -> Array:
+    """Embed standardised vectors `(N, C)` by t-SNE, `(N, 2)`, with a fixed seed.
 
-    Fewer than 91 vectors get a perplexity of a third of their number; fewer than four stay at the origin.
+    PCA to 50 dimensions if there are more, perplexity 30. Fewer than 91 vectors get a perplexity of
+    a third of their number; fewer than four stay at the origin.
     """
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 
     if len(vectors) < 4:
         return np.zeros((len(vectors), 2))
-    scaled = standardised(vectors)
+    scaled = standardise_channels(vectors)
     if scaled.shape[1] > COMPONENTS:
         scaled = PCA(min(COMPONENTS, len(scaled)), random_state=SEED).fit_transform(scaled)
     perplexity = min(PERPLEXITY, (len(scaled) - 1) / 3)

@@ -1,11 +1,13 @@
-"""`imss diagnose`: what happens inside a trained network, as the figures of the SGMA paper show it.
+"""What happens inside a trained network, as the figures of the SGMA paper show it.
 
-Figures 8 to 10 of arXiv 2603.02505, for any method that has the notion; docs/diagnose.md defines every number.
+Figures 8 to 10 of arXiv 2603.02505, for any method that has the notion; docs/diagnose.md defines
+every number.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -16,10 +18,10 @@ from benchmark.evaluation.inference import crop_top_left, iter_windows, present_
 from benchmark.figures.feature_statistics import (
     SEED,
     ClassMoments,
-    PixelSample,
-    at_cells,
-    embedding,
-    silhouette,
+    PerClassReservoir,
+    embed_tsne,
+    sample_at_cell_centres,
+    silhouette_score_of,
 )
 from datamodules.store.scene_store import IGNORE
 from usererror import UserError
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from methods.base import AnyModalitySegmenter
 
 FUSED = "after fusion"  # stands where else the name of a modality does
-MAPPED = 3  # scenes whose robustness maps are drawn
+MAPPED_SCENES = 3  # whose robustness maps are drawn
 # diagnostic -> the notion that a method needs for it
 NEEDS = {
     "variance": "maps after a fusion",
@@ -45,19 +47,29 @@ Found = dict[str, dict[int, dict[str, Any]]]  # kind -> scale -> modality, or `F
 
 
 class WindowFeatures(NamedTuple):
-    """One window of a scene as the network sees it."""
+    """One window of a scene as the network sees it.
+
+    Attributes:
+        found: what the method's `diagnostics` say of it.
+        labels: output channels `(H, W)`; 255 without a class, beyond the scene, or seen before.
+        fresh: bool `(H, W)`, pixels of the scene that no earlier window had.
+        here: rows and columns of the scene.
+    """
 
     found: Found
-    labels: Array  # H x W, output channels; 255 without a class, beyond the scene, or seen in an earlier window
-    fresh: Array  # bool H x W, pixels of the scene that no earlier window had
-    here: tuple[slice, slice]  # rows and columns of the scene
+    labels: Array
+    fresh: Array
+    here: tuple[slice, slice]
 
 
 def complete_scenes(data: SceneDataModule, scenes: Sequence[Scene]) -> list[Scene]:
-    """The scenes that have every modality; UserError if none does."""
-    whole = [
-        scene for scene in scenes if len(present_modalities(data, scene)) == len(data.modalities)
-    ]
+    """Keep the scenes that have every modality.
+
+    Raises:
+        UserError: none does.
+    """
+    every = len(data.modalities)
+    whole = [scene for scene in scenes if len(present_modalities(data, scene)) == every]
     if not whole:
         raise UserError("No chosen scene has every modality; the diagnostics look at the full set.")
     if len(whole) < len(scenes):
@@ -66,7 +78,7 @@ def complete_scenes(data: SceneDataModule, scenes: Sequence[Scene]) -> list[Scen
 
 
 def read_diagnostics(model: AnyModalitySegmenter, batch: Mapping[str, Any]) -> Found:
-    """What the method's `diagnostics` say of a batch, sorted; `maps` are its features before and after the fusion."""
+    """Sort what a method's `diagnostics` say of a batch; `maps` are its features."""
     import torch
 
     images = {m: image.to(model.device) for m, image in batch["image"].items()}
@@ -83,18 +95,26 @@ def read_diagnostics(model: AnyModalitySegmenter, batch: Mapping[str, Any]) -> F
 
 
 def stride_of(height: int, finest: int, own: int) -> int:
-    """Pixels a cell of a map with `own` rows, whose finest sister has `finest`, in a window of `height` pixels.
+    """Compute the pixels a cell of a map, in a window of `height` pixels.
 
-    Networks pad a window to a multiple of their coarsest stride before all else, so the finest map tells the padded
-    height: exactly for windows that need no padding or have more finest rows than padding, as all from 128 px on.
+    Args:
+        height: of the window.
+        finest: rows of the method's finest map.
+        own: rows of this map.
+
+    Example:
+        >>> stride_of(height=130, finest=40, own=20)  # padded to 160 px
+        8
     """
+    # Networks pad a window to a multiple of their coarsest stride before all else, so the finest
+    # map tells the padded height: exactly for all windows from 128 px on.
     return -(-height // finest) * finest // own
 
 
 def iter_window_features(
     model: AnyModalitySegmenter, data: SceneDataModule, scene: Scene
 ) -> Iterator[WindowFeatures]:
-    """The windows of a scene side by side; each pixel is fresh in exactly one of them."""
+    """Look at the windows of a scene side by side; each pixel is fresh in exactly one of them."""
     import torch
 
     seen = np.zeros((scene.height, scene.width), bool)
@@ -105,169 +125,181 @@ def iter_window_features(
         fresh[:rows, :cols] = ~seen[here]
         seen[here] = True
         labels = np.where(fresh, data.label_map[ids], IGNORE)
-        yield WindowFeatures(
-            read_diagnostics(model, {**batch, "mask": torch.from_numpy(labels)[None].long()}),
-            labels,
-            fresh,
-            here,
-        )
+        batch["mask"] = torch.from_numpy(labels)[None].long()
+        yield WindowFeatures(read_diagnostics(model, batch), labels, fresh, here)
 
 
+@dataclass
+class _ScaleFeatures:
+    """What is kept of one scale: where each name's channels lie in a vector, and its vectors."""
+
+    stride: int
+    channels: dict[str, slice]
+    sample: PerClassReservoir
+    moments: ClassMoments | None
+
+
+@dataclass
 class FeatureCollector:
-    """What is gathered from the windows, and the tables made of it; scale 1 is the finest.
+    """Gathers features window by window and makes tables of them; scale 1 is the finest.
 
     Args:
-        data: names and colours of the classes.
+        data: names of the classes.
         points: vectors per class that silhouette and t-SNE take.
+
+    Attributes:
+        draws: whether the method draws modalities in training.
+        maps: {scene: {(scale, modality): robustness `(H, W)`}} of a few scenes.
     """
 
-    def __init__(self, data: SceneDataModule, points: int) -> None:
-        names = {entry.id: entry.name for entry in data.store.classes}
-        self.classes, self.points = [names[label] for label in data.outputs], points
-        self.draws = False
-        self.strides: dict[int, int] = {}
-        self.moments: dict[int, ClassMoments] = {}
-        self.samples: dict[int, PixelSample] = {}
-        self.parts: dict[
-            int, dict[str, slice]
-        ] = {}  # where the channels of each name lie in a sampled vector
-        self.shares: list[
-            tuple[int, str, str, float, int]
-        ] = []  # scale, modality, scene, sum of r, cells
-        self.maps: dict[
-            str, dict[tuple[int, str], Array]
-        ] = {}  # scene -> (scale, modality) -> r, H x W
+    data: SceneDataModule
+    points: int
+    draws: bool = False
+    maps: dict[str, dict[tuple[int, str], Array]] = field(default_factory=dict)
+    scales: dict[int, _ScaleFeatures] = field(default_factory=dict)
+    # scale, modality, scene, sum of shares, cells
+    shares: list[tuple[int, str, str, float, int]] = field(default_factory=list)
 
-    def add(self, scene: Scene, view: WindowFeatures) -> None:
+    @property
+    def classes(self) -> Array:
+        """Names of the output channels."""
+        names = {entry.id: entry.name for entry in self.data.store.classes}
+        return np.array([names[label] for label in self.data.outputs])
+
+    def add_window(self, scene: Scene, view: WindowFeatures) -> None:
         """Take in one window."""
         self.draws = bool(view.found["draws"])
         for scale, maps in view.found["maps"].items():
             order = sorted(maps, key=lambda name: name == FUSED)  # it stands last
-            named = {name: maps[name][0].movedim(0, -1).float().cpu().numpy() for name in order}
-            labels = self._at_cells(view, view.labels, "maps", scale, IGNORE)
+            stride, shape = _cells(view, "maps", scale)
+            labels = sample_at_cell_centres(view.labels, shape, stride, IGNORE)
             valid = labels != IGNORE
-            self._vectors(
-                scale,
-                {name: cells[valid] for name, cells in named.items()},
-                labels[valid].astype(np.int64),
-            )
+            named = {}
+            for name in order:
+                named[name] = maps[name][0].movedim(0, -1).float().cpu().numpy()[valid]
+            self._add_vectors(scale, stride, named, labels[valid].astype(np.int64))
         for scale, shares in view.found["robustness"].items():
-            fresh = self._at_cells(view, view.fresh, "robustness", scale, False)
+            stride, shape = _cells(view, "robustness", scale)
+            fresh = sample_at_cell_centres(view.fresh, shape, stride, False)
             for m, tensor in shares.items():
                 cells = tensor[0].float().cpu().numpy()
-                self.shares.append(
-                    (scale, m, scene.id, float(cells[fresh].sum()), int(fresh.sum()))
-                )
-                self._paint(scene, view, (scale, m), cells)
+                total = float(cells[fresh].sum())
+                self.shares.append((scale, m, scene.id, total, int(fresh.sum())))
+                self._paint(scene, view, (scale, m), cells, stride)
 
-    def _at_cells(
-        self, view: WindowFeatures, pixels: Array, kind: str, scale: int, beyond: int
-    ) -> Array:
-        """`pixels` at the cells of this scale; notes its stride."""
-        shapes = {
-            number: next(iter(maps.values())).shape[-2:]
-            for number, maps in view.found[kind].items()
-        }
-        self.strides[scale] = stride_of(len(pixels), shapes[min(shapes)][0], shapes[scale][0])
-        return at_cells(pixels, shapes[scale], self.strides[scale], beyond)
-
-    def _vectors(self, scale: int, named: Mapping[str, Array], labels: Array) -> None:
-        if scale not in self.samples:
-            ends = np.cumsum([0, *(vectors.shape[1] for vectors in named.values())])
-            self.parts[scale] = {
-                name: slice(a, b) for name, a, b in zip(named, ends, ends[1:], strict=False)
-            }
-            self.samples[scale] = PixelSample(self.points)
+    def _add_vectors(
+        self, scale: int, stride: int, named: Mapping[str, Array], labels: Array
+    ) -> None:
+        if scale not in self.scales:
+            channels, end = {}, 0
+            for name, vectors in named.items():
+                channels[name] = slice(end, end + vectors.shape[1])
+                end += vectors.shape[1]
+            moments = None
             if FUSED in named:
-                self.moments[scale] = ClassMoments(len(self.classes), named[FUSED].shape[1])
-        self.samples[scale].add(np.concatenate(list(named.values()), 1), labels)
-        if FUSED in named:
-            self.moments[scale].add(named[FUSED], labels)
+                moments = ClassMoments(len(self.classes), named[FUSED].shape[1])
+            sample = PerClassReservoir(self.points)
+            self.scales[scale] = _ScaleFeatures(stride, channels, sample, moments)
+        kept = self.scales[scale]
+        # all names together, so that they are sampled at the same pixels
+        kept.sample.offer(np.concatenate(list(named.values()), 1), labels)
+        if kept.moments is not None:
+            kept.moments.add_vectors(named[FUSED], labels)
 
     def _paint(
-        self, scene: Scene, view: WindowFeatures, place: tuple[int, str], cells: Array
+        self,
+        scene: Scene,
+        view: WindowFeatures,
+        place: tuple[int, str],
+        cells: Array,
+        stride: int,
     ) -> None:
-        """Put a window's robustness map into the picture of its scene, if the scene is one of those drawn."""
-        if scene.id not in self.maps and len(self.maps) == MAPPED:
+        """Put a window's robustness map into the picture of its scene, if that is drawn."""
+        if scene.id not in self.maps and len(self.maps) == MAPPED_SCENES:
             return
-        drawn, stride = crop_top_left(scene), self.strides[place[0]]
-        canvas = self.maps.setdefault(scene.id, {}).setdefault(
-            place, np.full((drawn.height, drawn.width), np.nan, np.float32)
-        )
-        part = canvas[view.here]
-        inside = (slice(part.shape[0]), slice(part.shape[1]))
+        drawn, maps = crop_top_left(scene), self.maps.setdefault(scene.id, {})
+        if place not in maps:
+            maps[place] = np.full((drawn.height, drawn.width), np.nan, np.float32)
+        part = maps[place][view.here]
+        inside = slice(part.shape[0]), slice(part.shape[1])
         new = view.fresh[inside]
         part[new] = cells.repeat(stride, 0).repeat(stride, 1)[inside][new]
 
-    def tables(self, track: Track) -> dict[str, pd.DataFrame]:
-        """{diagnostic: table} of what the method has."""
+    def build_tables(self, track: Track) -> dict[str, pd.DataFrame]:
+        """Make {diagnostic: table} of what the method has."""
+        silhouettes, points = self._sample_tables(track)
         tables = {
-            "variance": self._variance(),
-            **self._samples(track),
-            "robustness": self._shares(),
+            "variance": self._variance_table(),
+            "silhouette": silhouettes,
+            "tsne": points,
+            "robustness": self._robustness_table(),
         }
         return {name: table for name, table in tables.items() if len(table)}
 
-    def _variance(self) -> pd.DataFrame:
-        rows = []
-        for scale, moments in self.moments.items():
-            relative, raw = moments.variances()
-            for label, name in enumerate(self.classes):
-                place = (
-                    scale,
-                    self.strides[scale],
-                    moments.sums.shape[1],
-                    name,
-                    moments.count[label],
-                )
-                rows.append((*place, relative[label], raw[label]))
-        return pd.DataFrame(
-            rows, columns=["scale", "stride", "channels", "class", "cells", "variance", "raw"]
-        )
+    def _variance_table(self) -> pd.DataFrame:
+        tables = []
+        for scale, kept in self.scales.items():
+            if kept.moments is None:
+                continue
+            relative, raw = kept.moments.variances()
+            columns = {
+                "scale": scale,
+                "stride": kept.stride,
+                "channels": kept.moments.sums.shape[1],
+                "class": self.classes,
+                "cells": kept.moments.count,
+                "variance": relative,
+                "raw": raw,
+            }
+            tables.append(pd.DataFrame(columns))
+        return pd.concat(tables) if tables else pd.DataFrame()
 
-    def _samples(self, track: Track) -> dict[str, pd.DataFrame]:
+    def _sample_tables(self, track: Track) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Silhouette and t-SNE of the sampled vectors of every name at every scale."""
+        work: list[tuple[int, str]] = []
+        for scale, kept in self.scales.items():
+            if kept.sample.kept:
+                work += [(scale, name) for name in kept.channels]
         scores, points = [], []
-        sampled = [
-            (scale, *sample.result()) for scale, sample in self.samples.items() if sample.kept
-        ]
-        work = [
-            (*entry, name, part) for entry in sampled for name, part in self.parts[entry[0]].items()
-        ]
-        for scale, vectors, labels, name, part in track(work, description="silhouette and t-SNE"):
-            own = vectors[:, part]
-            present = len(np.unique(labels))
-            scores.append(
-                (scale, self.strides[scale], name, present, len(labels), silhouette(own, labels))
-            )
-            places = pd.DataFrame(embedding(own), columns=["x", "y"])
-            points.append(
-                places.assign(scale=scale, maps=name, **{"class": np.array(self.classes)[labels]})
-            )
-        return {
-            "silhouette": pd.DataFrame(
-                scores, columns=["scale", "stride", "maps", "classes", "points", "silhouette"]
-            ),
-            "tsne": pd.concat(points)[["scale", "maps", "class", "x", "y"]]
-            if points
-            else pd.DataFrame(),
-        }
+        for scale, name in track(work, description="silhouette and t-SNE"):
+            kept = self.scales[scale]
+            vectors, labels = kept.sample.vectors_and_labels()
+            own, present = vectors[:, kept.channels[name]], len(np.unique(labels))
+            score = silhouette_score_of(own, labels)
+            scores.append((scale, kept.stride, name, present, len(labels), score))
+            x, y = embed_tsne(own).T
+            places = {"scale": scale, "maps": name, "class": self.classes[labels], "x": x, "y": y}
+            points.append(pd.DataFrame(places))
+        columns = ["scale", "stride", "maps", "classes", "points", "silhouette"]
+        table = pd.DataFrame(scores, columns=columns)
+        return table, pd.concat(points) if points else pd.DataFrame()
 
-    def _shares(self) -> pd.DataFrame:
+    def _robustness_table(self) -> pd.DataFrame:
         """The mean over a scene's cells, then mean and standard deviation over scenes."""
-        sums = pd.DataFrame(self.shares, columns=["scale", "modality", "scene", "sum", "cells"])
-        per_scene = sums.groupby(["scale", "modality", "scene"], sort=False)[["sum", "cells"]].sum()
-        means = (per_scene["sum"] / per_scene["cells"]).groupby(["scale", "modality"], sort=False)
+        place = ["scale", "modality", "scene"]
+        sums = pd.DataFrame(self.shares, columns=[*place, "sum", "cells"])
+        per_scene = sums.groupby(place, sort=False)[["sum", "cells"]].sum()
+        means = (per_scene["sum"] / per_scene["cells"]).groupby(place[:2], sort=False)
         return means.agg(mean="mean", std="std", scenes="count").reset_index()
 
 
+def _cells(view: WindowFeatures, kind: str, scale: int) -> tuple[int, tuple[int, int]]:
+    """Stride and `(h, w)` of the maps of a scale."""
+    shapes = {}
+    for number, maps in view.found[kind].items():
+        shapes[number] = next(iter(maps.values())).shape[-2:]
+    finest, own = shapes[min(shapes)], shapes[scale]
+    return stride_of(len(view.labels), finest[0], own[0]), own
+
+
 def count_draws(model: AnyModalitySegmenter, data: SceneDataModule, track: Track) -> pd.DataFrame:
-    """How often one epoch of training windows draws each modality, with the trained weights.
+    """Count how often one epoch of training windows draws each modality, with trained weights.
 
     Windows, augmentation and batches are those of the first epoch; the network is in eval mode.
     """
     import torch
 
-    rows: list[tuple[int, str, float, float]] = []
+    tables = []
     with torch.random.fork_rng():
         torch.manual_seed(SEED)
         for batch in track(data.train_dataloader(), description="sampling"):
@@ -276,10 +308,10 @@ def count_draws(model: AnyModalitySegmenter, data: SceneDataModule, track: Track
             found = read_diagnostics(model, batch)
             for scale, draws in found["draws"].items():
                 for m, drawn in draws.items():
-                    pairs = zip(found["sampling"][scale][m].tolist(), drawn.tolist(), strict=True)
-                    rows += [(scale, m, chance, taken) for chance, taken in pairs]
-    frame = pd.DataFrame(rows, columns=["scale", "modality", "chance", "draws"])
-    groups = frame.groupby(["scale", "modality"], sort=False)
+                    columns = {"scale": scale, "modality": m, "draws": drawn.tolist()}
+                    columns["chance"] = found["sampling"][scale][m].tolist()
+                    tables.append(pd.DataFrame(columns))
+    groups = pd.concat(tables).groupby(["scale", "modality"], sort=False)
     table = groups.agg(
         chance=("chance", "mean"), draws=("draws", "sum"), windows=("draws", "size")
     ).reset_index()

@@ -23,7 +23,7 @@ NAMES = ["rgb", "dsm", "nir"]
 
 
 class Known(nn.Module):
-    """Shows the images themselves as its maps at stride 1, sigmoid(dsm) as the share of dsm, the rest halved."""
+    """Shows the images as its maps at stride 1, sigmoid(dsm) as the share of dsm."""
 
     device = torch.device("cpu")
 
@@ -73,7 +73,7 @@ def run(trained: Any, out: Path, monkeypatch: pytest.MonkeyPatch, points: int = 
 def test_every_pixel_counts_once(
     tiny_stores: Path, tmp_path: Path, monkeypatch: Any, capsys: Any
 ) -> None:
-    """Scenes of 75 x 61, 40 x 130 and 33 x 33 px in windows of 32: the last ones overlap, the edge is padded."""
+    """Scenes in windows of 32: the last ones overlap, the edge is padded."""
     trained = cell(tiny_stores, "fused", "robustness", "masked", "hard")
     run(trained, tmp_path, monkeypatch)
     scenes = truth(trained)
@@ -112,7 +112,7 @@ def test_painted_maps_are_whole_and_in_their_place(tiny_stores: Path) -> None:
     inside = features.FeatureCollector(trained.data, 10)
     for scene in trained.data.splits["test"]:
         for view in features.iter_window_features(trained.model, trained.data, scene):
-            inside.add(scene, view)
+            inside.add_window(scene, view)
     for scene, (pixels, _) in truth(trained).items():
         maps = inside.maps[scene]
         np.testing.assert_allclose(maps[1, "dsm"], 1 / (1 + np.exp(-pixels)), atol=1e-5)

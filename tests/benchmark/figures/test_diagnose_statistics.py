@@ -9,10 +9,10 @@ from torch.nn.functional import interpolate
 
 from benchmark.figures.feature_statistics import (
     ClassMoments,
-    PixelSample,
-    at_cells,
-    embedding,
-    silhouette,
+    PerClassReservoir,
+    embed_tsne,
+    sample_at_cell_centres,
+    silhouette_score_of,
 )
 from benchmark.figures.features import stride_of
 
@@ -20,7 +20,7 @@ CLASSES = 4
 
 
 def vectors(count: int = 400, channels: int = 5, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Three classes of four, apart by a few standard deviations, channels of very different size."""
+    """Three classes of four, a few standard deviations apart, channels of different size."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 3, count)
     centres = rng.normal(size=(3, channels)) * 2
@@ -33,7 +33,7 @@ def vectors(count: int = 400, channels: int = 5, seed: int = 0) -> tuple[np.ndar
 def moments(z: np.ndarray, labels: np.ndarray, parts: int = 3) -> ClassMoments:
     streamed = ClassMoments(CLASSES, z.shape[1])
     for some, of in zip(np.array_split(z, parts), np.array_split(labels, parts), strict=True):
-        streamed.add(some, of)
+        streamed.add_vectors(some, of)
     return streamed
 
 
@@ -76,12 +76,14 @@ def test_silhouette_against_its_definition() -> None:
         means = {c: np.delete(distances, i)[np.delete(labels, i) == c].mean() for c in range(3)}
         a, b = means.pop(labels[i]), min(value for c, value in means.items() if c != labels[i])
         scores.append((b - a) / max(a, b))
-    assert silhouette(z, labels) == pytest.approx(np.mean(scores), rel=1e-5)
+    assert silhouette_score_of(z, labels) == pytest.approx(np.mean(scores), rel=1e-5)
 
 
 def test_silhouette_needs_two_classes_and_a_pair() -> None:
     z = np.eye(3)
-    assert np.isnan(silhouette(z, np.zeros(3, int))) and np.isnan(silhouette(z, np.arange(3)))
+    assert np.isnan(silhouette_score_of(z, np.zeros(3, int))) and np.isnan(
+        silhouette_score_of(z, np.arange(3))
+    )
 
 
 def test_a_sample_is_even_and_does_not_depend_on_the_windows() -> None:
@@ -90,12 +92,12 @@ def test_a_sample_is_even_and_does_not_depend_on_the_windows() -> None:
     stream = np.arange(len(labels))[order, None]
     results = []
     for parts in (1, 40):
-        sample = PixelSample(100)
+        sample = PerClassReservoir(100)
         for some, of in zip(
             np.array_split(stream, parts), np.array_split(labels[order], parts), strict=True
         ):
-            sample.add(some, of)
-        results.append(sample.result())
+            sample.offer(some, of)
+        results.append(sample.vectors_and_labels())
     (found, classes), (again, _) = results
     assert np.array_equal(found, again)
     assert np.bincount(classes).tolist() == [100, 100, 7] and len(np.unique(found)) == 207
@@ -103,11 +105,11 @@ def test_a_sample_is_even_and_does_not_depend_on_the_windows() -> None:
 
 
 def test_every_vector_of_a_class_is_equally_likely() -> None:
-    """The mean place of 500 of 10,000 in the stream, against the law of sampling without replacement."""
-    sample = PixelSample(500)
+    """The mean place of 500 of 10,000 in the stream, sampled without replacement."""
+    sample = PerClassReservoir(500)
     for part in np.array_split(np.arange(10_000)[:, None], 10):
-        sample.add(part, np.zeros(len(part), int))
-    found = sample.result()[0]
+        sample.offer(part, np.zeros(len(part), int))
+    found = sample.vectors_and_labels()[0]
     error = np.sqrt((10_000**2 - 1) / 12 / 500 * (1 - 500 / 10_000))
     assert abs(found.mean() - 4999.5) < 4 * error
 
@@ -117,14 +119,14 @@ def test_embedding_repeats_and_keeps_far_classes_apart(channels: int) -> None:
     rng = np.random.default_rng(0)
     labels = np.repeat([0, 1], 20)
     z = rng.normal(size=(40, channels)) + 20 * labels[:, None]
-    places = embedding(z)
-    assert places.shape == (40, 2) and np.array_equal(places, embedding(z))
-    assert silhouette(places, labels) > 0.5
+    places = embed_tsne(z)
+    assert places.shape == (40, 2) and np.array_equal(places, embed_tsne(z))
+    assert silhouette_score_of(places, labels) > 0.5
 
 
 def test_embedding_of_next_to_nothing() -> None:
-    assert embedding(np.ones((3, 4))).tolist() == [[0, 0]] * 3
-    assert np.isfinite(embedding(np.ones((6, 4)))).all()
+    assert embed_tsne(np.ones((3, 4))).tolist() == [[0, 0]] * 3
+    assert np.isfinite(embed_tsne(np.ones((6, 4)))).all()
 
 
 @pytest.mark.parametrize("stride", [2, 4, 8])
@@ -134,14 +136,14 @@ def test_cells_take_the_nearest_pixel(stride: int) -> None:
     nearest = interpolate(
         torch.from_numpy(pixels)[None, None].float(), shape, mode="nearest-exact"
     )[0, 0].numpy()
-    assert np.array_equal(at_cells(pixels, shape, stride, 255), nearest)
-    padded = at_cells(pixels, (shape[0] + 1, shape[1] + 2), stride, 255)
+    assert np.array_equal(sample_at_cell_centres(pixels, shape, stride, 255), nearest)
+    padded = sample_at_cell_centres(pixels, (shape[0] + 1, shape[1] + 2), stride, 255)
     assert (
         np.array_equal(padded[:-1, :-2], nearest)
         and (padded[-1] == 255).all()
         and (padded[:, -2:] == 255).all()
     )
-    assert np.array_equal(at_cells(pixels, (32, 48), 1, 255), pixels)
+    assert np.array_equal(sample_at_cell_centres(pixels, (32, 48), 1, 255), pixels)
 
 
 def test_strides_of_padded_windows() -> None:
