@@ -121,6 +121,7 @@ class TrainingWindows(SceneWindows):
             `scene` id, and `window` (row, col, height, width) as read.
         """
         epoch, index = key
+        # neither the worker nor the order of samples matters to what is drawn
         rng = np.random.default_rng((self.seed, epoch, index))
         scene = self.scene_at(index)
         geometry = random_geometry(rng, self.window, self.scale_jitter, self.nadir)
@@ -213,6 +214,7 @@ def collate_windows(samples: Sequence[Mapping[str, Any]], modalities: Sequence[s
         bool `(B,)`} of all `modalities`, `mask` int64 `(B, H, W)`, `scene` list of ids, and the
         other entries stacked.
     """
+    # the samplers put one availability pattern into a batch, so the first sample speaks for all
     first = samples[0]
     batch: Sample = {"image": {}, "available": {}, "scene": [sample["scene"] for sample in samples]}
     for name in first["image"]:

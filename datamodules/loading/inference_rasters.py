@@ -165,6 +165,7 @@ def mirror_index(start: int, length: int, size: int) -> np.ndarray:
         >>> mirror_index(-2, 7, size=3).tolist()
         [1, 0, 0, 1, 2, 2, 1]
     """
+    # a mirrored row repeats after twice its length
     index = np.arange(start, start + length) % (2 * size)
     return np.minimum(index, 2 * size - 1 - index)
 
@@ -242,6 +243,7 @@ def _choose_bands(
     for band in bands:
         if not 1 <= band <= dataset.count:
             raise UserError(f"{path} has no band {band}; its bands are 1 to {dataset.count}.")
+    # transparency is a mask, which is read apart
     kinds = enumerate(dataset.colorinterp, 1)
     bands = bands or [number for number, kind in kinds if kind.name != "alpha"]
     if len(bands) != modality.channels:

@@ -95,6 +95,7 @@ def fit_normalizer(
     elif rule == "imagenet":
         if modality.channels != 3 or modality.dtype != "uint8":
             raise _unfit(modality, "'imagenet' needs three uint8 bands; use 'standard'.")
+        # published for pixels in [0, 1], stored are bytes
         mean, std = 255 * np.array(IMAGENET_MEAN), 255 * np.array(IMAGENET_STD)
     elif rule == "unit":
         mean, std = np.zeros(modality.channels), np.full(modality.channels, 255.0)

@@ -75,7 +75,7 @@ def write_deliver(
 
     A frame (side `size` in pixels, 1042 in reality) depends on (seed, id, size) alone. `ids` are
     frames such as "night/val/MAP_1_point10/001550", by default those of `deliver_ids`; `quirks` are
-    keys of `DELIVER_QUIRKS`. ValueError for an unknown quirk or weather, or a size below 32.
+    names of `DELIVER_QUIRKS`. ValueError for an unknown quirk or weather, or a size below 32.
     """
     check_names("weather", weathers, WEATHERS)
     wanted = deliver_ids(size, frames, weathers) if ids is None else ids

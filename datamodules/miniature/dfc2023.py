@@ -69,7 +69,7 @@ def write_dfc2023(
 
     `size` is the side of a tile in pixels of 1 m, from 400 on of 0.5 m; the distances between tiles
     shrink with it. A tile depends on (seed, stem, size) alone. `stems` are names of training tiles
-    such as "SV_Berlin_52.4902_13.5090", by default those of the tests; `quirks` are keys of
+    such as "SV_Berlin_52.4902_13.5090", by default those of the tests; `quirks` are names of
     `DFC2023_QUIRKS`. ValueError for an unknown stem or quirk, or a size below 32.
     """
     wanted = SIZES["test"]["stems"] if stems is None else stems

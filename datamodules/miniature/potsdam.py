@@ -44,7 +44,7 @@ def write_potsdam(
     """Write painted scenes under `root` as an unpacked copy of the ISPRS Potsdam archive.
 
     A tile (side `size` in pixels of 0.25 m) depends on (seed, tile, size) alone. `tiles` are ids
-    such as "2_10", all 38 when None; `quirks` are keys of `POTSDAM_QUIRKS`, each a defect or a
+    such as "2_10", all 38 when None; `quirks` are names of `POTSDAM_QUIRKS`, each a defect or a
     habit seen on real disks. ValueError for an unknown tile or quirk, or a size below 32.
     """
     wanted = POTSDAM_TILES if tiles is None else tiles

@@ -47,7 +47,7 @@ def write_vaihingen(
 
     `size` is the number of rows of a tile that has 2557 in reality; the others are larger or
     smaller in proportion. A pixel is 0.25 m, which no file says. A tile depends on (seed, tile,
-    size) alone. `tiles` are ids such as "area7", all 33 when None; `quirks` are keys of
+    size) alone. `tiles` are ids such as "area7", all 33 when None; `quirks` are names of
     `VAIHINGEN_QUIRKS`. ValueError for an unknown tile or quirk, or a size below 32.
     """
     wanted = VAIHINGEN_TILES if tiles is None else tiles
