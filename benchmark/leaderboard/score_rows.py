@@ -72,6 +72,7 @@ class ScoreRow:
     @property
     def worst(self) -> str:
         """The worst subset of the mean over seeds, empty where none is scored."""
+        # not what is worst most often: seeds may differ in that
         mean = self.miou.mean(0)
         return "" if np.isnan(mean).all() else self.subsets[int(np.nanargmin(mean))]
 

@@ -13,6 +13,7 @@ def modality_subsets(modalities: Sequence[str]) -> list[tuple[str, ...]]:
         >>> ["+".join(subset) for subset in modality_subsets("RDN")]
         ['R', 'D', 'N', 'R+D', 'R+N', 'D+N', 'R+D+N']
     """
+    # the order of the published tables: single sensors first
     subsets: list[tuple[str, ...]] = []
     for size in range(1, len(modalities) + 1):
         subsets += combinations(modalities, size)

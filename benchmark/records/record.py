@@ -103,6 +103,7 @@ def write_record(path: Path, manifest: Manifest, result: EvaluationResult) -> No
         [9, 9, 9, 9, 9]
     """
     path.mkdir(parents=True, exist_ok=True)
+    # it goes first and comes last: its presence says that the rest is whole
     (path / MANIFEST).unlink(missing_ok=True)
     conditions, counts, scored = result.pooled()
     names = {key: np.array(getattr(result, key), dtype=str) for key in AXES if key != "conditions"}
@@ -237,6 +238,7 @@ def _dataset(path: Path) -> str:
 def publish_record(source: Path, target: Path) -> None:
     """Copy manifest and summary, which is all that committed tables need."""
     target.mkdir(parents=True, exist_ok=True)
+    # counts per scene stay behind: they are large, and only intervals need them
     for name in (SUMMARY, MANIFEST):
         shutil.copyfile(source / name, target / name)
 

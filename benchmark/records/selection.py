@@ -98,6 +98,7 @@ def drop_inconsistent_seeds(records: Sequence[Record], skipped: Skipped) -> list
 
     The group's hash holds protocol and data, so such a record was altered, or made by other code.
     """
+    # the newest is what the code of today would make
     newest: dict[str, Record] = {}
     for record in sorted(records, key=lambda record: record.manifest.created):
         newest[record.manifest.group] = record
