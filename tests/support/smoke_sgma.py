@@ -13,7 +13,7 @@ from __future__ import annotations
 import sys
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmark.metrics.confusion import Convention
@@ -27,6 +27,24 @@ CLASSES, SIDE, STEPS = 4, 64, 300
 SIGNAL = {"R": 1.0, "D": 1.0, "N": 0.5}
 NOISE = {"R": 0.4, "D": 0.8, "N": 1.0}
 VARIANTS = {"additive": {"fusion": "additive", "mas": False}, "sgf": {"mas": False}, "sgma": {}}
+
+
+class Averages(nn.Module):
+    """A small stand-in for the encoder: averages of the image, one convolution per scale."""
+
+    def __init__(self, channels: tuple[int, ...]) -> None:
+        super().__init__()
+        self.channels, self.reduction = channels, None
+        self.layers = nn.ModuleList(nn.Conv2d(3, width, 1) for width in channels)
+
+    def forward(self, given: dict[str, Tensor]) -> dict[str, list[Tensor]]:
+        return {
+            m: [
+                functional.relu(layer(functional.avg_pool2d(image, 4 << i)))
+                for i, layer in enumerate(self.layers)
+            ]
+            for m, image in given.items()
+        }
 
 
 class Task:

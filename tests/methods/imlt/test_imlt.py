@@ -267,7 +267,7 @@ def test_what_cannot_be_configured():
         make(pool_heads=7)
     with pytest.raises(UserError, match="no backbone resnet5"):
         make(backbone="resnet5")
-    with pytest.raises(UserError, match="batch size"):
+    with pytest.raises(UserError, match="at least 4"):
         make(contrast="infonce").training_losses(training_batch(THREE, batch=1))
     with pytest.raises(ValueError, match="non-empty subset"):
         make().encode({"lidar": torch.zeros(1, 3, 32, 32)})

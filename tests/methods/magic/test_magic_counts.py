@@ -87,9 +87,9 @@ def test_features(monkeypatch, width, millions, gmac):
     asm = sum(count(part.salient) for part in model.mam)
     assert round(asm / 1e6, 2) == 0.77
     assert round((count(model) - count(model.encoder) - asm) / 1e6, 2) == millions
-    monkeypatch.setattr(AllMLPHead, "mix", lambda self, maps: list(maps))
-    monkeypatch.setattr(AllMLPHead, "activate", lambda self, maps: maps)
-    monkeypatch.setattr(AllMLPHead, "classify", textbook)
+    monkeypatch.setattr(AllMLPHead, "mix_scales", lambda self, maps: list(maps))
+    monkeypatch.setattr(AllMLPHead, "activate_mixed", lambda self, maps: maps)
+    monkeypatch.setattr(AllMLPHead, "classify_mixed", textbook)
     monkeypatch.setattr("methods.magic.network.mean_of_present", lambda maps, mask: maps[0])
     assert round(cost(model.eval()), 2) == gmac
 

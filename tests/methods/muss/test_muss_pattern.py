@@ -12,6 +12,7 @@ from torch import Tensor
 from methods.muss.module import MuSS
 from methods.parts.optim import parameter_groups
 from tests.support.contract import subsets
+from tests.support.smoke_sgma import Averages
 
 CLASSES, SIDE, STEPS = 4, 32, 120
 # as in SGMA's smoke task (tests/support/smoke_sgma.py): falling signal-to-noise, and D separates only pairs of classes
@@ -46,7 +47,8 @@ def accuracies(subset_rule: str) -> dict[tuple[str, ...], float]:
         head_width=32,
         subsets=subset_rule,
     ).train()
-    optimizer = torch.optim.AdamW(parameter_groups(module.parameters(), 1e-2), lr=1e-3)
+    module.network.encoder = Averages(module.network.encoder.channels)
+    optimizer = torch.optim.AdamW(parameter_groups(module.parameters(), 1e-2), lr=5e-3)
     available = {m: torch.ones(8, dtype=torch.bool) for m in NOISE}
     for _ in range(STEPS):
         images, labels = sample(generator, vectors, 8)

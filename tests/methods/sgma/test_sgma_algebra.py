@@ -212,7 +212,7 @@ def test_sequential_projector_is_a_chain():
 
 def test_options_that_cannot_be():
     for options, word in (
-        ({"sp_heads": 5}, "5 attention heads"),
+        ({"sp_heads": 5}, "5 heads"),
         ({"kernels": (3, 4)}, "odd"),
         ({"proto_norm": "sum"}, "proto_norm"),
         ({"mp_mode": "both"}, "mp_mode"),

@@ -110,7 +110,7 @@ def test_a_step_from_the_start_has_finite_gradients():
     """Instance norms of constant maps multiply gradients; none passes through the zeros."""
     for options in ({}, {"as_released": True}):
         module = make(**options).train()
-        module.shown = lambda batch: {
+        module.draw_shown = lambda batch: {
             "rgb": torch.tensor([True, True]),
             "dsm": torch.tensor([False, False]),
         }

@@ -289,7 +289,7 @@ def test_the_task_loss_is_that_of_the_logits():
 def test_a_missing_modality_has_no_term(kind):
     """Checks 14 and 15: its pixels change no loss and no weight's gradient; one available modality has no distance."""
     module, batch = make(**KINDS[kind]).train(), training_batch(TWO)
-    module.shown = lambda batch: {
+    module.draw_shown = lambda batch: {
         "rgb": torch.tensor([True, True]),
         "dsm": torch.tensor([False, False]),
     }
@@ -317,7 +317,7 @@ def test_released_terms_count_images_of_zeros():
     module, plain = make(as_released=True).train(), make(missing="first", pooling_norm=True).train()
     plain.load_state_dict(module.state_dict())
     for built in (module, plain):
-        built.shown = lambda batch: flags
+        built.draw_shown = lambda batch: flags
     terms, other = module.training_losses(batch), plain.training_losses(batch)
     torch.testing.assert_close(terms["seg"], other["seg"], rtol=1e-4, atol=1e-5)
     blank = module.encode({"rgb": batch["image"]["rgb"], "dsm": torch.zeros(2, 1, *SIZE)})
