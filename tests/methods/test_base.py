@@ -1,4 +1,6 @@
-"""The base contract: draws, losses, logging, schedule, hyperparameters, resuming, and methods with two optimisers."""
+"""The base contract: draws, losses, logging, schedule, hyperparameters, resuming, and methods with
+two optimisers.
+"""
 
 from __future__ import annotations
 
@@ -78,7 +80,9 @@ class CliToy(Toy):
 
 
 class Adversarial(Toy):
-    """A dummy with a generator and a discriminator: manual optimisation of two optimisers and two schedules."""
+    """A dummy with a generator and a discriminator: manual optimisation of two optimisers and two
+    schedules.
+    """
 
     default_loss_weights = {"ce": 1.0, "fool": 0.1, "spot": 1.0}
 

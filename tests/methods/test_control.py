@@ -121,7 +121,9 @@ def test_one_modality_is_segformer():
 
 @pytest.mark.parametrize("count", [2, 3, 4])
 def test_cost_is_that_of_encoder_and_head(count):
-    """PVT-v2-b2 and head as in SGMA's dossier (sections 12 and 16), whatever the number of modalities."""
+    """PVT-v2-b2 and head as in SGMA's dossier (sections 12 and 16), whatever the number of
+    modalities.
+    """
     names = [f"m{number}" for number in range(count)]
     with torch.device("meta"):
         network = ControlNetwork(names, 5).eval()

@@ -1,4 +1,6 @@
-"""GEMMNet: the contract, what the network may see of a missing modality, and the dossier's algebra (its section 12)."""
+"""GEMMNet: the contract, what the network may see of a missing modality, and the dossier's algebra
+(its section 12).
+"""
 
 from __future__ import annotations
 
@@ -64,7 +66,9 @@ class TestAE(MethodContract):
 
 
 def settled(modalities: dict[str, int] = TWO, **options) -> GEMMNet:
-    """In eval mode after one pass in training, so that batch statistics are not their initial values."""
+    """In eval mode after one pass in training, so that batch statistics are not their initial
+    values.
+    """
     module = make(modalities, **options)
     with torch.no_grad():
         module.train().training_losses(training_batch(modalities))
@@ -80,13 +84,16 @@ def show(module: GEMMNet, monkeypatch: pytest.MonkeyPatch, *kept: str) -> None:
     monkeypatch.setattr("methods.gemmnet.module.draw_subsets", draw)
 
 
-# ---- nothing of the true missing raster reaches the network --------------------------------------------------------
+# ---- nothing of the true missing raster reaches the network
+# --------------------------------------------------------
 
 
 @pytest.mark.parametrize("options", [{}, {"as_released": True}], ids=["default", "released"])
 @pytest.mark.parametrize("kept", ["rgb", "dsm"])
 def test_training_output_ignores_the_pixels_of_masked_modalities(kept, options, monkeypatch):
-    """Check 5, the training flow: the fused output of an imputed step, the raster replaced by noise or taken away."""
+    """Check 5, the training flow: the fused output of an imputed step, the raster replaced by noise
+    or taken away.
+    """
     module = make(dropout=0.0, **options).train()
     show(module, monkeypatch, kept)
     batch, outputs = training_batch(TWO), []
@@ -108,7 +115,9 @@ def test_training_output_ignores_the_pixels_of_masked_modalities(kept, options, 
 
 @pytest.mark.parametrize("modalities", [TWO, THREE], ids=["two", "three"])
 def test_evaluation_ignores_the_pixels_of_missing_modalities(modalities):
-    """Check 5, evaluation: whatever lies in the missing raster, in `encode` and in the masks of `fuse`."""
+    """Check 5, evaluation: whatever lies in the missing raster, in `encode` and in the masks of
+    `fuse`.
+    """
     module, given = settled(modalities), images(modalities)
     with torch.inference_mode():
         for subset in subsets(list(modalities)):
@@ -154,7 +163,8 @@ def test_inputs_stay_and_the_order_of_subsets_is_irrelevant():
     )
 
 
-# ---- what is painted -----------------------------------------------------------------------------------------------
+# ---- what is painted
+# -----------------------------------------------------------------------------------------------
 
 
 def test_synthesised_modalities_come_back_as_z_scores():
@@ -183,7 +193,7 @@ def test_the_input_range_is_clamped_standard_deviations():
 
 
 def test_sources_with_more_than_two_modalities():
-    """Dossier section 9: the others in order, zeros where unseen, then a plane per other modality."""
+    """Dossier section 9: the others in order, zeros where unseen, a plane per other modality."""
     network, given = make(THREE).network, images(THREE)
     seen = {"dsm": torch.tensor([True, False]), "sar": torch.tensor([False, True])}
     source = network.generator_source("rgb", given, seen)
@@ -206,7 +216,9 @@ def test_sources_with_more_than_two_modalities():
 
 
 def literal(network: GEMMNetwork, shown: str, rgb: Tensor, dsm: Tensor) -> Tensor:
-    """Two modalities as the paper has them, written out: eq. 1 to 5 with the network's layers (check 13)."""
+    """Two modalities as the paper has them, written out: eq. 1 to 5 with the network's layers
+    (check 13).
+    """
     rgb, dsm = (x.div(3).clamp(-1, 1) for x in (rgb, dsm))
     if shown == "rgb":
         dsm = network.generators["dsm"](rgb)
@@ -255,7 +267,8 @@ def test_two_modalities_are_the_papers_formulation(options):
             )
 
 
-# ---- the dossier's blocks ------------------------------------------------------------------------------------------
+# ---- the dossier's blocks
+# ------------------------------------------------------------------------------------------
 
 
 def test_layer_norm_is_one_group_and_not_instance_norm():
@@ -301,7 +314,8 @@ def test_shapes_and_probabilities_of_all_heads(options):
     assert network.segment_complete(entries)[1:] == ([], [])
 
 
-# ---- options and files ---------------------------------------------------------------------------------------------
+# ---- options and files
+# ---------------------------------------------------------------------------------------------
 
 
 RELEASED = {

@@ -1,4 +1,6 @@
-"""Parameters and multiply-accumulates of GEMMNet and its counterparts (dossier sections 6, 7, 9 and 10)."""
+"""Parameters and multiply-accumulates of GEMMNet and its counterparts (dossier sections 6, 7, 9 and
+10).
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,8 @@ def count(module: nn.Module) -> int:
     return count_parameters(module)["total"]
 
 
-# ---- closed forms of dossier section 7 -----------------------------------------------------------------------------
+# ---- closed forms of dossier section 7
+# -----------------------------------------------------------------------------
 
 
 def block(width: int, hidden: int) -> int:
@@ -48,7 +51,9 @@ def discriminator(channels: int) -> int:
 
 
 def fused_decoder(count: int, heads: int) -> int:
-    """`heads`: parameters of all heads, 9 K for the main one alone, 253 K with the released auxiliary ones."""
+    """`heads`: parameters of all heads, 9 K for the main one alone, 253 K with the released
+    auxiliary ones.
+    """
     return 201_640 + heads + 21_824 * (count + 10) + 744
 
 
@@ -83,7 +88,9 @@ def closed_form(channels: list[int], plain: bool, adversarial: bool, released: b
     ids=["gemmnet_cgan", "gemmnet_ae", "cgan", "ae"],
 )
 def test_totals_of_the_four_methods(options, total):
-    """Checks 1 and 12. Our scale heads sit on thinner maps; the source as condition changes no total of two."""
+    """Checks 1 and 12. Our scale heads sit on thinner maps; the source as condition changes no
+    total of two.
+    """
     assert count(make(as_released=True, **options)) == total
     ours = (
         total
@@ -116,7 +123,9 @@ def test_closed_forms(channels, released):
     [([3, 1], 14_284_236), ([3, 1, 1], 20_948_606), ([3, 1, 1, 3], 27_688_898)],
 )
 def test_dossier_totals_for_more_modalities(channels, total):
-    """Section 9 gives them without the availability planes: 512 weights per plane in each generator."""
+    """Section 9 gives them without the availability planes: 512 weights per plane in each
+    generator.
+    """
     number = len(channels)
     planes = number - 1 if number > 2 else 0
     found = count(make({f"m{i}": c for i, c in enumerate(channels)}, as_released=True))
@@ -124,7 +133,9 @@ def test_dossier_totals_for_more_modalities(channels, total):
 
 
 def test_our_totals_for_more_modalities():
-    """The dossier's totals for the release, in our terms: planes in generators and conditions, thinner scale heads."""
+    """The dossier's totals for the release, in our terms: planes in generators and conditions,
+    thinner scale heads.
+    """
     for channels, released in (([3, 1, 1], 20_948_606), ([3, 1, 1, 3], 27_688_898)):
         number, total = len(channels), sum(channels)
         planes, heads = number - 1, 5 * (128 + 64 + 32 + 16 - 8 - 16 - 32 - 64)
@@ -244,7 +255,9 @@ def test_cost():
 
 @pytest.mark.parametrize(("number", "painted"), [(2, 2), (3, 9), (4, 28)])
 def test_pictures_painted_for_all_subsets(number, painted, monkeypatch):
-    """Section 10: M (2^(M-1) - 1) generator runs and as many further encoder passes; real modalities are read once."""
+    """Section 10: M (2^(M-1) - 1) generator runs and as many further encoder passes; real
+    modalities are read once.
+    """
     small = {
         "generator_width": 1,
         "discriminator_width": 1,

@@ -1,4 +1,6 @@
-"""Training against a discriminator: gradients, one batch one step, resuming, precision, two processes."""
+"""Training against a discriminator: gradients, one batch one step, resuming, precision, two
+processes.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,8 @@ def parts(module: GEMMNet) -> dict[str, nn.Module]:
     return {f"{kind} {m}": entry for kind, group in named.items() for m, entry in group.items()}
 
 
-# ---- who learns from what (check 7) --------------------------------------------------------------------------------
+# ---- who learns from what (check 7)
+# --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -129,7 +132,9 @@ def test_what_the_discriminator_sees(condition, monkeypatch):
 
 
 def test_sources_in_training_with_three_modalities(monkeypatch):
-    """Ours: the shown ones but the target; where only the target is shown, all others that are there."""
+    """Ours: the shown ones but the target; where only the target is shown, all others that are
+    there.
+    """
     module, batch = make(THREE).train(), training_batch(THREE)
     show(module, monkeypatch, "rgb")
     truth = {m: module.network.scale_images(x) for m, x in batch["image"].items()}
@@ -175,12 +180,14 @@ def test_released_learning_rates(tmp_path):
     trainer(tmp_path, max_steps=16, max_epochs=99, callbacks=[Watch()]).fit(
         fresh(as_released=True), ToyData()
     )
-    printed = "1.00e-3 9.89e-4 9.57e-4 9.05e-4 8.35e-4 7.50e-4 6.55e-4 5.52e-4 4.48e-4 3.45e-4 2.50e-4 1.65e-4 "
+    printed = "1.00e-3 9.89e-4 9.57e-4 9.05e-4 8.35e-4 7.50e-4 6.55e-4 5.52e-4 4.48e-4 "
+    printed += "3.45e-4 2.50e-4 1.65e-4 "
     printed += "9.55e-5 4.32e-5 1.09e-5 1.00e-3"
     assert rates == pytest.approx([float(x) for x in printed.split()], rel=6e-3)
 
 
-# ---- runs ----------------------------------------------------------------------------------------------------------
+# ---- runs ----------------------------------------------------------------------------------------
+# ------------------
 
 
 def fresh(seed: int = 0, **options: Any) -> GEMMNet:
@@ -235,7 +242,7 @@ def test_a_batch_is_a_step_and_the_schedules_end_with_the_run(options, tmp_path)
 
 
 class Continued(DataLoader):
-    """A loader whose first epoch goes on behind `start` batches, as Lightning leaves to the loader."""
+    """A loader whose first epoch starts after `start` batches, which Lightning leaves to it."""
 
     start = 0
 
@@ -271,7 +278,9 @@ def everything(fit: L.Trainer, module: GEMMNet) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("options", [{}, {"as_released": True}], ids=["alternating", "released"])
 def test_resumed_at_any_step_equals_uninterrupted(options, tmp_path):
-    """Bit for bit, discriminators and both optimisers included; step 4 ends an epoch, 2 and 5 lie within one."""
+    """Bit for bit, discriminators and both optimisers included; step 4 ends an epoch, 2 and 5 lie
+    within one.
+    """
     keep = ModelCheckpoint(
         dirpath=tmp_path,
         filename="{step}",
@@ -307,7 +316,9 @@ def test_bfloat16(tmp_path):
 
 
 def test_float16_with_loss_scaling(tmp_path):
-    """Both optimisers go through the scaler: nothing is stepped with scaled gradients, and overflows are skipped."""
+    """Both optimisers go through the scaler: nothing is stepped with scaled gradients, and
+    overflows are skipped.
+    """
     scaler = torch.amp.GradScaler("cpu", init_scale=256.0)
     watch, module = Watch(), fresh(**PLAIN)
     plugin = MixedPrecision("16-mixed", "cpu", scaler)
@@ -324,7 +335,9 @@ def test_float16_with_loss_scaling(tmp_path):
 
 
 def test_two_processes(tmp_path):
-    """The ranks see other scenes, and one of them a batch that has nothing to paint; both end with the same weights."""
+    """The ranks see other scenes, and one of them a batch that has nothing to paint; both end with
+    the same weights.
+    """
     line = [sys.executable, "-m", "tests.support.gemmnet_processes", str(tmp_path)]
     done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=580)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -1,4 +1,6 @@
-"""IMLT fulfils the contract; draws, losses, options and recipe behave as the dossier says (sections 4 and 5)."""
+"""IMLT fulfils the contract; draws, losses, options and recipe behave as the dossier says (sections
+4 and 5).
+"""
 
 from __future__ import annotations
 
@@ -98,7 +100,9 @@ def test_only_fusion_tokens_reach_the_head():
 
 
 def test_frequencies_of_the_draw():
-    """Check 9: for three modalities each single and each pair 1/9, the full set 1/3; never the empty set."""
+    """Check 9: for three modalities each single and each pair 1/9, the full set 1/3; never the
+    empty set.
+    """
     module, draws = make(), 100_000
     assert (module.subsets, module.subsets_per) == ("size_uniform", "sample")
     torch.manual_seed(0)
@@ -143,7 +147,8 @@ def test_the_drawn_subsets_are_what_is_fused(per):
 @pytest.mark.parametrize("gap", [(), ("dsm",), ("rgb", "sar")])
 @pytest.mark.parametrize("contrast", ["distill", "infonce", "none"])
 def test_every_parameter_takes_part_in_every_step(gap, contrast):
-    """Check 10: a modality that a whole batch lacks must not leave its parameters without gradient, or distributed
+    """Check 10: a modality that a whole batch lacks must not leave its parameters without gradient,
+    or distributed
     processes would wait for each other."""
     module, batch = make(contrast=contrast).train(), training_batch(THREE)
     batch["image"] = {m: image for m, image in batch["image"].items() if m not in gap}
@@ -156,7 +161,9 @@ def test_every_parameter_takes_part_in_every_step(gap, contrast):
 @pytest.mark.filterwarnings("ignore:Grad strides do not match")
 @pytest.mark.parametrize("idle", [False, True])
 def test_distributed_steps_need_no_search_for_unused_parameters(tmp_path, idle):
-    """Check 10 by torch's own complaint, with one process: its reducer refuses the next step when any was unused."""
+    """Check 10 by torch's own complaint, with one process: its reducer refuses the next step when
+    any was unused.
+    """
 
     class Step(nn.Module):
         def __init__(self, module: IMLT) -> None:

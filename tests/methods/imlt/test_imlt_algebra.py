@@ -1,4 +1,6 @@
-"""Identities of IMLT's fusion layer and contrastive term (dossier 2.2, 4.2, 4.3 and checks 1, 2, 5, 6, 8)."""
+"""Identities of IMLT's fusion layer and contrastive term (dossier 2.2, 4.2, 4.3 and checks 1, 2, 5,
+6, 8).
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ EXACT = {"rtol": 1e-8, "atol": 1e-9}
 
 
 def layer_of(channels: int = 32, modalities: int = 3, **options) -> FusionLayer:
-    """Equal norms of queries and keys with gains and biases that matter, modality vectors that differ; float64."""
+    """Equal norms of queries and keys with gains and biases that matter, modality vectors that
+    differ; float64.
+    """
     torch.manual_seed(0)
     layer = FusionLayer(channels, modalities, **{"head_channels": 8, **options}).double()
     with torch.no_grad():
@@ -74,7 +78,7 @@ def test_a_layer_equals_the_literal_description(size, chosen):
 
 
 def test_fusion_rows_of_the_full_mask_at_the_size_of_a_512_image():
-    """Check 6: the token matrix of all streams at 512 channels and 16 x 16 positions, heads of 64."""
+    """Check 6: tokens of all streams at 512 channels and 16 x 16 positions, heads of 64."""
     layer, given = layer_of(512, head_channels=64), maps(512, (16, 16), batch=1)
     assert layer.stream_attention.heads == 8
     with torch.no_grad():
@@ -103,7 +107,8 @@ def test_keys_are_averages_over_the_grid():
     stream = layer.project_modality(0, features)
     keys, _ = layer.stream_attention.keys_values(expected + layer.vectors[0])
     torch.testing.assert_close(stream.pooled_key, layer.stream_attention.split_heads(keys), **EXACT)
-    # sides that the grid does not divide: cells from floor to ceiling, rows 0-2, 1-3, 3-5, 4-6 of six
+    # sides that the grid does not divide: cells from floor to ceiling, rows 0-2, 1-3, 3-5, 4-6 of
+    # six
     uneven = layer.pool_maps(features[..., :6, :])
     cells = [(0, 2), (1, 3), (3, 5), (4, 6)]
     expected = [
@@ -253,7 +258,9 @@ def streams_and_fused(net: IMLTNetwork, width: int):
 
 @pytest.mark.parametrize("contrast", ["distill", "infonce"])
 def test_reach_of_the_contrastive_term(contrast):
-    """Check 8: X and the pooling are trained, the modality side is a target (and is not, in the InfoNCE form)."""
+    """Check 8: X and the pooling are trained, the modality side is a target (and is not, in the
+    InfoNCE form).
+    """
     net = network(contrast=contrast)
     features, encoded, fused = streams_and_fused(net, 256)
     net.contrastive_loss(encoded, fused).backward()
@@ -264,8 +271,10 @@ def test_reach_of_the_contrastive_term(contrast):
 
 
 def test_the_term_starts_near_the_logarithm_of_the_width():
-    """Check 8, with an untrained network of the full width: ln 512 = 6.24. Normalised vectors have entries of variance
-    1/C, so temperatures 0.04 and 0.1 give logits of variance 1.22 and 0.20: the log-sum-exp adds 0.1 and a perfect
+    """Check 8, with an untrained network of the full width: ln 512 = 6.24. Normalised vectors have
+    entries of variance
+    1/C, so temperatures 0.04 and 0.1 give logits of variance 1.22 and 0.20: the log-sum-exp adds
+    0.1 and a perfect
     correlation takes away 0.49 at most."""
     torch.manual_seed(0)
     pool = AttentionPool(512, 3)

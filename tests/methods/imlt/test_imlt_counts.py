@@ -1,4 +1,6 @@
-"""Parameters and multiply-accumulates of IMLT with PVT-v2-b2, three modalities, 512 px (dossier 4.6, 4.8, 5.7)."""
+"""Parameters and multiply-accumulates of IMLT with PVT-v2-b2, three modalities, 512 px (dossier
+4.6, 4.8, 5.7).
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,8 @@ def maps() -> list[torch.Tensor]:
 def fusion_gmac(whole: IMLTNetwork, present: int) -> float:
     """Of the fusion layers alone, with the first of the modalities.
 
-    The counter sees matrix products and fused attention. The modality attention is elementwise here: C multiply-
+    The counter sees matrix products and fused attention. The modality attention is elementwise
+    here: C multiply-
     accumulates per key, position and of logit and value are added by hand."""
 
     def call() -> None:
@@ -57,7 +60,9 @@ def test_parameters_of_the_default():
 
 @pytest.mark.parametrize("modalities", [("a",), ("a", "b"), THREE, (*THREE, "sar")])
 def test_parameters_follow_the_closed_form(modalities):
-    """Per scale: 4 C^2 and two norms per attention, 3 C^2 and a norm, the token grid, M modality vectors."""
+    """Per scale: 4 C^2 and two norms per attention, 3 C^2 and a norm, the token grid, M modality
+    vectors.
+    """
     fusion = network(modalities).fusion
     assert count_parameters(fusion)["total"] == sum(
         11 * c * c + (10 + 256 + len(modalities)) * c for c in WIDTHS
@@ -99,7 +104,9 @@ def test_heads_are_64_wide_where_that_divides():
 
 
 def test_all_subsets_cost_at_most_1_7_full_passes():
-    """512 px; with gradients nothing is kept between subsets, so this counts too much for all of them."""
+    """512 px; with gradients nothing is kept between subsets, so this counts too much for all of
+    them.
+    """
     whole = network().eval()
     with torch.device("meta"):
         images = {m: torch.zeros(1, 3, 512, 512) for m in THREE}

@@ -1,4 +1,6 @@
-"""M3L fulfils the contract; masking, tokens, losses and options behave as the dossier says (sections 5.4 - 6)."""
+"""M3L fulfils the contract; masking, tokens, losses and options behave as the dossier says
+(sections 5.4 - 6).
+"""
 
 from __future__ import annotations
 

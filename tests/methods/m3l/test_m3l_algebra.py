@@ -1,4 +1,6 @@
-"""M3L's two networks against the equations taken literally, in every subset (dossier sections 5 and 6)."""
+"""M3L's two networks against the equations taken literally, in every subset (dossier sections 5 and
+6).
+"""
 
 from __future__ import annotations
 
@@ -104,7 +106,9 @@ def test_cached_stage_equals_the_literal_form(count, options):
 
 
 def test_cached_stage_equals_the_literal_form_in_training():
-    """Batch statistics follow the fusion, so the caching is exact there too: values and gradients, in float64."""
+    """Batch statistics follow the fusion, so the caching is exact there too: values and gradients,
+    in float64.
+    """
     built, given = (
         network(head_dropout=0.0).double().train(),
         {m: x.double() for m, x in images(THREE).items()},
@@ -118,7 +122,8 @@ def test_cached_stage_equals_the_literal_form_in_training():
     found = [p.grad.clone() for p in built.parameters()]
     built.zero_grad()
 
-    # the literal head one scale at a time, tokens written into each sample's map, all streams packed
+    # the literal head one scale at a time, tokens written into each sample's map, all streams
+    # packed
     features = {m: built.encoder({m: image})[m] for m, image in given.items()}
     packed = []
     for scale, token in enumerate(built.tokens):

@@ -1,4 +1,6 @@
-"""Parameters and multiply-accumulates of M3L with PVT-v2-b2 against the dossier's figures (sections 5.3, 5.6, 5.8)."""
+"""Parameters and multiply-accumulates of M3L with PVT-v2-b2 against the dossier's figures (sections
+5.3, 5.6, 5.8).
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,7 @@ def images() -> dict[str, Tensor]:
 
 
 def macs(action) -> int:
-    """Exact, without the folding of the head, which is kept between calls when gradients are off."""
+    """Exact, without the folding of the head, which is kept between calls without gradients."""
     with torch.no_grad():
         action()
         with FlopCounterMode(display=False) as counter:
@@ -90,8 +92,10 @@ def test_cost_of_the_head_as_the_equations_read():
 
 
 def test_cost_of_all_subsets_of_stage():
-    """Three projections when encoding (the encoder itself is counted with gradients, for its attention), then one
-    classifier and the tokens' four vectors per subset: 7 subsets cost little more than a full pass."""
+    """Three projections when encoding (the encoder itself is counted with gradients, for its
+    attention), then one
+    classifier and the tokens' four vectors per subset: 7 subsets cost little more than a full
+    pass."""
     built = network()
     projected = sum(256 * c * s * s for c, s in zip(WIDTHS, SIDES, strict=True))
     maps = [torch.zeros(1, c, s, s, device="meta") for c, s in zip(WIDTHS, SIDES, strict=True)]
@@ -111,7 +115,9 @@ def test_cost_of_all_subsets_of_stage():
 
 
 def test_cost_of_all_subsets_of_block():
-    """Nothing behind the patch embedding can be kept: every subset costs M streams, 21 instead of 3 in all."""
+    """Nothing behind the patch embedding can be kept: every subset costs M streams, 21 instead of 3
+    in all.
+    """
     built = network(BlockM3L)
     with torch.no_grad():
         encoded = built.encode(images())

@@ -1,4 +1,6 @@
-"""MAGIC fulfils the contract at both levels; training branch and options behave as the dossier says (section 5)."""
+"""MAGIC fulfils the contract at both levels; training branch and options behave as the dossier says
+(section 5).
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ def make(modalities: dict[str, int] = THREE, **options) -> MAGIC:
 
 
 def frozen(modalities: dict[str, int] = THREE, **options) -> MAGIC:
-    """In eval mode after one training pass: norms hold statistics of the data, and nothing is dropped."""
+    """In eval mode after one training pass: norms hold statistics of the data, and nothing is
+    dropped.
+    """
     module = make(modalities, **options)
     with torch.no_grad():
         module.train().training_losses(training_batch(modalities))
@@ -61,7 +65,8 @@ def test_fused_map_is_the_mean_of_the_cached_votes(level):
             direct = network.fuse(network._encode({m: given[m] for m in subset}))
             for one, other in zip(by_hand, direct[1]["fused"], strict=True):
                 torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
-            # features: the cache holds the head's affine part instead of the votes, and the head has its say
+            # features: the cache holds the head's affine part instead of the votes, and the head
+            # has its say
             logits = by_hand[0] if level == "logits" else network.head(by_hand)
             cached = network.fuse({m: cache[m] for m in subset})[0]
             torch.testing.assert_close(cached, logits, rtol=1e-5, atol=1e-5)
@@ -69,7 +74,9 @@ def test_fused_map_is_the_mean_of_the_cached_votes(level):
 
 
 def test_the_cache_is_one_map_per_modality():
-    """Four subsets of four modalities read nothing but a K-channel map, or an E-channel one where the head follows."""
+    """Four subsets of four modalities read nothing but a K-channel map, or an E-channel one where
+    the head follows.
+    """
     for level, width in (("logits", CLASSES), ("features", 16)):
         entry = frozen(level=level).encode(images(THREE, size=(64, 96)))["dsm"]
         tensors = [*entry.maps, *entry.votes, *([] if entry.linear is None else [entry.linear])]

@@ -1,4 +1,6 @@
-"""Gate, phi, ranking, filtered targets and consistency of MAGIC, each against algebra or brute force (dossier 5)."""
+"""Gate, phi, ranking, filtered targets and consistency of MAGIC, each against algebra or brute
+force (dossier 5).
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,7 @@ def random(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 def test_average_pools_ignore_padding():
-    """Check 4, also on maps smaller than the pools; and each average is that of the pixels inside."""
+    """Check 4, also on maps smaller than the pools; each average is that of the pixels inside."""
     gate = NeighbourhoodGate(3)
     for size in ((16, 20), (4, 3), (1, 1)):
         for average in gate.pool_averages(torch.full((1, 3, *size), 0.7)):
@@ -84,7 +86,8 @@ def test_phi_is_the_same_function_of_every_scalar():
 
 def test_phi_starts_near_the_identity():
     """D4: no phi starts constant, and none turns the order of the logits round."""
-    # the noise on the two hidden biases (0.02 each) leaves a gap or a step of that width at 0, hence steps of 1
+    # the noise on the two hidden biases (0.02 each) leaves a gap or a step of that width at 0,
+    # hence steps of 1
     line = torch.arange(-8.0, 9.0).reshape(1, 1, 1, -1)
     for seed in range(20):
         torch.manual_seed(seed)
@@ -281,7 +284,9 @@ def test_consistency_against_the_formula():
     "form", [correlation_consistency, lambda maps, _, rest: map_consistency(maps, rest)]
 )
 def test_consistency_vanishes_only_where_the_rest_agrees(form):
-    """Check 7: zero for coinciding maps and for fewer than two rest modalities, else positive; symmetric; finite."""
+    """Check 7: zero for coinciding maps and for fewer than two rest modalities, else positive;
+    symmetric; finite.
+    """
     maps, salient = random(4, 2, 3, 5, 5), random(2, 3, 5, 5, seed=1)
     rest = torch.tensor([[1, 0], [0, 1], [1, 1], [0, 0]]).bool()
     value = form(maps, salient, rest)
@@ -300,7 +305,9 @@ def test_consistency_vanishes_only_where_the_rest_agrees(form):
 
 
 def test_size_of_the_term():
-    """Dossier 4.2: cosines that scatter by 0.1 / 0.3 / 0.5 over 25 classes give about 0.005 / 0.04 / 0.10."""
+    """Dossier 4.2: cosines that scatter by 0.1 / 0.3 / 0.5 over 25 classes give about 0.005 / 0.04
+    / 0.10.
+    """
     rest = torch.ones(2, 400, dtype=torch.bool)
     for deviation, expected in ((0.1, 0.005), (0.3, 0.04), (0.5, 0.10)):
         cosines = deviation * random(2, 400, 25)

@@ -1,4 +1,6 @@
-"""The training branches of MAGIC: selection, targets, consistency, samples that lack modalities (dossier 4 and 5)."""
+"""The training branches of MAGIC: selection, targets, consistency, samples that lack modalities
+(dossier 4 and 5).
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from tests.support.contract import SIZE, images, training_batch
 
 
 def test_training_branch_reads_the_selected_maps():
-    """f_sa is phi_max of the most similar and phi_min of the least similar map of each sample, by brute force."""
+    """f_sa is phi_max of the most similar and phi_min of the least similar map of each sample, by
+    brute force.
+    """
     module, given = frozen(FOUR), images(FOUR, batch=3)
     with torch.no_grad():
         step = module.network.forward_train(given)
@@ -73,7 +77,9 @@ def test_features_are_ranked_by_the_mean_over_scales_and_decoded_by_the_same_hea
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_terms_against_the_equations(level):
-    """L_M and L_S from the branches; L_C is 0 for two and three modalities and positive for four (check 7)."""
+    """L_M and L_S from the branches; L_C is 0 for two and three modalities and positive for four
+    (check 7).
+    """
     for modalities in (TWO, THREE, FOUR):
         module, batch = frozen(modalities, level=level), training_batch(modalities)
         terms = module.training_losses(batch)
@@ -99,7 +105,9 @@ def test_one_modality_trains_the_main_branch_only():
 
 
 def test_no_gradient_through_ranking_or_targets():
-    """Check 6: L_S reaches neither f_se's own phi nor anything else through the comparison with the main prediction."""
+    """Check 6: L_S reaches neither f_se's own phi nor anything else through the comparison with the
+    main prediction.
+    """
     module, batch = frozen(), training_batch(THREE)
     module.training_losses(batch)["selection"].backward()
     reached = {
@@ -178,7 +186,9 @@ def test_subset_rules_reach_the_network():
 
 
 def test_rest_to_the_salient_map():
-    """Off by default; for three modalities it is the only consistency, and it does not move the salient map."""
+    """Off by default; for three modalities it is the only consistency, and it does not move the
+    salient map.
+    """
     batch = training_batch(THREE)
     assert frozen().training_losses(batch)["consistency"] == 0
     module = frozen(rest_to_sa=True)

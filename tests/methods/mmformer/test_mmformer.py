@@ -89,7 +89,9 @@ def test_a_batch_with_two_masks_is_two_batches_of_one():
 
 
 def test_shapes_in_training():
-    """Dossier check 2: one fused, four coarser and M unimodal outputs, all probabilities at the image's size."""
+    """Dossier check 2: one fused, four coarser and M unimodal outputs, all probabilities at the
+    image's size.
+    """
     module = make(THREE).train()
     encoded = module.encode(images(THREE))
     logits, extras = module.network.fuse(encoded)
@@ -114,7 +116,9 @@ def test_evaluation_computes_neither_scales_nor_unimodal_maps():
 
 
 def test_loss_of_a_uniform_prediction():
-    """Dossier check 8: 7 x 2.08755 for balanced labels of five classes, one fused, four scales and two modalities."""
+    """Dossier check 8: 7 x 2.08755 for balanced labels of five classes, one fused, four scales and
+    two modalities.
+    """
     module = make(classes=5).train()
     decoders = (module.network.decoder, module.network.unimodal_decoder)
     for head in (*decoders[0].heads, *(decoder.head for decoder in decoders)):
@@ -131,7 +135,9 @@ def test_loss_of_a_uniform_prediction():
 
 
 def test_unimodal_loss_reaches_encoders_and_its_decoder_only():
-    """Dossier check 9, B4: not the transformers, although every modality is supervised, masked or not."""
+    """Dossier check 9, B4: not the transformers, although every modality is supervised, masked or
+    not.
+    """
     module = make(subsets="one_missing").train()
     found = gradients(module, module.training_losses(training_batch(TWO))["unimodal"])
     assert {key for key, any_gradient in found.items() if any_gradient} == {
@@ -143,7 +149,9 @@ def test_unimodal_loss_reaches_encoders_and_its_decoder_only():
 
 @pytest.mark.parametrize("term", ["fused", "scales"])
 def test_fused_loss_does_not_reach_a_masked_encoder(term):
-    """Dossier check 9; the table of the masked modality does learn: its positions stand in the joint attention."""
+    """Dossier check 9; the table of the masked modality does learn: its positions stand in the
+    joint attention.
+    """
     module, batch = make().train(), training_batch(TWO)
     encoded = module.encode(batch["image"])
     logits, extras = module.network.fuse(
@@ -214,7 +222,9 @@ def test_classes_need_not_be_as_many_as_modalities(count, classes):
 
 
 def test_windows_of_another_size_interpolate_the_tables():
-    """At the native grid a table is used as it is; elsewhere by bicubic interpolation, in training too."""
+    """At the native grid a table is used as it is; elsewhere by bicubic interpolation, in training
+    too.
+    """
     module = make(grid=4).train()
     loss = module.weighted_sum(module.training_losses(training_batch(TWO)))
     loss.backward()

@@ -1,4 +1,6 @@
-"""mmFormer's fused path against its equations written out, and the exactness of what is kept between subsets."""
+"""mmFormer's fused path against its equations written out, and the exactness of what is kept
+between subsets.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ def preconv(layer, features: Tensor, norm: str) -> Tensor:
 def literal(
     network: MMFormerNetwork, given: dict[str, Tensor], shown: tuple[str, ...], layout: str
 ) -> Tensor:
-    """Dossier I.3 line by line: every branch runs, features are multiplied by the mask, everything is concatenated."""
+    """Dossier I.3 line by line: every branch runs, features are multiplied by the mask, everything
+    is concatenated.
+    """
     norm, names = network.norm, network.modalities
     maps, tokens = [], []
     for m in names:
@@ -83,7 +87,9 @@ def literal(
     ],
 )
 def test_every_subset_equals_the_equations(count, norm, layout):
-    """The cached sum of partial convolutions, in evaluation and in training, is the concatenation with zeros."""
+    """The cached sum of partial convolutions, in evaluation and in training, is the concatenation
+    with zeros.
+    """
     network = build(count, norm=norm, layout=layout, dropout=0.0)
     given = images(dict(list(CHANNELS.items())[:count]), 1, SIZE)
     with torch.no_grad():
@@ -98,7 +104,9 @@ def test_every_subset_equals_the_equations(count, norm, layout):
 
 @pytest.mark.parametrize("count", [2, 3, 4])
 def test_fusion_is_the_sum_of_what_is_kept_per_modality(count):
-    """Dossier check 7, to 1e-6: F_i on the masked concatenation against the kept responses plus the bias."""
+    """Dossier check 7, to 1e-6: F_i on the masked concatenation against the kept responses plus the
+    bias.
+    """
     network = build(count)
     given = images(dict(list(CHANNELS.items())[:count]), 1, SIZE)
     with torch.no_grad():

@@ -26,7 +26,8 @@ def precision(dtype: torch.dtype) -> Iterator[None]:
 class DoubleContract(MethodContract):
     """The contract with its own tolerances, in double precision.
 
-    Some thirty layers in a row, each behind a normalisation, make 3e-5 of single precision's rounding in logits of size
+    Some thirty layers in a row, each behind a normalisation, make 3e-5 of single precision's
+    rounding in logits of size
     one: more than the contract's 1e-5, measured against double precision.
     """
 
@@ -45,7 +46,8 @@ class DoubleContract(MethodContract):
 
 class TestMMFormer(DoubleContract):
     options = SMALL
-    # an instance norm takes the bias before it out again: what is left of its gradient is rounding, or nothing
+    # an instance norm takes the bias before it out again: what is left of its gradient is rounding,
+    # or nothing
     silent = ("conv.bias", "firsts.0.bias")
 
 

@@ -1,4 +1,6 @@
-"""Parameters and multiply-accumulates of mmFormer against the dossier's figures (I.2, I.5, check 1)."""
+"""Parameters and multiply-accumulates of mmFormer against the dossier's figures (I.2, I.5, check
+1).
+"""
 
 from __future__ import annotations
 
@@ -92,15 +94,17 @@ def test_closed_form(channels, width, mlp, grid):
 
 
 def test_unused_convolutions_of_the_released_code():
-    """One 1x1 convolution back from the tokens per modality, never called there and not built here."""
+    """One 1x1 convolution per modality back from the tokens, never called, not built here."""
     unused = 2 * sum(p.numel() for p in nn.Conv2d(512, 128, 1).parameters())
     assert count_parameters(network())["total"] + unused == 18_975_046
 
 
 def test_parity_with_the_three_dimensional_release():
-    """Our network of four one-channel modalities and four classes, every k x k kernel counted as k x k x k.
+    """Our network of four one-channel modalities and four classes, every k x k kernel counted as k
+    x k x k.
 
-    With its tables of 8^3 positions and the unused convolutions it is the 36,654,416 of the release.
+    With its tables of 8^3 positions and the unused convolutions it is the 36,654,416 of the
+    release.
     """
     built = network(dict.fromkeys(FOUR, 1), 4)
 
@@ -138,7 +142,9 @@ def test_cost_at_512():
 
 
 def test_cost_of_a_subset_after_encoding():
-    """Encoders and own transformers run once per modality; the joint transformer and the decoder once per subset."""
+    """Encoders and own transformers run once per modality; the joint transformer and the decoder
+    once per subset.
+    """
     built = network()
     with torch.device("meta"):
         images = {m: torch.zeros(1, c, 512, 512) for m, c in ISPRS.items()}

@@ -1,4 +1,6 @@
-"""Frozen weights: where they come from, that checkpoints do not hold them, and that other ones are noticed."""
+"""Frozen weights: where they come from, that checkpoints do not hold them, and that other ones are
+noticed.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Trainable parameters to the last digit, and multiply-accumulates, against the dossier (sections 4, 8, 10)."""
+"""Trainable parameters to the last digit, and multiply-accumulates, against the dossier (sections
+4, 8, 10).
+"""
 
 from __future__ import annotations
 
@@ -110,7 +112,8 @@ def test_modules_of_a_stage_by_width(backbone):
 
 @pytest.mark.parametrize("streams", [1, 2, 3, 4])
 def test_more_streams(streams):
-    """Ours: another copy of the patch embedding, down-projection, modulation, gate logits, reduction and head each, and
+    """Ours: another copy of the patch embedding, down-projection, modulation, gate logits,
+    reduction and head each, and
     room for all pairs of differences."""
     width, inner, gate, classes = 768, 192, 96, 6
     cpia = (
@@ -150,7 +153,9 @@ def cost(built: MoBaNetNetwork, side: int) -> float:
     ("backbone", "side", "gflop"), [(BASE, 266, 137.6), (LARGE, 266, 470.6), (BASE, 518, 622.8)]
 )
 def test_cost(backbone, side, gflop):
-    """The released code also projects both streams at every stage, which only stage 1 in training needs."""
+    """The released code also projects both streams at every stage, which only stage 1 in training
+    needs.
+    """
     built, grid = network(backbone), side // 14
     unused = 8 * built.backbone.width * LEVEL_WIDTH * grid**2 / 1e9
     assert round(2 * (cost(built, side) + unused), 1) == gflop

@@ -1,4 +1,6 @@
-"""MCRM: which samples lose which pixels of which modality, which pixels the heads learn (checks 14 - 17)."""
+"""MCRM: which samples lose which pixels of which modality, which pixels the heads learn (checks 14
+- 17).
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ def test_a_masked_sample_loses_one_rectangle_of_one_modality(modalities):
 
 
 def test_rectangles_have_the_published_sizes():
-    """Check 15, at the training size; both sides, areas and aspects reach their ends, places reach the edges."""
+    """Check 15, at the training size; both sides, areas and aspects reach their ends, places reach
+    the edges.
+    """
     torch.manual_seed(0)
     inside = draw_rectangles(1000, (266, 266), CPU)
     tall, wide = inside.any(2).sum(1).double(), inside.any(1).sum(1).double()
@@ -164,7 +168,9 @@ def test_hard_pixels():
 
 
 def test_auxiliary_loss_by_hand(monkeypatch):
-    """The heads' cross-entropies over wrong pixels of all samples, summed; nothing flows into the choice."""
+    """The heads' cross-entropies over wrong pixels of all samples, summed; nothing flows into the
+    choice.
+    """
     torch.manual_seed(0)
     module, batch = make(mask_ratio=0.0).train(), training_batch(TWO)
     size = batch["mask"].shape[-2:]

@@ -25,7 +25,9 @@ def settled() -> MoBaNet:
 
 @pytest.mark.parametrize("size", [(128, 128), (64, 96), (136, 72)])
 def test_the_network_equals_the_equations(settled, size):
-    """An independent build with equal weights (dossier section 10, last line); 128 x 128 is the native grid."""
+    """An independent build with equal weights (dossier section 10, last line); 128 x 128 is the
+    native grid.
+    """
     given = images(TWO, 2, size)
     with torch.inference_mode():
         expected = reference.forward(settled.network, given["rgb"], given["dsm"])
@@ -78,7 +80,9 @@ def test_an_unpadded_image_is_refused(settled):
     ("modalities", "optical"), [(TWO, "rgb"), ({"dsm": 1, "irrg": 3, "sar": 2}, "irrg")]
 )
 def test_patch_embeddings(modalities, optical):
-    """Check 2: the optical stream's is frozen, the others are trainable copies with storage of their own."""
+    """Check 2: the optical stream's is frozen, the others are trainable copies with storage of
+    their own.
+    """
     network = make(modalities).network
     assert network.optical == optical and len(network.embeddings) == len(modalities) - 1
     frozen = network.backbone.model.patch_embed.proj
@@ -210,7 +214,7 @@ def test_one_sample_cannot_be_trained_on_but_scored():
 
 
 def test_real_gaps_train():
-    """A modality that the batch or a sample lacks: its head learns nothing from it, the rest does."""
+    """The head of a modality that the batch or a sample lacks learns nothing, the rest does."""
     batch = training_batch(TWO, 4)
     del batch["image"]["dsm"]
     module = make().train()

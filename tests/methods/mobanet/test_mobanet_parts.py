@@ -1,4 +1,6 @@
-"""MoBaNet's modules one by one: prompts, adapters, gate, positions, decoder (dossier 2, checks 3 - 8)."""
+"""MoBaNet's modules one by one: prompts, adapters, gate, positions, decoder (dossier 2, checks 3 -
+8).
+"""
 
 from __future__ import annotations
 
@@ -82,7 +84,7 @@ def test_prompts_are_affine(streams):
 
 
 def test_prompts_have_the_initial_size_of_the_analysis():
-    """Dossier 2.4: not an identity; unit-variance tokens get prompts of RMS about 0.40 (C = 768)."""
+    """Dossier 2.4: no identity; unit-variance tokens get prompts of RMS about 0.40 (C = 768)."""
     torch.manual_seed(0)
     module = CPIA(2, 768)
     given = [torch.randn(1, 20, 20, 768) for _ in range(2)]

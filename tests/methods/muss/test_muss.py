@@ -1,4 +1,6 @@
-"""MuSS by concatenation fulfils the contract and the dossier's checks (section 5); counts of sections 4.1 and 4.7."""
+"""MuSS by concatenation fulfils the contract and the dossier's checks (section 5); counts of
+sections 4.1 and 4.7.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +68,9 @@ def settled(modalities: dict[str, int] = THREE, steps: int = 2, **options) -> Mu
 def literal(
     module: MuSS, given: dict[str, Tensor], fill: dict[str, list[Tensor]] | None = None
 ) -> Tensor:
-    """The equations of 4.1: every position of the concatenation is filled, then 1x1, BN, ReLU, 1x1, head."""
+    """The equations of 4.1: every position of the concatenation is filled, then 1x1, BN, ReLU, 1x1,
+    head.
+    """
     network = module.network
     features = network.encoder(given)
     like = next(iter(features.values()))
@@ -123,7 +127,9 @@ def test_features_of_zero_images_are_kept_between_calls_and_made_anew_after_a_ch
 
 
 def test_running_means_are_those_of_training():
-    """One batch sets them; a second moves them by a tenth; they fill the positions of what is missing."""
+    """One batch sets them; a second moves them by a tenth; they fill the positions of what is
+    missing.
+    """
     module, expected = make(missing="mean_feature").train(), {}
     for seed, share in ((0, 1.0), (1, 0.1)):
         given = images(THREE, seed=seed)
@@ -243,7 +249,9 @@ def test_dropout_trains_on_what_was_drawn(missing):
 
 
 def test_zero_images_in_training_leave_the_encoder_finite_and_its_statistics_alone():
-    """Zeros through a fresh encoder have no usable gradient, and are no training data for batch norms."""
+    """Zeros through a fresh encoder have no usable gradient, and are no training data for batch
+    norms.
+    """
     for backbone in ("pvt_v2_b0", "resnet50"):
         module = make(backbone=backbone, missing="zero_image", experts=True).train()
         seen = []
@@ -283,7 +291,11 @@ def test_weight_of_the_auxiliary_loss_falls_over_the_training():
     torch.manual_seed(0)
     watched = Watched(THREE, CLASSES, **SMALL)
     trainer = L.Trainer(
-        max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        max_epochs=1,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
         enable_model_summary=False,
     )  # fmt: skip
     batches = [training_batch(THREE, seed=seed) for seed in range(5)]
@@ -345,7 +357,9 @@ def test_cost():
 
 
 def test_every_subset_costs_little_beyond_one_full_pass():
-    """Only the second 1x1 convolutions (C^2 per pixel) and the folded head depend on the subset (dossier 4.5)."""
+    """Only the second 1x1 convolutions (C^2 per pixel) and the folded head depend on the subset
+    (dossier 4.5).
+    """
     network = whole()
     with torch.device("meta"):
         given = {m: torch.zeros(1, 3, 512, 512) for m in network.modalities}

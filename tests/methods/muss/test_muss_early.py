@@ -1,4 +1,6 @@
-"""MuSS by early fusion: contract, matching against the literal equations, entry at stride 4, counts (2, 4.2)."""
+"""MuSS by early fusion: contract, matching against the literal equations, entry at stride 4, counts
+(2, 4.2).
+"""
 
 from __future__ import annotations
 
@@ -79,7 +81,9 @@ def test_expert_follows_the_equations():
 
 
 def literal_weights(module: AdaptiveMatching, features: Tensor) -> Tensor:
-    """T of one sample, loop by loop: heads are quarters of the flattened image, tokens are channels."""
+    """T of one sample, loop by loop: heads are quarters of the flattened image, tokens are
+    channels.
+    """
     query, key = (part(features)[0].flatten(1) for part in (module.query, module.key))
     channels, quarter = query.shape[0], query.shape[1] // 4
     rows = torch.zeros(4, channels, channels)
@@ -176,7 +180,9 @@ def test_cost_of_the_front_end(channels, width, millions, cost):
 
 
 def test_front_end_and_head_together():
-    """0.69 M and 18.97 GMAC with the head in the textbook's order, 4C projections and fusion at stride 4 (4.7)."""
+    """0.69 M and 18.97 GMAC with the head in the textbook's order, 4C projections and fusion at
+    stride 4 (4.7).
+    """
     count, macs = front([3, 3, 3])
     with torch.device("meta"):
         head = AllMLPHead((64, 128, 320, 512), 5)

@@ -1,4 +1,6 @@
-"""The all-MLP head against SegFormer's order of operations, its folding, and the way back to the image's size."""
+"""The all-MLP head against SegFormer's order of operations, its folding, and the way back to the
+image's size.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,9 @@ def test_folded_equals_textbook(norm):
 
 @pytest.mark.parametrize("norm", ["bn", "ln"])
 def test_mixes_may_be_averaged(norm):
-    """The head of mean maps is the rest of the head after the mean of the mixes, which it leaves as they are."""
+    """The head of mean maps is the rest of the head after the mean of the mixes, which it leaves as
+    they are.
+    """
     module, given = head(norm).eval(), [maps(seed) for seed in range(3)]
     with torch.inference_mode():
         mean = sum(module.mix_scales(one) for one in given) / 3

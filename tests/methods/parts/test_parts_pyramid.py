@@ -1,4 +1,6 @@
-"""The convolutional parts of mmFormer and GEMMNet: norms, shapes, counts, separability and the order of channels."""
+"""The convolutional parts of mmFormer and GEMMNet: norms, shapes, counts, separability and the
+order of channels.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,7 @@ def test_padding_replicates_and_is_cropped(size):
 
 
 def test_the_norms_are_what_they_say():
-    """`layer` is a GroupNorm with one group, and what a 3-D instance norm makes of a batch of maps."""
+    """`layer` is a GroupNorm with one group, as a 3-D instance norm treats a batch of maps."""
     features = 3 * torch.randn(4, 6, 5, 7) + torch.arange(6.0)[:, None, None]
     whole, single = normalise_maps(features, "layer"), normalise_maps(features, "instance")
     torch.testing.assert_close(whole, nn.GroupNorm(1, 6, affine=False)(features), rtol=0, atol=1e-6)
@@ -87,7 +89,9 @@ def test_encoder_counts_and_shapes(channels):
 
 
 def test_cost_of_encoders_and_decoder_at_512():
-    """1.87 and 1.83 GMAC for three and one channel, 3.51 for fusion blocks, decoder and heads of two modalities."""
+    """1.87 and 1.83 GMAC for three and one channel, 3.51 for fusion blocks, decoder and heads of
+    two modalities.
+    """
     with torch.device("meta"):
         costs = [
             count_gmac(lambda c=c: PyramidEncoder(c)(torch.zeros(1, c, 512, 512))) for c in (3, 1)
@@ -149,7 +153,9 @@ def test_counts_of_two_modalities_and_five_classes():
 
 
 def test_fused_decoder_joins_skip_first_and_unimodal_decoder_lifted_first():
-    """With weights copied and the halves of every joining convolution exchanged, the two chains agree."""
+    """With weights copied and the halves of every joining convolution exchanged, the two chains
+    agree.
+    """
     fused, single = FusedDecoder(2, 5), UnimodalDecoder(5)
     single.steps.load_state_dict(fused.steps.state_dict())
     single.head.load_state_dict(fused.head.state_dict())

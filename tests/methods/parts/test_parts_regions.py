@@ -1,4 +1,6 @@
-"""Dice and weighted cross-entropy: constants, brute force, ignored pixels, and segmentation-models-pytorch."""
+"""Dice and weighted cross-entropy: constants, brute force, ignored pixels, and
+segmentation-models-pytorch.
+"""
 
 from __future__ import annotations
 
@@ -103,7 +105,9 @@ def test_brute_force():
 
 
 def test_ignored_pixels_count_nowhere():
-    """Neither their prediction nor their number changes anything: the loss is that of the others alone."""
+    """Neither their prediction nor their number changes anything: the loss is that of the others
+    alone.
+    """
     probabilities, mask = example(ignored=0.0)
     wider = torch.cat([probabilities, torch.rand(3, K, 6, 4).softmax(1)], 3).requires_grad_()
     labels = torch.cat([mask, torch.full((3, 6, 4), 255)], 2)
@@ -156,7 +160,9 @@ def test_probabilities_are_upsampled_after_the_softmax():
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_dice_is_that_of_segmentation_models_pytorch(seed):
-    """The same function where every class occurs; theirs gives an absent class 0, ours 1/K, both without gradient."""
+    """The same function where every class occurs; theirs gives an absent class 0, ours 1/K, both
+    without gradient.
+    """
     smp = pytest.importorskip(
         "segmentation_models_pytorch.losses", reason="segmentation-models-pytorch is optional"
     )

@@ -73,7 +73,9 @@ def test_distribution_per_batch(rule, count):
 
 
 def test_samples_are_drawn_independently():
-    """Pairs of neighbouring samples: all 49 combinations of two subsets of three modalities, equally likely."""
+    """Pairs of neighbouring samples: all 49 combinations of two subsets of three modalities,
+    equally likely.
+    """
     torch.manual_seed(0)
     seen = drawn(draw_subsets("any_subset", everything(NAMES[:3], 2 * DRAWS)))
     counts = Counter(zip(seen[::2], seen[1::2], strict=True))
@@ -83,7 +85,9 @@ def test_samples_are_drawn_independently():
 
 @pytest.mark.parametrize("rule", RULES)
 def test_real_gaps(rule):
-    """Every pattern of availability of four modalities in one batch: each sample draws from what it has."""
+    """Every pattern of availability of four modalities in one batch: each sample draws from what it
+    has.
+    """
     torch.manual_seed(0)
     patterns = [set(c) for size in range(1, 5) for c in combinations(NAMES, size)]
     available = {

@@ -1,4 +1,6 @@
-"""SGMA fulfils the contract; training branch, variants and options behave as the dossier says (sections 5, 6, 16)."""
+"""SGMA fulfils the contract; training branch, variants and options behave as the dossier says
+(sections 5, 6, 16).
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ def make(modalities: dict[str, int] = THREE, **options) -> SGMA:
 
 
 def mas_gradients(module: SGMA) -> tuple[dict[str, Tensor], list[set[str]]]:
-    """Largest absolute gradient of L_MAS per parameter, and per scale the names of the drawn modalities."""
+    """Largest absolute gradient of L_MAS per parameter, and per scale the names of the drawn
+    modalities.
+    """
     batch = training_batch(THREE)
     _, single, extras = module.network.forward_train(batch["image"])
     cross_entropy(single, batch["mask"]).backward()
@@ -193,7 +197,9 @@ def test_options_train_and_stay_exact(options):
 
 
 def test_a_step_at_the_dossiers_size():
-    """Two samples, three modalities of three channels, 256 x 256, with AdamW: every parameter moves."""
+    """Two samples, three modalities of three channels, 256 x 256, with AdamW: every parameter
+    moves.
+    """
     module = make({"rgb": 3, "dsm": 3, "nir": 3}, optimizer=Recipe(lr=1e-3)).train()
     optimizer = torch.optim.AdamW(module.parameters(), lr=1e-3)
     before = [p.clone() for p in module.parameters()]
@@ -221,12 +227,16 @@ def test_what_cannot_be_configured():
 
 
 def test_eval_follows_training_after_evaluation():
-    """Folded weights of one eval phase must not survive into the next, and folding leaves training intact."""
+    """Folded weights of one eval phase must not survive into the next, and folding leaves training
+    intact.
+    """
     check_eval_follows_training(make, THREE)
 
 
 def test_diagnostics_hold_what_the_paper_plots():
-    """Dossier 13: r per modality and scale, s as the mean of the inverted r (eq. 11), features before and after."""
+    """Dossier 13: r per modality and scale, s as the mean of the inverted r (eq. 11), features
+    before and after.
+    """
     module, batch = make().eval(), training_batch(THREE)
     with torch.inference_mode():
         found = module.diagnostics(batch)
@@ -261,7 +271,9 @@ def test_diagnostics_without_the_parts_that_have_them():
 
 
 def test_draws_follow_their_analytic_law():
-    """One-pixel maps r = (0.5, 0.3, 0.2): s is 1/r over its sum, and draws stay within four standard deviations."""
+    """One-pixel maps r = (0.5, 0.3, 0.2): s is 1/r over its sum, and draws stay within four
+    standard deviations.
+    """
     shares, samples = np.array([0.5, 0.3, 0.2]), 20_000
     expected = (1 / shares) / (1 / shares).sum()
     network, maps = make().network, torch.tensor(shares, dtype=torch.float32)[:, None, None, None]

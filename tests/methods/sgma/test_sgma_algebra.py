@@ -295,7 +295,9 @@ def test_absent_modalities_are_never_drawn():
 
 
 def test_unnormalised_prototypes_survive_half_precision():
-    """Products near float16's limit (dossier 3.3): prototypes, queries and slot logits stay float32."""
+    """Products near float16's limit (dossier 3.3): prototypes, queries and slot logits stay
+    float32.
+    """
     part = scale(proto_norm="none")
     with torch.no_grad():
         part.semantic_filter.weight.mul_(100)

@@ -1,4 +1,6 @@
-"""Parameters and multiply-accumulates of SGMA with PVT-v2-b2 against the dossier's figures (sections 12 and 16)."""
+"""Parameters and multiply-accumulates of SGMA with PVT-v2-b2 against the dossier's figures
+(sections 12 and 16).
+"""
 
 from __future__ import annotations
 
@@ -112,8 +114,10 @@ def test_cost_of_sgf_as_the_equations_read():
 
 
 def test_cost_of_sgf_as_computed():
-    """The counter sees matrix products and convolutions. Three weighted sums over the modalities (SP's values, RP's
-    logits and values) are elementwise here; their 3 M C N multiply-accumulates are added by hand."""
+    """The counter sees matrix products and convolutions. Three weighted sums over the modalities
+    (SP's values, RP's
+    logits and values) are elementwise here; their 3 M C N multiply-accumulates are added by
+    hand."""
     pairs = [
         (part.train(), given.items()) for part, given in zip(scales(), features(), strict=True)
     ]
@@ -133,7 +137,8 @@ def test_cost_of_the_encoder():
 
 
 def test_cost_of_the_head():
-    """Textbook order 4.84 GMAC (dossier section 6); folded, one C_i -> E product per scale and the classifier.
+    """Textbook order 4.84 GMAC (dossier section 6); folded, one C_i -> E product per scale and the
+    classifier.
 
     Counted without gradients, where the fold is kept between calls."""
     with torch.device("meta"):

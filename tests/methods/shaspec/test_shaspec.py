@@ -1,4 +1,6 @@
-"""ShaSpec fulfils the contract; draws, warm-up, kept zeros, options and configs behave as the dossier says."""
+"""ShaSpec fulfils the contract; draws, warm-up, kept zeros, options and configs behave as the
+dossier says.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,8 @@ CONFIGS = Path(__file__).resolve().parents[3] / "configs" / "method"
 
 
 class InstanceNormContract(MethodContract):
-    """Instance norms over the 2 x 3 values of the deepest maps multiply rounding, and a convolution rounds differently
+    """Instance norms over the 2 x 3 values of the deepest maps multiply rounding, and a convolution
+    rounds differently
     for another batch: what compares batches of different sizes does so in double precision."""
 
     def test_samples_are_independent_in_eval(self, modalities, settled):

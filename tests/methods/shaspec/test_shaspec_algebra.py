@@ -1,4 +1,6 @@
-"""ShaSpec against its equations: standardisation, fusion, generated features, skips, objectives (checks 13 to 18)."""
+"""ShaSpec against its equations: standardisation, fusion, generated features, skips, objectives
+(checks 13 to 18).
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ KINDS = {"full": {"backbone": "resnet50_w4"}, "light": {"backbone": "pyramid"}}
 
 
 def network(modalities=THREE, seed: int = 0, **options) -> ShaSpecNetwork:
-    """With scales and shifts that are not their initial values, so that features of zeros are not zeros."""
+    """With scales and shifts that are not their initial values, so that features of zeros are not
+    zeros.
+    """
     torch.manual_seed(seed)
     built = ShaSpecNetwork(modalities, CLASSES, **{**KINDS["full"], **options}).eval()
     with torch.no_grad():
@@ -35,7 +39,9 @@ def network(modalities=THREE, seed: int = 0, **options) -> ShaSpecNetwork:
 
 
 def literal_full(built: ShaSpecNetwork, given: dict[str, Tensor], shown: tuple[str, ...]) -> Tensor:
-    """The published network as its equations read: zeros for what is missing, everything recomputed."""
+    """The published network as its equations read: zeros for what is missing, everything
+    recomputed.
+    """
     seen = {m: given[m] if m in shown else torch.zeros_like(given[m]) for m in built.modalities}
     shared = {m: built.shared(repeat_channels(image, built.channels)) for m, image in seen.items()}
     available = [shared[m].output for m in built.modalities if m in shown]
@@ -74,7 +80,8 @@ def test_every_filter_is_standardised():
 def test_full_equals_its_equations(missing):
     """Skips by parts, zeros kept between calls, generated features: every subset.
 
-    In double precision, because the instance norms of the nearly constant zeros' features multiply rounding."""
+    In double precision, because the instance norms of the nearly constant zeros' features multiply
+    rounding."""
     built, given = (
         network(missing=missing).double(),
         {m: x.double() for m, x in images(THREE, 1, LARGE).items()},
@@ -120,7 +127,9 @@ def test_light_equals_its_equations():
 
 
 def test_light_zeros_are_an_image_of_zeros():
-    """Why a missing modality adds nothing to `light`: its features of a constant image are constant."""
+    """Why a missing modality adds nothing to `light`: its features of a constant image are
+    constant.
+    """
     built = network(backbone="pyramid").double()
     maps = built.shared(torch.zeros(1, built.channels, *LARGE, dtype=torch.float64)).maps
     assert all((features - features[..., :1, :1]).abs().max() < 1e-9 for features in maps)
@@ -146,7 +155,9 @@ def test_available_features_are_the_same_in_every_subset():
 
 
 def test_mean_and_first_available():
-    """Check 14: they coincide for one available modality, always for two modalities; else they differ."""
+    """Check 14: they coincide for one available modality, always for two modalities; else they
+    differ.
+    """
     mean, first = network(missing="mean"), network(missing="first")
     given = images(THREE)
     with torch.inference_mode():
@@ -158,7 +169,7 @@ def test_mean_and_first_available():
 
 @pytest.mark.parametrize("missing", ["mean", "first"])
 def test_order_of_the_available(missing):
-    """Check 14: the list handed over may be in any order; with the mean, so may the configured one."""
+    """Check 14: the given list may be in any order; with the mean, so may the configured one."""
     built = network(missing=missing)
     features = [torch.randn(2, 16, 2, 3) for _ in range(3)]
     flags = [torch.ones(1, 1, 1, 1, dtype=torch.bool)] * 3
@@ -287,7 +298,9 @@ def test_the_task_loss_is_that_of_the_logits():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_missing_modality_has_no_term(kind):
-    """Checks 14 and 15: its pixels change no loss and no weight's gradient; one available modality has no distance."""
+    """Checks 14 and 15: its pixels change no loss and no weight's gradient; one available modality
+    has no distance.
+    """
     module, batch = make(**KINDS[kind]).train(), training_batch(TWO)
     module.draw_shown = lambda batch: {
         "rgb": torch.tensor([True, True]),
@@ -309,7 +322,7 @@ def test_a_missing_modality_has_no_term(kind):
 
 
 def test_released_terms_count_images_of_zeros():
-    """S3: the ring and the classifier see the features of zeros, and the task loss does not change."""
+    """S3: ring and classifier see the features of zeros, and the task loss does not change."""
     batch, flags = (
         training_batch(TWO),
         {"rgb": torch.tensor([True, True]), "dsm": torch.tensor([False, False])},

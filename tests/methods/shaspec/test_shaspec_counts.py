@@ -1,4 +1,6 @@
-"""Parameters, shapes and multiply-accumulates of ShaSpec: the figures of dossier II.2 and II.4, checks 11 and 12."""
+"""Parameters, shapes and multiply-accumulates of ShaSpec: the figures of dossier II.2 and II.4,
+checks 11 and 12.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +83,9 @@ def test_parameters_of_the_released_network_in_three_dimensions():
 
 
 def test_parameters_of_light():
-    """Part I's closed form of encoder and decoder without auxiliary heads, ShaSpec's fusion and classifier."""
+    """Part I's closed form of encoder and decoder without auxiliary heads, ShaSpec's fusion and
+    classifier.
+    """
     counts = count_parameters(network(backbone="pyramid"))
     assert counts["total"] == 2_234_479
     assert counts["shared"] == 491_496 + 72 * 3 and counts["specific"] == 2 * 491_496 + 72 * 4
