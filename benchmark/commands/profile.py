@@ -26,9 +26,7 @@ class Profile(Command):
         add_method_arguments(parser, data="potsdam")
         add_flag(parser, "--all", "every shipped method; counts only unless --timing")
         add_option(parser, "--side", 0, "of the square window, pixels (default: the dataset's)")
-        add_option(
-            parser, "--device", "", "cpu, cuda, cuda:1 (default: a GPU if there is one)"
-        )
+        add_option(parser, "--device", "", "cpu, cuda, cuda:1 (default: a GPU if there is one)")
         add_flag(parser, "--timing", "with --all: latency and memory too")
         add_option(parser, "--rounds", 5, "timed repetitions after a warm-up; minimums count")
         add_path(parser, "--out", "directory to write", "results/complexity")

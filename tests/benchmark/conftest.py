@@ -25,7 +25,9 @@ def write_raster(path: Path, pixels: np.ndarray) -> None:
 
 @pytest.fixture(scope="session")
 def tiny_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Five scenes of different sizes, three classes, and rgb, dsm and nir that each say something of the class."""
+    """Five scenes of different sizes, three classes, and rgb, dsm and nir that each say something
+    of the class.
+    """
     root = tmp_path_factory.mktemp("tiny")
     rng = np.random.default_rng(0)
     lines = ["id,split,rgb,dsm,nir,label"]

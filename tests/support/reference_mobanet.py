@@ -84,9 +84,7 @@ def tokens(
     return sequence + positions(frozen["pos_embed"], side, grid)
 
 
-def prompts(
-    w: dict[str, Tensor], name: str, one: Tensor, two: Tensor
-) -> tuple[Tensor, Tensor]:
+def prompts(w: dict[str, Tensor], name: str, one: Tensor, two: Tensor) -> tuple[Tensor, Tensor]:
     mixed = torch.cat([linear(w, f"{name}.down.0", one), linear(w, f"{name}.down.1", two)], -1)
     base = linear(w, f"{name}.up", linear(w, f"{name}.mix", mixed))
     return tuple(base + w[f"{name}.gamma.{i}"] * base + w[f"{name}.beta.{i}"] for i in (0, 1))

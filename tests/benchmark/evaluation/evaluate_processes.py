@@ -1,4 +1,6 @@
-"""Evaluates a pixelwise method in one or several processes and saves the counts; see test_evaluation.py."""
+"""Evaluates a pixelwise method in one or several processes and saves the counts; see
+test_evaluation.py.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ from methods.base import AnyModalitySegmenter
 
 
 class Pixelwise(AnyModalitySegmenter):
-    """Logits of a pixel are a fixed linear function of that pixel alone, so stitching cannot change them."""
+    """Logits of a pixel are a fixed linear function of that pixel alone, so stitching cannot change
+    them.
+    """
 
     def __init__(self, modalities: dict[str, int], num_classes: int) -> None:
         super().__init__(modalities, num_classes)

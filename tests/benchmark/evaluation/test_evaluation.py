@@ -1,4 +1,4 @@
-"""The callback: every pixel of every scene once, in one process or two, with or without overlaps."""
+"""The callback: every pixel of every scene once, in one or two processes, with and without overlap."""
 
 from __future__ import annotations
 

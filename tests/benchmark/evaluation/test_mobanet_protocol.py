@@ -1,4 +1,6 @@
-"""The protocol as MoBaNet reports: windows of 256 px every 32 px, logits summed, six classes (dossier 3.7, 3.8)."""
+"""The protocol as MoBaNet reports: windows of 256 px every 32 px, logits summed, six classes
+(dossier 3.7, 3.8).
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ def test_it_is_the_published_one() -> None:
 
 
 def test_number_of_windows_of_a_potsdam_tile() -> None:
-    """188 starts a side as released, of which 181 are distinct; 64 times the windows of stride 256, roughly."""
+    """188 starts a side as released, of which 181 are distinct; 64 times the windows of stride 256,
+    roughly.
+    """
     released = [min(start, 6000 - 256) for start in range(0, 6000, 32)]
     assert len(released) == 188
     assert covering_starts(6000, 256, 32) == sorted(set(released)) and len(set(released)) == 181

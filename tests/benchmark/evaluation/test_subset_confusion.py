@@ -1,4 +1,4 @@
-"""SubsetConfusion against a brute-force version that holds whole scenes, and against torchmetrics."""
+"""SubsetConfusion against a brute-force version with whole scenes, and against torchmetrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Costs against products by hand, closed forms of the dossiers, and a direct count of what evaluation does."""
+"""Costs against products by hand, closed forms of the dossiers, and a direct count of what
+evaluation does.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ SUBSETS = [subset for size in (1, 2, 3) for subset in combinations(THREE, size)]
 
 
 class Plain(AnyModalitySegmenter):
-    """A 3x3 convolution per modality, the mean, a 1x1 classifier, and a layer that only a loss reads."""
+    """A 3x3 convolution per modality, the mean, a 1x1 classifier, and a layer that only a loss
+    reads.
+    """
 
     def __init__(self, modalities: dict[str, int], num_classes: int) -> None:
         super().__init__(modalities, num_classes)
@@ -113,7 +117,9 @@ def test_attention_counts_as_the_fused_operator_does() -> None:
 
 
 def test_what_only_training_needs_is_not_used() -> None:
-    """Discriminators, scale heads and unimodal decoders of GEMMNet, auxiliary heads of MoBaNet, by their names."""
+    """Discriminators, scale heads and unimodal decoders of GEMMNet, auxiliary heads of MoBaNet, by
+    their names.
+    """
     with torch.device("meta"):
         gemmnet = build_model(
             "gemmnet_cgan", {"rgb": 3, "dsm": 1}, CLASSES, as_released=True

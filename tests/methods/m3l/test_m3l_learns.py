@@ -1,4 +1,6 @@
-"""What M3L learns: dossier check 10, on the synthetic task that `smoke_m3l` puts the whole networks to."""
+"""What M3L learns: dossier check 10, on the synthetic task that `smoke_m3l` puts the whole networks
+to.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ from tests.support.smoke_sgma import SIDE, Averages, Task
 
 @pytest.mark.parametrize("rule", ["one_missing", "any_subset", "full"])
 def test_the_strongest_modality_alone_comes_near_the_full_set(rule):
-    """Masking, tokens, fusion and head must not make a single modality collapse, whichever rule they are trained with;
+    """Masking, tokens, fusion and head must not make a single modality collapse, whichever rule
+    they are trained with;
     without masking the tokens never learn, and it does."""
     task, steps = Task(0), 100
     torch.manual_seed(0)

@@ -1,4 +1,6 @@
-"""Parameters and multiply-accumulates of MAGIC against the dossier's figures (sections 2.7, 4.7 and 5)."""
+"""Parameters and multiply-accumulates of MAGIC against the dossier's figures (sections 2.7, 4.7 and
+5).
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ def network(modalities=THREE, classes=5, **options) -> MAGICNetwork:
 
 
 class NoEncoder(nn.Module):
-    """Feature maps of a 512 px image out of nothing, so that only what follows the encoder is counted."""
+    """Feature maps of a 512 px image out of nothing, so that only what follows the encoder is
+    counted.
+    """
 
     def forward(self, images):
         return {
@@ -36,7 +40,9 @@ class NoEncoder(nn.Module):
 
 
 def textbook(head: AllMLPHead, maps) -> torch.Tensor:
-    """SegFormer's order with the head's own layers: project, upsample_bilinear, concatenate, fuse, classify."""
+    """SegFormer's order with the head's own layers: project, upsample_bilinear, concatenate, fuse,
+    classify.
+    """
     wide = [
         F.interpolate(p(x), maps[0].shape[-2:]) for p, x in zip(head.projections, maps, strict=True)
     ]
@@ -95,7 +101,9 @@ def test_features(monkeypatch, width, millions, gmac):
 
 
 def mix_transformer(depths, widths=(64, 128, 320, 512), reductions=(8, 4, 2, 1)) -> int:
-    """Parameters of SegFormer's encoder (Xie et al. 2021, appendix): MLP ratio 4, biases everywhere."""
+    """Parameters of SegFormer's encoder (Xie et al. 2021, appendix): MLP ratio 4, biases
+    everywhere.
+    """
     total, before = 0, 3
     for stage, (c, depth, r) in enumerate(zip(widths, depths, reductions, strict=True)):
         kernel = 7 if stage == 0 else 3
@@ -116,7 +124,9 @@ def mix_transformer(depths, widths=(64, 128, 320, 512), reductions=(8, 4, 2, 1))
     ids=["B0", "B2"],
 )
 def test_published_size(depths, widths, encoder, head, total):
-    """Dossier 2.7 and check 9: with MiT, K = 25, M = 4 the published 24.73 M (B2) come out; MAM and ASM have 2 050."""
+    """Dossier 2.7 and check 9: with MiT, K = 25, M = 4 the published 24.73 M (B2) come out; MAM and
+    ASM have 2 050.
+    """
     modules = count(Aggregation(25, FOUR))
     assert modules == 2_050
     trunk, decoder = mix_transformer(depths, widths), count(AllMLPHead(widths, 25))

@@ -1,6 +1,8 @@
-"""Check 10 of the MuSS dossier as far as seconds of training show it: full sets in training, gaps at test time (4.3).
+"""Check 10 of the MuSS dossier as far as seconds of training show it: full sets in training, gaps
+at test time (4.3).
 
-The order of the rows is tested, the size of the collapse is not: that takes longer training and belongs to the ledger's
+The order of the rows is tested, the size of the collapse is not: that takes longer training and
+belongs to the ledger's
 measured table.
 """
 
@@ -15,7 +17,8 @@ from tests.support.contract import subsets
 from tests.support.smoke_sgma import Averages
 
 CLASSES, SIDE, STEPS = 4, 32, 120
-# as in SGMA's smoke task (tests/support/smoke_sgma.py): falling signal-to-noise, and D separates only pairs of classes
+# as in SGMA's smoke task (tests/support/smoke_sgma.py): falling signal-to-noise, and D separates
+# only pairs of classes
 SIGNAL = {"rgb": 1.0, "dsm": 1.0, "nir": 0.5}
 NOISE = {"rgb": 0.4, "dsm": 0.8, "nir": 1.0}
 
@@ -23,7 +26,7 @@ NOISE = {"rgb": 0.4, "dsm": 0.8, "nir": 1.0}
 def sample(
     generator: torch.Generator, vectors: dict[str, Tensor], size: int
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """Blocks of 8 px of four classes; each modality shows a colour per class under its own noise."""
+    """Blocks of 8 px of four classes; each modality shows a colour per class with own noise."""
     blocks = torch.randint(0, CLASSES, (size, SIDE // 8, SIDE // 8), generator=generator)
     labels = blocks.repeat_interleave(8, 1).repeat_interleave(8, 2)
     images = {}
