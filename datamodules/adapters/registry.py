@@ -11,14 +11,8 @@ from datamodules.ingest.plan import Adapter
 from datamodules.store.scene_store import SceneStore
 from usererror import UserError
 
-# by module: loading all would read the tables of all for one dataset
-ADAPTERS = {
-    "potsdam": "datamodules.adapters.potsdam",
-    "vaihingen": "datamodules.adapters.vaihingen",
-    "dfc2023": "datamodules.adapters.dfc2023",
-    "deliver": "datamodules.adapters.deliver",
-    "folder": "datamodules.adapters.folder",
-}
+# modules beside this one; loading all would read the tables of all for one dataset
+ADAPTERS = ("potsdam", "vaihingen", "dfc2023", "deliver", "folder")
 
 
 def load_adapter(name: str) -> Adapter:
@@ -33,7 +27,7 @@ def load_adapter(name: str) -> Adapter:
             f"There is no dataset {name!r}; known are {', '.join(sorted(ADAPTERS))}, and any new "
             f"name with SOURCE=<folder with scenes.csv and classes.csv>."
         )
-    return importlib.import_module(ADAPTERS[name]).ADAPTER
+    return importlib.import_module(f"datamodules.adapters.{name}").ADAPTER
 
 
 def import_named_dataset(

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from statistics import median_high
 from typing import Any
 
 import pandas as pd
@@ -172,12 +173,8 @@ class _Import:
             keep_usable_splits(plan, self.options)
             # from here on the store is unfinished, whatever happens
             (self.root / DATASET_FILE).unlink(missing_ok=True)
-            header = {
-                "format": FORMAT,
-                "adapter": self.adapter.name,
-                "source": str(self.source),
-                "archives": index.archives,
-            }
+            header = {"format": FORMAT, "adapter": self.adapter.name, "source": str(self.source)}
+            header |= {"archives": index.archives}
             with closing(Journal(self.root, header, forget=force)) as journal:
                 results = run_jobs(plan, journal, scratch, self.root, workers, self.console)
             warnings = self._finish(plan, results)
@@ -208,8 +205,8 @@ class _Import:
             reference = done[planned.reference]
             size = reference["height"], reference["width"]
             scenes.append(Scene(planned.id, *size, planned.splits, planned.attributes))
-            # hashes of pixels, not of files: two people who packed them differently agree
             statistics[planned.id] = {r: done[r]["statistics"] for r in done}
+            # hashes of pixels, not of files: two people who packed them differently agree
             pixels[planned.id] = {r: done[r]["statistics"]["pixels_sha256"] for r in done}
             for result in done.values():
                 warnings += result["warnings"]
@@ -278,8 +275,8 @@ def _pixel_side(plan: ImportPlan, results: Results) -> float | None:
         side = results[scene.id][scene.reference]["gsd_m"]
         if side is not None:
             sides.append(side)
-    # the median is a side that some raster has
-    return round(sorted(sides)[len(sides) // 2], 6) if sides else plan.gsd_default
+    # a side that some raster has, not the mean of two
+    return round(median_high(sides), 6) if sides else plan.gsd_default
 
 
 def _scene_table(plan: ImportPlan, results: Results, root: Path) -> str:

@@ -210,8 +210,8 @@ class ImportOptions:
 class Adapter:
     """What is particular to one dataset: how to obtain it, and how its files become a plan.
 
-    `obtain` says in plain sentences what to request and where; `plan` raises UserError when a source
-    holds nothing of this dataset; `modalities` and `classes` are known before any import.
+    `obtain` says in plain sentences what to request and where; `plan` raises UserError for a source
+    that holds nothing of this dataset; `modalities` and `classes` are known before any import.
     """
 
     name: str
