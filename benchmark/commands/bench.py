@@ -138,18 +138,14 @@ class Evaluate(Command):
     def run_command(self, arguments: argparse.Namespace) -> None:
         from benchmark.experiment.lightning_cli import build_cli
         from benchmark.experiment.manifest import run_manifest
-        from benchmark.experiment.restore import (
-            model_overrides,
-            read_run_config,
-            run_of_checkpoint,
-        )
+        from benchmark.experiment.restore import model_overrides, read_run_config
         from benchmark.experiment.train import Outcome, score_checkpoint
         from benchmark.records.record import write_record
 
         checkpoint = arguments.checkpoint
         if not checkpoint or not checkpoint.is_file():
             raise UserError(f"There is no checkpoint {checkpoint}.")
-        run_dir = run_of_checkpoint(checkpoint)
+        run_dir = checkpoint.resolve().parent.parent
         trained, config = read_run_config(run_dir)
         if arguments.method and short_name(arguments.method) != trained.variant:
             raise UserError(

@@ -14,11 +14,12 @@ if TYPE_CHECKING:
     from datamodules.loading.inference_rasters import ModalitySpec
 
 INPUTS = "inputs.json"
+PLAIN = ("outputs", "window", "stride", "stitching")
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a run takes and gives.
+    """What a network takes and gives.
 
     Attributes:
         modalities: {name: description and normalisation}, in the dataset's order.
@@ -37,48 +38,42 @@ class Inputs:
 
     @property
     def channels(self) -> dict[str, int]:
-        """{modality: number of bands}."""
+        """Number of bands by modality."""
         return {name: entry.modality.channels for name, entry in self.modalities.items()}
 
     @property
     def letters(self) -> dict[str, str]:
-        """{modality: letter}."""
+        """Letter by modality."""
         return {name: entry.modality.letter for name, entry in self.modalities.items()}
 
     @classmethod
     def of(cls, data: SceneDataModule, stitching: Stitching) -> Inputs:
-        """What a datamodule reads."""
+        """Describe what a datamodule reads."""
         from datamodules.loading.inference_rasters import ModalitySpec
 
-        modalities = {
-            layer.name: ModalitySpec.from_layer(layer, data.modalities[layer.name])
-            for layer in data.layers
-        }
-        return cls(
-            modalities, list(data.store.classes), data.outputs, data.window, data.stride, stitching
-        )
+        modalities = {}
+        for layer in data.layers:
+            modalities[layer.name] = ModalitySpec.from_layer(layer, data.modalities[layer.name])
+        classes = list(data.store.classes)
+        return cls(modalities, classes, data.outputs, data.window, data.stride, stitching)
 
     def to_json(self) -> dict[str, Any]:
-        """As plain values."""
-        return {
-            "modalities": {name: entry.to_json() for name, entry in self.modalities.items()},
-            "classes": [asdict(entry) for entry in self.classes],
-            **{key: getattr(self, key) for key in ("outputs", "window", "stride", "stitching")},
-        }
+        """Convert to plain values."""
+        content = {key: getattr(self, key) for key in PLAIN}
+        content["modalities"] = {name: spec.to_json() for name, spec in self.modalities.items()}
+        content["classes"] = [asdict(entry) for entry in self.classes]
+        return content
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Inputs:
-        """Inverse of `to_json`; KeyError or TypeError for anything else."""
+        """Invert `to_json`; KeyError or TypeError for anything else."""
         from datamodules.loading.inference_rasters import ModalitySpec
 
-        classes = [
-            SceneClass(**{**entry, "color": tuple(entry["color"])}) for entry in content["classes"]
-        ]
-        modalities = {
-            name: ModalitySpec.from_json(entry) for name, entry in content["modalities"].items()
-        }
-        return cls(
-            modalities,
-            classes,
-            *(content[key] for key in ("outputs", "window", "stride", "stitching")),
-        )
+        # JSON has no tuples, which colours are
+        classes = []
+        for entry in content["classes"]:
+            classes.append(SceneClass(**{**entry, "color": tuple(entry["color"])}))
+        modalities = {}
+        for name, spec in content["modalities"].items():
+            modalities[name] = ModalitySpec.from_json(spec)
+        return cls(modalities, classes, **{key: content[key] for key in PLAIN})

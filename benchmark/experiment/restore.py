@@ -114,20 +114,6 @@ def _read_inputs(path: Path) -> Inputs:
         ) from error
 
 
-def run_of_checkpoint(checkpoint: Path) -> Path:
-    """Find the run directory that a checkpoint lies in.
-
-    Raises:
-        UserError: it lies in none.
-    """
-    run_dir = checkpoint.resolve().parent.parent
-    if not (run_dir / CONFIG).exists():
-        raise UserError(
-            f"{checkpoint} is in no run directory: keep checkpoints where bench wrote them."
-        )
-    return run_dir
-
-
 def model_overrides(section: Mapping[str, Any]) -> list[str]:
     """Write a `model` section as overrides, which win over the configs of other data.
 

@@ -27,8 +27,8 @@ class LoggedKey:
 
     Example:
         >>> key = LoggedKey("miou_{subset}", PER_CENT, SUMMARY, "Subsets", "mIoU from {subset}")
-        >>> key.names(["R", "R+D"], ["rgb", "dsm"])
-        ['miou_R', 'miou_R+D']
+        >>> key.values(["R", "R+D"], ["rgb", "dsm"])
+        [{'subset': 'R'}, {'subset': 'R+D'}]
         >>> key.matches("miou_R+D"), key.matches("val/miou/R")
         (True, False)
     """
@@ -49,16 +49,12 @@ class LoggedKey:
         return re.fullmatch(self.pattern, key) is not None
 
     def values(self, subsets: Sequence[str], modalities: Sequence[str]) -> list[dict[str, str]]:
-        """List what the placeholder stands for; one empty entry without any."""
+        """List what the placeholder stands for in a dataset; {name} stays as it is."""
         if "{subset}" in self.name:
             return [{"subset": subset} for subset in subsets]
         if "{modality}" in self.name:
             return [{"modality": modality} for modality in modalities]
-        return [{}]
-
-    def names(self, subsets: Sequence[str], modalities: Sequence[str]) -> list[str]:
-        """List the keys of a dataset."""
-        return [self.name.format(**value) for value in self.values(subsets, modalities)]
+        return [{"name": "{name}"}]
 
 
 KEYS = (

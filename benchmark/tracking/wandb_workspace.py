@@ -96,16 +96,9 @@ def workspace_sections(letters: Mapping[str, str]) -> dict[str, list[Any]]:
             # too many for a panel each; W&B finds them by name
             continue
         for value in key.values(subsets, list(letters)):
-            name, title = key.name.format_map(_Same(value)), key.title.format(**value)
-            sections.setdefault(key.section, []).append(_panel(key, name, title))
+            panel = _panel(key, key.name.format(**value), key.title.format(**value))
+            sections.setdefault(key.section, []).append(panel)
     return sections
-
-
-class _Same(dict[str, str]):
-    """Leaves a placeholder whose value is not known as it is."""
-
-    def __missing__(self, key: str) -> str:
-        return f"{{{key}}}"
 
 
 def _panel(key: LoggedKey, name: str, title: str) -> Any:
