@@ -83,7 +83,7 @@ def test_evaluating_fetches_the_frozen_weights(
     capsys.readouterr()
     other = ["--model.backbone", "samvit_tiny_patch8", "--out", str(tmp_path / "other")]
     assert main([*words, *other]) == 2
-    text = "trained on the frozen backbone vit_tiny_patch8, not samvit_tiny_patch8"
+    text = "frozen backbone is vit_tiny_patch8, not samvit_tiny_patch8"
     assert text in capsys.readouterr().err
     moved = tmp_path / "moved.pth"
     shutil.copy(weights, moved)
