@@ -1,6 +1,6 @@
 """DELIVER: from the folders of the release to scenes, one per frame (dataset dossier, section 6).
 
-    DELIVER/{img|depth|hha|event|lidar|semantic}/{weather}/{split}/{scene}/{frame}_{suffix}_front.png
+    {img|depth|hha|event|lidar|semantic}/{weather}/{split}/{scene}/{frame}_{suffix}_front.png
 
 A frame is known by its path below the modality's folder, because base names repeat. Kept in the
 store, each if the source has it: `rgb`, `depth` (HHA: what published code calls depth),
