@@ -77,8 +77,10 @@ class MissingModalityEvaluation(L.Callback):
     def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Keep the counts of all ranks as `result`, and log its scores."""
         data = datamodule_of(trainer)
+        # `compute` sums the ranks; a rank holds zeros for scenes it did not see
         counts = [scene.cpu().numpy() for scene in self._confusion.compute()]
         self.result = evaluation_result(data, self._windows, counts)
+        # the counts of DELIVER's 1,897 scenes are 140 MB that training needs not keep
         del self._confusion, self._windows
         scores = self.result.scores(convention_of(data, self.absent))
         summary = average_top1_last1([entry.miou for entry in scores.values()])
@@ -87,10 +89,12 @@ class MissingModalityEvaluation(L.Callback):
         for name, entry in scores.items():
             pl_module.log(f"{self._part}/miou/{name}", entry.miou)
 
+    # validation and test differ in their scenes alone
     on_validation_batch_end = on_test_batch_end
     on_validation_epoch_end = on_test_epoch_end
 
     def _start(self, trainer: L.Trainer, part: str) -> None:
+        # made anew for every pass: validation and test have other scenes, and so other sizes
         data = datamodule_of(trainer)
         self._part, self._windows = part, data.evaluation_windows(part)
         self._confusion = SubsetConfusion(
@@ -116,6 +120,7 @@ class MissingModalityEvaluation(L.Callback):
         for subset in modality_subsets(list(data.modalities)):
             if any(name not in encoded for name in subset):
                 continue  # the scenes of this batch really lack a modality; `scored` says so
+            # the callback runs outside of the step, whose precision context is closed by now
             with trainer.precision_plugin.val_step_context():
                 logits = model.decode({name: encoded[name] for name in subset}, size)
             yield subset_name(subset, data.letters), logits

@@ -81,6 +81,7 @@ def iter_windows(
     """
     from datamodules.loading.datasets import EvaluationWindows, collate_windows
 
+    # a label that is stored, not eroded: pictures show every labelled pixel
     windows = EvaluationWindows(
         [scene], data.layers, data.train_label, None, data.window, stride or data.stride
     )
@@ -122,6 +123,7 @@ def predict_all_subsets(
             truth[row : row + rows, col : col + cols] = batch["mask"][0, :rows, :cols].numpy()
             encoded = model.encode(images_for(model, batch))
             for number, subset in enumerate(subsets):
+                # the others are absent keys, as they would be on a user's machine
                 chosen = {name: encoded[name] for name in subset}
                 logits = model.decode(chosen, batch["mask"].shape[-2:])
                 stitcher.add(place, logits[0].cpu(), number)

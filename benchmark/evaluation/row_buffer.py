@@ -64,6 +64,7 @@ class RowBuffer:
         missing = bottom - self.top - self.held_rows
         if missing > 0:
             shape = (*self.values.shape[:-2], missing, self.values.shape[-1])
+            # only at the first row of windows, or where a batch spans two: later rows are recycled
             self.values = torch.cat([self.values, self.values.new_full(shape, self.fill)], dim=-2)
 
     def rows_above(self, row: int) -> Tensor:

@@ -90,7 +90,7 @@ class SubsetConfusion(Metric):
 
     is_differentiable = False
     higher_is_better = None
-    full_state_update = True
+    full_state_update = True  # `forward` may not merge states: a window counts with its neighbours
     counts: Tensor
 
     def __init__(
@@ -113,6 +113,7 @@ class SubsetConfusion(Metric):
         self.shapes = [
             (len(subsets), rows * cols, regions, labels, outputs) for rows, cols in self.grids
         ]
+        # one flat vector, since `sum` over ranks needs equal shapes and scenes differ in blocks
         self.offsets = [0, *accumulate(prod(shape) for shape in self.shapes)]
         zeros = torch.zeros(self.offsets[-1], dtype=torch.int64)
         self.add_state("counts", zeros, dist_reduce_fx="sum")
@@ -161,6 +162,7 @@ class SubsetConfusion(Metric):
                 held[number].sums.add(place, one, subset)
                 held[number].scored.add(subset)
         for number, opened in held.items():
+            # free a scene's rows as soon as its last window is in, not at the end of the split
             opened.remaining -= numbers.count(number)
             if not opened.remaining:
                 self._count_rows(number, opened, self.scenes[number].height)
@@ -218,6 +220,7 @@ class SubsetConfusion(Metric):
         first = opened.bins.rows_above(row)[0]
         if not len(first):
             return
+        # sums of a subset that the scene lacks are zeros, whose argmax is no prediction
         for subset in opened.scored:
             prediction = opened.sums.rows_above(row)[subset].argmax(0)
             self._count(number, subset, first, prediction)

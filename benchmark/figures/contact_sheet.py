@@ -54,13 +54,14 @@ def compose_sheet(
     from matplotlib.figure import Figure
 
     columns = [*store.modalities, *store.labels, *(["overlay"] if blend else [])]
+    # few columns fill the narrowest sheet, many widen it
     room = (NARROWEST - TITLE_INCHES) / len(columns)
     cell = min(max(room, CELL_INCHES[0]), CELL_INCHES[1])
     heights = [max(cell * min(2.0, scene.height / scene.width), 0.9) + 0.35 for scene in scenes]
     panels = LINE_INCHES * max(len(store.classes) + 3, min(len(statistics), TABLE_ROWS) + 5)
     width = max(NARROWEST, TITLE_INCHES + cell * len(columns))
     figure = Figure(figsize=(width, 1.3 + sum(heights) + panels), layout="constrained", dpi=DPI)
-    FigureCanvasAgg(figure)
+    FigureCanvasAgg(figure)  # no pyplot: nothing to close, and no window system is asked for
     title = f"{store.name}: {store.info['title']}"
     figure.suptitle(title, x=0.01, ha="left", fontsize=14, fontweight="bold")
     above, below = figure.subfigures(  # type: ignore[misc]
@@ -213,6 +214,7 @@ def _draw_cell(
     if shown.low is None or shown.high is None:
         return
     band = f"band {shown.bands[0]}" if len(shown.bands) == 1 else "strongest band"
+    # inside the cell's axes, so that a cell with a bar is as large as one without
     bar = axis.inset_axes((0, -0.06, 1, 0.025))
     bar.imshow(np.linspace(0, 1, 256)[None], cmap=colours, aspect="auto")
     bar.set_axis_off()
@@ -248,6 +250,7 @@ def _draw_panels(
     labels = [*(entry.name for entry in store.classes), "ignored"]
     colours = np.array([*(e.color for e in store.classes), ignore_colour(store.classes)]) / 255
     rows = np.arange(len(labels))
+    # one scale for all parts, or their bars could not be compared
     highest = max(max(one.shares.max(), ignored_share(one)) for one in shares.values()) or 1.0
     for part, one in shares.items():
         axis = axes[f"shares {part}"]

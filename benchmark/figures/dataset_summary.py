@@ -56,6 +56,7 @@ def choose_scenes(store: SceneStore, split: str, rows: int) -> list[Scene]:
         raise UserError(f"A contact sheet holds 1 to {MOST_ROWS} scenes, not {rows}.")
     columns = {*store.modalities, *store.labels}
     used = [scene for scene in store.scenes if scene.splits[split] != "unused"] or store.scenes
+    # greedy: the next scene is the one that adds most to what is shown already
     parts, lacking, facts = [], [], []
     for scene in used:
         parts.append(scene.splits[split])
@@ -113,6 +114,7 @@ def training_statistics(store: SceneStore, split: str) -> Statistics:
         pixels = [entry["count"] for entry in found.values()]
         values: dict[str, Any] = {key: [None] * modality.channels for key in KEYS}
         if found:
+            # scenes differ in size, so the mean of means is not the mean of the pixels
             column = {key: np.array([one[key] for one in found.values()], float) for key in KEYS}
             values["mean"], values["std"] = pooled_statistics(found)
             values["min"], values["max"] = column["min"].min(axis=0), column["max"].max(axis=0)

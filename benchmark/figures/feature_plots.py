@@ -86,6 +86,7 @@ def save_figure(figure: Figure, title: str, path: Path) -> None:
 def draw_bars(table: pd.DataFrame, bars: Bars, colours: Mapping[str, Any]) -> Figure:
     """Draw a group of bars per scale, one bar for each entry of the group's column."""
     wide = table.pivot(index="scale", columns=bars.group, values=bars.value)
+    # in the table's order, which is the dataset's; pivot sorts by name
     wide = wide[table[bars.group].drop_duplicates().tolist()]
     figure, axis = plt.subplots(figsize=(4 + 0.14 * wide.size, 3.4), layout="constrained")
     width = 0.8 / len(wide.columns)

@@ -17,6 +17,23 @@ SEED = 0
 COMPONENTS, PERPLEXITY = 50, 30.0  # of PCA before t-SNE, and of t-SNE
 
 
+def stride_of(height: int, finest: int, own: int) -> int:
+    """Compute the pixels a cell of a map, in a window of `height` pixels.
+
+    Args:
+        height: of the window.
+        finest: rows of the method's finest map.
+        own: rows of this map.
+
+    Example:
+        >>> stride_of(height=130, finest=40, own=20)  # padded to 160 px
+        8
+    """
+    # Networks pad a window to a multiple of their coarsest stride before all else, so the finest
+    # map tells the padded height: exactly for all windows from 128 px on.
+    return -(-height // finest) * finest // own
+
+
 def sample_at_cell_centres(pixels: Array, shape: Sequence[int], stride: int, beyond: int) -> Array:
     """Take the pixel at the middle of every cell of a map: `(H, W)` to `shape`.
 
@@ -29,6 +46,7 @@ def sample_at_cell_centres(pixels: Array, shape: Sequence[int], stride: int, bey
     """
     rows, cols = (stride * np.arange(count) + stride // 2 for count in shape)
     inside = np.ix_(rows[rows < pixels.shape[0]], cols[cols < pixels.shape[1]])
+    # `ix_` selects the grid of rows and columns without a copy of either
     cells = np.full(shape, beyond, pixels.dtype)
     found = pixels[inside]
     cells[: found.shape[0], : found.shape[1]] = found
@@ -50,6 +68,7 @@ class ClassMoments:
     def add_vectors(self, vectors: Array, labels: Array) -> None:
         """Add vectors `(N, C)` with labels `(N,)` in 0..K-1."""
         for label in np.unique(labels):
+            # float32 sums of squares lose the variance of features far from zero
             of_class = vectors[labels == label].astype(np.float64)
             self.count[label] += len(of_class)
             self.sums[label] += of_class.sum(0)

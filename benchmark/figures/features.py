@@ -22,6 +22,7 @@ from benchmark.figures.feature_statistics import (
     embed_tsne,
     sample_at_cell_centres,
     silhouette_score_of,
+    stride_of,
 )
 from datamodules.store.scene_store import IGNORE
 from usererror import UserError
@@ -92,23 +93,6 @@ def read_diagnostics(model: AnyModalitySegmenter, batch: Mapping[str, Any]) -> F
             *modality, scale = place
             found[kind].setdefault(int(scale), {})["".join(modality) or FUSED] = values
     return found
-
-
-def stride_of(height: int, finest: int, own: int) -> int:
-    """Compute the pixels a cell of a map, in a window of `height` pixels.
-
-    Args:
-        height: of the window.
-        finest: rows of the method's finest map.
-        own: rows of this map.
-
-    Example:
-        >>> stride_of(height=130, finest=40, own=20)  # padded to 160 px
-        8
-    """
-    # Networks pad a window to a multiple of their coarsest stride before all else, so the finest
-    # map tells the padded height: exactly for all windows from 128 px on.
-    return -(-height // finest) * finest // own
 
 
 def iter_window_features(
@@ -222,18 +206,15 @@ class FeatureCollector:
             maps[place] = np.full((drawn.height, drawn.width), np.nan, np.float32)
         part = maps[place][view.here]
         inside = slice(part.shape[0]), slice(part.shape[1])
+        # pixels that an earlier window had keep its value: each counts once in the table too
         new = view.fresh[inside]
         part[new] = cells.repeat(stride, 0).repeat(stride, 1)[inside][new]
 
     def build_tables(self, track: Track) -> dict[str, pd.DataFrame]:
         """Make {diagnostic: table} of what the method has."""
-        silhouettes, points = self._sample_tables(track)
-        tables = {
-            "variance": self._variance_table(),
-            "silhouette": silhouettes,
-            "tsne": points,
-            "robustness": self._robustness_table(),
-        }
+        tables = {"variance": self._variance_table()}
+        tables["silhouette"], tables["tsne"] = self._sample_tables(track)
+        tables["robustness"] = self._robustness_table()
         return {name: table for name, table in tables.items() if len(table)}
 
     def _variance_table(self) -> pd.DataFrame:
@@ -300,11 +281,12 @@ def count_draws(model: AnyModalitySegmenter, data: SceneDataModule, track: Track
     import torch
 
     tables = []
+    # a diagnostic must not move the draws of whatever runs after it
     with torch.random.fork_rng():
         torch.manual_seed(SEED)
         for batch in track(data.train_dataloader(), description="sampling"):
             if len(batch["image"]) < len(data.modalities):
-                continue
+                continue  # chances among fewer modalities are not comparable
             found = read_diagnostics(model, batch)
             for scale, draws in found["draws"].items():
                 for m, drawn in draws.items():

@@ -59,6 +59,7 @@ class SynthesisedModality:
     @property
     def ssim(self) -> float:
         """Structural similarity for the same range; nan for scenes smaller than its window."""
+        # its borders are cut off, which leaves nothing of a smaller scene
         if min(self.true.shape[-2:]) < SSIM_WINDOW:
             return float("nan")
         return float(
@@ -78,6 +79,7 @@ def synthesise_scene(
     """
     if not isinstance(model, SynthesisesModalities):
         return []
+    # true values beyond the reach could not be met by any network, so they are clamped
     names, reach = present_modalities(data, scene), model.synthesis_reach
     even = torch.ones(data.window, data.window, dtype=torch.float64)
     stitcher = partial(WindowStitcher, width=scene.width, weights=even, dtype=torch.float64)
@@ -88,6 +90,7 @@ def synthesise_scene(
             for name in names:
                 true[name].add(place, batch["image"][name][0].clamp(-reach, reach))
             encoded = model.encode(images_for(model, batch))
+            # the last one is the full set, from which nothing is missing
             for subset in modality_subsets(names)[:-1]:
                 given = {name: encoded[name] for name in subset}
                 pictures = model.synthesise(given, batch["mask"].shape[-2:])

@@ -97,13 +97,14 @@ def draw_strip(
         width_ratios=widths,
         layout="constrained",
     )
+    # every pixel of width is worth more to the pictures than to the space between them
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
     for axis, panel in zip(axes, panels, strict=True):
         axis.axis("off")
         if panel is not None:
             axis.imshow(panel[1], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
             axis.set_title(panel[0], fontsize=9, pad=3, va="bottom")
-            axis.set_anchor("S")
+            axis.set_anchor("S")  # titles of one and of two lines stand on the pictures
     _class_legend(figure, data.store.classes, columns=8, fontsize=8)
     figure.savefig(out, dpi=STRIP_DPI, bbox_inches="tight", pad_inches=0.02)
     plt.close(figure)
@@ -133,6 +134,7 @@ def share_right(ids: Array, truth: Array, outputs: Sequence[int]) -> str:
         >>> share_right(np.array([0, 1, 1, 0]), np.array([0, 1, 0, 255]), outputs=[0, 1])
         '67 %'
     """
+    # clutter that a network has no output for is neither right nor wrong
     valid = np.isin(truth, outputs)
     return f"{100 * (ids == truth)[valid].mean():.0f} %" if valid.any() else "nothing"
 

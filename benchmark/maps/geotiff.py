@@ -52,6 +52,7 @@ class MapFiles:
         self.map.update_tags(**tags)
         self.map.update_tags(1, **{f"CLASS_{number}": name for number, name in names.items()})
         self.map.set_band_description(1, "class")
+        # a band per class in a file of its own: viewers take a second band for colour
         self.probabilities = None
         if probabilities:
             self.probabilities = _raw(
@@ -120,6 +121,7 @@ def open_maps(
         raise UserError(
             f"{out} cannot be written ({error.strerror}): name another place."
         ) from error
+    # beside the map, so that renaming stays within one file system and is atomic
     with scratch as folder:
         maps = None
         try:

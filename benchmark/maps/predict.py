@@ -78,6 +78,7 @@ def predict_strips(
                 values, valid = predict_window(trained, rasters, Window(row, col, window, window))
                 if values is not None:
                     stitcher.add((row, col - left, window, window), values, valid=valid)
+        # rows of the sheared grid may lie wholly above the scene
         if final > top:
             yield top, left, stitcher.pop_rows(final)
             top = final
@@ -101,6 +102,7 @@ def predict_window(
         if says.any():
             images[name] = torch.from_numpy(pixels)[None].to(trained.model.device)
             valid |= torch.from_numpy(says)
+    # a network cannot decode nothing; the map says nodata there
     if not images:
         return None, valid
     size = window.height, window.width

@@ -104,6 +104,7 @@ def count_cost(model: AnyModalitySegmenter, side: int) -> Cost:
     """
     given = random_images(model.modalities, side, next(model.parameters()).device)
     subsets = modality_subsets(list(given))
+    # of all subsets together: some weights serve single modalities only
     needed = parameters_in_graph(model, lambda: decode_subsets(model, given, subsets))
     with torch.no_grad():
         # what is kept between windows is kept from here on

@@ -81,6 +81,7 @@ def cost_without(profiled: ProfiledMethod, without: Iterable[str]) -> tuple[int,
     with torch.device("meta"):
         model = profiled.build()
     images = random_images(model.modalities, profiled.inputs.side, "meta")
+    # by identity: a weight that two children share is left out with either
     left_out = {name: getattr(model.network, name) for name in without}
     elsewhere = {id(weight) for part in left_out.values() for weight in part.parameters()}
 

@@ -13,8 +13,8 @@ from benchmark.figures.feature_statistics import (
     embed_tsne,
     sample_at_cell_centres,
     silhouette_score_of,
+    stride_of,
 )
-from benchmark.figures.features import stride_of
 
 CLASSES = 4
 
