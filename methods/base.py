@@ -152,6 +152,7 @@ class AnyModalitySegmenter(L.LightningModule):
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Reseed torch, so that a resumed run draws what an uninterrupted one would have drawn."""
+        # micro-batches of one accumulated step must not draw alike
         micro = batch_idx % self.trainer.accumulate_grad_batches
         torch.manual_seed(mix_seed(self.seed, self.global_step, micro, self.global_rank))
 

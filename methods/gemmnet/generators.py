@@ -88,6 +88,7 @@ class Generator(nn.Module):
         for down in self.downs:
             skips.append(features)
             features = down(features)
+        # HyFEx in the generator: the transformer sees the whole picture at stride 16
         features = self.bottom(features)
         for up, skip in zip(self.ups, reversed(skips), strict=True):
             features = torch.cat([up(features), skip], 1)

@@ -60,5 +60,6 @@ def generator_adversarial_loss(
 def discriminator_loss(pair: SynthesisPair, discriminators: Mapping[str, nn.Module]) -> Tensor:
     """Punish the discriminator for its mistakes, half on real and half on generated pictures."""
     discriminator = discriminators[pair.modality]
+    # half the loss, as in pix2pix: the discriminator learns slower than the generator
     real = _verdict(discriminator, pair.condition, pair.real, True)
     return 0.5 * (real + _verdict(discriminator, pair.condition, pair.fake.detach(), False))

@@ -171,6 +171,7 @@ class GEMMNet(AnyModalitySegmenter):
                 source = network.generator_source(m, images, seen)[rows]
                 fake = network.generators[m](source)
                 wanted = rows & available.get(m, nobody)
+                # released: a generator learns only in steps that masked its modality
                 if self.rec_when == "missing":
                     wanted = wanted & ~visible
                 if wanted.any():
@@ -293,6 +294,7 @@ class GEMMNet(AnyModalitySegmenter):
             return super().configure_optimizers()
         critics = list(self.network.discriminators.parameters())
         own = {id(p) for p in critics}
+        # the discriminators are stepped by an Adam of their own
         others = [p for p in self.parameters() if id(p) not in own]
         adam = replace(
             self.recipe, lr=self.discriminator_lr, betas=ADVERSARIAL_BETAS, weight_decay=0.0

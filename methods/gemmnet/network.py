@@ -198,6 +198,7 @@ class GEMMNetwork(AnyModalityNetwork):
         images = {m: encoded[m].image for m in self.ordered_names(encoded)}
         some = next(iter(images.values()))
         seen = present or {m: some.new_ones(len(some), dtype=torch.bool) for m in images}
+        # a modality that only some samples lack is generated for all of them
         missing = [
             m
             for m in self.channels
@@ -236,6 +237,7 @@ class GEMMNetwork(AnyModalityNetwork):
 
     def fused_maps(self, entries: Mapping[str, Encoded]) -> list[Tensor]:
         """Fuse an entry of each configured modality at five scales, (B, c_i, H/2^i, W/2^i)."""
+        # configured order: the fusion's weights are bound to positions
         joined = self._joined({m: entries[m] for m in self.channels})
         return [block(x) for block, x in zip(self.decoder.fusion, joined, strict=True)]
 

@@ -71,6 +71,7 @@ def distillation_loss(
     Returns:
         (B, n); ln C for flat distributions.
     """
+    # as in DINO: sharp teacher, detached, softer student
     h, g = (F.normalize(at_least_float32(part), dim=-1) for part in (fused, targets.detach()))
     return -((g / teacher).softmax(-1) * (h / student).log_softmax(-1)).sum(-1)
 

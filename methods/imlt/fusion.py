@@ -109,6 +109,7 @@ class ModalityAttention(TokenAttention):
 
     def forward(self, start: Start, streams: Sequence[Stream], present: Tensor | None) -> Tensor:
         """The update of x, (B, P, C); `present` bool (M, B), None = all."""
+        # one key per modality and position: attention across modalities only (2.2 a)
         logits = [self.head_logits(start.query, stream.key) for stream in streams]
         if present is not None:
             pairs = zip(logits, present, strict=True)
@@ -133,6 +134,7 @@ class StreamAttention(TokenAttention):
         self, tokens: Tensor, pooled: Tensor, streams: Sequence[Stream], present: Tensor | None
     ) -> Tensor:
         """The update of x, (B, P, C); `pooled` = pool(x), (B, Q, C)."""
+        # pooled keys keep the attention linear in the number of positions
         own_key, own_value = (self.split_heads(part) for part in self.keys_values(pooled))
         keys = torch.cat([*(stream.pooled_key for stream in streams), own_key], 2)
         values = torch.cat([*(stream.pooled_value for stream in streams), own_value], 2)
@@ -268,6 +270,7 @@ class FusionLayer(nn.Module):
         """
         height, width = streams[0].features.shape[-2:]
         start = self.start_stream(height, width)
+        # Phi + PE is the same for every sample: its keys are computed once
         x = start.tokens + self.modality_attention(start, streams, present)
         pooled = self.pool_maps(x.transpose(1, 2).unflatten(2, (height, width)))
         x = x + self.stream_attention(x, pooled, streams, present)

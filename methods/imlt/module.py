@@ -81,6 +81,7 @@ class IMLT(AnyModalitySegmenter):
         """Set up the shared recipe; tokens, vectors and queries are not decayed."""
         configured = super().configure_optimizers()
         if self.recipe.no_decay_1d:
+            # tokens and queries have two dimensions, but are embeddings, not weights
             decayed, plain = configured["optimizer"].param_groups
             moved = {id(p) for p in self.network.undecayed_parameters()}
             plain["params"] += [p for p in decayed["params"] if id(p) in moved]

@@ -103,6 +103,7 @@ class M3LNetwork(SharedEncoderNetwork):
         rows = [to_three_channels(images[m]) for m in names]
         if present is not None:
             rows = [image[present[m]] for image, m in zip(rows, names, strict=True)]
+        # statistics of batch norm see the shown samples only
         parts = self.project_packed(
             names, pad_to_multiple(torch.cat(rows)), [len(image) for image in rows]
         )
@@ -165,6 +166,7 @@ class M3LNetwork(SharedEncoderNetwork):
             return sum(parts), {"streams": streams}
         features: Any = None
         for mixed, members in self.fused_streams(encoded, present):
+            # all absent modalities are one stream of tokens, counted once for each
             share = sum(shares[i] for i in members)
             if isinstance(share, Tensor) or share:
                 part = self.head.activate_mixed(mixed) * share
@@ -214,6 +216,7 @@ class StageM3L(M3LNetwork):
             for m, entry in encoded.items():
                 entries[m] = torch.where(as_mask(present[m]), entry, token)
         absent = [i for i, m in enumerate(self.modalities) if m not in entries]
+        # weights of a stream sum to one, so fusion commutes with the affine part of the head
         own, other = self.fusion.weights
         common = other * (sum(entries.values()) + len(absent) * token)
         for i, m in enumerate(self.modalities):

@@ -28,6 +28,7 @@ def fusion_weights(count: int, ratio: float) -> tuple[float, float]:
     Returns:
         own = r - other, and other = (1 - r) / (M - 1).
     """
+    # released for two streams; for more the rest is shared out evenly
     other = (1 - ratio) / (count - 1) if count > 1 else 0.0
     return (ratio if count > 1 else 1.0) - other, other
 
@@ -96,6 +97,7 @@ def interleave_streams(pyramid: Any, fusion: StreamFusion) -> None:
         fused = 0
         for block in pyramid.modules():
             if isinstance(block, (BasicBlock, Bottleneck)):
+                # behind the last norm of the residual branch, before the shortcut is added
                 last = "bn3" if isinstance(block, Bottleneck) else "bn2"
                 setattr(block, last, nn.Sequential(getattr(block, last), fusion))
                 fused += 1

@@ -50,6 +50,7 @@ class NeighbourhoodGate(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """f_m -> gated f_m."""
+        # large kernels by pooling: three averages of one depthwise response
         context = self.depthwise(maps)
         gate = self.pointwise(sum(self.pool_averages(context), start=context)).sigmoid()
         return maps + gate * maps
@@ -72,6 +73,7 @@ class ScalarMLP(nn.Module):
         if init == "identity":
             if hidden < 2:
                 raise UserError(f"phi_init: identity needs phi_hidden of at least 2; got {hidden}.")
+            # x = ReLU(x) - ReLU(-x) needs two hidden units
             signs = torch.tensor([1.0, -1.0])
             with torch.no_grad():
                 for parameter in self.parameters():

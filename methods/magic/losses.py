@@ -22,6 +22,7 @@ def symmetric_divergence(first: Tensor, second: Tensor, dim: int) -> Tensor:
     Half precision is computed in float32; a probability that underflows to 0 contributes 0.
     """
     first, second = at_least_float32(first), at_least_float32(second)
+    # log of the mean distribution, without leaving the log domain
     middle = torch.logaddexp(first, second) - torch.log(first.new_tensor(2.0))
     return (first.exp() * (first - middle) + second.exp() * (second - middle)).sum(dim)
 
@@ -80,6 +81,7 @@ def map_consistency(maps: Tensor, rest: Tensor) -> Tensor:
 
 def rest_to_salient(maps: Tensor, salient: Tensor, rest: Tensor) -> Tensor:
     """Pull the one rest map of a sample towards the detached salient map."""
+    # the salient map teaches, so no gradient reaches it
     target = at_least_float32(salient.detach()).log_softmax(1)
     values = [
         symmetric_divergence(one, target, 1).flatten(1).mean(1)

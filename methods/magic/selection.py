@@ -49,6 +49,7 @@ def select_modalities(scores: Tensor, present: Tensor | None = None) -> Selectio
     have = torch.ones_like(scores, dtype=torch.bool) if present is None else present
     pair = have.sum(0) > 1
     top = scores.masked_fill(~have, float("-inf")).argmax(0)
+    # top-1 is robust, last-1 fragile; what is left over must agree (L_C)
     best = F.one_hot(top, len(scores)).bool().t()
     # where all scores are equal argmin would find `top` again
     last = torch.where(pair, scores.masked_fill(~have | best, float("inf")).argmin(0), top)

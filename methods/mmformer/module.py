@@ -86,6 +86,7 @@ class MMFormer(AnyModalitySegmenter):
             # a sample that really lacks the modality has no image to learn from
             labels = torch.where(available[m][:, None, None], mask, self.ignore_index)
             unimodal.append(output_loss(output, labels))
+        # deep supervision: strides 16, 8, 4, 2 (dossier I.4)
         scales: Any = sum(output_loss(output, mask) for output in extras["scales"])
         alone: Any = sum(unimodal)
         return {"fused": output_loss(logits, mask), "scales": scales, "unimodal": alone}

@@ -112,6 +112,7 @@ class MMFormerNetwork(AnyModalityNetwork):
         self.reduction = nn.Conv2d(count * width, count * last, 1)
         self.decoder = FusedDecoder(count, num_classes, norm)
         self.unimodal_decoder = UnimodalDecoder(num_classes, norm)
+        # released: Kaiming-normal for every convolution, drawn last
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight)
@@ -182,6 +183,7 @@ class MMFormerNetwork(AnyModalityNetwork):
         Tokens of absent modalities are their positions alone: a learned constant that takes part in
         the attention.
         """
+        # absent tokens stay in the sequence, so its length and positions never change
         everything = self._with_zeros(given)
         grid = everything[0].shape[-2:]
         positions = torch.cat([resized_table(self.tables[m], grid) for m in self.modalities], 1)

@@ -206,6 +206,7 @@ class FrozenViT(nn.Module):
             rows = table.float().permute(0, 3, 1, 2)
             if self.sam:
                 return resize(rows, size=tuple(grid)).permute(0, 2, 3, 1)
+            # DINOv2's offset of 0.1 enters the sampling coordinates
             scale = tuple((length + 0.1) / side for length in grid)
             return resize(rows, scale_factor=scale, recompute_scale_factor=False).permute(
                 0, 2, 3, 1

@@ -54,6 +54,7 @@ class UPerHead(nn.Module):
             upsample_bilinear(branch(F.adaptive_avg_pool2d(last, side)), last.shape[-2:])
             for branch, side in zip(self.pools, POOLS, strict=True)
         ]
+        # top-down path, coarsest level first; all levels have one size here
         path = [self.bottleneck(torch.cat([last, *pooled], 1))]
         for lateral, level in zip(reversed(self.laterals), reversed(first), strict=True):
             path.insert(0, lateral(level) + path[0])

@@ -69,6 +69,7 @@ class CPIA(nn.Module):
     def stream_prompts(self, streams: Sequence[Tensor]) -> list[Tensor]:
         """P_m = S + gamma_m S + beta_m, (B, h, w, C) for each stream of that shape."""
         reduced = [layer(tokens) for layer, tokens in zip(self.down, streams, strict=True)]
+        # eqs. 5 to 7: one semantic base of all streams
         base = self.up(self.mix(torch.cat(reduced, -1)))
         return [
             base + gamma * base + beta for gamma, beta in zip(self.gamma, self.beta, strict=True)
@@ -113,6 +114,7 @@ class DGFM(nn.Module):
         """Shares of the streams, (B, M, C, h, w), which sum to one over M."""
         pairs = zip(self.reductions, streams, strict=True)
         reduced = [layer(features) for layer, features in pairs]
+        # eq. 13: where the streams disagree, the gate has something to decide
         differences = [(reduced[i] - reduced[j]).abs() for i, j in self.pairs]
         mixed = self.gate_norm(self.gate_in(torch.cat([*reduced, *differences], 1)))
         logits = self.gate_out(nn.functional.gelu(mixed)).unflatten(1, (len(streams) - 1, -1))

@@ -42,6 +42,7 @@ def choose_streams(
         for stream, count in enumerate(masked_counts(batch, streams, ratio))
         for _ in range(count)
     ]
+    # shuffled, so that no place of the batch is masked more often
     plan = torch.tensor(numbers + [-1] * (batch - len(numbers)), device=device)
     if not released:
         order = torch.rand(streams, device=device).argsort()
@@ -85,6 +86,7 @@ def mask_regions(
     first = next(iter(images.values()))
     plan = choose_streams(len(first), len(images), ratio, released, first.device)
     inside = draw_rectangles(len(first), (first.shape[-2], first.shape[-1]), first.device)
+    # a sample with one modality keeps all of it
     spare = torch.stack([present[m] for m in images]).sum(0) > 1
     masked = {}
     for stream, (m, image) in enumerate(images.items()):

@@ -72,6 +72,7 @@ class MoBaNetNetwork(AnyModalityNetwork):
         )
         self.backbone = FrozenViT(backbone, pretrained, pretrained_path, seed)
         self.stride, width = self.backbone.patch, self.backbone.width
+        # the frozen patch embedding knows colour images only
         others = [m for m in self.modalities if m != self.optical]
         self.embeddings = nn.ModuleList(self.backbone.trainable_patch_embedding() for _ in others)
         self._embedding_of = {m: index for index, m in enumerate(others)}
@@ -118,6 +119,7 @@ class MoBaNetNetwork(AnyModalityNetwork):
 
     def _stages(self, given: Sequence[Tensor]) -> list[list[Tensor]]:
         """Patch tokens (B, h, w, C) of the streams -> per stage their features (B, C, h, w)."""
+        # stages are frozen, prompts and fusion between them are not
         streams = list(given)
         tokens = [self.backbone.class_token(len(patches)) for patches in streams]
         features = []
@@ -198,6 +200,7 @@ class MoBaNetNetwork(AnyModalityNetwork):
         logits = self.head(levels)
         if self.heads is None or not self.training:
             return logits, {}
+        # auxiliary heads share the first projection (dossier 2.7)
         shallow = zip(self.modalities, self.heads, stages[0], strict=True)
         heads = {m: head(self.projections[0](features)) for m, head, features in shallow}
         return logits, {"heads": heads}

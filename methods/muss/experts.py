@@ -66,6 +66,7 @@ class FeatureExpert(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, C, h, w) -> the same shape."""
+        # the constant tells the modalities apart: a phase per sensor (dossier 2.1)
         inner = self.norm(self.spatial(self.reduce(features) + self.phase))
         return self.gate(F.relu(self.expand(inner)) + features)
 

@@ -67,6 +67,7 @@ class AdaptiveMatching(nn.Module):
         self.query = nn.Sequential(grouped_conv(), nn.MaxPool2d(POOL), depthwise_conv(3, 1))
         self.key = nn.Sequential(grouped_conv(), nn.MaxPool2d(POOL), depthwise_conv(3, 1))
         self.value = nn.Sequential(grouped_conv(), depthwise_conv(4, 4))
+        # learned temperature of the cosine, clamped at 100 as in Swin v2
         self.scale = nn.Parameter(torch.full((HEADS, 1, 1), log(10.0)))
         self.register_buffer("offsets", channel_offsets(channels), persistent=False)
         hidden = 16 * modalities
@@ -92,6 +93,7 @@ class AdaptiveMatching(nn.Module):
             for part in (self.query, self.key)
         ]
         query, key = (F.normalize(at_least_float32(strip), dim=-1) for strip in strips)
+        # channels are the tokens; strips of rows are the heads
         cosine = query @ key.transpose(-2, -1)
         bias = self.bias(self.offsets[..., None]).movedim(-1, 0)
         scores = self.scale.clamp(max=log(100.0)).exp() * cosine + torch.sigmoid(

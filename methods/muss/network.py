@@ -71,6 +71,7 @@ class ConcatFusion(nn.Module):
     def partial_product(self, modality: str, features: Tensor) -> Tensor:
         """The modality's part of the first convolution, (B, C, h, w)."""
         channels = self.first.out_channels
+        # a 1x1 convolution of a concatenation is a sum of products, one per modality
         start = self.place[modality] * channels
         return F.conv2d(features, self.first.weight[:, start : start + channels])
 
@@ -144,6 +145,7 @@ class MuSSNetwork(SharedEncoderNetwork):
     def _follow(self, modality: str, features: Sequence[Tensor]) -> None:
         """Move the running means of a modality; its first batch sets them."""
         place = self.modalities.index(modality)
+        # the first batch sets the mean, later ones move it
         share = torch.where(self.seen[place], MEAN_MOMENTUM, 1.0)
         for scale, feature in enumerate(features):
             mean = getattr(self, f"mean_{scale}")[place]

@@ -142,6 +142,7 @@ def create_pyramid(
             f"timm knows no backbone {name}; tried and known here: pvt_v2_b0, pvt_v2_b2, resnet50."
         )
     file = locate_weights(name, pretrained_path) if pretrained else None
+    # the pretrained model draws what its random twin drew, so that both can be compared
     state = torch.get_rng_state()
     try:
         model = _create(name, False, None)

@@ -154,6 +154,7 @@ class FusionBlock(nn.Module):
             raise ValueError(
                 "only with the norm `instance` does the fusion separate over the modalities"
             )
+        # instance norm and activation act per channel, so the convolution splits by modality
         weight = self.first.conv.weight.chunk(self.modalities, dim=1)[index]
         return F.conv2d(self.first.pre_activate(features), weight)
 

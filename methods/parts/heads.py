@@ -114,6 +114,7 @@ class AllMLPHead(nn.Module):
         kernels, bias = self._fold.get(sources, self._folded)
         total: Tensor | None = None
         for feature, kernel in zip(maps, kernels, strict=True):
+            # one matrix product per scale instead of three convolutions
             rows = feature.flatten(2).transpose(1, 2) @ kernel.t().to(feature.dtype)
             part = rows.unflatten(1, feature.shape[-2:]).permute(0, 3, 1, 2)
             total = (

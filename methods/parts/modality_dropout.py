@@ -64,6 +64,7 @@ def _keep(rule: SubsetRule, have: Tensor) -> Tensor:
     if rule == "any_subset":
         number = 1 + (chance * (2**count - 1)).long()  # its binary digits are the subset
         return (number >> position.clamp(min=0)) & 1 == 1
+    # ranks of random numbers: every subset of one size is equally likely
     size = 1 + (chance * count).long()
     order = torch.rand(have.shape, device=have.device).masked_fill(~have, 2.0)
     return order.argsort(0).argsort(0) < size

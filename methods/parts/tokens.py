@@ -65,6 +65,7 @@ class TokenBlock(nn.Module):
 
     def forward(self, tokens: Tensor, positions: Tensor) -> Tensor:
         """Tokens (B, L, D) and positions (1, L, D) -> (B, L, D)."""
+        # positions are added in every block, as released
         tokens = tokens + positions
         tokens = tokens + self.drop(self.proj(self.self_attention(self.norm(tokens))))
         return tokens + self.mlp(tokens)

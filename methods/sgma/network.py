@@ -37,6 +37,7 @@ def invert_robustness(robustness: Tensor, present: Tensor | None = None) -> Tens
     inverse = at_least_float32(robustness).clamp(min=ROBUSTNESS_FLOOR).reciprocal()
     if present is not None:
         inverse = inverse * present[:, :, None, None]
+    # eq. 11: fragile modalities are drawn more often
     return inverse / inverse.sum(0)
 
 
@@ -106,6 +107,7 @@ class SGMANetwork(SharedEncoderNetwork):
             raise UserError(
                 "MAS draws from SGF's robustness maps; additive fusion has none: set mas: false."
             )
+        # Table VII: row a is additive, row b SGF alone, row c both
         self.fusion, self.mas = fusion, mas
         self.mas_per_batch, self.mas_per_image = mas_draw == "batch", mas_scope == "per_image"
         self.packed_head = head_calls == "packed"
@@ -178,6 +180,7 @@ class SGMANetwork(SharedEncoderNetwork):
         """Draw a modality: per scale s (M, B) and the drawn index (B,)."""
         chances = self.sampling_chances(robustness, mask)
         if self.mas_per_image:
+            # one draw for all four scales
             return chances, [draw_modalities(chances[0], self.mas_per_batch, mask)] * len(chances)
         return chances, [draw_modalities(s, self.mas_per_batch, mask) for s in chances]
 

@@ -184,6 +184,7 @@ class SpatialPerceptron(TokenAttention):
         with no_autocast(prototypes.device):
             queries = self.project_queries(prototypes.transpose(1, 2).unsqueeze(3)).transpose(2, 3)
             split = [self.split_heads(at_least_float32(key)) for key in keys]
+            # slot logits of all pixels at once would need gigabytes at stride 4
             per_pixel = len(split) * queries.shape[0] * self.heads * queries.shape[2]
             pixels = max(1, (TRAINING_BUDGET if grad else INFERENCE_BUDGET) // per_pixel)
             turns = zip(*(key.split(pixels, dim=3) for key in split), strict=True)
@@ -277,6 +278,8 @@ class SGFScale(nn.Module):
         scores = self.semantic_filter(f).flatten(2)
         with no_autocast(f.device):
             scores, vectors = at_least_float32(scores), at_least_float32(f).flatten(2)
+            # weighs the modalities' parts against each other where the prototypes are a softmax
+            # (eq. 3)
             mass = scores.logsumexp(2)
             if self.proto_norm == "softmax":
                 scores = scores.softmax(2)
@@ -293,6 +296,7 @@ class SGFScale(nn.Module):
             return (share.unsqueeze(3) * parts).sum(0)
         if present is not None:
             parts = parts * present[:, :, None, None]
+        # eq. 3 sums over modalities and pixels, so each modality adds its own part
         total = parts.sum(0)
         if self.proto_norm == "none":
             return total
@@ -318,6 +322,7 @@ class SGFScale(nn.Module):
             value = tokens[0].rp_value
             return self.rp.out(value), torch.ones_like(value[:, 0], dtype=torch.float32)[None]
         prototypes = self.sum_prototypes(tokens, present)
+        # eqs. 4 to 7, then 8 to 10: the guide queries the same modality vectors once more
         guide = self.sp(
             prototypes, [t.sp_key for t in tokens], [t.sp_value for t in tokens], present
         )
@@ -325,5 +330,6 @@ class SGFScale(nn.Module):
 
     def fuse_single(self, tokens: Sequence[Tokens], index: Tensor) -> Tensor:
         """Fuse one drawn modality per sample, index (B,): W_o W_v f of RP, (B, C, H, W) (3.7)."""
+        # attention over one token is that token, whatever the query (dossier 3.7)
         values = torch.stack([token.rp_value for token in tokens])
         return self.rp.out(values[index, torch.arange(len(index), device=index.device)])

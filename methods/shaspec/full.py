@@ -39,6 +39,7 @@ class DeadNorm(nn.InstanceNorm2d):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return the shift in the shape (B, C, 1, 1), without gradient, but with a graph."""
+        # zero, but with a graph: distributed training waits for every parameter's gradient
         centred = features - features
         return self.weight[:, None, None] * centred + self.bias[:, None, None]
 
@@ -104,6 +105,7 @@ class ResidualEncoder(nn.Module):
         for stage in self.stages:
             features = stage(features)
             maps.append(features)
+        # dossier S9: the vector that tells the modality is taken before the ASPP
         reduced = self.reduction(maps.pop())
         return Features(maps, reduced.mean((2, 3)), self.aspp(reduced))
 
@@ -193,6 +195,7 @@ class SkipDecoder(nn.Module):
         Returns:
             Logits (B, K, H/2, W/2).
         """
+        # all modalities side by side, generated ones included (eq. 3)
         state = torch.cat(list(fused), 1)
         layers = zip(self.lifts, reversed(skips), self.norms, self.blocks, strict=True)
         for lift, skip, normed, block in layers:

@@ -33,6 +33,7 @@ def alignment_loss(shared: Sequence[Tensor], present: Tensor, pairs: Pairs = "al
     chosen = list(combinations(range(count), 2)) if pairs == "all" else ring
     chosen = chosen or [(0, 0)]  # one modality: 0
     maps = [at_least_float32(features) for features in shared]
+    # eq. 8 with the L1 distance, the best of the paper's four
     apart = torch.stack([(maps[i] - maps[k]).abs().mean((1, 2, 3)) for i, k in chosen])
     both = torch.stack([present[i] & present[k] for i, k in chosen])
     total = torch.where(both, apart, 0.0).sum(0)
@@ -50,6 +51,7 @@ def domain_classification(
         present: one row of B bool for each; the others do not count.
     """
     logits = at_least_float32(torch.stack(list(scores)))
+    # eq. 5: the label of a feature is the modality it comes from
     truth = torch.tensor(indices, device=logits.device)[:, None].expand(logits.shape[:2])
     losses = F.cross_entropy(logits.flatten(0, 1), truth.flatten(), reduction="none").view_as(
         present

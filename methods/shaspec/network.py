@@ -87,6 +87,7 @@ class ShaSpecNetwork(AnyModalityNetwork):
             raise UserError(f"ShaSpec's missing {missing!r} is neither mean nor first.")
         width = stem_width(backbone)
         self.missing = missing
+        # the shared encoder takes every modality, hence the widest
         self.channels = max(modalities.values())
         count, inner = len(self.modalities), 4 * width if width else WIDTHS[-1]
         encoders: list[nn.Module] = []
@@ -120,6 +121,7 @@ class ShaSpecNetwork(AnyModalityNetwork):
         indices = [self.modalities.index(m) for m in names]
         pairs = zip(indices, padded, strict=True)
         specific = [self.specific[index](image) for index, image in pairs]
+        # eq. 2: f = r + projection of (r, s)
         joined = torch.cat([shared.output, torch.cat([part.output for part in specific])], 1)
         fused = (shared.output + self.fusion(joined)).chunk(len(names))
         outputs = shared.output.chunk(len(names))
@@ -136,6 +138,7 @@ class ShaSpecNetwork(AnyModalityNetwork):
             pairs = zip(features, flags, strict=True)
             total: Any = sum(torch.where(flag, feature, 0.0) for feature, flag in pairs)
             return total / sum(flag.int() for flag in flags)
+        # released: the first available modality stands for all missing ones (dossier S1)
         result = features[-1]
         for feature, flag in zip(features[-2::-1], flags[-2::-1], strict=True):
             result = torch.where(flag, feature, result)
@@ -180,5 +183,6 @@ class ShaSpecNetwork(AnyModalityNetwork):
                 continue
             pairs = zip(entry.skips, absent[index], strict=True)
             skips.append([torch.where(flags[m], own, other) for own, other in pairs])
+        # the skips' 1x1 convolution is linear, so its parts add up
         totals = [sum(parts) for parts in zip(*skips, strict=True)]
         return self.decoder(features, totals), {"features": features}
