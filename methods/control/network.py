@@ -37,11 +37,6 @@ class ControlNetwork(SharedEncoderNetwork):
     ) -> tuple[Tensor, dict[str, Any]]:
         """Predict a subset.
 
-        Args:
-            encoded: entries of `encode` for any non-empty subset.
-            present: {modality: bool (B,)}, which samples have it (finite values elsewhere are
-                ignored), at least one for each sample; None = all.
-
         Returns:
             Logits (B, K, H/4, W/4) of the padded image, and extras: `features` (the four means).
         """

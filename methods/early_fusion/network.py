@@ -79,10 +79,6 @@ class EarlyFusionNetwork(AnyModalityNetwork):
     ) -> tuple[Tensor, dict[str, Any]]:
         """Predict a subset, with zeros for what is missing.
 
-        Args:
-            encoded: entries of `encode` for any non-empty subset.
-            present: {modality: bool (B,)}, which samples have it; None = all.
-
         Returns:
             Logits (B, K, H, W) of the padded image, and no extras.
         """

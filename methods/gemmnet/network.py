@@ -164,7 +164,7 @@ class GEMMNetwork(AnyModalityNetwork):
         Args:
             target: its own image is not looked at.
             images: {modality: (B, c, H, W)} within [-1, 1], any of the configured ones.
-            seen: {modality: B bool}, for each of `images`.
+            seen: {modality: bool (B,)}, for each of `images`.
 
         Returns:
             (B, source_channels(target), H, W).
@@ -189,7 +189,7 @@ class GEMMNetwork(AnyModalityNetwork):
 
         Args:
             encoded: entries of `encode` for any non-empty subset.
-            present: {modality: B bool}; None = all of `encoded`.
+            present: {modality: bool (B,)}; None = all of `encoded`.
 
         Returns:
             {missing modality: (B, c, H, W) within (-1, 1), padded}; also those that only some
@@ -279,12 +279,6 @@ class GEMMNetwork(AnyModalityNetwork):
         self, encoded: Mapping[str, Encoded], present: Present | None = None
     ) -> tuple[Tensor, dict[str, Any]]:
         """Predict a subset: what is missing is generated, then read like an image.
-
-        Args:
-            encoded: entries of `encode` for any non-empty subset; the other configured modalities
-                are absent.
-            present: {modality: B bool}, which samples have it (finite values elsewhere are
-                ignored); None = all.
 
         Returns:
             Logits (B, K, H, W) of the padded image, and extras: `synthesised`, see `synthesise`.

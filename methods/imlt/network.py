@@ -101,11 +101,6 @@ class IMLTNetwork(SharedEncoderNetwork):
     ) -> tuple[Tensor, dict[str, Any]]:
         """Logits of a subset.
 
-        Args:
-            encoded: entries of `encode` for any non-empty subset.
-            present: {modality: B bool}, which samples have it (finite values elsewhere are
-                ignored); None = all.
-
         Returns:
             Logits (B, K, H/4, W/4) of the padded image, and extras: `modalities` (their order),
             `features` (the fusion tokens X of the four scales, (B, C_i, H_i, W_i)).

@@ -93,7 +93,7 @@ class M3LNetwork(SharedEncoderNetwork):
 
         Args:
             images: {modality: (B, C, H, W)} for any non-empty subset, all of one size.
-            present: {modality: B bool}; the other samples are not looked at, not even by batch
+            present: {modality: bool (B,)}; the other samples are not looked at, not even by batch
                 statistics, and their rows of the result are zero. None = all.
 
         Returns:
@@ -147,12 +147,6 @@ class M3LNetwork(SharedEncoderNetwork):
 
         The classifier is affine, so in eval it is applied once, to the mean of the activated
         streams.
-
-        Args:
-            encoded: entries of `encode` for any non-empty subset; the other configured modalities
-                are absent.
-            present: {modality: B bool}, which samples have it (finite values elsewhere are
-                ignored); None = all.
 
         Returns:
             Logits (B, K, H/4, W/4) of the padded image, and extras: in training `streams`, see

@@ -143,11 +143,6 @@ class MAGICNetwork(SharedEncoderNetwork):
     ) -> tuple[Tensor, dict[str, Any]]:
         """Logits of a subset: the mean of its votes, through the head where they are features.
 
-        Args:
-            encoded: entries of `encode` for any non-empty subset.
-            present: {modality: B bool}, which samples have it (finite values elsewhere are
-                ignored); None = all.
-
         Returns:
             Logits (B, K, H/4, W/4) of the padded image, and extras: `modalities` (their order),
             `fused` (f_se per scale; empty for features in eval mode, where only the head's affine

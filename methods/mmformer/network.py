@@ -151,11 +151,6 @@ class MMFormerNetwork(AnyModalityNetwork):
     ) -> tuple[Tensor, dict[str, Any]]:
         """Logits of a subset; what is absent or masked is zero at every scale (dossier I.3).
 
-        Args:
-            encoded: entries of `encode` for any non-empty subset.
-            present: {modality: B bool}, which samples have it (finite values elsewhere are
-                ignored); None = all.
-
         Returns:
             Logits (B, K, H, W) of the padded image, and extras: in training `scales`, logits at
             strides 16, 8, 4, 2.

@@ -79,7 +79,7 @@ def mask_regions(
 
     Args:
         images: {modality: (B, C, H, W)}, of one size, in the order of the streams.
-        present: {modality: bool B}; a sample with one modality only keeps all of it.
+        present: {modality: bool (B,)}; a sample with one modality only keeps all of it.
         ratio: share of the samples that are masked, rounded down.
         released: see `choose`.
     """

@@ -183,12 +183,6 @@ class MoBaNetNetwork(AnyModalityNetwork):
     ) -> tuple[Tensor, dict[str, Any]]:
         """Logits of a subset.
 
-        Args:
-            encoded: entries of `encode` for any non-empty subset; the other configured modalities
-                are absent.
-            present: {modality: B bool}, which samples have it (finite values elsewhere are
-                ignored); None = all.
-
         Returns:
             Logits (B, K, h, w) at the stride of the patches, and extras: in training with auxiliary
             heads `heads`, {modality: (B, K, h, w)} for every configured modality.

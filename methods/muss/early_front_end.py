@@ -61,7 +61,7 @@ def blank_missing(
 
     Args:
         images: {modality: (B, C, H, W)}.
-        present: {modality: bool B}, for the keys of `images`.
+        present: {modality: bool (B,)}, for the keys of `images`.
         modalities: channels of every configured name.
     """
     some = next(iter(images.values()))

@@ -200,11 +200,6 @@ class MuSSNetwork(SharedEncoderNetwork):
     ) -> tuple[Tensor, dict[str, Any]]:
         """Logits of a subset.
 
-        Args:
-            encoded: entries of `encode` for any non-empty subset.
-            present: {modality: B bool}, which samples have it (finite values elsewhere are
-                ignored); None = all.
-
         Returns:
             Logits (B, K, H/4, W/4) of the padded image, and extras: `features` (four fused maps),
             in training mode also `aux` (logits (B, K, H/16, W/16)), if there is such a head.

@@ -27,7 +27,7 @@ def draw_subsets(
 
     Args:
         rule: one of the above.
-        available: {modality: bool B}, what each sample has.
+        available: {modality: bool (B,)}, what each sample has.
         per: a draw for each `sample`, or one for the `batch`, among the modalities that all of its
             samples have.
 

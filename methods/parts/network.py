@@ -23,6 +23,10 @@ def as_mask(present: Tensor) -> Tensor:
 class AnyModalityNetwork(torch.nn.Module):
     """A network with `encode(images)` and `fuse(encoded, present) -> (logits, extras)`.
 
+    `encode` takes {modality: (B, C, H, W)}; each entry of its result depends on its modality only.
+    `fuse` takes the entries of any non-empty subset, and with `present` which samples have which
+    modality, at least one each (finite values elsewhere are ignored); None = all.
+
     Args:
         modalities: names, in the dataset's order.
     """

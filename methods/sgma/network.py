@@ -153,11 +153,6 @@ class SGMANetwork(SharedEncoderNetwork):
     ) -> tuple[Tensor, dict[str, Any]]:
         """Predict a subset.
 
-        Args:
-            encoded: entries of `encode` for any non-empty subset.
-            present: {modality: bool (B,)}, which samples have it (finite values elsewhere are
-                ignored); None = all.
-
         Returns:
             Logits (B, K, H/4, W/4) of the padded image, and extras: `modalities` (their order),
             `robustness` (four maps (M, B, H_i, W_i); empty for additive fusion), `features` (four

@@ -155,11 +155,6 @@ class ShaSpecNetwork(AnyModalityNetwork):
     ) -> tuple[Tensor, dict[str, Any]]:
         """Logits of a subset (eq. 3).
 
-        Args:
-            encoded: entries of `encode` for any non-empty subset.
-            present: {modality: B bool}, which samples have it (finite values elsewhere are
-                ignored); None = all.
-
         Returns:
             Logits of the padded image (B, K, H/s, W/s), s = `stride`, and extras: `features`, the M
             maps (B, C, h, w) that were decoded.
