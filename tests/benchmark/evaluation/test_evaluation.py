@@ -1,4 +1,4 @@
-"""The callback: every pixel of every scene once, in one or two processes, with and without overlap."""
+"""The callback: every pixel of every scene once, in one process or two."""
 
 from __future__ import annotations
 
