@@ -88,7 +88,8 @@ def test_committed_table_has_sensible_rows() -> None:
     ).all()
     subsets = ["GMAC R", "GMAC D", "GMAC N", "GMAC R+D", "GMAC R+N", "GMAC D+N", "GMAC R+D+N"]
     assert (table["GMAC all"] >= table["GMAC R+D+N"]).all()
-    assert (table[subsets].sum(axis=1) >= table["GMAC all"]).all()
+    # equal where subsets share nothing, but for the six digits of the file
+    assert (table[subsets].sum(axis=1) >= table["GMAC all"] - 1e-5).all()
     rows = table.set_index(table["method"].str.split().str[0])
     assert rows.loc["sgma", "parameters"] == 30_170_329  # SGMA dossier, section 12
     assert rows.loc["control", "GMAC R"] == pytest.approx(24.182260 + 0.54, abs=0.01)
