@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
 from statistics import median_high
 from typing import Any
@@ -59,29 +60,16 @@ def import_dataset(
 ) -> SceneStore:
     """Import a dataset from a folder or zip file into `store_root`/`name` and open the store.
 
-    Args:
-        adapter: of the dataset; `adapters.registry.import_named_dataset` finds one by name.
-        source: a folder (searched recursively, zip files included) or one zip file.
-        store_root: directory of the stores.
-        name: of the store; by default the adapter's.
-        allow_incomplete: go on without files that are missing; the store says so.
-        force: import again although the store is complete.
-        tiles: only these scenes.
-        copy: bring small rasters into the store too, instead of referencing them where they are.
-        workers: processes; by default as many as cores, at most 4, and one for a small import.
-        console: where the inventory and the progress go.
-
-    Raises:
-        UserError: for everything the user can mend, with file name and remedy. The store is then
-            incomplete, and running the same call again resumes it.
+    A store that is complete stays as it is, but for `force`; after an error the same call resumes
+    the import. `tiles` are the only scenes wanted, `allow_incomplete` goes on without files that
+    are missing, `copy` leaves no raster where it is, `workers` is the number of processes (by
+    default one per core, at most 4, and one for a small import).
     """
     source = Path(source).expanduser().absolute()
     name = name or adapter.name
     # the name becomes a folder, and a word of the command line
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
-        raise UserError(
-            f"{name!r} is no usable name for a dataset: letters, digits, `_`, `-` and `.` only."
-        )
+        raise UserError(f"{name!r} is no usable name: letters, digits, `_`, `-` and `.` only.")
     root = Path(store_root).expanduser().absolute() / name
     if not source.exists() and not (root / DATASET_FILE).is_file():
         raise UserError(f"SOURCE {source} does not exist. {adapter.obtain}")
@@ -94,10 +82,9 @@ def import_dataset(
             store = None if force else work.complete_store()
             return store or work.import_scenes(force, workers)
     except OSError as error:
-        raise UserError(
-            f"The import of {name} into {root} failed ({error}): mend this (room on the disk, "
-            "permissions) and run the same command again; it goes on where it stopped."
-        ) from error
+        failed = f"The import of {name} into {root} failed ({error})"
+        remedy = "make room or mend permissions, and run the same command again to resume it"
+        raise UserError(f"{failed}: {remedy}.") from error
     finally:
         # nothing was imported: leave nothing behind
         if root.is_dir() and {path.name for path in root.iterdir()} <= {LOCK_FILE}:
@@ -141,7 +128,7 @@ class _Import:
         info = store.info
         if info["adapter"] != self.adapter.name or info["tiles"] != self._tiles:
             reason = f"{store.name} was imported with other settings: importing what differs"
-        elif self.options.copy and not _holds_everything(store):
+        elif self.options.copy and _refers_outside(store):
             reason = f"{store.name} refers to files outside: copying them"
         elif info["incomplete"] and not self.options.allow_incomplete:
             reason = f"{store.name} was imported incomplete: looking for what was missing"
@@ -149,10 +136,8 @@ class _Import:
             reason = f"{changed[0]} has changed since the import: importing what differs"
         else:
             again = f"{import_command(store.name, str(self.source))} FORCE=1"
-            self.log(
-                f"{store.name} is complete ({len(store.scenes)} scenes in {self.root}); to import "
-                f"it again: {again}"
-            )
+            scenes = f"{len(store.scenes)} scenes in {self.root}"
+            self.log(f"{store.name} is complete ({scenes}); to import it again: {again}")
             return store
         self.log(reason)
         return None
@@ -167,8 +152,9 @@ class _Import:
             plan.warnings[:0] = index.warnings
             for line in plan.inventory:
                 self.log(line)
-            if self.options.copy:
-                _copy_everything(plan)
+            for scene in plan.scenes if self.options.copy else ():
+                for raster, job in scene.jobs.items():
+                    scene.jobs[raster] = replace(job, may_reference=False)
             check_plan(plan, self.source, self.options, self.adapter)
             keep_usable_splits(plan, self.options)
             # from here on the store is unfinished, whatever happens
@@ -182,8 +168,7 @@ class _Import:
             shutil.rmtree(scratch, ignore_errors=True)
         for line in warnings[:MAX_WARNINGS]:
             self.log(f"warning: {line}")
-        if len(warnings) > MAX_WARNINGS:
-            more = len(warnings) - MAX_WARNINGS
+        if (more := len(warnings) - MAX_WARNINGS) > 0:
             self.log(f"warning: {more} more are listed in {self.root / DATASET_FILE}")
         store = SceneStore.open(self.root)
         told = f"{len(store.scenes)} scenes in {self.root}, fingerprint {store.fingerprint[:12]}"
@@ -213,7 +198,9 @@ class _Import:
         info = self._describe(plan, _pixel_side(plan, results), list(dict.fromkeys(warnings)))
         info["fingerprint"] = dataset_fingerprint(info, scenes, pixels)
         # dataset.json comes last: its presence says that all the rest is there
-        write_text_whole(self.root / SCENES_FILE, _scene_table(plan, results, self.root))
+        rows = [_scene_row(plan, scene, results[scene.id], self.root) for scene in plan.scenes]
+        table = pd.DataFrame(rows).to_csv(index=False, lineterminator="\n")
+        write_text_whole(self.root / SCENES_FILE, table)
         write_text_whole(self.root / STATISTICS_FILE, json.dumps(statistics))
         _prune(self.root, results)
         write_text_whole(self.root / DATASET_FILE, json.dumps(info, indent=1) + "\n")
@@ -229,60 +216,31 @@ class _Import:
             # the key says it
             del modalities[modality.name]["name"]
         notes = plan.split_notes.items()
-        return {
-            "format": FORMAT,
-            "name": self.root.name,
-            "title": plan.title,
-            "licence": plan.licence,
-            "citation": plan.citation,
-            "gsd_m": gsd_m,
-            "nadir": plan.nadir,
-            "classes": [asdict(entry) for entry in plan.classes],
-            "ignore_index": IGNORE,
-            "modalities": modalities,
-            "labels": plan.labels,
-            "splits": list(plan.splits),
-            "split_notes": {column: note for column, note in notes if column in plan.splits},
-            "attributes": plan.attributes,
-            "conditions": plan.conditions,
-            "adapter": self.adapter.name,
-            "tiles": self._tiles,
-            "incomplete": bool(plan.missing),
-            "missing": [f"{missing.scene}: {missing.raster}" for missing in plan.missing],
-            "warnings": warnings,
-            "source": str(self.source),
-        }
+        info: dict[str, Any] = {"format": FORMAT, "name": self.root.name, "title": plan.title}
+        info |= {"licence": plan.licence, "citation": plan.citation}
+        info |= {"gsd_m": gsd_m, "nadir": plan.nadir}
+        info |= {"classes": [asdict(entry) for entry in plan.classes], "ignore_index": IGNORE}
+        info |= {"modalities": modalities, "labels": plan.labels, "splits": list(plan.splits)}
+        info["split_notes"] = {column: note for column, note in notes if column in plan.splits}
+        info |= {"attributes": plan.attributes, "conditions": plan.conditions}
+        info |= {"adapter": self.adapter.name, "tiles": self._tiles}
+        info["incomplete"] = bool(plan.missing)
+        info["missing"] = [f"{missing.scene}: {missing.raster}" for missing in plan.missing]
+        return info | {"warnings": warnings, "source": str(self.source)}
 
 
-def _holds_everything(store: SceneStore) -> bool:
-    for scene in store.scenes:
-        if not all(path.is_relative_to(store.root) for path in scene.paths.values()):
-            return False
-    return True
-
-
-def _copy_everything(plan: ImportPlan) -> None:
-    for scene in plan.scenes:
-        for raster, job in scene.jobs.items():
-            scene.jobs[raster] = replace(job, may_reference=False)
+def _refers_outside(store: SceneStore) -> bool:
+    paths = chain.from_iterable(scene.paths.values() for scene in store.scenes)
+    return not all(path.is_relative_to(store.root) for path in paths)
 
 
 def _pixel_side(plan: ImportPlan, results: Results) -> float | None:
     if plan.gsd_m is not None:
         return plan.gsd_m
-    sides = []
-    for scene in plan.scenes:
-        side = results[scene.id][scene.reference]["gsd_m"]
-        if side is not None:
-            sides.append(side)
+    told = [results[scene.id][scene.reference]["gsd_m"] for scene in plan.scenes]
+    sides = [side for side in told if side is not None]
     # a side that some raster has, not the mean of two
     return round(median_high(sides), 6) if sides else plan.gsd_default
-
-
-def _scene_table(plan: ImportPlan, results: Results, root: Path) -> str:
-    """Return scenes.csv: a row per scene, with path and checksum of each raster."""
-    rows = [_scene_row(plan, scene, results[scene.id], root) for scene in plan.scenes]
-    return pd.DataFrame(rows).to_csv(index=False, lineterminator="\n")
 
 
 def _scene_row(

@@ -37,11 +37,10 @@ class Journal:
     """Lines of JSON in `root`/import.jsonl: a header, then one record per finished raster.
 
     A record counts as long as its source file, the way it is read and the size of its scene are the
-    same, and the file it describes still has the recorded number of bytes.
+    same, and its file still has the recorded number of bytes; with `forget` none counts.
     """
 
     def __init__(self, root: Path, header: dict[str, Any], forget: bool = False) -> None:
-        """Start the journal of a store; with `forget`, without what earlier imports did."""
         path = root / JOURNAL_FILE
         self._records: dict[tuple[str, str], dict[str, Any]] = {}
         if not forget:
@@ -85,11 +84,8 @@ def changed_files(root: Path) -> list[str]:
     stamps: dict[str, str] = {}
     for line in read_journal(root / JOURNAL_FILE):
         stamps.update(line.get("archives") or line.get("files") or {})
-    changed = []
-    for path, stamp in stamps.items():
-        if Path(path).is_file() and SourceFile.on_disk(Path(path), "").stamp != stamp:
-            changed.append(path)
-    return changed
+    there = [path for path in stamps if Path(path).is_file()]
+    return [p for p in there if SourceFile.on_disk(Path(p), "").stamp != stamps[p]]
 
 
 def read_journal(path: Path) -> list[dict[str, Any]]:

@@ -12,31 +12,17 @@ from datamodules.ingest.sources import SourceFile, SourceIndex
 from datamodules.store.scene_store import Modality, SceneClass
 
 Decode = Callable[[np.ndarray], Any]
+# {bands of the file: (bands, decode)} for files that are read differently
+Variants = Mapping[int, tuple[tuple[int, ...], Decode | None]]
 
 
 @dataclass(frozen=True)
 class RasterJob:
     """One raster of the store and how to get it from one file of the source. Must be picklable.
 
-    The class methods make the usual kinds of jobs; an adapter rarely needs the constructor.
-
-    Args:
-        source: the file.
-        bands: which of its bands, 1-based, in the order they are stored.
-        dtype: data type in the store.
-        kind: kind of the modality, or `label`.
-        file_bands: accepted numbers of bands in the file; empty means any number that has `bands`.
-        file_dtypes: accepted data types of the file; empty means any.
-        decode: (bands, h, w) -> (C, h, w); for a label -> (ids (h, w) uint8, unknown (h, w) bool)
-            where `unknown` marks values that mean nothing (255 in ids, and counted). A module-level
-            function or a `functools.partial` of one. None keeps the values.
-        needs_whole: `decode` needs the whole raster at once instead of blocks of rows.
-        fallback: file to use where `source` turns out to hold a single value.
-        depends_on: further files that the pixels depend on (annotations).
-        may_reference: a small unpacked file whose first bands are the wanted ones may be
-            referenced where it is.
-        variants_by_band_count: {bands of the file: (bands, decode)} for files read differently.
-        resize: bring the raster to the scene's size by nearest neighbour, whatever its own is.
+    `decode` turns (bands, h, w) into (C, h, w), those of a label into ids (h, w) uint8 and unknown
+    (h, w) bool, which marks values that mean nothing (255 in ids, and counted). A module-level
+    function or a `functools.partial` of one; None keeps the values.
 
     Example:
         >>> from pathlib import Path
@@ -47,20 +33,19 @@ class RasterJob:
     """
 
     source: SourceFile
-    bands: tuple[int, ...]
-    dtype: str
-    kind: str
-    file_bands: tuple[int, ...] = ()
-    file_dtypes: tuple[str, ...] = ()
+    bands: tuple[int, ...]  # of the file, from 1, in the order they are stored
+    dtype: str  # in the store
+    kind: str  # of the modality, or `label`
+    file_bands: tuple[int, ...] = ()  # accepted numbers of bands; empty: any that has `bands`
+    file_dtypes: tuple[str, ...] = ()  # accepted data types of the file; empty: any
     decode: Decode | None = None
-    needs_whole: bool = False
-    fallback: SourceFile | None = None
-    depends_on: tuple[SourceFile, ...] = ()
+    needs_whole: bool = False  # `decode` needs the whole raster instead of blocks of rows
+    fallback: SourceFile | None = None  # used where `source` turns out to hold a single value
+    depends_on: tuple[SourceFile, ...] = ()  # further files that decide the pixels (annotations)
+    # a small unpacked file whose first bands are the wanted ones may stay where it is
     may_reference: bool = False
-    variants_by_band_count: Mapping[int, tuple[tuple[int, ...], Decode | None]] = field(
-        default_factory=dict
-    )
-    resize: bool = False
+    variants_by_band_count: Variants = field(default_factory=dict)
+    resize: bool = False  # to the scene's size by nearest neighbour, whatever its own is
 
     @classmethod
     def image(
@@ -85,10 +70,8 @@ class RasterJob:
     def height_decimetres(cls, file: SourceFile, fallback: SourceFile | None = None) -> RasterJob:
         """Take heights above ground from an 8-bit picture in decimetres (dossier 3.3)."""
         # such a picture opens with one band or with three equal ones
-        bands, kind = (1, 3), "height_normalised"
-        return cls(
-            file, (1,), "float32", kind, bands, ("uint8",), decimetres_to_metres, fallback=fallback
-        )
+        form = "float32", "height_normalised", (1, 3), ("uint8",)
+        return cls(file, (1,), *form, decimetres_to_metres, fallback=fallback)
 
     @classmethod
     def label(
@@ -159,59 +142,42 @@ class Missing:
 
 @dataclass
 class ImportPlan:
-    """All that is known of a dataset before its pixels are read.
-
-    Args:
-        labels: the first is the one every scene has.
-        splits: split columns, each with the parts (train, val, test) it is meant to have.
-        scenes: those with at least one modality and a label.
-        split_notes: {split column: what a reader of its numbers has to know}.
-        gsd_m: pixel side in metres; None takes it from rasters with metric coordinates.
-        gsd_default: used when the rasters do not tell either.
-        nadir: seen from straight above, so that quarter turns make sense.
-        conditions: attributes by which evaluation reports separately.
-        missing: rasters that are needed and were not found.
-        inventory: lines printed before the work.
-    """
+    """All that is known of a dataset before its pixels are read."""
 
     title: str
     licence: str
     citation: str
     classes: list[SceneClass]
     modalities: list[Modality]
-    labels: list[str]
-    splits: dict[str, tuple[str, ...]]
-    scenes: list[ScenePlan]
-    split_notes: dict[str, str] = field(default_factory=dict)
-    gsd_m: float | None = None
-    gsd_default: float | None = None
-    nadir: bool = True
-    conditions: list[str] = field(default_factory=list)
+    labels: list[str]  # the first is the one every scene has
+    splits: dict[str, tuple[str, ...]]  # {column: parts (train, val, test) it is meant to have}
+    scenes: list[ScenePlan]  # with at least one modality and a label
+    split_notes: dict[str, str] = field(default_factory=dict)  # for readers of a split's numbers
+    gsd_m: float | None = None  # pixel side in metres; None: from rasters with metric coordinates
+    gsd_default: float | None = None  # used when the rasters do not tell either
+    nadir: bool = True  # seen from straight above, so that quarter turns make sense
+    conditions: list[str] = field(default_factory=list)  # attributes that are reported separately
     attributes: list[str] = field(default_factory=list)
     missing: list[Missing] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    inventory: list[str] = field(default_factory=list)
+    inventory: list[str] = field(default_factory=list)  # printed before the work
 
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """What the user asked for.
+    """What the user asked for."""
 
-    `tiles` names the only scenes wanted, `allow_incomplete` permits missing files, `copy` leaves
-    no raster where it is.
-    """
-
-    tiles: tuple[str, ...] | None = None
+    tiles: tuple[str, ...] | None = None  # the only scenes wanted
     allow_incomplete: bool = False
-    copy: bool = False
+    copy: bool = False  # leave no raster where it is
 
 
 @dataclass(frozen=True)
 class Adapter:
     """What is particular to one dataset: how to obtain it, and how its files become a plan.
 
-    `obtain` says in plain sentences what to request and where; `plan` raises UserError for a source
-    that holds nothing of this dataset; `modalities` and `classes` are known before any import.
+    `obtain` says what to request and where; `plan` raises UserError for a source that holds nothing
+    of this dataset; `modalities` and `classes` are known before any import.
     """
 
     name: str

@@ -22,10 +22,8 @@ def check_plan(plan: ImportPlan, source: Path, options: ImportOptions, adapter: 
             f"(--allow-incomplete). {adapter.obtain}"
         )
     if not plan.scenes:
-        raise UserError(
-            f"No scene of {plan.title} below {source} has both a modality and a label. "
-            f"{adapter.obtain}"
-        )
+        lacking = f"No scene of {plan.title} below {source} has both a modality and a label"
+        raise UserError(f"{lacking}. {adapter.obtain}")
     id_, count = Counter(scene.id for scene in plan.scenes).most_common(1)[0]
     if count > 1:
         raise UserError(f"The scene id {id_!r} occurs more than once: ids must be unique.")
@@ -36,31 +34,22 @@ def check_plan(plan: ImportPlan, source: Path, options: ImportOptions, adapter: 
 
 
 def keep_usable_splits(plan: ImportPlan, options: ImportOptions) -> None:
-    """Drop split columns without train or test scenes, if the user chose scenes or allowed gaps.
-
-    Raises UserError when a part is empty that should not be and nobody asked for less, or when no
-    column remains.
-    """
+    """Drop split columns without train or test scenes, if the user chose scenes or allowed gaps."""
     chosen = options.tiles is not None or options.allow_incomplete
     usable = {}
     for column, parts in plan.splits.items():
         values = {scene.splits[column] for scene in plan.scenes}
         empty = [part for part in parts if part not in values]
         if empty and not chosen:
-            raise UserError(
-                f"The {empty[0]} part of {column} is empty: no scene of {plan.title} is in it."
-            )
+            raise UserError(f"The {empty[0]} part of {column} is empty in {plan.title}: fill it.")
         # without validation scenes a run selects its last checkpoint
         if {"train", "test"} <= values:
             usable[column] = parts
         else:
-            plan.warnings.append(
-                f"{column} is left out: no scene imported is in its {' and '.join(empty)} part"
-            )
+            lacking = " and ".join(empty)
+            plan.warnings.append(f"{column} is left out: no scene here is in its {lacking} part")
         if empty == ["val"]:
             plan.warnings.append(f"{column} has no val scenes among those imported")
     if not usable:
-        raise UserError(
-            f"No split of {plan.title} has both train and test scenes here: import more scenes."
-        )
+        raise UserError(f"No split of {plan.title} has train and test scenes: import more scenes.")
     plan.splits = usable

@@ -38,33 +38,15 @@ UNKNOWN_SHARE = 0.001
 MAX_EXAMPLES = 5  # unknown values that are named
 FULL_DISK = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 # what GDAL and numpy raise for damage that no check foresees
-DAMAGE = (
-    ArithmeticError,
-    AttributeError,
-    IndexError,
-    MemoryError,
-    OSError,
-    TypeError,
-    ValueError,
-)
+DAMAGE = (ArithmeticError, AttributeError, IndexError, MemoryError, OSError, TypeError, ValueError)
 Size = tuple[int, int]
 
 
 def store_raster(item: Item, path: Path, classes: list[SceneClass]) -> dict[str, Any]:
     """Bring one raster into the store and return what is to be recorded of it.
 
-    Args:
-        item: what to do.
-        path: where the bytes are (the source file itself, or its copy from an archive).
-        classes: of the dataset; a label gets their colours.
-
-    Returns:
-        path (text, absolute), bytes, sha256, height, width, statistics, constant (one single
-        value), warnings, gsd_m.
-
-    Raises:
-        UserError: the file is damaged, has other bands, data type or size than it should, has no
-            valid pixel, or is a label with more than 0.1 % unknown values; the disk is full.
+    `path` is where the bytes are: the source file itself, or its copy from an archive. A label gets
+    the colours of the `classes`.
     """
     job, target, shown = item.job, item.target, item.job.source.origin
     try:
@@ -89,20 +71,13 @@ def store_raster(item: Item, path: Path, classes: list[SceneClass]) -> dict[str,
             gsd_m = _pixel_metres(dataset)
         statistics = sink.final_statistics(len(classes))
     except DAMAGE as error:
-        raise UserError(
-            f"{shown} cannot be imported ({type(error).__name__}: {one_line(error)})."
-        ) from error
-    return {
-        "path": str(target),
-        "bytes": target.stat().st_size,
-        "sha256": file_sha256(target),
-        "height": size[0],
-        "width": size[1],
-        "statistics": statistics,
-        "constant": job.kind != "label" and statistics["min"] == statistics["max"],
-        "warnings": sink.list_warnings(),
-        "gsd_m": gsd_m,
-    }
+        text = f"{shown} cannot be imported ({type(error).__name__}: {one_line(error)})."
+        raise UserError(text) from error
+    # one single value throughout says nothing: the job may have a fallback
+    constant = job.kind != "label" and statistics["min"] == statistics["max"]
+    stored = {"path": str(target), "bytes": target.stat().st_size, "sha256": file_sha256(target)}
+    stored |= {"height": size[0], "width": size[1], "statistics": statistics}
+    return stored | {"constant": constant, "warnings": sink.list_warnings(), "gsd_m": gsd_m}
 
 
 class _Sink:
@@ -132,10 +107,7 @@ class _Sink:
             self.counts += histogram_uint8(block)
 
     def add_unknown(self, raw: np.ndarray, unknown: np.ndarray) -> None:
-        """Count unknown label pixels and keep a few of their values.
-
-        `raw` is (C, h, w), `unknown` (h, w) bool.
-        """
+        """Count the `unknown` (h, w) pixels of a label (C, h, w) and keep a few of their values."""
         self.unknown += int(unknown.sum())
         if not self.unknown or len(self.examples) == MAX_EXAMPLES:
             return
@@ -156,10 +128,9 @@ class _Sink:
             return {**self.stats.result(), **digest}
         share = self.unknown / (self.size[0] * self.size[1])
         if share > UNKNOWN_SHARE:
-            raise UserError(
-                f"{self.shown}: {100 * share:.2f} % of the label pixels have a value that is no "
-                f"class (first ones: {', '.join(self.examples)}): is this the right label file?"
-            )
+            values = f"have a value that is no class ({', '.join(self.examples)}, ...)"
+            wrong = f"{100 * share:.2f} % of the label pixels {values}"
+            raise UserError(f"{self.shown}: {wrong}: is this the right label file?")
         counts = {str(value): int(self.counts[value]) for value in (*range(classes), IGNORE)}
         if sum(counts.values()) == counts[str(IGNORE)]:
             raise UserError(f"{self.shown} has not one valid label pixel: {remedy}")
@@ -188,11 +159,9 @@ def _check_bands(dataset: Any, job: RasterJob) -> None:
 
 def _check_size(size: Size, expected: Size, shown: str, reference: str) -> None:
     if max(abs(size[0] - expected[0]), abs(size[1] - expected[1])) > SIZE_TOLERANCE:
-        raise UserError(
-            f"{shown} has {size[0]} x {size[1]} pixels (rows x columns), but {reference} has "
-            f"{expected[0]} x {expected[1]}: they do not cover the same ground; replace the wrong "
-            "one."
-        )
+        own = f"{shown} has {size[0]} x {size[1]} pixels (rows x columns)"
+        other = f"{reference} has {expected[0]} x {expected[1]}"
+        raise UserError(f"{own}, but {other}: not the same ground; replace the wrong one.")
 
 
 def _may_be_referenced(dataset: Any, job: RasterJob, size: Size) -> bool:
@@ -218,20 +187,24 @@ def _read_blocks(dataset: Any, sink: _Sink, reference: str) -> Iterator[np.ndarr
         raw = _read_window(dataset, job, Window(0, 0, dataset.width, dataset.height))
         block = _decode_block(raw, job, sink)
         if job.resize:
-            block = _resize_nearest(block, size)
+            # pixel i shows floor(i * old / new), the rule of common libraries
+            y = np.arange(height) * block.shape[1] // height
+            x = np.arange(width) * block.shape[2] // width
+            block = block[:, y[:, None], x[None, :]]
         _check_size(block.shape[1:], size, job.source.origin, reference)
-        block = _crop_or_pad(block, size)
+        block = pad_edge(block[:, :height, :width], *size)
         for row in range(0, height, ROWS):
             sink.add_block(block[:, row : row + ROWS])
             yield block[:, row : row + ROWS]
         return
-    columns = min(width, dataset.width)
     for row in range(0, height, ROWS):
         rows = min(ROWS, height - row)
         top = min(row, dataset.height - 1)  # rows below the file repeat its last one
         bottom = max(top + 1, min(row + rows, dataset.height))
-        raw = _read_window(dataset, job, Window(0, top, columns, bottom - top))
-        block = _crop_or_pad(_decode_block(raw, job, sink), (rows, width))
+        window = Window(0, top, min(width, dataset.width), bottom - top)
+        raw = _read_window(dataset, job, window)
+        # cropped, or the last row and column repeated (dossier 12.2)
+        block = pad_edge(_decode_block(raw, job, sink)[:, :rows, :width], rows, width)
         sink.add_block(block)
         yield block
 
@@ -252,18 +225,6 @@ def _decode_block(raw: np.ndarray, job: RasterJob, sink: _Sink) -> np.ndarray:
         sink.add_unknown(raw, unknown)
         return ids[None]
     return decoded.astype(job.dtype, copy=False)
-
-
-def _resize_nearest(block: np.ndarray, size: Size) -> np.ndarray:
-    # pixel i shows floor(i * old / new), the rule of common libraries
-    rows = np.arange(size[0]) * block.shape[1] // size[0]
-    columns = np.arange(size[1]) * block.shape[2] // size[1]
-    return block[:, rows[:, None], columns[None, :]]
-
-
-def _crop_or_pad(block: np.ndarray, size: Size) -> np.ndarray:
-    """Crop, or repeat the last row and column, to `size` (dossier 12.2)."""
-    return pad_edge(block[:, : size[0], : size[1]], *size)
 
 
 def _write_tiff(
@@ -298,10 +259,8 @@ def _write_tiff(
         with temporary.open("rb+") as stream:
             os.fsync(stream.fileno())
         temporary.replace(target)
-    except RasterioError as error:
-        raise _write_error(target, one_line(error)) from error
-    except OSError as error:
-        if error.errno in FULL_DISK:
+    except (RasterioError, OSError) as error:
+        if isinstance(error, RasterioError) or error.errno in FULL_DISK:
             raise _write_error(target, one_line(error)) from error
         raise
     finally:
@@ -327,11 +286,9 @@ class DiskFullError(UserError):
 
 
 def _write_error(target: Path, reason: str) -> DiskFullError:
-    free = shutil.disk_usage(target.parent).free / 1e6
-    return DiskFullError(
-        f"{target} could not be written whole ({reason}; {free:.0f} MB free): make room, or lift "
-        "the limit on file sizes, and run the same command again; it goes on where it stopped."
-    )
+    why = f"{reason}; {shutil.disk_usage(target.parent).free / 1e6:.0f} MB free"
+    remedy = "make room, or lift the limit on file sizes, and run the same command again"
+    return DiskFullError(f"{target} could not be written whole ({why}): {remedy} to resume it.")
 
 
 @contextmanager
@@ -349,7 +306,6 @@ def _silent_gdal() -> Iterator[None]:
 
 
 def _pixel_metres(dataset: Any) -> float | None:
-    """Return the side of a pixel in metres where the coordinate system is metric, else None."""
     if dataset.crs is None or not dataset.crs.is_projected or dataset.transform.is_identity:
         return None
     try:

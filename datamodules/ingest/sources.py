@@ -20,6 +20,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
@@ -32,17 +33,8 @@ Key = TypeVar("Key", bound=Hashable)
 WORLD_FILE_SUFFIXES = (".tfw", ".tifw", ".jgw", ".pgw", ".wld")
 MAX_LOOKED_INTO = 50  # rasters that are opened to tell the sizes of all
 # what zipfile and its decompressors raise for a damaged member
-DAMAGE = (
-    zipfile.BadZipFile,
-    EOFError,
-    NotImplementedError,
-    RuntimeError,
-    ValueError,
-    struct.error,
-    lzma.LZMAError,
-    zlib.error,
-    OSError,
-)
+CODEC_ERRORS = (struct.error, lzma.LZMAError, zlib.error)
+DAMAGE = (*CODEC_ERRORS, zipfile.BadZipFile, EOFError, OSError, RuntimeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -86,11 +78,7 @@ class SourceFile:
             return archive.read(self.member)
 
     def extract(self, scratch: Path) -> Path:
-        """Return a path on the disk: the file itself, or a checked copy of it in `scratch`.
-
-        A copy comes with its world file. Raises UserError when the member is damaged (the CRC is
-        checked while it is inflated).
-        """
+        """Return a path on the disk: the file itself, or a checked copy of it in `scratch`."""
         if self.member is None:
             return self.path
         scratch.mkdir(parents=True, exist_ok=True)
@@ -108,10 +96,6 @@ class SourceIndex:
     Inner zips are extracted into `scratch`, which the caller removes; `exclude` is a folder that is
     not looked into (the store itself); `log` is told what takes long. Symbolic links are followed.
     Afterwards `archives` holds the stamp of every zip file on the disk.
-
-    Raises:
-        UserError: the source is absent, empty, neither a folder nor a zip file; an archive is
-            damaged, has a password, or a member whose path leads outside of its folder.
     """
 
     def __init__(
@@ -121,11 +105,9 @@ class SourceIndex:
         exclude: Path | None = None,
         log: Callable[[str], None] = lambda text: None,
     ) -> None:
-        """Index `source`; see the class."""
-        self.log = log
-        self.archives: dict[str, str] = {}
         self.root = Path(source).expanduser().absolute()
-        self.scratch = scratch
+        self.scratch, self.log = scratch, log
+        self.archives: dict[str, str] = {}
         self.warnings: list[str] = []
         if not self.root.exists():
             raise UserError(f"SOURCE {self.root} does not exist.")
@@ -135,9 +117,7 @@ class SourceIndex:
             self.archives[str(self.root)] = SourceFile.on_disk(self.root, "").stamp
             self.files = list(self._members(self.root, "", str(self.root)))
         else:
-            raise UserError(
-                f"SOURCE {self.root} is neither a folder nor a whole zip file: unpack it first."
-            )
+            raise UserError(f"SOURCE {self.root} is neither a folder nor a whole zip file.")
         if not self.files:
             raise UserError(f"SOURCE {self.root} holds no files.")
         self._by_rel = {file.rel: file for file in self.files}
@@ -180,10 +160,8 @@ class SourceIndex:
             # copies of one download have one size
             other = next((file for file in files if file.size != first.size), None)
             if other is not None:
-                self.warnings.append(
-                    f"two files for one raster differ in size: {first.rel} ({first.size} bytes, "
-                    f"used) and {other.rel} ({other.size} bytes)"
-                )
+                told = f"{first.rel} ({first.size} bytes, used), {other.rel} ({other.size} bytes)"
+                self.warnings.append(f"two files for one raster differ in size: {told}")
         return chosen
 
     def _walk(self, exclude: Path | None) -> Iterator[SourceFile]:
@@ -238,30 +216,22 @@ class SourceIndex:
 
 
 def _unreadable(error: OSError) -> None:
-    raise UserError(
-        f"{error.filename} cannot be looked into ({error.strerror}): mend its permissions or take "
-        "it away."
-    )
+    remedy = "mend its permissions or take it away"
+    raise UserError(f"{error.filename} cannot be looked into ({error.strerror}): {remedy}.")
 
 
 def _world_files(name: str, names: set[str]) -> tuple[str, ...]:
     stem = name.rpartition(".")[0]
-    found = []
-    for suffix in WORLD_FILE_SUFFIXES:
-        for spelling in (stem + suffix, stem + suffix.upper()):
-            if spelling in names and spelling != name:
-                found.append(spelling)
-    return tuple(found)
+    spellings = [(stem + suffix, stem + suffix.upper()) for suffix in WORLD_FILE_SUFFIXES]
+    return tuple(n for n in chain.from_iterable(spellings) if n in names and n != name)
 
 
 def _open_zip(path: Path, origin: str) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise UserError(
-            f"{origin} is not a whole zip file ({error}): download it again or take it out of "
-            "SOURCE."
-        ) from error
+        text = f"{origin} is not a whole zip file ({error}): download it again or take it away."
+        raise UserError(text) from error
 
 
 # opened once per process: listing 50,000 members takes longer than reading a picture of them
@@ -278,13 +248,9 @@ def close_archives() -> None:
 def _refuse_unsafe(info: zipfile.ZipInfo, origin: str) -> None:
     name = info.filename.replace("\\", "/")
     if name.startswith("/") or ".." in name.split("/") or re.match(r"[A-Za-z]:", name):
-        raise UserError(
-            f"{origin} holds a file whose path leads outside of the archive ({info.filename!r}): "
-            "refused."
-        )
+        raise UserError(f"{origin} holds a file whose path leads outside of it: {info.filename!r}.")
     if info.flag_bits & 1:
-        remedy = "unpack it first and name the folder"
-        raise UserError(f"{origin} is protected by a password ({info.filename!r}): {remedy}.")
+        raise UserError(f"{origin} is protected by a password: unpack it and name the folder.")
 
 
 def _inflate(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path, origin: str) -> None:
@@ -293,10 +259,8 @@ def _inflate(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path, orig
     # said before, not after hours of unpacking
     free = shutil.disk_usage(target.parent).free
     if free < info.file_size:
-        raise UserError(
-            f"Unpacking {origin} needs {info.file_size / 1e6:.0f} MB in {target.parent}; "
-            f"{free / 1e6:.0f} MB are free."
-        )
+        room = f"{info.file_size / 1e6:.0f} MB in {target.parent}; {free / 1e6:.0f} MB are free"
+        raise UserError(f"Unpacking {origin} needs {room}.")
     temporary = target.with_name(target.name + ".part")
     # zipfile compares the CRC at the end of the member
     with _damage_told(origin), archive.open(info) as stream, temporary.open("wb") as out:
@@ -313,9 +277,8 @@ def _damage_told(origin: str) -> Iterator[None]:
         # a full disk or no permission has a number; bz2 and wrong offsets raise without one
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
-        raise UserError(
-            f"{origin} is damaged inside its archive ({error}): download the archive again."
-        ) from error
+        text = f"{origin} is damaged inside its archive ({error}): download the archive again."
+        raise UserError(text) from error
 
 
 def read_raster_header(file: SourceFile) -> tuple[int, str]:

@@ -35,20 +35,12 @@ Results = dict[str, dict[str, dict[str, Any]]]  # by scene and raster
 
 
 def run_jobs(
-    plan: ImportPlan,
-    journal: Journal,
-    scratch: Path,
-    root: Path,
-    workers: int | None,
-    console: Console,
+    plan: ImportPlan, journal: Journal, scratch: Path, root: Path, workers: int | None, out: Console
 ) -> Results:
     """Bring every raster of the plan into the store `root` and return what is recorded of each.
 
     Jobs that the journal knows as finished are not done again. A file that cannot be used does not
     stop the others; a full disk does.
-
-    Raises:
-        UserError: naming the files that cannot be used.
     """
     if workers is not None and workers < 1:
         raise UserError(f"workers is {workers}; at least 1 process is needed.")
@@ -59,19 +51,20 @@ def run_jobs(
     results: Results = {scene.id: {} for scene in plan.scenes}
     errors: list[UserError] = []
     work = partial(_do_group, scratch, plan.classes)
-    with Progress(console=console) as progress, _open_pool(count) as pool:
+    with Progress(console=out) as progress, _open_pool(count) as pool:
         bar = progress.add_task(f"importing {root.name}", total=total)
         # references first, since the size of the others is judged by them
         for references in (True, False):
-            todo = []
+            # an archive member that several jobs read is inflated once
+            groups: dict[str, list[Item]] = {}
             for item in _phase_items(plan, root, results, references):
                 known = journal.find_result(item)
                 if known is None:
-                    todo.append(item)
+                    groups.setdefault(item.job.source.origin, []).append(item)
                 else:
                     results[item.scene][item.raster] = known
                     progress.advance(bar)
-            for item, result, error in _outcomes(_group_by_file(todo), pool, work):
+            for item, result, error in _outcomes(list(groups.values()), pool, work):
                 if result is not None:
                     journal.add_result(item, result)
                     results[item.scene][item.raster] = result
@@ -84,30 +77,18 @@ def run_jobs(
     return results
 
 
-def _phase_items(
-    plan: ImportPlan, root: Path, results: Results, references: bool
-) -> Iterator[Item]:
+def _phase_items(plan: ImportPlan, root: Path, done: Results, references: bool) -> Iterator[Item]:
     for scene in plan.scenes:
-        known = results[scene.id].get(scene.reference)
+        known = done[scene.id].get(scene.reference)
         # without a size the rest cannot be judged; the error of its reference is reported
         if known is None and not references:
             continue
-        size, name = None, ""
-        if known is not None:
-            size = known["height"], known["width"]
-            name = scene.jobs[scene.reference].source.origin
+        size = None if known is None else (known["height"], known["width"])
+        name = scene.jobs[scene.reference].source.origin
         for raster, job in scene.jobs.items():
             if (raster == scene.reference) == references:
                 target = root / "rasters" / scene.id / f"{raster}.tif"
                 yield Item(scene.id, raster, job, target, size, name)
-
-
-def _group_by_file(items: Iterable[Item]) -> list[list[Item]]:
-    """Group jobs that read the same file, so that an archive member is inflated once."""
-    groups: dict[str, list[Item]] = {}
-    for item in items:
-        groups.setdefault(item.job.source.origin, []).append(item)
-    return list(groups.values())
 
 
 def _merge_errors(errors: list[UserError]) -> UserError:
@@ -146,10 +127,8 @@ def _outcomes(
         for outcomes in pool.map(partial(_list_outcomes, work), groups, chunksize=chunk):
             yield from outcomes
     except BrokenProcessPool as error:
-        raise UserError(
-            "A process of the import was killed, perhaps for lack of memory: run the same command "
-            "again with fewer workers; it goes on where it stopped."
-        ) from error
+        text = "A process of the import was killed, perhaps for lack of memory"
+        raise UserError(f"{text}: run the same command again with fewer workers.") from error
 
 
 def _list_outcomes(work: Work, items: list[Item]) -> list[Outcome]:

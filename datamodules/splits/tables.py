@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from io import BytesIO
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pandas as pd
 
@@ -15,23 +15,14 @@ SPLITS_FOLDER = Path(__file__).parent
 def read_text_table(source: Path | BytesIO) -> pd.DataFrame:
     """Read a CSV file with every cell as stripped text; rows without content are left out.
 
-    Raises:
-        ValueError: it is no table, is not UTF-8, or has one column twice.
-
     Example:
         >>> read_text_table(BytesIO(b"id, name, note\\n07, NA\\n,,\\n")).to_dict("records")
         [{'id': '07', 'name': 'NA', 'note': ''}]
     """
     # without header=None pandas would rename a column that occurs twice instead of refusing it;
     # without keep_default_na=False a scene called NA would become a missing value
-    cells = pd.read_csv(
-        source,
-        header=None,
-        dtype=str,
-        keep_default_na=False,
-        skipinitialspace=True,
-        encoding="utf-8-sig",
-    )
+    as_text: Any = {"header": None, "dtype": str, "keep_default_na": False}
+    cells = pd.read_csv(source, skipinitialspace=True, encoding="utf-8-sig", **as_text)
     cells = cells.apply(lambda column: column.str.strip())
     if cells.apply(lambda column: column.str.contains("\n")).any(axis=None):
         raise ValueError("a cell holds a line break: is a quotation mark not closed?")

@@ -12,9 +12,7 @@ from usererror import UserError
 
 @dataclass(frozen=True)
 class ClassShares:
-    """Labelled pixels of several scenes per class.
-
-    `ignored` pixels have no class; `scenes` is how many scenes were counted.
+    """Labelled pixels of several scenes per class; `ignored` pixels have none.
 
     Example:
         >>> ClassShares(("road", "roof"), (30, 10), ignored=5, scenes=1).shares.tolist()
@@ -35,10 +33,7 @@ class ClassShares:
 def count_classes(
     store: SceneStore, split: str = "split_standard", part: str = "train", label: str = "label"
 ) -> ClassShares:
-    """Count the classes over the scenes of one part (train, val or test) of a split.
-
-    Raises UserError when the store has no such split or label.
-    """
+    """Count the classes over the scenes of one part (train, val or test) of a split."""
     scenes = store.split(split)
     if part not in scenes:
         raise UserError(f"{part!r} is no part of a split; there are: {', '.join(PARTS)}.")

@@ -22,15 +22,13 @@ SIGNATURES = {
     b"\0\0\0\x0cjP": "JP2OpenJPEG",
 }
 END_MARKERS = {"PNG": b"IEND\xaeB`\x82", "JPEG": b"\xff\xd9", "JP2OpenJPEG": b"\xff\xd9"}
+FRESH_COPY = "replace it by a fresh copy"
 TAIL = 65536  # some writers append a few bytes after the end marker
 
 
 @contextmanager
 def open_raw(path: Path, shown: str) -> Iterator[Any]:
-    """Open a raster for reading its values as they are; `shown` is its name in errors.
-
-    Raises UserError for what is no image.
-    """
+    """Open a raster for reading its values as they are; `shown` is its name in errors."""
     import rasterio
     from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
@@ -46,9 +44,7 @@ def open_raw(path: Path, shown: str) -> Iterator[Any]:
 
 def unreadable_error(shown: str, error: BaseException) -> UserError:
     """Return the error for a file that is of the right type and still cannot be decoded."""
-    return UserError(
-        f"{shown} cannot be read as an image ({one_line(error)}): replace it by a fresh copy."
-    )
+    return UserError(f"{shown} cannot be read as an image ({one_line(error)}): {FRESH_COPY}.")
 
 
 def check_intact(path: Path, shown: str) -> None:
@@ -72,9 +68,7 @@ def check_intact(path: Path, shown: str) -> None:
     else:
         whole = END_MARKERS[driver] in tail
     if not whole:
-        raise UserError(
-            f"{shown} is cut short (an interrupted download or copy?): replace it by a fresh copy."
-        )
+        raise UserError(f"{shown} is cut short (an interrupted download?): {FRESH_COPY}.")
 
 
 def one_line(error: BaseException) -> str:
@@ -86,13 +80,11 @@ def _find_driver(path: Path, shown: str) -> str:
     with path.open("rb") as stream:
         head = stream.read(8)
     if not head:
-        raise UserError(f"{shown} is empty (0 bytes): replace it by a fresh copy.")
+        raise UserError(f"{shown} is empty (0 bytes): {FRESH_COPY}.")
     for signature, driver in SIGNATURES.items():
         if head.startswith(signature):
             return driver
-    raise UserError(
-        f"{shown} is no TIFF, PNG, JPEG, JPEG 2000 or BMP image: replace it by the original file."
-    )
+    raise UserError(f"{shown} is no TIFF, PNG, JPEG, JPEG 2000 or BMP image: {FRESH_COPY}.")
 
 
 def _is_tiff_whole(path: Path, shown: str, size: int) -> bool:

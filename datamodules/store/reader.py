@@ -66,9 +66,6 @@ class RasterReader:
         """Read the first `channels` bands (None: all) as stored, `(C, height, width)`.
 
         The part of the window beyond the raster repeats the raster's edge.
-
-        Raises:
-            UserError: the file cannot be opened or its pixels cannot be read.
         """
         from rasterio.errors import RasterioIOError
 
@@ -85,7 +82,6 @@ class RasterReader:
 
 def pad_edge(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
     """Grow `(C, h, w)` to `(C, height, width)` at bottom and right by repeating the edge."""
-    missing = (height - pixels.shape[1], width - pixels.shape[2])
-    if missing == (0, 0):
-        return pixels
-    return np.pad(pixels, ((0, 0), (0, missing[0]), (0, missing[1])), mode="edge")
+    below, right = height - pixels.shape[1], width - pixels.shape[2]
+    # np.pad copies even where there is nothing to add
+    return np.pad(pixels, ((0, 0), (0, below), (0, right)), "edge") if below or right else pixels

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from datamodules.store.raster_file import open_raw, unreadable_error
+from datamodules.store.raster_file import open_raw
 from datamodules.store.scene_store import IGNORE, Modality, SceneClass
 from datamodules.store.units import HEIGHT_FLOOR_M, SAR_LINEAR, to_decibels
 
@@ -29,20 +29,13 @@ NEAR = 64
 
 @dataclass(frozen=True)
 class Picture:
-    """A modality as a picture.
+    """A modality as a picture."""
 
-    Attributes:
-        image: float (H, W) for one band or (H, W, 3) for colours, in [0, 1]; NaN where invalid.
-        low, high: of one band, the values that became 0 and 1; None for colours.
-        bands: numbers of the bands that are shown, from 1.
-        unit: of `low` and `high`.
-    """
-
-    image: Array
-    low: float | None
+    image: Array  # float (H, W) for one band or (H, W, 3) for colours, in [0, 1]; NaN where invalid
+    low: float | None  # of one band, the values that became 0 and 1; None for colours
     high: float | None
-    bands: tuple[int, ...]
-    unit: str
+    bands: tuple[int, ...]  # that are shown, from 1
+    unit: str  # of `low` and `high`
 
 
 def render_modality(pixels: Array, modality: Modality) -> Picture:
@@ -73,26 +66,22 @@ def render_modality(pixels: Array, modality: Modality) -> Picture:
     if modality.kind.startswith("height"):
         shown[shown < HEIGHT_FLOOR_M] = np.nan
     for band in shown:
-        low, high = _sparse_range(band) if modality.kind in SPARSE else _stretch_range(band)
+        low, high = _shown_range(band, modality.kind in SPARSE)
         band[:] = np.clip((band - low) / max(high - low, 1e-6), 0, 1)
     if len(shown) == 3:
         return Picture(shown.transpose(1, 2, 0), None, None, (1, 2, 3), unit)
     return Picture(shown[0], low, high, bands, unit)
 
 
-def _stretch_range(band: Array) -> tuple[float, float]:
-    if not np.isfinite(band).any():
-        return 0.0, 0.0
-    low, high = np.nanpercentile(band, STRETCH)
-    return float(low), float(high)
-
-
-def _sparse_range(band: Array) -> tuple[float, float]:
-    # up to the 98th percentile of what is there: percentiles of all pixels would both be 0
-    there = band[np.isfinite(band) & (band != 0)]
+def _shown_range(band: Array, sparse: bool) -> tuple[float, float]:
+    # of a few returns only what is there: percentiles of all pixels would both be 0
+    there = band[np.isfinite(band)]
+    if sparse:
+        there = there[there != 0]
     if not there.size:
         return 0.0, 0.0
-    return min(0.0, float(there.min())), float(np.percentile(there, STRETCH[1]))
+    low, high = np.percentile(there, STRETCH)
+    return float(min(0.0, there.min()) if sparse else low), float(high)
 
 
 def read_downsampled(path: Path, modality: Modality | None, side: int) -> Array:
@@ -102,11 +91,7 @@ def read_downsampled(path: Path, modality: Modality | None, side: int) -> Array:
     decibels are taken), the value farthest from 0 for events and laser returns, which are too thin
     for a mean, and the middle one for a label (`modality` None). At most the first three bands are
     read, of laser returns all. A raster that is small enough is returned as it is stored.
-
-    Raises:
-        UserError: the file cannot be opened or read.
     """
-    from rasterio.errors import RasterioError
     from rasterio.windows import Window
 
     channels = 1 if modality is None else modality.channels
@@ -119,10 +104,7 @@ def read_downsampled(path: Path, modality: Modality | None, side: int) -> Array:
         step = factor * max(1, ROWS // factor)  # whole blocks
         for top in range(0, height, step):
             window = Window(0, top, width, min(step, height - top))
-            try:
-                strip = dataset.read(list(range(1, channels + 1)), window=window)
-            except RasterioError as error:
-                raise unreadable_error(str(path), error) from error
+            strip = dataset.read(list(range(1, channels + 1)), window=window)
             parts.append(_shrink_blocks(strip, factor, modality))
     return np.concatenate(parts, axis=1)
 

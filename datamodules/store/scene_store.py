@@ -60,11 +60,7 @@ class SceneClass:
 
 @dataclass(frozen=True)
 class Scene:
-    """One co-registered area, `height` x `width` pixels.
-
-    `paths` holds the absolute path of every raster the scene has, labels included; a missing one
-    has no entry.
-    """
+    """One co-registered area; `paths`, absolute, are of the rasters it has, labels included."""
 
     id: str
     height: int
@@ -93,9 +89,8 @@ def import_command(name: str, source: str | None = None) -> str:
 class SceneStore:
     """An imported dataset, opened for reading.
 
-    Attributes: `root` (folder), `name`, `info` (content of dataset.json), `classes` (ids contiguous
-    from 0), `modalities` (by name, in the dataset's own order), `labels` (columns), `scenes`,
-    `fingerprint` (see `dataset_fingerprint`).
+    `info` is the content of dataset.json; `classes` have contiguous ids from 0; `modalities` are by
+    name in the dataset's own order; for the `fingerprint` see `dataset_fingerprint`.
 
     Example:
         >>> import contextlib, io, tempfile
@@ -110,29 +105,20 @@ class SceneStore:
 
     def __init__(self, root: Path, info: dict[str, Any], scenes: list[Scene]) -> None:
         """Use `SceneStore.open`; this only ties parts together that have been read already."""
-        self.root = root
-        self.info = info
-        self.scenes = scenes
+        self.root, self.info, self.scenes = root, info, scenes
         self.name: str = info["name"]
         self.fingerprint: str = info["fingerprint"]
         self.labels: list[str] = list(info["labels"])
         self.classes = []
         for entry in info["classes"]:
             red, green, blue = entry["color"]
-            clutter = bool(entry["clutter"])
-            self.classes.append(SceneClass(entry["id"], entry["name"], (red, green, blue), clutter))
-        self.modalities = {}
-        for name, fields in info["modalities"].items():
-            self.modalities[name] = Modality(name, **fields)
+            color, clutter = (red, green, blue), bool(entry["clutter"])
+            self.classes.append(SceneClass(entry["id"], entry["name"], color, clutter))
+        self.modalities = {name: Modality(name, **has) for name, has in info["modalities"].items()}
 
     @classmethod
     def open(cls, root: Path) -> SceneStore:
-        """Open the store in the folder `root`.
-
-        Raises:
-            UserError: there is none, its import has not been finished, or its files are not of the
-                format this version reads; the text names the command that mends it.
-        """
+        """Open the store in the folder `root`; an error names the command that mends it."""
         root = Path(root).expanduser().absolute()
         if not (root / DATASET_FILE).is_file():
             raise UserError(_why_not_open(root))
@@ -140,18 +126,15 @@ class SceneStore:
             info = json.loads((root / DATASET_FILE).read_text(encoding="utf-8"))
             if info["format"] != FORMAT:
                 again = import_command(root.name, info.get("source"))
-                raise UserError(
-                    f"The store {root} has format {info['format']!r}, this version reads format "
-                    f"{FORMAT}: import it again with `{again} FORCE=1`."
-                )
+                found = f"has format {info['format']!r}, this version reads format {FORMAT}"
+                raise UserError(f"The store {root} {found}: import it with `{again} FORCE=1`.")
             for key in ("adapter", "source", "tiles", "incomplete", "warnings"):
                 info[key]  # read much later: missed now
             return cls(root, info, _read_scenes(root, info))
         except DAMAGE as error:
-            raise UserError(
-                f"The store {root} is damaged ({type(error).__name__}: {str(error)!r}): import it "
-                f"again with `{import_command(root.name)} FORCE=1`."
-            ) from error
+            what, again = f"{type(error).__name__}: {str(error)!r}", import_command(root.name)
+            text = f"The store {root} is damaged ({what}): import it with `{again} FORCE=1`."
+            raise UserError(text) from error
 
     @cached_property
     def statistics(self) -> dict[str, dict[str, Any]]:
@@ -166,15 +149,11 @@ class SceneStore:
             return json.loads(path.read_text(encoding="utf-8"))
         except DAMAGE as error:
             again = import_command(self.name, self.info.get("source"))
-            raise UserError(
-                f"{path} cannot be read ({error}): import again with `{again} FORCE=1`."
-            ) from error
+            text = f"{path} cannot be read ({error}): import again with `{again} FORCE=1`."
+            raise UserError(text) from error
 
     def split(self, column: str) -> dict[str, list[Scene]]:
-        """Return the train, val and test scenes of a split column such as `split_standard`.
-
-        Raises UserError for an unknown column, listing the valid ones.
-        """
+        """Return the train, val and test scenes of a split column such as `split_standard`."""
         if column not in self.info["splits"]:
             have = ", ".join(self.info["splits"])
             raise UserError(f"The dataset {self.name} has no split {column!r}; it has: {have}.")
@@ -191,10 +170,10 @@ class SceneStore:
         problems = []
         for row in track(_read_rows(self.root), description=f"verifying {self.name}"):
             for raster in (*self.modalities, *self.labels):
-                if row[raster]:
-                    problem = _file_problem(self.root / row[raster], row[f"{raster}_sha256"])
-                    if problem:
-                        problems.append(f"{row['id']} {raster}: {problem}")
+                if not row[raster]:
+                    continue
+                if problem := _file_problem(self.root / row[raster], row[f"{raster}_sha256"]):
+                    problems.append(f"{row['id']} {raster}: {problem}")
         return problems
 
 
@@ -221,7 +200,7 @@ def dataset_fingerprint(
     listed = []
     for scene in sorted(scenes, key=lambda scene: scene.id):
         told = {"id": scene.id, "splits": scene.splits, "attributes": scene.attributes}
-        listed.append({**told, "pixels": pixels[scene.id]})
+        listed.append(told | {"pixels": pixels[scene.id]})
     content = {key: info[key] for key in ("classes", "modalities", "labels")}
     content |= {"format": FORMAT, "scenes": listed}
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
@@ -260,10 +239,8 @@ def _file_problem(path: Path, sha256: str) -> str | None:
 def _why_not_open(root: Path) -> str:
     journal = root / JOURNAL_FILE
     if not journal.is_file():
-        return (
-            f"There is no dataset {root.name!r} in {root.parent}: import it with "
-            f"`{import_command(root.name)}`."
-        )
+        nothing = f"There is no dataset {root.name!r} in {root.parent}"
+        return f"{nothing}: import it with `{import_command(root.name)}`."
     try:
         with journal.open(encoding="utf-8") as stream:
             source = json.loads(stream.readline()).get("source")

@@ -12,14 +12,14 @@ from datamodules.store.units import HEIGHT_FLOOR_M, SAR_LINEAR, to_decibels
 
 # percentiles of other types than uint8 come from a regular grid of about so many pixels at most
 PERCENTILE_PIXELS = 4_000_000
-KEYS = ("mean", "std", "min", "max", "p05", "p95")
+PERCENTILES = {"p05": 0.05, "p95": 0.95}
+KEYS = ("mean", "std", "min", "max", *PERCENTILES)
 
 
 class PixelHash:
     """SHA-256 of dtype, shape and values, whatever the blocks, the file format and the machine."""
 
     def __init__(self, channels: int, dtype: str) -> None:
-        """Start with no pixels."""
         self._dtype = np.dtype(dtype).newbyteorder("<")
         self._channels = [hashlib.sha256() for _ in range(channels)]
         self._rows = self._width = 0
@@ -104,26 +104,20 @@ class RasterStatistics:
         self.count += added
 
     def result(self) -> dict[str, Any]:
-        """Return the statistics as plain numbers, lists with one value per channel.
-
-        Values are null where no pixel is valid.
-        """
+        """Return the statistics, a value per channel each; None where no pixel is valid."""
         if self._histogram is not None:
             of_channels = [_histogram_statistics(histogram) for histogram in self._histogram]
             merged = {key: [found[key] for found in of_channels] for key in KEYS}
             return {"count": self.count, **merged}
         if self.count == 0:
             return {"count": 0, **dict.fromkeys(KEYS, [None] * self._channels)}
-        samples = [np.concatenate(sample) for sample in self._sample]
-        return {
-            "count": self.count,
-            "mean": self._mean.tolist(),
-            "std": np.sqrt(self._m2 / self.count).tolist(),
-            "min": self._min.tolist(),
-            "max": self._max.tolist(),
-            "p05": [_percentile(sample, 0.05) for sample in samples],
-            "p95": [_percentile(sample, 0.95) for sample in samples],
-        }
+        found: dict[str, Any] = {"count": self.count, "mean": self._mean.tolist()}
+        found["std"] = np.sqrt(self._m2 / self.count).tolist()
+        found |= {"min": self._min.tolist(), "max": self._max.tolist()}
+        for key, share in PERCENTILES.items():
+            samples = map(np.concatenate, self._sample)
+            found[key] = [_percentile(sample, share) for sample in samples]
+        return found
 
 
 def histogram_uint8(values: np.ndarray) -> np.ndarray:
@@ -156,13 +150,9 @@ def _histogram_statistics(histogram: np.ndarray) -> dict[str, float]:
     total = int(histogram.sum())
     values = np.arange(256, dtype=np.float64)
     mean = float((histogram * values).sum() / total)
-    seen = np.flatnonzero(histogram)
-    below = np.cumsum(histogram)
-    return {
-        "mean": mean,
-        "std": math.sqrt(float((histogram * (values - mean) ** 2).sum() / total)),
-        "min": float(seen[0]),
-        "max": float(seen[-1]),
-        "p05": float(np.searchsorted(below, math.ceil(0.05 * total))),
-        "p95": float(np.searchsorted(below, math.ceil(0.95 * total))),
-    }
+    std = math.sqrt(float((histogram * (values - mean) ** 2).sum() / total))
+    seen, below = np.flatnonzero(histogram), np.cumsum(histogram)
+    found = {"mean": mean, "std": std, "min": float(seen[0]), "max": float(seen[-1])}
+    for key, share in PERCENTILES.items():
+        found[key] = float(np.searchsorted(below, math.ceil(share * total)))
+    return found
