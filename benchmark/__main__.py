@@ -15,17 +15,7 @@ import re
 import sys
 from collections.abc import Sequence
 
-from benchmark.commands import (
-    bench,
-    data,
-    inspect_run,
-    list_names,
-    papers,
-    predict,
-    profile,
-    records,
-    wandb_workspace,
-)
+from benchmark.commands import bench, data, inspect_run, list_names, predict, profile, records
 from benchmark.commands.options import Command, options_from_variables
 from usererror import UserError
 
@@ -41,15 +31,15 @@ COMMANDS: dict[str, Command] = {
     "compare": records.Compare(),
     "conventions": records.Conventions(),
     "publish": records.Publish(),
-    "tables": papers.Tables(),
-    "audit": papers.Audit(),
+    "tables": records.Tables(),
+    "audit": records.Audit(),
     "profile": profile.Profile(),
     "predict": predict.Predict(),
     "picture": inspect_run.Picture(),
     "examples": inspect_run.Examples(),
     "synthesised": inspect_run.Synthesised(),
     "diagnose": inspect_run.Diagnose(),
-    "wandb-workspace": wandb_workspace.WandbWorkspace(),
+    "wandb-workspace": records.WandbWorkspace(),
     "list": list_names.ListNames(),
 }
 VARIABLE = re.compile(r"[A-Z_]+=")
@@ -63,18 +53,13 @@ def build_parser() -> tuple[argparse.ArgumentParser, Parsers]:
     parser = argparse.ArgumentParser(prog="imss", description=description)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for verb, command in COMMANDS.items():
-        epilog = f"example:\n  {command.example}"
+        text = command.summary
+        own = commands.add_parser(verb, aliases=command.aliases, help=text, description=text)
+        own.formatter_class = argparse.RawDescriptionHelpFormatter
+        own.epilog = f"example:\n  {command.example}"
         if command.passes_on:
-            epilog += "\n\nOptions that are not listed here go to the configuration, for instance\n"
-            epilog += "  --trainer.max_epochs 2 --model.optimizer.lr 1e-4"
-        own = commands.add_parser(
-            verb,
-            aliases=command.aliases,
-            help=command.summary,
-            description=command.summary,
-            epilog=epilog,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
+            own.epilog += "\n\nOptions that are not listed here go to the configuration, for "
+            own.epilog += "instance\n  --trainer.max_epochs 2 --model.optimizer.lr 1e-4"
         command.add_arguments(own)
         # `list` prints the options of all commands
         own.set_defaults(command=command, parsers=commands.choices)
@@ -116,8 +101,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in DISK_FULL:
             raise
-        text = f"imss: the disk is full ({error}); make room, the same command continues."
-        print(text, file=sys.stderr)
+        goes_on = "make room, the same command continues"
+        print(f"imss: the disk is full ({error}); {goes_on}.", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         goes_on = "continues where it stopped" if command.resumes else "starts again"
@@ -126,10 +111,5 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def run_program() -> None:
-    """Run as console script."""
-    sys.exit(main())
-
-
 if __name__ == "__main__":
-    run_program()
+    sys.exit(main())

@@ -67,11 +67,7 @@ def validate_choice(kind: str, name: str, valid: Sequence[str], remedy: str = ""
 
 
 def resolve_method(word: str) -> str:
-    """Check METHOD; returns a shipped name, or the absolute path of a YAML file of the user's own.
-
-    Raises:
-        UserError: no such name or file, or a file with the name of a shipped method.
-    """
+    """Check METHOD; returns a shipped name, or the absolute path of a YAML file of the user's own."""
     own = " A method of your own is the path of its YAML file."
     return _resolve("METHOD", word, methods(), methods(), own)
 
@@ -89,10 +85,8 @@ def _resolve(kind: str, word: str, valid: list[str], shipped: list[str], remedy:
         return word
     path = Path(word).expanduser().absolute()
     if not path.is_file():
-        raise UserError(
-            f"{kind}: there is no file {path}; give the path of a YAML file, or one of the names "
-            f"{', '.join(valid)}."
-        )
+        hint = f"give the path of a YAML file, or one of the names {', '.join(valid)}"
+        raise UserError(f"{kind}: there is no file {path}; {hint}.")
     if path.stem in shipped:
         # runs and tables go by the stem
         raise UserError(f"{path} has the name of a shipped {kind}: rename the file.")

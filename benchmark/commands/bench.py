@@ -8,20 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.choices import LOGGERS, short_name
-from benchmark.commands.options import (
-    Command,
-    add_flag,
-    add_method_arguments,
-    add_option,
-    add_path,
-    add_runs,
-    add_store,
-)
+from benchmark.commands import options
+from benchmark.commands.options import Command, add_flag, add_option, add_path
 from usererror import UserError
 
 if TYPE_CHECKING:
     from benchmark.experiment.lightning_cli import BenchCLI
-    from benchmark.experiment.request import Request
     from benchmark.experiment.train import Outcome
     from benchmark.metrics.result import EvaluationResult
     from methods.base import AnyModalitySegmenter
@@ -34,50 +26,39 @@ class Bench(Command):
     passes_on = resumes = True
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        add_method_arguments(parser)
+        options.add_method_arguments(parser)
         add_option(parser, "--seed", 0, "seed of everything")
         add_option(parser, "--logger", "csv", "besides CSV", choices=LOGGERS)
-        add_runs(parser)
+        options.add_runs(parser)
         add_flag(parser, "--force", "run a finished cell again; the old record is set aside")
 
     def run_command(self, arguments: argparse.Namespace) -> None:
+        from benchmark.experiment.lightning_cli import build_cli
         from benchmark.experiment.request import Request
+        from benchmark.experiment.train import archive_run, mention_other_code, train_and_score
+        from benchmark.leaderboard.write import update_leaderboard
+        from benchmark.records.manifest import MANIFEST
 
         names = ("method", "data", "protocol", "seed", "backbone", "runs", "store", "logger")
         values = {name: getattr(arguments, name) for name in names}
         request = Request(**values, overrides=tuple(arguments.overrides)).checked()
-        bench_request(request, force=arguments.force)
-
-
-def bench_request(request: Request, force: bool = False) -> Path:
-    """Train, score, record, log, draw and rank one experiment unless it is finished.
-
-    Returns:
-        Its run directory.
-    """
-    from benchmark.experiment.lightning_cli import build_cli
-    from benchmark.experiment.train import archive_run, mention_other_code, train_and_score
-    from benchmark.leaderboard.write import update_leaderboard
-    from benchmark.records.manifest import MANIFEST
-
-    cli = build_cli(request)
-    # the directory is named by the identity, so that what was finished before is found again
-    record = cli.run_dir / "record"
-    if force and cli.run_dir.exists():
-        archive_run(cli.run_dir)
-    # the manifest is the last file of a record that is written
-    if (record / MANIFEST).exists():
-        print(f"This cell is finished: {cli.run_dir} (FORCE=1 runs it again).")
-        mention_other_code(record)
-    else:
-        outcome = train_and_score(cli)
-        # other ranks have sent their counts and are done
+        cli = build_cli(request)
+        # the directory is named by the identity, so that what was finished before is found again
+        run_dir, record = cli.run_dir, cli.run_dir / "record"
+        if arguments.force and run_dir.exists():
+            archive_run(run_dir)
+        # the manifest is the last file of a record that is written
+        if (record / MANIFEST).exists():
+            print(f"This cell is finished: {run_dir} (FORCE=1 runs it again).")
+            mention_other_code(record)
+        else:
+            outcome = train_and_score(cli)
+            # other ranks have sent their counts and are done
+            if cli.trainer.is_global_zero:
+                keep_outcome(cli, outcome, record)
         if cli.trainer.is_global_zero:
-            keep_outcome(cli, outcome, record)
-    if cli.trainer.is_global_zero:
-        update_leaderboard(request.runs, request.dataset)
-        print(f"\nRun: {cli.run_dir}\nRecord: {record}\nCheckpoints: {cli.run_dir / 'checkpoints'}")
-    return cli.run_dir
+            update_leaderboard(request.runs, request.dataset)
+            print(f"\nRun: {run_dir}\nRecord: {record}\nCheckpoints: {run_dir / 'checkpoints'}")
 
 
 def keep_outcome(cli: BenchCLI, outcome: Outcome, record: Path) -> None:
@@ -114,10 +95,8 @@ def measure_cost(model: AnyModalitySegmenter, window: int) -> dict[str, float]:
     images = {}
     for name, channels in model.modalities.items():
         images[name] = torch.zeros(1, channels, window, window, device="meta")
-    return {
-        "parameters_m": count_parameters(model)[TOTAL] / 1e6,
-        "gmac": evaluation_gmac(lambda: network(images)),
-    }
+    gmac = evaluation_gmac(lambda: network(images))
+    return {"parameters_m": count_parameters(model)[TOTAL] / 1e6, "gmac": gmac}
 
 
 class Evaluate(Command):
@@ -132,8 +111,8 @@ class Evaluate(Command):
         add_option(parser, "--data", "", "another dataset than the one trained on")
         add_option(parser, "--protocol", "", "another protocol than the one trained with")
         add_path(parser, "--out", "directory of the record (default: beside the run)")
-        add_runs(parser)
-        add_store(parser)
+        options.add_runs(parser)
+        options.add_store(parser)
 
     def run_command(self, arguments: argparse.Namespace) -> None:
         from benchmark.experiment.lightning_cli import build_cli
@@ -142,26 +121,22 @@ class Evaluate(Command):
         from benchmark.experiment.train import Outcome, score_checkpoint
         from benchmark.records.record import write_record
 
-        checkpoint = arguments.checkpoint
+        checkpoint, method = arguments.checkpoint, arguments.method
         if not checkpoint or not checkpoint.is_file():
             raise UserError(f"There is no checkpoint {checkpoint}.")
         run_dir = checkpoint.resolve().parent.parent
         trained, config = read_run_config(run_dir)
-        if arguments.method and short_name(arguments.method) != trained.variant:
-            raise UserError(
-                f"{checkpoint} is of method {trained.variant!r}, not {arguments.method!r}."
-            )
-        wanted = replace(
-            trained,
-            data=arguments.data or trained.data,
-            protocol=arguments.protocol or trained.protocol,
-            runs=arguments.runs,
-            store=arguments.store,
-        )
-        unchanged = (wanted.data, wanted.protocol) == (trained.data, trained.protocol)
+        if method and short_name(method) != trained.variant:
+            raise UserError(f"{checkpoint} is of method {trained.variant!r}, not {method!r}.")
+        data = arguments.data or trained.data
+        protocol = arguments.protocol or trained.protocol
+        unchanged = (data, protocol) == (trained.data, trained.protocol)
         # the network as trained, whatever the configs of other data say, but for what was typed now
         words = (*trained.overrides, *model_overrides(config["model"]), *arguments.overrides)
-        request = replace(wanted, overrides=words).checked()
+        places = {"runs": arguments.runs, "store": arguments.store}
+        request = replace(
+            trained, data=data, protocol=protocol, overrides=words, **places
+        ).checked()
         # not the run's own record, which says what its selection rule chose
         out = arguments.out or run_dir / "evaluations" / checkpoint.stem
         cli = build_cli(request, run_dir=out)

@@ -4,14 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from benchmark.commands.options import (
-    Command,
-    add_data_argument,
-    add_flag,
-    add_option,
-    add_path,
-    add_store,
-)
+from benchmark.commands import options
+from benchmark.commands.options import Command, add_flag, add_option, add_path
 from usererror import UserError
 
 
@@ -23,9 +17,9 @@ class Data(Command):
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         text = "dataset to import, or a new name for a folder with a scenes.csv"
-        add_data_argument(parser, text)
+        options.add_data_argument(parser, text)
         add_path(parser, "--source", "what you downloaded: a folder (with those in it) or a zip")
-        add_store(parser)
+        options.add_store(parser)
         add_option(parser, "--tiles", [], "import only these scenes, comma separated")
         add_flag(parser, "--copy", "copy small rasters too, instead of referencing them")
         add_flag(parser, "--force", "import again what is already complete")
@@ -52,16 +46,9 @@ class Data(Command):
             return
         if not arguments.source:
             raise UserError(missing_data(name, "SOURCE is missing."))
-        store = import_named_dataset(
-            name,
-            arguments.source,
-            stores,
-            allow_incomplete=arguments.allow_incomplete,
-            force=arguments.force,
-            tiles=arguments.tiles or None,
-            copy=arguments.copy,
-            workers=arguments.workers or None,
-        )
+        flags = {flag: getattr(arguments, flag) for flag in ("allow_incomplete", "force", "copy")}
+        limits = {limit: getattr(arguments, limit) or None for limit in ("tiles", "workers")}
+        store = import_named_dataset(name, arguments.source, stores, **flags, **limits)
         scenes = f"{len(store.scenes)} scenes, fingerprint {store.fingerprint[:12]}"
         print(f"Complete: {store.root}, {scenes}")
 
@@ -72,8 +59,8 @@ class Show(Command):
     example = "imss show miniature --rows 3"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        add_data_argument(parser, "imported dataset; miniatures are made on first use")
-        add_store(parser)
+        options.add_data_argument(parser, "imported dataset; miniatures are made on first use")
+        options.add_store(parser)
         add_option(parser, "--scenes", [], "ids, comma separated (default: a few from all parts)")
         add_option(parser, "--rows", 6, "how many scenes")
         add_option(parser, "--split", "", "split column (default: the dataset's first)")
@@ -84,14 +71,7 @@ class Show(Command):
         import pandas as pd
 
         from benchmark.experiment.config import store_name
-        from benchmark.figures.dataset_summary import (
-            choose_scenes,
-            count_all_shares,
-            describe_dataset,
-            find_scenes,
-            share_table,
-            training_statistics,
-        )
+        from benchmark.figures import dataset_summary
         from datamodules.prepare import ensure_store
         from datamodules.store.scene_store import SceneStore, write_text_whole
 
@@ -101,40 +81,35 @@ class Show(Command):
         split = arguments.split or store.info["splits"][0]
         store.split(split)  # an unknown one is said before any pixel is read
         if arguments.scenes:
-            scenes = find_scenes(store, arguments.scenes)
+            scenes = dataset_summary.find_scenes(store, arguments.scenes)
         else:
-            scenes = choose_scenes(store, split, arguments.rows)
+            scenes = dataset_summary.choose_scenes(store, split, arguments.rows)
         if not 0 <= arguments.blend <= 1:
-            raise UserError(
-                f"--blend is {arguments.blend:g}; "
-                "give the label's part in the mixture, 0 (no mixture) to 1."
-            )
+            meaning = "give the label's part in the mixture, 0 (no mixture) to 1"
+            raise UserError(f"--blend is {arguments.blend:g}; {meaning}.")
         out = arguments.out or store.root / "contact_sheet.png"
         if out.suffix.lower() != ".png":
             raise UserError(f"{out} is no name of a PNG file: let OUT end in .png.")
-        shares = count_all_shares(store, split)
-        if not shares[store.labels[0]]:
-            raise UserError(
-                f"No imported scene of {store.name} takes part in {split}: "
-                "name another column with --split."
-            )
-        statistics = training_statistics(store, split)
+        shares = dataset_summary.count_all_shares(store, split)
+        first = shares[store.labels[0]]
+        if not first:
+            problem = f"No imported scene of {store.name} takes part in {split}"
+            raise UserError(f"{problem}: name another column with --split.")
+        statistics = dataset_summary.training_statistics(store, split)
         try:
             out.parent.mkdir(parents=True, exist_ok=True)
             tables = {
-                "class_shares.csv": share_table(store, split, shares),
+                "class_shares.csv": dataset_summary.share_table(store, split, shares),
                 "statistics.csv": pd.DataFrame(statistics),
             }
             for name, table in tables.items():
                 write_text_whole(out.parent / name, table.to_csv(index=False, lineterminator="\n"))
             from benchmark.figures.contact_sheet import compose_sheet
 
-            first = shares[store.labels[0]]
             figure = compose_sheet(store, split, scenes, first, statistics, arguments.blend)
             figure.savefig(out)
         except PermissionError as error:
-            raise UserError(
-                f"{out} cannot be written ({error.strerror}): name another place with OUT=."
-            ) from error
-        print("\n".join(describe_dataset(store, split, shares[store.labels[0]])))
+            problem = f"{out} cannot be written ({error.strerror})"
+            raise UserError(f"{problem}: name another place with OUT=.") from error
+        print("\n".join(dataset_summary.describe_dataset(store, split, first)))
         print(f"Contact sheet: {out}; beside it: class_shares.csv, statistics.csv")

@@ -27,11 +27,7 @@ class Picture(Command):
     def run_command(self, arguments: argparse.Namespace) -> None:
         from benchmark.evaluation.inference import select_test_scenes
         from benchmark.experiment.restore import load_trained_run
-        from benchmark.figures.predictions import (
-            draw_predictions,
-            draw_strip,
-            subsets_from_letters,
-        )
+        from benchmark.figures import predictions
 
         run = load_trained_run(arguments.run)
         wanted = [arguments.scene] if arguments.scene else []
@@ -41,10 +37,10 @@ class Picture(Command):
         if arguments.layout == "strip":
             letters = list(run.data.letters.values())
             names = arguments.subsets or ["+".join(letters), *letters]
-            subsets = subsets_from_letters(run.data, scene, names)
-            draw_strip(run.model, run.data, scene, subsets, out)
+            subsets = predictions.subsets_from_letters(run.data, scene, names)
+            predictions.draw_strip(run.model, run.data, scene, subsets, out)
         else:
-            draw_predictions(run.model, run.data, scene, run.title, out)
+            predictions.draw_predictions(run.model, run.data, scene, run.title, out)
         print(f"Picture: {out}")
 
 
@@ -84,37 +80,28 @@ class Synthesised(Command):
         import pandas as pd
         from rich.progress import track
 
-        from benchmark.evaluation.inference import (
-            crop_top_left,
-            present_modalities,
-            scene_file_stem,
-            select_test_scenes,
-        )
+        from benchmark.evaluation import inference
         from benchmark.experiment.restore import load_trained_run
-        from benchmark.figures.modality_synthesis import (
-            FIELDS,
-            SCORES,
-            draw_synthesis,
-            synthesise_scene,
-        )
+        from benchmark.figures import modality_synthesis
+        from benchmark.figures.modality_synthesis import FIELDS, SCORES
         from benchmark.metrics.subsets import subset_name
 
         run = load_trained_run(arguments.run)
         data, variant = run.data, run.request.variant
         out = arguments.out or arguments.run / "synthesised"
         rows = []
-        scenes = select_test_scenes(data, arguments.scenes)
+        scenes = inference.select_test_scenes(data, arguments.scenes)
         for scene in track(scenes, description="synthesising"):
-            synthesised = synthesise_scene(run.model, data, crop_top_left(scene))
-            if not synthesised and len(present_modalities(data, scene)) > 1:
-                raise UserError(
-                    f"{variant} paints no missing modality; methods of the GEMMNet family do."
-                )
+            part = inference.crop_top_left(scene)
+            synthesised = modality_synthesis.synthesise_scene(run.model, data, part)
             if not synthesised:
+                if len(inference.present_modalities(data, scene)) > 1:
+                    problem = f"{variant} paints no missing modality"
+                    raise UserError(f"{problem}; methods of the GEMMNet family do.")
                 continue  # with a single modality there is nothing to make it from
             out.mkdir(parents=True, exist_ok=True)
-            file = out / f"{scene_file_stem(scene.id)}.png"
-            draw_synthesis(data, scene, synthesised, run.title, file)
+            file = out / f"{inference.scene_file_stem(scene.id)}.png"
+            modality_synthesis.draw_synthesis(data, scene, synthesised, run.title, file)
             for entry in synthesised:
                 source = subset_name(entry.source, data.letters)
                 rows.append((scene.id, entry.missing, source, entry.l1, entry.psnr, entry.ssim))
@@ -122,10 +109,9 @@ class Synthesised(Command):
         printed = table.assign(psnr_db=table["psnr_db"].map("{:.2f}".format))
         printed.to_csv(out / SCORES, index=False, float_format="%.4f", lineterminator="\n")
         for (made, given), own in table.groupby(["missing", "from"], sort=False):
-            print(
-                f"{made} from {given}: L1 {own['l1'].mean():.3f} standard deviations, PSNR "
-                f"{own['psnr_db'].mean():.2f} dB, SSIM {own['ssim'].mean():.3f}, {len(own)} scenes"
-            )
+            l1, psnr, ssim = own[["l1", "psnr_db", "ssim"]].mean()
+            scores = f"L1 {l1:.3f} standard deviations, PSNR {psnr:.2f} dB, SSIM {ssim:.3f}"
+            print(f"{made} from {given}: {scores}, {len(own)} scenes")
         print(f"Pictures and {SCORES}: {out}")
 
 
@@ -145,41 +131,34 @@ class Diagnose(Command):
 
         from benchmark.evaluation.inference import select_test_scenes
         from benchmark.experiment.restore import load_trained_run
+        from benchmark.figures import features
         from benchmark.figures.feature_plots import draw_diagnostics
-        from benchmark.figures.features import (
-            NEEDS,
-            FeatureCollector,
-            complete_scenes,
-            count_draws,
-            iter_window_features,
-        )
         from benchmark.formats.files import write_texts
 
         if arguments.points < 2:
-            raise UserError(
-                f"--points {arguments.points}: a class needs two points or more to have neighbours."
-            )
+            need = "a class needs two points or more to have neighbours"
+            raise UserError(f"--points {arguments.points}: {need}.")
         run = load_trained_run(arguments.run)
         data, variant = run.data, run.request.variant
-        scenes = complete_scenes(data, select_test_scenes(data, arguments.scenes))
+        scenes = features.complete_scenes(data, select_test_scenes(data, arguments.scenes))
         out = arguments.out or arguments.run / "diagnostics"
-        inside = FeatureCollector(data, arguments.points)
+        inside = features.FeatureCollector(data, arguments.points)
         for scene in track(scenes, description="looking"):
-            for view in iter_window_features(run.model, data, scene):
+            for view in features.iter_window_features(run.model, data, scene):
                 inside.add_window(scene, view)
         tables = inside.build_tables(track)
         if inside.draws:
-            tables["sampling"] = count_draws(run.model, data, track)
+            tables["sampling"] = features.count_draws(run.model, data, track)
         if not tables:
-            raise UserError(
-                f"{variant} shows nothing of what the diagnostics look at (docs/diagnose.md)."
-            )
+            problem = f"{variant} shows nothing of what the diagnostics look at"
+            raise UserError(f"{problem} (docs/diagnose.md).")
         texts = {}
         for name, table in tables.items():
             texts[f"{name}.csv"] = table.to_csv(index=False, lineterminator="\n")
         write_texts(out, texts)
         run_name = f"{run.title}, seed {run.request.seed}"
         draw_diagnostics(data, tables, inside.maps, run_name, out)
-        if lacking := [f"{name} ({need})" for name, need in NEEDS.items() if name not in tables]:
+        needs = features.NEEDS.items()
+        if lacking := [f"{name} ({need})" for name, need in needs if name not in tables]:
             print(f"{variant} lacks {', '.join(lacking)}.")
         print(f"{', '.join(tables)} of {variant} on {len(scenes)} scenes: {out}")

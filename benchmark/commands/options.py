@@ -12,11 +12,9 @@ from benchmark import choices
 
 
 class Command:
-    """One verb of the command line; its docstring is its help.
+    """One verb of the command line; the first line of its docstring is its help."""
 
-    Modules of commands import the standard library at their top, so that help costs nothing;
-    `run_command` imports the rest.
-    """
+    # the rest is imported by `run_command`, so that help costs no more than the standard library
 
     example = ""
     # earlier names of the verb, which still work
@@ -63,8 +61,7 @@ def add_option(
 
 def add_flag(parser: argparse.ArgumentParser, *names_and_text: str) -> None:
     """Add a switch; the last word is its help."""
-    *names, text = names_and_text
-    parser.add_argument(*names, action="store_true", help=text)
+    parser.add_argument(*names_and_text[:-1], action="store_true", help=names_and_text[-1])
 
 
 def add_path(
@@ -115,16 +112,15 @@ def add_record_arguments(parser: argparse.ArgumentParser, out: str) -> None:
     add_path(parser, "--out", "directory to write", out)
 
 
-def variable_name(action: argparse.Action) -> str:
-    """Name an option as make does, after its last spelling: INCOMPLETE for `--incomplete`."""
-    name = action.option_strings[-1] if action.option_strings else action.dest
-    return name.lstrip("-").replace("-", "_").upper()
-
-
 def variables_of(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:
-    """Map the variables of make to the options of a command."""
+    """Map variables of make, as INCOMPLETE for `--incomplete`, to the options of a command."""
+    variables = {}
     # argparse has no public list of its actions
-    return {variable_name(entry): entry for entry in parser._actions if entry.dest != "help"}
+    for action in parser._actions:
+        last_spelling = [action.dest, *action.option_strings][-1]
+        variables[last_spelling.lstrip("-").replace("-", "_").upper()] = action
+    del variables["HELP"]
+    return variables
 
 
 def options_from_variables(parser: argparse.ArgumentParser, words: Sequence[str]) -> Iterator[str]:
@@ -143,15 +139,14 @@ def options_from_variables(parser: argparse.ArgumentParser, words: Sequence[str]
         # make passes everything on, so a variable may belong to another command
         if name not in known or not value:
             continue
-        action = known[name]
-        if not action.option_strings:
+        spellings, nargs = known[name].option_strings, known[name].nargs
+        if not spellings:
             yield value
-        elif action.nargs == 0:
-            yield action.option_strings[0]
-        elif action.nargs == "+":
+        elif nargs == 0:
+            yield spellings[0]
+        elif nargs == "+":
             # several words in one variable, split as a shell does
-            yield action.option_strings[0]
-            yield from shlex.split(value)
+            yield from (spellings[0], *shlex.split(value))
         else:
             # one word, so that a value may start with a dash
-            yield f"{action.option_strings[0]}={value}"
+            yield f"{spellings[0]}={value}"

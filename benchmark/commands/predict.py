@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from benchmark.commands.options import Command, add_flag, add_option, add_path, add_run
 from usererror import UserError
@@ -15,14 +16,9 @@ class Predict(Command):
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         add_run(parser)
-        parser.add_argument(
-            "--input",
-            required=True,
-            nargs="+",
-            action="extend",
-            metavar="MODALITY=FILE[:BANDS]",
-            help="what is there of the run's modalities; the others are missing",
-        )
+        text = "what is there of the run's modalities; the others are missing"
+        words: dict[str, Any] = {"nargs": "+", "metavar": "MODALITY=FILE[:BANDS]"}
+        parser.add_argument("--input", required=True, action="extend", help=text, **words)
         add_path(parser, "--out", "GeoTIFF to write", required=True)
         add_flag(parser, "--probabilities", "also <out>_probabilities.tif, a band per class")
         add_flag(parser, "--ignore-nodata", "read pixels that a file calls nodata like others")
@@ -40,14 +36,8 @@ class Predict(Command):
         import rasterio
 
         from benchmark.experiment.restore import load_trained_run
+        from benchmark.maps import predict
         from benchmark.maps.geotiff import open_maps
-        from benchmark.maps.predict import (
-            CACHE_BYTES,
-            class_ids,
-            default_stride,
-            describe_shares,
-            predict_strips,
-        )
         from benchmark.maps.window_grid import plain_rows, sheared_rows
         from datamodules.loading.inference_rasters import open_scene, parse_inputs
 
@@ -61,39 +51,35 @@ class Predict(Command):
             if any(target.exists() and target.samefile(path) for path, _ in files.values()):
                 raise UserError(f"{target} is an input of this map: name another file with --out.")
         window = arguments.window or inputs.window
-        stride = arguments.stride or default_stride(window, arguments.quality)
+        stride = arguments.stride or predict.default_stride(window, arguments.quality)
         if not 1 <= stride <= window:
             raise UserError(f"stride {stride} must lie between 1 and the window of {window} px.")
         subset = "+".join(inputs.letters[name] for name in files)
-        tags = {"METHOD": trained.request.variant, "TRAINED_ON": trained.request.dataset}
-        tags["MODALITIES"] = subset
+        method, data = trained.request.variant, trained.request.dataset
+        tags = {"METHOD": method, "TRAINED_ON": data, "MODALITIES": subset}
         with (
-            rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES),
+            rasterio.Env(GDAL_CACHEMAX=predict.CACHE_BYTES),
             open_scene(files, inputs.modalities, not arguments.ignore_nodata) as (rasters, grid),
             open_maps(out, grid, inputs.classes, inputs.outputs, second, tags) as maps,
         ):
             every = "+".join(inputs.letters.values())
-            method, data = trained.request.variant, trained.request.dataset
             print(f"{method} trained on {data}, {subset} of {every}")
             kind = plain_rows if arguments.quality == "standard" else sheared_rows
             rows = partial(kind, grid.height, grid.width, window, stride)
             number = sum(len(places) for _, places in rows())
-            size = (
-                f"{grid.height} x {grid.width} px, {number} windows of {window} px every {stride}"
-            )
-            print(f"{size}, {trained.model.device}; a larger --stride is faster")
+            windows = f"{number} windows of {window} px every {stride}, {trained.model.device}"
+            print(f"{grid.height} x {grid.width} px, {windows}; a larger --stride is faster")
             counts = np.zeros(256, np.int64)
-            for row, col, means in predict_strips(trained, rasters, grid, window, rows):
+            for row, col, means in predict.predict_strips(trained, rasters, grid, window, rows):
                 # strips come as they are finished, so that no map is held in memory as a whole
-                ids = class_ids(means, inputs.outputs)
+                ids = predict.class_ids(means, inputs.outputs)
                 counts += np.bincount(ids.ravel(), minlength=256)
                 maps.write_ids(row, col, ids)
                 if second:
-                    maps.write_probabilities(
-                        row, col, means if inputs.stitching == "probabilities" else means.softmax(0)
-                    )
-        print(describe_shares(counts, {entry.id: entry.name for entry in inputs.classes}))
+                    averaged = inputs.stitching == "probabilities"
+                    maps.write_probabilities(row, col, means if averaged else means.softmax(0))
+        names = {entry.id: entry.name for entry in inputs.classes}
+        print(predict.describe_shares(counts, names))
         print(f"Map: {out}" + (f"\nProbabilities: {second}" if second else ""))
-        print(
-            f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9:.2f} GB"
-        )
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        print(f"peak memory {peak / 1e9:.2f} GB")

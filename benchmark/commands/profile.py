@@ -6,13 +6,8 @@ import argparse
 from dataclasses import replace
 
 from benchmark import choices
-from benchmark.commands.options import (
-    Command,
-    add_flag,
-    add_method_arguments,
-    add_option,
-    add_path,
-)
+from benchmark.commands import options
+from benchmark.commands.options import Command, add_flag, add_option, add_path
 from usererror import UserError
 
 
@@ -23,7 +18,7 @@ class Profile(Command):
     passes_on = True
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        add_method_arguments(parser, data="potsdam")
+        options.add_method_arguments(parser, data="potsdam")
         add_flag(parser, "--all", "every shipped method; counts only unless --timing")
         add_option(parser, "--side", 0, "of the square window, pixels (default: the dataset's)")
         add_option(parser, "--device", "", "cpu, cuda, cuda:1 (default: a GPU if there is one)")
@@ -39,14 +34,9 @@ class Profile(Command):
         from benchmark.experiment.request import Request
         from benchmark.profiling.profile import COUNTED, TIMED, profile_method, write_table
 
-        request = Request(
-            arguments.method,
-            arguments.data,
-            arguments.protocol,
-            backbone=arguments.backbone,
-            store=arguments.store,
-            overrides=tuple(arguments.overrides),
-        )
+        names = ("method", "data", "protocol", "backbone", "store")
+        given = {name: getattr(arguments, name) for name in names}
+        request = Request(**given, overrides=tuple(arguments.overrides))
         # wrong names and devices are said before the work
         profiled = profile_method(request, arguments.side)
         with_timing = arguments.timing or not arguments.all

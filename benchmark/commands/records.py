@@ -1,10 +1,14 @@
-"""Tables and pages that read run records, without torch."""
+"""Tables, pages and W&B workspaces of run records and of papers, without torch."""
 
 from __future__ import annotations
 
 import argparse
+import os
 
-from benchmark.commands.options import Command, add_option, add_path, add_record_arguments, add_run
+from benchmark.choices import WANDB_PROJECT
+from benchmark.commands import options
+from benchmark.commands.options import Command, add_option, add_path
+from usererror import UserError
 
 
 class Leaderboard(Command):
@@ -13,7 +17,7 @@ class Leaderboard(Command):
     example = "imss leaderboard --data miniature"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        add_record_arguments(parser, "results/leaderboards")
+        options.add_record_arguments(parser, "results/leaderboards")
 
     def run_command(self, arguments: argparse.Namespace) -> None:
         from benchmark.leaderboard.write import publish_leaderboard
@@ -30,7 +34,7 @@ class SensorValue(Command):
     aliases = ("worth",)
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        add_record_arguments(parser, "results/sensor_value")
+        options.add_record_arguments(parser, "results/sensor_value")
         text = "score without any sensor: 0, or the most frequent class"
         add_option(parser, "--empty", "zero", text, choices=("zero", "majority"))
 
@@ -40,8 +44,8 @@ class SensorValue(Command):
         from benchmark.records.selection import select_records
 
         for data, selection in select_records(arguments.runs, [arguments.data]).items():
-            written = write_sensor_values(arguments.out, data, selection, arguments.empty)
-            paths, tables = written
+            empty = arguments.empty
+            paths, tables = write_sensor_values(arguments.out, data, selection, empty)
             for title, table in tables.items():
                 print_table(title, table)
             if paths:
@@ -54,7 +58,7 @@ class Compare(Command):
     example = "imss compare --data miniature --methods sgma,magic"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        add_record_arguments(parser, "results/intervals")
+        options.add_record_arguments(parser, "results/intervals")
         add_option(parser, "--methods", [], "comma separated variants or groups (default: all)")
         add_option(parser, "--samples", 2000, "draws of the test scenes")
         add_option(parser, "--level", 95.0, "of the interval, per cent")
@@ -68,10 +72,10 @@ class Compare(Command):
         )
         from benchmark.records.selection import select_records
 
-        options = BootstrapOptions(arguments.samples, arguments.level, arguments.seed)
+        bootstrap = BootstrapOptions(arguments.samples, arguments.level, arguments.seed)
         for data, selection in select_records(arguments.runs, [arguments.data]).items():
             wanted = arguments.methods
-            paths, frames = write_comparison(arguments.out, data, selection, wanted, options)
+            paths, frames = write_comparison(arguments.out, data, selection, wanted, bootstrap)
             for title, frame in frames.items():
                 print_comparison(title, frame)
             if paths:
@@ -85,7 +89,7 @@ class Conventions(Command):
     aliases = ("lens",)
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        add_record_arguments(parser, "results/conventions")
+        options.add_record_arguments(parser, "results/conventions")
 
     def run_command(self, arguments: argparse.Namespace) -> None:
         from benchmark.analysis.metric_conventions import write_conventions
@@ -105,7 +109,7 @@ class Report(Command):
     example = "imss report --data miniature --out results/report"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        add_record_arguments(parser, "results/report")
+        options.add_record_arguments(parser, "results/report")
         add_path(parser, "--complexity", "what methods cost, <data>.csv", "results/complexity")
         add_option(parser, "--samples", 2000, "draws of the intervals, 0: none")
 
@@ -113,9 +117,8 @@ class Report(Command):
         from benchmark.report.page import write_page
         from benchmark.report.payload import build_payload, count_runs
 
-        payload = build_payload(
-            arguments.runs, arguments.data, arguments.samples, arguments.complexity
-        )
+        given = (arguments.runs, arguments.data, arguments.samples, arguments.complexity)
+        payload = build_payload(*given)
         path, runs = write_page(arguments.out, payload), count_runs(payload)
         if not runs:
             print("There is no run record to show yet; make one with: make bench")
@@ -129,7 +132,7 @@ class Publish(Command):
     example = "imss publish --run results/runs/miniature/sgma/pvt_v2_b0-seed0-0123abcd"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        add_run(parser)
+        options.add_run(parser)
 
     def run_command(self, arguments: argparse.Namespace) -> None:
         from benchmark.records.record import publish_record, read_record
@@ -141,3 +144,93 @@ class Publish(Command):
         target = PUBLISHED / manifest.data / f"{name}-{manifest.identity[:8]}"
         publish_record(source, target)
         print(f"Published: {target}")
+
+
+class Tables(Command):
+    """Write the papers' tables with what run records give beside them."""
+
+    example = "imss tables --out results/tables"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        options.add_runs(parser)
+        add_path(parser, "--out", "directory to write", "results/tables")
+
+    def run_command(self, arguments: argparse.Namespace) -> None:
+        from benchmark.papers.render import write_paper_tables
+        from benchmark.papers.tables import paper_tables_of_runs
+
+        tables = paper_tables_of_runs(arguments.runs)
+        paths = write_paper_tables(arguments.out, tables)
+        rows = [row for table in tables for row in table.rows]
+        measured = sum(bool(row.measured) for row in rows)
+        printed = sum(bool(row.printed) for row in rows)
+        files = f"{len(tables)} in {arguments.out}, {len(paths)} files"
+        print(f"Tables: {files}; {measured} of {printed} rows have been measured.")
+
+
+class Audit(Command):
+    """Recompute what papers derive from their own printed numbers."""
+
+    example = "imss audit --out results"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        add_path(parser, "--out", "directory of audit.csv and audit.md", "results")
+
+    def run_command(self, arguments: argparse.Namespace) -> None:
+        from benchmark.papers.audit.report import (
+            audit_papers,
+            describe_finding,
+            select_findings,
+            write_audit,
+        )
+        from benchmark.papers.printed_numbers import read_paper_results
+
+        results = read_paper_results()
+        checks = audit_papers(results)
+        findings = select_findings(checks)
+        for check in findings:
+            print(describe_finding(results, check))
+        counted = sum(bool(check.counted) for check in checks)
+        print(f"{counted} checks, {len(findings)} findings.")
+        for path in write_audit(arguments.out, results, checks):
+            print(f"Audit: {path}")
+
+
+class WandbWorkspace(Command):
+    """Save a W&B workspace for the runs of a dataset that were made with --logger wandb."""
+
+    example = "imss wandb-workspace --data miniature --entity my-team"
+    aliases = ("dashboard",)
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        add_option(parser, "--data", "miniature", "dataset with run records")
+        options.add_runs(parser)
+        text = f"W&B project (default: WANDB_PROJECT, or {WANDB_PROJECT})"
+        add_option(parser, "--project", "", text)
+        add_option(parser, "--entity", "", "W&B user or team (default: WANDB_ENTITY, or your own)")
+
+    def run_command(self, arguments: argparse.Namespace) -> None:
+        os.environ.setdefault("WANDB_SILENT", "true")
+        from benchmark.records.selection import select_records
+        from benchmark.tracking.wandb_workspace import (
+            EXTRA,
+            build_workspace,
+            call_wandb,
+            entity_of_user,
+            save_workspace,
+        )
+
+        try:
+            import wandb_workspaces.workspaces  # noqa: F401
+        except ImportError as error:
+            raise UserError(EXTRA) from error
+        data = arguments.data
+        project = arguments.project or os.environ.get("WANDB_PROJECT") or WANDB_PROJECT
+        wanted = arguments.entity or os.environ.get("WANDB_ENTITY", "")
+        entity = call_wandb(entity_of_user, wanted)
+        records = select_records(arguments.runs, [data])[data].records
+        letters = max((record.manifest.modalities for record in records), key=len)
+        view = build_workspace(project, entity, data, letters)
+        # the address is kept, so that the next call replaces this workspace instead of adding one
+        memory = arguments.runs / data / f"wandb-workspace.{entity}.{project}.txt"
+        print(f"Workspace: {call_wandb(save_workspace, view, memory)}")
