@@ -18,11 +18,11 @@ Ring = list[tuple[int, int]]
 Mask = NDArray[np.bool_]
 
 
-def mask_records(mask: Mask, rng: np.random.Generator, *, packed: bool = True) -> list[Any]:
+def mask_records(mask: Mask, rng: np.random.Generator) -> list[Any]:
     """Return annotations (without ids) whose union is a mask `(H, W)`, outlines included.
 
     Every connected piece is a record: of a ring through the centres of its border pixels or, with
-    holes, a run-length code (as text if `packed`). Some are cut into two that overlap; two small
+    holes, a run-length code (as text). Some are cut into two that overlap; two small
     ones share a record; one has a degenerate ring besides its own; some rings touch themselves;
     some repeat their first point, others do not.
     """
@@ -30,11 +30,11 @@ def mask_records(mask: Mask, rng: np.random.Generator, *, packed: bool = True) -
     shapes.sort(key=lambda shape: int(shape.sum()))
     records = []
     if len(shapes) >= 4:
-        records.append(_record(shapes[:2], rng, packed))
+        records.append(_record(shapes[:2], rng))
         shapes = shapes[2:]
     for k, shape in enumerate(shapes):
         for half in _halves(shape) if k % 5 == 3 else [shape]:
-            records.append(_record([half], rng, packed, spike=k % 7 == 0))
+            records.append(_record([half], rng, spike=k % 7 == 0))
     for record in records:
         rings = record["segmentation"]
         if isinstance(rings, list):
@@ -61,15 +61,12 @@ def _halves(shape: Mask) -> list[Mask]:
     return [west, east]
 
 
-def _record(
-    shapes: list[Mask], rng: np.random.Generator, packed: bool, spike: bool = False
-) -> dict[str, Any]:
+def _record(shapes: list[Mask], rng: np.random.Generator, spike: bool = False) -> dict[str, Any]:
     mask = np.logical_or.reduce(shapes)
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     segmentation: Any
     if (ndimage.binary_fill_holes(mask) != mask).any():
-        lengths = run_lengths(mask)
-        counts = pack_run_lengths(lengths) if packed else lengths
+        counts = pack_run_lengths(run_lengths(mask))
         segmentation = {"size": list(mask.shape), "counts": counts}
     else:
         # a cut may part a piece further: each part becomes a ring of the same record

@@ -1,4 +1,4 @@
-"""The DELIVER layout around painted streets: names, folders, bands and habits of the release.
+"""The DELIVER layout around painted streets: names, folders and bands of the release.
 
 Source of every name and rule: dataset dossier, sections 6 and 11.
 """
@@ -6,7 +6,7 @@ Source of every name and rule: dataset dossier, sections 6 and 11.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +27,6 @@ from datamodules.miniature.street.street import UNLABELLED, Street
 WEATHERS = ("cloud", "fog", "night", "rain", "sun")
 CASES = ("motionblur", "overexposure", "underexposure", "lidarjitter", "eventlowres")
 CORNER_SHARE = 0.35  # of the frames of each weather and split (dossier 6.3)
-# habits of users' copies, written on demand
-DELIVER_QUIRKS = (
-    "nested", "capital_extension", "no_hha", "no_depth", "grey_depth_three", "one_band", "all_rgba",
-    "strays", "copies",
-)  # fmt: skip
 SIZES: dict[str, dict[str, Any]] = {
     "test": {"size": 40, "frames": (2, 2, 2)},
     "demonstration": {"size": 128, "frames": (20, 4, 8)},
@@ -68,19 +63,18 @@ def deliver_ids(
 
 def write_deliver(
     root: Path, *, size: int = 40, seed: int = 0, frames: tuple[int, int, int] = (2, 2, 2),
-    weathers: Sequence[str] = WEATHERS, ids: Sequence[str] | None = None,
-    quirks: Collection[str] = (), progress: bool = False,
+    weathers: Sequence[str] = WEATHERS, ids: Sequence[str] | None = None, progress: bool = False,
 ) -> None:  # fmt: skip
     """Write painted frames under `root` as an unpacked copy of DELIVER.
 
     A frame (side `size` in pixels, 1042 in reality) depends on (seed, id, size) alone. `ids` are
-    frames such as "night/val/MAP_1_point10/001550", by default those of `deliver_ids`; `quirks` are
-    names of `DELIVER_QUIRKS`. ValueError for an unknown quirk or weather, or a size below 32.
+    frames such as "night/val/MAP_1_point10/001550", by default those of `deliver_ids`. ValueError
+    for an unknown weather, or a size below 32.
     """
     check_names("weather", weathers, WEATHERS)
     wanted = deliver_ids(size, frames, weathers) if ids is None else ids
-    for frame in checked_scenes(wanted, wanted, size, quirks, DELIVER_QUIRKS, progress):
-        _write_frame(Path(root), frame, size, seed, frozenset(quirks))
+    for frame in checked_scenes(wanted, wanted, size, progress):
+        _write_frame(Path(root), frame, size, seed)
 
 
 def deliver_street(size: int, seed: int, frame: str) -> Street:
@@ -100,7 +94,7 @@ def _generator(seed: int, frame: str, stage: int) -> np.random.Generator:
     return np.random.default_rng([seed, zlib.crc32(frame.encode()), stage])
 
 
-def _write_frame(root: Path, frame: str, size: int, seed: int, quirks: frozenset[str]) -> None:
+def _write_frame(root: Path, frame: str, size: int, seed: int) -> None:
     weather, _, scene, _ = frame.split("/")
     case = scene.partition("_point")[2].partition("_")[2]
     street = deliver_street(size, seed, frame)
@@ -108,26 +102,20 @@ def _write_frame(root: Path, frame: str, size: int, seed: int, quirks: frozenset
     draw = [_generator(seed, frame, stage) for stage in range(1, 6)]
     rgb = take_photo(street, weather, case, draw[0])
     # some pictures of the release have a fourth band, opaque everywhere
-    if "all_rgba" in quirks or zlib.crc32(frame.encode()) % 3 == 0:
+    if zlib.crc32(frame.encode()) % 3 == 0:
         rgb = np.concatenate([rgb, np.full((1, size, size), 255, np.uint8)])
-    grey = grey_depth(street)
-    if "grey_depth_three" in quirks:
-        grey = np.repeat(grey, 3, 0)
     event = event_image(street, draw[2], case == "eventlowres")
     points = lidar_image(street, weather, draw[3], case == "lidarjitter")
-    if "one_band" in quirks:
-        event, points = event.max(0, keepdims=True), points[:1]
     pictures = {
         "img": ("rgb", rgb),
         "hha": ("depth", hha_image(street, draw[1])),
-        "depth": ("depth", grey),
+        "depth": ("depth", grey_depth(street)),
         "event": ("event", event),
         "lidar": ("lidar", points),
         "semantic": ("semantic", paint_semantic(street.label, draw[4])),
     }
     for folder, (suffix, picture) in pictures.items():
-        if f"no_{folder}" not in quirks:
-            _write_picture(root, f"{folder}/{frame}_{suffix}_front", picture, quirks)
+        write_raster(root / folder / f"{frame}_{suffix}_front.png", picture, "PNG", zlevel=1)
 
 
 def paint_semantic(label: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -137,19 +125,3 @@ def paint_semantic(label: NDArray[np.uint8], rng: np.random.Generator) -> NDArra
     nothing = np.where(picture[1] < 128, 0, 255)
     picture[0] = np.where(label == UNLABELLED, nothing, label + 1)
     return picture
-
-
-def _write_picture(
-    root: Path, name: str, picture: NDArray[np.uint8], quirks: frozenset[str]
-) -> None:
-    top = root / "DELIVER" / "DELIVER" if "nested" in quirks else root
-    name += ".PNG" if "capital_extension" in quirks else ".png"
-    path = top / name
-    write_raster(path, picture, "PNG", zlevel=1)
-    if "strays" in quirks:
-        twin = root / "__MACOSX" / Path(name).parent / f"._{path.name}"
-        twin.parent.mkdir(parents=True, exist_ok=True)
-        for stray in (path.parent / "Thumbs.db", twin):
-            stray.write_bytes(b"no picture")
-    if "copies" in quirks and "/night/" in name:
-        write_raster(root / "old" / name, picture, "PNG", zlevel=1)

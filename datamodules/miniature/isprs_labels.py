@@ -1,11 +1,9 @@
-"""What the copies of the two ISPRS cities share: label colours, their erosion, world files.
+"""What the copies of the two ISPRS cities share: label colours and their erosion.
 
 Source: dataset dossier, section 2.
 """
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,9 +40,3 @@ def erode_label(label: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def paint_label(label: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return ids `(H, W)`, `BOUNDARY` allowed, as a uint8 colour picture `(3, H, W)`."""
     return np.moveaxis(PALETTE[label], -1, 0).copy()
-
-
-def write_world_file(path: Path, gsd: float, west: float, north: float) -> None:
-    """Write pixel side, no rotation, and the centre of the upper left pixel, one number a line."""
-    numbers = (gsd, 0.0, 0.0, -gsd, west, north)
-    path.write_text("".join(f"{number:.12g}\n" for number in numbers), encoding="ascii")

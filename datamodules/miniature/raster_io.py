@@ -27,12 +27,10 @@ def check_names(what: str, names: Iterable[str], valid: Collection[str]) -> None
 
 
 def checked_scenes(
-    scenes: Sequence[str], valid: Collection[str], size: int, quirks: Iterable[str],
-    known: Collection[str], progress: bool,
-) -> Iterable[str]:  # fmt: skip
+    scenes: Sequence[str], valid: Collection[str], size: int, progress: bool
+) -> Iterable[str]:
     """Check what a writer was asked for, then return the scenes, perhaps with a progress bar."""
     check_names("scene", scenes, valid)
-    check_names("quirk", quirks, known)
     if size < SMALLEST:
         raise ValueError(f"size {size} is too small: a scene needs at least {SMALLEST} pixels")
     if not progress:
@@ -40,11 +38,6 @@ def checked_scenes(
     from rich.progress import track
 
     return track(scenes, description="miniature")
-
-
-def decimetres(relief: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Return heights `(H, W)` in m as bytes `(1, H, W)`, as nDSM pictures hold them."""
-    return np.clip(np.rint(10 * relief), 0, 255).astype(np.uint8)[None]
 
 
 def write_raster(

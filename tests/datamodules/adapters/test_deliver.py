@@ -21,12 +21,8 @@ from datamodules.adapters.deliver import (
 from datamodules.adapters.registry import import_named_dataset
 from datamodules.ingest.plan import ImportOptions
 from datamodules.ingest.sources import SourceFile, SourceIndex
-from datamodules.miniature.deliver import (
-    DELIVER_QUIRKS,
-    deliver_ids,
-    deliver_street,
-    write_deliver,
-)
+from datamodules.miniature.deliver import deliver_ids, deliver_street
+from tests.support.quirks import DELIVER_QUIRKS, write_deliver
 from usererror import UserError
 
 SIZE = 40

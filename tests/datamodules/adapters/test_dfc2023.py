@@ -14,12 +14,11 @@ from datamodules.adapters.dfc2023 import read_tiles
 from datamodules.adapters.registry import import_named_dataset
 from datamodules.miniature.dfc2023 import (
     BLACK_CORNER,
-    DFC2023_QUIRKS,
     SIZES,
     dfc2023_tile,
-    write_dfc2023,
 )
 from datamodules.store.scene_store import SceneStore
+from tests.support.quirks import DFC2023_QUIRKS, write_dfc2023
 from usererror import UserError
 
 SIZE = 64

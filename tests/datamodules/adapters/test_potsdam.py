@@ -13,8 +13,9 @@ import pytest
 
 from datamodules.adapters.isprs import decode_label_colours, isprs_classes
 from datamodules.adapters.registry import import_named_dataset
-from datamodules.miniature.potsdam import potsdam_scene, write_potsdam
+from datamodules.miniature.potsdam import potsdam_scene
 from datamodules.splits.tables import SPLITS_FOLDER
+from tests.support.quirks import POTSDAM_QUIRKS, write_potsdam
 from usererror import UserError
 
 SIZE = 64
@@ -25,11 +26,6 @@ TILES = [
     "4_12",
     "6_7",
 ]  # one of the validation tiles, and every tile with a defect of its own
-QUIRKS = [
-    "blend_4_12", "car_colour_6_7", "narrow_3_13", "empty_ownapproach", "unpadded_dsm",
-    "capital_tfw", "flat_folders",
-    "labels_in_root", "only_rgbir", "both_label_sets", "no_crs",
-]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +50,9 @@ def check_labels(store, pixels):
 
 
 @pytest.mark.parametrize(
-    "quirks", [[], *[[quirk] for quirk in QUIRKS], QUIRKS], ids=lambda q: "+".join(q[:2]) or "none"
+    "quirks",
+    [[], *[[quirk] for quirk in POTSDAM_QUIRKS], POTSDAM_QUIRKS],
+    ids=lambda q: "+".join(q[:2]) or "none",
 )
 def test_every_quirk_gives_the_true_labels(quirks, tmp_path, load, pixels):
     write_potsdam(tmp_path / "source", size=SIZE, tiles=TILES, quirks=quirks)

@@ -13,13 +13,9 @@ import pytest
 
 from datamodules.adapters.registry import import_named_dataset
 from datamodules.adapters.vaihingen import folder_role
-from datamodules.miniature.vaihingen import (
-    VAIHINGEN_QUIRKS,
-    vaihingen_scene,
-    vaihingen_shape,
-    write_vaihingen,
-)
+from datamodules.miniature.vaihingen import COMPLETE, vaihingen_scene, vaihingen_shape
 from datamodules.splits.tables import SPLITS_FOLDER
+from tests.support.quirks import VAIHINGEN_QUIRKS, write_vaihingen
 from usererror import UserError
 
 SIZE = 64
@@ -31,7 +27,6 @@ TILES = [
     "area30",
     "area38",
 ]  # test, train, both of validation, test; area2 is odd one out
-COMPLETE = "ISPRS_semantic_labeling_Vaihingen_ground_truth_COMPLETE"
 COMBINED = [
     ("official_nesting", "labels_in_root", "ndsm_bmp", "one_pixel_dsm"),
     (

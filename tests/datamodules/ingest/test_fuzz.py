@@ -59,12 +59,12 @@ CASES = [
 def write_tiny(dataset: str, root: Path) -> list[str] | None:
     """Write the smallest copy with training and test scenes; return the ids to import."""
     if dataset == "potsdam":
-        from datamodules.miniature.potsdam import write_potsdam
+        from tests.support.quirks import write_potsdam
 
         write_potsdam(root, size=32, tiles=["2_11", "2_13"], quirks=["only_rgbir"])
         return ["2_11", "2_13"]
     if dataset == "vaihingen":
-        from datamodules.miniature.vaihingen import write_vaihingen
+        from tests.support.quirks import write_vaihingen
 
         write_vaihingen(
             root, size=32, tiles=["area1", "area2"], quirks=["labels_in_root", "ndsm_bmp"]
