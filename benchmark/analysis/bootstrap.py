@@ -38,26 +38,19 @@ from benchmark.records.record import Record, read_scenes
 from benchmark.records.selection import Skipped
 from usererror import UserError
 
-FEWEST_SCENES = (
-    10  # below this, blocks of the scenes are drawn: few scenes give few different draws
-)
+# below this, blocks of the scenes are drawn: few scenes give few different draws
+FEWEST_SCENES = 10
 CHUNK = 2**23  # entries of the largest array of resampled counts, 64 MiB
 SCENES, BLOCKS = "scenes", "blocks"
 
 
 @dataclass(frozen=True)
 class ResamplingUnits:
-    """What is drawn: scenes, or blocks of scenes.
+    """What is drawn: scenes, or blocks of scenes."""
 
-    Attributes:
-        kind: `scenes` or `blocks`.
-        counts: per unit, each `(units, subsets, classes)`.
-        names: per unit, to check that two records are paired.
-    """
-
-    kind: str
-    counts: ClassCounts
-    names: tuple[str, ...]
+    kind: str  # `scenes` or `blocks`
+    counts: ClassCounts  # per unit, each `(units, subsets, classes)`
+    names: tuple[str, ...]  # per unit, to check that two records are paired
 
 
 @dataclass(frozen=True)
@@ -70,25 +63,15 @@ class GroupUnits:
 
 @dataclass(frozen=True)
 class BootstrapSample:
-    """The measures of a group in per cent, see `measure_names`.
-
-    Attributes:
-        group: whose.
-        seeds: over all units, `(seeds, measures)`.
-        draws: the mean of the seeds under every draw, `(samples, measures)`.
-    """
+    """The measures of a group in per cent, see `measure_names`."""
 
     group: SeedGroup
-    seeds: Floats
-    draws: Floats
+    seeds: Floats  # over all units, `(seeds, measures)`
+    draws: Floats  # the mean of the seeds under every draw, `(samples, measures)`
 
 
 def resampling_units(record: Record, scenes: Mapping[str, Counts]) -> ResamplingUnits:
-    """Count per scene, or per block where there are fewer than FEWEST_SCENES with a label.
-
-    Blocks of one scene resemble each other more than scenes do, so that intervals from them are
-    rather too narrow.
-    """
+    """Count per scene, or per block where there are fewer than FEWEST_SCENES with a label."""
     parts = []
     # an axis of the three counts in front, so that scenes and blocks are added up in one go
     for blocks in scenes.values():
@@ -131,11 +114,11 @@ def check_paired(groups: Sequence[GroupUnits]) -> None:
         for record, units in zip(entry.group.members, entry.units, strict=True):
             same = np.array_equal(units.counts.support, first.counts.support)
             if units.names != first.names or not same:
-                raise UserError(
-                    f"{record.path} was scored on other scenes, blocks or labels than "
-                    f"{origin.path}, though the fingerprints agree; run its cell again with "
-                    "FORCE=1."
+                others = (
+                    f"scenes, blocks or labels than {origin.path}, though the fingerprints agree"
                 )
+                text = f"{record.path} was scored on other {others}"
+                raise UserError(f"{text}; run its cell again with FORCE=1.")
 
 
 def draw_weights(units: int, samples: int, seed: int) -> Counts:
@@ -184,11 +167,7 @@ def percentile_bounds(values: Floats, level: float) -> Floats:
 def bootstrap_groups(
     groups: Sequence[GroupUnits], samples: int, seed: int
 ) -> list[BootstrapSample]:
-    """Score groups under the same draws for all.
-
-    Raises:
-        UserError: the records are not paired, or there is only one unit to draw from.
-    """
+    """Score groups under the same draws for all."""
     check_paired(groups)
     drawn = groups[0].units[0]
     if len(drawn.names) < 2:

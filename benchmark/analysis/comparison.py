@@ -34,19 +34,13 @@ class BootstrapOptions:
 
     def __post_init__(self) -> None:
         if self.samples < 100:
-            raise UserError(
-                f"--samples {self.samples} is too few for an interval; use at least 100."
-            )
+            raise UserError(f"--samples {self.samples} is too few; use at least 100.")
         if not 0 < self.level < 100:
             raise UserError(f"--level {self.level:g} is no percentage of an interval; use 95, say.")
 
 
 def select_named_groups(groups: Sequence[SeedGroup], wanted: Sequence[str]) -> list[SeedGroup]:
-    """Select the group of each word: a variant, or the first characters of a group's hash.
-
-    Raises:
-        UserError: a word fits no group or several, or the groups may not be compared.
-    """
+    """Select the group of each word: a variant, or the first characters of a group's hash."""
     chosen: dict[str, SeedGroup] = {}
     for word in wanted:
         # a variant's name comes first, so that a hash cannot hide it
@@ -54,9 +48,8 @@ def select_named_groups(groups: Sequence[SeedGroup], wanted: Sequence[str]) -> l
         fits = fits or [group for group in groups if group.group.startswith(word)]
         if not fits:
             have = ", ".join(sorted({group.method for group in groups}))
-            raise UserError(
-                f"No record of method {word!r} on this dataset; there are records of: {have}."
-            )
+            text = f"No record of method {word!r} on this dataset"
+            raise UserError(f"{text}; there are records of: {have}.")
         if len(fits) > 1:
             several = ", ".join(f"{g.group[:8]} ({g.label}, {g.protocol})" for g in fits)
             raise UserError(f"{word!r} stands for several rows; name one by its group: {several}.")
@@ -67,25 +60,17 @@ def select_named_groups(groups: Sequence[SeedGroup], wanted: Sequence[str]) -> l
     apart = comparable_groups(list(chosen.values()))
     if len(apart) > 1:
         kinds = [f"{title}: {', '.join(g.label for g in part)}" for title, part in apart.items()]
-        raise UserError(
-            "These rows were scored under different protocols and cannot be compared "
-            f"({'; '.join(kinds)})."
-        )
+        text = "These rows were scored under different protocols and cannot be compared"
+        raise UserError(f"{text} ({'; '.join(kinds)}).")
     return list(chosen.values())
 
 
 def compare_groups(
     groups: Sequence[SeedGroup], options: BootstrapOptions, skipped: Skipped
 ) -> pd.DataFrame:
-    """Compare all pairs of comparable groups in all measures.
+    """Compare all pairs of comparable groups, one line per pair and measure.
 
-    Returns:
-        A line per pair and measure: the seeds' means, their difference, its interval, and whether 0
-        lies outside. Empty if fewer than two groups have counts per scene. Each interval stands for
-        itself: of many, some miss by chance.
-
-    Raises:
-        UserError: the records are not paired, or there is only one unit to draw from.
+    Empty if fewer than two groups have counts per scene.
     """
     entries = bootstrap.read_units(groups, skipped)
     if len(entries) < 2:
@@ -152,12 +137,6 @@ def write_comparison(
     """Write `<data>.csv` (every measure), `.md` and `.tex` (the summaries) of a dataset.
 
     Methods that are `wanted` stand in the files' names; without any, all are compared.
-
-    Returns:
-        The paths, and the comparisons by title; none where no two methods have counts per scene.
-
-    Raises:
-        UserError: the wanted methods cannot be compared.
     """
     groups, skipped = seed_groups(selection.records), Skipped(selection.skipped)
     if wanted:
@@ -175,10 +154,8 @@ def write_comparison(
         page += [f"## Protocol {title}", headline[title], note]
     if not frames:
         if wanted:
-            raise UserError(
-                f"{' and '.join(wanted)} cannot be compared: "
-                "counts per scene are needed of two; run again."
-            )
+            reason = "counts per scene are needed of two; run again."
+            raise UserError(f"{' and '.join(wanted)} cannot be compared: {reason}")
         return [], {}
     # a comparison of some methods leaves the file of all methods as it is
     stem, csv = ".".join([data, *wanted]), {"csv": pd.concat(frames.values())}

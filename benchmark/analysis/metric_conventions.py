@@ -69,10 +69,6 @@ def _absent(rule: Absent) -> Callable[[Record], Floats]:
     return partial(_own_miou, absent=rule)
 
 
-def _macro_f1(record: Record) -> Floats:
-    return _score(record)[1]
-
-
 def _f1_of_miou(record: Record) -> Floats:
     miou = _own_miou(record) / 100
     return 100 * 2 * miou / (1 + miou)
@@ -138,7 +134,7 @@ _READINGS: tuple[tuple[str, str, Callable[[Record], Floats]], ...] = (
     ("full label", "every labelled pixel", partial(_own_miou, regions=None)),
     ("eroded label", "without the band along class borders", _miou_on_interior),
     ("scene mean", "mean over scenes of each scene's mIoU, not pooled counts", _mean_of_scenes),
-    ("macro F1", "mean of the class F1", _macro_f1),
+    ("macro F1", "mean of the class F1", lambda record: _score(record)[1]),
     # never below the mean of the class F1, since F1 is concave in IoU
     ("F1 of mIoU", "2 mIoU / (1 + mIoU)", _f1_of_miou),
 )
@@ -146,13 +142,10 @@ CONVENTIONS = tuple(ScoringConvention(*reading) for reading in _READINGS)
 
 
 def convention_frame(groups: Sequence[SeedGroup]) -> pd.DataFrame:
-    """Score comparable groups under every convention, in long form.
+    """Score comparable groups under every convention, a line per convention, summary and group.
 
-    Returns:
-        A line per convention, summary and group: value and std in per cent, `rank` and `base rank`,
-        the reason for a missing value, and whether the ranks differ (`changed`). Ranks are among
-        the groups that the convention applies to, 1 for the highest mean over seeds; `base rank` is
-        that of the same groups under `own`.
+    Ranks are among the groups that the convention applies to, 1 for the highest mean over seeds;
+    `base rank` is that of the same groups under `own`.
     """
     lines = []
     for convention in CONVENTIONS:
@@ -168,11 +161,8 @@ def convention_frame(groups: Sequence[SeedGroup]) -> pd.DataFrame:
     # the rank under `own` is among the groups that this convention applies to, so that leaving
     # one out moves nobody
     base = own.loc[list(zip(frame["summary"], frame["label"], strict=True))].to_numpy()
-    columns = {
-        "rank": frame["value"],
-        "base rank": frame["value"].where(frame["value"].isna(), base),
-    }
-    for name, column in columns.items():
+    own_values = frame["value"].where(frame["value"].isna(), base)
+    for name, column in (("rank", frame["value"]), ("base rank", own_values)):
         # sums in another order differ in the last digits: what is equal but for them shares a rank
         sections = column.round(9).groupby([frame["convention"], frame["summary"]])
         frame[name] = sections.rank("min", ascending=False).astype("Int64")
@@ -235,11 +225,7 @@ def explain_dashes(frame: pd.DataFrame) -> list[str]:
 def write_conventions(
     out: Path, data: str, selection: RecordSelection
 ) -> tuple[list[Path], dict[str, pd.DataFrame]]:
-    """Write `<data>.csv` (one number a line), `.md` and `.tex` (Average).
-
-    Returns:
-        The paths, and the tables of Average by title.
-    """
+    """Write `<data>.csv` (one number a line), `.md` and `.tex` (Average)."""
     page: list[Part] = [f"# Scoring conventions: {data}"]
     frames, headline = [], {}
     for title, groups in comparable_groups(seed_groups(selection.records)).items():

@@ -73,17 +73,11 @@ def majority_baseline(counts: ClassCounts) -> ClassCounts:
 
 @dataclass(frozen=True)
 class SensorGames:
-    """The games of the seeds of one method.
-
-    Attributes:
-        group: the method.
-        letters: of the modalities, M.
-        games: `(seeds, 1 + averaged classes, 2^M)`, see `subset_games`.
-    """
+    """The games of the seeds of one method."""
 
     group: SeedGroup
-    letters: tuple[str, ...]
-    games: Floats
+    letters: tuple[str, ...]  # of the modalities, M
+    games: Floats  # `(seeds, 1 + averaged classes, 2^M)`, see `subset_games`
 
     @property
     def miou(self) -> Floats:
@@ -185,12 +179,9 @@ def class_table(method: SensorGames) -> pd.DataFrame:
 def expected_score_table(methods: Sequence[SensorGames]) -> pd.DataFrame:
     """Show the expected mIoU at the published probabilities beside Average, best first at 0.1."""
     lines = []
-    for method in sorted(
-        methods, key=lambda method: -shapley.expected_score(method.miou, 0.1).mean()
-    ):
-        scores = np.column_stack(
-            [method.miou[:, -1], shapley.expected_score(method.miou, np.array(FAILURES))]
-        )
+    for method in sorted(methods, key=lambda one: -shapley.expected_score(one.miou, 0.1).mean()):
+        expected = shapley.expected_score(method.miou, np.array(FAILURES))
+        scores = np.column_stack([method.miou[:, -1], expected])
         line = {"method": method.group.label}
         line |= _format_columns(["none fails", *(f"p = {p:g}" for p in FAILURES)], scores)
         # without the empty set, which is no subset of the table
@@ -219,11 +210,7 @@ def break_even_table(methods: Sequence[SensorGames]) -> pd.DataFrame:
 def write_sensor_values(
     out: Path, data: str, selection: RecordSelection, empty: Empty = "zero"
 ) -> tuple[list[Path], dict[str, pd.DataFrame]]:
-    """Write `<data>.csv`, `.curve.csv`, `.crossings.csv`, `.md` and `.tex` of a dataset.
-
-    Returns:
-        The paths, and the first tables of the page by title; none without a fully scored method.
-    """
+    """Write `<data>.csv`, `.curve.csv`, `.crossings.csv`, `.md` and `.tex` of a dataset."""
     skipped = Skipped(selection.skipped)
     sections = {}
     for title, groups in comparable_groups(seed_groups(selection.records)).items():

@@ -28,7 +28,7 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import combinations, pairwise
 from math import factorial
 
@@ -39,11 +39,7 @@ from benchmark.metrics.confusion import Floats
 
 
 def subset_bitmasks(subsets: Sequence[str]) -> tuple[tuple[str, ...], list[int]]:
-    """Find the letters of the modalities, and each subset's position in a game.
-
-    Raises:
-        ValueError: the names are not all non-empty subsets of the longest one's letters, once each.
-    """
+    """Find the letters of the modalities, and each subset's position in a game."""
     letters = tuple(max(subsets, key=lambda name: name.count("+")).split("+"))
     masks = []
     for name in subsets:
@@ -77,10 +73,7 @@ def shapley_values(game: Floats) -> Floats:
     count = count_modalities(game)
     values = np.zeros((*game.shape[:-1], count))
     for modality in range(count):
-        for others in _coalitions_without(count, 1 << modality):
-            # share of the orders in which exactly `others` have come before
-            size = others.bit_count()
-            weight = factorial(size) * factorial(count - size - 1) / factorial(count)
+        for others, weight in _coalitions_without(count, 1 << modality):
             gain = game[..., others | 1 << modality] - game[..., others]
             values[..., modality] += weight * gain
     return values
@@ -97,11 +90,8 @@ def shapley_interactions(game: Floats) -> Floats:
     index = np.full((*game.shape[:-1], count, count), np.nan)
     for a, b in combinations(range(count), 2):
         value = np.zeros(game.shape[:-1])
-        # as above, with the pair counted as one arrival
         first, second = 1 << a, 1 << b
-        for others in _coalitions_without(count, first | second):
-            size = others.bit_count()
-            weight = factorial(size) * factorial(count - size - 2) / factorial(count - 1)
+        for others, weight in _coalitions_without(count, first | second):
             together = game[..., others | first | second] + game[..., others]
             apart = game[..., others | first] + game[..., others | second]
             value += weight * (together - apart)
@@ -109,8 +99,14 @@ def shapley_interactions(game: Floats) -> Floats:
     return index
 
 
-def _coalitions_without(count: int, members: int) -> list[int]:
-    return [mask for mask in range(2**count) if not mask & members]
+def _coalitions_without(count: int, members: int) -> Iterator[tuple[int, float]]:
+    """Find coalitions, and the share of the orders in which exactly they come before `members`."""
+    # the members are counted as one arrival
+    arrivals = count - members.bit_count() + 1
+    for others in range(2**count):
+        if not others & members:
+            size = others.bit_count()
+            yield others, factorial(size) * factorial(arrivals - size - 1) / factorial(arrivals)
 
 
 def expected_score(game: Floats, p: float | Floats, conditional: bool = True) -> Floats:
@@ -121,16 +117,12 @@ def expected_score(game: Floats, p: float | Floats, conditional: bool = True) ->
     is inferred: CMNeXt's printed values at p = 0.05, 0.1 and 0.2, solved for its score of the full
     set, give the published one under this reading only.
 
-    Args:
-        game: `(..., 2^M)`.
-        p: one probability, or several, which add a last axis. p = 1 is the limit: one modality
-            alone, each as likely.
-        conditional: on at least one modality being left. Without the condition losing everything
-            counts 0, which multiplies the score by 1 - p^M.
+    Several p add a last axis; p = 1 is the limit: one modality alone, each as likely. Conditional
+    is on at least one modality being left; else losing everything counts 0.
     """
     count, chance = count_modalities(game), np.asarray(p, float)
     # all sets but the empty one have the probability 1 - p^M, of which the factor 1 - p is gone
-    numerator = _evaluate(expected_score_polynomial(game), chance)
+    numerator = polynomial.polyval(chance, np.moveaxis(expected_score_polynomial(game), -1, 0))
     score = numerator / polynomial.polyval(chance, np.ones(count))
     return np.asarray(score if conditional else score * (1 - chance**count))
 
@@ -152,10 +144,6 @@ def expected_score_polynomial(game: Floats) -> Floats:
         total = game[..., np.equal(sizes, size)].sum(-1)
         terms.append(total[..., None] * shifted)
     return np.sum(terms, axis=0)
-
-
-def _evaluate(coefficients: Floats, p: Floats) -> Floats:
-    return np.asarray(polynomial.polyval(p, np.moveaxis(coefficients, -1, 0)))
 
 
 def break_even_probabilities(first: Floats, second: Floats, tolerance: float = 1e-9) -> list[float]:

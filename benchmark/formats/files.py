@@ -13,11 +13,7 @@ from usererror import UserError
 
 
 def write_texts(directory: Path, contents: Mapping[str, str]) -> list[Path]:
-    """Write each text of {file name: text} whole, in this order; return the paths.
-
-    Raises:
-        UserError: the directory cannot be written.
-    """
+    """Write each text of {file name: text} whole, in this order; return the paths."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
         for name, text in contents.items():
@@ -34,11 +30,7 @@ def csv_text(frame: pd.DataFrame, decimals: int = 4) -> str:
 
 
 def read_csv_rows(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
-    """Read the rows of a CSV file that has at least these columns.
-
-    Raises:
-        UserError: the file is missing, lacks a column, or a row is cut short.
-    """
+    """Read the rows of a CSV file that has at least these columns."""
     restore = f"restore it: git checkout {path}"
     # csv rather than pandas, which would shift a row that is too long and fill a short one
     try:
@@ -52,6 +44,6 @@ def read_csv_rows(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
     for line, row in enumerate(rows, start=2):
         # DictReader files what is too much, and fills what is missing, under None
         if None in row or None in row.values():
-            reason = "the row has another number of values than the header"
-            raise UserError(f"{path}, line {line}: {reason}.")
+            place = f"{path}, line {line}"
+            raise UserError(f"{place}: the row has another number of values than the header.")
     return rows

@@ -23,14 +23,7 @@ def write_table_files(
 ) -> list[Path]:
     """Write `<stem>.csv` (or another suffix of `frames`), `.md` and `.tex`; return the paths.
 
-    Args:
-        out: the directory.
-        stem: what the names begin with.
-        frames: numbers by suffix.
-        page: parts of the Markdown page.
-        headline: the table of the LaTeX file, by protocol.
-        note: what stands below it.
-        skipped: sentences about records that are in none of them.
+    `headline` is the table of the LaTeX file by protocol, and `note` stands below it.
     """
     contents = {f"{stem}.{suffix}": csv_text(frame) for suffix, frame in frames.items()}
     left_out = [f"- {text}" for text in skipped]

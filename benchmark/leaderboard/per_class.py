@@ -10,7 +10,7 @@ import pandas as pd
 
 from benchmark.formats.markdown import Part
 from benchmark.formats.numbers import format_mean_std
-from benchmark.metrics.confusion import Floats, class_scores
+from benchmark.metrics.confusion import class_scores
 from benchmark.metrics.summaries import MeanStd, mean_std, with_mean_first
 from benchmark.records.groups import SeedGroup, comparable_groups
 
@@ -24,21 +24,19 @@ NOTE = (
 )
 
 
-def class_values(group: SeedGroup) -> Floats:
-    """Score each class in per cent: `(seeds, measures, subsets, 1 + classes)`, the mean first.
+def score_classes(groups: Sequence[SeedGroup]) -> list[ClassRow]:
+    """Score each class in per cent, `(measures, subsets, 1 + classes)`, the mean first.
 
     A class without a score, or outside the mean, is nan.
     """
-    seeds = []
-    for record in group.members:
-        iou, f1, used = class_scores(record.class_counts(), record.convention.absent)
-        seeds.append([with_mean_first(iou, used), with_mean_first(f1, used)])
-    return 100 * np.array(seeds)
-
-
-def score_classes(groups: Sequence[SeedGroup]) -> list[ClassRow]:
-    """Average the class scores of every group over its seeds, each scored first."""
-    return [(group, mean_std(class_values(group))) for group in groups]
+    rows = []
+    for group in groups:
+        seeds = []
+        for record in group.members:
+            iou, f1, used = class_scores(record.class_counts(), record.convention.absent)
+            seeds.append([with_mean_first(iou, used), with_mean_first(f1, used)])
+        rows.append((group, mean_std(100 * np.array(seeds))))
+    return rows
 
 
 def class_frame(rows: Sequence[ClassRow]) -> pd.DataFrame:
@@ -68,11 +66,7 @@ def format_classes(rows: Sequence[ClassRow], measure: int, subset: int) -> pd.Da
 
 
 def class_page(data: str, rows: Sequence[ClassRow]) -> tuple[list[Part], dict[str, pd.DataFrame]]:
-    """Write tables of methods and classes for each protocol, subset and measure.
-
-    Returns:
-        The page, and IoU with all sensors by protocol.
-    """
+    """Write the page of all classes, and the tables of IoU with all sensors by protocol."""
     page: list[Part] = [f"# Classes: {data}", NOTE]
     full_set = {}
     by_hash = {row[0].group: row for row in rows}

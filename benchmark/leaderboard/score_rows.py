@@ -17,22 +17,15 @@ from benchmark.records.manifest import Protocol
 
 @dataclass(frozen=True)
 class ScoreRow:
-    """Scores in per cent, each `(seeds, subsets)`; nan where no test scene has all modalities.
-
-    Attributes:
-        group: whose.
-        condition: of the test scenes (`weather=night`), or all of them.
-        miou, mf1, oa, oa_all: see `metrics.confusion.Scores`.
-        entered: how many classes entered the means.
-    """
+    """Scores in per cent, each `(seeds, subsets)`; nan where no test scene has all modalities."""
 
     group: SeedGroup
-    condition: str
-    miou: Floats
+    condition: str  # of the test scenes (`weather=night`), or `all`
+    miou: Floats  # this and the next three as in `metrics.confusion.Scores`
     mf1: Floats
     oa: Floats
     oa_all: Floats
-    entered: Counts
+    entered: Counts  # classes in the means
 
     @classmethod
     def of_group(cls, group: SeedGroup, condition: str = ALL) -> ScoreRow:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import pandas as pd
@@ -26,67 +27,49 @@ EACH = "{subset}"
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the leaderboard; `{subset}` in its names makes one for every subset.
+    """A column of the leaderboard; `{subset}` in its names makes one for every subset."""
 
-    Attributes:
-        name: in CSV; `<name> std` follows a mean over seeds.
-        source: its value in a row.
-        heading: for readers (Markdown, LaTeX, terminal, report); empty: only in CSV.
-        subset: a subset to be named in brackets, in CSV as `<name> subset`.
-        text: what readers see of `{value}` in this `{row}`.
-        needed: shows the column to readers where it holds for a row of the table.
-    """
-
-    name: str
-    source: Callable[[ScoreRow], Any]
-    heading: str = ""
-    subset: Callable[[ScoreRow], str] | None = None
-    text: str = "{value}"
-    needed: Callable[[ScoreRow], Any] = bool
+    name: str  # in CSV; `<name> std` follows a mean over seeds
+    source: Callable[[ScoreRow], Any]  # its value in a row
+    heading: str = ""  # for readers (Markdown, LaTeX, terminal, report); empty: only in CSV
+    subset: Callable[[ScoreRow], str] | None = None  # named in brackets, in CSV `<name> subset`
+    text: str = "{value}"  # what readers see of `{value}` in this `{row}`
+    needed: Callable[[ScoreRow], Any] = bool  # readers see the column if this holds for any row
 
     def values_by_subset(self, row: ScoreRow) -> dict[str, Any]:
         """Compute the value, by subset where the column stands for all of them."""
         value = self.source(row)
         if EACH not in self.name:
             return {"": value}
-        values = map(MeanStd._make, zip(*value, strict=True)) if is_mean(value) else value
-        return dict(zip(row.subsets, values, strict=True))
+        if isinstance(value, MeanStd):
+            value = map(MeanStd._make, zip(*value, strict=True))
+        return dict(zip(row.subsets, value, strict=True))
 
     def csv_parts(self, row: ScoreRow, value: Any) -> dict[str, Any]:
         """Write a value as CSV columns, by the ending of their names."""
-        parts = {"": value.mean, " std": value.std} if is_mean(value) else {"": value}
+        parts = {"": value.mean, " std": value.std} if isinstance(value, MeanStd) else {"": value}
         return parts | ({" subset": self.subset(row)} if self.subset else {})
 
     def format_value(self, row: ScoreRow, value: Any, decimals: int = 2, sign: str = " +- ") -> str:
         """Write a value for readers."""
         text = str(value)
-        if is_mean(value):
+        if isinstance(value, MeanStd):
             text = format_mean_std(value.mean, value.std, decimals, sign)
         text = self.text.format(value=text, row=row)
         return f"{text} ({self.subset(row)})" if self.subset else text
 
 
-def is_mean(value: Any) -> bool:
-    """Tell whether a value is a mean over seeds."""
-    return isinstance(value, MeanStd)
-
-
-def has_condition(row: ScoreRow) -> bool:
-    """Tell whether the scores are of some test scenes only."""
+def _has_condition(row: ScoreRow) -> bool:
     return row.condition != ALL
 
 
-def has_overrides(row: ScoreRow) -> bool:
-    """Tell whether something was changed on the command line."""
-    return bool(row.group.overrides)
-
-
+_overrides = attrgetter("group.overrides")
 COLUMNS = (
     Column("method", lambda row: row.group.method, "method", text="{row.group.marked_method}"),
     Column("backbone", lambda row: row.group.manifest.backbone, "backbone"),
-    Column("condition", lambda row: row.condition, "condition", needed=has_condition),
-    Column("scenes", lambda row: max(row.scenes), "scenes", needed=has_condition),
-    Column("classes", lambda row: row.classes, "classes", needed=has_condition),
+    Column("condition", lambda row: row.condition, "condition", needed=_has_condition),
+    Column("scenes", lambda row: max(row.scenes), "scenes", needed=_has_condition),
+    Column("classes", lambda row: row.classes, "classes", needed=_has_condition),
     Column("Average", lambda row: mean_std(row.summary.average), "Average"),
     Column("Top-1", lambda row: mean_std(row.summary.top1), "Top-1", lambda row: row.best),
     Column("Last-1", lambda row: mean_std(row.summary.last1), "Last-1", lambda row: row.worst),
@@ -96,7 +79,7 @@ COLUMNS = (
     Column("OA all labels full", lambda row: row.oa_all[:, -1].mean()),
     Column("seeds", lambda row: len(row.group.members), "n"),
     Column("protocol", lambda row: row.protocol.name, "protocol", text="{row.protocol.label}"),
-    Column("overrides", lambda row: row.group.overrides, "overrides", needed=has_overrides),
+    Column("overrides", _overrides, "overrides", needed=_overrides),
     Column("K", lambda row: len(row.group.first.convention.outputs)),
     Column("scenes {subset}", lambda row: row.scenes),
     Column("split note", lambda row: row.protocol.split_note),
@@ -147,7 +130,6 @@ def format_leaderboard(
     lines = []
     for row in rows:
         cells = reader_cells(rows, row).items()
-        lines.append(
-            {name: c.format_value(row, value, decimals, sign) for name, (c, value) in cells}
-        )
+        line = {name: c.format_value(row, value, decimals, sign) for name, (c, value) in cells}
+        lines.append(line)
     return pd.DataFrame(lines)

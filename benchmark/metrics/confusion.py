@@ -28,58 +28,36 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Convention:
-    """How a matrix becomes a number.
+    """How a matrix becomes a number; labels are named by their ids."""
 
-    Attributes:
-        outputs: label id of each column.
-        averaged: label ids that enter mIoU and mF1.
-        ignored: label ids whose pixels are left out of IoU, F1 and `oa` (`clutter: ignore`).
-        absent: what a class without evidence counts: `exclude` drops classes without a true pixel,
-            `union` those with neither true nor predicted pixels, `zero` counts 0/0 as 0.
-        regions: regions of the label that are scored (eroded labels: the interior); None is all.
-    """
-
-    outputs: tuple[int, ...]
-    averaged: tuple[int, ...]
-    ignored: tuple[int, ...] = ()
+    outputs: tuple[int, ...]  # label of each column
+    averaged: tuple[int, ...]  # labels that enter mIoU and mF1
+    ignored: tuple[int, ...] = ()  # whose pixels are left out of IoU, F1 and `oa`
+    # `exclude` drops classes without a true pixel, `union` those with neither true nor predicted
+    # pixels, `zero` counts 0/0 as 0
     absent: Absent = "exclude"
-    regions: tuple[str, ...] | None = None
+    regions: tuple[str, ...] | None = None  # that are scored (eroded: the interior); None: all
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of one matrix in [0, 1]; nan where nothing was counted.
+    """Scores of one matrix in [0, 1]; nan where nothing was counted."""
 
-    Attributes:
-        miou, mf1: means over the averaged classes that `absent` leaves.
-        oa: overall accuracy without the ignored labels.
-        oa_all: overall accuracy over all labelled pixels (an ignored label counts as wrong unless
-            it is an output).
-        iou, f1: per averaged class, in the order of `Convention.averaged`.
-        classes: how many classes entered the means.
-    """
-
-    miou: float
+    miou: float  # means over the averaged classes that `absent` leaves
     mf1: float
-    oa: float
-    oa_all: float
-    iou: tuple[float, ...]
+    oa: float  # overall accuracy without the ignored labels
+    oa_all: float  # over all labelled pixels: an ignored label without an output counts as wrong
+    iou: tuple[float, ...]  # per averaged class, in the order of `Convention.averaged`
     f1: tuple[float, ...]
-    classes: int
+    classes: int  # how many entered the means
 
 
 class ClassCounts(NamedTuple):
-    """Pixels per averaged class, each `(..., classes)`; sums of matrices have the sums of these.
+    """Pixels per averaged class, each `(..., classes)`; sums of matrices have the sums of these."""
 
-    Attributes:
-        hits: pixels of the class that were taken for it.
-        support: pixels that truly are of the class.
-        predicted: pixels that were taken for the class.
-    """
-
-    hits: npt.NDArray[Any]
-    support: npt.NDArray[Any]
-    predicted: npt.NDArray[Any]
+    hits: npt.NDArray[Any]  # of the class and taken for it
+    support: npt.NDArray[Any]  # truly of the class
+    predicted: npt.NDArray[Any]  # taken for the class
 
 
 def class_counts(matrices: Counts, convention: Convention) -> ClassCounts:

@@ -14,32 +14,19 @@ ALL = "all"
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """Counts of every scene under every subset.
+    """Counts of every scene under every subset."""
 
-    Attributes:
-        subsets: names such as `R+D`, in table order.
-        scenes: scene ids.
-        conditions: per scene the conditions it belongs to (`weather=night`), besides `all`.
-        regions: (`interior`, `band`) where an eroded label exists, else (`interior`,).
-        labels: class names by label id.
-        counts: per scene int64 `(subsets, blocks, regions, labels, outputs)`.
-        scored: bool `(subsets, scenes)`; False where the scene lacks a modality of the subset.
-    """
-
-    subsets: tuple[str, ...]
+    subsets: tuple[str, ...]  # names such as `R+D`, in table order
     scenes: tuple[str, ...]
-    conditions: Mapping[str, Sequence[str]]
-    regions: tuple[str, ...]
-    labels: tuple[str, ...]
-    counts: Sequence[Counts]
-    scored: np.ndarray
+    conditions: Mapping[str, Sequence[str]]  # of each scene (`weather=night`), besides `all`
+    regions: tuple[str, ...]  # `interior`, and `band` where an eroded label exists
+    labels: tuple[str, ...]  # class names by label id
+    counts: Sequence[Counts]  # per scene int64 `(subsets, blocks, regions, labels, outputs)`
+    scored: np.ndarray  # bool `(subsets, scenes)`; False where a modality is lacking
 
     def pooled(self) -> tuple[tuple[str, ...], Counts, np.ndarray]:
-        """Add up blocks and scenes.
-
-        Returns:
-            The conditions, int64 counts `(subsets, conditions, regions, labels, outputs)`, and the
-            number of scored scenes `(subsets, conditions)`.
+        """Add up blocks and scenes: names of the conditions, counts `(subsets, conditions,
+        regions, labels, outputs)`, and numbers of scored scenes `(subsets, conditions)`.
         """
         own = set[str]().union(*(self.conditions.get(scene, ()) for scene in self.scenes))
         names = [ALL, *sorted(own)]

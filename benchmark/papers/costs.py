@@ -47,11 +47,7 @@ class PublishedCost:
 
 
 def read_published_costs(directory: Path = COMPLEXITY) -> list[PublishedCost]:
-    """Read the lines of `papers.csv`; none where it has not been written.
-
-    Raises:
-        UserError: the file lacks a column or a row is cut short.
-    """
+    """Read the lines of `papers.csv`; none where it has not been written."""
     path = directory / COSTS_FILE
     if not path.exists():
         return []

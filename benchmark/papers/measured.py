@@ -25,19 +25,12 @@ Subset = frozenset[str]  # of letters: papers list them in orders of their own
 
 @dataclass
 class Measured:
-    """Runs of one protocol for one row of a table.
+    """Runs of one protocol for one row of a table."""
 
-    Attributes:
-        label: protocol, selection rule and what else tells these runs from others of the row.
-        values: by column of the paper, mean and std over seeds in the unit of the column.
-        seeds: number of seeds of every group of runs that entered.
-        records: the runs, by identity.
-    """
-
-    label: str
-    values: dict[str, MeanStd] = field(default_factory=dict)
-    seeds: set[int] = field(default_factory=set)
-    records: dict[str, Record] = field(default_factory=dict)
+    label: str  # protocol, selection rule and what else tells these runs from others of the row
+    values: dict[str, MeanStd] = field(default_factory=dict)  # by column, in the unit of the column
+    seeds: set[int] = field(default_factory=set)  # how many each group of runs has
+    records: dict[str, Record] = field(default_factory=dict)  # by identity
 
 
 @dataclass(frozen=True)
@@ -94,21 +87,17 @@ class MeasuredRuns:
     def measure_row(
         self, row: Mapping[str, PrintedNumber], subsets: Mapping[str, frozenset[Subset]]
     ) -> list[Measured]:
-        """Measure the printed numbers of a row, by column; one entry per label.
+        """Measure the printed numbers of a row, one entry per label.
 
-        Args:
-            row: the paper's numbers by column.
-            subsets: by column of a summary, the subsets that the paper summarises; a record of
-                other subsets has no comparable Average, Top-1 and Last-1.
+        `subsets` holds, by column of a summary, the subsets that the paper summarises.
         """
         found: dict[str, Measured] = {}
         for column, number in row.items():
             for label, members in self.runs_of(number).items():
-                values = []
+                values, wanted = [], subsets.get(column, frozenset())
                 for record in members:
                     scores = self.scores[id(record)]
-                    summarised = subsets.get(column, frozenset())
-                    values.append(_measure_number(number, record, scores, summarised))
+                    values.append(_measure_number(number, record, scores, wanted))
                 # a mean over some of the seeds would be another number
                 if np.isnan(values).any():
                     continue
@@ -128,17 +117,14 @@ def _label_run(record: Record, with_backbone: bool) -> str:
 
 
 def _measure_number(
-    number: PrintedNumber,
-    record: Record,
-    scores: Mapping[Subset, Scores],
-    summarised: frozenset[Subset],
+    number: PrintedNumber, record: Record, scores: dict[Subset, Scores], wanted: frozenset[Subset]
 ) -> float:
     """Compute the number's metric in per cent, nan where the record has no such number."""
     if number.kind != "summary":
         own = scores.get(Subset(number.combo.split("+")))
         return _metric_value(number.metric, record, own) if own else float("nan")
     # Average over other subsets than the paper's is not comparable
-    if set(scores) != summarised:
+    if set(scores) != wanted:
         return float("nan")
     values = [_metric_value(number.metric, record, entry) for entry in scores.values()]
     # a summary over fewer subsets than the paper's would be another number

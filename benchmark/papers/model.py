@@ -13,40 +13,27 @@ SEPARATOR = " / "  # between the levels of a paper's headings in paper_row and p
 
 @dataclass(frozen=True)
 class PaperRow:
-    """A row of a published table.
+    """A row of a published table."""
 
-    Attributes:
-        block: the heading that it stands under, empty without one.
-        name: its own heading.
-        printed, differences: numbers by column; a cell of the paper may hold one of each.
-        measured: what this suite measured, one entry per protocol.
-    """
-
-    block: str
-    name: str
-    printed: dict[str, PrintedNumber]
-    differences: dict[str, PrintedNumber]
-    measured: list[Measured] = field(default_factory=list)
+    block: str  # the heading that it stands under, empty without one
+    name: str  # its own heading
+    printed: dict[str, PrintedNumber]  # by column
+    differences: dict[str, PrintedNumber]  # by column; a cell may hold one of each
+    measured: list[Measured] = field(default_factory=list)  # one entry per protocol
 
 
 @dataclass(frozen=True)
 class PaperTable:
-    """A published table, what was measured of it, and its footnotes.
-
-    Attributes:
-        marks: letters of footnotes (`a`, `ab`, ...) by the key of a printed number.
-        notes: footnotes without a letter.
-        marked: footnotes by letter.
-    """
+    """A published table, what was measured of it, and its footnotes."""
 
     source: str
     number: str
     columns: list[str]
     rows: list[PaperRow]
-    # by key, not by cell: a score and its difference share a cell
+    # letters of footnotes (`a`, `ab`) by key, not by cell: a score and its difference share a cell
     marks: dict[tuple[str, ...], str]
-    notes: list[str]
-    marked: dict[str, str]
+    notes: list[str]  # footnotes without a letter
+    marked: dict[str, str]  # footnotes by letter
 
     @property
     def blocks(self) -> list[list[PaperRow]]:

@@ -63,13 +63,7 @@ def count_decimals(text: str) -> int:
 
 
 def format_fraction(value: Fraction, digits: int = 2, sign: bool = False) -> str:
-    """Format a number with `digits` decimals, halves rounded away from zero.
-
-    Args:
-        value: the exact number.
-        digits: decimals, at least one.
-        sign: whether a number that is not negative gets a plus.
-    """
+    """Format with at least one decimal, halves rounded away from zero; `sign` shows a plus too."""
     scaled = abs(value) * 10**digits
     # integer division rounds halves up exactly, where a float could fall on either side
     whole = (2 * scaled.numerator + scaled.denominator) // (2 * scaled.denominator)
@@ -151,9 +145,8 @@ class PaperResults:
             >>> [entry.printed for entry in results.select_in_table("sgma", "I", **row)]
             ['86.84']
         """
-        return [
-            entry for entry in self.by_table.get((source, table), []) if entry.has_values(**columns)
-        ]
+        numbers = self.by_table.get((source, table), [])
+        return [entry for entry in numbers if entry.has_values(**columns)]
 
     def select_like(self, like: PrintedNumber, *shared: str, **columns: str) -> list[PrintedNumber]:
         """Select the numbers of the table of `like` that share its values of some columns."""
@@ -168,11 +161,7 @@ class PaperResults:
     def require_like(
         self, like: PrintedNumber, kinds: Sequence[str] = ("score",), **changes: str
     ) -> PrintedNumber:
-        """Find as `find_like` does, the first of these kinds that there is.
-
-        Raises:
-            UserError: there is none.
-        """
+        """Find as `find_like` does, the first of these kinds; a UserError where there is none."""
         # a baseline's number may be a score where the row's own is a summary
         for kind in kinds:
             if found := self.find_like(like, kind=kind, **changes):
@@ -189,16 +178,11 @@ class PaperResults:
 
 
 def read_paper_results(directory: Path = REPORTED) -> PaperResults:
-    """Read every `*_results.csv` and `*_complexity.csv` of the directory, and the labels.
-
-    Raises:
-        UserError: a file is missing, lacks a column, or a row is cut short.
-    """
+    """Read every `*_results.csv` and `*_complexity.csv` of the directory, and the labels."""
     files = [*sorted(directory.glob("*_results.csv")), *sorted(directory.glob("*_complexity.csv"))]
     if not files:
-        raise UserError(
-            f"No reported numbers in {directory}; restore it: git checkout results/reported"
-        )
+        restore = "restore it: git checkout results/reported"
+        raise UserError(f"No reported numbers in {directory}; {restore}")
     numbers = []
     for path in files:
         for row in read_csv_rows(path, PrintedNumber.__dataclass_fields__):

@@ -39,11 +39,7 @@ LATEX = Markup(
 
 
 def write_paper_tables(directory: Path, tables: Sequence[PaperTable]) -> list[Path]:
-    """Write `.csv`, `.md` and `.tex` of every table; return the paths.
-
-    Raises:
-        UserError: the directory cannot be written.
-    """
+    """Write `.csv`, `.md` and `.tex` of every table; return the paths."""
     contents = {}
     for table in tables:
         contents[f"{table.stem}.csv"] = format_csv(table)
@@ -119,9 +115,7 @@ def _display_lines(
         return [name, *cells, seeds]
 
     for place, row in enumerate(block):
-        texts = {
-            column: _printed_text(row, column) for column in {**row.printed, **row.differences}
-        }
+        texts = {name: _printed_text(row, name) for name in {**row.printed, **row.differences}}
         seeds = DASH if row.printed and not row.measured else ""
         yield line(markup.escape(row.name), texts, seeds, (place, ""), row)
         for entry in row.measured:

@@ -12,7 +12,7 @@ from benchmark.papers.audit.checks import Check
 from benchmark.papers.audit.report import SAYS, audit_papers
 from benchmark.papers.costs import NOTES as COST_NOTES
 from benchmark.papers.costs import PublishedCost, measured_costs, read_published_costs
-from benchmark.papers.measured import ANY_TABLE, MeasuredRuns
+from benchmark.papers.measured import ANY_TABLE, MeasuredRuns, Subset
 from benchmark.papers.model import SEPARATOR, PaperRow, PaperTable
 from benchmark.papers.printed_numbers import (
     ABSOLUTE,
@@ -107,16 +107,12 @@ def _rows(
             # a cell of a paper may hold a score and, in brackets, a difference
             (printed if number.kind in ABSOLUTE else differences)[column] = number
             if number.kind == "summary":
-                subsets[column] = _printed_subsets(results, number)
+                shared = ("dataset", "backbone", "method", "variant", "metric")
+                scores = results.select_like(number, *shared, kind="score")
+                subsets[column] = frozenset(Subset(score.combo.split("+")) for score in scores)
         measured = [*runs.measure_row(printed, subsets), *measured_costs(printed, costs)]
         rows.append(PaperRow(block, name, printed, differences, measured))
     return rows
-
-
-def _printed_subsets(results: PaperResults, summary: PrintedNumber) -> frozenset[frozenset[str]]:
-    shared = ("dataset", "backbone", "method", "variant", "metric")
-    scores = results.select_like(summary, *shared, kind="score")
-    return frozenset(frozenset(score.combo.split("+")) for score in scores)
 
 
 def _footnotes(checks: Sequence[Check]) -> tuple[dict[tuple[str, ...], str], dict[str, str]]:

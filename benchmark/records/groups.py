@@ -15,15 +15,10 @@ CONTROL_MARK = " (control)"  # beside the name of a row that is no published met
 
 @dataclass(frozen=True)
 class SeedGroup:
-    """One method under one configuration, once per seed: a row of a table.
+    """One method under one configuration, once per seed: a row of a table."""
 
-    Attributes:
-        members: its records, by seed.
-        disambiguation: tells it from a group of the same name whose configuration differs in what
-            no name says; else empty.
-    """
-
-    members: tuple[Record, ...]
+    members: tuple[Record, ...]  # by seed
+    # tells it from a group of the same name whose configuration differs in what no name says
     disambiguation: str = ""
 
     @property

@@ -16,26 +16,19 @@ SPLIT_MARK = "*"  # beside protocols whose split has something to be known
 
 
 class Protocol(BaseModel):
-    """How the run was trained and scored.
-
-    Attributes:
-        name: the protocol's file in configs/protocol.
-        selection, selected: the wanted rule for the checkpoint, and the one that could be followed.
-        split, split_note: column of the split table, and what is to be known of it.
-        rasters: raster of the scene store, by modality.
-    """
+    """How the run was trained and scored."""
 
     model_config = ConfigDict(frozen=True)
 
-    name: str
-    selection: str
-    selected: str
-    split: str
-    split_note: str
+    name: str  # the protocol's file in configs/protocol
+    selection: str  # the wanted rule for the checkpoint
+    selected: str  # the rule that could be followed
+    split: str  # column of the split table
+    split_note: str  # what is to be known of it
     train_label: str
     score_label: str
     clutter: str
-    rasters: dict[str, str]
+    rasters: dict[str, str]  # of the scene store, by modality
     window: int
     stride: int
     stitching: str
@@ -48,36 +41,27 @@ class Protocol(BaseModel):
 
 
 class Manifest(BaseModel):
-    """Everything a reader of the numbers may ask about a run.
-
-    Attributes:
-        identity, group: hashes of the configuration with and without the seed.
-        method, variant: the folder of the method, and the configuration, which METHOD names.
-        control: whether the row is a baseline rather than a published method.
-        modalities: letter in tables, by modality.
-        incomplete: whether the scene store lacks scenes.
-        config, model: the resolved configuration, and the arguments the network was built with.
-    """
+    """Everything a reader of the numbers may ask about a run."""
 
     model_config = ConfigDict(frozen=True)
 
     format: Literal[1] = 1
     created: str
-    identity: str
-    group: str
-    method: str
-    variant: str
-    control: bool
+    identity: str  # hash of the configuration
+    group: str  # hash of the configuration without the seed
+    method: str  # the folder
+    variant: str  # the configuration, which METHOD names
+    control: bool  # a baseline rather than a published method
     data: str
     backbone: str
     seed: int
     overrides: tuple[str, ...]
     protocol: Protocol
     convention: Convention
-    modalities: dict[str, str]
+    modalities: dict[str, str]  # letter in tables, by modality
     classes: tuple[str, ...]
     fingerprint: str
-    incomplete: bool
+    incomplete: bool  # the scene store lacks scenes
     checkpoint: str
     steps: int
     durations: dict[str, float]
@@ -86,17 +70,12 @@ class Manifest(BaseModel):
     world_size: int
     git: dict[str, Any]
     packages: dict[str, str]
-    model: dict[str, Any]
-    config: dict[str, Any]
+    model: dict[str, Any]  # the arguments that the network was built with
+    config: dict[str, Any]  # as resolved
 
 
 def read_manifest(record: Path) -> Manifest:
-    """Read the manifest of a record.
-
-    Raises:
-        UserError: it is damaged, of another format, or lacks something.
-        FileNotFoundError: there is none.
-    """
+    """Read the manifest of a record."""
     # one pass in Rust: a table reads some hundred manifests, most of each being the configuration
     try:
         return Manifest.model_validate_json((record / MANIFEST).read_bytes())

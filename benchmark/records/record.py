@@ -41,15 +41,7 @@ DAMAGE = (KeyError, ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.erro
 
 @dataclass(frozen=True)
 class Record:
-    """A record read back.
-
-    Attributes:
-        path: its directory.
-        manifest: what it says of its run.
-        subsets, conditions, regions, labels: names of the first four axes of `counts`.
-        counts: int64 `(subsets, conditions, regions, labels, outputs)`.
-        scored: scored scenes, `(subsets, conditions)`.
-    """
+    """A record read back."""
 
     path: Path
     manifest: Manifest
@@ -57,8 +49,8 @@ class Record:
     conditions: tuple[str, ...]
     regions: tuple[str, ...]
     labels: tuple[str, ...]
-    counts: Counts
-    scored: Counts
+    counts: Counts  # `(subsets, conditions, regions, labels, outputs)`
+    scored: Counts  # scenes, `(subsets, conditions)`
 
     @property
     def axes(self) -> tuple[tuple[str, ...], ...]:
@@ -120,9 +112,6 @@ def write_record(path: Path, manifest: Manifest, result: EvaluationResult) -> No
 def read_record(path: Path) -> Record:
     """Read manifest and summary.
 
-    Raises:
-        UserError: not a record, damaged, or of another format; names the file and the remedy.
-
     Example:
         >>> record = read_record(next(Path("results/records/miniature").glob("sgma-*")))
         >>> record.subsets
@@ -137,8 +126,8 @@ def read_record(path: Path) -> Record:
             counts, scored = summary["counts"].astype(np.int64), summary["scored"]
     except FileNotFoundError as error:
         lacks = Path(error.filename).name
-        reason = f"{path} is no whole run record: {lacks} is missing"
-        raise UserError(f"{reason}; run it again.") from error
+        text = f"{path} is no whole run record: {lacks} is missing; run it again."
+        raise UserError(text) from error
     except DAMAGE as error:
         raise UserError(f"The run record {path} is damaged ({error}); {AGAIN}.") from error
     record = Record(path, manifest, counts=counts, scored=scored, **axes)
@@ -161,11 +150,7 @@ def _fits(record: Record) -> bool:
 
 
 def read_scenes(record: Record) -> dict[str, Counts]:
-    """Read the counts `(subsets, blocks, regions, labels, outputs)` of every scene.
-
-    Raises:
-        UserError: a slim record, or a file that is damaged or does not add up to the summary.
-    """
+    """Read the counts `(subsets, blocks, regions, labels, outputs)` of every scene."""
     path = record.path / SCENES
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -190,11 +175,8 @@ def search_records(roots: Iterable[Path]) -> tuple[list[Record], list[tuple[str,
     """Find all records below the roots, the newest of each identity.
 
     What was set aside (`old-*`) or scored under another protocol than it was trained with
-    (`evaluations`) is ignored.
-
-    Returns:
-        The records, and (dataset, sentence) for each damaged, unfinished or contradicting one; the
-        dataset is empty where a record does not say it any more.
+    (`evaluations`) is ignored. Damaged, unfinished or contradicting ones come as (dataset,
+    sentence); the dataset is empty where a record does not say it any more.
     """
     newest: dict[str, Record] = {}
     left_out = []

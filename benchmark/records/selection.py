@@ -24,14 +24,9 @@ class Skipped(list[str]):
 
 @dataclass(frozen=True)
 class RecordSelection:
-    """What the tables of a dataset are made of.
+    """What the tables of a dataset are made of."""
 
-    Attributes:
-        records: of one fingerprint; those of one group agree in everything but the seed.
-        skipped: what is not in them, and why.
-    """
-
-    records: list[Record]
+    records: list[Record]  # of one fingerprint; those of one group agree in all but the seed
     skipped: Skipped = field(default_factory=Skipped)
 
 
@@ -40,16 +35,8 @@ def select_records(
 ) -> dict[str, RecordSelection]:
     """Select comparable records by dataset, from a directory of runs and the published ones.
 
-    Args:
-        runs: directory of runs.
-        datasets: names of those wanted; without a name, all that have records.
-        required: whether a dataset without records is the user's mistake.
-
-    Returns:
-        Selections by dataset. A record that does not say its dataset any more is listed with all.
-
-    Raises:
-        UserError: a required dataset has no records.
+    Without a name of a dataset, all that have records are selected; `required` makes it a mistake
+    of the user if there are none. A record that no longer says its dataset is listed with all.
 
     Example:
         >>> import tempfile

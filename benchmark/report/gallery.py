@@ -19,15 +19,10 @@ MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg"}
 
 
 def collect_gallery(groups: Sequence[SeedGroup], skipped: Skipped) -> dict[str, Any]:
-    """Collect scenes with their modalities, label and every row's predictions.
+    """Collect scenes with their modalities, label and every row's predictions as data addresses.
 
-    Of each row the lowest seed that has examples is shown.
-
-    Returns:
-        `classes` (name, colour), `unlabelled` and `unscored` (colours that no error is counted on),
-        `letters`, and `scenes`: [{`id`, `pixels`, `step`, `modalities`: {name: picture}, `label`:
-        picture, `rows`: {group: {`seed`, `subsets`: {name: picture}}}}], pictures as data
-        addresses; empty without any.
+    Of each row the lowest seed that has examples is shown. A scene's `rows` are {group: {`seed`,
+    `subsets`: {name: picture}}}; `unscored` are colours that no error is counted on.
     """
     scenes: dict[str, dict[str, Any]] = {}
     legend: dict[str, Any] = {}

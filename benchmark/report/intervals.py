@@ -6,12 +6,7 @@ from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
 
-from benchmark.analysis.bootstrap import (
-    bootstrap_groups,
-    measure_names,
-    percentile_bounds,
-    read_units,
-)
+from benchmark.analysis import bootstrap
 from benchmark.analysis.comparison import BootstrapOptions, compare_samples, judge_difference
 from benchmark.metrics.summaries import SUMMARIES
 from benchmark.records.groups import SeedGroup
@@ -26,12 +21,8 @@ def bootstrap_intervals(
 ) -> dict[str, Any]:
     """Compute bootstrap percentiles as `make compare` does, see `benchmark.analysis.bootstrap`.
 
-    `skipped` gains a sentence for each record whose counts per scene are damaged.
-
-    Returns:
-        `rows`: {group: {measure: [low, high]}} of the rows that have counts per scene, `pairs`: one
-        line per pair and summary, `how`: what was drawn; empty of rows and with a `reason` where
-        there can be none.
+    `rows` is {group: {measure: [low, high]}} of the rows that have counts per scene, `pairs` one
+    line per pair and summary, `how` what was drawn, `reason` why there are none.
     """
     nothing = {"rows": {}, "pairs": [], "how": ""}
     if options is None:
@@ -42,19 +33,19 @@ def bootstrap_intervals(
         if all((record.path / SCENES).exists() for record in group.members):
             whole.append(group)
     seeds = {group.group: len(group.members) for group in whole}
-    read = read_units(whole, skipped)
+    read = bootstrap.read_units(whole, skipped)
     kept = [entry for entry in read if len(entry.units) == seeds[entry.group.group]]
     if not kept:
         reason = "Intervals need counts per scene of every seed."
         return nothing | {"reason": f"{reason} Published records are slim; your own have them."}
     try:
-        sampled = bootstrap_groups(kept, options.samples, options.seed)
+        sampled = bootstrap.bootstrap_groups(kept, options.samples, options.seed)
     except UserError as error:
         return nothing | {"reason": str(error)}
     rows = {}
     for entry in sampled:
-        bounds = percentile_bounds(entry.draws, options.level)
-        names = measure_names(entry.group)
+        bounds = bootstrap.percentile_bounds(entry.draws, options.level)
+        names = bootstrap.measure_names(entry.group)
         rows[entry.group.group] = dict(zip(names, round_for_json(bounds.T, 2), strict=True))
     # only the summaries: all measures of all pairs would be most of the page
     pairs = []
@@ -66,10 +57,8 @@ def bootstrap_intervals(
                 pair[name] = round_for_json(line[name], 2)
             pairs.append(pair)
     drawn = kept[0].units[0]
-    how = (
-        f"{options.level:g} % bootstrap intervals over {len(drawn.names)} test {drawn.kind}, "
-        f"{options.samples} draws, seeds averaged"
-    )
+    how = f"{options.level:g} % bootstrap intervals over {len(drawn.names)} test {drawn.kind}"
+    how += f", {options.samples} draws, seeds averaged"
     if slim := len(groups) - len(kept):
         how += f"; {slim} methods lack counts per scene of some seed (published records are slim)"
     return {"rows": rows, "pairs": pairs, "how": how, "reason": ""}

@@ -14,23 +14,11 @@ from typing import Any
 
 from benchmark.formats.files import write_texts
 
-PAGE = "index.html"
-SCRIPTS = (  # in this order
-    "state.js",
-    "elements.js",
-    "charts.js",
-    "views.js",
-    "sensor_values.js",
-    "runs.js",
-    "main.js",
-)
+SCRIPTS = ("state", "elements", "charts", "views", "sensor_values", "runs", "main")  # in this order
 
 
 def write_page(out: Path, payload: Mapping[str, Any]) -> Path:
     """Write `index.html`; return its path.
-
-    Raises:
-        UserError: the directory cannot be written.
 
     Example:
         >>> import tempfile
@@ -39,7 +27,7 @@ def write_page(out: Path, payload: Mapping[str, Any]) -> Path:
         >>> '<script type="application/json" id="data">{"datasets":[],"remarks":[]}' in page
         True
     """
-    return write_texts(out, {PAGE: build_page(payload)})[0]
+    return write_texts(out, {"index.html": build_page(payload)})[0]
 
 
 def build_page(payload: Mapping[str, Any]) -> str:
@@ -55,7 +43,7 @@ def build_page(payload: Mapping[str, Any]) -> str:
         "style": read("page.css"),
         "library": get_plotlyjs().replace("</script", r"<\/script"),
         "data": embedded_json(payload),
-        "program": "\n".join(map(read, SCRIPTS)),
+        "program": "\n".join(read(f"{name}.js") for name in SCRIPTS),
     }
     page = read("page.html")
     for name, text in parts.items():

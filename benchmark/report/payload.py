@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from benchmark.analysis.comparison import BootstrapOptions
 from benchmark.leaderboard.notes import footnote
 from benchmark.leaderboard.score_rows import ScoreRow, leaderboard_rows
@@ -16,7 +18,6 @@ from benchmark.metrics.summaries import SUMMARIES, mean_std
 from benchmark.records.groups import SeedGroup, comparable_groups, seed_groups
 from benchmark.records.record import Record
 from benchmark.records.selection import Skipped, select_records
-from benchmark.report.costs import read_costs
 from benchmark.report.gallery import ROOM, collect_gallery, limit_galleries
 from benchmark.report.intervals import bootstrap_intervals
 from benchmark.report.scores import group_scores, round_for_json
@@ -25,17 +26,9 @@ from benchmark.report.training_curves import read_training_curves, run_directory
 
 
 def build_payload(runs: Path, data: str, samples: int, complexity: Path) -> dict[str, Any]:
-    """Gather everything the page shows.
+    """Gather everything the page shows of one dataset, or all (an empty name), most records first.
 
-    Args:
-        runs: directory of runs; the published records are read besides.
-        data: one dataset, or empty for all.
-        samples: draws of the bootstrap, 0 for no intervals.
-        complexity: directory of `<data>.csv` with what methods cost.
-
-    Returns:
-        `made` (time), `datasets` (name, fingerprint, costs, boards; see `_board`), most records
-        first, and `remarks` (what was left out, and why).
+    No `samples`, no intervals. `remarks` say what was left out, and why.
     """
     # before the work: too few draws are the user's mistake
     options = BootstrapOptions(samples) if samples else None
@@ -57,6 +50,24 @@ def build_payload(runs: Path, data: str, samples: int, complexity: Path) -> dict
     limit_galleries(galleries, ROOM, remarks)
     made = datetime.now(UTC).isoformat(timespec="minutes")
     return {"made": made, "datasets": datasets, "remarks": remarks}
+
+
+def read_costs(directory: Path, data: str) -> list[dict[str, Any]]:
+    """Read `method`, `backbone` (may be empty) and every number of `<data>.csv`, if it exists."""
+    # the page does without costs; it says itself how to make them
+    try:
+        table = pd.read_csv(directory / f"{data}.csv")
+    except (OSError, ValueError, pd.errors.ParserError):
+        return []
+    if "method" not in table:
+        return []
+    numbers = table.select_dtypes("number").to_dict("records")
+    costs = []
+    for line, row in zip(table.fillna({"backbone": ""}).to_dict("records"), numbers, strict=True):
+        values = {str(name): round_for_json(value) for name, value in row.items()}
+        name, backbone = str(line["method"]), str(line.get("backbone", ""))
+        costs.append({"method": name, "backbone": backbone, "values": values})
+    return costs
 
 
 def count_runs(payload: dict[str, Any]) -> int:
@@ -86,7 +97,9 @@ def _board(
     for row in board:
         group = row.group
         line = _identity(group, with_backbone=len(encoders[group.method]) > 1)
-        line |= {"summary": _summary(row), "cells": _leaderboard_cells(board, row)}
+        pairs = [round_for_json(mean_std(values)) for values in row.summary]
+        line |= {"summary": dict(zip(SUMMARIES, pairs, strict=True))}
+        line |= {"cells": _leaderboard_cells(board, row)}
         line |= group_scores(group, conditions)
         line["training"] = [read_training_curves(record) for record in group.members]
         rows.append(line)
@@ -103,12 +116,6 @@ def _board(
         "sensor_values": sensor_values(ranked, remarks),
         "gallery": collect_gallery(ranked, remarks),
     }
-
-
-def _summary(row: ScoreRow) -> dict[str, Any]:
-    """Mean and std over seeds of Average, Top-1 and Last-1."""
-    pairs = [round_for_json(mean_std(values)) for values in row.summary]
-    return dict(zip(SUMMARIES, pairs, strict=True))
 
 
 def _leaderboard_columns(rows: Sequence[ScoreRow]) -> list[dict[str, Any]]:

@@ -29,11 +29,9 @@ def round_for_json(values: npt.ArrayLike, digits: int = 8) -> Any:
 def group_scores(group: SeedGroup, conditions: list[str]) -> dict[str, Any]:
     """Score a row in per cent under the record's own convention and label kind, and count.
 
-    Returns:
-        `miou`, `mf1`, `oa`: `(seeds, conditions, subsets)`; `iou`: `(..., averaged classes)`, None
-        where a class does not enter the mean; `counts`: `(seeds, subsets, labels, outputs)` over
-        all scenes; `scored`: `(conditions, subsets)`, how many scenes. A condition that the row
-        lacks has None.
+    `miou`, `mf1`, `oa` are `(seeds, conditions, subsets)`, `iou` has the averaged classes besides,
+    `counts` is `(seeds, subsets, labels, outputs)` over all scenes, `scored` `(conditions,
+    subsets)`. None is a condition that the row lacks, or a class outside the mean.
     """
     first = group.first
     shape = (len(group.members), len(conditions), len(first.subsets))

@@ -22,14 +22,8 @@ PROBABILITIES = np.array([0.0, *FAILURES])
 def sensor_values(groups: Sequence[SeedGroup], skipped: Skipped) -> dict[str, Any]:
     """Compute Shapley values, interactions and expected scores; the empty set scores 0.
 
-    `skipped` gains a sentence for each row that lacks a score.
-
-    Returns:
-        `letters`, `pairs`, `classes` (mIoU first), `p` (failure probabilities of the curves),
-        `failures` (those of the table), `rows`: {group: {`shapley`, `interaction`: classes x
-        subjects of [mean, std], `curve`, `band`: mean and std of the expected mIoU at every p,
-        `expected`: [mean, std] at the published probabilities}}, `crossings`. Empty without a row
-        that has a score of every subset.
+    `shapley` and `interaction` of a row are classes (mIoU first) x subjects of [mean, std]; `curve`
+    and `band` are mean and std of the expected mIoU at every `p`, `expected` at the `failures`.
     """
     methods = sensor_games(groups, skipped)
     if not methods:

@@ -10,12 +10,8 @@ import pandas as pd
 from benchmark.records.record import Record
 from benchmark.report.scores import round_for_json
 
-FACTORS = {  # of the columns shown: scores are logged as shares
-    "val/average_miou": 100,
-    "val/top1_miou": 100,
-    "val/last1_miou": 100,
-    "train/loss": 1,
-}
+SCORES = ("val/average_miou", "val/top1_miou", "val/last1_miou")
+FACTORS = dict.fromkeys(SCORES, 100) | {"train/loss": 1}  # scores are logged as shares
 MOST_POINTS = 100  # of a curve; longer logs are thinned evenly
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from operator import attrgetter
 from statistics import mean
 
 from benchmark.papers.printed_numbers import PaperResults, PrintedNumber, RoundedNumber
@@ -18,15 +19,11 @@ WHOLE = Fraction(100)
 
 
 def combine_numbers(
-    increasing: Callable[[list[Fraction]], Fraction], row: Sequence[PrintedNumber]
+    increasing: Callable[[Sequence[Fraction]], Fraction], row: Sequence[PrintedNumber]
 ) -> RoundedNumber:
     """Apply a function that increases with each number, such as `max` or the mean."""
-    values, lows, highs = [], [], []
-    for entry in row:
-        values.append(entry.number.value)
-        lows.append(entry.number.low)
-        highs.append(entry.number.high)
-    return RoundedNumber(increasing(values), increasing(lows), increasing(highs))
+    parts = map(attrgetter("number.value", "number.low", "number.high"), row)
+    return RoundedNumber(*map(increasing, zip(*parts, strict=True)))
 
 
 def f1_of_iou(iou: Fraction) -> Fraction:

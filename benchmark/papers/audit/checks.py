@@ -14,6 +14,7 @@ from benchmark.papers.printed_numbers import (
     format_fraction,
 )
 
+# within half a unit of the last printed digit; explained by rounding of the inputs; neither
 Outcome = Literal["agree", "rounding", "fail"]
 Kind = Literal["differs", "no matrix", "statement", "pattern", "rounding"]
 KINDS: dict[Kind, str] = {
@@ -29,48 +30,32 @@ KINDS: dict[Kind, str] = {
 
 @dataclass(frozen=True)
 class Check:
-    """A printed number beside what follows from other printed numbers.
-
-    Attributes:
-        location: `column=value;...`, which selects the number in its table (`rival=` names the
-            other side of a comparison), `text=<section>`, or `kind=score` for a whole table.
-        printed, recomputed: as text, with the decimals shown to readers.
-        outcome: `agree` within half a unit of the last printed digit, `rounding` if rounded inputs
-            explain the rest.
-        kind: what a finding of this check is.
-        listed: whether it is a finding.
-        counted: the table to count it under (`I/VII` compares tables); empty to count it nowhere.
-        number: the printed number; None for a sentence or a whole table.
-        rule: name of the rule, filled in by the audit.
-    """
+    """A printed number beside what follows from other printed numbers."""
 
     paper: str
     table: str
+    # `column=value;...`, which selects the number in its table (`rival=` names the other side of a
+    # comparison), `text=<section>`, or `kind=score` for a whole table
     location: str
     printed: str
     recomputed: str
     outcome: Outcome
-    kind: Kind
+    kind: Kind  # what a finding of this check is
     arithmetic: str
-    listed: bool
-    counted: str = ""
-    number: PrintedNumber | None = None
-    rule: str = ""
+    listed: bool  # whether it is a finding
+    counted: str = ""  # the table to count it under (`I/VII` compares tables); empty: nowhere
+    number: PrintedNumber | None = None  # None for a sentence or a whole table
+    rule: str = ""  # filled in by the audit
 
 
 def check_number(
-    number: PrintedNumber,
-    recomputed: str,
-    outcome: Outcome,
-    kind: Kind,
-    arithmetic: str,
-    **more: Any,
+    number: PrintedNumber, recomputed: str, outcome: Outcome, kind: Kind, words: str, **more: Any
 ) -> Check:
     """Make the check of a printed number; whatever does not agree is listed unless `more` says."""
     # `more` wins: a rule may list what agrees, or count it elsewhere
     texts = (number.source, number.table, number.location, number.printed, recomputed)
     listed = outcome != "agree"
-    check = Check(*texts, outcome, kind, arithmetic, listed, number.table, number)
+    check = Check(*texts, outcome, kind, words, listed, number.table, number)
     return replace(check, **more)
 
 
@@ -81,18 +66,16 @@ def compare_numbers(printed: RoundedNumber, expected: RoundedNumber) -> Outcome:
     return "rounding" if printed.low <= expected.high and expected.low <= printed.high else "fail"
 
 
-def check_equal(
-    number: PrintedNumber, expected: RoundedNumber, arithmetic: str, **more: Any
-) -> Check:
-    """Check a number that should equal another; the arithmetic is completed with the result."""
+def check_equal(number: PrintedNumber, expected: RoundedNumber, words: str, **more: Any) -> Check:
+    """Check a number that should equal another; the words are completed with the result."""
     outcome = compare_numbers(number.number, expected)
     recomputed, gap = _format_like(number, expected.value)
-    text = f"{arithmetic} = {recomputed}; printed {number.printed}, {gap}"
+    text = f"{words} = {recomputed}; printed {number.printed}, {gap}"
     kind: Kind = "rounding" if outcome == "rounding" else "differs"
     return check_number(number, recomputed, outcome, kind, text, **more)
 
 
-def check_bound(number: PrintedNumber, bound: RoundedNumber, arithmetic: str, upper: bool) -> Check:
+def check_bound(number: PrintedNumber, bound: RoundedNumber, words: str, upper: bool) -> Check:
     """Check a macro F1 against a bound; to exceed it by rounding alone is no finding."""
     own = number.number
     # a bound that the roundings of both numbers can satisfy is not broken
@@ -102,10 +85,8 @@ def check_bound(number: PrintedNumber, bound: RoundedNumber, arithmetic: str, up
     elif own.low <= bound.high if upper else bound.low <= own.high:
         outcome = "rounding"
     recomputed, gap = _format_like(number, bound.value)
-    text = (
-        f"{arithmetic} = {recomputed}, the {'largest' if upper else 'smallest'} macro F1; "
-        f"printed {number.printed}, {gap}"
-    )
+    extreme = "largest" if upper else "smallest"
+    text = f"{words} = {recomputed}, the {extreme} macro F1; printed {number.printed}, {gap}"
     return check_number(number, recomputed, outcome, "no matrix", text, listed=outcome == "fail")
 
 

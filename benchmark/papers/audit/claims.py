@@ -31,11 +31,7 @@ Answer = tuple[RoundedNumber, str]  # what the numbers give, and the arithmetic
 
 
 def check_claims(results: PaperResults, path: Path = CLAIMS) -> Iterator[Check]:
-    """Check every claim of the file.
-
-    Raises:
-        UserError: a row has an unknown form, no number, or selectors that do not fit.
-    """
+    """Check every claim of the file."""
     for line, row in enumerate(read_csv_rows(path, COLUMNS), start=2):
         try:
             yield _check_claim(results, row)
@@ -108,11 +104,9 @@ def _recompute(
         words = f"100 x ({gain}) / {other.printed} ({_differing(own, other)})"
         return arithmetic.relative_change(own, other), words
     words = f"{own.printed} / {other.printed}"
-    return (
-        (ratio, words)
-        if form == "ratio"
-        else (ratio.map(arithmetic.WHOLE.__mul__), f"100 x {words}")
-    )
+    if form == "ratio":
+        return ratio, words
+    return ratio.map(arithmetic.WHOLE.__mul__), f"100 x {words}"
 
 
 def _least_of_rivals(results: PaperResults, own: PrintedNumber) -> Answer:

@@ -61,13 +61,8 @@ def count_outcomes(checks: Iterable[Check]) -> list[tuple[str, ...]]:
 
 
 def write_audit(directory: Path, results: PaperResults, checks: Sequence[Check]) -> list[Path]:
-    """Write `audit.csv` (one row per finding) and `audit.md`; return the paths.
-
-    Raises:
-        UserError: the directory cannot be written.
-    """
-    listed = pd.DataFrame(map(vars, select_findings(checks)))[COLUMNS]
-    csv = csv_text(listed)
+    """Write `audit.csv` (one row per finding) and `audit.md`; return the paths."""
+    csv = csv_text(pd.DataFrame(map(vars, select_findings(checks)))[COLUMNS])
     return write_texts(directory, {"audit.csv": csv, "audit.md": format_audit(results, checks)})
 
 

@@ -36,6 +36,7 @@ TWINS = {"II": "I", "IV": "III", "VI": "V", "VIII": "VII"}
 COMPARED = ("I", "II", "III", "IV", "V", "VI")  # SGMA's tables of rivals; VII, VIII: its ablations
 RIVALS = ("mmformer", "shaspec")  # of GEMMNet; ae and cgan are its baselines
 BEST_OTHER = "method=best_other"
+Pair = tuple[PrintedNumber, PrintedNumber]
 
 
 def _check_summaries(results: PaperResults) -> Iterator[Check]:
@@ -60,7 +61,7 @@ def _check_gains_over_best(results: PaperResults) -> Iterator[Check]:
         own = results.require_like(gain, ABSOLUTE)
         others = arithmetic.select_rivals(results, own)
         best = arithmetic.best_of(others)
-        extreme: Callable[[list[Fraction]], Fraction] = min if own.kind == "cost" else max
+        extreme: Callable[[Sequence[Fraction]], Fraction] = min if own.kind == "cost" else max
         expected = own.number - arithmetic.combine_numbers(extreme, others)
         check = check_equal(gain, expected, f"{own.printed} - {best.printed} ({best.method})")
         if check.outcome == "fail":
@@ -116,10 +117,8 @@ def _check_mious_from_class_f1(results: PaperResults) -> Iterator[Check]:
 def _check_upper_bounds(results: PaperResults) -> Iterator[Check]:
     """On one confusion matrix with mean IoU m the mean F1 is at most 2m / (1 + m)."""
     for f1, miou in _twin_numbers(results):
-        words = (
-            f"mIoU {miou.printed} (Table {miou.table}): 200 x {miou.printed} / "
-            f"(100 + {miou.printed})"
-        )
+        fraction = f"200 x {miou.printed} / (100 + {miou.printed})"
+        words = f"mIoU {miou.printed} (Table {miou.table}): {fraction}"
         yield check_bound(f1, miou.number.map(arithmetic.f1_of_iou), words, upper=True)
 
 
@@ -152,10 +151,8 @@ def _check_transformed_mious(results: PaperResults) -> Iterator[Check]:
             continue
         yield from checks
         number, equal = len(checks), sum(check.outcome == "agree" for check in checks)
-        words = (
-            f"all {number} cells equal 200 m / (100 + m) of the mIoU m in Table {TWINS[table]}: "
-            f"{equal} as printed, {number - equal} within rounding"
-        )
+        words = f"all {number} cells equal 200 m / (100 + m) of the mIoU m in Table {TWINS[table]}"
+        words += f": {equal} as printed, {number - equal} within rounding"
         whole = (checks[0].paper, table, "kind=score", str(number), str(number))
         yield Check(*whole, "agree", "pattern", words, listed=True)
 
@@ -173,9 +170,9 @@ def _check_constant_predictions(results: PaperResults) -> Iterator[Check]:
             continue
         value = format_fraction(expected.value)
         words = (
-            f"mIoU {miou.printed} (Table {miou.table}), K = {classes}: "
-            f"q = {format_fraction(share)} %, "
-            f"200 q / (100 + q) / {classes} = {value}; printed {f1.printed}"
+            f"mIoU {miou.printed} (Table {miou.table}), K = {classes}: q = "
+            f"{format_fraction(share)} %, 200 q / (100 + q) / {classes} = {value}; "
+            f"printed {f1.printed}"
         )
         yield check_number(f1, value, "agree", "pattern", words, listed=True, counted="")
 
@@ -253,9 +250,7 @@ def _is_compared_sgma(score: PrintedNumber) -> bool:
     return score.source == score.method == "sgma" and score.table in COMPARED
 
 
-def _minuend_and_subtrahend(
-    results: PaperResults, gap: PrintedNumber
-) -> tuple[PrintedNumber, PrintedNumber]:
+def _minuend_and_subtrahend(results: PaperResults, gap: PrintedNumber) -> Pair:
     reference = arithmetic.parse_selector(gap.reference)
     return results.require_like(gap, ABSOLUTE), results.require_like(gap, ABSOLUTE, **reference)
 
@@ -268,7 +263,7 @@ def _with_class_f1(
             yield score, classes
 
 
-def _twin_numbers(results: PaperResults) -> Iterator[tuple[PrintedNumber, PrintedNumber]]:
+def _twin_numbers(results: PaperResults) -> Iterator[Pair]:
     for table, twin in TWINS.items():
         for f1 in results.select_in_table("sgma", table, metric="mF1", kind="score"):
             yield f1, results.require_like(f1, table=twin, metric="mIoU")
