@@ -6,16 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import matplotlib
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from matplotlib.figure import Figure
 
 from benchmark.evaluation.inference import modality_picture, scene_file_stem
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
-from matplotlib.figure import Figure
+from benchmark.figures.picture_grid import AS_IT_IS, picture_grid, save_figure
 
 if TYPE_CHECKING:
     from datamodules.base import SceneDataModule
@@ -24,29 +21,26 @@ Array = npt.NDArray[Any]
 
 
 class Bars(NamedTuple):
-    """How a table is drawn: columns of the bars, of their colours and of their error bars."""
+    """How a table is drawn: columns of bars, colours and error bars; label of the axis."""
 
-    title: str
-    label: str
     value: str
     group: str
+    label: str
     error: str = ""
 
 
 BARS = {
-    "variance": Bars(
-        "Intra-class variance after fusion", "variance (all classes: 1)", "variance", "class"
-    ),
-    "silhouette": Bars("Silhouette of the classes", "silhouette", "silhouette", "maps"),
-    "robustness": Bars(
-        "Robustness: share in the fusion", "mean share, std over scenes", "mean", "modality", "std"
-    ),
-    "sampling": Bars(
-        "Draws of single modalities in an epoch",
-        "chance (bar), share drawn (dot)",
-        "chance",
-        "modality",
-    ),
+    "variance": Bars("variance", "class", "variance (all classes: 1)"),
+    "silhouette": Bars("silhouette", "maps", "silhouette"),
+    "robustness": Bars("mean", "modality", "mean share, std over scenes", "std"),
+    "sampling": Bars("chance", "modality", "chance (bar), share drawn (dot)"),
+}
+TITLES = {
+    "variance": "Intra-class variance after fusion",
+    "silhouette": "Silhouette of the classes",
+    "tsne": "t-SNE of sampled pixels",
+    "robustness": "Robustness: share in the fusion",
+    "sampling": "Draws of single modalities in an epoch",
 }
 
 
@@ -60,13 +54,11 @@ def draw_diagnostics(
     """Write `<table>.png` for every table and `robustness_<scene>.png` for every mapped scene."""
     colours = {}
     for entry in data.store.classes:
-        colours[entry.name] = tuple(part / 255 for part in entry.color)
+        colours[entry.name] = tuple(np.array(entry.color) / 255)
     for name, table in tables.items():
-        if name == "tsne":
-            title, figure = "t-SNE of sampled pixels", draw_scatter(table, colours)
-        else:
-            title, figure = BARS[name].title, draw_bars(table, BARS[name], colours)
-        save_figure(figure, f"{title}: {run}", out / f"{name}.png")
+        scatter = name == "tsne"
+        figure = draw_scatter(table, colours) if scatter else draw_bars(table, BARS[name], colours)
+        save_figure(figure, f"{TITLES[name]}: {run}", out / f"{name}.png")
     scenes = {scene.id: scene for scene in data.splits["test"]}
     for scene, shares in maps.items():
         height, width = next(iter(shares.values())).shape
@@ -76,19 +68,12 @@ def draw_diagnostics(
         save_figure(draw_share_maps(pictures, shares), f"Robustness, scene {scene}: {run}", path)
 
 
-def save_figure(figure: Figure, title: str, path: Path) -> None:
-    """Write a PNG under a title."""
-    figure.suptitle(title, fontsize=10)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
-
-
 def draw_bars(table: pd.DataFrame, bars: Bars, colours: Mapping[str, Any]) -> Figure:
     """Draw a group of bars per scale, one bar for each entry of the group's column."""
     wide = table.pivot(index="scale", columns=bars.group, values=bars.value)
     # in the table's order, which is the dataset's; pivot sorts by name
     wide = wide[table[bars.group].drop_duplicates().tolist()]
-    figure, axis = plt.subplots(figsize=(4 + 0.14 * wide.size, 3.4), layout="constrained")
+    figure, [[axis]] = picture_grid(1, 1, (4 + 0.14 * wide.size, 3.4))
     width = 0.8 / len(wide.columns)
     for number, name in enumerate(wide.columns):
         places = np.arange(len(wide)) + (number - (len(wide.columns) - 1) / 2) * width
@@ -113,9 +98,7 @@ def draw_scatter(table: pd.DataFrame, colours: Mapping[str, Any]) -> Figure:
     """Draw a row per scale, a column per kind of maps."""
     scales, kinds = table["scale"].unique(), table["maps"].unique()
     size = 2.6 * len(kinds) + 1.4, 2.6 * len(scales) + 0.3
-    figure, axes = plt.subplots(
-        len(scales), len(kinds), figsize=size, squeeze=False, layout="constrained"
-    )
+    figure, axes = picture_grid(len(scales), len(kinds), size)
     classes = [name for name in colours if name in set(table["class"])]
     for line, scale in zip(axes, scales, strict=True):
         line[0].set_ylabel(f"scale {scale}", fontsize=9)
@@ -128,10 +111,8 @@ def draw_scatter(table: pd.DataFrame, colours: Mapping[str, Any]) -> Figure:
             axis.set(xticks=[], yticks=[], facecolor="0.8")
     for axis, kind in zip(axes[0], kinds, strict=True):
         axis.set_title(kind, fontsize=9)
-    handles = axes[0, 0].collections
-    figure.legend(
-        handles, classes, loc="outside right upper", fontsize=8, markerscale=4, facecolor="0.8"
-    )
+    style: dict[str, Any] = {"fontsize": 8, "markerscale": 4, "facecolor": "0.8"}
+    figure.legend(axes[0, 0].collections, classes, loc="outside right upper", **style)
     return figure
 
 
@@ -142,15 +123,13 @@ def draw_share_maps(
     scales = list(dict.fromkeys(scale for scale, _ in shares))
     columns = len(scales) + 1
     size = 2.3 * columns + 0.8, 2.4 * len(pictures) + 0.4
-    figure, axes = plt.subplots(
-        len(pictures), columns, figsize=size, squeeze=False, layout="constrained"
-    )
+    figure, axes = picture_grid(len(pictures), columns, size)
     for line, (m, picture) in zip(axes, pictures.items(), strict=True):
-        line[0].imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        line[0].imshow(picture, **AS_IT_IS)
         line[0].set_title(m, fontsize=9)
         for axis, scale in zip(line[1:], scales, strict=True):
             shown = shares[scale, m]
-            axis.imshow(shown, cmap="viridis", vmin=0, vmax=1, interpolation="nearest")
+            axis.imshow(shown, **AS_IT_IS | {"cmap": "viridis"})
             axis.set_title(f"scale {scale}: mean {np.nanmean(shown):.2f}", fontsize=9)
     for axis in axes.flat:
         axis.set(xticks=[], yticks=[])

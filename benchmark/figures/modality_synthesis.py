@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torchmetrics.functional import image as image_scores
 from torchmetrics.functional import mean_absolute_error
-from torchmetrics.functional.image import (
-    peak_signal_noise_ratio,
-    structural_similarity_index_measure,
-)
 
 from benchmark.evaluation.inference import images_for, iter_windows, present_modalities
 from benchmark.evaluation.row_buffer import WindowStitcher
+from benchmark.figures.picture_grid import AS_IT_IS, picture_grid, save_figure
 from benchmark.metrics.subsets import modality_subsets, subset_name
 from methods.parts.diagnostics import SynthesisesModalities
 
@@ -34,15 +32,11 @@ SSIM_WINDOW = 11
 
 @dataclass(frozen=True)
 class SynthesisedModality:
-    """A missing modality of one scene, made from one subset of the others.
-
-    `true` and `made` are z-scores `(C, H, W)`; the true ones are clamped to +-`reach`, which no
-    synthesised value exceeds.
-    """
+    """A missing modality of one scene, made from one subset of the others."""
 
     missing: str
     source: tuple[str, ...]
-    true: Tensor
+    true: Tensor  # z-scores (C, H, W), clamped to +-`reach`, which no synthesised value exceeds
     made: Tensor
     reach: float
 
@@ -54,7 +48,8 @@ class SynthesisedModality:
     @property
     def psnr(self) -> float:
         """Peak signal-to-noise ratio in dB for a signal between -`reach` and `reach`."""
-        return float(peak_signal_noise_ratio(self.made, self.true, data_range=2 * self.reach))
+        span = 2 * self.reach
+        return float(image_scores.peak_signal_noise_ratio(self.made, self.true, data_range=span))
 
     @property
     def ssim(self) -> float:
@@ -62,11 +57,9 @@ class SynthesisedModality:
         # its borders are cut off, which leaves nothing of a smaller scene
         if min(self.true.shape[-2:]) < SSIM_WINDOW:
             return float("nan")
-        return float(
-            structural_similarity_index_measure(  # type: ignore[arg-type]
-                self.made[None], self.true[None], data_range=2 * self.reach, kernel_size=SSIM_WINDOW
-            )
-        )
+        score = image_scores.structural_similarity_index_measure
+        span, pair = 2 * self.reach, (self.made[None], self.true[None])
+        return float(score(*pair, data_range=span, kernel_size=SSIM_WINDOW))  # type: ignore[arg-type]
 
 
 def synthesise_scene(
@@ -115,19 +108,11 @@ def draw_synthesis(
     out: Path,
 ) -> None:
     """Write a PNG: a row per missing modality, the true picture first, then one per source."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
     rows: dict[str, list[SynthesisedModality]] = {}
     for entry in synthesised:
         rows.setdefault(entry.missing, []).append(entry)
-    columns = 1 + max(len(entries) for entries in rows.values())
-    size = 2.4 * columns, 2.75 * len(rows)
-    figure, axes = plt.subplots(
-        len(rows), columns, figsize=size, squeeze=False, layout="constrained"
-    )
+    columns = 1 + max(map(len, rows.values()))
+    figure, axes = picture_grid(len(rows), columns, (2.4 * columns, 2.75 * len(rows)))
     for axis in axes.flat:
         axis.axis("off")
     for line, (name, entries) in zip(axes, rows.items(), strict=True):
@@ -137,13 +122,9 @@ def draw_synthesis(
             source = subset_name(entry.source, data.letters)
             panels.append((f"from {source}\n{scores}", entry.made))
         for axis, (text, picture) in zip(line, panels, strict=False):
-            axis.imshow(
-                stretch(picture).numpy(), cmap="gray", vmin=0, vmax=1, interpolation="nearest"
-            )
+            axis.imshow(stretch(picture).numpy(), **AS_IT_IS)
             axis.set_title(text, fontsize=7)
-    figure.suptitle(f"{title}, scene {scene.id}", fontsize=10)
-    figure.savefig(out, dpi=110)
-    plt.close(figure)
+    save_figure(figure, f"{title}, scene {scene.id}", out)
 
 
 def stretch(picture: Tensor) -> Tensor:

@@ -1,0 +1,23 @@
+"""A figure of pictures side by side, without pyplot: no window system, and nothing to close."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+# pictures are in [0, 1], and stay as they are
+AS_IT_IS: dict[str, Any] = {"cmap": "gray", "vmin": 0, "vmax": 1, "interpolation": "nearest"}
+
+
+def picture_grid(rows: int, columns: int, size: tuple[float, float]) -> tuple[Figure, Any]:
+    """Open a figure of `size` inches, and its axes in an array `(rows, columns)`."""
+    figure = Figure(figsize=size, layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def save_figure(figure: Figure, title: str, path: Path) -> None:
+    """Write a PNG under a title."""
+    figure.suptitle(title, fontsize=10)
+    figure.savefig(path, dpi=110)
