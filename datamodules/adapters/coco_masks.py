@@ -63,18 +63,12 @@ class _CocoFile(BaseModel, strict=True):
 
 @dataclass
 class Outlines:
-    """All objects of one image.
+    """All objects of one image."""
 
-    Attributes:
-        where: names file and image, for error texts.
-        size: (height, width) in pixels.
-        rings: corners of each part, (K, 2) int32: x, y.
-        runs: lengths of alternating runs of zeros and ones, column by column.
-    """
-
-    where: str
-    size: tuple[int, int]
-    rings: list[NDArray[np.int32]] = field(default_factory=list)
+    where: str  # file and image, for error texts
+    size: tuple[int, int]  # (height, width) in pixels
+    rings: list[NDArray[np.int32]] = field(default_factory=list)  # corners of a part, (K, 2): x, y
+    # lengths of alternating runs of zeros and ones, column by column
     runs: list[NDArray[np.int32]] = field(default_factory=list)
 
     def __repr__(self) -> str:
@@ -91,15 +85,13 @@ def rasterize_outlines(
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Draw the mask of an image as a label, 1 inside any object; nothing in it is unknown.
 
-    Of `raw`, (C, h, w), only the size matters; raises UserError where it is another.
+    Of `raw`, (C, h, w), only the size matters.
     """
     size = raw.shape[1:]
     if size != outlines.size:
-        raise UserError(
-            f"{outlines.where} is said to have {outlines.size[0]} x {outlines.size[1]} pixels "
-            f"(rows x columns), but the image has {size[0]} x {size[1]}: outlines and images are "
-            "not of the same copy."
-        )
+        said = f"{outlines.where} is said to have {outlines.size[0]} x {outlines.size[1]} pixels"
+        has = f"the image has {size[0]} x {size[1]}"
+        raise UserError(f"{said} (rows x columns), but {has}: they are not of the same copy.")
     mask = np.zeros(size, np.uint8)
     for ring in outlines.rings:
         fill_ring(mask, ring.astype(np.int64))
@@ -173,10 +165,7 @@ def _steps_of_lines(number: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArr
 
 
 def read_outlines(file: SourceFile, scratch: Path) -> dict[str, Outlines]:
-    """Read the outlines of a COCO file by the file name of their image, empty images included.
-
-    Raises UserError, naming file and record, for what is cut short, lacking or of another kind.
-    """
+    """Read the outlines of a COCO file by the file name of their image, empty images included."""
     try:
         content = _CocoFile.model_validate_json(file.extract(scratch).read_bytes())
     except ValidationError as error:
@@ -184,19 +173,15 @@ def read_outlines(file: SourceFile, scratch: Path) -> dict[str, Outlines]:
         first = max(error.errors(), key=lambda found: len(found["loc"]))
         where = ".".join(map(str, first["loc"])) or "it"
         found = "" if first["type"] == "json_invalid" else f", not {first['input']!r:.60}"
-        raise UserError(
-            f"{file.origin} is not whole or not the original file: {where}: "
-            f"{first['msg']}{found}: replace it by a fresh copy."
-        ) from error
+        text = f"{file.origin} is not whole or not the original: {where}: {first['msg']}{found}"
+        raise UserError(f"{text}: replace it by a fresh copy.") from error
     by_id: dict[int, Outlines] = {}
     by_name: dict[str, Outlines] = {}
     for number, image in enumerate(content.images):
         name = image.file_name.replace("\\", "/").rpartition("/")[2]
         if image.id in by_id or name in by_name:
-            raise UserError(
-                f"{file.origin}: images.{number} ({name}, id {image.id}): its name or id occurs "
-                "before; they must be unique."
-            )
+            twice = f"images.{number} ({name}, id {image.id})"
+            raise UserError(f"{file.origin}: {twice}: its name or id occurs before.")
         size = image.height, image.width
         by_id[image.id] = by_name[name] = Outlines(f"{file.origin}: {name}", size)
     for number, record in enumerate(content.annotations):
@@ -214,9 +199,7 @@ def _add_shape(outlines: Outlines, shape: list[list[float]] | _RunLengthCode, wh
         if shape.size != list(size):
             raise UserError(f"{where}: its code is for {shape.size} pixels, not {list(size)}.")
         if not runs or min(runs) < 0 or sum(runs) != size[0] * size[1]:
-            raise UserError(
-                f"{where}: the runs of its code do not fill {size[0]} x {size[1]} pixels."
-            )
+            raise UserError(f"{where}: the runs of its code do not fill {list(size)} pixels.")
         outlines.runs.append(np.array(runs, np.int32))
         return
     reach = 2 * max(size)
@@ -224,9 +207,8 @@ def _add_shape(outlines: Outlines, shape: list[list[float]] | _RunLengthCode, wh
         if len(ring) % 2:
             raise UserError(f"{where}: a ring must be x, y, x, y, ..., but one is {ring!r:.60}.")
         if ring and not (-reach <= min(ring) and max(ring) <= reach):
-            raise UserError(
-                f"{where}: a corner lies far outside of the image: {min(ring)} ... {max(ring)}."
-            )
+            values = f"{min(ring)} ... {max(ring)}"
+            raise UserError(f"{where}: a corner lies far outside of the image: {values}.")
         if ring:
             outlines.rings.append(np.rint(ring).astype(np.int32).reshape(-1, 2))
 

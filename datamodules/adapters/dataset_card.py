@@ -54,11 +54,7 @@ class DatasetCard(BaseModel, extra="forbid", strict=True):
 
 
 def read_dataset_card(index: SourceIndex, folder: str = ".") -> DatasetCard:
-    """Read about.json in `folder`; without one every entry is left open.
-
-    Raises:
-        UserError: an entry is unknown or of the wrong type; the text names file and entry.
-    """
+    """Read about.json in `folder`; without one every entry is left open."""
     file = index.file_at(f"{folder}/about.json")
     if file is None:
         return DatasetCard()
@@ -67,6 +63,5 @@ def read_dataset_card(index: SourceIndex, folder: str = ".") -> DatasetCard:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
-        known = ", ".join(DatasetCard.model_fields)
-        reason = f"{first['msg']} (entries may be {known})"
+        reason = f"{first['msg']} (entries may be {', '.join(DatasetCard.model_fields)})"
         raise UserError(f"{file.origin}: {where!r} is unusable: {reason}.") from error

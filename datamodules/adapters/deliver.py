@@ -27,10 +27,9 @@ from datamodules.ingest.plan import (
     Missing,
     RasterJob,
     ScenePlan,
-    format_counts,
 )
 from datamodules.ingest.sources import SourceFile, SourceIndex
-from datamodules.splits.tables import read_split_table
+from datamodules.splits.tables import format_counts, read_split_table
 from datamodules.store.scene_store import IGNORE, PARTS, Modality, SceneClass
 from usererror import UserError
 
@@ -84,9 +83,7 @@ def decode_label(red: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def take_one_of_equal(bands: np.ndarray) -> np.ndarray:
     """Return the first of three equal bands, (1, h, w); raises ValueError where they differ."""
     if not (bands == bands[:1]).all():
-        raise ValueError(
-            "its three bands differ, so it is no grey depth; HHA pictures belong into `hha`"
-        )
+        raise ValueError("its three bands differ: no grey depth; HHA pictures belong into `hha`")
     return bands[:1]
 
 
@@ -106,14 +103,6 @@ class Frame:
     map: str
     files: dict[str, SourceFile]
 
-    @property
-    def reference(self) -> str:
-        """The raster that says the size: never low-resolution events, if need be the label."""
-        event = () if self.case == "eventlowres" else ("event",)
-        return planning.first_present(
-            self.files, ("rgb", "depth", "depth_grey", "lidar", *event, "label")
-        )
-
 
 def plan_deliver(index: SourceIndex, options: ImportOptions) -> ImportPlan:
     """Plan the import of a source; raises UserError without frames, or for a tile that is no id."""
@@ -121,11 +110,9 @@ def plan_deliver(index: SourceIndex, options: ImportOptions) -> ImportPlan:
     warnings: list[str] = []
     every = find_frames(index, warnings)
     if not every:
-        raise UserError(
-            f"No frame of DELIVER among the {len(index.files)} files below {index.root} (paths "
-            "like img/cloud/val/MAP_4_point12/157550_rgb_front.png are looked for). "
-            f"{ADAPTER.obtain}"
-        )
+        nothing = f"No frame of DELIVER among the {len(index.files)} files below {index.root}"
+        like = "paths like img/cloud/val/MAP_4_point12/157550_rgb_front.png are looked for"
+        raise UserError(f"{nothing} ({like}). {ADAPTER.obtain}")
     frames, missing = select_frames(every, options)
     required = _required_rasters(frames, warnings)
     if options.tiles is None:
@@ -151,7 +138,7 @@ def plan_deliver(index: SourceIndex, options: ImportOptions) -> ImportPlan:
 
 def deliver_classes() -> list[SceneClass]:
     """Return the 25 classes with their colours (dossier 6.5)."""
-    return planning.read_classes("classes_deliver.csv")
+    return planning.read_classes("classes_deliver")
 
 
 def expected_counts() -> dict[str, dict[str, int]]:
@@ -189,9 +176,7 @@ def find_frames(index: SourceIndex, warnings: list[str]) -> list[Frame]:
         parts[id_] = (weather, split, case, place)
         candidates.append(((id_, RASTERS[folder]), file))
     for folder, n in sorted(strange.items()):
-        warnings.append(
-            f"{n} file(s) in {folder} have a name of another kind than their folder: ignored"
-        )
+        warnings.append(f"{n} file(s) in {folder} have a name of another kind: ignored")
     frames = {id_: Frame(id_, *parts[id_], {}) for id_ in sorted(parts)}
     for (id_, raster), file in index.choose_copies(candidates).items():
         frames[id_].files[raster] = file
@@ -207,11 +192,10 @@ def select_frames(frames: list[Frame], options: ImportOptions) -> tuple[list[Fra
     asked = [tile.replace("\\", "/").strip("/") for tile in options.tiles]
     for tile in asked:
         if not _is_frame_prefix(tile.split("/")):
-            raise UserError(
-                f"DELIVER has no frames {tile!r}: give whole components of "
-                f"weather/split/scene/frame, for example night, cloud/val or {frames[0].id}; "
-                f"weathers are {', '.join(WEATHERS)}."
-            )
+            form = "give whole components of weather/split/scene/frame"
+            example = f"for example night, cloud/val or {frames[0].id}"
+            weathers = f"weathers are {', '.join(WEATHERS)}"
+            raise UserError(f"DELIVER has no frames {tile!r}: {form}, {example}; {weathers}.")
     # what is asked for and nowhere there is a gap like any other
     found: set[str] = set()
     chosen = []
@@ -221,11 +205,8 @@ def select_frames(frames: list[Frame], options: ImportOptions) -> tuple[list[Fra
         if above:
             chosen.append(frame)
             found |= above
-    missing = []
-    for tile in dict.fromkeys(asked):
-        if tile not in found:
-            missing.append(Missing(tile, "frames", f"every file of {tile}"))
-    return chosen, missing
+    gaps = [tile for tile in dict.fromkeys(asked) if tile not in found]
+    return chosen, [Missing(tile, "frames", f"every file of {tile}") for tile in gaps]
 
 
 def _is_frame_prefix(components: list[str]) -> bool:
@@ -246,15 +227,11 @@ def _required_rasters(frames: Iterable[Frame], warnings: list[str]) -> list[str]
     if not have["depth_grey"]:
         required.remove("depth_grey")
         if have["depth"]:
-            warnings.append(
-                "there is no folder `depth`: grey depth (raster depth_grey) is not in the store"
-            )
+            warnings.append("there is no folder `depth`: grey depth (depth_grey) is not imported")
     elif not have["depth"]:
         required.remove("depth")
-        warnings.append(
-            "there is no folder `hha`: only grey depth is in the store; use it with "
-            "--data.rasters '{depth: depth_grey}'"
-        )
+        use = "use grey depth with --data.rasters '{depth: depth_grey}'"
+        warnings.append(f"there is no folder `hha`: {use}")
     return required
 
 
@@ -290,8 +267,12 @@ def _scene_plan(frame: Frame) -> ScenePlan:
     splits = dict.fromkeys(("split_standard", "split_official"), frame.split)
     splits["split_sgma"] = SGMA_PART[frame.split]
     jobs = {raster: _raster_job(raster, file, frame.case) for raster, file in frame.files.items()}
+    # low-resolution events never say the size of a frame: if need be the label does
+    event = () if frame.case == "eventlowres" else ("event",)
+    order = ("rgb", "depth", "depth_grey", "lidar", *event, "label")
+    reference = planning.first_present(frame.files, order)
     attributes = {"weather": frame.weather, "case": frame.case, "map": frame.map}
-    return ScenePlan(frame.id, splits, jobs, frame.reference, attributes)
+    return ScenePlan(frame.id, splits, jobs, reference, attributes)
 
 
 def _raster_job(raster: str, file: SourceFile, case: str) -> RasterJob:
@@ -300,10 +281,8 @@ def _raster_job(raster: str, file: SourceFile, case: str) -> RasterJob:
         return RasterJob.label(file, decode_label, file_bands=(3, 4))
     kind = "optical" if raster == "rgb" else raster.partition("_")[0]
     if raster == "depth_grey":
-        counts, by_count = (1, 2, 3, 4), GREY
-        return RasterJob.image(
-            file, (1,), counts, kind, may_reference=True, variants_by_band_count=by_count
-        )
+        how = {"may_reference": True, "variants_by_band_count": GREY}
+        return RasterJob.image(file, (1,), (1, 2, 3, 4), kind, **how)
     three = (1, 2, 3)
     if raster in ("rgb", "depth"):
         return RasterJob.image(file, three, (3, 4), kind, may_reference=True)
@@ -314,7 +293,7 @@ def _raster_job(raster: str, file: SourceFile, case: str) -> RasterJob:
 
 
 def _describe(index: SourceIndex, frames: list[Frame], required: list[str]) -> list[str]:
-    """Return the inventory of a source: its files, and its frames beside those of the release."""
+    """Tell the files of a source, and its frames beside those of the release."""
     files = {frame.id: frame.files for frame in frames}
     lines = planning.describe_source(f"DELIVER in {index.root}", "frames", files, required, "rgb")
     weathers = Counter((frame.split, frame.weather) for frame in frames)
@@ -324,9 +303,7 @@ def _describe(index: SourceIndex, frames: list[Frame], required: list[str]) -> l
         text = ", ".join(f"{w} {weathers[split, w]}/{n}" for w, n in counts.items())
         whole = sum(counts.values())
         lines.append(f"  {split}: {here[split]}/{whole} frames (found/expected: {text})")
-        text = ", ".join(
-            f"{case} {cases[split, case]}/{n}" for case, n in CASE_COUNTS[split].items()
-        )
+        text = ", ".join(f"{c} {cases[split, c]}/{n}" for c, n in CASE_COUNTS[split].items())
         lines.append(f"    cases: {text}")
     sgma = {SGMA_PART[split]: here[split] for split in PARTS}
     lines.append(f"  split_sgma: {format_counts(sgma)} (evaluated on the val frames)")

@@ -15,17 +15,9 @@ from functools import partial
 from datamodules.adapters import planning
 from datamodules.adapters.coco_masks import Outlines, rasterize_outlines, read_outlines
 from datamodules.adapters.dataset_card import read_dataset_card
-from datamodules.ingest.plan import (
-    Adapter,
-    ImportOptions,
-    ImportPlan,
-    Missing,
-    RasterJob,
-    format_counts,
-    list_names,
-)
+from datamodules.ingest.plan import Adapter, ImportOptions, ImportPlan, Missing, RasterJob
 from datamodules.ingest.sources import SourceFile, SourceIndex
-from datamodules.splits.tables import read_split_table, split_columns
+from datamodules.splits.tables import format_counts, list_names, read_split_table, split_columns
 from datamodules.store.scene_store import Modality, SceneClass
 from usererror import UserError
 
@@ -77,11 +69,9 @@ def plan_dfc2023(index: SourceIndex, options: ImportOptions) -> ImportPlan:
     stems = {stem.lower(): stem for stem in table}
     found = sort_files(index, stems)
     if not any(found.rasters.values()):
-        raise UserError(
-            f"No training tile of DFC2023 track 2 among the {len(index.files)} files below "
-            f"{index.root} (names like train/rgb/SV_Berlin_52.4902_13.5090.tif are looked for). "
-            f"{ADAPTER.obtain}"
-        )
+        among = f"among the {len(index.files)} files below {index.root}"
+        like = "names like train/rgb/SV_Berlin_52.4902_13.5090.tif are looked for"
+        raise UserError(f"No training tile of DFC2023 track 2 {among} ({like}). {ADAPTER.obtain}")
     tiles = planning.select_tiles(options, stems, _stem_of, "DFC2023")
     outlines, foreign = _outlines_by_tile(index, found, stems)
     jobs = {tile: _tile_jobs(tile, found, outlines.get(tile)) for tile in tiles}
@@ -92,13 +82,12 @@ def plan_dfc2023(index: SourceIndex, options: ImportOptions) -> ImportPlan:
         for line in inventory:
             index.log(line)
         assert found.outlines is not None
-        raise UserError(
-            f"{found.outlines.origin} lists {len(foreign)} image(s) that the contest does not "
-            f"have: {list_names(foreign, MAX_NAMED)}. Use the original file, or go on without "
-            "them: INCOMPLETE=1 (--allow-incomplete)."
-        )
+        names = f"{len(foreign)} image(s) that are no tiles: {list_names(foreign, MAX_NAMED)}"
+        remedy = "Use the original file, or go on without them: INCOMPLETE=1 (--allow-incomplete)"
+        raise UserError(f"{found.outlines.origin} lists {names}. {remedy}.")
     attributes = {tile: {name: table[tile][name] for name in ATTRIBUTES} for tile in tiles}
     scenes = planning.plan_scenes(jobs, splits, RASTERS, attributes=attributes)
+    sgma_note = f"SGMA's list is not published, this is split_random; {LEAK}"
     return ImportPlan(
         **card.or_else("IEEE GRSS Data Fusion Contest 2023, track 2", LICENCE, CITATION),
         classes=dfc2023_classes(),
@@ -111,10 +100,7 @@ def plan_dfc2023(index: SourceIndex, options: ImportOptions) -> ImportPlan:
         missing=_missing(jobs, found, outlines),
         warnings=_warnings(found, foreign),
         inventory=inventory,
-        split_notes={
-            "split_random": LEAK,
-            "split_sgma": f"SGMA's list is not published, this is split_random; {LEAK}",
-        },
+        split_notes={"split_random": LEAK, "split_sgma": sgma_note},
     )
 
 
@@ -128,7 +114,7 @@ def read_tiles() -> dict[str, dict[str, str]]:
 
 def dfc2023_classes() -> list[SceneClass]:
     """Return background and building with their colours."""
-    return planning.read_classes("classes_dfc2023.csv")
+    return planning.read_classes("classes_dfc2023")
 
 
 def sort_files(index: SourceIndex, stems: dict[str, str]) -> Found:
@@ -221,9 +207,7 @@ def _tile_jobs(tile: str, found: Found, outlines: Outlines | None) -> dict[str, 
 
 
 def _missing(jobs: planning.Jobs, found: Found, outlines: dict[str, Outlines]) -> list[Missing]:
-    missing = planning.missing_rasters(
-        jobs, RASTERS, lambda raster, tile: f"train/{raster}/{tile}.tif"
-    )
+    missing = planning.missing_rasters(jobs, RASTERS, "train/{}/{}.tif".format)
     name = found.outlines.name if found.outlines else "buildings_only_train.json"
     # the JSON decides what a training image is, one without any building included
     for tile in jobs:
@@ -233,11 +217,10 @@ def _missing(jobs: planning.Jobs, found: Found, outlines: dict[str, Outlines]) -
 
 
 def _warnings(found: Found, foreign: list[str]) -> list[str]:
+    told = {"file(s) are of no training tile": found.strangers}
+    told["image(s) of the JSON are none of the contest's"] = foreign
     warnings = []
-    for names, what in (
-        (found.strangers, "file(s) are of no training tile"),
-        (foreign, "image(s) of the JSON are none of the contest's"),
-    ):
+    for what, names in told.items():
         if names:
             warnings.append(f"{len(names)} {what}: {list_names(names, MAX_NAMED)}: ignored")
     return warnings
@@ -257,21 +240,19 @@ def _describe(
         if "label" in rasters and found.outlines is not None:
             # read from there, whatever gives the size
             rasters["label"] = found.outlines
-    lines = planning.describe_source(
-        f"DFC2023 track 2 in {index.root}", "tiles", files, needed, "rgb"
-    )
+    what = f"DFC2023 track 2 in {index.root}"
+    lines = planning.describe_source(what, "tiles", files, needed, "rgb")
     parts = empty = 0
     for of_image in outlines.values():
         number = len(of_image.rings) + len(of_image.runs)
         parts, empty = parts + number, empty + (not number)
     where = found.outlines.origin if found.outlines else "no buildings_only_train.json"
-    lines.append(
-        f"  outlines: {parts} parts in {len(outlines)} images, {empty} of them empty ({where})"
-    )
+    counted = f"{parts} parts in {len(outlines)} images, {empty} of them empty"
+    lines.append(f"  outlines: {counted} ({where})")
     if found.ignored:
         lines.append(f"  ignored: {format_counts(found.ignored)}")
     columns = next(iter(splits.values()))
-    return lines + planning.describe_splits(columns, planning.complete_scenes(jobs, needed), splits)
+    return lines + planning.describe_splits(columns, jobs, needed, splits)
 
 
 ADAPTER = Adapter(

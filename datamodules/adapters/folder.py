@@ -34,19 +34,11 @@ from string import ascii_uppercase
 
 import numpy as np
 
+from datamodules.adapters import planning
 from datamodules.adapters.dataset_card import DatasetCard, ModalityCard, read_dataset_card
-from datamodules.adapters.planning import describe_source, first_present, select_tiles
-from datamodules.ingest.plan import (
-    Adapter,
-    ImportOptions,
-    ImportPlan,
-    Missing,
-    RasterJob,
-    ScenePlan,
-    format_counts,
-)
+from datamodules.ingest.plan import Adapter, ImportOptions, ImportPlan, RasterJob
 from datamodules.ingest.sources import SourceFile, SourceIndex, read_raster_header
-from datamodules.splits.tables import read_text_table, table_rows
+from datamodules.splits.tables import format_counts, read_text_table, table_rows
 from datamodules.store.raster_file import one_line
 from datamodules.store.scene_store import IGNORE, PARTS, SPLIT_VALUES, Modality, SceneClass
 from usererror import UserError
@@ -65,7 +57,7 @@ KNOWN = {  # name: letter, kind, unit
 LABELS = ("label", "label_eroded")
 LABEL_TYPES = ("uint8", "uint16", "int16", "int32", "uint32", "int8", "int64", "uint64")
 RASTER_SUFFIX = re.compile(r".*\.(tiff?|png|jpe?g|bmp|jp2)$", re.IGNORECASE)
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*$")
+NAME, CHARACTERS = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*$"), "letters, digits, `_-+.`"
 STORED = ("uint8", "uint16", "int16", "float32")  # any other type is stored as float32
 Row = dict[str, str]
 
@@ -95,54 +87,53 @@ def plan_folder(index: SourceIndex, options: ImportOptions) -> ImportPlan:
     card = read_dataset_card(index, table.file.folder)
     every = {row["id"]: row for row in table.rows}
     known = dict(zip(every, every, strict=True))
-    rows = [every[id_] for id_ in select_tiles(options, known, str, table.file.origin)]
-    files, missing = _find_files(index, table, rows)
+    chosen = planning.select_tiles(options, known, str, table.file.origin)
+    rows = {id_: every[id_] for id_ in chosen}
+    files = {id_: _scene_files(index, table, row) for id_, row in rows.items()}
     modalities = _modalities(table, files, card)
     by_name = {modality.name: modality for modality in modalities}
     attributes = table.conditions | table.attributes
-    scenes = []
-    for row in rows:
-        have = files[row["id"]]
-        reference = first_present(have, table.modalities)
-        if "label" in have and reference:
-            jobs = {raster: _raster_job(raster, have[raster], by_name, ids) for raster in have}
-            splits = {column: row[source] for column, source in table.splits.items()}
-            told = {name: row[column] for name, column in attributes.items()}
-            scenes.append(ScenePlan(row["id"], splits, jobs, reference, told))
-    what, required = str(index.root), table.rasters
-    inventory = describe_source(what, "scenes", files, required, table.modalities[0])
+    jobs, splits, told = {}, {}, {}
+    for id_, row in rows.items():
+        have = files[id_]
+        jobs[id_] = {raster: _raster_job(raster, have[raster], by_name, ids) for raster in have}
+        splits[id_] = {column: row[source] for column, source in table.splits.items()}
+        told[id_] = {name: row[column] for name, column in attributes.items()}
+    what, first = str(index.root), table.modalities[0]
+    inventory = planning.describe_source(what, "scenes", files, table.rasters, first)
     parts = {}
     for column, source in table.splits.items():
-        counts = Counter(row[source] for row in rows)
+        counts = Counter(row[source] for row in rows.values())
         inventory.append(f"  {column}: {format_counts({v: counts[v] for v in SPLIT_VALUES})}")
         # train and test are needed whether the table has them or not
         values = {"train", "test"}.union(row[source] for row in table.rows)
         parts[column] = tuple(part for part in PARTS if part in values)
+
+    def expected(raster: str, id_: str) -> str:
+        return rows[id_][raster] or f"(empty cell: {raster} of {id_})"
+
     return ImportPlan(
         **card.or_else(index.root.stem, "not stated", ""),
         classes=classes,
         modalities=[replace(m, dtype=_stored_type(m.dtype)) for m in modalities],
         labels=table.labels,
         splits=parts,
-        scenes=scenes,
+        scenes=planning.plan_scenes(jobs, splits, table.modalities, attributes=told),
         gsd_m=card.gsd_m,
         nadir=card.nadir is not False,
         conditions=list(table.conditions),
         attributes=list(attributes),
-        missing=missing,
+        missing=planning.missing_rasters(files, table.rasters, expected),
         inventory=inventory,
     )
 
 
 def read_scene_table(index: SourceIndex) -> SceneTable:
     """Read scenes.csv and tell its columns apart; raises UserError for what cannot be meant."""
-    name = "scenes.csv"
-    file = index.find_files(re.compile(re.escape(name) + "$"), lambda match: name).get(name)
+    file = index.find_files(re.compile(r"scenes\.csv$"), re.Match.group).get("scenes.csv")
     if file is None:
-        raise UserError(
-            f"No scenes.csv below {index.root} ({len(index.files)} files looked at). "
-            f"{ADAPTER.obtain}"
-        )
+        among = f"below {index.root} ({len(index.files)} files looked at)"
+        raise UserError(f"No scenes.csv {among}. {ADAPTER.obtain}")
     table = SceneTable(file, _read_rows(file, ("id", "split", "label")))
     table.splits["split_standard"] = "split"
     for column in table.rows[0]:
@@ -155,10 +146,7 @@ def read_scene_table(index: SourceIndex) -> SceneTable:
         elif column.startswith("condition_"):
             table.conditions[column.removeprefix("condition_")] = column
         elif not any(cells):
-            raise UserError(
-                f"{file.origin}: the column {column!r} has no file in any scene: fill it or take "
-                "it out."
-            )
+            raise UserError(f"{file.origin}: the column {column!r} has no file in any scene.")
         elif column in LABELS:
             table.labels.append(column)
         elif any(map(RASTER_SUFFIX.match, cells)):
@@ -178,9 +166,8 @@ def read_class_table(index: SourceIndex, folder: str) -> tuple[list[SceneClass],
     """Return the classes with ids contiguous from 0, and the values they have in the labels."""
     file = index.file_at(str(PurePosixPath(folder) / "classes.csv"))
     if file is None:
-        raise UserError(
-            f"No classes.csv beside scenes.csv in {index.root / folder}. {ADAPTER.obtain}"
-        )
+        place = index.root / folder
+        raise UserError(f"No classes.csv beside scenes.csv in {place}. {ADAPTER.obtain}")
     found: dict[int, SceneClass] = {}
     names = set()
     for row in _read_rows(file, ("id", "name", "r", "g", "b")):
@@ -226,18 +213,13 @@ def _check_names(table: SceneTable) -> None:
     for name in (*table.modalities, *table.splits, *table.conditions, *table.attributes):
         # height, width and checksums are columns of the store's own table
         if not NAME.match(name) or name.endswith("_sha256") or name in ("height", "width"):
-            raise UserError(
-                f"{where}: {name!r} is no usable column name (letters, digits, `_`, `-`, `.`)."
-            )
+            raise UserError(f"{where}: {name!r} is no usable column name ({CHARACTERS}).")
     for id_, n in Counter(row["id"] for row in table.rows).items():
         if n > 1:
             raise UserError(f"{where}: the id {id_!r} occurs {n} times: ids must be unique.")
         # ids become folders of the store
         if not all(map(NAME.match, id_.split("/"))):
-            raise UserError(
-                f"{where}: {id_!r} is no usable id (letters, digits, `_-+.`, and `/` between "
-                "parts)."
-            )
+            raise UserError(f"{where}: {id_!r} is no usable id ({CHARACTERS}, `/` between parts).")
 
 
 def _check_cells(table: SceneTable, row: Row) -> None:
@@ -251,22 +233,9 @@ def _check_cells(table: SceneTable, row: Row) -> None:
             raise UserError(f"{where}: {column} is {row[column]!r}, which is no raster path.")
 
 
-def _find_files(
-    index: SourceIndex, table: SceneTable, rows: Sequence[Row]
-) -> tuple[dict[str, dict[str, SourceFile]], list[Missing]]:
-    files: dict[str, dict[str, SourceFile]] = {}
-    missing = []
-    for row in rows:
-        id_ = row["id"]
-        have = files[id_] = {}
-        for raster in table.rasters:
-            file = _resolve_path(index, table.file, row[raster]) if row[raster] else None
-            if file is not None:
-                have[raster] = file
-            else:
-                expected = row[raster] or f"(empty cell: {raster} of {id_})"
-                missing.append(Missing(id_, raster, expected))
-    return files, missing
+def _scene_files(index: SourceIndex, table: SceneTable, row: Row) -> dict[str, SourceFile]:
+    found = {r: _resolve_path(index, table.file, row[r]) for r in table.rasters if row[r]}
+    return {raster: file for raster, file in found.items() if file is not None}
 
 
 def _resolve_path(index: SourceIndex, table: SourceFile, cell: str) -> SourceFile | None:
@@ -309,22 +278,16 @@ def _modalities(
 def _common_form(table: SceneTable, name: str, files: Sequence[SourceFile]) -> tuple[int, str]:
     """Return bands and data type of a column, which must be one: a scaling cannot be guessed."""
     if not files:
-        raise UserError(
-            f"{table.file.origin}: none of the files of the column {name!r} exists: check the "
-            "paths."
-        )
+        raise UserError(f"{table.file.origin}: none of the files of the column {name!r} exists.")
     form = read_raster_header(files[0])
     for file in files[1:]:
         # packed files are checked when they are read: unpacking all twice would cost too much
         if file.member is None and (other := read_raster_header(file)) != form:
-            raise UserError(
-                f"{file.origin} has {other[0]} band(s) of {other[1]}, but {files[0].origin} has "
-                f"{form[0]} of {form[1]}: {name} must be alike in all scenes."
-            )
+            this = f"{file.origin} has {other[0]} band(s) of {other[1]}"
+            first = f"{files[0].origin} has {form[0]} of {form[1]}"
+            raise UserError(f"{this}, but {first}: {name} must be alike in all scenes.")
     if form[1].startswith("complex"):
-        raise UserError(
-            f"{files[0].origin} holds complex numbers: give amplitudes or decibels instead."
-        )
+        raise UserError(f"{files[0].origin} holds complex numbers: give amplitudes or decibels.")
     return form
 
 

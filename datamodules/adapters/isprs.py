@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 
 import numpy as np
 
@@ -33,35 +34,23 @@ Files = dict[tuple[str, str], SourceFile]  # by tile and raster, or kind of file
 
 @dataclass(frozen=True)
 class IsprsCity:
-    """What is particular to a city.
+    """What is particular to a city."""
 
-    Args:
-        name: of the city in lower case; `splits/<name>.csv` lists its tiles.
-        gsd_m: pixel side of the real data.
-        always: those that every tile should have.
-        reference_order: the raster that says the size of a scene comes first.
-        expected: {raster: file it needs}, with the parts of a tile's name to fill in.
-        patterns: names of the files; `tile_of` returns the tile of a match.
-        normalise: brings a user's spelling of a tile to its name.
-        find: files of some tiles.
-        jobs: a job for every raster that the files of a tile can give.
-        pixel_side: what the source says of it in metres, None where it does not.
-    """
-
-    name: str
+    name: str  # in lower case; `splits/<name>.csv` lists its tiles
     obtain: str
     licence: str
     citation: str
-    gsd_m: float
+    gsd_m: float  # pixel side of the real data
     modalities: tuple[Modality, ...]
-    always: tuple[str, ...]
-    reference_order: tuple[str, ...]
-    expected: Mapping[str, str]
-    patterns: tuple[re.Pattern[str], ...]
-    tile_of: Callable[[re.Match[str]], str]
-    normalise: Callable[[str], str]
-    find: Callable[[SourceIndex, set[str]], Files]
-    jobs: Callable[[str, Files], dict[str, RasterJob]]
+    always: tuple[str, ...]  # those that every tile should have
+    reference_order: tuple[str, ...]  # the first that is there says the size of a scene
+    expected: Mapping[str, str]  # {raster: file it needs}, the parts of a tile's name to fill in
+    patterns: tuple[re.Pattern[str], ...]  # names of the files
+    tile_of: Callable[[re.Match[str]], str]  # of such a name
+    normalise: Callable[[str], str]  # brings a user's spelling of a tile to its name
+    find: Callable[[SourceIndex, set[str]], Files]  # files of some tiles
+    jobs: Callable[[str, Files], dict[str, RasterJob]]  # all that the files of a tile can give
+    # what the source says of it in metres, None where it does not
     pixel_side: Callable[[SourceIndex], float | None] = lambda index: None
 
     @property
@@ -80,15 +69,12 @@ def plan_isprs(city: IsprsCity, index: SourceIndex, options: ImportOptions) -> I
     table = read_split_table(city.name)
     splits = {tile: split_columns(row) for tile, row in table.items()}
     card = read_dataset_card(index)
-    tiles = planning.select_tiles(
-        options, {tile: tile for tile in splits}, city.normalise, city.title
-    )
+    known = dict(zip(splits, splits, strict=True))
+    tiles = planning.select_tiles(options, known, city.normalise, city.title)
     if not any(index.match_names(pattern) for pattern in city.patterns):
         example = city.expected[city.always[0]].format(*tiles[0].split("_"))
-        raise UserError(
-            f"No file of {city.title} among the {len(index.files)} below {index.root} (names like "
-            f"{example} are looked for). {city.obtain}"
-        )
+        nothing = f"No file of {city.title} among the {len(index.files)} below {index.root}"
+        raise UserError(f"{nothing} (names like {example} are looked for). {city.obtain}")
     files = city.find(index, set(tiles))
     jobs = {tile: city.jobs(tile, files) for tile in tiles}
     have = Counter(raster for rasters in jobs.values() for raster in rasters)
@@ -100,13 +86,19 @@ def plan_isprs(city: IsprsCity, index: SourceIndex, options: ImportOptions) -> I
     required = [raster for raster in city.expected if have[raster] or raster in needed]
     scenes = planning.plan_scenes(jobs, splits, city.reference_order, label)
     used = {raster for scene in scenes for raster in scene.jobs}
-    title = f"ISPRS {city.title}"
-    what, sized = f"{title} in {index.root}", city.reference_order[0]
-    inventory = planning.describe_source(
-        what, "tiles", planning.source_files(jobs), required, sized
-    )
+    title, sized = f"ISPRS {city.title}", city.reference_order[0]
+    what, sources = f"{title} in {index.root}", planning.source_files(jobs)
+    inventory = planning.describe_source(what, "tiles", sources, required, sized)
     columns = ("split_standard", "split_official")
-    inventory += planning.describe_splits(columns, planning.complete_scenes(jobs, required), splits)
+    inventory += planning.describe_splits(columns, jobs, required, splits)
+    warnings = []
+    for file, match in chain.from_iterable(map(index.match_names, city.patterns)):
+        if city.tile_of(match) not in splits:
+            warnings.append(f"{file.rel} is of no tile of the benchmark: ignored")
+
+    def expected(raster: str, tile: str) -> str:
+        return city.expected[raster].format(*tile.split("_"))
+
     return ImportPlan(
         **card.or_else(title, city.licence, city.citation),
         classes=isprs_classes(),
@@ -116,17 +108,15 @@ def plan_isprs(city: IsprsCity, index: SourceIndex, options: ImportOptions) -> I
         scenes=scenes,
         gsd_m=card.gsd_m or city.pixel_side(index),
         gsd_default=city.gsd_m,
-        missing=planning.missing_rasters(
-            jobs, required, lambda raster, tile: city.expected[raster].format(*tile.split("_"))
-        ),
-        warnings=planning.unknown_files(index, city.patterns, city.tile_of, splits),
+        missing=planning.missing_rasters(jobs, required, expected),
+        warnings=warnings,
         inventory=inventory,
     )
 
 
 def isprs_classes() -> list[SceneClass]:
     """Return the six classes in the order of the benchmark, with their colours; clutter is last."""
-    return planning.read_classes("classes_isprs.csv")
+    return planning.read_classes("classes_isprs")
 
 
 def label_jobs(tile: str, files: Files) -> dict[str, RasterJob]:

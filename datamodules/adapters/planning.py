@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 
-from datamodules.ingest.plan import (
-    ImportOptions,
-    Missing,
-    RasterJob,
-    ScenePlan,
-    format_counts,
-    list_names,
-)
-from datamodules.ingest.sources import SourceFile, SourceIndex, describe_sizes
-from datamodules.splits.tables import SPLITS_FOLDER, read_text_table, table_rows
+from datamodules.ingest.plan import ImportOptions, Missing, RasterJob, ScenePlan
+from datamodules.ingest.sources import SourceFile, describe_sizes
+from datamodules.splits.tables import format_counts, list_names, read_split_table
 from datamodules.store.scene_store import IGNORE, PARTS, SPLIT_VALUES, Modality, SceneClass
 from usererror import UserError
 
@@ -25,15 +17,15 @@ Files = Mapping[str, Mapping[str, SourceFile]]  # by scene and raster
 Splits = Mapping[str, Mapping[str, str]]  # by scene and split column
 
 
-def read_classes(file_name: str) -> list[SceneClass]:
+def read_classes(table: str) -> list[SceneClass]:
     """Read the classes of a published dataset with their colours.
 
     Example:
-        >>> read_classes("classes_dfc2023.csv")[1]
+        >>> read_classes("classes_dfc2023")[1]
         SceneClass(id=1, name='building', color=(255, 255, 255), clutter=False)
     """
     classes = []
-    for row in table_rows(read_text_table(SPLITS_FOLDER / file_name)):
+    for row in read_split_table(table).values():
         if int(row["id"]) != IGNORE:
             color = int(row["r"]), int(row["g"]), int(row["b"])
             clutter = row.get("clutter") == "1"
@@ -47,7 +39,6 @@ def select_tiles(
     """Return the tiles to import, in the order in which they were asked for, by default all.
 
     `known` is {normalised name: tile}, and `normalise` brings a user's spelling to such a name.
-    Raises UserError for a tile that does not exist, or none at all.
     """
     tiles = list(known.values())
     if options.tiles is None:
@@ -74,32 +65,14 @@ def split_parts(splits: Splits) -> dict[str, tuple[str, ...]]:
     return parts
 
 
-def unknown_files(
-    index: SourceIndex,
-    patterns: Iterable[re.Pattern[str]],
-    tile_of: Callable[[re.Match[str]], str],
-    known: Splits,
-) -> list[str]:
-    """Return a warning for every file whose name is that of a tile which does not exist."""
-    warnings = []
-    for pattern in patterns:
-        for file, match in index.match_names(pattern):
-            if tile_of(match) not in known:
-                warnings.append(f"{file.rel} is of no tile of the benchmark: ignored")
-    return warnings
-
-
 def missing_rasters(
-    jobs: Mapping[str, Container[str]],
-    required: Sequence[str],
-    expected: Callable[[str, str], str],
+    jobs: Mapping[str, Container[str]], required: Iterable[str], expected: Callable[[str, str], str]
 ) -> list[Missing]:
     """Return what the scenes lack; `expected(raster, scene)` names the file it would be in."""
     missing = []
     for scene, rasters in jobs.items():
-        for raster in required:
-            if raster not in rasters:
-                missing.append(Missing(scene, raster, expected(raster, scene)))
+        lacking = [raster for raster in required if raster not in rasters]
+        missing += [Missing(scene, raster, expected(raster, scene)) for raster in lacking]
     return missing
 
 
@@ -151,8 +124,8 @@ def describe_source(
     of_raster: dict[str, dict[str, SourceFile]] = {raster: {} for raster in required}
     gaps = []
     for scene, rasters in files.items():
+        # by origin: one file may be read for many scenes
         for raster, file in rasters.items():
-            # by origin: one file may be read for many scenes
             of_raster.setdefault(raster, {})[file.origin] = file
         if lacking := [raster for raster in required if raster not in rasters]:
             gaps.append(f"  {scene} lacks {', '.join(lacking)}")
@@ -168,19 +141,15 @@ def describe_source(
     return lines
 
 
-def describe_splits(columns: Iterable[str], scenes: Iterable[str], splits: Splits) -> list[str]:
-    """Return a line per split column: scenes in each part here, and in the whole dataset."""
-    scenes = tuple(scenes)
+def describe_splits(
+    columns: Iterable[str], jobs: Jobs, required: Collection[str], splits: Splits
+) -> list[str]:
+    """Return a line per split column: complete scenes in each part here, and all of the dataset."""
+    complete = [scene for scene, rasters in jobs.items() if rasters.keys() >= set(required)]
     lines = []
     for column in columns:
-        here = Counter(splits[scene][column] for scene in scenes)
+        here = Counter(splits[scene][column] for scene in complete)
         whole = Counter(row[column] for row in splits.values())
         shown, expected = (format_counts({v: n[v] for v in SPLIT_VALUES}) for n in (here, whole))
         lines.append(f"  {column}: {shown} (whole dataset: {expected})")
     return lines
-
-
-def complete_scenes(jobs: Jobs, required: Iterable[str]) -> list[str]:
-    """Return the scenes that lack nothing."""
-    required = set(required)
-    return [scene for scene, rasters in jobs.items() if required <= rasters.keys()]

@@ -75,12 +75,10 @@ def raster_jobs(tile: str, files: Files) -> dict[str, RasterJob]:
         jobs.setdefault("nir", RasterJob.image(irrg, (1,)))
     if dsm := files.get((tile, "dsm")):
         jobs["dsm"] = RasterJob.measurement(dsm, "height_absolute")
-    lastools, own = files.get((tile, "lastools")), files.get((tile, "ownapproach"))
-    if lastools:
-        # some files of the first kind hold one single value
-        jobs["ndsm"] = RasterJob.height_decimetres(lastools, fallback=own)
-    elif own:
-        jobs["ndsm"] = RasterJob.height_decimetres(own)
+    # some files of the first kind hold one single value
+    heights = [files[tile, kind] for kind in ("lastools", "ownapproach") if (tile, kind) in files]
+    if heights:
+        jobs["ndsm"] = RasterJob.height_decimetres(*heights)
     return jobs | label_jobs(tile, files)
 
 

@@ -23,19 +23,16 @@ def load_adapter(name: str) -> Adapter:
         ['R', 'D', 'S']
     """
     if name not in ADAPTERS:
-        raise UserError(
-            f"There is no dataset {name!r}; known are {', '.join(sorted(ADAPTERS))}, and any new "
-            f"name with SOURCE=<folder with scenes.csv and classes.csv>."
-        )
+        own = "any new name with SOURCE=<folder with scenes.csv and classes.csv>"
+        known = ", ".join(sorted(ADAPTERS))
+        raise UserError(f"There is no dataset {name!r}; known are {known}, and {own}.")
     return importlib.import_module(f"datamodules.adapters.{name}").ADAPTER
 
 
 def import_named_dataset(
     dataset: str, source: Path, store_root: Path, *, name: str | None = None, **options: Any
 ) -> SceneStore:
-    """Import a dataset by its name; a new name stands for a source of one's own rasters.
-
-    See `import_dataset` for the arguments.
+    """Import a dataset as `import_dataset` does; a new name stands for one's own rasters.
 
     Example:
         >>> import tempfile

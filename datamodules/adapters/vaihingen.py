@@ -87,10 +87,8 @@ def sort_images_and_labels(files: list[SourceFile]) -> dict[SourceFile, str]:
     The nearest folder whose name decides comes first. A single file left over takes the role that
     the decided ones do not have; several are judged by their pixels.
     """
-    known = {}
-    for file in files:
-        if role := folder_role(file.folder):
-            known[file] = role
+    roles = {file: folder_role(file.folder) for file in files}
+    known = {file: role for file, role in roles.items() if role}
     undecided = [file for file in files if file not in known]
     others = set(known.values()) - {"label_eroded"}
     for file in undecided:
@@ -119,10 +117,7 @@ def folder_role(folder: str) -> str:
 
 
 def looks_like_label(file: SourceFile) -> bool:
-    """Tell by its pixels whether a raster is a label: values near 0 or 255, or one band only.
-
-    Raises UserError when the file cannot be read.
-    """
+    """Tell by its pixels whether a raster is a label: values near 0 or 255, or one band only."""
     with tempfile.TemporaryDirectory() as scratch:
         path = file.extract(Path(scratch))
         check_intact(path, file.origin)

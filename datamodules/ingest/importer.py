@@ -10,8 +10,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -19,7 +18,7 @@ from statistics import median_high
 from typing import Any
 
 import pandas as pd
-from filelock import FileLock, Timeout
+from filelock import AcquireReturnProxy, FileLock, Timeout
 from rich.console import Console
 
 from datamodules.ingest.journal import Journal, changed_files
@@ -106,19 +105,14 @@ class _Import:
         """Print a line as it is: file names are not to be wrapped or taken for markup."""
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    @contextmanager
-    def hold_lock(self) -> Iterator[None]:
+    def hold_lock(self) -> AcquireReturnProxy:
         """Let one import at a time work on a store; the second then finds it complete."""
         lock = FileLock(self.root / LOCK_FILE)
         try:
-            lock.acquire(timeout=0)
+            return lock.acquire(timeout=0)
         except Timeout:
             self.log(f"another import of {self.root.name} is running: waiting for it")
-            lock.acquire()
-        try:
-            yield
-        finally:
-            lock.release()
+            return lock.acquire()
 
     def complete_store(self) -> SceneStore | None:
         """Return the store if it is whole and holds what this import would bring."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -186,15 +186,3 @@ class Adapter:
     plan: Callable[[SourceIndex, ImportOptions], ImportPlan]
     modalities: tuple[Modality, ...] = ()
     classes: Callable[[], list[SceneClass]] | None = None
-
-
-def format_counts(counts: Mapping[str, int]) -> str:
-    """Return counts as text, zeros left out: `24 train, 14 test`."""
-    shown = [f"{count} {name}" for name, count in counts.items() if count]
-    return ", ".join(shown) or "none"
-
-
-def list_names(names: Sequence[str], most: int) -> str:
-    """Return the first names as text, and how many more there are: `a, b and 3 more`."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

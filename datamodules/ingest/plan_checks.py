@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from datamodules.ingest.plan import Adapter, ImportOptions, ImportPlan, list_names
+from datamodules.ingest.plan import Adapter, ImportOptions, ImportPlan
+from datamodules.splits.tables import list_names
 from usererror import UserError
 
 MAX_NAMED = 12  # missing files that are named in the error
@@ -16,11 +17,10 @@ def check_plan(plan: ImportPlan, source: Path, options: ImportOptions, adapter: 
     if plan.missing and not options.allow_incomplete:
         # several rasters may wait for one file
         names = list(dict.fromkeys(missing.expected for missing in plan.missing))
-        raise UserError(
-            f"{len(names)} needed file(s) of {plan.title} are missing below {source}: "
-            f"{list_names(names, MAX_NAMED)}. Add them, or go on without them: INCOMPLETE=1 "
-            f"(--allow-incomplete). {adapter.obtain}"
-        )
+        files = f"{len(names)} needed file(s) of {plan.title} are missing below {source}"
+        remedy = "Add them, or go on without them: INCOMPLETE=1 (--allow-incomplete)"
+        named = list_names(names, MAX_NAMED)
+        raise UserError(f"{files}: {named}. {remedy}. {adapter.obtain}")
     if not plan.scenes:
         lacking = f"No scene of {plan.title} below {source} has both a modality and a label"
         raise UserError(f"{lacking}. {adapter.obtain}")

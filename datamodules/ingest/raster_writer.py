@@ -298,8 +298,7 @@ def _silent_gdal() -> Iterator[None]:
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning):
             yield
     finally:
         logger.setLevel(level)

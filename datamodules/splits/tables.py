@@ -1,7 +1,8 @@
-"""Tables as text: lists of splits and classes of the package, and CSV files of users."""
+"""Tables as text: lists of splits and classes of the package, and CSV files of users; counts."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -40,7 +41,7 @@ def table_rows(table: pd.DataFrame) -> list[dict[str, str]]:
 
 @cache
 def read_split_table(dataset: str) -> dict[str, dict[str, str]]:
-    """Read the packaged list of a dataset's scenes as {scene: {column: text}}, in its order.
+    """Read a packaged list, of a dataset's scenes or classes, as {first cell: {column: text}}.
 
     Example:
         >>> read_split_table("potsdam")["2_10"]["split_official"]
@@ -53,3 +54,15 @@ def read_split_table(dataset: str) -> dict[str, dict[str, str]]:
 def split_columns(row: dict[str, str]) -> dict[str, str]:
     """Return the split columns of a row of a list of scenes."""
     return {column: part for column, part in row.items() if column.startswith("split_")}
+
+
+def format_counts(counts: Mapping[str, int]) -> str:
+    """Return counts as text, zeros left out: `24 train, 14 test`."""
+    shown = [f"{count} {name}" for name, count in counts.items() if count]
+    return ", ".join(shown) or "none"
+
+
+def list_names(names: Sequence[str], most: int) -> str:
+    """Return the first names as text, and how many more there are: `a, b and 3 more`."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

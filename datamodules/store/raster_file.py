@@ -32,9 +32,8 @@ def open_raw(path: Path, shown: str) -> Iterator[Any]:
     import rasterio
     from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
-    with warnings.catch_warnings():
-        # half of these files raise it, and it means nothing
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+    # half of these files raise this warning, and it means nothing
+    with warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning):
         try:
             with rasterio.open(path, driver=_find_driver(path, shown)) as dataset:
                 yield dataset

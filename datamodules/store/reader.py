@@ -51,8 +51,7 @@ class RasterReader:
         import rasterio
         from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning):
             try:
                 handle = rasterio.open(path)
             except RasterioIOError as error:
