@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +22,7 @@ from datamodules.loading.datasets import (
 )
 from datamodules.loading.normalize import Rule, default_rule, fit_normalizer
 from datamodules.loading.samplers import EvaluationBatches, TrainingBatches, share_scenes
-from datamodules.store.scene_store import IGNORE, Modality, Scene, SceneStore
+from datamodules.store.scene_store import IGNORE, Modality, SceneStore
 from usererror import UserError
 
 Loader = DataLoader[dict[str, Any]]
@@ -51,10 +51,6 @@ class SceneDataModule(L.LightningDataModule):
         nadir: quarter turns and vertical flips in training; None takes it from the store.
         num_workers: reading processes per loader; None means half the cores, at most 4.
         seed: base of the draws.
-
-    Raises:
-        UserError: store absent or half imported; a modality, raster, label, split or class setting
-            it does not have.
 
     Example:
         >>> import contextlib, io, tempfile
@@ -98,9 +94,8 @@ class SceneDataModule(L.LightningDataModule):
         self.train_label, self.score_label, self.clutter = train_label, score_label, clutter
         self.window, self.stride = window, stride or max(1, window // 2)
         if not 1 <= self.stride <= window:
-            raise UserError(
-                f"stride {self.stride} must lie between 1 and the window of {window} px."
-            )
+            limits = f"between 1 and the window of {window} px."
+            raise UserError(f"stride {self.stride} must lie {limits}")
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size or batch_size
         self.scale_jitter = (float(scale_jitter[0]), float(scale_jitter[1]))
         self.colour_jitter = colour_jitter
@@ -111,16 +106,14 @@ class SceneDataModule(L.LightningDataModule):
         self.rasters = self._resolve_rasters(modalities, rasters or {})
         for label in (train_label, score_label):
             if label not in self.store.labels:
-                raise UserError(
-                    f"{name} has no label column {label!r}; it has {', '.join(self.store.labels)}."
-                )
+                have = ", ".join(self.store.labels)
+                raise UserError(f"{name} has no label column {label!r}; it has {have}.")
         # labels and parts are checked here: a loader's error would come out of a worker process
         self.splits = self.store.split(split)
         for part in ("train", "test"):
             if not self.splits.get(part):
-                raise UserError(
-                    f"{name}: no scene has {part!r} in {split}; train and test scenes are required."
-                )
+                needed = "train and test scenes are required."
+                raise UserError(f"{name}: no scene has {part!r} in {split}; {needed}")
         self.layers = self._fit_layers(normalization or {})
 
     # ---- what a network and a table need to know ----------------------------------------------
@@ -187,7 +180,13 @@ class SceneDataModule(L.LightningDataModule):
     def train_dataloader(self) -> Loader:
         """Load random windows in full batches, an equal share per rank."""
         scenes = self.splits["train"]
-        self._warn_small(scenes)
+        small = [scene.id for scene in scenes if min(scene.height, scene.width) < self.window]
+        if small:
+            warnings.warn(
+                f"{len(small)} training scenes are smaller than the window of {self.window} px "
+                f"and are padded (first: {small[0]}); pixels beyond a scene carry no label.",
+                stacklevel=2,
+            )
         dataset = TrainingWindows(
             scenes, self.layers, self.train_label, self.label_map, self.window, self.scale_jitter,
             self.colour_jitter, self.nadir, self.seed,
@@ -209,9 +208,8 @@ class SceneDataModule(L.LightningDataModule):
         rank, world_size = self._rank()
         pixels = [scene.height * scene.width for scene in dataset.scenes]
         share = share_scenes(pixels, world_size)[rank]
-        patterns: list[Hashable] = []
-        for index in range(len(dataset)):
-            patterns.append((dataset.available_at(index), dataset.row_of_windows(index, size)))
+        indices = range(len(dataset))
+        patterns = [(dataset.available_at(i), dataset.row_of_windows(i, size)) for i in indices]
         batches = EvaluationBatches(patterns, dataset.scene_of_index, share, size)
         return self._loader(dataset, batches)
 
@@ -244,10 +242,8 @@ class SceneDataModule(L.LightningDataModule):
         for name, raster in resolved.items():
             if raster not in self.store.modalities:
                 have = ", ".join(self.store.modalities)
-                raise UserError(
-                    f"{self.name}: modality {name!r} needs the raster {raster!r}; "
-                    f"the store has {have}."
-                )
+                needs = f"modality {name!r} needs the raster {raster!r}"
+                raise UserError(f"{self.name}: {needs}; the store has {have}.")
             letters.append(self.store.modalities[raster].letter)
         if len(set(letters)) < len(letters):
             raise UserError(
@@ -260,22 +256,17 @@ class SceneDataModule(L.LightningDataModule):
         """Fit the normalisation of every modality on the training scenes of this split."""
         unknown = set(rules) - set(self.rasters)
         if unknown:
-            raise UserError(
-                f"normalization names {', '.join(sorted(unknown))}, which {self.name} does not use."
-            )
+            listed = ", ".join(sorted(unknown))
+            raise UserError(f"normalization names {listed}, which {self.name} does not use.")
         layers = []
         for name, raster in self.rasters.items():
             modality = self.store.modalities[raster]
-            every: dict[str, Any] = {}
-            for scene_id, columns in self.store.statistics.items():
-                if raster in columns:
-                    every[scene_id] = columns[raster]
+            columns = self.store.statistics.items()
+            every = {scene: kept[raster] for scene, kept in columns if raster in kept}
             training = {s.id: every[s.id] for s in self.splits["train"] if s.id in every}
             if not training:
-                raise UserError(
-                    f"{self.name}: no training scene has {name!r}; "
-                    "leave it out with --data.modalities."
-                )
+                advice = "leave it out with --data.modalities."
+                raise UserError(f"{self.name}: no training scene has {name!r}; {advice}")
             rule = rules.get(name, default_rule(modality))
             normalizer = fit_normalizer(modality, rule, training, every)
             # float images have no largest value to clip to, so their colours stay as they are
@@ -283,12 +274,3 @@ class SceneDataModule(L.LightningDataModule):
             top = float(np.iinfo(modality.dtype).max) if counts else None
             layers.append(InputLayer(name, raster, modality.channels, normalizer, top))
         return layers
-
-    def _warn_small(self, scenes: Sequence[Scene]) -> None:
-        small = [scene.id for scene in scenes if min(scene.height, scene.width) < self.window]
-        if small:
-            warnings.warn(
-                f"{len(small)} training scenes are smaller than the window of {self.window} px "
-                f"and are padded (first: {small[0]}); pixels beyond a scene carry no label.",
-                stacklevel=2,
-            )

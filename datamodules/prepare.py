@@ -19,14 +19,8 @@ MAX_LISTED_PROBLEMS = 5
 def ensure_store(name: str, store: Path, force: bool = False, size: str = "demonstration") -> None:
     """Make sure that a complete store exists: generate a miniature, explain anything else.
 
-    Args:
-        name: of the dataset.
-        store: directory of the scene stores.
-        force: generate a miniature again although it is there.
-        size: of a miniature: `test`, `demonstration` or `real`.
-
-    Raises:
-        UserError: no such store; says what to request, where to put it, how to import it.
+    `store` is the directory of the scene stores. A miniature, of size `test`, `demonstration` or
+    `real`, is made again with `force`. UserError says what to request and how to import it.
 
     Example:
         >>> ensure_store("vaihingen", Path("no_such_folder"))  # doctest: +ELLIPSIS
@@ -81,11 +75,7 @@ def missing_data(name: str, problem: str) -> str:
 
 
 def verify_store(root: Path) -> SceneStore:
-    """Compare every file of the store in the folder `root` with its checksum; return the store.
-
-    Raises:
-        UserError: no store, or files that do not match.
-    """
+    """Compare every file of the store in the folder `root` with its checksum; return the store."""
     from datamodules.store.scene_store import SceneStore
 
     store = SceneStore.open(root)

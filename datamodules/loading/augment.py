@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
+from torch.nn.functional import interpolate
 
 
 @dataclass(frozen=True)
@@ -32,16 +32,14 @@ class Geometry:
         if self.side != self.window:
             # without antialiasing, shrinking would make noise of fine texture
             shape, shrinks = (self.window, self.window), self.side > self.window
-            pixels = functional.interpolate(
-                pixels[None], shape, mode="bilinear", antialias=shrinks
-            )[0]
+            pixels = interpolate(pixels[None], shape, mode="bilinear", antialias=shrinks)[0]
         return self._dihedral(pixels)
 
     def apply_to_mask(self, ids: Tensor) -> Tensor:
         """Transform `(side, side)` ids to `(window, window)`, nearest neighbour."""
         if self.side != self.window:
             shape = (self.window, self.window)
-            ids = functional.interpolate(ids[None, None], shape, mode="nearest-exact")[0, 0]
+            ids = interpolate(ids[None, None], shape, mode="nearest-exact")[0, 0]
         return self._dihedral(ids)
 
     def _dihedral(self, raster: Tensor) -> Tensor:
@@ -51,28 +49,19 @@ class Geometry:
         return raster.flip(-2) if self.mirror_rows else raster
 
 
-def random_scale(rng: np.random.Generator, window: int, scale_jitter: tuple[float, float]) -> int:
-    """Draw the side of the square to read; a zoom factor of 2 reads half of `window`."""
-    return max(1, round(window / rng.uniform(*scale_jitter)))
-
-
 def random_geometry(
     rng: np.random.Generator, window: int, scale_jitter: tuple[float, float], nadir: bool
 ) -> Geometry:
-    """Draw a scale and an orientation.
+    """Draw a scale and an orientation; a zoom factor of 2 reads half of `window`.
 
-    Args:
-        rng: source of the draws.
-        window: side of the result in pixels.
-        scale_jitter: range of the zoom factor.
-        nadir: the camera looks straight down, so all eight orientations of a square are natural;
-            otherwise left and right may change places, nothing else.
+    With `nadir` the camera looks straight down, so all eight orientations of a square are natural;
+    otherwise left and right may change places, nothing else.
 
     Example:
         >>> random_geometry(np.random.default_rng(0), 64, (0.5, 2.0), nadir=False).turns
         0
     """
-    side = random_scale(rng, window, scale_jitter)
+    side = max(1, round(window / rng.uniform(*scale_jitter)))
     turns = int(rng.integers(4)) if nadir else 0
     mirror_columns = bool(rng.integers(2))
     mirror_rows = bool(rng.integers(2)) if nadir else False
@@ -80,18 +69,13 @@ def random_geometry(
 
 
 def color_jitter(
-    rng: np.random.Generator,
-    images: Mapping[str, Tensor],
-    optical: Mapping[str, float],
+    rng: np.random.Generator, images: Mapping[str, Tensor], optical: Mapping[str, float],
     strength: float,
-) -> dict[str, Tensor]:
+) -> dict[str, Tensor]:  # fmt: skip
     """Jitter brightness and contrast of optical modalities, and saturation of those with 3 bands.
 
-    Args:
-        rng: source of the draws; each modality draws its own.
-        images: `(C, H, W)` in stored units.
-        optical: {modality: largest storable value} of the modalities to change.
-        strength: factors are uniform in [1 - strength, 1 + strength]; 0 changes nothing.
+    `images` are `(C, H, W)` in stored units; `optical` gives the largest storable value of those to
+    change. Factors are uniform in [1 - strength, 1 + strength], other ones for each modality.
 
     Example:
         >>> images = {"rgb": torch.full((3, 2, 2), 100.0), "dsm": torch.ones(1, 2, 2)}

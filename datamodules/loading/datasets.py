@@ -22,14 +22,9 @@ Sample = dict[str, Any]
 
 @dataclass(frozen=True)
 class InputLayer:
-    """A modality as the network sees it.
+    """A modality as the network sees it, read from the column `raster` of the store.
 
-    Attributes:
-        name: of the modality.
-        raster: column of the store that it is read from.
-        channels: number of bands.
-        normalizer: from stored values to network input.
-        optical_top: largest storable value where colour jitter applies, else None.
+    `optical_top` is the largest storable value where colour jitter applies, else None.
     """
 
     name: str
@@ -41,13 +36,7 @@ class InputLayer:
 
 @dataclass(eq=False)
 class SceneWindows(Dataset[Sample]):
-    """Windows of scenes, by index; what training and evaluation share.
-
-    Attributes:
-        scenes: to read from.
-        layers: modalities to read.
-        label: label column that gives the ids.
-    """
+    """Windows of scenes, by index, with the ids of the column `label`."""
 
     scenes: Sequence[Scene]
     layers: Sequence[InputLayer]
@@ -88,15 +77,10 @@ class SceneWindows(Dataset[Sample]):
 
 @dataclass(eq=False)
 class TrainingWindows(SceneWindows):
-    """Random windows, drawn from (seed, epoch, index) alone.
+    """Random windows of `window` x `window` pixels, drawn from (seed, epoch, index) alone.
 
-    Attributes:
-        label_map: uint8 table of 256 entries from stored id to network class (255 = ignore).
-        window: side of the returned windows in pixels.
-        scale_jitter: range of the zoom factor; 2 shows half as many pixels twice as large.
-        colour_jitter: strength on optical modalities.
-        nadir: the camera looks straight down, so all eight orientations are natural.
-        seed: base of all draws.
+    `label_map` is a uint8 table of 256 entries from stored id to network class (255 = ignore);
+    `scale_jitter` the range of the zoom factor: 2 shows half as many pixels twice as large.
     """
 
     label_map: np.ndarray
@@ -114,11 +98,9 @@ class TrainingWindows(SceneWindows):
             self.scene_of_index += [number] * len(windows)
 
     def __getitem__(self, key: tuple[int, int]) -> Sample:
-        """Draw a sample.
+        """Draw `image` {modality: float32 `(C, window, window)`}, `mask` int64, and their place.
 
-        Returns:
-            `image` {modality: float32 `(C, window, window)`}, `mask` int64 `(window, window)`,
-            `scene` id, and `window` (row, col, height, width) as read.
+        `scene` is its id, `window` the (row, col, height, width) as read.
         """
         epoch, index = key
         # neither the worker nor the order of samples matters to what is drawn
@@ -148,10 +130,7 @@ class TrainingWindows(SceneWindows):
 class EvaluationWindows(SceneWindows):
     """Windows that cover every scene, scene by scene and row by row.
 
-    Attributes:
-        eroded: label column whose 255 marks the band along class borders, or None.
-        window: side of a window in pixels.
-        stride: distance between windows in pixels.
+    `eroded` is the label column whose 255 marks the band along class borders, or None.
     """
 
     eroded: str | None
@@ -167,19 +146,17 @@ class EvaluationWindows(SceneWindows):
             self.scene_of_index += [number] * len(places)
 
     def __getitem__(self, key: tuple[int, int]) -> Sample:
-        """Read a sample.
+        """Read a sample as `TrainingWindows` does, with `region` `(H, W)` and `scene_number`.
 
-        Returns:
-            As `TrainingWindows`, but `mask` holds the store's own ids (clutter included) and
-            `window` the part inside the scene (the rest is padding: image edge, label 255);
-            besides, `region` `(H, W)` as an index into `REGIONS`, and `scene_number`.
+        `mask` holds the store's own ids (clutter included), `window` the part inside the scene (the
+        rest is padding: image edge, label 255), `region` an index into `REGIONS`.
         """
         index = key[1]
         scene, place = self.scene_at(index), self.places[index]
         images: dict[str, Tensor] = {}
         for layer in self.layers_of(scene):
-            pixels = self.read_valid(layer, scene, place)
-            values = layer.normalizer.standardize(pixels, scene.id)
+            values = self.read_valid(layer, scene, place)
+            values = layer.normalizer.standardize(values, scene.id)
             images[layer.name] = torch.from_numpy(values)
         ids = self.read_label(self.label, scene, place)
         region = np.zeros_like(ids)
@@ -207,12 +184,10 @@ class EvaluationWindows(SceneWindows):
 
 
 def collate_windows(samples: Sequence[Mapping[str, Any]], modalities: Sequence[str]) -> Sample:
-    """Stack samples of one availability pattern.
+    """Stack samples of one availability pattern; `scene` becomes a list of ids.
 
-    Returns:
-        `image` {name: float32 `(B, C, H, W)`} of the modalities the batch has, `available` {name:
-        bool `(B,)`} of all `modalities`, `mask` int64 `(B, H, W)`, `scene` list of ids, and the
-        other entries stacked.
+    `image` {name: float32 `(B, C, H, W)`} holds the modalities the batch has, `available` {name:
+    bool `(B,)`} all `modalities`; `mask` is int64 `(B, H, W)`.
     """
     # the samplers put one availability pattern into a batch, so the first sample speaks for all
     first = samples[0]

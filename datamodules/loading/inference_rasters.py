@@ -83,17 +83,10 @@ class Grid:
 
 @dataclass
 class InferenceRaster:
-    """One modality of a scene, open for reading.
+    """One modality of a scene, open for reading; `shown` is the file's name for the user.
 
-    Attributes:
-        shown: the file's name for the user.
-        dataset: the open file.
-        bands: numbers of the bands, from 1.
-        expected: what the network takes.
-        honour_nodata: False reads pixels that the file calls nodata like all others.
-
-    Raises:
-        UserError: not one valid pixel.
+    `bands` count from 1; without `honour_nodata`, pixels that the file calls nodata are read like
+    all others. UserError where not one pixel is valid.
     """
 
     shown: str
@@ -108,12 +101,8 @@ class InferenceRaster:
     def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
         """Read a window, which may reach beyond the raster: it is mirrored there.
 
-        Returns:
-            Normalised float32 `(C, H, W)`, and bool `(H, W)` where the raster says something; a
-            mirrored pixel is as valid as its original.
-
-        Raises:
-            UserError: the pixels cannot be decoded.
+        Returns normalised float32 `(C, H, W)`, and bool `(H, W)` where the raster says something; a
+        mirrored pixel is as valid as its original.
         """
         rows = mirror_index(window.row, window.height, self.dataset.height)
         columns = mirror_index(window.col, window.width, self.dataset.width)
@@ -173,22 +162,16 @@ def mirror_index(start: int, length: int, size: int) -> np.ndarray:
 def parse_inputs(
     words: Sequence[str], names: Sequence[str]
 ) -> dict[str, tuple[Path, tuple[int, ...]]]:
-    """Parse words such as `nir=scene.tif:4`.
+    """Parse words such as `nir=scene.tif:4`: {modality: (path, bands)} in the order of `names`.
 
-    Returns:
-        {modality: (path, bands)} in the order of `names`; no bands mean all.
-
-    Raises:
-        UserError: not of this form, unknown or repeated modality, no such file.
+    No bands mean all. UserError for another form, an unknown or repeated modality, no such file.
     """
     found: dict[str, tuple[Path, tuple[int, ...]]] = {}
     for word in words:
         name, _, rest = word.partition("=")
         if not (name and rest):
-            raise UserError(
-                f"{word!r} does not say which modality it is: "
-                "write <modality>=<file> or <file>:<bands>."
-            )
+            form = "write <modality>=<file> or <file>:<bands>."
+            raise UserError(f"{word!r} does not say which modality it is: {form}")
         if name not in names:
             raise UserError(f"This run has no modality {name!r}; it has: {', '.join(names)}.")
         if name in found:
@@ -199,9 +182,8 @@ def parse_inputs(
             raise UserError(f"There is no file {path} (given for {name}).")
         found[name] = (path, tuple(map(int, chosen["bands"].split(","))) if chosen else ())
     if not found:
-        raise UserError(
-            f"No input is given: name at least one of {', '.join(names)} as <modality>=<file>."
-        )
+        known = ", ".join(names)
+        raise UserError(f"No input is given: name at least one of {known} as <modality>=<file>.")
     return {name: found[name] for name in names if name in found}
 
 
@@ -214,25 +196,23 @@ def open_scene(
     """Open the files of one scene: ({modality: raster}, their common grid).
 
     A file without a coordinate system, or without any place, is taken to lie where the others of
-    its size lie.
-
-    Raises:
-        UserError: a file that is no image or cut short, too few bands, another type of values than
-            in training, another coordinate system or grid, no valid pixel.
+    its size lie. UserError for a file that is no image or cut short, too few bands, another type of
+    values than in training, another coordinate system or grid, no valid pixel.
     """
     with ExitStack() as stack:
         datasets, bands = {}, {}
         for name, (path, chosen) in inputs.items():
             # damaged files are told apart before pixels are looked at: decoders fill gaps silently
             check_intact(path, str(path))
-            datasets[name] = stack.enter_context(open_raw(path, str(path)))
-            bands[name] = _choose_bands(datasets[name], chosen, expected[name].modality, path)
-        paths = {name: str(path) for name, (path, _) in inputs.items()}
-        grid = _common_grid({paths[name]: dataset for name, dataset in datasets.items()})
+            datasets[str(path)] = dataset = stack.enter_context(open_raw(path, str(path)))
+            bands[name] = _choose_bands(dataset, chosen, expected[name].modality, path)
+        grid = _common_grid(datasets)
         rasters = {}
-        for name, dataset in datasets.items():
-            spec = expected[name]
-            rasters[name] = InferenceRaster(paths[name], dataset, bands[name], spec, honour_nodata)
+        for name, (path, _) in inputs.items():
+            shown, spec = str(path), expected[name]
+            rasters[name] = InferenceRaster(
+                shown, datasets[shown], bands[name], spec, honour_nodata
+            )
         yield rasters, grid
 
 
@@ -272,11 +252,9 @@ def _common_grid(datasets: Mapping[str, Any]) -> Grid:
         if dataset.crs:
             crs_of = crs_of or path
             if dataset.crs != datasets[crs_of].crs:
-                one, other = _crs_name(dataset.crs), _crs_name(datasets[crs_of].crs)
-                raise UserError(
-                    f"{path} is in {one}, {crs_of} in {other}: reproject one of them "
-                    "(gdalwarp -t_srs)."
-                )
+                places = f"{path} is in {_crs_name(dataset)}, {crs_of} in"
+                other = _crs_name(datasets[crs_of])
+                raise UserError(f"{places} {other}: reproject one of them (gdalwarp -t_srs).")
         if dataset.shape != reference.shape:
             rows, columns = dataset.shape
             raise UserError(
@@ -306,6 +284,6 @@ def _corner_shift(one: Any, other: Any) -> float:
     return float(np.abs(back - corners).max())
 
 
-def _crs_name(crs: Any) -> str:
-    code = crs.to_epsg()
-    return f"EPSG:{code}" if code else crs.to_wkt().split('"')[1]
+def _crs_name(dataset: Any) -> str:
+    code = dataset.crs.to_epsg()
+    return f"EPSG:{code}" if code else dataset.crs.to_wkt().split('"')[1]

@@ -32,12 +32,8 @@ def default_rule(modality: Modality) -> str:
 class Normalizer:
     """`(x - offset(scene) - mean) / std` per channel, in stored units; linear radar in decibels.
 
-    Attributes:
-        mean: float32 `(C, 1, 1)`.
-        std: float32 `(C, 1, 1)`.
-        offsets: value subtracted first, per scene; empty but under the rule `lowered`.
-        kind: of the modality.
-        fill: per scene the 5th percentile of each channel, which invalid pixels take.
+    `mean` and `std` are float32 `(C, 1, 1)`; `offsets` per scene, empty but under the rule
+    `lowered`; `fill` per scene the 5th percentile of each channel, which invalid pixels take.
     """
 
     mean: np.ndarray
@@ -70,16 +66,10 @@ class Normalizer:
 def fit_normalizer(
     modality: Modality, rule: Rule, training: Statistics, every: Statistics
 ) -> Normalizer:
-    """Fit the normalisation of one modality.
+    """Fit one of `RULES`, or {"mean": [...], "std": [...]} in stored units, to a raster.
 
-    Args:
-        modality: the raster's description.
-        rule: one of `RULES`, or {"mean": [...], "std": [...]} in stored units.
-        training: the store's statistics of this raster per training scene.
-        every: the same of all scenes that will be read.
-
-    Raises:
-        UserError: unknown rule, or a rule that does not fit the modality.
+    `training` holds the store's statistics per training scene, `every` those of all scenes that
+    will be read. UserError for an unknown rule, or one that does not fit the modality.
 
     Example:
         >>> nir = Modality("nir", "N", 1, "uint8", "counts", "optical")
@@ -125,14 +115,10 @@ def _fixed_statistics(
 
 
 def pooled_statistics(training: Statistics, lowered: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Pool mean and standard deviation per channel over the pixels of several scenes.
+    """Pool (mean, std), float64 `(C,)` each, over the pixels of several scenes.
 
-    Args:
-        training: the store's statistics per scene.
-        lowered: pool values less their own scene's 5th percentile.
-
-    Returns:
-        (mean, std), float64 `(C,)` each; a channel without variation gets std 1.
+    With `lowered`, of values less their own scene's 5th percentile. A channel without variation
+    gets std 1.
     """
     scenes = training.values()
     count = np.array([scene["count"] for scene in scenes], float)[:, None]

@@ -29,14 +29,9 @@ def _divide_up(number: int, by: int) -> int:
 
 @dataclass(eq=False)
 class TrainingBatches(Sampler[Batch]):
-    """Shuffled full batches, as many on each rank.
+    """Shuffled full batches of `batch_size` samples, as many on each of `world_size` ranks.
 
-    Args:
-        patterns: availability pattern of each index.
-        batch_size: samples of a batch on one rank.
-        seed: base of the shuffling.
-        rank: number of this process.
-        world_size: number of processes.
+    `patterns` names the availability pattern of each index.
 
     Example:
         >>> sampler = TrainingBatches(["full"] * 3, batch_size=2, seed=0)
@@ -79,27 +74,20 @@ class TrainingBatches(Sampler[Batch]):
         """Cut indices into batches; an index beyond the length is another window of its scene."""
         rounded = _divide_up(len(order), self.batch_size) * self.batch_size
         rounds = range(_divide_up(rounded, len(order)))
-        indices = [index + again * len(self.patterns) for again in rounds for index in order][
-            :rounded
-        ]
+        indices = [index + again * len(self.patterns) for again in rounds for index in order]
         starts = range(0, rounded, self.batch_size)
         return [indices[start : start + self.batch_size] for start in starts]
 
     def __len__(self) -> int:
-        batches = 0
-        for members in self.groups.values():
-            batches += _divide_up(len(members), self.batch_size)
+        lengths = map(len, self.groups.values())
+        batches = sum(_divide_up(length, self.batch_size) for length in lengths)
         return _divide_up(batches, self.world_size)
 
 
 class EvaluationBatches(Sampler[Batch]):
     """All windows of whole scenes in their order; no window twice, so ranks may differ in length.
 
-    Args:
-        patterns: availability pattern of each index; a batch closes where it changes.
-        scene_of_index: scene number of each index.
-        scenes: the scenes of this rank.
-        batch_size: windows of a batch.
+    `scenes` are those of this rank. A batch closes where the availability pattern changes.
 
     Example:
         >>> list(EvaluationBatches(["full"] * 5, [0, 0, 0, 1, 1], scenes=[0], batch_size=2))
@@ -107,12 +95,9 @@ class EvaluationBatches(Sampler[Batch]):
     """
 
     def __init__(
-        self,
-        patterns: Sequence[Hashable],
-        scene_of_index: Sequence[int],
-        scenes: Sequence[int],
+        self, patterns: Sequence[Hashable], scene_of_index: Sequence[int], scenes: Sequence[int],
         batch_size: int,
-    ) -> None:
+    ) -> None:  # fmt: skip
         mine = set(scenes)
         self.batches: list[Batch] = []
         previous: Hashable = None

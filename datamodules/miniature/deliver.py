@@ -14,14 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.miniature.raster_io import check_names, checked_scenes, write_raster
+from datamodules.miniature.street import sensors
 from datamodules.miniature.street.scene import paint_street
-from datamodules.miniature.street.sensors import (
-    event_image,
-    grey_depth,
-    hha_image,
-    lidar_image,
-    take_photo,
-)
 from datamodules.miniature.street.street import UNLABELLED, Street
 
 WEATHERS = ("cloud", "fog", "night", "rain", "sun")
@@ -100,16 +94,16 @@ def _write_frame(root: Path, frame: str, size: int, seed: int) -> None:
     street = deliver_street(size, seed, frame)
     # a sensor draws from a generator of its own, so that a change to one leaves the others alone
     draw = [_generator(seed, frame, stage) for stage in range(1, 6)]
-    rgb = take_photo(street, weather, case, draw[0])
+    rgb = sensors.take_photo(street, weather, case, draw[0])
     # some pictures of the release have a fourth band, opaque everywhere
     if zlib.crc32(frame.encode()) % 3 == 0:
         rgb = np.concatenate([rgb, np.full((1, size, size), 255, np.uint8)])
-    event = event_image(street, draw[2], case == "eventlowres")
-    points = lidar_image(street, weather, draw[3], case == "lidarjitter")
+    event = sensors.event_image(street, draw[2], case == "eventlowres")
+    points = sensors.lidar_image(street, weather, draw[3], case == "lidarjitter")
     pictures = {
         "img": ("rgb", rgb),
-        "hha": ("depth", hha_image(street, draw[1])),
-        "depth": ("depth", grey_depth(street)),
+        "hha": ("depth", sensors.hha_image(street, draw[1])),
+        "depth": ("depth", sensors.grey_depth(street)),
         "event": ("event", event),
         "lidar": ("lidar", points),
         "semantic": ("semantic", paint_semantic(street.label, draw[4])),

@@ -13,11 +13,8 @@ from typing import Any
 class Miniature:
     """A generated dataset in the official layout of a real one.
 
-    Attributes:
-        adapter: name of the real dataset, and of the module here that writes its copy: it has
-            `write_<adapter>` and its `SIZES` (`test`, `demonstration`, `real`).
-        title: of the real dataset.
-        gsd_m: metres per pixel, where the files say nothing of it.
+    `adapter` names the real dataset, and the module here that writes its copy: it has
+    `write_<adapter>` and `SIZES`. `gsd_m` is set where the files say nothing of it.
 
     Example:
         >>> import tempfile
@@ -40,11 +37,8 @@ class Miniature:
         write = getattr(self._module(), f"write_{self.adapter}")
         write(root, seed=0, progress=progress, **self.writer_arguments(size))
         licence = "Apache-2.0, as the program that draws it; it holds no pixel of a real dataset"
-        about: dict[str, Any] = {
-            "title": f"Miniature: procedural scenes in the layout of {self.title}",
-            "licence": licence,
-            "citation": "",
-        }
+        title = f"Miniature: procedural scenes in the layout of {self.title}"
+        about: dict[str, Any] = {"title": title, "licence": licence, "citation": ""}
         if self.gsd_m:
             about["gsd_m"] = self.gsd_m
         (root / "about.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")

@@ -6,7 +6,6 @@ Source of every name and rule: dataset dossier, sections 2, 4 and 11.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,14 +65,13 @@ def vaihingen_scene(size: int, seed: int, tile: str) -> Scene:
     """Paint the scene behind one tile: a corner of a square, without clutter in most tiles."""
     height, width = vaihingen_shape(size, tile)
     whole = paint_scene(max(height, width), GSD, _generator(seed, tile, size, 0))
-    label, material = whole.label[:height, :width].copy(), whole.material[:height, :width].copy()
-    relief = whole.height[:height, :width].copy()
-    reflectance = whole.reflectance[:, :height, :width].copy()
+    scene = whole.cut(slice(height), slice(width))
     if tile not in CLUTTER_TILES:
-        lawn, clutter = INDEX["lawn"], label == CLUTTER
-        label[clutter], relief[clutter], material[clutter] = LOW_VEGETATION, 0, lawn
-        reflectance[:, clutter] = np.array(MATERIALS[lawn].counts, np.float32)[:, None]
-    return replace(whole, label=label, height=relief, material=material, reflectance=reflectance)
+        lawn, clutter = INDEX["lawn"], scene.label == CLUTTER
+        scene.label[clutter], scene.height[clutter] = LOW_VEGETATION, 0
+        scene.material[clutter] = lawn
+        scene.reflectance[:, clutter] = np.array(MATERIALS[lawn].counts, np.float32)[:, None]
+    return scene
 
 
 def _generator(seed: int, tile: str, size: int, stage: int) -> np.random.Generator:

@@ -97,13 +97,8 @@ class Town:
                 paint_tree(canvas, at, across, radius, top)
         unknown &= canvas.label == BUILDING
         inside = slice(rim, rim + window.size)
-        scene = Scene(
-            window.gsd,
-            canvas.label[inside, inside].copy(),
-            canvas.height[inside, inside].copy(),
-            canvas.material[inside, inside].copy(),
-            canvas.reflectance[:, inside, inside].copy(),
-        )
+        rasters = canvas.label, canvas.height, canvas.material, canvas.reflectance
+        scene = Scene(window.gsd, *rasters).cut(inside, inside)
         return scene, unknown[inside, inside].copy()
 
     def _block(self, i: int, j: int, u: float, v: float) -> Block:

@@ -5,15 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.miniature.aerial.canvas import (
-    BUILDING,
-    CAR,
-    CLUTTER,
-    IMPERVIOUS,
-    LOW_VEGETATION,
-    TREE,
-    Canvas,
-)
+from datamodules.miniature.aerial import canvas as kinds
+from datamodules.miniature.aerial.canvas import Canvas
 
 FLAT_ROOFS = (("bitumen", 0.58), ("gravel", 0.32), ("metal", 0.10))
 PITCHED_ROOFS = (("tile", 0.60), ("bitumen", 0.33), ("metal", 0.02), ("gravel", 0.05))
@@ -51,15 +44,16 @@ def paint_house(
     else:
         parapet = np.minimum(short - abs(across), long - abs(along)) < 0.4
         roof = eaves + 0.4 * parapet
-    canvas.fill(patch.at, patch.inside, BUILDING, material, roof, tint)
+    canvas.fill(patch.at, patch.inside, kinds.BUILDING, material, roof, tint)
     # larger roofs carry more; a quarter of the draws leaves its place empty
     for a, b, size, what in extras[: int(1 + short * long / 25)]:
         spot = patch.inside & (abs(along - (1.5 * a - 0.75) * long) < 0.5 + 1.2 * size)
         spot &= abs(across - (1.5 * b - 0.75) * short) < 0.5 + 0.8 * size
         if what < 0.35:  # solar panels and roof windows lie in the roof
-            canvas.fill(patch.at, spot, BUILDING, "glass", roof + 0.1)
+            canvas.fill(patch.at, spot, kinds.BUILDING, "glass", roof + 0.1)
         elif what < 0.75:  # dormers, chimneys and lift houses stand on it
-            canvas.fill(patch.at, spot, BUILDING, material, roof + 0.9, tint * (0.75 + 0.5 * size))
+            shade = tint * (0.75 + 0.5 * size)
+            canvas.fill(patch.at, spot, kinds.BUILDING, material, roof + 0.9, shade)
 
 
 def paint_tree(canvas: Canvas, u: float, v: float, radius: float, top: float) -> None:
@@ -79,7 +73,7 @@ def paint_tree(canvas: Canvas, u: float, v: float, radius: float, top: float) ->
         crown += 0.09 * top * (np.exp(-away * away) - 0.3)
     # a crown stays below what is higher, such as a taller house
     mask = (r < 1) & (crown > canvas.height[patch.at])
-    canvas.fill(patch.at, mask, TREE, "foliage", crown, tint)
+    canvas.fill(patch.at, mask, kinds.TREE, "foliage", crown, tint)
 
 
 def paint_shrubs(
@@ -96,7 +90,7 @@ def paint_shrubs(
     waves = np.sin(2.7 * p + phases[2]) + np.sin(3.3 * q + phases[3])
     edge = min(0.18, 0.06 * min(w, h)) * waves
     mask = patch.inside & (abs(p) < w / 2 + edge - 0.2) & (abs(q) < h / 2 + edge - 0.1)
-    canvas.fill(patch.at, mask, LOW_VEGETATION, "foliage", top * (1 + 0.2 * bumps), tint)
+    canvas.fill(patch.at, mask, kinds.LOW_VEGETATION, "foliage", top * (1 + 0.2 * bumps), tint)
 
 
 def _draw_lacquer(canvas: Canvas, colours: int) -> np.ndarray:
@@ -117,13 +111,13 @@ def paint_car(canvas: Canvas, u: float, v: float, turn: float) -> None:
     p, q = abs(patch.p), abs(patch.q)
     ahead, aside = np.clip(p - length / 2 + 0.5, 0, None), np.clip(q - width / 2 + 0.5, 0, None)
     body = patch.inside & (ahead**2 + aside**2 < 0.25)  # round corners
-    if (canvas.label[patch.at][body] == CAR).any():
+    if (canvas.label[patch.at][body] == kinds.CAR).any():
         return  # the place is taken
     # the cabin sits behind the middle, and only it is 1.5 m high
     cabin = abs(patch.p + 0.3) < 1.35
-    canvas.fill(patch.at, body, CAR, "lacquer", np.where(cabin, 1.5, 0.95), lacquer)
+    canvas.fill(patch.at, body, kinds.CAR, "lacquer", np.where(cabin, 1.5, 0.95), lacquer)
     screens = body & (abs(abs(patch.p + 0.3) - 1.15) < 0.32) & (q < width / 2 - 0.15)
-    canvas.fill(patch.at, screens, CAR, "glass", 1.35)
+    canvas.fill(patch.at, screens, kinds.CAR, "glass", 1.35)
 
 
 def paint_bed(canvas: Canvas, u: float, v: float, turn: float) -> None:
@@ -137,14 +131,14 @@ def paint_repair(canvas: Canvas, u: float, v: float, turn: float) -> None:
     """Paint a patch of another surface of a car's size: a car to whoever sees colours alone."""
     counts = _draw_lacquer(canvas, 4)
     w, h = canvas.rng.uniform(3.5, 5.5), canvas.rng.uniform(1.5, 2.3)
-    canvas.paint_slab(u, v, w, h, IMPERVIOUS, "asphalt", 0.0, turn, counts)
+    canvas.paint_slab(u, v, w, h, kinds.IMPERVIOUS, "asphalt", 0.0, turn, counts)
 
 
 def paint_container(canvas: Canvas, u: float, v: float, turn: float) -> None:
     """Paint a skip or shipping container (clutter)."""
     counts = np.array(canvas.draw_weighted(CONTAINERS), np.float32)
     length, height = canvas.rng.choice([3.4, 6.1]), canvas.rng.uniform(1.5, 2.6)
-    canvas.paint_slab(u, v, length, 2.4, CLUTTER, "lacquer", height, turn, counts)
+    canvas.paint_slab(u, v, length, 2.4, kinds.CLUTTER, "lacquer", height, turn, counts)
 
 
 def paint_heap(canvas: Canvas, u: float, v: float, radius: float) -> None:
@@ -157,7 +151,7 @@ def paint_heap(canvas: Canvas, u: float, v: float, radius: float) -> None:
     theta = np.arctan2(patch.q, patch.p)
     wobble = 1 + 0.15 * np.sin(2 * theta + phases[0]) + 0.08 * np.sin(5 * theta + phases[1])
     r = np.hypot(patch.p, patch.q) / (radius * wobble)
-    canvas.fill(patch.at, r < 1, CLUTTER, "junk", top * np.sqrt(np.clip(1 - r, 0, 1)), tint)
+    canvas.fill(patch.at, r < 1, kinds.CLUTTER, "junk", top * np.sqrt(np.clip(1 - r, 0, 1)), tint)
 
 
 def paint_basin(
@@ -172,4 +166,4 @@ def paint_basin(
     mask = patch.inside
     if material == "water":
         mask = mask & ((2 * patch.p / w) ** 2 + (2 * patch.q / h) ** 2 < 1)
-    canvas.fill(patch.at, mask, CLUTTER, material, -0.3, tint)
+    canvas.fill(patch.at, mask, kinds.CLUTTER, material, -0.3, tint)

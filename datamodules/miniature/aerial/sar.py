@@ -27,11 +27,8 @@ def radar_backscatter(
 ) -> NDArray[np.float32]:
     """Return the linear backscatter of `scene`, float32 `(H, W)`, never negative.
 
-    Args:
-        scene: the ground.
-        sensor: azimuth of the sensor seen from the ground, radians clockwise from north.
-        incidence: angle between pulse and vertical, radians.
-        speckle: standard normal noise `(2 * LOOKS, H, W)`: a pair for every look.
+    `sensor` is its azimuth seen from the ground, radians clockwise from north; `incidence` the
+    angle between pulse and vertical, radians; `speckle` standard normal noise `(2 * LOOKS, H, W)`.
     """
     quiet = 10 ** (np.array([BACKSCATTER_DB[m.name] for m in MATERIALS]) / 10)
     # a sensor lights the scene as a sun does, but leaves less in its shadows

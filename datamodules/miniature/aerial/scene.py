@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise, product
 
@@ -32,6 +31,12 @@ class Scene:
     height: NDArray[np.float32]
     material: NDArray[np.uint8]
     reflectance: NDArray[np.float32]
+
+    def cut(self, rows: slice, columns: slice) -> Scene:
+        """Return a copy of a part."""
+        label, height = self.label[rows, columns].copy(), self.height[rows, columns].copy()
+        material = self.material[rows, columns].copy()
+        return Scene(self.gsd, label, height, material, self.reflectance[:, rows, columns].copy())
 
 
 def paint_scene(size: int, gsd: float, rng: np.random.Generator) -> Scene:
@@ -72,10 +77,9 @@ def _draw_intervals(canvas: Canvas, shortest: float, longest: float) -> Interval
     return intervals
 
 
-def _streets(intervals: Intervals) -> Iterator[tuple[float, float]]:
-    """Yield the gaps between neighbouring blocks."""
-    for (_, start), (end, _) in pairwise(intervals):
-        yield start, end
+def _streets(intervals: Intervals) -> Intervals:
+    """Return the gaps between neighbouring blocks."""
+    return [(start, end) for (_, start), (end, _) in pairwise(intervals)]
 
 
 def _carriageways(canvas: Canvas, columns: Intervals, rows: Intervals) -> None:

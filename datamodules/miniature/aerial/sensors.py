@@ -79,16 +79,11 @@ def cast_shadows(scene: Scene, light: Light) -> NDArray[np.float32]:
     for step in range(1, steps + 1):
         down = round(-step * np.cos(light.azimuth))
         right = round(step * np.sin(light.azimuth))
-        here = _shifted(height, down, right) - step * rise
+        rows = np.clip(np.arange(height.shape[0]) + down, 0, height.shape[0] - 1)
+        columns = np.clip(np.arange(height.shape[1]) + right, 0, height.shape[1] - 1)
+        here = height[rows][:, columns] - step * rise
         np.maximum(blocked, here - height, out=blocked)
     return np.clip(blocked / 0.4, 0, 1)
-
-
-def _shifted(values: NDArray[np.float32], down: int, right: int) -> NDArray[np.float32]:
-    """Return values[row + down, column + right], edge pixels repeated."""
-    rows = np.clip(np.arange(values.shape[0]) + down, 0, values.shape[0] - 1)
-    columns = np.clip(np.arange(values.shape[1]) + right, 0, values.shape[1] - 1)
-    return values[rows][:, columns]
 
 
 def _slant(scene: Scene, light: Light) -> NDArray[np.float64]:
