@@ -114,10 +114,8 @@ def check_paired(groups: Sequence[GroupUnits]) -> None:
         for record, units in zip(entry.group.members, entry.units, strict=True):
             same = np.array_equal(units.counts.support, first.counts.support)
             if units.names != first.names or not same:
-                others = (
-                    f"scenes, blocks or labels than {origin.path}, though the fingerprints agree"
-                )
-                text = f"{record.path} was scored on other {others}"
+                other = f"scenes, blocks or labels than {origin.path}"
+                text = f"{record.path} was scored on other {other}, though the fingerprints agree"
                 raise UserError(f"{text}; run its cell again with FORCE=1.")
 
 

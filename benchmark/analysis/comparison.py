@@ -12,11 +12,9 @@ import numpy as np
 import pandas as pd
 
 from benchmark.analysis import bootstrap
-from benchmark.formats.markdown import Part
-from benchmark.formats.numbers import format_mean_std
-from benchmark.formats.table_files import write_table_files
-from benchmark.formats.terminal import print_table
-from benchmark.metrics.summaries import SUMMARIES, mean_std
+from benchmark.formats.markdown import Part, print_table
+from benchmark.formats.table_files import Written, write_table_files
+from benchmark.metrics.summaries import SUMMARIES, format_mean_std, mean_std
 from benchmark.records.groups import SeedGroup, comparable_groups, seed_groups
 from benchmark.records.selection import RecordSelection, Skipped
 from usererror import UserError
@@ -68,10 +66,7 @@ def select_named_groups(groups: Sequence[SeedGroup], wanted: Sequence[str]) -> l
 def compare_groups(
     groups: Sequence[SeedGroup], options: BootstrapOptions, skipped: Skipped
 ) -> pd.DataFrame:
-    """Compare all pairs of comparable groups, one line per pair and measure.
-
-    Empty if fewer than two groups have counts per scene.
-    """
+    """Compare all pairs of groups that have counts per scene, one line per pair and measure."""
     entries = bootstrap.read_units(groups, skipped)
     if len(entries) < 2:
         return pd.DataFrame()
@@ -133,11 +128,8 @@ def write_comparison(
     selection: RecordSelection,
     wanted: Sequence[str],
     options: BootstrapOptions,
-) -> tuple[list[Path], dict[str, pd.DataFrame]]:
-    """Write `<data>.csv` (every measure), `.md` and `.tex` (the summaries) of a dataset.
-
-    Methods that are `wanted` stand in the files' names; without any, all are compared.
-    """
+) -> Written:
+    """Write `<data>.csv` (every measure), `.md` and `.tex` (the summaries) of a dataset."""
     groups, skipped = seed_groups(selection.records), Skipped(selection.skipped)
     if wanted:
         groups = select_named_groups(groups, wanted)
@@ -157,7 +149,7 @@ def write_comparison(
             reason = "counts per scene are needed of two; run again."
             raise UserError(f"{' and '.join(wanted)} cannot be compared: {reason}")
         return [], {}
-    # a comparison of some methods leaves the file of all methods as it is
+    # the names in the file's: a comparison of some methods leaves the file of all as it is
     stem, csv = ".".join([data, *wanted]), {"csv": pd.concat(frames.values())}
     return write_table_files(out, stem, csv, page, headline, note, skipped), frames
 

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from benchmark.formats.markdown import Part
-from benchmark.formats.table_files import write_table_files
+from benchmark.formats.table_files import Written, write_table_files
 from benchmark.metrics.confusion import Absent, Floats, class_counts, divide_or_nan
 from benchmark.metrics.result import sum_regions
 from benchmark.metrics.summaries import SUMMARIES, average_top1_last1, mean_scores, mean_std
@@ -115,21 +115,16 @@ def _mean_of_scenes(record: Record) -> Floats:
     return divide_or_nan(np.nansum(by_subset, -1), (~np.isnan(by_subset)).sum(-1))
 
 
+# what two of the readings below mean
+CLUTTER_OUT = "clutter is not in the mean; its pixels taken for a class are errors"
+ABSENT_UNION = "a class with neither true nor predicted pixels is left out"
 _READINGS: tuple[tuple[str, str, Callable[[Record], Floats]], ...] = (
     (OWN, "as in the leaderboard", _own_miou),
     ("clutter dropped", "pixels of clutter do not exist", partial(_clutter_miou, "dropped")),
-    (
-        "clutter out",
-        "clutter is not in the mean; its pixels taken for a class are errors",
-        partial(_clutter_miou, "out"),
-    ),
+    ("clutter out", CLUTTER_OUT, partial(_clutter_miou, "out")),
     ("clutter in", "clutter is a class of the mean", partial(_clutter_miou, "in")),
     ("absent exclude", "a class without a true pixel is left out (nan)", _absent("exclude")),
-    (
-        "absent union",
-        "a class with neither true nor predicted pixels is left out",
-        _absent("union"),
-    ),
+    ("absent union", ABSENT_UNION, _absent("union")),
     ("absent zero", "a class without evidence counts 0", _absent("zero")),
     ("full label", "every labelled pixel", partial(_own_miou, regions=None)),
     ("eroded label", "without the band along class borders", _miou_on_interior),
@@ -222,9 +217,7 @@ def explain_dashes(frame: pd.DataFrame) -> list[str]:
     return sentences
 
 
-def write_conventions(
-    out: Path, data: str, selection: RecordSelection
-) -> tuple[list[Path], dict[str, pd.DataFrame]]:
+def write_conventions(out: Path, data: str, selection: RecordSelection) -> Written:
     """Write `<data>.csv` (one number a line), `.md` and `.tex` (Average)."""
     page: list[Part] = [f"# Scoring conventions: {data}"]
     frames, headline = [], {}

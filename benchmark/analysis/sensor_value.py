@@ -13,10 +13,9 @@ import pandas as pd
 
 from benchmark.analysis import shapley
 from benchmark.formats.markdown import Part
-from benchmark.formats.numbers import format_mean_std
-from benchmark.formats.table_files import write_table_files
+from benchmark.formats.table_files import Written, write_table_files
 from benchmark.metrics.confusion import ClassCounts, Floats, class_scores
-from benchmark.metrics.summaries import mean_std, with_mean_first
+from benchmark.metrics.summaries import format_mean_std, mean_std, with_mean_first
 from benchmark.records.groups import SeedGroup, comparable_groups, seed_groups
 from benchmark.records.record import Record
 from benchmark.records.selection import RecordSelection, Skipped
@@ -209,7 +208,7 @@ def break_even_table(methods: Sequence[SensorGames]) -> pd.DataFrame:
 
 def write_sensor_values(
     out: Path, data: str, selection: RecordSelection, empty: Empty = "zero"
-) -> tuple[list[Path], dict[str, pd.DataFrame]]:
+) -> Written:
     """Write `<data>.csv`, `.curve.csv`, `.crossings.csv`, `.md` and `.tex` of a dataset."""
     skipped = Skipped(selection.skipped)
     sections = {}

@@ -147,10 +147,7 @@ def expected_score_polynomial(game: Floats) -> Floats:
 
 
 def break_even_probabilities(first: Floats, second: Floats, tolerance: float = 1e-9) -> list[float]:
-    """Find the p in (0, 1) at which the expected scores of two games change order, ascending.
-
-    Where the curves only touch, or are the same, there is none.
-    """
+    """Find the p in (0, 1) at which the expected scores of two games change order, ascending."""
     difference = expected_score_polynomial(first) - expected_score_polynomial(second)
     scale = np.abs(difference).max()
     if not scale > tolerance:  # the same curve, or a subset without a score (nan)

@@ -40,7 +40,7 @@ class SensorValue(Command):
 
     def run_command(self, arguments: argparse.Namespace) -> None:
         from benchmark.analysis.sensor_value import write_sensor_values
-        from benchmark.formats.terminal import print_table
+        from benchmark.formats.markdown import print_table
         from benchmark.records.selection import select_records
 
         for data, selection in select_records(arguments.runs, [arguments.data]).items():
@@ -93,7 +93,7 @@ class Conventions(Command):
 
     def run_command(self, arguments: argparse.Namespace) -> None:
         from benchmark.analysis.metric_conventions import write_conventions
-        from benchmark.formats.terminal import print_table
+        from benchmark.formats.markdown import print_table
         from benchmark.records.selection import select_records
 
         for data, selection in select_records(arguments.runs, [arguments.data]).items():

@@ -1,4 +1,4 @@
-"""Tables of texts, and pages of them, as Markdown.
+"""Tables of texts, and pages of them, as Markdown; tables on the terminal.
 
 A page is a sequence of parts: a table (a frame whose cells are texts) or plain Markdown.
 """
@@ -50,3 +50,19 @@ def markdown_page(parts: Sequence[Part]) -> str:
     """Write the parts with a blank line between them."""
     texts = [part if isinstance(part, str) else markdown_table(part) for part in parts]
     return "\n\n".join(texts) + "\n"
+
+
+def print_table(title: str, display: pd.DataFrame) -> None:
+    """Print a table of texts, numbers right aligned."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title)
+    for name, side in zip(display.columns, column_alignment(display), strict=True):
+        table.add_column(name, justify="right" if side == "r" else "left", no_wrap=True)
+    for row in display.astype(str).to_numpy():
+        table.add_row(*row)
+    console = Console()
+    # a narrow terminal wraps lines; nothing is cut off
+    console.width = 10_000
+    console.print(table)

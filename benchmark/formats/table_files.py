@@ -11,6 +11,9 @@ from benchmark.formats.files import csv_text, write_texts
 from benchmark.formats.latex import latex_table
 from benchmark.formats.markdown import Part, markdown_page
 
+# what a command shows: the files' paths, and tables by title
+Written = tuple[list[Path], dict[str, pd.DataFrame]]
+
 
 def write_table_files(
     out: Path,

@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 
 from benchmark.formats.markdown import Part
-from benchmark.formats.numbers import format_mean_std
 from benchmark.metrics.confusion import class_scores
-from benchmark.metrics.summaries import MeanStd, mean_std, with_mean_first
+from benchmark.metrics.summaries import MeanStd, format_mean_std, mean_std, with_mean_first
 from benchmark.records.groups import SeedGroup, comparable_groups
 
 ClassRow = tuple[SeedGroup, MeanStd]
@@ -25,10 +24,7 @@ NOTE = (
 
 
 def score_classes(groups: Sequence[SeedGroup]) -> list[ClassRow]:
-    """Score each class in per cent, `(measures, subsets, 1 + classes)`, the mean first.
-
-    A class without a score, or outside the mean, is nan.
-    """
+    """Score classes in per cent, `(measures, subsets, mean and classes)`; nan outside the mean."""
     rows = []
     for group in groups:
         seeds = []

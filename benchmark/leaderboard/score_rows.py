@@ -56,18 +56,14 @@ class ScoreRow:
         return average_top1_last1(self.miou)
 
     @property
-    def best(self) -> str:
-        """The best subset of the mean over seeds, empty where none is scored."""
-        # a subset that one seed has no score of has none in the mean either
-        mean = self.miou.mean(0)
-        return "" if np.isnan(mean).all() else self.subsets[int(np.nanargmax(mean))]
-
-    @property
-    def worst(self) -> str:
-        """The worst subset of the mean over seeds, empty where none is scored."""
+    def best_worst(self) -> tuple[str, str]:
+        """Best and worst subset of the mean over seeds, empty where none is scored."""
         # not what is worst most often: seeds may differ in that
         mean = self.miou.mean(0)
-        return "" if np.isnan(mean).all() else self.subsets[int(np.nanargmin(mean))]
+        # a subset that one seed has no score of has none in the mean either
+        if np.isnan(mean).all():
+            return "", ""
+        return self.subsets[np.nanargmax(mean)], self.subsets[np.nanargmin(mean)]
 
     @property
     def classes(self) -> str:

@@ -17,10 +17,9 @@ from typing import Any
 
 import pandas as pd
 
-from benchmark.formats.numbers import format_mean_std
 from benchmark.leaderboard.score_rows import ScoreRow
 from benchmark.metrics.result import ALL
-from benchmark.metrics.summaries import MeanStd, mean_std
+from benchmark.metrics.summaries import MeanStd, format_mean_std, mean_std
 
 EACH = "{subset}"
 
@@ -71,8 +70,10 @@ COLUMNS = (
     Column("scenes", lambda row: max(row.scenes), "scenes", needed=_has_condition),
     Column("classes", lambda row: row.classes, "classes", needed=_has_condition),
     Column("Average", lambda row: mean_std(row.summary.average), "Average"),
-    Column("Top-1", lambda row: mean_std(row.summary.top1), "Top-1", lambda row: row.best),
-    Column("Last-1", lambda row: mean_std(row.summary.last1), "Last-1", lambda row: row.worst),
+    Column("Top-1", lambda row: mean_std(row.summary.top1), "Top-1", lambda row: row.best_worst[0]),
+    Column(
+        "Last-1", lambda row: mean_std(row.summary.last1), "Last-1", lambda row: row.best_worst[1]
+    ),
     Column("mIoU {subset}", lambda row: mean_std(row.miou), EACH),
     Column("mF1 {subset}", lambda row: mean_std(row.mf1)),
     Column("OA full", lambda row: row.oa[:, -1].mean()),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmark.formats.markdown import print_table
 from benchmark.formats.table_files import write_table_files
-from benchmark.formats.terminal import print_table
 from benchmark.leaderboard.notes import describe_scoring, footnote, split_notes
 from benchmark.leaderboard.per_class import class_frame, class_page, score_classes
 from benchmark.leaderboard.score_rows import ScoreRow, condition_rows, leaderboard_rows
@@ -31,12 +31,10 @@ def publish_leaderboard(data: str, selection: RecordSelection, out: Path) -> Non
 def write_leaderboard(
     data: str, rows: Sequence[ScoreRow], skipped: Sequence[str], out: Path
 ) -> list[Path]:
-    """Write `<data>`, `<data>.conditions` and `<data>.classes`, each as `.csv`, `.md` and `.tex`.
-
-    There is no `<data>.conditions` where test scenes have no conditions.
-    """
+    """Write `<data>`, `<data>.conditions`, `<data>.classes`, each as `.csv`, `.md` and `.tex`."""
     paths = []
     for stem, shown in {data: rows, f"{data}.conditions": condition_rows(rows)}.items():
+        # test scenes need not have conditions
         if shown:
             table, note = format_leaderboard(shown), footnote(shown)
             csv = {"csv": leaderboard_frame(shown)}
@@ -51,11 +49,8 @@ def write_leaderboard(
 
 
 def update_leaderboard(runs: Path, data: str, out: Path | None = None) -> None:
-    """Rebuild and print one dataset's leaderboard after a run.
-
-    Runs kept elsewhere than in the default place write their leaderboards beside them, not over the
-    project's.
-    """
+    """Rebuild and print one dataset's leaderboard after a run."""
+    # runs kept elsewhere have their leaderboards beside them, not over the project's
     default = runs.resolve() == (Path.cwd() / "results" / "runs").resolve()
     target = out or (Path("results/leaderboards") if default else runs.parent / "leaderboards")
     publish_leaderboard(data, select_records(runs, [data])[data], target)

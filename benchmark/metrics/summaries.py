@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -58,6 +59,19 @@ def mean_std(seeds: npt.ArrayLike) -> MeanStd:
     # one seed has no spread: 0 would claim that there is none
     alone = np.full(values.shape[1:], np.nan)[()]
     return MeanStd(values.mean(0), values.std(0, ddof=1) if len(values) > 1 else alone)
+
+
+def format_mean_std(mean: float, std: float, decimals: int = 2, sign: str = " +- ") -> str:
+    """Write `57.05 +- 0.31`; the mean alone where there is no deviation, a dash without a score.
+
+    Example:
+        >>> format_mean_std(57.049, 0.312), format_mean_std(57.049, float("nan"))
+        ('57.05 +- 0.31', '57.05')
+    """
+    if math.isnan(mean):
+        return "-"
+    deviation = "" if math.isnan(std) else f"{sign}{std:.{decimals}f}"
+    return f"{mean:.{decimals}f}{deviation}"
 
 
 def mean_scores(counts: ClassCounts, convention: Convention) -> tuple[Floats, Floats]:

@@ -87,10 +87,7 @@ class MeasuredRuns:
     def measure_row(
         self, row: Mapping[str, PrintedNumber], subsets: Mapping[str, frozenset[Subset]]
     ) -> list[Measured]:
-        """Measure the printed numbers of a row, one entry per label.
-
-        `subsets` holds, by column of a summary, the subsets that the paper summarises.
-        """
+        """Measure a row, one entry per label; `subsets` are those that a column summarises."""
         found: dict[str, Measured] = {}
         for column, number in row.items():
             for label, members in self.runs_of(number).items():

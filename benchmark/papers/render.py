@@ -13,7 +13,7 @@ import pandas as pd
 from benchmark.formats.files import write_texts
 from benchmark.formats.latex import escape_latex, latex_page
 from benchmark.formats.markdown import markdown_rows
-from benchmark.formats.numbers import format_mean_std
+from benchmark.metrics.summaries import format_mean_std
 from benchmark.papers.measured import Measured
 from benchmark.papers.model import SEPARATOR, PaperRow, PaperTable
 from benchmark.papers.printed_numbers import count_decimals, format_fraction

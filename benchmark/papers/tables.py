@@ -50,15 +50,13 @@ def paper_tables_of_runs(runs: Path) -> list[PaperTable]:
 def build_tables(
     results: PaperResults, runs: MeasuredRuns, costs: Sequence[PublishedCost] = ()
 ) -> list[PaperTable]:
-    """Build all published tables, rows and columns in the order of the papers.
-
-    Numbers that stand in a paper's text belong to no table.
-    """
+    """Build all published tables, rows and columns in the order of the papers."""
     # a last digit that rounding explains is no doubt about a number
     checks = [c for c in audit_papers(results) if c.listed and c.kind != "rounding"]
     notes = read_csv_rows(REPORTED / NOTES, ("source", "table", "note"))
     tables = []
     for (source, name), numbers in results.by_table.items():
+        # numbers that stand in a paper's text belong to no table
         if name.startswith("Sec. "):
             continue
         rows = _rows(results, numbers, runs, costs)

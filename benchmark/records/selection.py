@@ -81,10 +81,8 @@ def keep_newest_fingerprint(data: str, records: Sequence[Record], skipped: Skipp
 
 
 def drop_inconsistent_seeds(records: Sequence[Record], skipped: Skipped) -> list[Record]:
-    """Drop records that differ from the newest of their group in more than the seed.
-
-    The group's hash holds protocol and data, so such a record was altered, or made by other code.
-    """
+    """Drop records that differ from the newest of their group in more than the seed."""
+    # the group's hash holds protocol and data: such a record was altered, or made by other code
     # the newest is what the code of today would make
     newest: dict[str, Record] = {}
     for record in sorted(records, key=lambda record: record.manifest.created):

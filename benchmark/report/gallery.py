@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -75,15 +76,13 @@ def limit_galleries(
 
 def _read_index(record: Record) -> tuple[Path, dict[str, Any] | None]:
     """Read the list of the examples of a record's run, None where there are none of its data."""
-    run_dir = run_directory(record)
-    folder = (run_dir or record.path) / FOLDER
-    try:
+    folder = (run_directory(record) or record.path) / FOLDER
+    # there may be none, or a file of another program
+    with suppress(OSError, ValueError, KeyError, TypeError):
         index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return folder, None
-    if not isinstance(index, dict) or index.get("fingerprint") != record.manifest.fingerprint:
-        return folder, None
-    return folder, index
+        if index["fingerprint"] == record.manifest.fingerprint:
+            return folder, index
+    return folder, None
 
 
 def _read_legend(index: dict[str, Any]) -> dict[str, Any]:
