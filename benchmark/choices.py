@@ -67,7 +67,7 @@ def validate_choice(kind: str, name: str, valid: Sequence[str], remedy: str = ""
 
 
 def resolve_method(word: str) -> str:
-    """Check METHOD; returns a shipped name, or the absolute path of a YAML file of the user's own."""
+    """Check METHOD; returns a shipped name, or the absolute path of the user's own YAML file."""
     own = " A method of your own is the path of its YAML file."
     return _resolve("METHOD", word, methods(), methods(), own)
 

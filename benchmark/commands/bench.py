@@ -33,15 +33,17 @@ class Bench(Command):
         add_flag(parser, "--force", "run a finished cell again; the old record is set aside")
 
     def run_command(self, arguments: argparse.Namespace) -> None:
-        from benchmark.experiment.lightning_cli import build_cli
         from benchmark.experiment.request import Request
+
+        names = ("method", "data", "protocol", "seed", "backbone", "runs", "store", "logger")
+        values = options.values_of(arguments, *names)
+        request = Request(**values, overrides=tuple(arguments.overrides)).checked()
+        # what is slow to import comes after the names were checked
+        from benchmark.experiment.lightning_cli import build_cli
         from benchmark.experiment.train import archive_run, mention_other_code, train_and_score
         from benchmark.leaderboard.write import update_leaderboard
         from benchmark.records.manifest import MANIFEST
 
-        names = ("method", "data", "protocol", "seed", "backbone", "runs", "store", "logger")
-        values = {name: getattr(arguments, name) for name in names}
-        request = Request(**values, overrides=tuple(arguments.overrides)).checked()
         cli = build_cli(request)
         # the directory is named by the identity, so that what was finished before is found again
         run_dir, record = cli.run_dir, cli.run_dir / "record"
@@ -65,7 +67,7 @@ def keep_outcome(cli: BenchCLI, outcome: Outcome, record: Path) -> None:
     """Write the record, log to W&B if wanted, store example pictures."""
     from benchmark.evaluation.inference import evenly_spaced, select_test_scenes
     from benchmark.evaluation.protocol import convention_of
-    from benchmark.experiment.manifest import run_manifest
+    from benchmark.experiment.train import run_manifest
     from benchmark.records.record import write_record
     from benchmark.tracking.example_images import store_examples
     from benchmark.tracking.wandb_summary import log_result
@@ -116,9 +118,8 @@ class Evaluate(Command):
 
     def run_command(self, arguments: argparse.Namespace) -> None:
         from benchmark.experiment.lightning_cli import build_cli
-        from benchmark.experiment.manifest import run_manifest
         from benchmark.experiment.restore import model_overrides, read_run_config
-        from benchmark.experiment.train import Outcome, score_checkpoint
+        from benchmark.experiment.train import Outcome, run_manifest, score_checkpoint
         from benchmark.records.record import write_record
 
         checkpoint, method = arguments.checkpoint, arguments.method

@@ -46,8 +46,8 @@ class Data(Command):
             return
         if not arguments.source:
             raise UserError(missing_data(name, "SOURCE is missing."))
-        flags = {flag: getattr(arguments, flag) for flag in ("allow_incomplete", "force", "copy")}
-        limits = {limit: getattr(arguments, limit) or None for limit in ("tiles", "workers")}
+        flags = options.values_of(arguments, "allow_incomplete", "force", "copy")
+        limits = {"tiles": arguments.tiles or None, "workers": arguments.workers or None}
         store = import_named_dataset(name, arguments.source, stores, **flags, **limits)
         scenes = f"{len(store.scenes)} scenes, fingerprint {store.fingerprint[:12]}"
         print(f"Complete: {store.root}, {scenes}")

@@ -48,6 +48,11 @@ def comma_separated(text: str) -> list[str]:
     return [word for word in text.split(",") if word]
 
 
+def values_of(arguments: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """Take some of the arguments, by name."""
+    return {name: getattr(arguments, name) for name in names}
+
+
 def add_option(
     parser: argparse.ArgumentParser, name: str, default: Any, text: str, **more: Any
 ) -> None:

@@ -35,7 +35,7 @@ class Profile(Command):
         from benchmark.profiling.profile import COUNTED, TIMED, profile_method, write_table
 
         names = ("method", "data", "protocol", "backbone", "store")
-        given = {name: getattr(arguments, name) for name in names}
+        given = options.values_of(arguments, *names)
         request = Request(**given, overrides=tuple(arguments.overrides))
         # wrong names and devices are said before the work
         profiled = profile_method(request, arguments.side)

@@ -16,10 +16,6 @@ from usererror import UserError
 def config_files(method: str, data: str, protocol: str) -> list[Path]:
     """List the files that are merged, later ones winning; a variant stands on its method's file.
 
-    Args:
-        method, data: names, or paths of YAML files of the user's own.
-        protocol: name of the evaluation protocol.
-
     Example:
         >>> files = config_files("sgma_additive", "miniature", "standard")
         >>> [path.stem for path in files]
@@ -52,21 +48,16 @@ def store_name(data: str) -> str:
 
 
 def add_import_folders(path: Path) -> None:
-    """Let classes be imported from beside a user's own YAML file, and from the working directory.
-
-    Both are searched last, so that no file there takes the place of a library.
-    """
+    """Let classes be imported from beside a user's own YAML file and from the working directory."""
     # the console script, unlike `python -m`, does not search the working directory
     for folder in (str(path.parent), str(Path.cwd())):
         if folder not in sys.path:
+            # last, so that no file there takes the place of a library
             sys.path.append(folder)
 
 
 def import_class(class_path: str, place: str = "") -> Any:
     """Import a class by its dotted path; `place` says where it is named, ` in a.yaml`.
-
-    Raises:
-        UserError: there is no such module or class.
 
     Example:
         >>> import_class("collections.Counter")
@@ -76,10 +67,9 @@ def import_class(class_path: str, place: str = "") -> Any:
     try:
         return getattr(import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise UserError(
-            f"The class {class_path}{place} cannot be imported ({error}): write module.Class, "
-            "with the module beside the YAML file, in the working directory or installed."
-        ) from error
+        places = "beside the YAML file, in the working directory or installed"
+        problem = f"The class {class_path}{place} cannot be imported ({error})"
+        raise UserError(f"{problem}: write module.Class, with the module {places}.") from error
 
 
 def _config_file(folder: str, word: str) -> Path:
@@ -87,11 +77,7 @@ def _config_file(folder: str, word: str) -> Path:
 
 
 def read_section(path: Path, name: str) -> dict[str, Any]:
-    """Read one section of a YAML file; empty where the file has none.
-
-    Raises:
-        UserError: the file cannot be read.
-    """
+    """Read one section of a YAML file; empty where the file has none."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:

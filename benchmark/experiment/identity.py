@@ -8,24 +8,15 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
 from typing import Any, Literal
 
 from benchmark.choices import ROOT
 
 # devices, loggers, workers and paths may differ between two runs of one experiment
 IRRELEVANT_TRAINER = {
-    "accelerator",
-    "barebones",
-    "callbacks",
-    "default_root_dir",
-    "enable_checkpointing",
-    "enable_model_summary",
-    "enable_progress_bar",
-    "log_every_n_steps",
-    "logger",
-    "num_sanity_val_steps",
-    "profiler",
+    *("accelerator", "barebones", "callbacks", "default_root_dir", "enable_checkpointing"),
+    *("enable_model_summary", "enable_progress_bar", "log_every_n_steps", "logger"),
+    *("num_sanity_val_steps", "profiler"),
 }
 IRRELEVANT_DATA = {"name", "num_workers", "store"}
 PACKAGES = ("torch", "torchvision", "lightning", "timm", "numpy", "rasterio", "jsonargparse")
@@ -33,31 +24,21 @@ PACKAGES = ("torch", "torchvision", "lightning", "timm", "numpy", "rasterio", "j
 
 @dataclass
 class ExperimentConfig:
-    """The section `cell` of the configuration, which names things.
+    """The section `cell` of the configuration, which names things."""
 
-    Args:
-        method: folder of the method.
-        variant: named configuration of it, the METHOD of the command line.
-        protocol: named protocol.
-        scale: `small` or `paper`; chooses `configs/method/<METHOD>.<scale>.yaml`.
-        selection: `best` is the checkpoint of the highest validation Average, `last` the final one.
-        control: no published method but what a plain network reaches; tables mark its row.
-    """
-
-    method: str
-    variant: str
+    method: str  # its folder
+    variant: str  # named configuration of the method, the METHOD of the command line
     protocol: str
+    # chooses `configs/method/<METHOD>.<scale>.yaml`
     scale: Literal["small", "paper"] = "paper"
+    # the checkpoint of the highest validation Average, or the final one
     selection: Literal["best", "last"] = "best"
+    # no published method but what a plain network reaches; tables mark its row
     control: bool = False
 
 
 def identify_config(config: Mapping[str, Any], fingerprint: str) -> tuple[str, str]:
     """Hash a resolved configuration as (identity, group); equal groups differ in the seed only.
-
-    Args:
-        config: as plain values.
-        fingerprint: of the scene store.
 
     Example:
         >>> config = {"cell": {"method": "sgma"}, "trainer": {}, "seed_everything": 0}
@@ -101,15 +82,13 @@ def git_state() -> dict[str, Any]:
     """Read the commit, and whether the tree differs from it (results apart); empty outside git."""
 
     def git(*words: str) -> str:
-        return subprocess.run(
-            ["git", *words], cwd=ROOT, capture_output=True, text=True, check=True
-        ).stdout.strip()
+        return subprocess.check_output(
+            ["git", *words], cwd=ROOT, text=True, stderr=subprocess.DEVNULL
+        ).strip()
 
     try:
-        return {
-            "commit": git("rev-parse", "HEAD"),
-            "dirty": bool(git("status", "--porcelain", "--", ".", ":!results")),
-        }
+        changes = git("status", "--porcelain", "--", ".", ":!results")
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(changes)}
     except (OSError, subprocess.CalledProcessError):
         return {}
 
@@ -117,10 +96,3 @@ def git_state() -> dict[str, Any]:
 def package_versions() -> dict[str, str]:
     """Read the versions of the packages that decide numbers."""
     return {name: metadata.version(name) for name in PACKAGES}
-
-
-def run_directory(
-    runs: Path, data: str, variant: str, backbone: str, seed: int, identity_hash: str
-) -> Path:
-    """Name the directory of a run; readable names first, the identity last."""
-    return runs / data / variant / f"{backbone}-seed{seed}-{identity_hash[:8]}"

@@ -20,19 +20,9 @@ from lightning.pytorch.loggers import CSVLogger, Logger
 
 from benchmark.choices import NO_BACKBONE, is_config_file
 from benchmark.evaluation.callback import MissingModalityEvaluation
-from benchmark.experiment.config import (
-    add_import_folders,
-    config_files,
-    import_class,
-    read_section,
-    store_name,
-)
-from benchmark.experiment.identity import (
-    ExperimentConfig,
-    git_state,
-    identify_config,
-    run_directory,
-)
+from benchmark.experiment import config as files
+from benchmark.experiment.config import import_class, read_section, store_name
+from benchmark.experiment.identity import ExperimentConfig, git_state, identify_config
 from benchmark.experiment.request import Request
 from benchmark.tracking.wandb_callback import ExampleLogging
 from benchmark.tracking.wandb_summary import wandb_logger
@@ -52,12 +42,8 @@ WARNINGS = (
 )
 # lines of jsonargparse's messages that repeat types instead of saying what is wrong
 NOISE = (
-    "Does not validate",
-    "Subtypes:",
-    "Errors:",
-    "- Expected a <class 'NoneType'>",
-    "Given value type:",
-    "Given value: NestedArg",
+    *("Does not validate", "Subtypes:", "Errors:", "- Expected a <class 'NoneType'>"),
+    *("Given value type:", "Given value: NestedArg"),
 )
 
 
@@ -88,11 +74,10 @@ class BenchCLI(LightningCLI):
         for part in ("model", "data"):
             parser.link_arguments("seed_everything", f"{part}.init_args.seed")
         links = {"channels": "modalities", "num_classes": "num_classes"}
-        # known only when the store has been opened
         for source, target in {**links, "ignore_index": "ignore_index"}.items():
-            parser.link_arguments(
-                f"data.{source}", f"model.init_args.{target}", apply_on="instantiate"
-            )
+            names = (f"data.{source}", f"model.init_args.{target}")
+            # known only when the store has been opened
+            parser.link_arguments(*names, apply_on="instantiate")
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """Name the experiment, then build the trainer with its directory and loggers."""
@@ -105,8 +90,10 @@ class BenchCLI(LightningCLI):
         self.identity, self.group = identify_config(self.resolved, fingerprint)
         model_args = self.resolved["model"]["init_args"]
         self.backbone = str(model_args.get("backbone", NO_BACKBONE))
-        names = (self.request.dataset, self.cell.variant, self.backbone, self.seed, self.identity)
-        self.run_dir = self._fixed_run_dir or run_directory(self.request.runs, *names)
+        folder = self.request.runs / self.request.dataset / self.cell.variant
+        # readable names first, the identity last
+        name = f"{self.backbone}-seed{self.seed}-{self.identity[:8]}"
+        self.run_dir = self._fixed_run_dir or folder / name
         if not self.datamodule.has_validation:
             # else Lightning would ask for a loader of no scenes
             kwargs["limit_val_batches"] = 0
@@ -123,29 +110,17 @@ class BenchCLI(LightningCLI):
         return int(self.config.seed_everything)
 
     def _callbacks(self) -> list[L.Callback]:
-        directory = str(self.run_dir / "checkpoints")
-        common: dict[str, Any] = {
-            "dirpath": directory,
-            "enable_version_counter": False,
-            # a slash in a metric name would make a folder
-            "auto_insert_metric_name": False,
-        }
+        common: dict[str, Any] = {"dirpath": str(self.run_dir / "checkpoints")}
+        # a slash in a metric name would make a folder
+        common |= {"enable_version_counter": False, "auto_insert_metric_name": False}
         # unmonitored and every epoch: a monitored one with `save_last` can leave `last` at epoch 0
-        callbacks: list[L.Callback] = [
-            ModelCheckpoint(
-                filename=LAST, every_n_epochs=1, save_on_train_epoch_end=True, **common
-            ),
-        ]
+        always = {**common, "every_n_epochs": 1, "save_on_train_epoch_end": True}
+        callbacks: list[L.Callback] = [ModelCheckpoint(filename=LAST, **always)]
         if self.config.trainer.enable_progress_bar is not False:
             callbacks.append(TQDMProgressBar(refresh_rate=5))
         if self.cell.selection == BEST:
-            monitor = ModelCheckpoint(
-                filename=BEST,
-                monitor="val/average_miou",
-                mode="max",
-                save_on_train_epoch_end=False,
-                **common,
-            )
+            highest = {**common, "monitor": "val/average_miou", "mode": "max"}
+            monitor = ModelCheckpoint(filename=BEST, save_on_train_epoch_end=False, **highest)
             callbacks.append(monitor)
         if self.request.logger == "wandb":
             callbacks.append(ExampleLogging())
@@ -178,13 +153,9 @@ class BenchCLI(LightningCLI):
 
 
 def config_words(request: Request) -> list[str]:
-    """Build the command line that LightningCLI parses.
-
-    Raises:
-        UserError: a file of the user's own names a class that cannot be imported.
-    """
+    """Build the command line that LightningCLI parses."""
     words = []
-    for path in config_files(request.method, request.data, request.protocol):
+    for path in files.config_files(request.method, request.data, request.protocol):
         words += ["--config", str(path)]
     words += ["--seed_everything", str(request.seed)]
     # after the files: these hold for whatever the files say
@@ -203,7 +174,7 @@ def config_words(request: Request) -> list[str]:
 
 def check_own_classes(path: Path) -> None:
     """Import the classes that a user's own file names; a UserError says why one cannot be."""
-    add_import_folders(path)
+    files.add_import_folders(path)
     for section in ("model", "data"):
         if class_path := read_section(path, section).get("class_path"):
             import_class(class_path, f" in {path}")
@@ -227,11 +198,7 @@ def silence_known_warnings() -> None:
 
 
 def build_cli(request: Request, run_dir: Path | None = None) -> BenchCLI:
-    """Parse and instantiate an experiment.
-
-    Raises:
-        UserError: the configuration or an override does not parse; the parser's message is kept.
-    """
+    """Parse and instantiate an experiment."""
     silence_known_warnings()
     with explain_parser_errors():
         cli = BenchCLI(request, run_dir)
@@ -242,15 +209,11 @@ def build_cli(request: Request, run_dir: Path | None = None) -> BenchCLI:
 
 @contextmanager
 def explain_parser_errors() -> Iterator[None]:
-    """Turn exceptions of the parser into the user's mistakes that they stand for.
-
-    jsonargparse wraps what is raised during instantiation into its own errors, and words parse
-    errors as trees in which only a few lines say what is wrong.
-    """
+    """Turn exceptions of the parser into the user's mistakes that they stand for."""
     try:
         yield
     except (Exception, SystemExit) as error:
-        # the user's own mistake may be several causes deep
+        # jsonargparse wraps what is raised during instantiation, several causes deep
         cause: BaseException | None = error
         while cause is not None:
             if isinstance(cause, UserError):
@@ -258,6 +221,7 @@ def explain_parser_errors() -> Iterator[None]:
             cause = cause.__cause__ or cause.__context__
         if not isinstance(error, ArgumentError):
             raise
+        # it words parse errors as trees in which only a few lines say what is wrong
         lines = (line.strip() for line in str(error).splitlines())
         text = " ".join(line for line in lines if not line.startswith(NOISE))
         raise UserError(f"The configuration does not parse: {text}") from error

@@ -19,19 +19,12 @@ PLAIN = ("outputs", "window", "stride", "stitching")
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a network takes and gives.
+    """What a network takes and gives."""
 
-    Attributes:
-        modalities: {name: description and normalisation}, in the dataset's order.
-        classes: all classes of the dataset, by id.
-        outputs: class id of each output of the network.
-        window, stride: of its evaluation, pixels.
-        stitching: what is averaged where windows overlap.
-    """
-
-    modalities: Mapping[str, ModalitySpec]
-    classes: list[SceneClass]
-    outputs: list[int]
+    modalities: Mapping[str, ModalitySpec]  # by name, in the dataset's order
+    classes: list[SceneClass]  # all of the dataset, by id
+    outputs: list[int]  # class id of each output of the network
+    # of its evaluation, in pixels
     window: int
     stride: int
     stitching: Stitching

@@ -21,14 +21,7 @@ def build_model(
 ) -> AnyModalitySegmenter:
     """Build a method or variant at the published scale, without pretrained weights.
 
-    Args:
-        method: a name as typed after METHOD=, or the path of a YAML file.
-        channels: modality -> channels.
-        num_classes: K.
-        options: constructor arguments that win over the configuration.
-
-    Raises:
-        UserError: a method that does not exist.
+    `options` are constructor arguments that win over the configuration.
 
     Example:
         >>> model = build_model("control", {"rgb": 3, "dsm": 1}, 5, backbone="pvt_v2_b0")
@@ -40,34 +33,22 @@ def build_model(
 
 
 def resolve_config(request: Request) -> dict[str, Any]:
-    """Resolve the configuration of a request as plain values; the data need not be there.
+    """Resolve the configuration of a request as plain values; the data need not be there."""
+    from benchmark.experiment import lightning_cli
 
-    Raises:
-        UserError: the configuration does not parse.
-    """
-    from benchmark.experiment.lightning_cli import (
-        ParsedExperiment,
-        explain_parser_errors,
-        silence_known_warnings,
-    )
-
-    silence_known_warnings()
-    with explain_parser_errors():
-        return ParsedExperiment(request).parsed
+    lightning_cli.silence_known_warnings()
+    with lightning_cli.explain_parser_errors():
+        return lightning_cli.ParsedExperiment(request).parsed
 
 
 def instantiate_model(
     section: Mapping[str, Any], channels: Mapping[str, int], num_classes: int, **options: Any
 ) -> AnyModalitySegmenter:
-    """Build what the `model` section of a configuration names, without pretrained weights.
-
-    `options` win over the section.
-    """
+    """Build what the `model` section of a configuration names, without pretrained weights."""
     arguments = {**section["init_args"], **options}
     # nothing is downloaded to be replaced by a checkpoint, or counted
     if "pretrained" in arguments:
         arguments["pretrained"] = False
-    model: AnyModalitySegmenter = import_class(section["class_path"])(
-        dict(channels), num_classes, **arguments
-    )
+    method = import_class(section["class_path"])
+    model: AnyModalitySegmenter = method(dict(channels), num_classes, **arguments)
     return model

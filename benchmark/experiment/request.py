@@ -16,16 +16,6 @@ from datamodules.prepare import ensure_store
 class Request:
     """One training run as asked for on the command line.
 
-    Args:
-        method, data: names, or paths of YAML files of the user's own.
-        protocol: name of the evaluation protocol.
-        seed: of everything.
-        backbone: name of the encoder; empty for the method's own.
-        runs: directory of runs.
-        store: directory of scene stores.
-        logger: what is logged to, besides CSV.
-        overrides: words for the configuration, as typed.
-
     Example:
         >>> request = Request("sgma", "/home/me/city.yaml", seed=1)
         >>> request.variant, request.dataset, request.seed
@@ -34,15 +24,16 @@ class Request:
         True
     """
 
+    # names, or paths of YAML files of the user's own
     method: str
     data: str
     protocol: str = "standard"
     seed: int = 0
-    backbone: str = ""
+    backbone: str = ""  # the method's own
     runs: Path = Path(choices.DEFAULT_RUNS)
     store: Path = Path(choices.DEFAULT_STORE)
     logger: str = "csv"
-    overrides: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ()  # words for the configuration, as typed
 
     @property
     def variant(self) -> str:
@@ -55,13 +46,8 @@ class Request:
         return choices.short_name(self.data)
 
     def checked(self) -> Request:
-        """Return the request with valid names and a complete store.
-
-        Nothing heavy is imported before, so that a typing error is answered at once.
-
-        Raises:
-            UserError: a name that does not exist, or data that are not there.
-        """
+        """Return the request with valid names and a complete store, or raise a UserError."""
+        # nothing heavy has been imported, so that a typing error is answered at once
         method = choices.resolve_method(self.method)
         data = choices.resolve_data(self.data, self.store)
         choices.validate_choice("PROTOCOL", self.protocol, choices.protocols())

@@ -7,6 +7,7 @@ window and stitching. With it and a checkpoint a run is of use without its scene
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -14,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.choices import is_config_file
-from benchmark.experiment.checkpoints import checkpoint_for, load_weights
 from benchmark.experiment.config import add_import_folders, import_class
 from benchmark.experiment.model_inputs import INPUTS, Inputs
 from benchmark.experiment.models import instantiate_model
@@ -31,19 +31,12 @@ CONFIG = "config.json"
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A network in eval mode, where it can run, with what it was trained on.
+    """A network in eval mode, where it can run, with what it was trained on."""
 
-    Args:
-        model: with the weights of the selected checkpoint.
-        inputs: what the network takes and gives.
-        request: what the run was asked for.
-        config: its resolved configuration.
-    """
-
-    model: AnyModalitySegmenter
+    model: AnyModalitySegmenter  # with the weights of the selected checkpoint
     inputs: Inputs
     request: Request
-    config: Mapping[str, Any] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)  # as it was resolved
 
     @property
     def title(self) -> str:
@@ -62,9 +55,6 @@ class TrainedRun:
 
 def load_trained_run(run_dir: Path) -> TrainedRun:
     """Load the selected weights of a run that `bench` made.
-
-    Raises:
-        UserError: no run, or no checkpoint.
 
     Example:
         >>> load_trained_run(Path("nowhere"))
@@ -86,11 +76,7 @@ def load_trained_run(run_dir: Path) -> TrainedRun:
 
 
 def read_run_config(run_dir: Path) -> tuple[Request, dict[str, Any]]:
-    """Read what a run was asked for, and its resolved configuration.
-
-    Raises:
-        UserError: it is no run directory.
-    """
+    """Read what a run was asked for, and its resolved configuration."""
     path = run_dir / CONFIG
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -109,20 +95,49 @@ def _read_inputs(path: Path) -> Inputs:
     try:
         return Inputs.from_json(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{path} cannot be read ({error!r}); `bench` wrote it beside {CONFIG}: copy it back."
-        ) from error
+        remedy = f"`bench` wrote it beside {CONFIG}: copy it back"
+        raise UserError(f"{path} cannot be read ({error!r}); {remedy}.") from error
 
 
 def model_overrides(section: Mapping[str, Any]) -> list[str]:
-    """Write a `model` section as overrides, which win over the configs of other data.
-
-    Pretrained weights are not looked for, since the checkpoint replaces them.
-    """
+    """Write a `model` section as overrides, which win over the configs of other data."""
     words = []
     for key, kept in section["init_args"].items():
+        # not looked for, since the checkpoint replaces them
         value = False if key == "pretrained" else kept
         # a quoted string is not taken for a Literal by the parser
         text = value if isinstance(value, str) else json.dumps(value)
         words.append(f"--model.init_args.{key}={text}")
     return words
+
+
+def checkpoint_for(run_dir: Path, rule: str) -> tuple[Path, str]:
+    """Find the checkpoint of a selection rule, and the rule that could be applied."""
+    best, last = (run_dir / "checkpoints" / f"{name}.ckpt" for name in ("best", "last"))
+    # `best` needs a validation; without one the last weights count
+    if rule == "best" and best.exists():
+        return best, "best"
+    if not last.exists():
+        problem = f"{last.parent} has no checkpoint"
+        raise UserError(f"{problem}; training ended before its first epoch did.")
+    return last, "last"
+
+
+def load_weights(model: AnyModalitySegmenter, checkpoint: Path, name: str) -> None:
+    """Put a checkpoint's weights into a model; `name` is the model's for the user."""
+    import torch
+
+    try:
+        # weights only: unpickling anything else would run code from the file
+        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        state = content["state_dict"]
+    except (OSError, RuntimeError, pickle.UnpicklingError, KeyError, EOFError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{checkpoint} cannot be read as a checkpoint: {reason}") from error
+    try:
+        # strict: a silently missing weight would be a random one
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        detail = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+        problem = f"{checkpoint} does not fit {name} ({detail[:120]})"
+        raise UserError(f"{problem}; it belongs to another method, backbone or dataset.") from error

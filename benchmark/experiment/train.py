@@ -1,42 +1,41 @@
-"""Fit and score one experiment; continues what was interrupted."""
+"""Fit, score and describe one experiment; continues what was interrupted."""
 
 from __future__ import annotations
 
+import json
+import platform
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from benchmark.experiment.checkpoints import checkpoint_for, load_weights
-from benchmark.experiment.identity import git_state
+import torch
+
+from benchmark.evaluation.protocol import convention_of
+from benchmark.experiment.identity import git_state, package_versions
 from benchmark.experiment.model_inputs import INPUTS, Inputs
-from benchmark.experiment.restore import CONFIG
-from benchmark.records.manifest import read_manifest
+from benchmark.experiment.restore import CONFIG, checkpoint_for, load_weights
+from benchmark.records.manifest import Manifest, Protocol, read_manifest
 from benchmark.records.record import write_json
 
 if TYPE_CHECKING:
     from benchmark.experiment.lightning_cli import BenchCLI
     from benchmark.metrics.result import EvaluationResult
 
+# of the protocol, as the datamodule calls them
+OF_DATA = ("split_note", "train_label", "score_label", "clutter", "rasters", "window", "stride")
+
 
 @dataclass(frozen=True)
 class Outcome:
-    """What training and scoring gave.
-
-    Args:
-        result: counts of every subset on the test scenes.
-        checkpoint: whose weights were scored.
-        selected: the rule that selected it.
-        steps: optimiser steps of the whole training.
-        durations: seconds of training and of scoring, in this process.
-    """
+    """What training and scoring gave."""
 
     result: EvaluationResult
-    checkpoint: Path
-    selected: str
-    steps: int
-    durations: dict[str, float]
+    checkpoint: Path  # whose weights were scored
+    selected: str  # the rule that selected it
+    steps: int  # of the optimiser, in the whole training
+    durations: dict[str, float]  # seconds of training and of scoring, in this process
 
 
 def train_and_score(cli: BenchCLI) -> Outcome:
@@ -61,10 +60,8 @@ def train_and_score(cli: BenchCLI) -> Outcome:
     steps = cli.trainer.global_step
     checkpoint, selected = checkpoint_for(cli.run_dir, cli.cell.selection)
     result = score_checkpoint(cli, checkpoint)
-    durations = {
-        "fit_s": round(fitted - started, 1),
-        "test_s": round(time.monotonic() - fitted, 1),
-    }
+    scored = time.monotonic()
+    durations = {"fit_s": round(fitted - started, 1), "test_s": round(scored - fitted, 1)}
     return Outcome(result, checkpoint, selected, steps, durations)
 
 
@@ -79,11 +76,11 @@ def score_checkpoint(cli: BenchCLI, checkpoint: Path) -> EvaluationResult:
 def print_start(cli: BenchCLI) -> None:
     """Print what is trained on what."""
     data = cli.datamodule
-    numbers = {part: len(data.splits.get(part, [])) for part in ("train", "val", "test")}
+    train, val, test = (len(data.splits.get(part, [])) for part in ("train", "val", "test"))
     print(
         f"{cli.cell.variant} on {cli.request.dataset}, {cli.backbone}, seed {cli.seed}, "
         f"protocol {cli.cell.protocol}, {cli.trainer.strategy.root_device}: "
-        f"{numbers['train']} training, {numbers['val']} validation, {numbers['test']} test scenes, "
+        f"{train} training, {val} validation, {test} test scenes, "
         f"{2 ** len(data.modalities) - 1} subsets of {'+'.join(data.letters.values())}"
     )
     if data.split_note:
@@ -98,11 +95,62 @@ def archive_run(run_dir: Path) -> None:
 
 def mention_other_code(record: Path) -> None:
     """Print that a record was made by other code than that of the working tree."""
-    then = read_manifest(record).git
-    now = git_state()
+    then, now = read_manifest(record).git, git_state()
     # a result of the same configuration, but perhaps not of the same code
     if then.get("commit") == now.get("commit") and not then.get("dirty"):
         return
     changes = " with changes" if then.get("dirty") else ""
     made, tree = then.get("commit", "unknown")[:10], now.get("commit", "unknown")[:10]
     print(f"Its record was made by commit {made}{changes}; the tree is now at {tree}.")
+
+
+def run_manifest(cli: BenchCLI, outcome: Outcome) -> Manifest:
+    """Describe a finished run; no paths outside the run directory."""
+    data, cell, evaluation = cli.datamodule, cli.cell, cli.config_init.evaluation
+    device = cli.trainer.strategy.root_device
+    checkpoint = outcome.checkpoint
+    inside = checkpoint.is_relative_to(cli.run_dir)
+    device_name = f"{platform.machine()} CPU"
+    if device.type == "cuda":
+        device_name = torch.cuda.get_device_name(device)
+    protocol = Protocol(
+        name=cell.protocol,
+        selection=cell.selection,
+        selected=outcome.selected,
+        split=data.split_column,
+        **_attributes(data, *OF_DATA),
+        **_attributes(evaluation, "stitching", "absent"),
+    )
+    # neither the places of config files nor that of the store belong into a record
+    config = json.loads(json.dumps(cli.resolved, default=str))
+    config.pop("config", None)
+    config["data"]["init_args"].pop("store", None)
+    return Manifest(
+        **_attributes(cell, "method", "variant", "control"),
+        **_attributes(cli, "identity", "group", "backbone", "seed"),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        data=cli.request.dataset,
+        overrides=tuple(cli.request.overrides),
+        protocol=protocol,
+        convention=convention_of(data, evaluation.absent),
+        modalities=data.letters,
+        classes=tuple(entry.name for entry in data.store.classes),
+        fingerprint=data.store.fingerprint,
+        incomplete=data.store.info.get("incomplete", False),
+        checkpoint=str(checkpoint.relative_to(cli.run_dir)) if inside else checkpoint.name,
+        steps=outcome.steps,
+        durations=outcome.durations,
+        device=device_name,
+        # sums in another order: last digits of a CPU run depend on it
+        threads=torch.get_num_threads(),
+        world_size=cli.trainer.world_size,
+        git=git_state(),
+        packages=package_versions(),
+        # after linking, the parsed configuration still holds the unlinked values
+        model=json.loads(json.dumps(dict(cli.model.hparams), default=str)),
+        config=config,
+    )
+
+
+def _attributes(source: object, *names: str) -> dict[str, Any]:
+    return {name: getattr(source, name) for name in names}

@@ -15,12 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmark.evaluation.inference import (
-    crop_top_left,
-    modality_picture,
-    predict_all_subsets,
-    present_modalities,
-)
+from benchmark.evaluation import inference
 from benchmark.records.record import write_json
 
 if TYPE_CHECKING:
@@ -44,8 +39,7 @@ def store_examples(
     colours = class_palette(data.store.classes)
     entries = []
     for number, scene in enumerate(scenes):
-        entry = _store_scene(model, data, scene, colours, folder / str(number))
-        entries.append({**entry, "folder": str(number)})
+        entries.append(_store_scene(model, data, scene, colours, folder / str(number)))
     classes = []
     for label in data.store.classes:
         colour = colours[label.id].tolist()
@@ -67,8 +61,8 @@ def _store_scene(
 ) -> dict[str, Any]:
     from PIL import Image
 
-    part = crop_top_left(scene, max(READ, data.window))
-    predicted, truth = predict_all_subsets(model, data, part)
+    part = inference.crop_top_left(scene, max(READ, data.window))
+    predicted, truth = inference.predict_all_subsets(model, data, part)
     # thinned, not interpolated: pixels of a palette image are ids
     step = max(1, -(-max(truth.shape) // DRAWN))
     folder.mkdir(parents=True)
@@ -76,9 +70,9 @@ def _store_scene(
         image = Image.fromarray(np.ascontiguousarray(ids[::step, ::step]))
         image.putpalette(colours.tobytes())
         image.save(folder / f"{name}.png", optimize=True)
-    names = present_modalities(data, scene)
+    names = inference.present_modalities(data, scene)
     for name in names:
-        values = modality_picture(data, part, name, *truth.shape)[::step, ::step]
+        values = inference.modality_picture(data, part, name, *truth.shape)[::step, ::step]
         picture = (255 * np.nan_to_num(values)).round().astype(np.uint8)
         Image.fromarray(picture).save(folder / f"{name}.jpg", quality=85)
     return {
@@ -87,6 +81,7 @@ def _store_scene(
         "step": step,
         "modalities": names,
         "subsets": list(predicted),
+        "folder": folder.name,
     }
 
 

@@ -12,18 +12,12 @@ from dataclasses import dataclass
 SHARE, PER_CENT, SECONDS, IMAGES = "0 to 1", "per cent", "seconds", "images"
 EVALUATION, METHOD = "evaluation/callback.py", "methods/base.py"
 SUMMARY, CALLBACK, LIGHTNING = "wandb_summary.py", "wandb_callback.py", "Lightning"
+PREDICTION = "Prediction from {subset}"
 
 
 @dataclass(frozen=True)
 class LoggedKey:
     """A key, or a family of keys with one {placeholder}.
-
-    Args:
-        name: `{subset}` and `{modality}` are known from the dataset, `{name}` only from the method.
-        unit: of its values.
-        writer: file that logs it.
-        section: of the workspace; without one the key has no panel of its own there.
-        title: of its panels, with the same placeholder.
 
     Example:
         >>> key = LoggedKey("miou_{subset}", PER_CENT, SUMMARY, "Subsets", "mIoU from {subset}")
@@ -33,11 +27,13 @@ class LoggedKey:
         (True, False)
     """
 
+    # {subset} and {modality} are known from the dataset, {name} only from the method
     name: str
     unit: str
-    writer: str
+    writer: str  # file that logs it
+    # of the workspace; without one the key has no panel of its own there
     section: str = ""
-    title: str = ""
+    title: str = ""  # of its panels, with the same placeholder
 
     @property
     def pattern(self) -> str:
@@ -87,8 +83,6 @@ KEYS = (
     # pictures of the example scenes
     LoggedKey("examples/{modality}", IMAGES, CALLBACK, "Examples", "{modality}"),
     LoggedKey("examples/label", IMAGES, CALLBACK, "Examples", "Label"),
-    LoggedKey(
-        "examples/prediction/{subset}", IMAGES, CALLBACK, "Examples", "Prediction from {subset}"
-    ),
+    LoggedKey("examples/prediction/{subset}", IMAGES, CALLBACK, "Examples", PREDICTION),
     LoggedKey("maps/{name}", IMAGES, CALLBACK),
 )

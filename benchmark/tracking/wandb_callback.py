@@ -9,16 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from lightning.pytorch.loggers import WandbLogger
-from torch import Tensor
 
-from benchmark.evaluation.inference import (
-    crop_top_left,
-    evenly_spaced,
-    iter_windows,
-    modality_picture,
-    predict_all_subsets,
-    present_modalities,
-)
+from benchmark.evaluation import inference
+from benchmark.evaluation.inference import evenly_spaced, present_modalities
 from benchmark.evaluation.protocol import datamodule_of
 from benchmark.metrics.subsets import modality_subsets
 from datamodules.base import SceneDataModule
@@ -33,24 +26,20 @@ Array = npt.NDArray[Any]
 
 
 def example_scenes(data: SceneDataModule) -> list[Scene]:
-    """Choose the scenes that every run of a dataset and split shows.
-
-    They are of validation if there are any, else of training. Scenes that have all modalities come
-    before others; method, seed and test scenes have no say.
-    """
+    """Choose the scenes that every run of a dataset and split shows, whatever method and seed."""
+    # of validation if there are any; test scenes have no say
     scenes = sorted(data.splits.get("val") or data.splits["train"], key=lambda scene: scene.id)
     rasters = set(data.rasters.values())
     whole = [scene for scene in scenes if rasters <= set(scene.paths)]
-    return [crop_top_left(scene, SIDE) for scene in evenly_spaced(whole or scenes, EXAMPLES)]
+    chosen = evenly_spaced(whole or scenes, EXAMPLES)
+    return [inference.crop_top_left(scene, SIDE) for scene in chosen]
 
 
 class ExampleLogging(L.Callback):
     """Log examples and diagnostics to W&B, without any influence on the run.
 
-    After a validation: `diagnostics/<name>`, means over a few windows, and
-    `examples/prediction/<full set>`. After the test also the predictions of every other subset,
-    `examples/<modality>`, `examples/label` and maps of diagnostics under `maps/<name>`. Every image
-    key holds one picture per example scene, maps one per window.
+    After a validation means of diagnostics and predictions of the full set; after the test also the
+    other subsets, rasters, labels and maps of diagnostics. `keys.py` lists the names.
     """
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: D102
@@ -82,10 +71,7 @@ class ExampleLogging(L.Callback):
 def example_images(
     model: AnyModalitySegmenter, data: SceneDataModule, everything: bool
 ) -> dict[str, Any]:
-    """Draw one W&B image per example scene and key.
-
-    The full set's predictions, or with `everything` also those of all subsets, rasters and labels.
-    """
+    """Draw one W&B image per example scene and key; with `everything` not the full set's alone."""
     from wandb import Image
 
     classes = data.store.classes
@@ -94,13 +80,13 @@ def example_images(
     for scene in example_scenes(data):
         present = present_modalities(data, scene)
         subsets = modality_subsets(present) if everything else [tuple(present)]
-        predicted, truth = predict_all_subsets(model, data, scene, subsets)
+        predicted, truth = inference.predict_all_subsets(model, data, scene, subsets)
         # pixels without label, and of classes without output, cannot be right
         valid = np.isin(truth, data.outputs)
         pictures: dict[str, tuple[Array, str]] = {}
         if everything:
             for name in present:
-                picture = modality_picture(data, scene, name, *truth.shape)
+                picture = inference.modality_picture(data, scene, name, *truth.shape)
                 pictures[name] = picture_bytes(picture), ""
             pictures["label"] = render_label(truth, classes, black), ""
         for name, ids in predicted.items():
@@ -129,30 +115,28 @@ def diagnostic_values(
             side = batch["mask"].shape[-1]
             images = found[f"maps/{name}"] = []
             for window, caption in zip(values, captions, strict=True):
-                picture = picture_bytes(upsample_nearest(window, side))
-                images.append(Image(picture, caption=caption))
+                # every value is repeated until there are about `side` columns
+                factor = max(1, side // window.shape[-1])
+                picture = window.numpy().repeat(factor, axis=0).repeat(factor, axis=1)
+                images.append(Image(picture_bytes(picture), caption=caption))
     return found
 
 
 def diagnostic_batch(
     model: AnyModalitySegmenter, data: SceneDataModule
 ) -> tuple[dict[str, Any], list[str]]:
-    """Read a few windows of the example scenes as a training batch, with a caption for each.
-
-    The batch is on the model's device and holds the modalities that all of these scenes have;
-    without any, no window.
-    """
+    """Read a few windows of the example scenes as a training batch, with a caption for each."""
     scenes = example_scenes(data)
     names = list(data.rasters)
     for scene in scenes:
         present = present_modalities(data, scene)
-        # one batch has one set of modalities
+        # one batch has one set of modalities: those that all of the scenes have
         names = [name for name in names if name in present]
     if not names:
         return {}, []
     windows = []
     for scene in scenes:
-        windows += [(scene.id, window) for window, _ in iter_windows(data, scene)]
+        windows += [(scene.id, window) for window, _ in inference.iter_windows(data, scene)]
     windows = evenly_spaced(windows, EXAMPLES)
     like = next(model.parameters())
     images = {}
@@ -166,12 +150,6 @@ def diagnostic_batch(
         row, column = window["window"][0, :2].tolist()
         captions.append(f"{scene_id}, row {row}, column {column}")
     return {"image": images, "mask": label_map[labels].to(like.device)}, captions
-
-
-def upsample_nearest(values: Tensor, side: int) -> Array:
-    """Repeat the values of an `(h, w)` map until it has about `side` columns."""
-    factor = max(1, side // values.shape[-1])
-    return values.numpy().repeat(factor, axis=0).repeat(factor, axis=1)
 
 
 def picture_bytes(picture: Array) -> Array:

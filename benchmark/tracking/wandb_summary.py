@@ -20,15 +20,7 @@ CLASS_COLUMNS = ["subset", "class", "iou", "f1"]
 def wandb_logger(
     run_dir: Path, name: str, group: str, identity: str, config: Mapping[str, Any]
 ) -> WandbLogger:
-    """Build the logger of a run; offline unless WANDB_MODE says otherwise or a user is logged in.
-
-    Args:
-        run_dir: where W&B keeps its files.
-        name: of the run, for readers.
-        group: runs that are equal but for the seed, a row of the leaderboard.
-        identity: W&B's id of the run, so that one that continues goes on in the same place.
-        config: what runs are filtered and grouped by.
-    """
+    """Build the logger of a run; offline unless WANDB_MODE or the user's login says otherwise."""
     import wandb
 
     # W&B falls back to a temporary folder where this one is missing
@@ -37,7 +29,9 @@ def wandb_logger(
     return WandbLogger(
         project=os.environ.get("WANDB_PROJECT", WANDB_PROJECT),
         name=name,
+        # runs that are equal but for the seed, a row of the leaderboard
         group=group,
+        # so that a run that continues goes on in the same place
         id=identity,
         resume="allow",
         save_dir=str(run_dir),
@@ -56,25 +50,21 @@ def log_result(
 ) -> None:
     """Log a finished run to W&B, which ends there; other loggers get nothing.
 
-    Args:
-        loggers: the trainer's.
-        step: of the training.
-        scores: of every subset, in [0, 1].
-        convention: that gave the scores.
-        labels: name of every label id.
-        more: costs and durations by key.
+    `scores` are in [0, 1] by subset, `labels` names by id, `more` holds costs and durations.
     """
     for logger in loggers:
         if not isinstance(logger, WandbLogger):
             continue
         # plain names, without a stage: they become columns of the table of runs
         logger.log_metrics({**summary_metrics(scores), **more}, step)
-        subsets = [
-            [name, 100 * entry.miou, 100 * entry.mf1, 100 * entry.oa, 100 * entry.oa_all]
-            for name, entry in scores.items()
-        ]
+        subsets: list[list[Any]] = []
+        classes: list[list[Any]] = []
+        for name, entry in scores.items():
+            columns = (entry.miou, entry.mf1, entry.oa, entry.oa_all)
+            subsets.append([name, *(100 * value for value in columns)])
+            for label, iou, f1 in zip(convention.averaged, entry.iou, entry.f1, strict=True):
+                classes.append([name, labels[label], 100 * iou, 100 * f1])
         logger.log_table("subset_scores", columns=SUBSET_COLUMNS, data=subsets)
-        classes = class_rows(scores, convention, labels)
         logger.log_table("class_scores", columns=CLASS_COLUMNS, data=classes)
         # several runs may follow in one process, as tests and sweeps have it
         logger.experiment.finish()
@@ -87,14 +77,3 @@ def summary_metrics(scores: Mapping[str, Scores]) -> dict[str, float]:
     for name, value in average_top1_last1(list(values.values()))._asdict().items():
         metrics[f"{name}_miou"] = value
     return metrics
-
-
-def class_rows(
-    scores: Mapping[str, Scores], convention: Convention, labels: Sequence[str]
-) -> list[list[Any]]:
-    """List rows of `CLASS_COLUMNS`, one per subset and averaged class."""
-    rows: list[list[Any]] = []
-    for subset, entry in scores.items():
-        for label, iou, f1 in zip(convention.averaged, entry.iou, entry.f1, strict=True):
-            rows.append([subset, labels[label], 100 * iou, 100 * f1])
-    return rows

@@ -17,21 +17,12 @@ T = TypeVar("T")
 STEP = "trainer/global_step"
 OPEN = ("Leaderboard", "Subsets")
 COLUMNS = ("average_miou", "top1_miou", "last1_miou", "parameters_m", "gmac")
-LOGIN = (
-    "Not logged in to W&B (or WANDB_MODE is offline): run `.venv/bin/wandb login`, "
-    "then `make wandb-workspace` again."
-)
-EXTRA = (
-    "The workspace needs wandb-workspaces: run "
-    "`.venv/bin/uv pip install 'wandb-workspaces>=0.4.13'`, then again."
-)
+INSTALL = ".venv/bin/uv pip install 'wandb-workspaces>=0.4.13'"
+EXTRA = f"The workspace needs wandb-workspaces: run `{INSTALL}`, then again."
 
 
 def call_wandb(call: Callable[..., T], *arguments: Any) -> T:
-    """Call a function that asks W&B; what W&B answers with becomes a UserError.
-
-    Such as a refused key, an unknown team, or no server.
-    """
+    """Call a function that asks W&B; a refused key, an unknown team or no server is a UserError."""
     try:
         return call(*arguments)
     except UserError:
@@ -46,7 +37,8 @@ def entity_of_user(chosen: str) -> str:
     import wandb
 
     if not wandb.login(prompt=False):
-        raise UserError(LOGIN)
+        problem = "Not logged in to W&B (or WANDB_MODE is offline): run `.venv/bin/wandb login`"
+        raise UserError(f"{problem}, then `make wandb-workspace` again.")
     if not (entity := chosen or wandb.Api().default_entity):
         raise UserError("W&B names no entity of yours; name a user or team with ENTITY=.")
     return entity
@@ -57,14 +49,8 @@ def build_workspace(
 ) -> ws.Workspace:
     """Build the workspace of one dataset; nothing is asked of W&B.
 
-    Runs are grouped by their W&B group, which is a row of the leaderboard: equal but for the seed.
-    Every panel shows the mean of a group with the standard deviation over its seeds.
-
-    Args:
-        project: W&B project.
-        entity: W&B user or team.
-        data: dataset whose runs are shown; scores of two datasets do not belong into one panel.
-        letters: {modality: letter} of the dataset, in the order of the table.
+    Every panel shows the mean of a group with the standard deviation over its seeds. `letters` are
+    {modality: letter} of the dataset, in the order of the table.
     """
     from wandb_workspaces import expr
     from wandb_workspaces import workspaces as ws
@@ -79,7 +65,9 @@ def build_workspace(
         sections=sections,
         settings=ws.WorkspaceSettings(x_axis=STEP, max_runs=100),
         runset_settings=ws.RunsetSettings(
+            # scores of two datasets do not belong into one panel
             filters=expr.And(expr.Config("data") == data),
+            # a row of the leaderboard: equal but for the seed
             groupby=[expr.Metric("Group")],
             order=[expr.Ordering(expr.Summary("average_miou"), ascending=False)],
             pinned_columns=["config:protocol", *(f"summary:{name}" for name in COLUMNS)],
@@ -104,40 +92,27 @@ def workspace_sections(letters: Mapping[str, str]) -> dict[str, list[Any]]:
 def _panel(key: LoggedKey, name: str, title: str) -> Any:
     from wandb_workspaces.reports import v2 as wr
 
-    seeds: dict[str, Any] = {
-        "groupby": wr.Metric("Group"),
-        "groupby_aggfunc": "mean",
-        "groupby_rangefunc": "stddev",
-    }
+    seeds: dict[str, Any] = {"groupby": wr.Metric("Group")}
+    seeds |= {"groupby_aggfunc": "mean", "groupby_rangefunc": "stddev"}
     if key.section == "Tables":
         return wr.WeavePanelSummaryTable(table_name=name)
     if key.section == "Examples":
-        return wr.MediaBrowser(
-            title=title, media_keys=[name], mode="grid", grid_x_axis="index", grid_y_axis="run"
-        )
+        grid: dict[str, Any] = {"mode": "grid", "grid_x_axis": "index", "grid_y_axis": "run"}
+        return wr.MediaBrowser(title=title, media_keys=[name], **grid)
     if key.section == "Cost":
-        return wr.ScatterPlot(
-            title=f"Average mIoU against {title}",
-            x=wr.SummaryMetric(name),
-            y=wr.SummaryMetric("average_miou"),
-            log_x=True,
-        )
+        title = f"Average mIoU against {title}"
+        x, y = wr.SummaryMetric(name), wr.SummaryMetric("average_miou")
+        return wr.ScatterPlot(title=title, x=x, y=y, log_x=True)
     if key.section == "Curves":
         # what only the method knows by name is drawn in one panel
         what: dict[str, Any] = {"metric_regex": key.pattern} if "{" in name else {"y": [name]}
         return wr.LinePlot(title=title, x=STEP, max_runs_to_show=100, **what, **seeds)
-    return wr.BarPlot(
-        title=title, metrics=[name], title_x="mIoU, per cent", max_bars_to_show=100, **seeds
-    )
+    seeds |= {"title_x": "mIoU, per cent", "max_bars_to_show": 100}
+    return wr.BarPlot(title=title, metrics=[name], **seeds)
 
 
 def save_workspace(view: ws.Workspace, memory: Path) -> str:
-    """Save a workspace over the one that was saved before, if any; returns its address.
-
-    Args:
-        view: see `build_workspace`.
-        memory: file that keeps the address.
-    """
+    """Save a workspace over the one whose address `memory` keeps, if any; returns its address."""
     if memory.exists():
         earlier = type(view).from_url(memory.read_text(encoding="utf-8").strip())
         earlier.name, earlier.sections = view.name, view.sections
