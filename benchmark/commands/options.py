@@ -45,7 +45,7 @@ def user_path(text: str) -> Path | None:
 
 def comma_separated(text: str) -> list[str]:
     """Split `a,b` into its words."""
-    return [word for word in text.split(",") if word]
+    return list(filter(None, text.split(",")))
 
 
 def values_of(arguments: argparse.Namespace, *names: str) -> dict[str, Any]:

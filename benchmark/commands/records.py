@@ -49,7 +49,7 @@ class SensorValue(Command):
             for title, table in tables.items():
                 print_table(title, table)
             if paths:
-                print("Sensor values: " + ", ".join(str(path) for path in paths))
+                print("Sensor values: " + ", ".join(map(str, paths)))
 
 
 class Compare(Command):
@@ -79,7 +79,7 @@ class Compare(Command):
             for title, frame in frames.items():
                 print_comparison(title, frame)
             if paths:
-                print("Intervals: " + ", ".join(str(path) for path in paths))
+                print("Intervals: " + ", ".join(map(str, paths)))
 
 
 class Conventions(Command):
@@ -100,7 +100,7 @@ class Conventions(Command):
             paths, tables = write_conventions(arguments.out, data, selection)
             for title, table in tables.items():
                 print_table(title, table)
-            print("Conventions: " + ", ".join(str(path) for path in paths))
+            print("Conventions: " + ", ".join(map(str, paths)))
 
 
 class Report(Command):
@@ -161,9 +161,11 @@ class Tables(Command):
 
         tables = paper_tables_of_runs(arguments.runs)
         paths = write_paper_tables(arguments.out, tables)
-        rows = [row for table in tables for row in table.rows]
-        measured = sum(bool(row.measured) for row in rows)
-        printed = sum(bool(row.printed) for row in rows)
+        measured = printed = 0
+        for table in tables:
+            for row in table.rows:
+                measured += bool(row.measured)
+                printed += bool(row.printed)
         files = f"{len(tables)} in {arguments.out}, {len(paths)} files"
         print(f"Tables: {files}; {measured} of {printed} rows have been measured.")
 

@@ -113,12 +113,13 @@ def model_overrides(section: Mapping[str, Any]) -> list[str]:
 
 def checkpoint_for(run_dir: Path, rule: str) -> tuple[Path, str]:
     """Find the checkpoint of a selection rule, and the rule that could be applied."""
-    best, last = (run_dir / "checkpoints" / f"{name}.ckpt" for name in ("best", "last"))
+    folder = run_dir / "checkpoints"
+    best, last = folder / "best.ckpt", folder / "last.ckpt"
     # `best` needs a validation; without one the last weights count
     if rule == "best" and best.exists():
         return best, "best"
     if not last.exists():
-        problem = f"{last.parent} has no checkpoint"
+        problem = f"{folder} has no checkpoint"
         raise UserError(f"{problem}; training ended before its first epoch did.")
     return last, "last"
 

@@ -76,11 +76,12 @@ def score_checkpoint(cli: BenchCLI, checkpoint: Path) -> EvaluationResult:
 def print_start(cli: BenchCLI) -> None:
     """Print what is trained on what."""
     data = cli.datamodule
-    train, val, test = (len(data.splits.get(part, [])) for part in ("train", "val", "test"))
+    splits = {"train": [], "val": [], "test": [], **data.splits}
     print(
         f"{cli.cell.variant} on {cli.request.dataset}, {cli.backbone}, seed {cli.seed}, "
         f"protocol {cli.cell.protocol}, {cli.trainer.strategy.root_device}: "
-        f"{train} training, {val} validation, {test} test scenes, "
+        f"{len(splits['train'])} training, {len(splits['val'])} validation, "
+        f"{len(splits['test'])} test scenes, "
         f"{2 ** len(data.modalities) - 1} subsets of {'+'.join(data.letters.values())}"
     )
     if data.split_note:

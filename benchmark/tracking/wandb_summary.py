@@ -60,8 +60,8 @@ def log_result(
         subsets: list[list[Any]] = []
         classes: list[list[Any]] = []
         for name, entry in scores.items():
-            columns = (entry.miou, entry.mf1, entry.oa, entry.oa_all)
-            subsets.append([name, *(100 * value for value in columns)])
+            whole = [100 * entry.miou, 100 * entry.mf1, 100 * entry.oa, 100 * entry.oa_all]
+            subsets.append([name, *whole])
             for label, iou, f1 in zip(convention.averaged, entry.iou, entry.f1, strict=True):
                 classes.append([name, labels[label], 100 * iou, 100 * f1])
         logger.log_table("subset_scores", columns=SUBSET_COLUMNS, data=subsets)
@@ -72,8 +72,9 @@ def log_result(
 
 def summary_metrics(scores: Mapping[str, Scores]) -> dict[str, float]:
     """Compute `average_miou`, `top1_miou`, `last1_miou` and `miou_<subset>`, in per cent."""
-    values = {name: 100 * entry.miou for name, entry in scores.items()}
-    metrics = {f"miou_{name}": value for name, value in values.items()}
-    for name, value in average_top1_last1(list(values.values()))._asdict().items():
+    metrics = {}
+    for name, entry in scores.items():
+        metrics[f"miou_{name}"] = 100 * entry.miou
+    for name, value in average_top1_last1(list(metrics.values()))._asdict().items():
         metrics[f"{name}_miou"] = value
     return metrics

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 STEP = "trainer/global_step"
 OPEN = ("Leaderboard", "Subsets")
-COLUMNS = ("average_miou", "top1_miou", "last1_miou", "parameters_m", "gmac")
+COLUMNS = (
+    *("config:protocol", "summary:average_miou", "summary:top1_miou", "summary:last1_miou"),
+    *("summary:parameters_m", "summary:gmac"),
+)
 INSTALL = ".venv/bin/uv pip install 'wandb-workspaces>=0.4.13'"
 EXTRA = f"The workspace needs wandb-workspaces: run `{INSTALL}`, then again."
 
@@ -70,7 +73,7 @@ def build_workspace(
             # a row of the leaderboard: equal but for the seed
             groupby=[expr.Metric("Group")],
             order=[expr.Ordering(expr.Summary("average_miou"), ascending=False)],
-            pinned_columns=["config:protocol", *(f"summary:{name}" for name in COLUMNS)],
+            pinned_columns=list(COLUMNS),
         ),
     )
 
