@@ -69,9 +69,11 @@ def random_geometry(
 
 
 def color_jitter(
-    rng: np.random.Generator, images: Mapping[str, Tensor], optical: Mapping[str, float],
+    rng: np.random.Generator,
+    images: Mapping[str, Tensor],
+    optical: Mapping[str, float],
     strength: float,
-) -> dict[str, Tensor]:  # fmt: skip
+) -> dict[str, Tensor]:
     """Jitter brightness and contrast of optical modalities, and saturation of those with 3 bands.
 
     `images` are `(C, H, W)` in stored units; `optical` gives the largest storable value of those to

@@ -210,9 +210,8 @@ def open_scene(
         rasters = {}
         for name, (path, _) in inputs.items():
             shown, spec = str(path), expected[name]
-            rasters[name] = InferenceRaster(
-                shown, datasets[shown], bands[name], spec, honour_nodata
-            )
+            file = datasets[shown]
+            rasters[name] = InferenceRaster(shown, file, bands[name], spec, honour_nodata)
         yield rasters, grid
 
 

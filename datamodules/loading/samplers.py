@@ -95,9 +95,12 @@ class EvaluationBatches(Sampler[Batch]):
     """
 
     def __init__(
-        self, patterns: Sequence[Hashable], scene_of_index: Sequence[int], scenes: Sequence[int],
+        self,
+        patterns: Sequence[Hashable],
+        scene_of_index: Sequence[int],
+        scenes: Sequence[int],
         batch_size: int,
-    ) -> None:  # fmt: skip
+    ) -> None:
         mine = set(scenes)
         self.batches: list[Batch] = []
         previous: Hashable = None

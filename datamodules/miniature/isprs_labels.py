@@ -8,13 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-PALETTE = np.array(
-    [
-        [255, 255, 255], [0, 0, 255], [0, 255, 255], [0, 255, 0], [255, 255, 0], [255, 0, 0],
-        [0, 0, 0],
-    ],
-    np.uint8,
-)  # fmt: skip
+LIT = [[1, 1, 1], [0, 0, 1], [0, 1, 1], [0, 1, 0], [1, 1, 0], [1, 0, 0], [0, 0, 0]]
+PALETTE = 255 * np.array(LIT, np.uint8)
 BOUNDARY = 6  # row of PALETTE; black in eroded labels
 EROSION_RADIUS = 3  # px
 

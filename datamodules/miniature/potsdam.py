@@ -48,13 +48,7 @@ def potsdam_scene(size: int, seed: int, tile: str) -> Scene:
 
 
 def _generator(seed: int, tile: str, size: int, stage: int) -> np.random.Generator:
-    return np.random.default_rng([seed, *_place_of(tile), size, stage])
-
-
-def _place_of(tile: str) -> tuple[int, int]:
-    """Return row and column of a tile in the grid of the survey."""
-    row, column = map(int, tile.split("_"))
-    return row, column
+    return np.random.default_rng([seed, *map(int, tile.split("_")), size, stage])
 
 
 def _write_tile(root: Path, tile: str, size: int, seed: int) -> None:
@@ -63,8 +57,8 @@ def _write_tile(root: Path, tile: str, size: int, seed: int) -> None:
     scene = potsdam_scene(size, seed, tile)
     rgbn = take_orthophoto(scene, _generator(seed, tile, size, 1))
     relief = surface_model(scene, _generator(seed, tile, size, 2))
-    # neighbours in the grid touch
-    row, column = _place_of(tile)
+    # a tile's name is its place in the grid of the survey, where neighbours touch
+    row, column = map(int, tile.split("_"))
     west, north = WEST + (column - 10) * size * GSD, NORTH - (row - 2) * size * GSD
 
     def write_placed(path: Path, bands: NDArray[np.generic], **profile: Any) -> None:

@@ -219,11 +219,9 @@ class _Scene(StreetBuilder):
     def add_vehicles(self) -> None:
         """Parked and moving cars, buses, lorries, bicycles."""
         left, right = self.kerbs
-        for x, speed, density in (
-            (left + 1.2, -0.25, 0.35),
-            (right - 1.2, 0.0, 0.5),
-            ((left + right) / 2 - 1.7, -0.35, 0.3),
-        ):
+        oncoming = (left + right) / 2 - 1.7
+        lanes = (left + 1.2, -0.25, 0.35), (right - 1.2, 0.0, 0.5), (oncoming, -0.35, 0.3)
+        for x, speed, density in lanes:
             z = self.draw(6, 15)
             while z < 75:
                 kind = self._draw_vehicle()
