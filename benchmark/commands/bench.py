@@ -158,9 +158,10 @@ def print_scores(cli: BenchCLI, result: EvaluationResult) -> None:
     from benchmark.metrics.summaries import average_top1_last1
 
     convention = convention_of(cli.datamodule, cli.config_init.evaluation.absent)
-    scores = result.scores(convention)
-    for name, entry in scores.items():
+    values = []
+    for name, entry in result.scores(convention).items():
+        values.append(entry.miou)
         miou, mf1, oa = 100 * entry.miou, 100 * entry.mf1, 100 * entry.oa
         print(f"{name:12} mIoU {miou:6.2f}  mF1 {mf1:6.2f}  OA {oa:6.2f}")
-    summary = average_top1_last1([entry.miou for entry in scores.values()])._asdict()
+    summary = average_top1_last1(values)._asdict()
     print("  ".join(f"{name} {100 * value:.2f}" for name, value in summary.items()))

@@ -231,7 +231,8 @@ class WandbWorkspace(Command):
         wanted = arguments.entity or os.environ.get("WANDB_ENTITY", "")
         entity = call_wandb(entity_of_user, wanted)
         records = select_records(arguments.runs, [data])[data].records
-        letters = max((record.manifest.modalities for record in records), key=len)
+        longest = max(records, key=lambda record: len(record.manifest.modalities))
+        letters = longest.manifest.modalities
         view = build_workspace(project, entity, data, letters)
         # the address is kept, so that the next call replaces this workspace instead of adding one
         memory = arguments.runs / data / f"wandb-workspace.{entity}.{project}.txt"

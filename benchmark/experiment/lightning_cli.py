@@ -222,6 +222,6 @@ def explain_parser_errors() -> Iterator[None]:
         if not isinstance(error, ArgumentError):
             raise
         # it words parse errors as trees in which only a few lines say what is wrong
-        lines = (line.strip() for line in str(error).splitlines())
+        lines = map(str.strip, str(error).splitlines())
         text = " ".join(line for line in lines if not line.startswith(NOISE))
         raise UserError(f"The configuration does not parse: {text}") from error

@@ -54,7 +54,7 @@ class Inputs:
         """Convert to plain values."""
         content = {key: getattr(self, key) for key in PLAIN}
         content["modalities"] = {name: spec.to_json() for name, spec in self.modalities.items()}
-        content["classes"] = [asdict(entry) for entry in self.classes]
+        content["classes"] = list(map(asdict, self.classes))
         return content
 
     @classmethod
