@@ -44,8 +44,8 @@ FOLDERS = {  # raster of the store: folder of the release, suffix of its files
     "label": ("semantic", "semantic"),
 }
 RASTERS = {folder: raster for raster, (folder, _) in FOLDERS.items()}
-FILE = re.compile(r"(\d{6})_(rgb|depth|event|lidar|semantic)_front\.png$", re.IGNORECASE)
-SEQUENCE = re.compile(rf"MAP_(\d+)_point(\d+)(?:_({'|'.join(CASES[1:])}))?$", re.IGNORECASE)
+FILE = re.compile(r"(?i)(\d{6})_(rgb|depth|event|lidar|semantic)_front\.png$")
+SEQUENCE = re.compile(rf"(?i)MAP_(\d+)_point(\d+)(?:_({'|'.join(CASES[1:])}))?$")
 MODALITIES = (
     Modality("rgb", "R", 3, "uint8", "counts", "optical"),
     Modality("depth", "D", 3, "uint8", "counts", "depth"),
@@ -282,14 +282,14 @@ def _raster_job(raster: str, file: SourceFile, case: str) -> RasterJob:
     kind = "optical" if raster == "rgb" else raster.partition("_")[0]
     if raster == "depth_grey":
         how = {"may_reference": True, "variants_by_band_count": GREY}
-        return RasterJob.image(file, (1,), (1, 2, 3, 4), kind, **how)
+        return RasterJob.image(file, (1,), (1, 2, 3, 4), kind=kind, **how)
     three = (1, 2, 3)
     if raster in ("rgb", "depth"):
-        return RasterJob.image(file, three, (3, 4), kind, may_reference=True)
+        return RasterJob.image(file, three, (3, 4), kind=kind, may_reference=True)
     # events of this case are smaller than the other pictures of their frame
     small = raster == "event" and case == "eventlowres"
     how = {"may_reference": not small, "resize": small, "variants_by_band_count": REPEATED}
-    return RasterJob.image(file, three, (1, 3, 4), kind, **how)
+    return RasterJob.image(file, three, (1, 3, 4), kind=kind, **how)
 
 
 def _describe(index: SourceIndex, frames: list[Frame], required: list[str]) -> list[str]:

@@ -21,14 +21,14 @@ from datamodules.splits.tables import format_counts, list_names, read_split_tabl
 from datamodules.store.scene_store import Modality, SceneClass
 from usererror import UserError
 
-TIFF = re.compile(r"\.tiff?$", re.IGNORECASE)
-TILE = re.compile(r"((?:SV|GF2)_[A-Za-z]+_-?\d+\.\d+_-?\d+\.\d+)\.tiff?$", re.IGNORECASE)
+TIFF = re.compile(r"(?i)\.tiff?$")
+TILE = re.compile(r"(?i)((?:SV|GF2)_[A-Za-z]+_-?\d+\.\d+_-?\d+\.\d+)\.tiff?$")
 # inputs of the contest's validation and test
-EVALUATION = re.compile(r"P_?\d{4}\.tiff?$", re.IGNORECASE)
-OUTLINES = re.compile(r"buildings_only_train\.json$", re.IGNORECASE)
+EVALUATION = re.compile(r"(?i)P_?\d{4}\.tiff?$")
+OUTLINES = re.compile(r"(?i)buildings_only_train\.json$")
 FOLDERS = {"rgb": "rgb", "sar": "sar", "dsm": "dsm", "ndsm": "dsm", "height": "dsm"}
 # other pictures under names of track 2
-TRACK_1 = re.compile(r"(dfc_?(23|2023)?_?)?track_?1$", re.IGNORECASE)
+TRACK_1 = re.compile(r"(?i)(dfc_?(23|2023)?_?)?track_?1$")
 NO_REFERENCE = ("val", "test", "track2_test_data")
 DERIVED = ("merge", "dsmnpy")
 MODALITIES = (
@@ -50,6 +50,7 @@ CITATION = (
     "Classification (UBC), 2022"
 )
 MAX_NAMED = 5  # files in one warning
+ByTile = dict[str, Outlines]
 
 
 @dataclass
@@ -86,7 +87,7 @@ def plan_dfc2023(index: SourceIndex, options: ImportOptions) -> ImportPlan:
         remedy = "Use the original file, or go on without them: INCOMPLETE=1 (--allow-incomplete)"
         raise UserError(f"{found.outlines.origin} lists {names}. {remedy}.")
     attributes = {tile: {name: table[tile][name] for name in ATTRIBUTES} for tile in tiles}
-    scenes = planning.plan_scenes(jobs, splits, RASTERS, attributes=attributes)
+    scenes = planning.plan_scenes(jobs, splits, RASTERS, "label", attributes)
     sgma_note = f"SGMA's list is not published, this is split_random; {LEAK}"
     return ImportPlan(
         **card.or_else("IEEE GRSS Data Fusion Contest 2023, track 2", LICENCE, CITATION),
@@ -169,7 +170,7 @@ def _stem_of(name: str) -> str:
 
 def _outlines_by_tile(
     index: SourceIndex, found: Found, stems: dict[str, str]
-) -> tuple[dict[str, Outlines], list[str]]:
+) -> tuple[ByTile, list[str]]:
     """Return the outlines by tile, and the names of images that are no tile."""
     file = found.outlines
     if file is None:
@@ -186,7 +187,6 @@ def _outlines_by_tile(
 
 
 def _tile_jobs(tile: str, found: Found, outlines: Outlines | None) -> dict[str, RasterJob]:
-    """Return a job for every raster of a tile."""
     jobs = {}
     if rgb := found.rasters["rgb"].get(tile):
         jobs["rgb"] = RasterJob.image(rgb, may_reference=True)
@@ -196,17 +196,13 @@ def _tile_jobs(tile: str, found: Found, outlines: Outlines | None) -> dict[str, 
     if outlines is not None and (reference := planning.first_present(jobs, RASTERS)):
         assert found.outlines is not None
         # the label takes its size and georeference from another raster, whatever its type
-        jobs["label"] = RasterJob.label(
-            jobs[reference].source,
-            partial(rasterize_outlines, outlines),
-            file_dtypes=(),
-            needs_whole=True,
-            depends_on=(found.outlines,),
-        )
+        source, decode = jobs[reference].source, partial(rasterize_outlines, outlines)
+        how = {"file_dtypes": (), "needs_whole": True, "depends_on": (found.outlines,)}
+        jobs["label"] = RasterJob.label(source, decode, (1,), **how)
     return jobs
 
 
-def _missing(jobs: planning.Jobs, found: Found, outlines: dict[str, Outlines]) -> list[Missing]:
+def _missing(jobs: planning.Jobs, found: Found, outlines: ByTile) -> list[Missing]:
     missing = planning.missing_rasters(jobs, RASTERS, "train/{}/{}.tif".format)
     name = found.outlines.name if found.outlines else "buildings_only_train.json"
     # the JSON decides what a training image is, one without any building included
@@ -227,11 +223,7 @@ def _warnings(found: Found, foreign: list[str]) -> list[str]:
 
 
 def _describe(
-    index: SourceIndex,
-    jobs: planning.Jobs,
-    splits: planning.Splits,
-    found: Found,
-    outlines: dict[str, Outlines],
+    index: SourceIndex, jobs: planning.Jobs, splits: planning.Splits, found: Found, outlines: ByTile
 ) -> list[str]:
     """Return the inventory of a source."""
     needed = (*RASTERS, "label")

@@ -56,8 +56,9 @@ KNOWN = {  # name: letter, kind, unit
 }
 LABELS = ("label", "label_eroded")
 LABEL_TYPES = ("uint8", "uint16", "int16", "int32", "uint32", "int8", "int64", "uint64")
-RASTER_SUFFIX = re.compile(r".*\.(tiff?|png|jpe?g|bmp|jp2)$", re.IGNORECASE)
-NAME, CHARACTERS = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*$"), "letters, digits, `_-+.`"
+RASTER_SUFFIX = re.compile(r"(?i).*\.(tiff?|png|jpe?g|bmp|jp2)$")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*$")
+CHARACTERS = "letters, digits, `_-+.`"
 STORED = ("uint8", "uint16", "int16", "float32")  # any other type is stored as float32
 Row = dict[str, str]
 
@@ -118,7 +119,7 @@ def plan_folder(index: SourceIndex, options: ImportOptions) -> ImportPlan:
         modalities=[replace(m, dtype=_stored_type(m.dtype)) for m in modalities],
         labels=table.labels,
         splits=parts,
-        scenes=planning.plan_scenes(jobs, splits, table.modalities, attributes=told),
+        scenes=planning.plan_scenes(jobs, splits, table.modalities, "label", told),
         gsd_m=card.gsd_m,
         nadir=card.nadir is not False,
         conditions=list(table.conditions),

@@ -84,7 +84,7 @@ def plan_isprs(city: IsprsCity, index: SourceIndex, options: ImportOptions) -> I
     needed = {*city.always, height, label}
     # whatever some tiles have, all should have: a gap is said, not skipped
     required = [raster for raster in city.expected if have[raster] or raster in needed]
-    scenes = planning.plan_scenes(jobs, splits, city.reference_order, label)
+    scenes = planning.plan_scenes(jobs, splits, city.reference_order, label, {})
     used = {raster for scene in scenes for raster in scene.jobs}
     title, sized = f"ISPRS {city.title}", city.reference_order[0]
     what, sources = f"{title} in {index.root}", planning.source_files(jobs)
@@ -125,7 +125,7 @@ def label_jobs(tile: str, files: Files) -> dict[str, RasterJob]:
     for name in LABELS:
         if file := files.get((tile, name)):
             # a fourth band is alpha
-            jobs[name] = RasterJob.label(file, decode_label_colours, (1, 2, 3), (3, 4))
+            jobs[name] = RasterJob.label(file, decode_label_colours, (1, 2, 3), file_bands=(3, 4))
     return jobs
 
 

@@ -14,7 +14,7 @@ from usererror import UserError
 MAX_LISTED = 20  # names of one kind that are listed before the rest is counted
 Jobs = Mapping[str, Mapping[str, RasterJob]]  # by scene and raster
 Files = Mapping[str, Mapping[str, SourceFile]]  # by scene and raster
-Splits = Mapping[str, Mapping[str, str]]  # by scene and split column
+Splits = Mapping[str, Mapping[str, str]]  # by scene and split column, or attribute
 
 
 def read_classes(table: str) -> list[SceneClass]:
@@ -82,18 +82,14 @@ def first_present(rasters: Iterable[str], order: Iterable[str]) -> str:
 
 
 def plan_scenes(
-    jobs: Jobs,
-    splits: Splits,
-    order: Sequence[str],
-    label: str = "label",
-    attributes: Mapping[str, Mapping[str, str]] | None = None,
+    jobs: Jobs, splits: Splits, order: Sequence[str], label: str, attributes: Splits
 ) -> list[ScenePlan]:
-    """Return the scenes that have a label and one of the modalities in `order`."""
+    """Return the scenes that have the `label` and one of the modalities in `order`."""
     scenes = []
     for scene, rasters in jobs.items():
         reference = first_present(rasters, order)
         if label in rasters and reference:
-            told = {} if attributes is None else dict(attributes[scene])
+            told = dict(attributes.get(scene, {}))
             scenes.append(ScenePlan(scene, dict(splits[scene]), dict(rasters), reference, told))
     return scenes
 

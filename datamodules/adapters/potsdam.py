@@ -16,13 +16,11 @@ from datamodules.store.scene_store import Modality
 
 # optical files and labels write 2_10, heights 02_10; people rename: accept both
 TILE = r"_0?(\d{1,2})_0?(\d{1,2})"
-TOP = re.compile(rf"top_potsdam{TILE}_(RGBIR|IRRG|RGB)\.tiff?$", re.IGNORECASE)
-LABEL = re.compile(rf"top_potsdam{TILE}_label(_noBoundary)?\.tiff?$", re.IGNORECASE)
-DSM = re.compile(rf"dsm_potsdam{TILE}\.tiff?$", re.IGNORECASE)
-NDSM = re.compile(
-    rf"dsm_potsdam{TILE}_normalized_(lastools|ownapproach)\.(?:jpe?g|tiff?|png)$", re.IGNORECASE
-)
-WORLD = re.compile(rf"top_potsdam{TILE}_(RGBIR|IRRG|RGB)\.(?:tfw|tifw)$", re.IGNORECASE)
+TOP = re.compile(rf"(?i)top_potsdam{TILE}_(RGBIR|IRRG|RGB)\.tiff?$")
+LABEL = re.compile(rf"(?i)top_potsdam{TILE}_label(_noBoundary)?\.tiff?$")
+DSM = re.compile(rf"(?i)dsm_potsdam{TILE}\.tiff?$")
+NDSM = re.compile(rf"(?i)dsm_potsdam{TILE}_normalized_(lastools|ownapproach)\.(?:jpe?g|tiff?|png)$")
+WORLD = re.compile(rf"(?i)top_potsdam{TILE}_(RGBIR|IRRG|RGB)\.(?:tfw|tifw)$")
 RGBIR = "top_potsdam_{0}_{1}_RGBIR.tif (or _RGB.tif and _IRRG.tif)"
 
 

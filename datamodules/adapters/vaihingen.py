@@ -22,23 +22,20 @@ from datamodules.store.scene_store import Modality
 from usererror import UserError
 
 # an image or a label
-TOP = re.compile(r"top_mosaic_09cm_area(\d{1,2})(_noBoundary)?\.tiff?$", re.IGNORECASE)
-DSM = re.compile(r"dsm_09cm_matching_area(\d{1,2})\.tiff?$", re.IGNORECASE)
+TOP = re.compile(r"(?i)top_mosaic_09cm_area(\d{1,2})(_noBoundary)?\.tiff?$")
+DSM = re.compile(r"(?i)dsm_09cm_matching_area(\d{1,2})\.tiff?$")
 NDSM = re.compile(
-    r"(?:(?:ndsm_09cm_matching_area(\d{1,2})(?:_normali[sz]ed)?"
+    r"(?i)(?:(?:ndsm_09cm_matching_area(\d{1,2})(?:_normali[sz]ed)?"
     r"|dsm_09cm_matching_area(\d{1,2})_normali[sz]ed)\.(?:tiff?|bmp|jpe?g|png)"
-    r"|dsm_09cm_matching_area(\d{1,2})\.(?:bmp|jpe?g|png))$",
-    re.IGNORECASE,
+    r"|dsm_09cm_matching_area(\d{1,2})\.(?:bmp|jpe?g|png))$"
 )
 # in the names of folders that hold the images too
-BENCHMARK = re.compile(r"semantic[ _-]?labell?ing", re.IGNORECASE)
-ERODED_FOLDER = re.compile(r"eroded|no_?boundary", re.IGNORECASE)
-LABEL_FOLDER = re.compile(
-    r"^gts?([_-]|$)|ground[ _-]?truth|label|mask|^sem(antic)?$", re.IGNORECASE
-)
-IMAGE_FOLDER = re.compile(r"^(top|irrg|rgb)$|image", re.IGNORECASE)
-NDSM_FOLDER = re.compile(r"^ndsm|normali[sz]", re.IGNORECASE)
-TILE = re.compile(r"(?:area)?0?(\d{1,2})$", re.IGNORECASE)
+BENCHMARK = re.compile(r"(?i)semantic[ _-]?labell?ing")
+ERODED_FOLDER = re.compile(r"(?i)eroded|no_?boundary")
+LABEL_FOLDER = re.compile(r"(?i)^gts?([_-]|$)|ground[ _-]?truth|label|mask|^sem(antic)?$")
+IMAGE_FOLDER = re.compile(r"(?i)^(top|irrg|rgb)$|image")
+NDSM_FOLDER = re.compile(r"(?i)^ndsm|normali[sz]")
+TILE = re.compile(r"(?i)(?:area)?0?(\d{1,2})$")
 NEAR, LABEL_SHARE = 40, 0.999  # so many of a label's values are so near to 0 or 255 (dossier 4.3)
 
 
@@ -106,7 +103,7 @@ def folder_role(folder: str) -> str:
     """
     # the nearest folder knows best
     for name in reversed(folder.split("/")):
-        name = BENCHMARK.sub("", re.sub(r"\.zip$", "", name, flags=re.IGNORECASE))
+        name = BENCHMARK.sub("", re.sub(r"(?i)\.zip$", "", name))
         if ERODED_FOLDER.search(name):
             return "label_eroded"
         if LABEL_FOLDER.search(name):

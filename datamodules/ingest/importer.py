@@ -189,10 +189,10 @@ class _Import:
             pixels[planned.id] = {r: done[r]["statistics"]["pixels_sha256"] for r in done}
             for result in done.values():
                 warnings += result["warnings"]
-        info = self._describe(plan, _pixel_side(plan, results), list(dict.fromkeys(warnings)))
+        info = self._describe(plan, results, list(dict.fromkeys(warnings)))
         info["fingerprint"] = dataset_fingerprint(info, scenes, pixels)
         # dataset.json comes last: its presence says that all the rest is there
-        rows = [_scene_row(plan, scene, results[scene.id], self.root) for scene in plan.scenes]
+        rows = [_scene_row(plan, scene, results, self.root) for scene in plan.scenes]
         table = pd.DataFrame(rows).to_csv(index=False, lineterminator="\n")
         write_text_whole(self.root / SCENES_FILE, table)
         write_text_whole(self.root / STATISTICS_FILE, json.dumps(statistics))
@@ -200,9 +200,7 @@ class _Import:
         write_text_whole(self.root / DATASET_FILE, json.dumps(info, indent=1) + "\n")
         return info["warnings"]
 
-    def _describe(
-        self, plan: ImportPlan, gsd_m: float | None, warnings: list[str]
-    ) -> dict[str, Any]:
+    def _describe(self, plan: ImportPlan, results: Results, warnings: list[str]) -> dict[str, Any]:
         """Return the content of dataset.json but for the fingerprint."""
         modalities = {}
         for modality in plan.modalities:
@@ -212,7 +210,7 @@ class _Import:
         notes = plan.split_notes.items()
         info: dict[str, Any] = {"format": FORMAT, "name": self.root.name, "title": plan.title}
         info |= {"licence": plan.licence, "citation": plan.citation}
-        info |= {"gsd_m": gsd_m, "nadir": plan.nadir}
+        info |= {"gsd_m": _pixel_side(plan, results), "nadir": plan.nadir}
         info |= {"classes": [asdict(entry) for entry in plan.classes], "ignore_index": IGNORE}
         info |= {"modalities": modalities, "labels": plan.labels, "splits": list(plan.splits)}
         info["split_notes"] = {column: note for column, note in notes if column in plan.splits}
@@ -237,9 +235,8 @@ def _pixel_side(plan: ImportPlan, results: Results) -> float | None:
     return round(median_high(sides), 6) if sides else plan.gsd_default
 
 
-def _scene_row(
-    plan: ImportPlan, scene: ScenePlan, done: dict[str, dict[str, Any]], root: Path
-) -> dict[str, Any]:
+def _scene_row(plan: ImportPlan, scene: ScenePlan, results: Results, root: Path) -> dict[str, Any]:
+    done = results[scene.id]
     reference = done[scene.reference]
     row = {"id": scene.id, "height": reference["height"], "width": reference["width"]}
     row |= {column: scene.splits[column] for column in plan.splits}

@@ -12,8 +12,9 @@ from datamodules.ingest.sources import SourceFile, SourceIndex
 from datamodules.store.scene_store import Modality, SceneClass
 
 Decode = Callable[[np.ndarray], Any]
+Bands = tuple[int, ...]
 # {bands of the file: (bands, decode)} for files that are read differently
-Variants = Mapping[int, tuple[tuple[int, ...], Decode | None]]
+Variants = Mapping[int, tuple[Bands, Decode | None]]
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,10 @@ class RasterJob:
     """
 
     source: SourceFile
-    bands: tuple[int, ...]  # of the file, from 1, in the order they are stored
+    bands: Bands  # of the file, from 1, in the order they are stored
     dtype: str  # in the store
     kind: str  # of the modality, or `label`
-    file_bands: tuple[int, ...] = ()  # accepted numbers of bands; empty: any that has `bands`
+    file_bands: Bands = ()  # accepted numbers of bands; empty: any that has `bands`
     file_dtypes: tuple[str, ...] = ()  # accepted data types of the file; empty: any
     decode: Decode | None = None
     needs_whole: bool = False  # `decode` needs the whole raster instead of blocks of rows
@@ -49,15 +50,11 @@ class RasterJob:
 
     @classmethod
     def image(
-        cls,
-        file: SourceFile,
-        bands: tuple[int, ...] = (1, 2, 3),
-        file_bands: tuple[int, ...] = (3,),
-        kind: str = "optical",
-        **more: Any,
+        cls, file: SourceFile, bands: Bands = (1, 2, 3), file_bands: Bands = (3,), **more: Any
     ) -> RasterJob:
-        """Take bands of an 8-bit picture as they are."""
-        return cls(file, bands, "uint8", kind, file_bands, ("uint8",), **more)
+        """Take bands of an 8-bit picture as they are; its kind is optical unless `more` says."""
+        more = {"kind": "optical", "file_dtypes": ("uint8",), **more}
+        return cls(file, bands, "uint8", file_bands=file_bands, **more)
 
     @classmethod
     def measurement(cls, file: SourceFile, kind: str, may_reference: bool = False) -> RasterJob:
@@ -74,17 +71,10 @@ class RasterJob:
         return cls(file, (1,), *form, decimetres_to_metres, fallback=fallback)
 
     @classmethod
-    def label(
-        cls,
-        file: SourceFile,
-        decode: Decode,
-        bands: tuple[int, ...] = (1,),
-        file_bands: tuple[int, ...] = (),
-        file_dtypes: tuple[str, ...] = ("uint8",),
-        **more: Any,
-    ) -> RasterJob:
+    def label(cls, file: SourceFile, decode: Decode, bands: Bands = (1,), **more: Any) -> RasterJob:
         """Take class ids that `decode` finds in the bands of a label or an image."""
-        return cls(file, bands, "uint8", "label", file_bands, file_dtypes, decode, **more)
+        more = {"file_dtypes": ("uint8",), **more}
+        return cls(file, bands, "uint8", "label", decode=decode, **more)
 
     @property
     def other_files(self) -> tuple[SourceFile, ...]:

@@ -30,6 +30,7 @@ from datamodules.store.raster_file import open_raw
 from usererror import UserError
 
 Key = TypeVar("Key", bound=Hashable)
+Log = Callable[[str], None]
 WORLD_FILE_SUFFIXES = (".tfw", ".tifw", ".jgw", ".pgw", ".wld")
 MAX_LOOKED_INTO = 50  # rasters that are opened to tell the sizes of all
 # what zipfile and its decompressors raise for a damaged member
@@ -99,11 +100,7 @@ class SourceIndex:
     """
 
     def __init__(
-        self,
-        source: Path,
-        scratch: Path,
-        exclude: Path | None = None,
-        log: Callable[[str], None] = lambda text: None,
+        self, source: Path, scratch: Path, exclude: Path | None = None, log: Log = lambda text: None
     ) -> None:
         self.root = Path(source).expanduser().absolute()
         self.scratch, self.log = scratch, log
