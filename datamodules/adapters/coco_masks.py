@@ -73,7 +73,7 @@ class Outlines:
 
     def __repr__(self) -> str:
         """Return a digest that differs when the mask may differ, for the recipes of imports."""
-        lengths = [[len(part) for part in parts] for parts in (self.rings, self.runs)]
+        lengths = [list(map(len, self.rings)), list(map(len, self.runs))]
         digest = hashlib.sha256(repr((self.size, lengths)).encode())
         for part in (*self.rings, *self.runs):
             digest.update(part.tobytes())

@@ -62,6 +62,6 @@ def read_dataset_card(index: SourceIndex, folder: str = ".") -> DatasetCard:
         return DatasetCard.model_validate_json(file.read_bytes())
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        where = ".".join(map(str, first["loc"])) or "the file"
         reason = f"{first['msg']} (entries may be {', '.join(DatasetCard.model_fields)})"
         raise UserError(f"{file.origin}: {where!r} is unusable: {reason}.") from error

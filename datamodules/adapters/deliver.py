@@ -205,7 +205,7 @@ def select_frames(frames: list[Frame], options: ImportOptions) -> tuple[list[Fra
         if above:
             chosen.append(frame)
             found |= above
-    gaps = [tile for tile in dict.fromkeys(asked) if tile not in found]
+    gaps = sorted(set(asked) - found, key=asked.index)
     return chosen, [Missing(tile, "frames", f"every file of {tile}") for tile in gaps]
 
 

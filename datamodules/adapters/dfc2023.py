@@ -76,7 +76,7 @@ def plan_dfc2023(index: SourceIndex, options: ImportOptions) -> ImportPlan:
     tiles = planning.select_tiles(options, stems, _stem_of, "DFC2023")
     outlines, foreign = _outlines_by_tile(index, found, stems)
     jobs = {tile: _tile_jobs(tile, found, outlines.get(tile)) for tile in tiles}
-    splits = {tile: split_columns(row) for tile, row in table.items()}
+    splits = split_columns(table)
     inventory = _describe(index, jobs, splits, found, outlines)
     # whoever asks for single tiles, or allows gaps, wants them as they are
     if foreign and not (options.allow_incomplete or options.tiles is not None):
@@ -144,7 +144,7 @@ def sort_files(index: SourceIndex, stems: dict[str, str]) -> Found:
 def file_kind(file: SourceFile) -> str:
     """Return json, a raster, why a file is ignored, or "" for what is no image at all."""
     folders = [re.sub(r"\.zip$", "", part.lower()) for part in file.rel.split("/")[:-1]]
-    track_1 = any(TRACK_1.match(folder) for folder in folders)
+    track_1 = any(map(TRACK_1.match, folders))
     if OUTLINES.match(file.name):
         return "" if track_1 else "json"
     if not TIFF.search(file.name):

@@ -66,18 +66,17 @@ class IsprsCity:
 
 def plan_isprs(city: IsprsCity, index: SourceIndex, options: ImportOptions) -> ImportPlan:
     """Plan the import of a city; raises UserError for a source without its files."""
-    table = read_split_table(city.name)
-    splits = {tile: split_columns(row) for tile, row in table.items()}
+    splits = split_columns(read_split_table(city.name))
     card = read_dataset_card(index)
     known = dict(zip(splits, splits, strict=True))
     tiles = planning.select_tiles(options, known, city.normalise, city.title)
-    if not any(index.match_names(pattern) for pattern in city.patterns):
+    if not any(map(index.match_names, city.patterns)):
         example = city.expected[city.always[0]].format(*tiles[0].split("_"))
         nothing = f"No file of {city.title} among the {len(index.files)} below {index.root}"
         raise UserError(f"{nothing} (names like {example} are looked for). {city.obtain}")
     files = city.find(index, set(tiles))
     jobs = {tile: city.jobs(tile, files) for tile in tiles}
-    have = Counter(raster for rasters in jobs.values() for raster in rasters)
+    have = Counter(chain.from_iterable(jobs.values()))
     # heights and labels come in two kinds each, of which one will do
     height = "ndsm" if have["ndsm"] > have["dsm"] else "dsm"
     label = "label_eroded" if have["label_eroded"] > have["label"] else "label"

@@ -71,8 +71,9 @@ def missing_rasters(
     """Return what the scenes lack; `expected(raster, scene)` names the file it would be in."""
     missing = []
     for scene, rasters in jobs.items():
-        lacking = [raster for raster in required if raster not in rasters]
-        missing += [Missing(scene, raster, expected(raster, scene)) for raster in lacking]
+        for raster in required:
+            if raster not in rasters:
+                missing.append(Missing(scene, raster, expected(raster, scene)))
     return missing
 
 

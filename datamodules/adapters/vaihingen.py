@@ -84,8 +84,10 @@ def sort_images_and_labels(files: list[SourceFile]) -> dict[SourceFile, str]:
     The nearest folder whose name decides comes first. A single file left over takes the role that
     the decided ones do not have; several are judged by their pixels.
     """
-    roles = {file: folder_role(file.folder) for file in files}
-    known = {file: role for file, role in roles.items() if role}
+    known = {}
+    for file in files:
+        if role := folder_role(file.folder):
+            known[file] = role
     undecided = [file for file in files if file not in known]
     others = set(known.values()) - {"label_eroded"}
     for file in undecided:

@@ -20,7 +20,6 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
@@ -31,7 +30,8 @@ from usererror import UserError
 
 Key = TypeVar("Key", bound=Hashable)
 Log = Callable[[str], None]
-WORLD_FILE_SUFFIXES = (".tfw", ".tifw", ".jgw", ".pgw", ".wld")
+# in small and in capital letters
+WORLD_FILES = (".tfw", ".TFW", ".tifw", ".TIFW", ".jgw", ".JGW", ".pgw", ".PGW", ".wld", ".WLD")
 MAX_LOOKED_INTO = 50  # rasters that are opened to tell the sizes of all
 # what zipfile and its decompressors raise for a damaged member
 CODEC_ERRORS = (struct.error, lzma.LZMAError, zlib.error)
@@ -219,8 +219,8 @@ def _unreadable(error: OSError) -> None:
 
 def _world_files(name: str, names: set[str]) -> tuple[str, ...]:
     stem = name.rpartition(".")[0]
-    spellings = [(stem + suffix, stem + suffix.upper()) for suffix in WORLD_FILE_SUFFIXES]
-    return tuple(n for n in chain.from_iterable(spellings) if n in names and n != name)
+    spelled = [stem + suffix for suffix in WORLD_FILES]
+    return tuple(other for other in spelled if other in names and other != name)
 
 
 def _open_zip(path: Path, origin: str) -> zipfile.ZipFile:

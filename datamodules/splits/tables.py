@@ -51,9 +51,12 @@ def read_split_table(dataset: str) -> dict[str, dict[str, str]]:
     return {next(iter(row.values())): row for row in rows}
 
 
-def split_columns(row: dict[str, str]) -> dict[str, str]:
-    """Return the split columns of a row of a list of scenes."""
-    return {column: part for column, part in row.items() if column.startswith("split_")}
+def split_columns(table: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
+    """Return {scene: {split column: part}} of a list of scenes."""
+    splits = {}
+    for scene, row in table.items():
+        splits[scene] = {column: row[column] for column in row if column.startswith("split_")}
+    return splits
 
 
 def format_counts(counts: Mapping[str, int]) -> str:

@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 
 from datamodules.adapters.dfc2023 import read_tiles
-from datamodules.splits.tables import split_columns
 
 
 def parts(column: str) -> dict[str, set[str]]:
     out: dict[str, set[str]] = {}
     for stem, row in read_tiles().items():
-        out.setdefault(split_columns(row)[column], set()).add(stem)
+        out.setdefault(row[column], set()).add(stem)
     return out
 
 
@@ -76,7 +75,7 @@ def test_no_ground_is_in_two_parts(column, ground):
     """Squares of 256 m do not overlap across parts; the nearest is a corner 6 m away (5.6)."""
     gaps = []
     for stems, places in ground.values():
-        part = np.array([split_columns(read_tiles()[stem])[column] for stem in stems])
+        part = np.array([read_tiles()[stem][column] for stem in stems])
         gap = (
             abs(places[:, None] - places[None]).max(axis=2) - 256
         )  # <= 0 where two squares share ground
