@@ -9,12 +9,8 @@ import lightning as L
 import numpy as np
 from torch import Tensor
 
-from benchmark.evaluation.protocol import (
-    clip_to_scene,
-    convention_of,
-    counted_regions,
-    datamodule_of,
-)
+from benchmark.evaluation import protocol
+from benchmark.evaluation.inference import decode_subset, present_modalities
 from benchmark.evaluation.subset_confusion import SceneWindows, Stitching, SubsetConfusion
 from benchmark.metrics.confusion import Absent
 from benchmark.metrics.result import EvaluationResult
@@ -76,13 +72,13 @@ class MissingModalityEvaluation(L.Callback):
 
     def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Keep the counts of all ranks as `result`, and log its scores."""
-        data = datamodule_of(trainer)
+        data = protocol.datamodule_of(trainer)
         # `compute` sums the ranks; a rank holds zeros for scenes it did not see
         counts = [scene.cpu().numpy() for scene in self._confusion.compute()]
         self.result = evaluation_result(data, self._windows, counts)
         # the counts of DELIVER's 1,897 scenes are 140 MB that training needs not keep
         del self._confusion, self._windows
-        scores = self.result.scores(convention_of(data, self.absent))
+        scores = self.result.scores(protocol.convention_of(data, self.absent))
         summary = average_top1_last1([entry.miou for entry in scores.values()])
         for name, value in summary._asdict().items():
             pl_module.log(f"{self._part}/{name}_miou", value, prog_bar=name == "average")
@@ -95,14 +91,14 @@ class MissingModalityEvaluation(L.Callback):
 
     def _start(self, trainer: L.Trainer, part: str) -> None:
         # made anew for every pass: validation and test have other scenes, and so other sizes
-        data = datamodule_of(trainer)
+        data = protocol.datamodule_of(trainer)
         self._part, self._windows = part, data.evaluation_windows(part)
         self._confusion = SubsetConfusion(
             subset_names(data),
             labels=len(data.store.classes),
             outputs=data.num_classes,
             scenes=scene_windows(self._windows),
-            regions=len(counted_regions(self._windows)),
+            regions=len(protocol.counted_regions(self._windows)),
             block=self.block,
             stitching=self.stitching,
         ).to(trainer.strategy.root_device)
@@ -116,13 +112,13 @@ class MissingModalityEvaluation(L.Callback):
     ) -> Iterator[tuple[str, Tensor]]:
         """Decode one subset after another, so that the logits of one are in memory at a time."""
         assert isinstance(model, AnyModalitySegmenter)
-        data, size = datamodule_of(trainer), batch["mask"].shape[-2:]
+        data, size = protocol.datamodule_of(trainer), batch["mask"].shape[-2:]
         for subset in modality_subsets(list(data.modalities)):
-            if any(name not in encoded for name in subset):
+            if not encoded.keys() >= set(subset):
                 continue  # the scenes of this batch really lack a modality; `scored` says so
             # the callback runs outside of the step, whose precision context is closed by now
             with trainer.precision_plugin.val_step_context():
-                logits = model.decode({name: encoded[name] for name in subset}, size)
+                logits = decode_subset(model, encoded, subset, size)
             yield subset_name(subset, data.letters), logits
 
 
@@ -137,7 +133,7 @@ def scene_windows(windows: EvaluationWindows) -> list[SceneWindows]:
     scenes = [SceneWindows(scene.height, scene.width, []) for scene in windows.scenes]
     for number, window in zip(windows.scene_of_index, windows.places, strict=True):
         scene = scenes[number]
-        scene.windows.append(clip_to_scene(window, scene.height, scene.width))
+        scene.windows.append(protocol.clip_to_scene(window, scene.height, scene.width))
     return scenes
 
 
@@ -146,21 +142,20 @@ def evaluation_result(
 ) -> EvaluationResult:
     """Name the axes of the counts of all scenes."""
     conditions: dict[str, list[str]] = {}
-    for scene in windows.scenes:
+    subsets = modality_subsets(list(data.modalities))
+    scored = np.ones((len(subsets), len(windows.scenes)), bool)
+    for number, scene in enumerate(windows.scenes):
         conditions[scene.id] = []
         for column in data.store.info.get("conditions", []):
             if value := scene.attributes.get(column):
                 conditions[scene.id].append(f"{column}={value}")
-    subsets = modality_subsets(list(data.modalities))
-    scored = np.ones((len(subsets), len(windows.scenes)), bool)
-    for row, subset in enumerate(subsets):
-        for column, scene in enumerate(windows.scenes):
-            scored[row, column] = all(data.rasters[name] in scene.paths for name in subset)
+        present = set(present_modalities(data, scene))
+        scored[:, number] = list(map(present.issuperset, subsets))
     return EvaluationResult(
         subsets=tuple(subset_names(data)),
-        scenes=tuple(scene.id for scene in windows.scenes),
+        scenes=tuple(conditions),
         conditions=conditions,
-        regions=counted_regions(windows),
+        regions=protocol.counted_regions(windows),
         labels=tuple(entry.name for entry in data.store.classes),
         counts=counts,
         scored=scored,

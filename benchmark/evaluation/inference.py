@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -29,15 +30,12 @@ FEW_SCENES = 3
 
 
 def select_test_scenes(data: SceneDataModule, ids: Sequence[str] = ()) -> list[Scene]:
-    """Return the named test scenes, or all of them.
-
-    Raises:
-        UserError: a name is no test scene.
-    """
+    """Return the named test scenes, or all of them."""
     scenes = {scene.id: scene for scene in data.splits["test"]}
-    if unknown := [name for name in ids if name not in scenes]:
-        raise UserError(f"{unknown[0]!r} is no test scene; there are: {', '.join(scenes)}.")
-    return [scenes[name] for name in ids] if ids else list(scenes.values())
+    for name in ids:
+        if name not in scenes:
+            raise UserError(f"{name!r} is no test scene; there are: {', '.join(scenes)}.")
+    return [scenes[name] for name in ids or scenes]
 
 
 def evenly_spaced(items: Sequence[T], number: int = FEW_SCENES) -> list[T]:
@@ -69,12 +67,7 @@ def present_modalities(data: SceneDataModule, scene: Scene) -> list[str]:
 def iter_windows(
     data: SceneDataModule, scene: Scene, stride: int | None = None
 ) -> Iterator[tuple[dict[str, Any], Place]]:
-    """Read the covering windows of a scene, one at a time.
-
-    Args:
-        data: its window and, unless `stride` is given, its stride are used.
-        scene: may be cropped.
-        stride: distance of neighbouring windows in pixels.
+    """Read the covering windows of a scene, which may be cropped, one at a time.
 
     Yields:
         A batch of one window, and the part of the scene that it covers; the rest of it is padding.
@@ -94,9 +87,16 @@ def iter_windows(
 def images_for(model: AnyModalitySegmenter, batch: Mapping[str, Any]) -> dict[str, Tensor]:
     """Move a batch's images to the device and type of a model's weights."""
     like = next(model.parameters(), None)
-    return {
-        name: image if like is None else image.to(like) for name, image in batch["image"].items()
-    }
+    images = batch["image"]
+    return images if like is None else {name: image.to(like) for name, image in images.items()}
+
+
+def decode_subset(
+    model: AnyModalitySegmenter, encoded: Mapping[str, Any], subset: Sequence[str], size: Any
+) -> Tensor:
+    """Decode a subset of what is encoded, logits `(B, K, *size)`."""
+    # the others are absent keys, as they would be on a user's machine
+    return model.decode({name: encoded[name] for name in subset}, size)
 
 
 def predict_all_subsets(
@@ -107,8 +107,7 @@ def predict_all_subsets(
 ) -> tuple[dict[str, Array], Array]:
     """Predict a scene from subsets of its modalities, by default from all of them.
 
-    Returns:
-        ({subset: predicted label ids}, true label ids), each `(H, W)`.
+    Returns ({subset: predicted label ids}, true label ids), each `(H, W)`.
     """
     import torch
 
@@ -123,27 +122,21 @@ def predict_all_subsets(
             truth[row : row + rows, col : col + cols] = batch["mask"][0, :rows, :cols].numpy()
             encoded = model.encode(images_for(model, batch))
             for number, subset in enumerate(subsets):
-                # the others are absent keys, as they would be on a user's machine
-                chosen = {name: encoded[name] for name in subset}
-                logits = model.decode(chosen, batch["mask"].shape[-2:])
+                logits = decode_subset(model, encoded, subset, batch["mask"].shape[-2:])
                 stitcher.add(place, logits[0].cpu(), number)
         channels = stitcher.pop_rows(scene.height).argmax(1).numpy()
     ids = np.asarray(data.outputs, np.uint8)[channels]
-    names = [subset_name(subset, data.letters) for subset in subsets]
+    names = map(partial(subset_name, letters=data.letters), subsets)
     return dict(zip(names, ids, strict=True)), truth
 
 
 def modality_picture(
     data: SceneDataModule, scene: Scene, name: str, height: int, width: int
 ) -> Array:
-    """Render a modality of a scene, `(H, W)` or `(H, W, 3)` in [0, 1].
-
-    See `datamodules.store.rendering.picture`.
-    """
+    """Render a modality of a scene, `(H, W)` or `(H, W, 3)` in [0, 1]."""
     from datamodules.store.reader import RasterReader, Window
     from datamodules.store.rendering import render_modality
 
-    modality = data.modalities[name]
-    path = scene.paths[data.rasters[name]]
+    modality, path = data.modalities[name], scene.paths[data.rasters[name]]
     pixels = RasterReader().read(path, Window(0, 0, height, width), modality.channels)
     return render_modality(pixels, modality).image

@@ -34,13 +34,9 @@ Place = tuple[int, int, int, int]  # row, column, height, width of a window in i
 
 
 class RowBuffer:
-    """A tensor `(..., rows, width)` that slides down a scene.
+    """A tensor `(*leading, rows, width)` that slides down a scene; fresh rows hold `fill`.
 
-    Args:
-        leading: sizes of the axes before rows and columns; at least one.
-        width: of the scene in pixels.
-        fill: value of fresh rows.
-        options: `dtype` and `device`.
+    `options` are `dtype` and `device`.
     """
 
     def __init__(
@@ -96,15 +92,10 @@ class WindowStitcher(RowBuffer):
         leading: sizes of the axes before rows and columns, `(classes,)` or `(subsets, classes)`.
         width: of the scene in pixels.
         weights: `(h, w)` of a window; then `pop_rows` gives means. Needs a single leading axis.
-        options: `dtype` and `device`.
     """
 
     def __init__(
-        self,
-        leading: tuple[int, ...],
-        width: int,
-        weights: Tensor | None = None,
-        **options: Any,
+        self, leading: tuple[int, ...], width: int, weights: Tensor | None = None, **options: Any
     ) -> None:
         # the last entry of the first axis is the sum of weights
         first = leading[0] + (weights is not None)
@@ -118,13 +109,10 @@ class WindowStitcher(RowBuffer):
         entry: int | EllipsisType = ...,
         valid: Tensor | None = None,
     ) -> None:
-        """Add a window to the sums.
+        """Add `values`, `(..., h, w)`, of a window to the sums of all entries or of one.
 
-        Args:
-            place: its rectangle; what lies beyond the scene is passed over.
-            values: `(..., h, w)`, at least as large as the rectangle.
-            entry: of the first axis, where `values` is of one entry only.
-            valid: bool `(h, w)`; pixels that are False get no weight.
+        What of its `place` lies beyond the scene is passed over, as are pixels that are not `valid`
+        (bool `(h, w)`) in means.
         """
         row, col, height, width = place
         top, left = max(0, -row), max(0, -col)

@@ -71,8 +71,7 @@ class SubsetConfusion(Metric):
         subsets: names of the subsets, in the order of the counts.
         labels: number of label ids, rows of a matrix.
         outputs: number of output channels, columns of a matrix.
-        scenes: size and windows of every scene; None: images of any size, each counted as it is,
-            into one pool.
+        scenes: all scenes; None: images of any size, each counted as it is, into one pool.
         regions: number of regions that are counted apart (interior and band of eroded labels).
         block: approximate side in pixels of the blocks that are counted apart (for intervals).
         stitching: what is summed where windows overlap.
@@ -105,16 +104,15 @@ class SubsetConfusion(Metric):
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self.subsets = {name: number for number, name in enumerate(subsets)}
+        self.subsets = dict(zip(subsets, range(len(subsets)), strict=True))
         # one scene without size or windows is the pool of images that belong to none
         self.scenes, self.stitching = list(scenes or [SceneWindows(0, 0, [])]), stitching
         self.grids = [block_grid(scene.height, scene.width, block) for scene in self.scenes]
-        self.overlapping = [_windows_overlap(scene) for scene in self.scenes]
-        self.shapes = [
-            (len(subsets), rows * cols, regions, labels, outputs) for rows, cols in self.grids
-        ]
+        self.overlapping = list(map(_windows_overlap, self.scenes))
+        axes = regions, labels, outputs
+        self.shapes = [(len(subsets), rows * cols, *axes) for rows, cols in self.grids]
         # one flat vector, since `sum` over ranks needs equal shapes and scenes differ in blocks
-        self.offsets = [0, *accumulate(prod(shape) for shape in self.shapes)]
+        self.offsets = [0, *accumulate(map(prod, self.shapes))]
         zeros = torch.zeros(self.offsets[-1], dtype=torch.int64)
         self.add_state("counts", zeros, dist_reduce_fx="sum")
         self._open: dict[int, _OpenScene] = {}
@@ -146,16 +144,13 @@ class SubsetConfusion(Metric):
         region = torch.zeros_like(target) if region is None else region
         numbers = list(scene) or [0] * len(target)
         places = list(window) or [(0, 0, target.shape[1], target.shape[2])] * len(target)
-        bins = []
-        for number, place, *maps in zip(numbers, places, target, region, strict=True):
-            bins.append(self._first_bin(number, place, *maps))
+        bins = list(map(self._first_bin, numbers, places, target, region))
         held = self._hold_rows(numbers, places, bins)
         for name, values in logits.items() if isinstance(logits, Mapping) else logits:
             subset = self.subsets[name]
             for number, place, first, one in zip(numbers, places, bins, values, strict=True):
                 if number not in held:
-                    prediction = one[:, : place[2], : place[3]].argmax(0)
-                    self._count(number, subset, first, prediction)
+                    self._count(number, subset, first, one[:, : place[2], : place[3]].argmax(0))
                     continue
                 if self.stitching == "probabilities":
                     one = one.float().softmax(0)
@@ -170,7 +165,7 @@ class SubsetConfusion(Metric):
 
     def compute(self) -> list[Tensor]:
         """Counts of every scene, int64 `(subsets, blocks, regions, labels, outputs)`."""
-        return [self._counts_of(number) for number in range(len(self.shapes))]
+        return list(map(self._counts_of, range(len(self.shapes))))
 
     def _counts_of(self, number: int) -> Tensor:
         start, end = self.offsets[number : number + 2]
@@ -222,8 +217,7 @@ class SubsetConfusion(Metric):
             return
         # sums of a subset that the scene lacks are zeros, whose argmax is no prediction
         for subset in opened.scored:
-            prediction = opened.sums.rows_above(row)[subset].argmax(0)
-            self._count(number, subset, first, prediction)
+            self._count(number, subset, first, opened.sums.rows_above(row)[subset].argmax(0))
         opened.sums.discard_above(row)
         opened.bins.discard_above(row)
 

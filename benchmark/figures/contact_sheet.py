@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import Colormap, ListedColormap
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.patches import Rectangle
 
 from benchmark.figures.dataset_summary import KEYS, Statistics, ignored_share, per_cent
+from datamodules.store import rendering
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.colors import Colormap
-    from matplotlib.figure import Figure, SubFigure
-
     from datamodules.store.class_frequencies import ClassShares
-    from datamodules.store.rendering import Picture
     from datamodules.store.scene_store import Modality, Scene, SceneStore
 
-Array = npt.NDArray[Any]
+Cell = rendering.Picture | npt.NDArray[Any]
 DPI = 120
 TITLE_INCHES, CELL_INCHES, NARROWEST = 1.3, (2.1, 2.9), 13.5
 LINE_INCHES = 0.19  # of the class shares and the table
@@ -36,23 +39,11 @@ def compose_sheet(
     statistics: Statistics,
     blend: float,
 ) -> Figure:
-    """Draw the sheet.
+    """Draw the sheet; its cells are axes labelled `<scene> <column>`.
 
-    Args:
-        store: the dataset.
-        split: split column that the parts are named after.
-        scenes: one row each.
-        shares: {part: class shares} of the first label column.
-        statistics: rows of the table, see `dataset_summary.training_statistics`.
-        blend: part of the label in the mixture with the image in the last column; 0: no column.
-
-    Returns:
-        A figure whose cells are axes labelled `<scene> <column>`; the mixture's column is called
-        `overlay`.
+    `shares`, by part of the split, are of the first label column; `blend` is the part of the label
+    in the mixture with the image in the last column, `overlay`, which 0 leaves out.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     columns = [*store.modalities, *store.labels, *(["overlay"] if blend else [])]
     # few columns fill the narrowest sheet, many widen it
     room = (NARROWEST - TITLE_INCHES) / len(columns)
@@ -64,9 +55,8 @@ def compose_sheet(
     FigureCanvasAgg(figure)  # no pyplot: nothing to close, and no window system is asked for
     title = f"{store.name}: {store.info['title']}"
     figure.suptitle(title, x=0.01, ha="left", fontsize=14, fontweight="bold")
-    above, below = figure.subfigures(  # type: ignore[misc]
-        2, 1, height_ratios=[sum(heights) + 0.7, panels]
-    )
+    parts = [sum(heights) + 0.7, panels]
+    above, below = figure.subfigures(2, 1, height_ratios=parts)  # type: ignore[misc]
     above.suptitle(describe_store(store, split), x=0.01, ha="left", fontsize=9)
     layout = [[f"{scene.id} {name}" for name in ("title", *columns)] for scene in scenes]
     widths = [TITLE_INCHES, *[cell] * len(columns)]
@@ -87,11 +77,12 @@ def compose_sheet(
 def describe_store(store: SceneStore, split: str) -> str:
     """Say in two lines how many scenes a store has in which parts, and what it lacks."""
     info = store.info
-    parts = ", ".join(f"{len(scenes)} {part}" for part, scenes in store.split(split).items())
-    unused = sum(scene.splits[split] == "unused" for scene in store.scenes)
+    parts = [f"{len(scenes)} {part}" for part, scenes in store.split(split).items()]
+    if unused := sum(scene.splits[split] == "unused" for scene in store.scenes):
+        parts.append(f"{unused} unused")
     facts = [
         f"{len(store.scenes)} scenes",
-        f"{split}: {parts}" + (f", {unused} unused" if unused else ""),
+        f"{split}: {', '.join(parts)}",
         "pixel side not known" if info["gsd_m"] is None else f"pixel side {info['gsd_m']:g} m",
         f"{len(info['missing'])} missing rasters" if info["missing"] else "no missing rasters",
         f"{len(info['warnings'])} warning" + ("" if len(info["warnings"]) == 1 else "s"),
@@ -102,39 +93,29 @@ def describe_store(store: SceneStore, split: str) -> str:
     return f"{text}\n{split}: {textwrap.shorten(note, 190)}" if note else text
 
 
-def scene_pictures(
-    store: SceneStore, scene: Scene, side: int, blend: float
-) -> dict[str, Picture | Array]:
-    """Read the rasters that a scene has, at most about `side` pixels a side.
+def scene_pictures(store: SceneStore, scene: Scene, side: int, blend: float) -> dict[str, Cell]:
+    """Read the rasters of a scene, at most about `side` pixels a side, as {column: picture}.
 
-    Returns:
-        {column: picture}; labels and the mixture are uint8 `(H, W, 3)`.
+    Labels and the mixture are uint8 `(H, W, 3)`.
     """
-    from datamodules.store.rendering import (
-        SPARSE,
-        ignore_colour,
-        read_downsampled,
-        render_label,
-        render_modality,
-    )
-
-    found: dict[str, Picture | Array] = {}
-    ground: Picture | None = None  # the first optical raster, else the first dense one
+    found: dict[str, Cell] = {}
+    ground: rendering.Picture | None = None  # the first optical raster, else the first dense one
     optical = False
     for name, modality in store.modalities.items():
         if name not in scene.paths:
             continue
         # thin returns are pooled to what is drawn; all else is smoothed by the drawing itself
-        sparse = modality.kind in SPARSE
-        pixels = read_downsampled(scene.paths[name], modality, side if sparse else 2 * side)
-        found[name] = picture = render_modality(pixels, modality)
+        sparse = modality.kind in rendering.SPARSE
+        longest = side if sparse else 2 * side
+        pixels = rendering.read_downsampled(scene.paths[name], modality, longest)
+        found[name] = picture = rendering.render_modality(pixels, modality)
         if not sparse and (ground is None or (modality.kind == "optical" and not optical)):
             ground, optical = picture, modality.kind == "optical"
-    ignored = ignore_colour(store.classes)
+    ignored = rendering.ignore_colour(store.classes)
     for name in store.labels:
         if name in scene.paths:
-            ids = read_downsampled(scene.paths[name], None, 2 * side)[0]
-            found[name] = render_label(ids, store.classes, ignored)
+            ids = rendering.read_downsampled(scene.paths[name], None, 2 * side)[0]
+            found[name] = rendering.render_label(ids, store.classes, ignored)
     label = found.get(store.labels[0])
     if blend and ground is not None and isinstance(label, np.ndarray):
         image = np.nan_to_num(ground.image)
@@ -184,12 +165,8 @@ def _draw_column_title(axis: Axes, modality: Modality | None, column: str, blend
     axis.annotate(title, (0, 1), (0, 13), fontsize=10, fontweight="bold", **offset)
 
 
-def _draw_cell(
-    axis: Axes, scene: Scene, shown: Picture | Array | None, modality: Modality | None
-) -> None:
+def _draw_cell(axis: Axes, scene: Scene, shown: Cell | None, modality: Modality | None) -> None:
     """Draw one raster; what is missing, whole or in part, shows the hatched ground."""
-    from matplotlib.patches import Rectangle
-
     axis.set(xticks=[], yticks=[], anchor="NW")
     axis.spines[:].set(linewidth=0.5, color="0.4")
     hatch: dict[str, Any] = {"facecolor": GROUND, "edgecolor": "0.6", "hatch": "///", "lw": 0}
@@ -225,9 +202,6 @@ def _draw_cell(
 
 
 def _colour_map(modality: Modality) -> Colormap:
-    from matplotlib import colormaps
-    from matplotlib.colors import ListedColormap
-
     if modality.kind == "lidar":  # the weakest return must stand out from no return
         return ListedColormap(["black", *colormaps["plasma"](np.linspace(0.35, 1, 255))])
     heights = modality.kind.startswith("height") or modality.kind == "depth"
@@ -235,38 +209,33 @@ def _colour_map(modality: Modality) -> Colormap:
 
 
 def _draw_panels(
-    figure: SubFigure,
-    store: SceneStore,
-    shares: Mapping[str, ClassShares],
-    statistics: Statistics,
+    figure: SubFigure, store: SceneStore, shares: Mapping[str, ClassShares], statistics: Statistics
 ) -> None:
     """Draw the class shares of every part, and the statistics of the training scenes."""
-    from datamodules.store.rendering import ignore_colour
-
     names = [f"shares {part}" for part in shares]
-    axes = figure.subplot_mosaic(
-        [[*names, "statistics"]], width_ratios=[*[6.5 / len(names)] * len(names), 6.3]
-    )
-    labels = [*(entry.name for entry in store.classes), "ignored"]
-    colours = np.array([*(e.color for e in store.classes), ignore_colour(store.classes)]) / 255
-    rows = np.arange(len(labels))
+    widths = [*[6.5 / len(names)] * len(names), 6.3]
+    axes = figure.subplot_mosaic([[*names, "statistics"]], width_ratios=widths)
+    ignored = rendering.ignore_colour(store.classes)
+    known = [(entry.name, entry.color) for entry in store.classes]
+    labels, colours = zip(*known, ("ignored", ignored), strict=True)
+    rows, painted = np.arange(len(labels)), np.array(colours) / 255
+    heights = {part: [*one.shares, ignored_share(one)] for part, one in shares.items()}
     # one scale for all parts, or their bars could not be compared
-    highest = max(max(one.shares.max(), ignored_share(one)) for one in shares.values()) or 1.0
-    for part, one in shares.items():
+    highest = np.max(list(heights.values())) or 1.0
+    for part, values in heights.items():
         axis = axes[f"shares {part}"]
         axis.set_label(f"shares {part}")
-        values = [*one.shares, ignored_share(one)]
-        axis.barh(rows, values, color=colours, edgecolor="0.4", linewidth=0.5, height=0.78)
+        axis.barh(rows, values, color=painted, edgecolor="0.4", linewidth=0.5, height=0.78)
         # a class without pixels has no bar to show its colour
         square: dict[str, Any] = {"marker": "s", "s": 40, "edgecolors": "0.4", "linewidths": 0.5}
-        axis.scatter(np.full(len(rows), -0.08 * highest), rows, c=colours, **square)
+        axis.scatter(np.full(len(rows), -0.08 * highest), rows, c=painted, **square)
         for row, value in enumerate(values):
             axis.text(value + 0.02 * highest, row, per_cent(value), va="center", fontsize=7)
         axis.set(xlim=(-0.14 * highest, 1.3 * highest), ylim=(len(rows) - 0.5, -0.5), xticks=[])
         axis.set_yticks(rows, labels if part == next(iter(shares)) else [], fontsize=8)
         axis.tick_params(length=0)
         axis.spines[:].set_visible(False)
-        axis.set_title(f"{part} ({one.scenes})", loc="left", fontsize=8, fontweight="bold")
+        axis.set_title(f"{part} ({shares[part].scenes})", loc="left", fontsize=8, fontweight="bold")
     note = "class shares in per cent of the labelled pixels (number of scenes); ignored: of all"
     axes[names[0]].set_xlabel(note, loc="left", fontsize=6.5, color=GREY)
     _draw_statistics(axes["statistics"], statistics)
@@ -281,8 +250,8 @@ def _draw_statistics(axis: Axes, statistics: Statistics) -> None:
     axis.set_title(title, loc="left", fontsize=8)
     cells = []
     for row in statistics[:TABLE_ROWS]:
-        name = f"{row['raster']} {row['band']}"
-        cells.append([name, row["unit"], *(format_value(row[key]) for key in KEYS)])
+        values = map(format_value, itemgetter(*KEYS)(row))
+        cells.append([f"{row['raster']} {row['band']}", row["unit"], *values])
     widths = [0.2, 0.12, *[0.68 / len(KEYS)] * len(KEYS)]
     headings = ["raster, band", "unit", *KEYS]
     table = axis.table(cells, colLabels=headings, colWidths=widths, loc="upper left", edges="B")

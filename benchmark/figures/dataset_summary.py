@@ -5,17 +5,19 @@ from __future__ import annotations
 import difflib
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
+from datamodules.loading.normalize import pooled_statistics
+from datamodules.store.class_frequencies import ClassShares, count_classes
 from datamodules.store.scene_store import IGNORE
+from datamodules.store.units import SAR_LINEAR
 from usererror import UserError
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from datamodules.store.class_frequencies import ClassShares
     from datamodules.store.scene_store import Scene, SceneStore
 
 MOST_ROWS = 40
@@ -25,11 +27,7 @@ Statistics = list[dict[str, Any]]
 
 
 def find_scenes(store: SceneStore, wanted: Sequence[str]) -> list[Scene]:
-    """Find the scenes that the user named, in that order.
-
-    Raises:
-        UserError: a name that the store does not have, or too many of them.
-    """
+    """Find the scenes that the user named, in that order."""
     known = {scene.id: scene for scene in store.scenes}
     if len(wanted) > MOST_ROWS:
         most = f"A contact sheet holds at most {MOST_ROWS} scenes"
@@ -37,9 +35,8 @@ def find_scenes(store: SceneStore, wanted: Sequence[str]) -> list[Scene]:
     for name in wanted:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
-            hint = f"for example {store.scenes[0].id}; all"
-            if near:
-                hint = f"did you mean {near[0]}? All"
+            example = f"for example {store.scenes[0].id}; all"
+            hint = f"did you mean {near[0]}? All" if near else example
             place = f"{len(known)} are in {store.root}/scenes.csv"
             raise UserError(f"{store.name} has no scene {name!r}; {hint} {place}.")
     return [known[name] for name in wanted]
@@ -68,9 +65,8 @@ def choose_scenes(store: SceneStore, split: str, rows: int) -> list[Scene]:
     chosen: list[int] = []
 
     def rank(index: int) -> tuple[int, int, int, int]:
-        conditions = sum(shown[fact] for fact in facts[index])
         # among equals the one farthest from all chosen ones, because neighbours look alike
-        repeated = conditions + unwelcome * lacking[index]
+        repeated = sum(map(shown.__getitem__, facts[index])) + unwelcome * lacking[index]
         return shown[parts[index]], repeated, -int(gaps[index]), index
 
     while len(chosen) < min(rows, len(used)):
@@ -85,8 +81,6 @@ def choose_scenes(store: SceneStore, split: str, rows: int) -> list[Scene]:
 
 def count_all_shares(store: SceneStore, split: str) -> dict[str, dict[str, ClassShares]]:
     """Count the classes: {label column: {part: class shares}} of the parts that have scenes."""
-    from datamodules.store.class_frequencies import count_classes
-
     parts = [part for part, scenes in store.split(split).items() if scenes]
     shares: dict[str, dict[str, ClassShares]] = {}
     for label in store.labels:
@@ -95,42 +89,34 @@ def count_all_shares(store: SceneStore, split: str) -> dict[str, dict[str, Class
 
 
 def training_statistics(store: SceneStore, split: str) -> Statistics:
-    """Describe every raster and band over the training scenes.
+    """Describe every raster and band over the training scenes in a row.
 
-    Returns:
-        One row each: raster, band, unit, scenes, pixels and `KEYS`. Mean and standard deviation are
-        those of all pixels together; p05 and p95 are the scenes' own percentiles, averaged by
-        number of pixels. Without a valid training pixel they are None.
+    Mean and standard deviation are those of all pixels together; p05 and p95 are the scenes' own
+    percentiles, averaged by number of pixels. Without a valid training pixel they are None.
     """
-    from datamodules.loading.normalize import pooled_statistics
-    from datamodules.store.units import SAR_LINEAR
-
     rows: Statistics = []
     for name, modality in store.modalities.items():
         found = {}
         for scene in store.split(split)["train"]:
             if name in scene.paths and store.statistics[scene.id][name]["count"]:
                 found[scene.id] = store.statistics[scene.id][name]
-        pixels = [entry["count"] for entry in found.values()]
-        values: dict[str, Any] = {key: [None] * modality.channels for key in KEYS}
+        pixels = list(map(itemgetter("count"), found.values()))
+        values: dict[str, list[Any]] = {key: [None] * modality.channels for key in KEYS}
         if found:
+            own = {key: np.array([one[key] for one in found.values()], float) for key in KEYS}
+            lowest, highest = own["min"].min(axis=0), own["max"].max(axis=0)
             # scenes differ in size, so the mean of means is not the mean of the pixels
-            column = {key: np.array([one[key] for one in found.values()], float) for key in KEYS}
-            values["mean"], values["std"] = pooled_statistics(found)
-            values["min"], values["max"] = column["min"].min(axis=0), column["max"].max(axis=0)
+            mean, std = pooled_statistics(found)
             # a constant band has no deviation, whatever it is divided by in training
-            values["std"] = np.where(values["min"] == values["max"], 0, values["std"])
-            for key in ("p05", "p95"):
-                values[key] = np.average(column[key], axis=0, weights=pixels)
+            pooled = [mean, np.where(lowest == highest, 0, std), lowest, highest]
+            pooled += [np.average(own[key], axis=0, weights=pixels) for key in ("p05", "p95")]
+            values = dict(zip(KEYS, np.array(pooled, float).tolist(), strict=True))
         unit = "dB" if modality.kind == SAR_LINEAR else modality.unit
         facts = {"raster": name, "letter": modality.letter, "kind": modality.kind}
         for band in range(modality.channels):
             row = {**facts, "band": band + 1, "unit": unit}
             row |= {"scenes": len(found), "pixels": sum(pixels)}
-            for key in KEYS:
-                value = values[key][band]
-                row[key] = None if value is None else float(value)
-            rows.append(row)
+            rows.append(row | {key: column[band] for key, column in values.items()})
     return rows
 
 
@@ -138,8 +124,6 @@ def share_table(
     store: SceneStore, split: str, shares: Mapping[str, Mapping[str, ClassShares]]
 ) -> pd.DataFrame:
     """List pixels and share of every class: a row per label column, part and class."""
-    import pandas as pd
-
     rows: list[tuple[Any, ...]] = []
     for label, parts in shares.items():
         for part, one in parts.items():
@@ -153,26 +137,22 @@ def share_table(
 
 def describe_dataset(store: SceneStore, split: str, shares: Mapping[str, ClassShares]) -> list[str]:
     """Say in lines of text what a store is, with the class shares of every part in per cent."""
-    scenes = store.split(split)
-    info = store.info
+    info, parts = store.info, store.split(split).items()
     known = f"{len(store.scenes)} scenes, fingerprint {store.fingerprint[:12]}"
     missing, warnings = len(info["missing"]), len(info["warnings"])
     lines = [
         f"{store.name}: {info['title']}, {known}",
-        f"{split}: " + ", ".join(f"{len(own)} {part}" for part, own in scenes.items()),
+        f"{split}: " + ", ".join(f"{len(own)} {part}" for part, own in parts),
         f"missing rasters: {missing}; warnings of the import: {warnings}",
     ]
     if note := info.get("split_notes", {}).get(split):
         lines.append(f"note on {split}: {note}")
     names = [*(entry.name for entry in store.classes), "ignored"]
     width = max(map(len, names))
-    lines += ["", f"{'class':{width}}" + "".join(f"{part + ' %':>13}" for part in shares)]
-    for number, name in enumerate(names):
-        cells = ""
-        for one in shares.values():
-            share = ignored_share(one) if name == "ignored" else one.shares[number]
-            cells += f"{per_cent(share):>13}"
-        lines.append(f"{name:{width}}{cells}")
+    lines += ["", f"{'class':{width}}" + "".join(map("{:>11} %".format, shares))]
+    columns = [[*one.shares, ignored_share(one)] for one in shares.values()]
+    for name, *row in zip(names, *columns, strict=True):
+        lines.append(f"{name:{width}}" + "".join(f"{per_cent(share):>13}" for share in row))
     lines[-1] += "  of all pixels"
     return lines
 

@@ -62,8 +62,10 @@ def draw_diagnostics(
     scenes = {scene.id: scene for scene in data.splits["test"]}
     for scene, shares in maps.items():
         height, width = next(iter(shares.values())).shape
-        modalities = list(dict.fromkeys(m for _, m in shares))
-        pictures = {m: modality_picture(data, scenes[scene], m, height, width) for m in modalities}
+        pictures = {}
+        for _, m in shares:
+            if m not in pictures:
+                pictures[m] = modality_picture(data, scenes[scene], m, height, width)
         path = out / f"robustness_{scene_file_stem(scene)}.png"
         save_figure(draw_share_maps(pictures, shares), f"Robustness, scene {scene}: {run}", path)
 
@@ -86,7 +88,7 @@ def draw_bars(table: pd.DataFrame, bars: Bars, colours: Mapping[str, Any]) -> Fi
         if "draws" in own:
             axis.plot(places, own["draws"] / own["windows"], "k.", markersize=5)
     axis.axhline(0, color="0.4", linewidth=0.5)
-    axis.set_xticks(range(len(wide)), [str(scale) for scale in wide.index])
+    axis.set_xticks(range(len(wide)), wide.index.astype(str))
     axis.set_xlabel("scale (1 is the finest)")
     axis.set_ylabel(bars.label)
     columns = -(-len(wide.columns) // 13)  # as many lines as the figure is high

@@ -11,6 +11,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
+from sklearn.metrics import silhouette_score
+from sklearn.preprocessing import StandardScaler
 
 Array = npt.NDArray[Any]
 SEED = 0
@@ -18,12 +22,9 @@ COMPONENTS, PERPLEXITY = 50, 30.0  # of PCA before t-SNE, and of t-SNE
 
 
 def stride_of(height: int, finest: int, own: int) -> int:
-    """Compute the pixels a cell of a map, in a window of `height` pixels.
+    """Compute the pixels a cell of a map with `own` rows, in a window of `height` pixels.
 
-    Args:
-        height: of the window.
-        finest: rows of the method's finest map.
-        own: rows of this map.
+    `finest` is the number of rows of the method's finest map.
 
     Example:
         >>> stride_of(height=130, finest=40, own=20)  # padded to 160 px
@@ -44,22 +45,14 @@ def sample_at_cell_centres(pixels: Array, shape: Sequence[int], stride: int, bey
         >>> sample_at_cell_centres(pixels, (2, 3), stride=2, beyond=-1).tolist()
         [[5, 7, -1], [13, 15, -1]]
     """
-    rows, cols = (stride * np.arange(count) + stride // 2 for count in shape)
-    inside = np.ix_(rows[rows < pixels.shape[0]], cols[cols < pixels.shape[1]])
-    # `ix_` selects the grid of rows and columns without a copy of either
     cells = np.full(shape, beyond, pixels.dtype)
-    found = pixels[inside]
+    found = pixels[stride // 2 :: stride, stride // 2 :: stride][: shape[0], : shape[1]]
     cells[: found.shape[0], : found.shape[1]] = found
     return cells
 
 
 class ClassMoments:
-    """Streaming sums of 1, z and z^2 per class and channel, in float64.
-
-    Args:
-        classes: number K.
-        channels: number C.
-    """
+    """Streaming sums of 1, z and z^2 per class and channel, in float64."""
 
     def __init__(self, classes: int, channels: int) -> None:
         self.count = np.zeros(classes, np.int64)
@@ -75,11 +68,10 @@ class ClassMoments:
             self.squares[label] += np.square(of_class).sum(0)
 
     def variances(self) -> tuple[Array, Array]:
-        """Compute per class the mean over its vectors of ||z - mu_c||^2 / C.
+        """Compute per class the mean over its vectors of ||z - mu_c||^2 / C, `(K,)`.
 
-        Returns:
-            With every channel standardised over all vectors (channels that never change are left
-            out), and raw; both `(K,)`, nan for a class without vectors.
+        First with every channel standardised over all vectors (channels that never change are left
+        out), then raw; nan for a class without vectors.
         """
         count = self.count[:, None]
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -97,9 +89,6 @@ class PerClassReservoir:
     """A uniform sample without replacement of at most `size` vectors per class from a stream.
 
     Two networks whose maps have the same strides are sampled at the same pixels.
-
-    Args:
-        size: vectors per class.
     """
 
     def __init__(self, size: int) -> None:
@@ -123,15 +112,8 @@ class PerClassReservoir:
     def vectors_and_labels(self) -> tuple[Array, Array]:
         """Return vectors `(N, C)` and labels `(N,)`, class by class."""
         classes = sorted(self.kept)
-        labels = np.repeat(classes, [len(self.kept[label][0]) for label in classes])
-        return np.concatenate([self.kept[label][1] for label in classes]), labels
-
-
-def standardise_channels(vectors: Array) -> Array:
-    """Scale `(N, C)` to mean 0 and variance 1 in every channel; constant channels become 0."""
-    from sklearn.preprocessing import StandardScaler
-
-    return StandardScaler().fit_transform(vectors.astype(np.float64))
+        vectors = [self.kept[label][1] for label in classes]
+        return np.concatenate(vectors), np.repeat(classes, list(map(len, vectors)))
 
 
 def silhouette_score_of(vectors: Array, labels: Array) -> float:
@@ -140,11 +122,10 @@ def silhouette_score_of(vectors: Array, labels: Array) -> float:
     a is the mean distance to the own class, b the smallest mean distance to another class
     (Rousseeuw 1987). nan with fewer than two classes, or without two vectors in some class.
     """
-    from sklearn.metrics import silhouette_score
-
     if not 2 <= len(np.unique(labels)) < len(labels):
         return float("nan")
-    return float(silhouette_score(standardise_channels(vectors), labels))
+    scaled = StandardScaler().fit_transform(vectors.astype(np.float64))
+    return float(silhouette_score(scaled, labels))
 
 
 def embed_tsne(vectors: Array) -> Array:
@@ -153,12 +134,9 @@ def embed_tsne(vectors: Array) -> Array:
     PCA to 50 dimensions if there are more, perplexity 30. Fewer than 91 vectors get a perplexity of
     a third of their number; fewer than four stay at the origin.
     """
-    from sklearn.decomposition import PCA
-    from sklearn.manifold import TSNE
-
     if len(vectors) < 4:
         return np.zeros((len(vectors), 2))
-    scaled = standardise_channels(vectors)
+    scaled = StandardScaler().fit_transform(vectors.astype(np.float64))
     if scaled.shape[1] > COMPONENTS:
         scaled = PCA(min(COMPONENTS, len(scaled)), random_state=SEED).fit_transform(scaled)
     perplexity = min(PERPLEXITY, (len(scaled) - 1) / 3)

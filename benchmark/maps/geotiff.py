@@ -12,6 +12,8 @@ from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
+import rasterio.shutil
+from rasterio.errors import RasterioError
 
 from datamodules.loading.inference_rasters import Grid
 from datamodules.store.raster_file import check_intact, one_line
@@ -24,13 +26,8 @@ TILE = 512
 class MapFiles:
     """The class map of a scene, and its probabilities where wanted, open for writing.
 
-    Args:
-        folder: for temporary files.
-        grid: of the scene.
-        classes: all classes, for names and colours.
-        outputs: class id of each probability.
-        probabilities: whether these are written too.
-        tags: what the map says of itself.
+    Temporary files are in `folder`; `outputs` are the class ids of the probabilities; `tags` is
+    what the map says of itself.
     """
 
     def __init__(
@@ -55,13 +52,8 @@ class MapFiles:
         # a band per class in a file of its own: viewers take a second band for colour
         self.probabilities = None
         if probabilities:
-            self.probabilities = _raw(
-                folder / "probabilities.raw.tif",
-                count=len(outputs),
-                dtype="float32",
-                nodata=np.nan,
-                **place,
-            )
+            place |= {"count": len(outputs), "dtype": "float32", "nodata": np.nan}
+            self.probabilities = _raw(folder / "probabilities.raw.tif", **place)
             self.probabilities.update_tags(**tags)
             for band, number in enumerate(outputs, 1):
                 self.probabilities.set_band_description(band, names[number])
@@ -105,22 +97,15 @@ def open_maps(
     probabilities: Path | None,
     tags: Mapping[str, str],
 ) -> Iterator[MapFiles]:
-    """Write maps atomically: files appear only if the block succeeds.
-
-    Raises:
-        UserError: the place cannot be written, or the disk is full.
-    """
-    from rasterio.errors import RasterioError
-
+    """Write maps atomically: files appear only if the block succeeds."""
     if out.is_dir():
         raise UserError(f"{out} is a folder: name a file in it, e.g. {out / 'map.tif'}.")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         scratch = TemporaryDirectory(prefix=".predict-", dir=out.parent)
     except OSError as error:
-        raise UserError(
-            f"{out} cannot be written ({error.strerror}): name another place."
-        ) from error
+        text = f"{out} cannot be written ({error.strerror}): name another place."
+        raise UserError(text) from error
     # beside the map, so that renaming stays within one file system and is atomic
     with scratch as folder:
         maps = None
@@ -130,9 +115,8 @@ def open_maps(
             maps.publish(out, probabilities or out)
         except (OSError, RasterioError) as error:
             free = shutil.disk_usage(out.parent).free / 1e6
-            raise UserError(
-                f"{out} could not be written whole ({one_line(error)}; {free:.0f} MB free)."
-            ) from error
+            text = f"{out} could not be written whole ({one_line(error)}; {free:.0f} MB free)."
+            raise UserError(text) from error
         finally:
             if maps is not None:
                 maps.close_files()
@@ -142,9 +126,8 @@ def category_names(classes: Sequence[SceneClass]) -> bytes:
     """Write GDAL's side file with the names of the classes, which a GIS shows as legend."""
     names = {entry.id: entry.name for entry in classes}
     root = ElementTree.Element("PAMDataset")
-    categories = ElementTree.SubElement(
-        ElementTree.SubElement(root, "PAMRasterBand", band="1"), "CategoryNames"
-    )
+    band = ElementTree.SubElement(root, "PAMRasterBand", band="1")
+    categories = ElementTree.SubElement(band, "CategoryNames")
     for number in range(max(names) + 1):
         ElementTree.SubElement(categories, "Category").text = names.get(number, "")
     ElementTree.indent(root)
@@ -152,17 +135,13 @@ def category_names(classes: Sequence[SceneClass]) -> bytes:
 
 
 def _raw(path: Path, **profile: Any) -> Any:
-    import rasterio
-
     profile |= {"driver": "GTiff", "bigtiff": "if_safer", "interleave": "band"}
     return rasterio.open(path, "w", tiled=True, blockxsize=TILE, blockysize=TILE, **profile)
 
 
 def _optimised(stem: Path, resampling: str) -> Path:
     """Make <stem>.tif, cloud-optimised, of <stem>.raw.tif, which is removed."""
-    import rasterio.shutil
-
-    raw, target = (stem.with_name(stem.name + suffix) for suffix in (".raw.tif", ".tif"))
+    raw, target = stem.with_suffix(".raw.tif"), stem.with_suffix(".tif")
     options = {"blocksize": TILE, "compress": "deflate", "predictor": "yes", "bigtiff": "if_safer"}
     rasterio.shutil.copy(raw, target, driver="COG", overview_resampling=resampling, **options)
     # a full disk may leave a short file without an error of GDAL

@@ -44,15 +44,8 @@ def predict_strips(
     """Predict a scene piece by piece, in memory that does not depend on its size.
 
     Overlapping windows are blended as logits or as probabilities, as the run's protocol stitches
-    them. A modality that says nothing in a whole window is absent from it.
-
-    Args:
-        trained: the run.
-        rasters: by modality.
-        grid: of the scene.
-        window: side of a window in pixels.
-        rows: makes the rows of windows anew, see `window_grid`; called once a panel.
-        panel: columns that are blended at once.
+    them. A modality that says nothing in a whole window is absent from it. `rows` makes the rows of
+    windows anew for every `panel` of columns that are blended at once, see `window_grid`.
 
     Yields:
         (row, col, float64 `(K, h, w)`); pixels that no input says anything of are nan.
@@ -61,13 +54,13 @@ def predict_strips(
     from rich.progress import track
 
     from benchmark.evaluation.row_buffer import WindowStitcher
-    from benchmark.maps.blending import window_weights
+    from benchmark.maps.window_grid import window_weights
 
     weights = window_weights(window).double()
     outputs = len(trained.inputs.outputs)
     lefts = range(0, grid.width, panel)
     steps = ((left, number, row) for left in lefts for number, row in enumerate(rows()))
-    total = len(lefts) * sum(1 for _ in rows())
+    total = len(lefts) * len(list(rows()))
     for left, number, (final, places) in track(steps, description="predicting", total=total):
         width = min(panel, grid.width - left)
         if number == 0:
@@ -87,11 +80,9 @@ def predict_strips(
 def predict_window(
     trained: TrainedRun, rasters: Mapping[str, InferenceRaster], window: Window
 ) -> tuple[Tensor | None, Tensor]:
-    """Run the network on one window.
+    """Run the network on one window, for float32 `(K, h, w)` to be blended.
 
-    Returns:
-        (float32 `(K, h, w)` to be blended, or None where no input says anything; bool `(h, w)`:
-        some input says something).
+    They are None where no input says anything; bool `(h, w)` says where some input does.
     """
     import torch
 
@@ -120,11 +111,7 @@ def class_ids(means: Tensor, outputs: Sequence[int]) -> np.ndarray:
 
 
 def describe_shares(counts: np.ndarray, names: Mapping[int, str]) -> str:
-    """Say which share of the pixels each class has, largest first.
-
-    Args:
-        counts: number of pixels by class id, 256 of them.
-        names: of the classes by id.
+    """Say which share of the pixels each class has, largest first, from 256 counts by class id.
 
     Example:
         >>> describe_shares(np.bincount([0, 2, 2, 2, 255], minlength=256), {0: "road", 2: "tree"})
@@ -133,7 +120,6 @@ def describe_shares(counts: np.ndarray, names: Mapping[int, str]) -> str:
     total = counts[:IGNORE].sum()
     if not total:
         return "No pixel has a class."
-    found = [(counts[number], name) for number, name in names.items() if counts[number]]
-    found.sort(reverse=True)
-    text = ", ".join(f"{name} {100 * count / total:.1f} %" for count, name in found)
+    found = sorted(((counts[number], name) for number, name in names.items()), reverse=True)
+    text = ", ".join(f"{name} {100 * count / total:.1f} %" for count, name in found if count)
     return text + (f"; {counts[IGNORE]} px without input" if counts[IGNORE] else "")

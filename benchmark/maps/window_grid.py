@@ -1,4 +1,6 @@
-"""Where the windows of a map lie: a plain grid, or a dense sheared one for smoother maps.
+"""Where the windows of a map lie, and what their pixels weigh.
+
+A plain grid is as in the evaluation, a dense sheared one gives smoother maps.
 
 Both give rows of windows from the top down, and with each row the end of the pixels that no later
 row reaches. Three windows of 4 px every 2 px cover a scene of 8 x 4 px:
@@ -16,6 +18,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import torch
+from torch import Tensor
+
 from datamodules.loading.windows import covering_starts
 
 Rows = Iterator[tuple[int, list[tuple[int, int]]]]
@@ -25,11 +30,7 @@ GOLDEN_SHEAR = (3 - 5**0.5) / 2
 
 
 def plain_rows(height: int, width: int, window: int, stride: int) -> Rows:
-    """Cover a scene with the windows that the evaluation uses.
-
-    Raises:
-        ValueError: unless 1 <= stride <= window.
-    """
+    """Cover a scene with the windows that the evaluation uses."""
     starts = covering_starts(height, window, stride)
     columns = covering_starts(width, window, stride)
     for row, final in zip(starts, [*starts[1:], height], strict=True):
@@ -41,9 +42,6 @@ def sheared_rows(height: int, width: int, window: int, stride: int) -> Rows:
 
     Window (i, j) starts at row `stride` i plus an offset that depends on j, and at column `stride`
     j plus one that depends on i. Starts may be negative.
-
-    Raises:
-        ValueError: unless 1 <= stride <= window.
     """
     if not 1 <= stride <= window:
         raise ValueError(f"stride {stride} must lie between 1 and the window {window}")
@@ -66,3 +64,19 @@ def sheared_rows(height: int, width: int, window: int, stride: int) -> Rows:
             yield min(max(i * stride, 0), height), waiting
         waiting = places or waiting
     yield height, waiting
+
+
+def window_weights(window: int) -> Tensor:
+    """Weigh the pixels of a window, int64 `(window, window)`.
+
+    Level inside, falling to 1 over the outer eighth.
+
+    Example:
+        >>> window_weights(16)[8].tolist()
+        [2, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 2]
+    """
+    # nearly level, as a mean of many windows is the steadier the more alike they weigh; not quite,
+    # as networks are least sure at the borders of what they see (docs/predict.md)
+    near = torch.arange(1, window + 1)
+    side = torch.minimum(near, near.flip(0)).clamp(max=max(window // 8, 1))
+    return side[:, None] * side

@@ -18,8 +18,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import wraps
-from inspect import isfunction
+from functools import partial, wraps
+from inspect import getmembers, isfunction
 from typing import Any
 
 import torch
@@ -28,24 +28,28 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 TOTAL = "total"
+_counter = partial(FlopCounterMode, display=False)
 
 
 def count_parameters(module: nn.Module) -> dict[str, int]:
     """Count trainable parameters: `total`, and one entry for each direct child.
 
     Parameters that children share are in the entry of each and once in the total.
-
-    Raises:
-        ValueError: a child is called `total`.
     """
     children = dict(module.named_children())
     if TOTAL in children:
         raise ValueError(f"{type(module).__name__} has a child called {TOTAL}")
-    return {name: _trainable(child) for name, child in ({TOTAL: module} | children).items()}
+    return {name: count_trainable(part) for name, part in ({TOTAL: module} | children).items()}
 
 
-def _trainable(module: nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters() if p.requires_grad)
+def count_trainable(module: nn.Module) -> int:
+    """Count the parameters that training changes."""
+    return count_elements(p for p in module.parameters() if p.requires_grad)
+
+
+def count_elements(tensors: Iterable[Tensor]) -> int:
+    """Count the elements of tensors."""
+    return sum(map(Tensor.numel, tensors))
 
 
 def count_gmac(call: Callable[[], object]) -> float:
@@ -56,11 +60,7 @@ def count_gmac(call: Callable[[], object]) -> float:
     """
     # Without gradients fused attention would count as 0. With them, what a module keeps between
     # calls only without gradients (`methods.parts.kernel_folding`) is made anew and counted.
-    with (
-        torch.inference_mode(False),
-        torch.enable_grad(),
-        FlopCounterMode(display=False) as counter,
-    ):
+    with torch.inference_mode(False), torch.enable_grad(), _counter() as counter:
         call()
     return counter.get_total_flops() / 2e9
 
@@ -68,16 +68,14 @@ def count_gmac(call: Callable[[], object]) -> float:
 def evaluation_gmac(call: Callable[[], object], warm: bool = False) -> float:
     """Count the multiply-accumulates of `call()` in 1e9 as evaluation computes it.
 
-    Args:
-        call: runs twice and the second time counts, so that folded weights and the features of a
-            blank sensor are there, as in every window but the first.
-        warm: they are there already.
+    Unless `warm`, it runs twice and the second time counts, so that folded weights and the features
+    of a blank sensor are there, as in every window but the first.
     """
     # the counter sees attention without gradients only as two products
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
         if not warm:
             call()
-        with FlopCounterMode(display=False) as counter:
+        with _counter() as counter:
             call()
     return counter.get_total_flops() / 2e9
 
@@ -85,11 +83,8 @@ def evaluation_gmac(call: Callable[[], object], warm: bool = False) -> float:
 def frozen_buffers(module: nn.Module) -> list[Tensor]:
     """List floating-point buffers that no training changes and no checkpoint holds."""
     saved = module.state_dict(keep_vars=True).keys()
-    buffers = []
-    for name, value in module.named_buffers():
-        if value.is_floating_point() and name not in saved:
-            buffers.append(value)
-    return buffers
+    named = module.named_buffers()
+    return [value for name, value in named if value.is_floating_point() and name not in saved]
 
 
 def parameters_in_graph(module: nn.Module, call: Callable[[], Iterable[Tensor]]) -> list[Tensor]:
@@ -99,15 +94,15 @@ def parameters_in_graph(module: nn.Module, call: Callable[[], Iterable[Tensor]])
     """
     weights = [*module.parameters(), *frozen_buffers(module)]
     # frozen weights are leaves of the graph only while they require a gradient
-    before = [weight.requires_grad for weight in weights]
+    frozen = [weight for weight in weights if not weight.requires_grad]
     try:
-        for weight in weights:
+        for weight in frozen:
             weight.requires_grad_(True)
         with torch.inference_mode(False), torch.enable_grad():
             found = _leaves(tensor.grad_fn for tensor in call())
     finally:
-        for weight, flag in zip(weights, before, strict=True):
-            weight.requires_grad_(flag)
+        for weight in frozen:
+            weight.requires_grad_(False)
     return [weight for weight in weights if id(weight) in found]
 
 
@@ -141,7 +136,7 @@ def gmac_by_module(parts: Mapping[str, nn.Module]) -> Iterator[dict[str, float]]
                 return method(*arguments, **options)
             inside.add(name)
             try:
-                with FlopCounterMode(display=False) as counter:
+                with _counter() as counter:
                     return method(*arguments, **options)
             finally:
                 inside.discard(name)
@@ -149,23 +144,15 @@ def gmac_by_module(parts: Mapping[str, nn.Module]) -> Iterator[dict[str, float]]
 
         return run
 
-    own = {name: _methods(part) for name, part in parts.items()}
+    changed = []
     for name, part in parts.items():
-        for key in own[name]:
-            setattr(part, key, watched(name, getattr(part, key)))
+        # `forward`, and the public methods beyond those of every module
+        for key, _ in getmembers(type(part), isfunction):
+            if key == "forward" or not (key.startswith("_") or hasattr(nn.Module, key)):
+                setattr(part, key, watched(name, getattr(part, key)))
+                changed.append((part, key))
     try:
         yield found
     finally:
-        for name, part in parts.items():
-            for key in own[name]:
-                delattr(part, key)
-
-
-def _methods(part: nn.Module) -> list[str]:
-    """List `forward`, and the public methods beyond those of every module."""
-    names = ["forward"]
-    for key in dir(type(part)):
-        added = not key.startswith("_") and not hasattr(nn.Module, key)
-        if added and isfunction(getattr(type(part), key)):
-            names.append(key)
-    return names
+        for part, key in changed:
+            delattr(part, key)

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from benchmark.evaluation.inference import decode_subset
 from benchmark.metrics.subsets import modality_subsets
-from benchmark.profiling.complexity import evaluation_gmac, frozen_buffers, parameters_in_graph
-from benchmark.profiling.timing import time_interleaved
+from benchmark.profiling.complexity import (
+    count_elements,
+    count_trainable,
+    evaluation_gmac,
+    frozen_buffers,
+    parameters_in_graph,
+)
 from usererror import UserError
 
 if TYPE_CHECKING:
@@ -24,25 +31,17 @@ Subset = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Cost:
-    """Counts of one method; multiply-accumulates in 1e9 for one window, batch 1.
+    """Counts of one method; multiply-accumulates in 1e9 for one window, batch 1."""
 
-    Attributes:
-        total: parameters in all, frozen weights included.
-        trainable: those that training changes.
-        inference: those that the logits of any subset are made from.
-        encode: multiply-accumulates by modality.
-        decode: multiply-accumulates by subset, of what is encoded.
-    """
-
-    total: int
-    trainable: int
-    inference: int
-    encode: dict[str, float]
-    decode: dict[Subset, float]
+    total: int  # parameters, frozen weights included
+    trainable: int  # those that training changes
+    inference: int  # those that the logits of any subset are made from
+    encode: dict[str, float]  # multiply-accumulates by modality
+    decode: dict[Subset, float]  # by subset, of what is encoded
 
     def subset_gmac(self, subset: Subset) -> float:
         """Multiply-accumulates of encoding a subset and decoding it."""
-        return sum(self.encode[name] for name in subset) + self.decode[subset]
+        return sum(map(self.encode.__getitem__, subset)) + self.decode[subset]
 
     @property
     def all_subsets_gmac(self) -> float:
@@ -52,14 +51,11 @@ class Cost:
 
 @dataclass(frozen=True)
 class Timing:
-    """Milliseconds for one window, peak memory in MiB (None: unknown), and where.
+    """Milliseconds for one window, and where."""
 
-    `full_ms` is for the full set, `every_ms` for all subsets, each image encoded once.
-    """
-
-    full_ms: float
-    every_ms: float
-    memory: float | None
+    full_ms: float  # full set
+    every_ms: float  # all subsets, each image encoded once
+    memory: float | None  # its peak in MiB, None: unknown
     device: str
     threads: int
     torch: str
@@ -69,23 +65,18 @@ def random_images(
     channels: Mapping[str, int], side: int, device: str | torch.device
 ) -> dict[str, Tensor]:
     """Draw one window of every modality, standard normal, `(1, C, side, side)`."""
-    shapes = {name: (1, count, side, side) for name, count in channels.items()}
-    return {name: torch.randn(shape, device=device) for name, shape in shapes.items()}
-
-
-def decode_subset(
-    model: AnyModalitySegmenter, encoded: Mapping[str, Any], subset: Iterable[str], side: int
-) -> Tensor:
-    """Decode a subset of what is encoded, logits `(1, K, side, side)`."""
-    return model.decode({name: encoded[name] for name in subset}, (side, side))
+    images = {}
+    for name, count in channels.items():
+        images[name] = torch.randn(1, count, side, side, device=device)
+    return images
 
 
 def decode_subsets(
     model: AnyModalitySegmenter, given: Mapping[str, Tensor], subsets: Sequence[Subset]
 ) -> list[Tensor]:
     """Decode subsets, each image encoded once."""
-    side, encoded = next(iter(given.values())).shape[-1], model.encode(given)
-    return [decode_subset(model, encoded, subset, side) for subset in subsets]
+    size, encoded = next(iter(given.values())).shape[-2:], model.encode(given)
+    return [decode_subset(model, encoded, subset, size) for subset in subsets]
 
 
 def count_cost(model: AnyModalitySegmenter, side: int) -> Cost:
@@ -112,20 +103,12 @@ def count_cost(model: AnyModalitySegmenter, side: int) -> Cost:
         encoded = model.encode(given)
     encode, decode = {}, {}
     for name, image in given.items():
-        call = partial(model.encode, {name: image})
-        encode[name] = evaluation_gmac(call, warm=True)
+        encode[name] = evaluation_gmac(partial(model.encode, {name: image}), warm=True)
     for subset in subsets:
-        decode[subset] = evaluation_gmac(
-            partial(decode_subset, model, encoded, subset, side), warm=True
-        )
-    weights = list(model.parameters())
-    everything = [*weights, *frozen_buffers(model)]
-    trainable = [weight for weight in weights if weight.requires_grad]
-    return Cost(_size(everything), _size(trainable), _size(needed), encode, decode)
-
-
-def _size(tensors: Iterable[Tensor]) -> int:
-    return sum(tensor.numel() for tensor in tensors)
+        call = partial(decode_subset, model, encoded, subset, (side, side))
+        decode[subset] = evaluation_gmac(call, warm=True)
+    total = count_elements([*model.parameters(), *frozen_buffers(model)])
+    return Cost(total, count_trainable(model), count_elements(needed), encode, decode)
 
 
 def measure_time(model: AnyModalitySegmenter, side: int, device: str, rounds: int) -> Timing:
@@ -152,9 +135,8 @@ def measure_time(model: AnyModalitySegmenter, side: int, device: str, rounds: in
             torch.cuda.reset_peak_memory_stats(place)
             full()
             memory = torch.cuda.max_memory_allocated(place) / 2**20
-    name = f"CPU ({platform.processor() or platform.machine()})"
-    if on_gpu:
-        name = torch.cuda.get_device_name(place)
+    processor = f"CPU ({platform.processor() or platform.machine()})"
+    name = torch.cuda.get_device_name(place) if on_gpu else processor
     times = 1000 * seconds["full"], 1000 * seconds["every"]
     return Timing(*times, memory, name, torch.get_num_threads(), torch.__version__)
 
@@ -162,16 +144,26 @@ def measure_time(model: AnyModalitySegmenter, side: int, device: str, rounds: in
 def resolve_device(device: str) -> torch.device:
     """Resolve a device name; without one, a GPU if there is any.
 
-    Raises:
-        UserError: neither CPU nor a GPU that is there.
-
     Example:
         >>> resolve_device("cpu")
         device(type='cpu')
     """
     there = torch.cuda.device_count()
-    valid = ["cpu", *(["cuda"] if there else []), *(f"cuda:{number}" for number in range(there))]
+    valid = ["cpu", *(["cuda"] if there else []), *map("cuda:{}".format, range(there))]
     chosen = device or ("cuda" if there else "cpu")
     if chosen not in valid:
         raise UserError(f"DEVICE {chosen!r} is not here; valid are: {', '.join(valid)}.")
     return torch.device(chosen)
+
+
+def time_interleaved(variants: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Take the minimum seconds of each variant, run in turn after one uncounted run of each."""
+    # minimums, and in turn: on a shared machine medians of ratios wander by a factor of ten
+    best = dict.fromkeys(variants, float("inf"))
+    for number in range(rounds + 1):
+        for name, action in variants.items():
+            started = time.perf_counter()
+            action()
+            if number:
+                best[name] = min(best[name], time.perf_counter() - started)
+    return best

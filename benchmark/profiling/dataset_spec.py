@@ -24,34 +24,21 @@ class InputSpec:
 
 
 def input_spec(data: str, section: Mapping[str, Any], store: Path) -> InputSpec:
-    """Describe what the network of a run is given.
+    """Describe what the network of a run is given, by the arguments of its datamodule.
 
-    Args:
-        data: the dataset's name.
-        section: arguments of its datamodule, from the resolved configuration.
-        store: directory of the stores; only read for data of the user's own.
-
-    Raises:
-        UserError: no such store, or a modality that the dataset does not have.
+    The directory of stores is only read for data of the user's own.
     """
     known, classes = _facts(data, store)
     rasters = section.get("rasters") or {}
-    chosen = {}
+    channels, letters = {}, {}
     for name in section.get("modalities") or list(known):
         raster = rasters.get(name, name)
         if raster not in known:
-            raise UserError(
-                f"{data}: modality {name!r} needs the raster {raster!r}; there is "
-                f"{', '.join(known)}."
-            )
-        chosen[name] = known[raster]
-    outputs = [one for one in classes if not (one.clutter and section["clutter"] == "ignore")]
-    return InputSpec(
-        {name: modality.channels for name, modality in chosen.items()},
-        {name: modality.letter for name, modality in chosen.items()},
-        len(outputs),
-        section["window"],
-    )
+            needed = f"{data}: modality {name!r} needs the raster {raster!r}"
+            raise UserError(f"{needed}; there is {', '.join(known)}.")
+        channels[name], letters[name] = known[raster].channels, known[raster].letter
+    outputs = sum(not (one.clutter and section["clutter"] == "ignore") for one in classes)
+    return InputSpec(channels, letters, outputs, section["window"])
 
 
 def _facts(data: str, store: Path) -> tuple[dict[str, Modality], Sequence[SceneClass]]:

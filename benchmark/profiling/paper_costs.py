@@ -21,36 +21,22 @@ from benchmark.papers.costs import COSTS_FILE, PublishedCost
 if TYPE_CHECKING:
     from benchmark.profiling.profile import ProfiledMethod
 
-# (method, variant) of the reported tables -> METHOD
-SGMA_IX = {
-    ("muss", "-"): "muss",
-    ("m3l", "-"): "m3l",
-    ("imlt", "-"): "imlt",
-    ("magic", "-"): "magic",
-    ("sgma", "full"): "sgma",
-}
-MOBANET = {
-    "base": "mobanet_base",
-    "base+cpia": "mobanet_cpia",
-    "base+cpia+dgfm": "mobanet_cpia_dgfm",
-    "full": "mobanet",
-}
+# variants of the reported tables by METHOD, and METHOD by variant
+SGMA_IX = {"muss": "-", "m3l": "-", "imlt": "-", "magic": "-", "sgma": "full"}
+MOBANET = {"base": "mobanet_base", "base+cpia": "mobanet_cpia"}
+MOBANET |= {"base+cpia+dgfm": "mobanet_cpia_dgfm", "full": "mobanet"}
 PARTS = {"without encoder and head": ("encoder", "head"), "without encoder": ("encoder",)}
 TRAINED = "trained, R+D, K = 6"
 OPTICAL_AND_HEIGHTS = ("--data.init_args.modalities", "[rgb, dsm]")
 
 
 def count_published_costs(store: Path) -> list[PublishedCost]:
-    """Count every line; seconds a method.
-
-    Args:
-        store: directory of scene stores.
-    """
+    """Count every line; seconds a method."""
     from benchmark.profiling.profile import profile_method
 
     lines = []
-    for (method, variant), name in SGMA_IX.items():
-        profiled = profile_method(Request(name, "potsdam", store=store))
+    for method, variant in SGMA_IX.items():
+        profiled = profile_method(Request(method, "potsdam", store=store))
         for counted, without in PARTS.items():
             size, gmac = cost_without(profiled, without)
             numbers = str(size), f"{gmac:.6f}"
@@ -71,11 +57,7 @@ def cost_without(profiled: ProfiledMethod, without: Iterable[str]) -> tuple[int,
     import torch
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
-    from benchmark.profiling.complexity import (
-        evaluation_gmac,
-        gmac_by_module,
-        parameters_in_graph,
-    )
+    from benchmark.profiling import complexity
     from benchmark.profiling.cost import decode_subsets, random_images
 
     with torch.device("meta"):
@@ -88,11 +70,12 @@ def cost_without(profiled: ProfiledMethod, without: Iterable[str]) -> tuple[int,
     def decode_full_set() -> list[torch.Tensor]:
         return decode_subsets(model, images, [tuple(images)])
 
-    used = parameters_in_graph(model, decode_full_set)
-    size = sum(weight.numel() for weight in used if id(weight) not in elsewhere)
-    whole = evaluation_gmac(decode_full_set)
+    used = complexity.parameters_in_graph(model, decode_full_set)
+    size = complexity.count_elements(weight for weight in used if id(weight) not in elsewhere)
+    whole = complexity.evaluation_gmac(decode_full_set)
     # folded weights are kept by now: what a part does in this call is what it does in every window
-    with gmac_by_module(left_out) as found, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+    watched = complexity.gmac_by_module(left_out)
+    with watched as found, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
         decode_full_set()
     return size, whole - sum(found.values())
 
@@ -101,10 +84,10 @@ def trainable_parameters(profiled: ProfiledMethod) -> int:
     """Count the parameters that training changes."""
     import torch
 
-    from benchmark.profiling.complexity import TOTAL, count_parameters
+    from benchmark.profiling.complexity import count_trainable
 
     with torch.device("meta"):
-        return count_parameters(profiled.build())[TOTAL]
+        return count_trainable(profiled.build())
 
 
 def write_published_costs(directory: Path, store: Path) -> list[Path]:

@@ -40,21 +40,13 @@ HEADINGS = {**MILLIONS, "outputs": "K", "side": "px"}
 
 @dataclass(frozen=True)
 class ProfiledMethod:
-    """A method as configured for a dataset, see `profile_method`.
-
-    Args:
-        method: its name.
-        section: the `model` section of its configuration.
-        inputs: what the dataset hands to it.
-        backbone: name of its encoder.
-        control: whether tables mark it as a control.
-    """
+    """A method as configured for a dataset, see `profile_method`."""
 
     method: str
-    section: Mapping[str, Any]
+    section: Mapping[str, Any]  # `model` of its configuration
     inputs: InputSpec
     backbone: str
-    control: bool
+    control: bool  # tables mark it as a control
 
     def build(self) -> AnyModalitySegmenter:
         """Build the module in eval mode, on torch's current default device."""
@@ -70,11 +62,8 @@ class ProfiledMethod:
         # shapes alone decide what is counted, so no memory is spent on values
         with torch.device("meta"):
             cost = count_cost(self.build(), self.inputs.side)
-        row = self._names() | {
-            "parameters": cost.total,
-            "trainable": cost.trainable,
-            "inference": cost.inference,
-        }
+        row = self._names() | {"parameters": cost.total, "trainable": cost.trainable}
+        row["inference"] = cost.inference
         for subset in cost.decode:
             row[f"GMAC {subset_name(subset, self.inputs.letters)}"] = cost.subset_gmac(subset)
         return row | {"GMAC all": cost.all_subsets_gmac}
@@ -106,12 +95,7 @@ class ProfiledMethod:
 def profile_method(request: Request, side: int = 0) -> ProfiledMethod:
     """Configure a method as a run of the request would; the data need not be there.
 
-    Args:
-        request: method, data, protocol, backbone, store and overrides count.
-        side: of the square window in pixels; 0 is the dataset's.
-
-    Raises:
-        UserError: a name that does not exist.
+    `side` is that of the square window in pixels; 0 is the dataset's.
 
     Example:
         >>> method = profile_method(Request("control", "potsdam", backbone="pvt_v2_b0"), side=64)
@@ -129,9 +113,8 @@ def profile_method(request: Request, side: int = 0) -> ProfiledMethod:
         words = ("--data.init_args.window", str(side))
         request = replace(request, overrides=(*request.overrides, *words))
     parsed = resolve_config(request)
-    section = parsed["model"]
-    section_of_data = parsed["data"]["init_args"]
-    inputs = input_spec(section_of_data["name"], section_of_data, request.store)
+    section, data_section = parsed["model"], parsed["data"]["init_args"]
+    inputs = input_spec(data_section["name"], data_section, request.store)
     backbone = str(section["init_args"].get("backbone", choices.NO_BACKBONE))
     return ProfiledMethod(request.variant, section, inputs, backbone, parsed["cell"]["control"])
 
@@ -141,14 +124,11 @@ def write_table(directory: Path, stem: str, rows: list[dict[str, Any]], note: st
     table = pd.DataFrame(rows)
     display = format_table(table)
     text = f"{markdown_table(display)}\n\n{note}\n"
-    target, name = (directory / stem).parent, Path(stem).name
-    contents = {
-        f"{name}.csv": csv_text(table, 6),
-        f"{name}.md": text,
-        f"{name}.tex": latex_table(display, [note]),
-    }
+    name = Path(stem).name
+    contents = {f"{name}.csv": csv_text(table, 6), f"{name}.md": text}
+    contents[f"{name}.tex"] = latex_table(display, [note])
     print(text)
-    for path in write_texts(target, contents):
+    for path in write_texts((directory / stem).parent, contents):
         print(path)
 
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from benchmark.choices import ROOT
 from benchmark.metrics.subsets import modality_subsets
-from benchmark.profiling.timing import time_interleaved
+from benchmark.profiling.cost import time_interleaved
 from tests.performance import data, subsets
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmark.choices import ROOT
-from benchmark.profiling.timing import time_interleaved
+from benchmark.profiling.cost import time_interleaved
 
 SIDE = 6000
 LAYERS = {"rgb": (3, "uint8"), "nir": (1, "uint8"), "dsm": (1, "float32"), "label": (1, "uint8")}

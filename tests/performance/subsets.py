@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from benchmark.metrics.subsets import modality_subsets
-from benchmark.profiling.timing import time_interleaved
+from benchmark.profiling.cost import time_interleaved
 
 if TYPE_CHECKING:
     import torch

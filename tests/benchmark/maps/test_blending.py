@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from benchmark.evaluation.row_buffer import WindowStitcher
-from benchmark.maps.blending import window_weights
-from benchmark.maps.window_grid import plain_rows, sheared_rows
+from benchmark.maps.window_grid import plain_rows, sheared_rows, window_weights
 
 
 def blender(outputs: int, width: int, window: int) -> WindowStitcher:
