@@ -126,7 +126,7 @@ def draw_weights(units: int, samples: int, seed: int) -> Counts:
 
 def measure_names(group: SeedGroup) -> list[str]:
     """Name the columns of `measure_scores`."""
-    return [*SUMMARIES, "Average mF1", *(f"mIoU {name}" for name in group.first.subsets)]
+    return [*SUMMARIES, "Average mF1", *map("mIoU {}".format, group.first.subsets)]
 
 
 def measure_scores(counts: ClassCounts, convention: Convention) -> Floats:
@@ -140,12 +140,12 @@ def resample_measures(units: ResamplingUnits, convention: Convention, weights: C
     """Score every draw, `(samples, measures)`, in pieces that fit into memory."""
     shape = units.counts.hits.shape
     # exact below 2^53 pixels, and products of floats are fast
-    parts = [part.reshape(len(part), -1).astype(float) for part in units.counts]
-    step = max(1, CHUNK // (len(parts) * parts[0].shape[1]))
+    parts = np.reshape(units.counts, (3, shape[0], -1)).astype(float)
+    step = max(1, CHUNK // (3 * parts.shape[-1]))
     pieces = []
     for start in range(0, len(weights), step):
         drawn = weights[start : start + step]
-        counts = ClassCounts(*((drawn @ part).reshape(-1, *shape[1:]) for part in parts))
+        counts = ClassCounts(*(drawn @ parts).reshape(3, -1, *shape[1:]))
         pieces.append(measure_scores(counts, convention))
     return np.concatenate(pieces)
 
@@ -177,7 +177,7 @@ def bootstrap_groups(
     for entry in groups:
         seeds, draws = [], []
         for record, units in zip(entry.group.members, entry.units, strict=True):
-            whole = ClassCounts(*(part.sum(0) for part in units.counts))
+            whole = ClassCounts(*np.sum(units.counts, axis=1))
             seeds.append(measure_scores(whole, record.convention))
             draws.append(resample_measures(units, record.convention, weights))
         # the mean over seeds of each draw, as the table averages seeds

@@ -144,7 +144,7 @@ def convention_frame(groups: Sequence[SeedGroup]) -> pd.DataFrame:
     """
     lines = []
     for convention in CONVENTIONS:
-        scored = [_score_group(convention, group) for group in groups]
+        scored = list(map(partial(_score_group, convention), groups))
         for position, summary in enumerate(SUMMARIES):
             for group, (values, reason) in zip(groups, scored, strict=True):
                 mean, std = mean_std(values[:, position])
@@ -191,7 +191,7 @@ def convention_table(frame: pd.DataFrame, summary: str) -> pd.DataFrame:
     table = {"method": [*methods, "ranking"]}
     for name, section in lines.groupby("convention", sort=False):
         by_label = section.set_index("label").loc[methods]
-        cells = [_format_rank(line) for line in by_label.to_dict("records")]
+        cells = list(map(_format_rank, by_label.to_dict("records")))
         verdict = "changes" if section["changed"].any() else "same"
         table[str(name)] = [*cells, "-" if section["value"].isna().all() else verdict]
     return pd.DataFrame(table)

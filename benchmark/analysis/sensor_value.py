@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import chain, combinations
 from pathlib import Path
 from typing import Literal
 
@@ -91,7 +91,7 @@ class SensorGames:
     @property
     def pairs(self) -> list[str]:
         """Names of the pairs of modalities, in the order of `interactions`."""
-        return [" x ".join(pair) for pair in combinations(self.letters, 2)]
+        return list(map(" x ".join, combinations(self.letters, 2)))
 
     def interactions(self) -> Floats:
         """Compute the interaction index of each pair, `(seeds, 1 + classes, pairs)`."""
@@ -116,7 +116,7 @@ def sensor_games(
         labelled = [record.class_counts().support.any(-1) for record in group.members]
         unscored = np.flatnonzero(~np.all(labelled, axis=0))
         if len(unscored):
-            names = ", ".join(subsets[number] for number in unscored)
+            names = ", ".join(np.array(subsets)[unscored])
             skipped.add(f"{group.label}, no test scene has all modalities of {names}.")
             continue
         games = np.stack([subset_games(record, empty) for record in group.members])
@@ -126,7 +126,7 @@ def sensor_games(
 
 def sensor_value_frame(methods: Sequence[SensorGames]) -> pd.DataFrame:
     """List everything in long form: measure, class, subject (modality, pair, p), value and std."""
-    probabilities = [f"p={p:g}" for p in FAILURES]
+    probabilities = list(map("p={:g}".format, FAILURES))
     lines = []
     for method in methods:
         expected = shapley.expected_score(method.games, np.array(FAILURES))
@@ -182,7 +182,7 @@ def expected_score_table(methods: Sequence[SensorGames]) -> pd.DataFrame:
         expected = shapley.expected_score(method.miou, np.array(FAILURES))
         scores = np.column_stack([method.miou[:, -1], expected])
         line = {"method": method.group.label}
-        line |= _format_columns(["none fails", *(f"p = {p:g}" for p in FAILURES)], scores)
+        line |= _format_columns(["none fails", *map("p = {:g}".format, FAILURES)], scores)
         # without the empty set, which is no subset of the table
         line |= _format_columns(["Average"], method.miou[:, 1:].mean(-1, keepdims=True))
         lines.append(line | {"n": str(len(scores))})
@@ -217,7 +217,7 @@ def write_sensor_values(
             sections[title] = methods
     if not sections:
         return [], {}
-    everyone = [method for methods in sections.values() for method in methods]
+    everyone = list(chain.from_iterable(sections.values()))
     # as all files of an analysis have them, whatever their protocol
     everyone.sort(key=lambda method: (method.group.label, method.group.group))
     crossings = [break_even_table(methods).assign(protocol=t) for t, methods in sections.items()]

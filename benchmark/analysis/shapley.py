@@ -29,7 +29,7 @@ Example:
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import combinations, pairwise
+from itertools import combinations
 from math import factorial
 
 import numpy as np
@@ -134,7 +134,7 @@ def expected_score_polynomial(game: Floats) -> Floats:
     same for all games and positive.
     """
     count = count_modalities(game)
-    sizes = [mask.bit_count() for mask in range(2**count)]
+    sizes = list(map(int.bit_count, range(2**count)))
     terms = []
     for size in range(1, count + 1):
         # numerator and denominator of sum over S of (1-p)^|S| p^(M-|S|) v(S) / (1 - p^M) share the
@@ -160,5 +160,5 @@ def break_even_probabilities(first: Floats, second: Floats, tolerance: float = 1
     # only roots at which the sign changes: it is looked up half-way between neighbours
     edges = np.array([0.0, *inside, 1.0])
     signs = np.sign(polynomial.polyval((edges[:-1] + edges[1:]) / 2, trimmed))
-    changes = [before * after < 0 for before, after in pairwise(signs)]
-    return [float(root) for root in inside[np.array(changes, bool)]]
+    found: list[float] = inside[signs[:-1] * signs[1:] < 0].tolist()
+    return found

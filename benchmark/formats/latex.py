@@ -8,13 +8,9 @@ import pandas as pd
 
 from benchmark.formats.markdown import column_alignment
 
-ESCAPES = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"$<$",
-    ">": r"$>$",
-} | {character: rf"\{character}" for character in "&%$#_{}"}
+WORDS = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+SIGNS = {"<": r"$<$", ">": r"$>$"} | {sign: rf"\{sign}" for sign in "&%$#_{}"}
+ESCAPES = str.maketrans(WORDS | SIGNS)
 
 
 def escape_latex(text: str) -> str:
@@ -24,8 +20,7 @@ def escape_latex(text: str) -> str:
         >>> escape_latex("low_veg 5 % +- 1")
         'low\\_veg 5 \\% $\\pm$ 1'
     """
-    escaped = "".join(ESCAPES.get(sign, sign) for sign in text)
-    return escaped.replace("+-", r"$\pm$")
+    return text.translate(ESCAPES).replace("+-", r"$\pm$")
 
 
 def latex_table(table: pd.DataFrame, notes: Sequence[str]) -> str:

@@ -29,7 +29,7 @@ def markdown_rows(head: Sequence[str], rows: Iterable[Sequence[str]], align: str
     """Write a GitHub table of texts."""
     rule = "|" + align.replace("l", "---|").replace("r", "---:|")
     # cells are not padded (tabulate does), so that a new number changes one line of a file
-    lines = ["| " + " | ".join(row) + " |" for row in (head, *rows)]
+    lines = list(map("| {} |".format, map(" | ".join, (head, *rows))))
     return "\n".join([lines[0], rule, *lines[1:]])
 
 

@@ -29,7 +29,7 @@ def write_table_files(
     `headline` is the table of the LaTeX file by protocol, and `note` stands below it.
     """
     contents = {f"{stem}.{suffix}": csv_text(frame) for suffix, frame in frames.items()}
-    left_out = [f"- {text}" for text in skipped]
+    left_out = list(map("- {}".format, skipped))
     notes = ["Left out:", "\n".join(left_out)] if skipped else []
     contents[f"{stem}.md"] = markdown_page([*page, *notes])
     tables = list(headline.values())

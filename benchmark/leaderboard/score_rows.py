@@ -82,7 +82,7 @@ class ScoreRow:
 
 def leaderboard_rows(groups: Sequence[SeedGroup]) -> list[ScoreRow]:
     """Score groups of one fingerprint, best Average first."""
-    rows = [ScoreRow.of_group(group) for group in groups]
+    rows = map(ScoreRow.of_group, groups)
     # nan compares with nothing: a row without any score comes last
     return sorted(rows, key=lambda row: -np.nan_to_num(row.summary.average.mean(), nan=-np.inf))
 

@@ -25,7 +25,7 @@ def publish_leaderboard(data: str, selection: RecordSelection, out: Path) -> Non
         if shown:
             # one decimal fits a terminal; the files have two
             print_table(title, format_leaderboard(shown, decimals=1, sign="\u00b1"))
-    print("Leaderboard: " + ", ".join(str(path) for path in paths))
+    print("Leaderboard: " + ", ".join(map(str, paths)))
 
 
 def write_leaderboard(

@@ -49,5 +49,5 @@ class EvaluationResult:
 
 def sum_regions(counts: Counts, regions: Sequence[str], scored: Sequence[str] | None) -> Counts:
     """Add up the scored regions (None: all) of counts `(..., regions, labels, outputs)`."""
-    chosen = [list(regions).index(name) for name in (scored or regions)]
+    chosen = list(map(list(regions).index, scored or regions))
     return np.asarray(counts[..., chosen, :, :].sum(-3, dtype=np.int64))

@@ -22,4 +22,4 @@ def modality_subsets(modalities: Sequence[str]) -> list[tuple[str, ...]]:
 
 def subset_name(subset: Sequence[str], letters: Mapping[str, str]) -> str:
     """Name a subset by the letters of its modalities: `R+D+N`."""
-    return "+".join(letters[name] for name in subset)
+    return "+".join(map(letters.__getitem__, subset))

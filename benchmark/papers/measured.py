@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -120,12 +120,9 @@ def _measure_number(
     if number.kind != "summary":
         own = scores.get(Subset(number.combo.split("+")))
         return _metric_value(number.metric, record, own) if own else float("nan")
-    # Average over other subsets than the paper's is not comparable
-    if set(scores) != wanted:
-        return float("nan")
-    values = [_metric_value(number.metric, record, entry) for entry in scores.values()]
-    # a summary over fewer subsets than the paper's would be another number
-    if np.isnan(values).any():
+    values = list(map(partial(_metric_value, number.metric, record), scores.values()))
+    # a summary over other subsets than the paper's, or fewer, would be another number
+    if set(scores) != wanted or np.isnan(values).any():
         return float("nan")
     return float(average_top1_last1(values)[SUMMARIES.index(number.combo)])
 

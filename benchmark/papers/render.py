@@ -170,7 +170,7 @@ def _rank_block(block: Sequence[PaperRow]) -> dict[tuple[int, str, str], int]:
 
 
 def _all_notes(table: PaperTable, markup: Markup) -> list[str]:
-    notes = [markup.escape(note) for note in table.notes]
+    notes = list(map(markup.escape, table.notes))
     for letter, note in table.marked.items():
         notes.append(f"{markup.letters.format(letter)} {markup.escape(note)}")
     return notes

@@ -105,7 +105,7 @@ def _read_scenes(
         scene = {
             "modalities": _addresses(here, entry["modalities"], ".jpg"),
             "label": _address(here / "label.png"),
-            "pixels": [int(number) for number in entry["pixels"]],
+            "pixels": list(map(int, entry["pixels"])),
             "step": int(entry["step"]),
         }
         found[str(entry["id"])] = (scene, _addresses(here, entry["subsets"], ".png"))

@@ -97,11 +97,11 @@ def _board(
     for row in board:
         group = row.group
         line = _identity(group, with_backbone=len(encoders[group.method]) > 1)
-        pairs = [round_for_json(mean_std(values)) for values in row.summary]
+        pairs = map(round_for_json, map(mean_std, row.summary))
         line |= {"summary": dict(zip(SUMMARIES, pairs, strict=True))}
         line |= {"cells": _leaderboard_cells(board, row)}
         line |= group_scores(group, conditions)
-        line["training"] = [read_training_curves(record) for record in group.members]
+        line["training"] = list(map(read_training_curves, group.members))
         rows.append(line)
     return {
         "title": title,
@@ -153,7 +153,7 @@ def _identity(group: SeedGroup, with_backbone: bool) -> dict[str, Any]:
         "seeds": [record.manifest.seed for record in group.members],
         "selection": manifest.protocol.selected,
         "outputs": list(group.first.convention.outputs),
-        "runs": [_origin(record) for record in group.members],
+        "runs": list(map(_origin, group.members)),
     }
 
 
