@@ -1,7 +1,5 @@
 """What the benchmark asks of a method: encode every modality once, decode any subset of them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from math import ceil, isfinite
@@ -26,16 +24,9 @@ class AnyModalitySegmenter(L.LightningModule):
     with another one overrides `encode` and `decode`. A missing modality is a missing key.
 
     Args:
-        modalities: name -> channels, in the dataset's order.
-        num_classes: number K of output channels.
         ignore_index: label value that is neither trained nor scored.
         seed: every draw within a step depends on (seed, step, micro-batch, rank) only.
         loss_weights: weights of loss terms that differ from `default_loss_weights`.
-        optimizer: optimiser and schedule.
-        **options: those of the subclass's `build_network`.
-
-    Raises:
-        UserError: no modality, or a weight for a loss term the method does not have.
     """
 
     default_loss_weights: ClassVar[dict[str, float]] = {}
@@ -169,7 +160,4 @@ class AnyModalitySegmenter(L.LightningModule):
         optimizer, schedule = build_optimizer(
             self.parameters(), self.recipe, *self.schedule_length()
         )
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -1,7 +1,5 @@
 """The control as a Lightning module: cross-entropy on subsets drawn by a named rule."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -36,14 +34,7 @@ class Control(AnyModalitySegmenter):
         subsets_per: SubsetScope = "sample",
         **network: Any,
     ) -> None:
-        """Build the network.
-
-        Args:
-            pretrained: ImageNet weights for the encoder.
-            subsets: which subsets training draws, see `methods.parts.modality_dropout`.
-            subsets_per: one draw per sample or per batch.
-            **network: see `ControlNetwork`.
-        """
+        """Build the network."""
         self.subsets, self.subsets_per = subsets, subsets_per
         self.network = ControlNetwork(
             self.modalities, self.num_classes, pretrained=pretrained, **network

@@ -3,8 +3,6 @@
 No paper; SegFormer's encoder-decoder (Xie et al. 2021) with an average between the two.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,13 +13,7 @@ from methods.parts.network import Present, SharedEncoderNetwork
 
 
 class ControlNetwork(SharedEncoderNetwork):
-    """Average the available maps at each scale; nothing knows the sensors apart.
-
-    Args:
-        modalities: names, in the dataset's order.
-        num_classes: K.
-        **options: of encoder and head, see `SharedEncoderNetwork`.
-    """
+    """Average the available maps at each scale; nothing knows the sensors apart."""
 
     def __init__(self, modalities: Iterable[str], num_classes: int, **options: Any) -> None:
         super().__init__(modalities, **options)

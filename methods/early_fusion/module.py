@@ -1,7 +1,5 @@
 """Early fusion as a Lightning module: cross-entropy on subsets drawn by a named rule."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -30,13 +28,7 @@ class EarlyFusion(AnyModalitySegmenter):
     def build_network(
         self, subsets: SubsetRule = "full", subsets_per: SubsetScope = "sample", **network: Any
     ) -> None:
-        """Build the network.
-
-        Args:
-            subsets: which subsets training draws, see `methods.parts.modality_dropout`.
-            subsets_per: one draw per sample or per batch.
-            **network: see `EarlyFusionNetwork`.
-        """
+        """Build the network."""
         self.subsets, self.subsets_per = subsets, subsets_per
         self.network = EarlyFusionNetwork(self.modalities, self.num_classes, **network)
 

@@ -3,8 +3,6 @@
 No paper; the network is any architecture of segmentation-models-pytorch (smp) on any encoder.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,11 +23,6 @@ def create_smp_model(
     Args:
         architecture: `unet`, `deeplabv3plus`, `segformer` or another that smp knows.
         backbone: one of smp's encoders (`resnet34`) or a timm model (`pvt_v2_b2`).
-        in_channels: of the image.
-        classes: of the logits.
-
-    Raises:
-        UserError: smp cannot build this pair.
     """
     # smp's name of a timm model begins with "tu-"; BACKBONE= takes the plain one for every method
     own = backbone in smp.encoders.encoders or backbone.startswith("tu-")
@@ -45,14 +38,7 @@ def create_smp_model(
 
 
 class EarlyFusionNetwork(AnyModalityNetwork):
-    """Feed an smp model the channels of every configured modality, in the dataset's order.
-
-    Args:
-        modalities: name -> channels.
-        num_classes: K.
-        architecture: see `create_smp_model`.
-        backbone: see `create_smp_model`.
-    """
+    """Feed an smp model the channels of every configured modality, in the dataset's order."""
 
     stride = 1
 

@@ -6,8 +6,6 @@ pix2pix (Isola et al. 2017), the generator in a shallow form with a transformer 
 Written anew from a description of the layers.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 
@@ -33,9 +31,7 @@ class TokenBottom(nn.Module):
 
     Args:
         width: channels of the map and of the tokens.
-        heads: of the attention.
         grid: side of the position table; other sizes are interpolated.
-        dropout: in the block.
     """
 
     def __init__(self, width: int, heads: int = 8, grid: int = 32, dropout: float = 0.1) -> None:
@@ -55,11 +51,8 @@ class Generator(nn.Module):
     """U-shaped: four halvings, the transformer, four doublings with skips, tanh.
 
     Args:
-        c_in: channels of the sources.
-        c_out: channels of the modality it paints.
         width: g; the maps have g, 2g, 4g and 8g channels.
         transformer: HyFEx's part of the generator; without it the plain one of the baselines.
-        heads, grid, dropout: of the transformer.
     """
 
     def __init__(

@@ -1,7 +1,5 @@
 """What GEMMNet's generators and discriminators are trained with (arXiv 2509.11102, eq. 8 and 9)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 

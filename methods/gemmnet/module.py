@@ -1,7 +1,5 @@
 """GEMMNet as a Lightning module: variants, losses, two ways to train against a discriminator."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -62,9 +60,6 @@ class GEMMNet(AnyModalitySegmenter):
         >>> model = GEMMNet({"rgb": 3, "dsm": 1}, num_classes=5, **options).eval()
         >>> model({"dsm": torch.randn(2, 1, 64, 64)}).shape
         torch.Size([2, 5, 64, 64])
-
-    Raises:
-        UserError: a single modality, or a width that the heads do not divide.
     """
 
     default_loss_weights: ClassVar[dict[str, float]] = {
@@ -97,9 +92,6 @@ class GEMMNet(AnyModalitySegmenter):
 
         Args:
             rec: generate against discriminators (`cgan`) or with the squared error alone (`l2`).
-            norm: `instance` or `layer`, see `GEMMNetwork`.
-            layout: `modality_major` or `sequential`, see `GEMMNetwork`.
-            scale_heads: `unified` or `decoder`, see `GEMMNetwork`.
             d_condition: what a discriminator sees beside a picture, `source` or `target`.
             update: `alternating_adam`, or `joint_sgd`: one SGD for all parameters, with warm
                 restarts every 15 steps.
@@ -109,7 +101,6 @@ class GEMMNet(AnyModalitySegmenter):
             discriminator_lr: rate of the discriminators' Adam; its schedule has the recipe's shape.
             subsets: what a training step shows.
             subsets_per: one draw for the whole batch or for each sample.
-            **network: see `GEMMNetwork`.
         """
         if len(self.modalities) < 2:
             raise UserError("GEMMNet makes a modality from the others: configure at least two.")

@@ -5,8 +5,6 @@ layers (nhikieu/GEMMNet, MIT), of which nothing is copied. Ours: more than two m
 size.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -46,8 +44,6 @@ class GEMMNetwork(AnyModalityNetwork):
     """Generators, discriminators and the trunk behind them.
 
     Args:
-        modalities: name -> channels, in the dataset's order; at least two.
-        num_classes: K.
         hyfex: transformers behind each encoder and at the bottom of each generator (paper section
             3.1).
         hyfma: the transformer over all modalities' tokens (section 3.2).
@@ -115,7 +111,7 @@ class GEMMNetwork(AnyModalityNetwork):
         }
         self.tables = nn.ParameterDict(tables)
         self.blocks = nn.ModuleDict(
-            {m: TokenBlock(width, heads, 2 * width, dropout) for m in self.channels if hyfex},
+            {m: TokenBlock(width, heads, 2 * width, dropout) for m in self.channels if hyfex}
         )
         self.inter = TokenBlock(width, heads, 2 * width, dropout) if hyfma else None
         self.reduction = nn.Conv2d(count * width, count * WIDTHS[-1], 1) if tokenised else None

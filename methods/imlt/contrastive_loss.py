@@ -1,7 +1,5 @@
 """IMLT's contrastive term between fusion tokens and modality streams; training only."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 import torch
@@ -21,9 +19,7 @@ class AttentionPool(nn.Module):
     Everything but the queries is shared by the modalities and by the fusion stream.
 
     Args:
-        channels: C.
         modalities: number M of queries.
-        heads: number of heads.
     """
 
     def __init__(self, channels: int, modalities: int, heads: int = 8) -> None:
@@ -65,8 +61,6 @@ def distillation_loss(
     Args:
         fused: h, (B, n, C), pooled fusion tokens; L2-normalised here.
         targets: g, (B, n, C), pooled modality tokens; L2-normalised here.
-        student: temperature of h.
-        teacher: temperature of g.
 
     Returns:
         (B, n); ln C for flat distributions.
@@ -83,7 +77,6 @@ def info_nce(fused: Tensor, targets: Tensor, present: Tensor, temperature: float
         fused: h, (B, n, C).
         targets: g, (B, n, C).
         present: bool (B, n).
-        temperature: of the cosine similarities.
 
     Returns:
         (B, n); what samples without the modality hold is finite and means nothing.

@@ -7,10 +7,8 @@ remains is the stream of fusion tokens, one layer per scale (dossier 4.1, 4.2). 
 modality alone is computed in `project`, what depends on the set in `fuse`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -67,12 +65,7 @@ def sine_cosine(channels: int, height: int, width: int, like: Tensor) -> Tensor:
 
 
 class TokenAttention(nn.Module):
-    """Projections of pre-norm multi-head attention, without biases as the authors'.
-
-    Args:
-        channels: C.
-        heads: number of heads, a divisor of C.
-    """
+    """Projections of pre-norm multi-head attention, without biases as the authors'."""
 
     def __init__(self, channels: int, heads: int) -> None:
         super().__init__()
@@ -170,7 +163,6 @@ class FusionLayer(nn.Module):
     Args:
         channels: width C of the encoder at this scale, a multiple of four.
         modalities: number M of modality vectors e_m.
-        head_channels: wanted width of an attention head.
         token_grid: side of the learned grid of fusion tokens, resized bilinearly to the map.
         key_grid: longest side of the average-pooled keys and values of the stream attention.
         ff_mult: inner width of the feed-forward as a multiple of C, rounded down.
@@ -212,7 +204,7 @@ class FusionLayer(nn.Module):
         self.feed_forward = GatedFeedForward(channels, inner)
         self._fold = FoldCache()
 
-    def train(self, mode: bool = True) -> FusionLayer:
+    def train(self, mode: bool = True) -> Self:
         """Switch mode; a new eval phase prepares the fusion stream anew."""
         self._fold.clear()
         return super().train(mode)

@@ -1,7 +1,5 @@
 """IMLT, supervised, as a Lightning module: losses, modality draws and recipe."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -28,9 +26,6 @@ class IMLT(AnyModalitySegmenter):
         >>> model = IMLT({"rgb": 3, "dsm": 1}, num_classes=5, **options).eval()
         >>> model({"dsm": torch.randn(2, 1, 64, 64)}).shape
         torch.Size([2, 5, 64, 64])
-
-    Raises:
-        UserError: an option that does not exist or does not fit.
     """
 
     default_loss_weights: ClassVar[dict[str, float]] = {"seg": 1.0, "con": 0.3}
@@ -48,7 +43,6 @@ class IMLT(AnyModalitySegmenter):
             pretrained: ImageNet weights (the authors' pre-training stage is not built).
             subsets: rule of the modality draw in training.
             subsets_per: one draw per sample, or one per batch (as released).
-            **network: see `IMLTNetwork`.
         """
         self.subsets, self.subsets_per = subsets, subsets_per
         self.network = IMLTNetwork(

@@ -6,8 +6,6 @@ used). The transfer to an encoder pyramid is ours (dossier section 4; the port l
 inferred).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
@@ -33,19 +31,12 @@ class IMLTNetwork(SharedEncoderNetwork):
     """Shared encoder, one fusion layer per scale, head on the fusion tokens only.
 
     Args:
-        modalities: names, in the dataset's order.
-        num_classes: K.
         contrast: `distill` (DFC2023 script) or `infonce` builds the pooling of the contrastive
             term, `none` leaves it out.
         con_reduce: `mean` over the modalities of a sample, or `sum` as released.
         student_temperature: of the fusion side of `distill`, and of `infonce`.
         teacher_temperature: of the modality side of `distill`.
-        pool_heads: heads of the contrastive term's attention pooling.
         head_channels, token_grid, key_grid, ff_mult, own_token: see `FusionLayer`.
-        **options: of encoder and head, see `SharedEncoderNetwork`.
-
-    Raises:
-        UserError: a named option that does not exist.
     """
 
     def __init__(
@@ -118,15 +109,10 @@ class IMLTNetwork(SharedEncoderNetwork):
         """Compute L_con at the coarsest scale: pooled fusion tokens against each modality's tokens.
 
         Args:
-            encoded: what was fused.
             fused: X of the coarsest scale, (B, C, h, w).
-            present: as in `fuse`.
 
         Returns:
             A scalar; in its `distill` form no gradient passes through the modality side.
-
-        Raises:
-            RuntimeError: the network was built without the term.
         """
         if self.pool is None:
             raise RuntimeError("the network was built with contrast: none")

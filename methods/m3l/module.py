@@ -1,7 +1,5 @@
 """M3L as a Lightning module: variants, masking rule, losses and recipe."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from math import log
 from typing import Any, ClassVar, Literal
@@ -32,7 +30,6 @@ def hard_pixel_cross_entropy(logits: Tensor, mask: Tensor, ignore_index: int = 2
     Args:
         logits: (B, K, H, W), before softmax.
         mask: int64 (B, H, W), `ignore_index` where unlabelled.
-        ignore_index: label value to leave out.
 
     Returns:
         A scalar; exactly 0, with a graph to `logits`, when no pixel is valid.
@@ -66,9 +63,6 @@ class M3L(AnyModalitySegmenter):
         >>> model = M3L({"rgb": 3, "dsm": 1}, num_classes=5, **options).eval()
         >>> model({"dsm": torch.randn(2, 1, 64, 64)}).shape
         torch.Size([2, 5, 64, 64])
-
-    Raises:
-        UserError: an option that does not exist.
     """
 
     default_loss_weights: ClassVar[dict[str, float]] = {"streams": 1.0, "ensemble": 1.0}
@@ -85,12 +79,8 @@ class M3L(AnyModalitySegmenter):
         """Build the network.
 
         Args:
-            pretrained: ImageNet weights for the encoder.
             fusion: once per `stage`, or in every `block` of the encoder.
             subsets: what a training step shows; `one_missing` masks at most one modality.
-            subsets_per: one draw per sample or per batch.
-            criterion: `ce` or `ohem`.
-            **network: see `M3LNetwork`.
         """
         if criterion not in _CRITERIA:
             raise UserError(f"M3L's criterion {criterion!r} is neither ce nor ohem.")
@@ -116,10 +106,7 @@ class M3L(AnyModalitySegmenter):
         streams = [to_image_size(stream, size) for stream in extras["streams"]]
         total: Any = sum(self._loss(stream, batch["mask"]) for stream in streams)
         detached = to_image_size(ensemble.detach(), size)
-        return {
-            "streams": total / count,
-            "ensemble": self._loss(detached, batch["mask"]) / count,
-        }
+        return {"streams": total / count, "ensemble": self._loss(detached, batch["mask"]) / count}
 
     def diagnostics(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Show, with fusion by stage, what the head makes of a modality, at stride 4."""

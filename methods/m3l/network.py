@@ -6,8 +6,6 @@ of which nothing is copied. Changed: any number of modalities, PVT-v2 and ResNet
 once per scale (`StageM3L`) or in every block (`BlockM3L`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -35,15 +33,10 @@ class M3LNetwork(SharedEncoderNetwork):
     An absent or masked modality's stream stays alive: learned tokens stand for its image.
 
     Args:
-        modalities: names, in the dataset's order.
-        num_classes: K.
         ratio: r, the share of its own that a stream keeps in a fusion.
         ensemble: the prediction averages `all` streams as the released code does, or those of
             `available` modalities.
         **options: of encoder and head, see `SharedEncoderNetwork`; the streams share the head.
-
-    Raises:
-        UserError: unknown ensemble, a ratio outside 0..1, or a backbone that cannot serve.
     """
 
     def __init__(

@@ -6,8 +6,6 @@ batch norm of a residual branch (ResNet) for itself followed by the fusion. Ever
 shared as it stands.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any
@@ -34,11 +32,7 @@ def fusion_weights(count: int, ratio: float) -> tuple[float, float]:
 
 
 class StreamFusion(nn.Module):
-    """Linear fusion of `count` streams packed along the batch; no parameters.
-
-    Raises:
-        UserError: the ratio is not within 0..1.
-    """
+    """Linear fusion of `count` streams packed along the batch; no parameters."""
 
     def __init__(self, count: int, ratio: float = 0.8) -> None:
         super().__init__()
@@ -84,12 +78,7 @@ class FusedAttention(nn.Module):
 
 
 def interleave_streams(pyramid: Any, fusion: StreamFusion) -> None:
-    """Rebuild a timm pyramid in place for `fusion.count` packed streams.
-
-    Raises:
-        UserError: it is neither a PVT-v2 nor a ResNet, the encoders for which a fusion in every
-            block is defined.
-    """
+    """Rebuild a timm pyramid in place for `fusion.count` packed streams."""
     from timm.models.pvt_v2 import Block
     from timm.models.resnet import BasicBlock, Bottleneck
 

@@ -5,8 +5,6 @@ modalities; then one small module phi per modality, whose results are averaged. 
 phi is a scalar MLP, on features a 1x1 convolution.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Literal, get_args
 
@@ -27,7 +25,6 @@ class NeighbourhoodGate(nn.Module):
     """Gate maps: f + a f, a = sigmoid(Conv1x1(y + sum of Avg_k(y))), y = DWConv(f).
 
     Args:
-        channels: C.
         kernel: side of the depthwise convolution, odd.
         pools: sides k of the stride-1 average pools, odd; padding does not count in the averages.
     """
@@ -103,12 +100,7 @@ class Aggregation(nn.Module):
 
     Args:
         channels: C of the maps: K for logits, the encoder's width for features.
-        modalities: names; each has its own phi, the gate is shared.
         kind: phi as a `scalar` MLP or as a 1x1 convolution, `mixing` the channels.
-        kernel: depthwise kernel of the gate.
-        pools: average pools of the gate.
-        hidden: width of scalar phi.
-        init: `identity` or `pytorch`.
     """
 
     def __init__(

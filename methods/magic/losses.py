@@ -1,7 +1,5 @@
 """MAGIC's targets for the selection branch, and consistency among the modalities left over."""
 
-from __future__ import annotations
-
 from itertools import combinations
 
 import torch

@@ -1,7 +1,5 @@
 """MAGIC as a Lightning module: levels, losses and recipe (of the authors' DELIVER code)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
@@ -56,15 +54,12 @@ class MAGIC(AnyModalitySegmenter):
         """Build the network.
 
         Args:
-            pretrained: ImageNet weights for the encoder.
             level: where the aggregation acts, on the head's `logits` or the encoder's `features`.
             consistency: L_C from the `correlation` with the salient map, or as a divergence of
                 the rest `maps` (logits).
             rest_to_sa: where one modality is left over, pull its map towards the salient one
                 (logits).
             subsets: which modalities a training step sees; `full` is the paper's.
-            subsets_per: one draw per sample or per batch.
-            **network: see `MAGICNetwork`.
         """
         if consistency not in ("correlation", "maps"):
             raise UserError(f"consistency {consistency!r} is neither correlation nor maps.")

@@ -5,8 +5,6 @@ the paper and of the same authors' published research modules; no code of MAGIC 
 available.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -14,12 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from methods.magic.aggregation import Aggregation, PhiInit, PhiKind, mean_of_present
-from methods.magic.selection import (
-    Selection,
-    cosine_similarities,
-    pick_modality,
-    select_modalities,
-)
+from methods.magic.selection import Selection, cosine_similarities, pick_modality, select_modalities
 from methods.parts.heads import to_image_size
 from methods.parts.network import Present, SharedEncoderNetwork
 from usererror import UserError
@@ -46,12 +39,8 @@ class Branches(NamedTuple):
 
     Attributes:
         main: logits of f_se, (B, K, H, W).
-        selected: logits of f_sa.
         modalities: the order of the axes of length M.
         maps: per scale the gated f_m, (M, B, C, H_i, W_i).
-        fused: per scale f_se.
-        salient: per scale f_sa.
-        selection: the ranking of the modalities.
     """
 
     main: Tensor
@@ -67,15 +56,10 @@ class MAGICNetwork(SharedEncoderNetwork):
     """Aggregate on the head's logits, as the published size implies, or on features.
 
     Args:
-        modalities: names, in the dataset's order.
-        num_classes: K.
         level: MAM acts on `logits` (K channels at stride 4) or on `features` (every scale, before
             the head).
-        mam_kernel: depthwise kernel of MAM's gate.
-        mam_pools: average pools of the gate.
         phi_hidden: width of the scalar MLPs (level logits).
         phi_init: every phi starts near the `identity`, or as `pytorch` starts its layers.
-        **options: of encoder and head, see `SharedEncoderNetwork`.
     """
 
     def __init__(

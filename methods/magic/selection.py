@@ -3,8 +3,6 @@
 Nothing here is differentiable or has parameters; gradients flow through the maps that are picked.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -43,7 +41,6 @@ def select_modalities(scores: Tensor, present: Tensor | None = None) -> Selectio
     """Rank the modalities of each sample.
 
     Args:
-        scores: (M, B).
         present: bool (M, B), at least one per sample; None = all.
     """
     have = torch.ones_like(scores, dtype=torch.bool) if present is None else present

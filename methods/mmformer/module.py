@@ -1,7 +1,5 @@
 """mmFormer as a Lightning module: variants, masking, losses and recipe."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -33,9 +31,6 @@ class MMFormer(AnyModalitySegmenter):
         >>> model = MMFormer({"rgb": 3, "dsm": 1}, num_classes=5, **options).eval()
         >>> model({"dsm": torch.randn(2, 1, 64, 64)}).shape
         torch.Size([2, 5, 64, 64])
-
-    Raises:
-        UserError: an option that does not exist.
     """
 
     default_loss_weights: ClassVar[dict[str, float]] = {
@@ -57,12 +52,10 @@ class MMFormer(AnyModalitySegmenter):
 
         Args:
             subsets: what a training step shows; released: every non-empty subset alike.
-            subsets_per: one draw per sample or per batch.
             as_released: set what is null below as the authors' code has it.
             layout: `modality_major` or `sequential`; null: the first, as released the second.
             amsgrad: Adam with AMSGrad and coupled weight decay instead of AdamW; null: only as
                 released.
-            **network: see `MMFormerNetwork`.
         """
         self.subsets, self.subsets_per = subsets, subsets_per
         self.amsgrad = as_released if amsgrad is None else amsgrad
@@ -109,7 +102,4 @@ class MMFormer(AnyModalitySegmenter):
             amsgrad=True,
         )
         schedule = warmup_schedule(optimizer, recipe, *self.schedule_length())
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

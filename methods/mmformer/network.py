@@ -7,8 +7,6 @@ Learning of Brain Tumor Segmentation", MICCAI 2022, arXiv 2206.02425; code YaoZh
 classes apart from that of modalities, tokens put back where they came from.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -61,20 +59,13 @@ class MMFormerNetwork(AnyModalityNetwork):
     """Transformers per modality and across modalities, convolutional decoder with skips.
 
     Args:
-        modalities: name -> channels, in the dataset's order.
-        num_classes: K.
         width: D of the tokens.
         mlp: hidden width of the transformers' feed-forward part.
-        heads: of their attention.
-        dropout: of the transformers.
         grid: side of the position tables: 32 for windows of 512 px, 8 for 128; other sizes
             interpolate them.
         norm: `instance` (released), or `layer`, which normalises a sample as a whole.
         layout: how tokens become a map: `modality_major`, each at its own place, or `sequential`,
             the released view.
-
-    Raises:
-        UserError: an option that does not exist, or heads that do not divide the width.
     """
 
     stride = 1
@@ -186,11 +177,7 @@ class MMFormerNetwork(AnyModalityNetwork):
         return self.to_map(tokens, len(self.modalities), grid)
 
     def decode_unimodal(self, encoded: Mapping[str, Encoded]) -> dict[str, Tensor]:
-        """Predict (B, K, H, W) from each modality by itself, without its transformer.
-
-        Raises:
-            RuntimeError: the entries were encoded in eval mode, which does not keep the maps.
-        """
+        """Predict (B, K, H, W) from each modality by itself, without its transformer."""
         if not all(entry.maps for entry in encoded.values()):
             raise RuntimeError("the unimodal decoder belongs to training: encode in training mode")
         return {m: self.unimodal_decoder(entry.maps) for m, entry in encoded.items()}

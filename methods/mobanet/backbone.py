@@ -4,8 +4,6 @@ Names are timm's (DINOv2: `vit_base_patch14_dinov2`, `vit_large_patch14_dinov2`;
 `samvit_base_patch16`, `samvit_large_patch16`), or one of `TINY`, ours for tests and miniatures.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable, Sequence
@@ -84,12 +82,7 @@ def _without_neck(model: nn.Module) -> nn.Module:
 
 
 def build_vit(name: str, pretrained: bool, pretrained_path: str | None, seed: int) -> nn.Module:
-    """Build the transformer with pretrained weights (file, cache, hub) or random ones of `seed`.
-
-    Raises:
-        UserError: a name that is no ViT of DINOv2's or SAM's form, or weights that cannot be had or
-            do not fit.
-    """
+    """Build the transformer with pretrained weights (file, cache, hub) or random ones of `seed`."""
     import timm
 
     if name not in TINY and not timm.is_model(name):
@@ -138,15 +131,6 @@ class FrozenViT(nn.Module):
     Loading compares the note. Where it was built with `pretrained: false` and the note tells of
     pretrained weights, these are fetched then, so that a checkpoint restores the network that was
     trained.
-
-    Args:
-        name: see the top of the file.
-        pretrained: pretrained weights, else random ones.
-        pretrained_path: weight file instead of the cache.
-        seed: of the random weights.
-
-    Raises:
-        UserError: see `build_vit`.
     """
 
     def __init__(
@@ -218,9 +202,6 @@ class FrozenViT(nn.Module):
         Args:
             image: sides must be multiples of the patch size.
             convolution: patch embedding; None for the frozen one.
-
-        Raises:
-            ValueError: other sides, which a convolution would crop without a word.
         """
         if image.shape[-2] % self.patch or image.shape[-1] % self.patch:
             raise ValueError(
@@ -241,7 +222,6 @@ class FrozenViT(nn.Module):
         """Run the blocks of a stage on one stream.
 
         Args:
-            number: 0 to 3.
             token: the stream's class token (B, 1, C), or None.
             patches: (B, h, w, C).
 
@@ -269,11 +249,7 @@ class FrozenViT(nn.Module):
         return torch.tensor(list(json.dumps(note, sort_keys=True).encode()), dtype=torch.uint8)
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Compare a note with what was built, and fetch pretrained weights left out at building.
-
-        Raises:
-            UserError: another backbone, or other frozen weights.
-        """
+        """Compare a note with what was built, and fetch pretrained weights left out at building."""
         note = json.loads(bytes(state.tolist()))
         if note["backbone"] != self.name:
             raise UserError(

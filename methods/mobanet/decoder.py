@@ -1,7 +1,5 @@
 """MoBaNet's narrow UPerNet and its auxiliary heads, all at the patches' resolution."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch
@@ -31,10 +29,6 @@ class UPerHead(nn.Module):
 
     The branch that pools to one pixel has batch statistics over the batch alone: it cannot train on
     one sample.
-
-    Args:
-        num_classes: K.
-        dropout: Dropout2d before the classifier.
     """
 
     def __init__(self, num_classes: int, dropout: float = 0.1) -> None:

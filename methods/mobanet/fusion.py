@@ -4,8 +4,6 @@ Equation numbers are those of arXiv 2603.17705v1. Both are published for two str
 them is ours.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import combinations
 from math import sqrt
@@ -19,12 +17,7 @@ LEAST_GATE = 32
 
 
 class Adapter(nn.Module):
-    """Bottleneck with an injected prompt, X + V drop(relu(D X + Q P)) (eqs. 9-11).
-
-    Args:
-        width: C.
-        dropout: after the ReLU.
-    """
+    """Bottleneck with an injected prompt, X + V drop(relu(D X + Q P)) (eqs. 9-11)."""
 
     def __init__(self, width: int, dropout: float = 0.1) -> None:
         super().__init__()
@@ -50,8 +43,6 @@ class CPIA(nn.Module):
     Everything up to the prompt is affine. It is not zero at the start.
 
     Args:
-        streams: M.
-        width: C.
         adapters: feed the prompt through the bottleneck of eq. 9; otherwise add it, as the
             published counts imply.
     """
@@ -91,10 +82,6 @@ class DGFM(nn.Module):
     logits, the last of which is 0, from all reduced maps and all pairwise differences: for M = 2
     the same function and parameters. The last convolution starts at zero, hence F as the mean, and
     for one step everything before it has no gradient.
-
-    Args:
-        streams: M.
-        width: C.
     """
 
     def __init__(self, streams: int, width: int) -> None:

@@ -4,8 +4,6 @@ Paper section III-D (eq. 22-28), dossier 3.5. Everything happens on the images' 
 copy to the host.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -29,13 +27,9 @@ def choose_streams(
     """Which stream each sample is masked in: int64 B, -1 for none.
 
     Args:
-        batch: B.
-        streams: M.
-        ratio: share of the samples that are masked.
         released: the samples that cannot be shared out evenly are masked in the last streams; by
             default a random order of the streams decides, so that in the long run all are masked
             alike.
-        device: of the result.
     """
     numbers = [
         stream
@@ -80,8 +74,6 @@ def mask_regions(
     Args:
         images: {modality: (B, C, H, W)}, of one size, in the order of the streams.
         present: {modality: bool (B,)}; a sample with one modality only keeps all of it.
-        ratio: share of the samples that are masked, rounded down.
-        released: see `choose`.
     """
     first = next(iter(images.values()))
     plan = choose_streams(len(first), len(images), ratio, released, first.device)

@@ -1,7 +1,5 @@
 """MoBaNet as a Lightning module: variants, MCRM, losses and recipe."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from math import ceil, cos, pi
 from typing import Any, ClassVar, Literal
@@ -52,9 +50,6 @@ class MoBaNet(AnyModalitySegmenter):
         >>> model = MoBaNet({"rgb": 3, "dsm": 1}, num_classes=5, **options).eval()
         >>> model({"dsm": torch.randn(2, 1, 64, 64)}).shape
         torch.Size([2, 5, 64, 64])
-
-    Raises:
-        UserError: an option that does not exist, or weights that cannot be had.
     """
 
     default_loss_weights: ClassVar[dict[str, float]] = {"seg": 1.0, "hard": 0.01}
@@ -73,7 +68,6 @@ class MoBaNet(AnyModalitySegmenter):
         """Build the network; `seed` decides the frozen weights where they are random.
 
         Args:
-            pretrained: pretrained weights of the frozen backbone.
             mcrm: masked rectangles and auxiliary heads in training.
             mask_ratio: share of the samples with a masked rectangle, rounded down.
             as_released: the sample that cannot be shared out evenly always loses a rectangle of
@@ -81,8 +75,6 @@ class MoBaNet(AnyModalitySegmenter):
                 chance decides.
             schedule: `epoch_cosine`, the published one, or `poly`, the benchmark's common one.
             subsets: what a training step shows; published is `full`.
-            subsets_per: one draw per sample or per batch.
-            **network: see `MoBaNetNetwork`.
         """
         if schedule not in ("epoch_cosine", "poly"):
             raise UserError(f"schedule {schedule!r} is neither epoch_cosine nor poly.")

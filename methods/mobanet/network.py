@@ -6,8 +6,6 @@ Segmentation, arXiv 2603.17705v1. Written from an analysis of the paper and of t
 streams, per-sample masks, caching between subsets.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -36,19 +34,10 @@ class MoBaNetNetwork(AnyModalityNetwork):
     other one through a trainable copy.
 
     Args:
-        modalities: name -> channels, in the dataset's order.
-        num_classes: K.
-        backbone: see `methods.mobanet.backbone`.
-        pretrained: pretrained weights for it; otherwise random ones.
-        pretrained_path: weight file instead of the cache.
-        seed: of the random weights.
         cpia: `code` adds the prompt to the tokens, `paper_eq9` feeds it through an adapter, `none`
             leaves it out.
         dgfm: gated fusion; false averages the streams.
         heads: auxiliary head per stream, evaluated in training only.
-
-    Raises:
-        UserError: unknown `cpia`, or a backbone that cannot serve.
     """
 
     def __init__(

@@ -4,8 +4,6 @@ The front end of MultiSenseSeg (IEEE TGRS 62, 2024, art. 4703724) before a share
 section 4.2.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -34,11 +32,7 @@ class ChannelsLast(nn.Module):
 
 
 def enter_at_stride_4(pyramid: Any) -> int:
-    """Take the stem out of a timm feature extractor; returns the width of the maps it now takes.
-
-    Raises:
-        UserError: neither a PVT-v2 nor a ResNet.
-    """
+    """Take the stem out of a timm feature extractor; returns the width of the maps it now takes."""
     parts: dict[str, Any] = dict(pyramid.named_children())
     if "patch_embed" in parts:
         width = parts["patch_embed"].proj.out_channels
@@ -62,7 +56,6 @@ def blank_missing(
     Args:
         images: {modality: (B, C, H, W)}.
         present: {modality: bool (B,)}, for the keys of `images`.
-        modalities: channels of every configured name.
     """
     some = next(iter(images.values()))
     black = {m: image * as_mask(present[m]) for m, image in images.items()}
@@ -76,7 +69,6 @@ class GatedHead(AllMLPHead):
     """All-MLP head with MultiSenseSeg's decode gate before the classifier (dossier 2.4).
 
     Args:
-        in_channels, num_classes, width, norm, dropout: see `AllMLPHead`.
         guidance: channels of the guidance R.
     """
 
@@ -118,10 +110,7 @@ class EarlyMuSSNetwork(SharedEncoderNetwork):
     """MuSS by early fusion; a missing modality is an image of zeros, on which its expert runs.
 
     Args:
-        modalities: name -> channels, in the dataset's order.
-        num_classes: K.
         trained_phases: constants of the experts as parameters.
-        aux: auxiliary head in training.
         gate: the decode gate, fed with full-resolution guidance, before the classifier.
         **options: of encoder and head, see `SharedEncoderNetwork`; the encoder's stem and the
             stem's weights are dropped.

@@ -4,8 +4,6 @@ MultiSenseSeg, IEEE TGRS 62, 2024, art. 4703724; dossier sections 2.1 (images) a
 Written from the dossier's equations.
 """
 
-from __future__ import annotations
-
 from math import cos, radians
 
 import torch
@@ -40,13 +38,7 @@ class SqueezeExcitation(nn.Module):
 
 
 class FeatureExpert(nn.Module):
-    """u = W F + p; u = ReLU(1x1(BN(grouped 3x3(u)))); SE(u + F), on C channels (dossier 4.1).
-
-    Args:
-        channels: C.
-        phase: p of the modality.
-        trained: whether p is a parameter.
-    """
+    """u = W F + p; u = ReLU(1x1(BN(grouped 3x3(u)))); SE(u + F), on C channels (dossier 4.1)."""
 
     phase: Tensor
 
@@ -72,14 +64,7 @@ class FeatureExpert(nn.Module):
 
 
 class ImageExpert(nn.Module):
-    """ReLU(BN(3x3)) of the image, then a `FeatureExpert`, at full resolution (dossier 2.1).
-
-    Args:
-        in_channels: channels of the modality's image.
-        phase: p of the modality.
-        channels: D.
-        trained: whether p is a parameter.
-    """
+    """ReLU(BN(3x3)) of the image, then a `FeatureExpert`, at full resolution (dossier 2.1)."""
 
     def __init__(
         self, in_channels: int, phase: float, channels: int = 32, trained: bool = False

@@ -4,8 +4,6 @@ MultiSenseSeg, dossier section 2.2. The softmax is applied twice and turned arou
 get the smaller weight.
 """
 
-from __future__ import annotations
-
 from math import log
 
 import torch

@@ -1,7 +1,5 @@
 """MuSS as a Lightning module: variants and losses of MultiSenseSeg, the benchmark's recipe."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
@@ -28,9 +26,6 @@ class MuSS(AnyModalitySegmenter):
         >>> model = MuSS({"rgb": 3, "dsm": 1}, num_classes=5, **options).eval()
         >>> model({"dsm": torch.randn(2, 1, 64, 64)}).shape
         torch.Size([2, 5, 64, 64])
-
-    Raises:
-        UserError: an option of one fusion is set for the other.
     """
 
     default_loss_weights: ClassVar[dict[str, float]] = {"main": 1.0, "aux": 0.5}
@@ -50,7 +45,6 @@ class MuSS(AnyModalitySegmenter):
         """Build the network.
 
         Args:
-            pretrained: ImageNet weights for the encoder.
             fusion: `concat` (features, the reading of SGMA's tables) or `early` (the authors'
                 front end).
             missing: `zero_feature`, `zero_image` or `mean_feature`; early fusion has
@@ -59,8 +53,6 @@ class MuSS(AnyModalitySegmenter):
             gate: the decode gate of early fusion.
             aux_last: weight of the auxiliary loss at the end of training.
             subsets: which subsets training draws; the authors have none but the full set.
-            subsets_per: one draw per sample or per batch.
-            **network: see `MuSSNetwork` and `EarlyMuSSNetwork`.
         """
         self.aux_last, self.progress = aux_last, 0.0
         self.subsets, self.subsets_per = subsets, subsets_per

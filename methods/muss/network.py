@@ -5,8 +5,6 @@ The reading of MultiSenseSeg (IEEE TGRS 62, 2024, art. 4703724) in SGMA's tables
 modality: encoding ends with the products.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -40,9 +38,6 @@ class ConcatFusion(nn.Module):
     """G = 1x1(ReLU(BN(1x1(concat F_m)))) at one scale; the order of the modalities is fixed.
 
     Args:
-        modalities: names, in the order of the concatenation.
-        channels: C.
-        experts: put a `FeatureExpert` before the concatenation.
         trained_phases: p_m of the experts as parameters.
     """
 
@@ -89,13 +84,7 @@ class MuSSNetwork(SharedEncoderNetwork):
     training.
 
     Args:
-        modalities: names, in the dataset's order.
-        num_classes: K.
-        missing: see above.
-        experts: modality-specific experts on the features.
         trained_phases: constants of the experts as parameters.
-        aux: auxiliary head in training.
-        **options: of encoder and head, see `SharedEncoderNetwork`.
     """
 
     seen: Tensor

@@ -3,8 +3,6 @@
 Weights load by timm's names, from a file, from the local cache, or from the hub when it answers.
 """
 
-from __future__ import annotations
-
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
@@ -79,10 +77,6 @@ def locate_weights(name: str, path: str | None = None) -> Path | None:
 
     Returns:
         A local file, or None when they have to be, and can be, downloaded.
-
-    Raises:
-        UserError: the named file does not exist, or the weights are not cached and the hub does not
-            answer.
     """
     import timm
     from huggingface_hub import constants
@@ -128,12 +122,7 @@ def create_pyramid(
 
     Args:
         name: timm model name, such as `pvt_v2_b0`, `pvt_v2_b2`, `resnet50`.
-        pretrained: start from ImageNet weights.
         pretrained_path: weight file to use instead of the cache; only read when `pretrained`.
-
-    Raises:
-        UserError: unknown backbone, one without these strides, or weights that cannot be had or do
-            not fit.
     """
     import timm
 
@@ -182,8 +171,6 @@ class SharedEncoder(nn.Module):
     each other.
 
     Args:
-        name: timm backbone.
-        pretrained: start from ImageNet weights.
         pretrained_path: weight file to use instead of the cache.
         reduce_to: widths of bias-free 1x1 convolutions after the pyramid; None for the native
             widths; `auto` for (64, 128, 320, 512), the widths of PVT-v2-b2, where the native ones

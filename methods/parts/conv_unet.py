@@ -6,8 +6,6 @@ nothing is copied. Layers have PyTorch's default initialisation; a method with a
 it to its whole network.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
@@ -52,15 +50,8 @@ class PreConv(nn.Module):
     """Norm, LeakyReLU(0.2), convolution with bias.
 
     Args:
-        c_in: channels of the input.
-        c_out: channels of the output.
         kernel: its side, odd; the padding keeps the size at stride 1.
-        stride: of the convolution.
         padding_mode: `reflect` in encoders and decoders, `zeros` in fusion blocks.
-        norm: `instance` or `layer`, see `normalise`.
-
-    Raises:
-        ValueError: unknown norm.
     """
 
     def __init__(
@@ -89,12 +80,7 @@ class PreConv(nn.Module):
 
 
 class PyramidEncoder(nn.Module):
-    """Five stages, each a convolution (stride 2 from the second on) and a residual pair.
-
-    Args:
-        channels: of the image.
-        norm: see `normalise`.
-    """
+    """Five stages, each a convolution (stride 2 from the second on) and a residual pair."""
 
     def __init__(self, channels: int, norm: NormKind = "instance") -> None:
         super().__init__()
@@ -126,9 +112,7 @@ class FusionBlock(nn.Module):
     modality of zeros adds nothing.
 
     Args:
-        modalities: their number M.
         channels: c, of one modality's map.
-        norm: see `normalise`.
     """
 
     def __init__(self, modalities: int, channels: int, norm: NormKind = "instance") -> None:
@@ -145,11 +129,7 @@ class FusionBlock(nn.Module):
         return self.rest(self.first(maps))
 
     def partial_sum(self, index: int, features: Tensor) -> Tensor:
-        """Compute what modality `index` adds to the first convolution, without its bias.
-
-        Raises:
-            ValueError: the norm is `layer`, whose statistics mix the modalities.
-        """
+        """Compute what modality `index` adds to the first convolution, without its bias."""
         if self.first.norm != "instance":
             raise ValueError(
                 "only with the norm `instance` does the fusion separate over the modalities"
@@ -194,9 +174,6 @@ class FusedDecoder(nn.Module):
     Args:
         modalities: their number M (the released 3-D code passes the number of classes here, which
             is the same on its data and fails elsewhere).
-        num_classes: K.
-        norm: see `normalise`.
-        auxiliary: build the heads at strides 16, 8, 4, 2.
     """
 
     def __init__(
@@ -225,7 +202,6 @@ class FusedDecoder(nn.Module):
 
         Args:
             fused: (B, c_i, H/2^i, W/2^i), finest first.
-            with_auxiliary: compute the auxiliary logits.
 
         Returns:
             Logits (B, K, H, W), and the logits at strides 16, 8, 4, 2 (an empty list without
@@ -245,12 +221,7 @@ class FusedDecoder(nn.Module):
 
 
 class UnimodalDecoder(nn.Module):
-    """Decode the maps of one modality without fusion; all modalities share this decoder.
-
-    Args:
-        num_classes: K.
-        norm: see `normalise`.
-    """
+    """Decode the maps of one modality without fusion; all modalities share this decoder."""
 
     def __init__(self, num_classes: int, norm: NormKind = "instance") -> None:
         super().__init__()

@@ -1,7 +1,5 @@
 """What a method can show of itself: named feature maps, and modalities that it generates."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 

@@ -1,9 +1,7 @@
 """Segmentation heads, and the step from logits at stride 4 to logits at the image's size."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -26,9 +24,6 @@ def to_image_size(logits: Tensor, size: Sequence[int], stride: int = STRIDES[0])
 
     Upsamples to the padded size, then crops the padding (below and right), so the pixel grid stays
     where it was.
-
-    Raises:
-        ValueError: `size` is not the size of an image that was padded to this map.
     """
     padded = (logits.shape[-2] * stride, logits.shape[-1] * stride)
     if any(not 0 <= have - want < STRIDES[-1] for have, want in zip(padded, size, strict=True)):
@@ -59,8 +54,6 @@ class AllMLPHead(nn.Module):
 
     Args:
         in_channels: widths C_i, finest scale first.
-        num_classes: K.
-        width: E.
         norm: `bn`, `syncbn` or `ln` (over channels, no batch statistics).
         dropout: share of feature channels dropped in training.
     """
@@ -83,7 +76,7 @@ class AllMLPHead(nn.Module):
         self.classifier = nn.Conv2d(width, num_classes, 1)
         self._fold = FoldCache()
 
-    def train(self, mode: bool = True) -> AllMLPHead:
+    def train(self, mode: bool = True) -> Self:
         """Switch mode; a new eval phase folds anew."""
         self._fold.clear()
         return super().train(mode)

@@ -4,8 +4,6 @@
 takes probabilities, because the auxiliary outputs are upsampled after the softmax.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch
@@ -30,7 +28,6 @@ def cross_entropy(logits: Tensor, mask: Tensor, ignore_index: int = 255) -> Tens
     Args:
         logits: (B, K, H, W), before softmax; half precision is computed in float32.
         mask: int64 (B, H, W) class ids.
-        ignore_index: label value to leave out.
 
     Returns:
         A scalar; exactly 0, with a graph to `logits`, when no pixel is valid.

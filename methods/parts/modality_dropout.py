@@ -1,7 +1,5 @@
 """Random non-empty subsets of the modalities that each sample really has."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Literal, get_args
 
@@ -26,14 +24,9 @@ def draw_subsets(
     * `size_uniform`: the size is uniform in 1..m, then every subset of that size is equally likely.
 
     Args:
-        rule: one of the above.
         available: {modality: bool (B,)}, what each sample has.
         per: a draw for each `sample`, or one for the `batch`, among the modalities that all of its
             samples have.
-
-    Raises:
-        ValueError: unknown rule or scope; a sample without any modality; with per="batch", no
-            modality that all share.
     """
     if rule not in get_args(SubsetRule) or per not in get_args(SubsetScope):
         raise ValueError(

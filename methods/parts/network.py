@@ -1,7 +1,5 @@
 """Base classes of the networks: configured modalities, any non-empty subset of which is taken."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -26,9 +24,6 @@ class AnyModalityNetwork(torch.nn.Module):
     `encode` takes {modality: (B, C, H, W)}; each entry of its result depends on its modality only.
     `fuse` takes the entries of any non-empty subset, and with `present` which samples have which
     modality, at least one each (finite values elsewhere are ignored); None = all.
-
-    Args:
-        modalities: names, in the dataset's order.
     """
 
     # of the logits that `fuse` returns, in pixels
@@ -41,11 +36,7 @@ class AnyModalityNetwork(torch.nn.Module):
         self.modalities = tuple(modalities)
 
     def ordered_names(self, given: Mapping[str, Any]) -> list[str]:
-        """List the keys of `given` in configured order.
-
-        Raises:
-            ValueError: there is none, or one that the network does not know.
-        """
+        """List the keys of `given` in configured order."""
         unknown = set(given) - set(self.modalities)
         if unknown or not given:
             raise ValueError(
@@ -67,16 +58,11 @@ class SharedEncoderNetwork(AnyModalityNetwork):
     """A network with one timm encoder for all modalities and SegFormer's all-MLP head.
 
     Args:
-        modalities: names, in the dataset's order.
         backbone: `pvt_v2_b2`, `resnet50`, `pvt_v2_b0` (small scale) or another timm model with
             maps at strides 4, 8, 16, 32.
-        pretrained: ImageNet weights for the encoder.
         pretrained_path: local weight file instead of the cache.
         reduction: widths of 1x1 convolutions after the encoder, null for none; `auto` only where
             it is wider than PVT-v2-b2.
-        head_width: E of the head.
-        head_norm: `bn`, `syncbn` or `ln`.
-        head_dropout: Dropout2d in the head.
     """
 
     encoder: SharedEncoder

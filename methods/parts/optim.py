@@ -1,7 +1,5 @@
 """The optimiser shared by the methods: AdamW, linear warm-up, polynomial decay."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -19,8 +17,6 @@ class Recipe:
     Attributes:
         lr: peak learning rate.
         weight_decay: decoupled weight decay of parameters with two or more dimensions.
-        betas: AdamW's averaging coefficients (two numbers).
-        eps: AdamW's denominator offset.
         no_decay_1d: leave biases, norms and other parameters of at most one dimension undecayed.
         poly_power: exponent of the decay from the peak to zero at the last step.
         warmup_epochs: longest warm-up, in epochs.

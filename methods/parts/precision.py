@@ -1,7 +1,5 @@
 """Where half precision is not enough."""
 
-from __future__ import annotations
-
 from contextlib import AbstractContextManager, nullcontext
 
 import torch

@@ -1,7 +1,5 @@
 """Seeds mixed from several integers."""
 
-from __future__ import annotations
-
 _WORD = (1 << 64) - 1
 
 

@@ -4,8 +4,6 @@ Source: mmFormer's second public release and GEMMNet (arXiv 2509.11102, sections
 written anew from a description.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from math import isqrt
 from typing import Literal
@@ -24,12 +22,7 @@ class TokenBlock(nn.Module):
 
     Args:
         width: D, a multiple of `heads`.
-        heads: of the attention.
         mlp: hidden width of the feed-forward part.
-        dropout: share dropped in training.
-
-    Raises:
-        ValueError: the heads do not divide the width.
     """
 
     def __init__(self, width: int, heads: int, mlp: int, dropout: float = 0.1) -> None:
@@ -72,11 +65,7 @@ class TokenBlock(nn.Module):
 
 
 def resized_table(table: Tensor, grid: Sequence[int]) -> Tensor:
-    """Resize the position table of a square grid, (1, g*g, D) -> (1, h*w, D), bicubically.
-
-    Raises:
-        ValueError: the table's grid is not square.
-    """
+    """Resize the position table of a square grid, (1, g*g, D) -> (1, h*w, D), bicubically."""
     side = isqrt(table.shape[1])
     if side * side != table.shape[1]:
         raise ValueError(f"a table of {table.shape[1]} positions is not one of a square grid")

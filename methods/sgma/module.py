@@ -1,7 +1,5 @@
 """SGMA as a Lightning module: variants, losses and recipe (paper sections III-E and IV-A)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -36,7 +34,6 @@ class SGMA(AnyModalitySegmenter):
 
         Args:
             pretrained: ImageNet weights (the paper does not say; see the port ledger).
-            **network: see `SGMANetwork`.
         """
         self.network = SGMANetwork(
             self.modalities, self.num_classes, pretrained=pretrained, **network

@@ -4,8 +4,6 @@ SGMA, L. Wen, L. Liao, J. Xiao, M. Wang, arXiv 2603.02505. Written from the pape
 is known.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -70,7 +68,6 @@ class SGMANetwork(SharedEncoderNetwork):
     """Shared encoder, SGF at four scales, MAS in training, all-MLP head; and its ablation rows.
 
     Args:
-        modalities: names, in the dataset's order.
         num_classes: K, also the number of prototype slots.
         fusion: `sgf`, or `additive` for the plain sum of encoder maps (Table VII row a).
         mas: train the second branch with one drawn modality per scale (row c; without it row b).
@@ -80,7 +77,6 @@ class SGMANetwork(SharedEncoderNetwork):
             with batch statistics of its own.
         proto_norm, mp_mode, sp_heads, rp_heads, kernels, attn_bias, depthwise_bias,
             pointwise_bias: see `SGFScale`.
-        **options: of encoder and head, see `SharedEncoderNetwork`.
     """
 
     def __init__(

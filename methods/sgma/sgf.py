@@ -5,11 +5,9 @@ channels. What depends on one modality alone is computed in `SGFScale.project`, 
 set of modalities in `SGFScale.fuse`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -79,7 +77,7 @@ class ModalityProjector(nn.Module):
         self.pointwise = nn.Conv2d(channels, channels, 1, bias=pointwise_bias)
         self._fold = FoldCache()
 
-    def train(self, mode: bool = True) -> ModalityProjector:
+    def train(self, mode: bool = True) -> Self:
         """Switch mode; a new eval phase merges the kernels anew."""
         self._fold.clear()
         return super().train(mode)
@@ -230,18 +228,11 @@ class SGFScale(nn.Module):
     """SGF of one scale.
 
     Args:
-        channels: width C of the encoder at this scale.
         slots: number K of prototypes, that of the classes.
         modalities: names; each has its own MP, everything else is shared.
-        sp_heads: heads of SP.
-        rp_heads: heads of RP.
-        kernels: depthwise kernel sizes of MP.
         proto_norm: `none` = eq. 3 as written; `mean` = divided by the number of vectors; `softmax`
             = weighted mean.
         mp_mode: depthwise convolutions in parallel (summed) or one after the other.
-        attn_bias: biases in the attention projections.
-        depthwise_bias: biases in MP's depthwise convolutions.
-        pointwise_bias: biases in MP's pointwise convolution.
     """
 
     def __init__(

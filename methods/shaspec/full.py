@@ -1,9 +1,7 @@
 """The published encoder and decoder of ShaSpec in two dimensions (dossier II.2 and II.4)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -48,7 +46,6 @@ class ASPP(nn.Module):
     """Join five views of a map (1x1; 3x3 of dilation 2, 4, 8; its mean) by a 1x1 convolution.
 
     Args:
-        channels: of input, views and output.
         pooling_norm: norm the view of the mean as released: it then carries no information (dossier
             S2). Without, it has a bias instead.
     """
@@ -75,9 +72,7 @@ class ResidualEncoder(nn.Module):
     """A ResNet-50 with a narrower last stage, reduced to 4 widths, and an ASPP.
 
     Args:
-        channels: of the image.
         width: of the stem; 64 is published.
-        pooling_norm: see `ASPP`.
     """
 
     def __init__(self, channels: int, width: int, pooling_norm: bool) -> None:
@@ -115,11 +110,6 @@ class SkipDecoder(nn.Module):
 
     The skip's 1x1 convolution over the concatenated modalities is linear: `skips` gives one
     modality's part of it, `forward` takes the sum.
-
-    Args:
-        modalities: their number M.
-        num_classes: K.
-        width: of the encoders' stem.
     """
 
     stride = 2
@@ -141,7 +131,7 @@ class SkipDecoder(nn.Module):
         self._absent: dict[tuple[int, ...], FoldCache] = {}
         init_kaiming(self)
 
-    def train(self, mode: bool = True) -> SkipDecoder:
+    def train(self, mode: bool = True) -> Self:
         """Switch mode; a new eval phase computes the absent modalities' skips anew."""
         self._absent.clear()
         return super().train(mode)
@@ -165,7 +155,6 @@ class SkipDecoder(nn.Module):
         40 of them it overflows.
 
         Args:
-            shared: the shared encoder.
             image: (1, c, H, W) of zeros.
 
         Returns:

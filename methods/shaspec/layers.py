@@ -1,7 +1,5 @@
 """Layers of ShaSpec: weight-standardised convolutions, norms, residual blocks."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -20,10 +18,7 @@ class StandardisedConv(nn.Conv2d):
     """A convolution by its standardised filters; zero padding that keeps the size at stride 1.
 
     Args:
-        c_in: channels of the input.
-        c_out: channels of the output.
         kernel: its side, odd.
-        stride: of the convolution.
         dilation: of the kernel.
         bias: only where no norm follows.
     """

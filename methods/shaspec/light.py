@@ -1,7 +1,5 @@
 """The light variant: mmFormer's thin encoders and decoder instead of ShaSpec's own."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch
@@ -13,11 +11,7 @@ from methods.shaspec.layers import init_kaiming
 
 
 class LightEncoder(nn.Module):
-    """A `PyramidEncoder`; its last map is the output, and its mean the vector.
-
-    Args:
-        channels: of the image.
-    """
+    """A `PyramidEncoder`; its last map is the output, and its mean the vector."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -31,12 +25,7 @@ class LightEncoder(nn.Module):
 
 
 class LightDecoder(nn.Module):
-    """mmFormer's decoder with fusion blocks on the shared encoder's maps, without auxiliary heads.
-
-    Args:
-        modalities: their number M.
-        num_classes: K.
-    """
+    """mmFormer's decoder, fed with the shared encoder's maps, without auxiliary heads."""
 
     stride = 1
     multiple, at_least = STRIDE, LEAST

@@ -1,7 +1,5 @@
 """The two auxiliary objectives of ShaSpec: distribution alignment and domain classification."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import combinations
 from typing import Literal

@@ -1,7 +1,5 @@
 """ShaSpec as a Lightning module: subsets, losses and recipe."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -37,9 +35,6 @@ class ShaSpec(AnyModalitySegmenter):
         >>> model = ShaSpec({"rgb": 3, "dsm": 1}, num_classes=5, **options).eval()
         >>> model({"dsm": torch.randn(2, 1, 64, 64)}).shape
         torch.Size([2, 5, 64, 64])
-
-    Raises:
-        UserError: an option that does not exist.
     """
 
     default_loss_weights: ClassVar[dict[str, float]] = {"seg": 1.0, "dao": 0.1, "dco": 0.02}
@@ -67,10 +62,8 @@ class ShaSpec(AnyModalitySegmenter):
             as_released: the released form of the four options above, whatever they say: `first`,
                 true, `ring`, true.
             subsets: what a training step shows.
-            subsets_per: one draw per sample or per batch.
             warmup_share: share of the training, from its start, in which all modalities are
                 shown (released: 80 / 180).
-            **network: see `ShaSpecNetwork`.
         """
         if as_released:
             missing, pooling_norm, pairs, blank_terms = "first", True, "ring", True
@@ -80,11 +73,7 @@ class ShaSpec(AnyModalitySegmenter):
         self.subsets, self.subsets_per = subsets, subsets_per
         self.warmup_share, self.progress = warmup_share, 0.0
         self.network = ShaSpecNetwork(
-            self.modalities,
-            self.num_classes,
-            missing=missing,
-            pooling_norm=pooling_norm,
-            **network,
+            self.modalities, self.num_classes, missing=missing, pooling_norm=pooling_norm, **network
         )
 
     def decode(self, encoded: Mapping[str, Any], size: Sequence[int]) -> Tensor:

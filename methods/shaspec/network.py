@@ -6,8 +6,6 @@ licence), of which nothing is copied. Changed: two dimensions, any number of mod
 channels, exclusive classes, per-sample masks.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -43,11 +41,7 @@ def repeat_channels(image: Tensor, channels: int) -> Tensor:
 
 
 def stem_width(backbone: str) -> int:
-    """Read the width of the encoders' stem: w of `resnet50_w<w>`, 0 of `pyramid`.
-
-    Raises:
-        UserError: neither, or an odd width.
-    """
+    """Read the width of the encoders' stem: w of `resnet50_w<w>`, 0 of `pyramid`."""
     if backbone == LIGHT:
         return 0
     width = backbone.removeprefix("resnet50_w")
@@ -63,15 +57,10 @@ class ShaSpecNetwork(AnyModalityNetwork):
     """The published structure, or the light one with mmFormer's encoders and decoder.
 
     Args:
-        modalities: name -> channels, in the dataset's order.
-        num_classes: K.
         backbone: see `stem_width`.
         missing: the feature of a missing modality is the `mean` of the available shared features
             (paper eq. 4) or that of the `first` available modality (as released, dossier S1).
         pooling_norm: see `full.ASPP`; no concern of `pyramid`.
-
-    Raises:
-        UserError: an option that does not exist.
     """
 
     def __init__(
@@ -110,11 +99,7 @@ class ShaSpecNetwork(AnyModalityNetwork):
         self.classifier = nn.Linear(inner, count)
 
     def encode(self, images: Mapping[str, Tensor]) -> dict[str, Entry]:
-        """Everything that one modality alone determines: eqs. 1 and 2, and its part of the skips.
-
-        Args:
-            images: {modality: (B, c, H, W)} for any non-empty subset, all of one size.
-        """
+        """All that one modality alone determines: eqs. 1 and 2, and its part of the skips."""
         names = self.ordered_names(images)
         padded = [pad_to(images[m], self.decoder.multiple, self.decoder.at_least) for m in names]
         shared = self.shared(torch.cat([repeat_channels(image, self.channels) for image in padded]))
