@@ -20,8 +20,8 @@ class AnyModalitySegmenter(L.LightningModule):
     """A segmentation method that takes any non-empty subset of its modalities.
 
     A subclass implements `build_network` and `training_losses` and names its loss terms with their
-    published weights in `default_loss_weights`. Its network is an `AnyModalityNetwork`; a method
-    with another one overrides `encode` and `decode`. A missing modality is a missing key.
+    published weights in `default_loss_weights`; a network that is no `AnyModalityNetwork` needs
+    `encode` and `decode` too. A missing modality is a missing key.
 
     Args:
         ignore_index: label value that is neither trained nor scored.
@@ -54,10 +54,8 @@ class AnyModalitySegmenter(L.LightningModule):
             raise UserError("A method needs at least one modality; the data config names none.")
         unknown = sorted(set(loss_weights or {}) - set(self.default_loss_weights))
         if unknown:
-            known = ", ".join(self.default_loss_weights) or "none"
-            raise UserError(
-                f"loss_weights names {', '.join(unknown)}; {type(self).__name__} has: {known}."
-            )
+            has = f"{type(self).__name__} has: {', '.join(self.default_loss_weights) or 'none'}."
+            raise UserError(f"loss_weights names {', '.join(unknown)}; {has}")
         self.modalities = {str(name): int(channels) for name, channels in modalities.items()}
         self.num_classes, self.ignore_index, self.seed = num_classes, ignore_index, seed
         self.loss_weights = {**self.default_loss_weights, **(loss_weights or {})}
@@ -66,7 +64,7 @@ class AnyModalitySegmenter(L.LightningModule):
         self.build_network(**options)
 
     def build_network(self, **options: Any) -> None:
-        """Set `network` from the method's own options; called at the end of construction."""
+        """Set `network` from the method's own options."""
         if options:
             raise TypeError(f"{type(self).__name__} has no option {', '.join(options)}")
 
@@ -83,26 +81,20 @@ class AnyModalitySegmenter(L.LightningModule):
         return self.decode(self.encode(images), next(iter(images.values())).shape[-2:])
 
     def diagnostics(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
-        """Show inner features of a batch, by name; empty where there is nothing to show.
+        """Show inner features of a batch by name; nothing by default.
 
-        Called in eval mode without gradients. May draw from torch's global generator, which the
-        caller restores.
-
-        Args:
-            batch: `image`, {modality: (B, C, H, W)}, and `mask`, int64 (B, H, W) as in training.
-
-        Returns:
-            Per image a number (B,), a map (B, h, w) of any size, or features (B, C, h, w) named
-            `fused/<scale>` and `features/<modality>/<scale>`, scales counted from 1, the finest.
-            `robustness/<modality>/<scale>` sum to 1 over the modalities, and so do the chances
-            `sampling/...` of a draw in training and its outcome `draws/...`, which is 0 or 1.
+        Called in eval mode without gradients; the caller restores torch's global generator. A value
+        is per image a number (B,), a map (B, h, w) of any size, or features (B, C, h, w) named
+        `fused/<scale>` and `features/<modality>/<scale>`, scales counted from 1, the finest.
+        `robustness/<modality>/<scale>` sum to 1 over the modalities, and so do the chances
+        `sampling/...` of a draw in training and its outcome `draws/...`, which is 0 or 1.
         """
         return {}
 
     def available(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Say which images of a batch are real, {modality: bool (B,)}; all, unless it says so."""
         given = batch.get("available") or {}
-        everything = torch.ones(len(batch["mask"]), dtype=torch.bool, device=batch["mask"].device)
+        everything = torch.ones_like(batch["mask"][:, 0, 0], dtype=torch.bool)
         return {m: given.get(m, everything) for m in self.network.ordered_names(batch["image"])}
 
     def draw_shown(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -117,14 +109,11 @@ class AnyModalitySegmenter(L.LightningModule):
         """Sum weight times term: the scalar training loss."""
         return torch.stack([self.loss_weights[name] * term for name, term in terms.items()]).sum()
 
-    def log_losses(
-        self, terms: Mapping[str, Tensor], loss: Tensor, batch: Mapping[str, Any]
-    ) -> None:
+    def log_losses(self, terms: Mapping[str, Tensor], loss: Tensor, batch: Any) -> None:
         """Log `train/loss` and every term as `train/<term>`."""
         size = len(batch["mask"])
-        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=size)
-        for name, term in terms.items():
-            self.log(f"train/{name}", term.detach(), batch_size=size)
+        for name, term in {"loss": loss, **terms}.items():
+            self.log(f"train/{name}", term.detach(), prog_bar=name == "loss", batch_size=size)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor | None:
         """Take one automatic optimisation step."""
@@ -133,9 +122,7 @@ class AnyModalitySegmenter(L.LightningModule):
         self.log_losses(terms, loss, batch)
         return loss
 
-    def validation_step(
-        self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0
-    ) -> dict[str, Any]:
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Any:
         """Encode what the batch has; the evaluation callback decodes every subset of it."""
         return {"encoded": self.encode(batch["image"])}
 
@@ -152,12 +139,11 @@ class AnyModalitySegmenter(L.LightningModule):
         total = self.trainer.estimated_stepping_batches
         if not isfinite(total):
             raise UserError("The schedule needs an end: set trainer.max_epochs or max_steps.")
-        batches = self.trainer.num_training_batches
-        return int(total), ceil(batches / self.trainer.accumulate_grad_batches)
+        trainer = self.trainer
+        return int(total), ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
 
     def configure_optimizers(self) -> Any:
         """Set up AdamW with warm-up and polynomial decay, stepped per iteration."""
-        optimizer, schedule = build_optimizer(
-            self.parameters(), self.recipe, *self.schedule_length()
-        )
+        steps = self.schedule_length()
+        optimizer, schedule = build_optimizer(self.parameters(), self.recipe, *steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -3,13 +3,13 @@
 No paper; SegFormer's encoder-decoder (Xie et al. 2021) with an average between the two.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from methods.parts.network import Present, SharedEncoderNetwork
+from methods.parts.network import Fused, Present, SharedEncoderNetwork
 
 
 class ControlNetwork(SharedEncoderNetwork):
@@ -24,14 +24,8 @@ class ControlNetwork(SharedEncoderNetwork):
         """Encode {modality: (B, C, H, W)} as {modality: four maps (B, C_i, H_i, W_i)}."""
         return self.encoder({m: images[m] for m in self.ordered_names(images)})
 
-    def fuse(
-        self, encoded: Mapping[str, Sequence[Tensor]], present: Present | None = None
-    ) -> tuple[Tensor, dict[str, Any]]:
-        """Predict a subset.
-
-        Returns:
-            Logits (B, K, H/4, W/4) of the padded image, and extras: `features` (the four means).
-        """
+    def fuse(self, encoded: Mapping[str, list[Tensor]], present: Present | None = None) -> Fused:
+        """Predict logits (B, K, H/4, W/4), padded; the extras hold `features`, the four means."""
         names = self.ordered_names(encoded)
         first = encoded[names[0]][0]
         masks = self.stack_present(names, present)

@@ -4,14 +4,13 @@ No paper; the network is any architecture of segmentation-models-pytorch (smp) o
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import segmentation_models_pytorch as smp
 import torch
 from torch import Tensor
 
 from methods.parts.backbones import pad_to_multiple
-from methods.parts.network import AnyModalityNetwork, Present, as_mask
+from methods.parts.network import AnyModalityNetwork, Fused, Present, as_mask
 from usererror import UserError
 
 
@@ -20,9 +19,8 @@ def create_smp_model(
 ) -> torch.nn.Module:
     """Create an smp model with random weights.
 
-    Args:
-        architecture: `unet`, `deeplabv3plus`, `segformer` or another that smp knows.
-        backbone: one of smp's encoders (`resnet34`) or a timm model (`pvt_v2_b2`).
+    `architecture` is `unet`, `deeplabv3plus`, `segformer` or another that smp knows, `backbone` one
+    of smp's encoders (`resnet34`) or a timm model (`pvt_v2_b2`).
     """
     # smp's name of a timm model begins with "tu-"; BACKBONE= takes the plain one for every method
     own = backbone in smp.encoders.encoders or backbone.startswith("tu-")
@@ -60,14 +58,8 @@ class EarlyFusionNetwork(AnyModalityNetwork):
         # smp halves the image up to five times and refuses sides that 32 does not divide
         return {m: pad_to_multiple(images[m]) for m in self.ordered_names(images)}
 
-    def fuse(
-        self, encoded: Mapping[str, Tensor], present: Present | None = None
-    ) -> tuple[Tensor, dict[str, Any]]:
-        """Predict a subset, with zeros for what is missing.
-
-        Returns:
-            Logits (B, K, H, W) of the padded image, and no extras.
-        """
+    def fuse(self, encoded: Mapping[str, Tensor], present: Present | None = None) -> Fused:
+        """Predict padded logits (B, K, H, W), with zeros for what is missing; no extras."""
         like = encoded[self.ordered_names(encoded)[0]]
         parts = []
         for m, channels in self.channels.items():

@@ -14,9 +14,9 @@ from methods.parts.tokens import TokenBlock, resized_table, tokens_of
 SLOPE = 0.2
 
 
-def _down(c_in: int, c_out: int, norm: bool = True) -> nn.Sequential:
+def _down(c_in: int, c_out: int, norm: bool = True, stride: int = 2) -> nn.Sequential:
     """Half the size: LeakyReLU, 4 x 4 convolution with bias, BatchNorm."""
-    layers: list[nn.Module] = [nn.LeakyReLU(SLOPE), nn.Conv2d(c_in, c_out, 4, 2, 1)]
+    layers: list[nn.Module] = [nn.LeakyReLU(SLOPE), nn.Conv2d(c_in, c_out, 4, stride, 1)]
     return nn.Sequential(*layers, *([nn.BatchNorm2d(c_out)] if norm else []))
 
 
@@ -27,16 +27,12 @@ def _up(c_in: int, c_out: int, norm: bool = True) -> nn.Sequential:
 
 
 class TokenBottom(nn.Module):
-    """Transform the generator's bottom map: 1x1 convolution and one block with its own positions.
-
-    Args:
-        width: channels of the map and of the tokens.
-        grid: side of the position table; other sizes are interpolated.
-    """
+    """Transform the generator's bottom map: 1x1 convolution, one block with its own positions."""
 
     def __init__(self, width: int, heads: int = 8, grid: int = 32, dropout: float = 0.1) -> None:
         super().__init__()
         self.tokeniser = nn.Conv2d(width, width, 1)
+        # side of the table; maps of other sizes interpolate it
         self.table = nn.Parameter(torch.zeros(1, grid * grid, width))
         self.block = TokenBlock(width, heads, 2 * width, dropout)
 
@@ -48,12 +44,7 @@ class TokenBottom(nn.Module):
 
 
 class Generator(nn.Module):
-    """U-shaped: four halvings, the transformer, four doublings with skips, tanh.
-
-    Args:
-        width: g; the maps have g, 2g, 4g and 8g channels.
-        transformer: HyFEx's part of the generator; without it the plain one of the baselines.
-    """
+    """U-shaped: four halvings, the transformer (HyFEx), four doublings with skips, tanh."""
 
     def __init__(
         self,
@@ -66,6 +57,7 @@ class Generator(nn.Module):
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
+        # the maps have g, 2g, 4g and 8g channels
         g = width
         self.stem = nn.Conv2d(c_in, g, 4, 2, 1)
         self.downs = nn.ModuleList(
@@ -89,12 +81,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Sequential):
-    """PatchGAN with a field of 70 px: (B, condition + picture, H, W) -> (B, 1, H/8 - 2, W/8 - 2).
-
-    Args:
-        channels: of the condition and the picture together.
-        width: d; the maps have d, 2d, 4d and 8d channels.
-    """
+    """PatchGAN, field 70 px: (B, condition + picture, H, W) -> (B, 1, H/8 - 2, W/8 - 2)."""
 
     def __init__(self, channels: int, width: int = 64) -> None:
         d = width
@@ -102,8 +89,6 @@ class Discriminator(nn.Sequential):
             nn.Conv2d(channels, d, 4, 2, 1),
             _down(d, 2 * d),
             _down(2 * d, 4 * d),
-            nn.Sequential(
-                nn.LeakyReLU(SLOPE), nn.Conv2d(4 * d, 8 * d, 4, 1, 1), nn.BatchNorm2d(8 * d)
-            ),
-            nn.Sequential(nn.LeakyReLU(SLOPE), nn.Conv2d(8 * d, 1, 4, 1, 1)),
+            _down(4 * d, 8 * d, stride=1),
+            _down(8 * d, 1, norm=False, stride=1),
         )

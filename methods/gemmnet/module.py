@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -128,10 +129,8 @@ class GEMMNet(AnyModalitySegmenter):
     def synthesise(self, encoded: Mapping[str, Encoded], size: Sequence[int]) -> dict[str, Tensor]:
         """Generate the missing modalities as z-scores of the image's size."""
         painted = self.network.synthesise(encoded)
-        return {
-            m: at_least_float32(x)[..., : size[0], : size[1]] * self.synthesis_reach
-            for m, x in painted.items()
-        }
+        height, width, reach = *size, self.synthesis_reach
+        return {m: at_least_float32(x)[..., :height, :width] * reach for m, x in painted.items()}
 
     # ---- training --------------------------------------------------------------------------------
 
@@ -140,13 +139,8 @@ class GEMMNet(AnyModalitySegmenter):
     ) -> tuple[dict[str, Encoded], list[SynthesisPair]]:
         """Draw what the batch shows, run every generator, and read the real and painted images.
 
-        A generator paints from the shown modalities, and where nothing else than its own is shown
-        from all others that the sample has (that happens in training only, for the reconstruction
-        loss).
-
-        Returns:
-            An entry of the network's `features` for each modality, painted where it is not shown;
-            and for each generator with a target what its losses need.
+        Returns an entry per modality, painted where it is not shown; and for each generator with a
+        target what its losses need.
         """
         network, available = self.network, self.available(batch)
         images = {m: network.scale_images(batch["image"][m]) for m in available}
@@ -166,19 +160,14 @@ class GEMMNet(AnyModalitySegmenter):
                 if self.rec_when == "missing":
                     wanted = wanted & ~visible
                 if wanted.any():
-                    pairs.append(
-                        self._pair(m, source[wanted[rows]], fake[wanted[rows]], images[m][wanted])
-                    )
+                    real, kept = images[m][wanted], wanted[rows]
+                    seen_beside = real if network.condition == "target" else source[kept]
+                    pairs.append(SynthesisPair(m, seen_beside, fake[kept], real))
                 if not visible.all():
                     whole = fake.new_zeros(len(rows), *fake.shape[1:]).index_put((rows,), fake)
                     image = whole if image is None else torch.where(as_mask(visible), image, whole)
             entries[m] = network.encode_image(m, image)
         return entries, pairs
-
-    def _pair(self, modality: str, source: Tensor, fake: Tensor, real: Tensor) -> SynthesisPair:
-        return SynthesisPair(
-            modality, real if self.network.condition == "target" else source, fake, real
-        )
 
     def diagnostics(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Show the maps of five scales, of single modalities and of the complete set fused."""
@@ -203,11 +192,9 @@ class GEMMNet(AnyModalitySegmenter):
         """What the generators are trained with."""
         if not self.adversarial:
             return {"l2": mean_over_modalities(pairs, squared_error, like)}
-        critics = self.network.discriminators
+        fooled = partial(generator_adversarial_loss, discriminators=self.network.discriminators)
         return {
-            "adversarial": mean_over_modalities(
-                pairs, lambda pair: generator_adversarial_loss(pair, critics), like
-            ),
+            "adversarial": mean_over_modalities(pairs, fooled, like),
             "l1": mean_over_modalities(pairs, absolute_error, like),
         }
 
@@ -217,23 +204,15 @@ class GEMMNet(AnyModalitySegmenter):
         """What the discriminators are trained with; empty without them."""
         if not self.adversarial:
             return {}
-        critics = self.network.discriminators
-        return {
-            "discriminator": mean_over_modalities(
-                pairs, lambda pair: discriminator_loss(pair, critics), like
-            )
-        }
+        caught = partial(discriminator_loss, discriminators=self.network.discriminators)
+        return {"discriminator": mean_over_modalities(pairs, caught, like)}
 
     def training_losses(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Compute all terms at once, as the joint update minimises them."""
         entries, pairs = self.synthesise_batch(batch)
         terms = self.segmentation_terms(entries, batch["mask"])
         like = terms["fused"]
-        return {
-            **terms,
-            **self.discriminator_terms(pairs, like),
-            **self.generator_terms(pairs, like),
-        }
+        return terms | self.discriminator_terms(pairs, like) | self.generator_terms(pairs, like)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor | None:
         """The base class's step, or the discriminators' and then everybody else's."""
@@ -254,20 +233,17 @@ class GEMMNet(AnyModalitySegmenter):
         return None
 
     def manual_update(self, index: int, loss: Tensor) -> None:
-        """Go backward, and step optimiser `index` and its schedule.
-
-        Lightning counts each step of an optimiser that `self.optimizers()` returns as a step of
-        the run: with two of them, `max_steps: 300` would end after 150 batches. So only optimiser
-        0 goes through its counting wrapper, once a batch and after the other, which the strategy
-        steps directly (the wrapper does the same: precision, loss scaling, hooks).
-        """
+        """Go backward, and step optimiser `index` and its schedule."""
         optimizer = self.trainer.optimizers[index]
         optimizer.zero_grad()
         self.manual_backward(loss)
+        # Lightning counts each step of what `self.optimizers()` returns as a step of the run: with
+        # two of them `max_steps: 300` would end after 150 batches, so only number 0 is counted
         if index == 0:
             wrapped = self.optimizers()
             (wrapped[0] if isinstance(wrapped, list) else wrapped).step()
         else:
+            # as the counting wrapper does: precision, loss scaling, hooks
             self.trainer.strategy.optimizer_step(optimizer, lambda: None)
         schedulers = self.lr_schedulers()
         (schedulers[index] if isinstance(schedulers, list) else schedulers).step()
@@ -277,24 +253,19 @@ class GEMMNet(AnyModalitySegmenter):
         if self.update == "joint_sgd":
             optimizer = SGD(self.parameters(), **RELEASED_SGD)
             schedule = CosineAnnealingWarmRestarts(optimizer, T_0=RELEASED_PERIOD)
-            return {
-                "optimizer": optimizer,
-                "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-            }
+            per_step = {"scheduler": schedule, "interval": "step"}
+            return {"optimizer": optimizer, "lr_scheduler": per_step}
         if self.automatic_optimization:
             return super().configure_optimizers()
         critics = list(self.network.discriminators.parameters())
         own = {id(p) for p in critics}
         # the discriminators are stepped by an Adam of their own
         others = [p for p in self.parameters() if id(p) not in own]
-        adam = replace(
-            self.recipe, lr=self.discriminator_lr, betas=ADVERSARIAL_BETAS, weight_decay=0.0
-        )
-        pairs = [
-            build_optimizer(others, self.recipe, *self.schedule_length()),
-            build_optimizer(critics, adam, *self.schedule_length()),
-        ]
-        return [optimizer for optimizer, _ in pairs], [schedule for _, schedule in pairs]
+        rate, steps = self.discriminator_lr, self.schedule_length()
+        adam = replace(self.recipe, lr=rate, betas=ADVERSARIAL_BETAS, weight_decay=0.0)
+        first, first_schedule = build_optimizer(others, self.recipe, *steps)
+        second, second_schedule = build_optimizer(critics, adam, *steps)
+        return [first, second], [first_schedule, second_schedule]
 
 
 def _sources(
@@ -304,5 +275,6 @@ def _sources(
     others = [m for m in shown if m != target]
     if not others:
         return {}
+    # only its own is shown: for the reconstruction loss it is painted from all that the sample has
     alone = ~torch.stack([shown[m] for m in others]).any(0)
     return {m: torch.where(alone, available[m], shown[m]) for m in others}

@@ -20,7 +20,7 @@ from methods.parts.conv_unet import (
     UnimodalDecoder,
     pad_to,
 )
-from methods.parts.network import AnyModalityNetwork, Present, as_mask
+from methods.parts.network import AnyModalityNetwork, Fused, Present, as_mask
 from methods.parts.tokens import LAYOUTS, Layout, TokenBlock, resized_table, tokens_of
 from usererror import UserError
 
@@ -41,11 +41,10 @@ class Encoded(NamedTuple):
 
 
 class GEMMNetwork(AnyModalityNetwork):
-    """Generators, discriminators and the trunk behind them.
+    """Generators, discriminators and the trunk behind them; at least two modalities.
 
     Args:
-        hyfex: transformers behind each encoder and at the bottom of each generator (paper section
-            3.1).
+        hyfex: transformers behind each encoder and at the bottom of each generator (section 3.1).
         hyfma: the transformer over all modalities' tokens (section 3.2).
         coloss: build the heads that the complementary losses need (section 3.3).
         adversarial: build the discriminators.
@@ -55,13 +54,8 @@ class GEMMNetwork(AnyModalityNetwork):
             `decoder`'s maps.
         condition: what a discriminator sees beside the picture: the `source`, or as released the
             `target`.
-        input_range: standard deviations that the network's [-1, 1] stands for; what lies outside is
-            clamped.
-        table_grid: side of the position tables; the image at stride 16 where they are not to be
-            interpolated.
-        token_width, heads, dropout: of the trunk's transformers; the hidden width is twice
-            `token_width`.
-        generator_width, discriminator_width: g and d; the generator's transformer has the width 8g.
+        input_range: standard deviations that the network's [-1, 1] stands for; the rest is clamped.
+        table_grid: side of the position tables; at best that of the image at stride 16.
     """
 
     stride = 1
@@ -94,6 +88,8 @@ class GEMMNetwork(AnyModalityNetwork):
         self.channels = dict(modalities)
         self.layout, self.condition, self.input_range = LAYOUTS[layout], condition, input_range
         count, width = len(self.channels), token_width
+        # the trunk's transformers have a hidden width of 2D, the generators' have D = 8g
+        wide = (heads, 2 * width, dropout)
         # with two modalities a generator has one possible source; nothing needs to say which it got
         self.planes = count - 1 if count > 2 else 0
 
@@ -104,16 +100,11 @@ class GEMMNetwork(AnyModalityNetwork):
         self.tokenisers = nn.ModuleDict(
             {m: nn.Conv2d(WIDTHS[-1], width, 1) for m in self.channels if tokenised}
         )
-        tables = {
-            m: nn.Parameter(torch.zeros(1, table_grid**2, width))
-            for m in self.channels
-            if tokenised
-        }
-        self.tables = nn.ParameterDict(tables)
-        self.blocks = nn.ModuleDict(
-            {m: TokenBlock(width, heads, 2 * width, dropout) for m in self.channels if hyfex}
-        )
-        self.inter = TokenBlock(width, heads, 2 * width, dropout) if hyfma else None
+        self.tables = nn.ParameterDict()
+        for m in self.channels if tokenised else ():
+            self.tables[m] = nn.Parameter(torch.zeros(1, table_grid**2, width))
+        self.blocks = nn.ModuleDict({m: TokenBlock(width, *wide) for m in self.channels if hyfex})
+        self.inter = TokenBlock(width, *wide) if hyfma else None
         self.reduction = nn.Conv2d(count * width, count * WIDTHS[-1], 1) if tokenised else None
 
         self.decoder = FusedDecoder(
@@ -123,24 +114,14 @@ class GEMMNetwork(AnyModalityNetwork):
         self.scale_heads = nn.ModuleList(nn.Conv2d(c, num_classes, 1) for c in unified)
         self.unimodal = UnimodalDecoder(num_classes, norm) if coloss else None
 
-        self.generators = nn.ModuleDict(
-            {
-                m: Generator(
-                    self.source_channels(m), c, generator_width, hyfex, heads, table_grid, dropout
-                )
-                for m, c in self.channels.items()
-            }
-        )
-        self.discriminators = nn.ModuleDict(
-            {
-                m: Discriminator(
-                    (c if condition == "target" else self.source_channels(m)) + c,
-                    discriminator_width,
-                )
-                for m, c in self.channels.items()
-                if adversarial
-            }
-        )
+        own = (generator_width, hyfex, heads, table_grid, dropout)
+        self.generators, self.discriminators = nn.ModuleDict(), nn.ModuleDict()
+        for m, c in self.channels.items():
+            self.generators[m] = Generator(self.source_channels(m), c, *own)
+        # a loop of its own: the order of construction decides the random draws
+        for m, c in self.channels.items() if adversarial else ():
+            seen = c if condition == "target" else self.source_channels(m)
+            self.discriminators[m] = Discriminator(seen + c, discriminator_width)
 
     def source_channels(self, target: str) -> int:
         """Count a generator's input channels: the other modalities and, for M > 2, M - 1 planes."""
@@ -153,17 +134,11 @@ class GEMMNetwork(AnyModalityNetwork):
         return (pad_to(image) / self.input_range).clamp(-1.0, 1.0)
 
     def generator_source(self, target: str, images: Mapping[str, Tensor], seen: Present) -> Tensor:
-        """What `target` is painted from: the other modalities in order, zeros where not seen.
+        """List what `target` is painted from: the others in order, zeros where not seen.
 
-        With more than two modalities a constant plane for each of them follows, 1 where it is seen.
-
-        Args:
-            target: its own image is not looked at.
-            images: {modality: (B, c, H, W)} within [-1, 1], any of the configured ones.
-            seen: {modality: bool (B,)}, for each of `images`.
-
-        Returns:
-            (B, source_channels(target), H, W).
+        With more than two, a constant plane for each of them follows, 1 where it is seen.
+        `images` (B, c, H, W) lie within [-1, 1], `seen` is bool (B,) for each of them; the result
+        is (B, source_channels(target), H, W).
         """
         some = next(iter(images.values()))
         parts, planes = [], []
@@ -171,9 +146,8 @@ class GEMMNetwork(AnyModalityNetwork):
             if m == target:
                 continue
             here = as_mask(seen[m] if m in images else some.new_zeros(len(some), dtype=torch.bool))
-            image = (
-                images[m] if m in images else some.new_zeros(len(some), channels, *some.shape[-2:])
-            )
+            zeros = some.new_zeros(len(some), channels, *some.shape[-2:])
+            image = images.get(m, zeros)
             parts.append(torch.where(here, image, 0.0))
             planes.append(here.to(some.dtype).expand(-1, 1, *some.shape[-2:]))
         return torch.cat([*parts, *planes[: self.planes]], 1)
@@ -181,26 +155,16 @@ class GEMMNetwork(AnyModalityNetwork):
     def synthesise(
         self, encoded: Mapping[str, Encoded], present: Present | None = None
     ) -> dict[str, Tensor]:
-        """Paint what is missing.
-
-        Args:
-            encoded: entries of `encode` for any non-empty subset.
-            present: {modality: bool (B,)}; None = all of `encoded`.
-
-        Returns:
-            {missing modality: (B, c, H, W) within (-1, 1), padded}; also those that only some
-            samples lack, painted for all of them.
-        """
+        """Paint what is missing, {modality: (B, c, H, W) within (-1, 1), padded}."""
         images = {m: encoded[m].image for m in self.ordered_names(encoded)}
         some = next(iter(images.values()))
         seen = present or {m: some.new_ones(len(some), dtype=torch.bool) for m in images}
         # a modality that only some samples lack is generated for all of them
-        missing = [
-            m
-            for m in self.channels
-            if m not in images or (present is not None and not present[m].all())
-        ]
-        return {m: self.generators[m](self.generator_source(m, images, seen)) for m in missing}
+        painted = {}
+        for m in self.channels:
+            if m not in images or (present is not None and not present[m].all()):
+                painted[m] = self.generators[m](self.generator_source(m, images, seen))
+        return painted
 
     # ---- the trunk -------------------------------------------------------------------------------
 
@@ -240,15 +204,10 @@ class GEMMNetwork(AnyModalityNetwork):
     def segment_complete(
         self, entries: Mapping[str, Encoded], with_auxiliary: bool = False
     ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        """Logits of a complete set of modalities, real and painted.
+        """Predict (B, K, H, W) from a complete set of modalities, real and painted.
 
-        Args:
-            entries: one for each configured modality.
-            with_auxiliary: also compute what only the losses need.
-
-        Returns:
-            Fused logits (B, K, H, W), logits at four coarser or equal scales, and one (B, K, H, W)
-            per modality.
+        `with_auxiliary` adds what only the losses need: logits at four coarser or equal scales, and
+        one (B, K, H, W) per modality.
         """
         fused = self.fused_maps(entries)
         logits, coarse = self.decoder.decode(fused, with_auxiliary)
@@ -256,29 +215,17 @@ class GEMMNetwork(AnyModalityNetwork):
             return logits, [], []
         if self.scale_heads:
             coarse = [head(u) for head, u in zip(self.scale_heads, fused[:-1], strict=True)]
-        return (
-            logits,
-            coarse,
-            [self.unimodal(entry.maps) for entry in (entries[m] for m in self.channels)],
-        )
+        return logits, coarse, [self.unimodal(entries[m].maps) for m in self.channels]
 
     # ---- the contract ----------------------------------------------------------------------------
 
     def encode(self, images: Mapping[str, Tensor]) -> dict[str, Encoded]:
         """Encode the z-scores (B, C, H, W) of any non-empty subset of one size."""
-        return {
-            m: self.encode_image(m, self.scale_images(images[m]))
-            for m in self.ordered_names(images)
-        }
+        names = self.ordered_names(images)
+        return {m: self.encode_image(m, self.scale_images(images[m])) for m in names}
 
-    def fuse(
-        self, encoded: Mapping[str, Encoded], present: Present | None = None
-    ) -> tuple[Tensor, dict[str, Any]]:
-        """Predict a subset: what is missing is generated, then read like an image.
-
-        Returns:
-            Logits (B, K, H, W) of the padded image, and extras: `synthesised`, see `synthesise`.
-        """
+    def fuse(self, encoded: Mapping[str, Encoded], present: Present | None = None) -> Fused:
+        """Predict (B, K, H, W), padded: what is missing is generated, then read like an image."""
         painted, entries = self.synthesise(encoded, present), dict(encoded)
         for m, image in painted.items():
             if m in encoded and present is not None:

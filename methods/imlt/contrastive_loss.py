@@ -14,13 +14,7 @@ Reduce = Literal["mean", "sum"]
 
 
 class AttentionPool(nn.Module):
-    """Pool tokens by one learned query per modality: LN, attention without biases, residual MLP.
-
-    Everything but the queries is shared by the modalities and by the fusion stream.
-
-    Args:
-        modalities: number M of queries.
-    """
+    """Pool tokens by one learned query per modality: LN, attention without biases, residual MLP."""
 
     def __init__(self, channels: int, modalities: int, heads: int = 8) -> None:
         super().__init__()
@@ -30,6 +24,7 @@ class AttentionPool(nn.Module):
             )
         self.heads = heads
         self.queries = nn.Parameter(TOKEN_STD * torch.randn(modalities, channels))
+        # everything but the queries is shared by the modalities and by the fusion stream
         self.norm = nn.LayerNorm(channels)
         self.query = nn.Linear(channels, channels, bias=False)
         self.key_value = nn.Linear(channels, 2 * channels, bias=False)
@@ -56,14 +51,9 @@ class AttentionPool(nn.Module):
 def distillation_loss(
     fused: Tensor, targets: Tensor, student: float = 0.1, teacher: float = 0.04
 ) -> Tensor:
-    """Compute -<softmax(g / teacher), log softmax(h / student)>, g detached.
+    """Compute -<softmax(g / teacher), log softmax(h / student)>, g detached: (B, n).
 
-    Args:
-        fused: h, (B, n, C), pooled fusion tokens; L2-normalised here.
-        targets: g, (B, n, C), pooled modality tokens; L2-normalised here.
-
-    Returns:
-        (B, n); ln C for flat distributions.
+    h are the pooled fusion tokens, g the modalities', both (B, n, C) and L2-normalised here.
     """
     # as in DINO: sharp teacher, detached, softer student
     h, g = (F.normalize(at_least_float32(part), dim=-1) for part in (fused, targets.detach()))
@@ -71,15 +61,9 @@ def distillation_loss(
 
 
 def info_nce(fused: Tensor, targets: Tensor, present: Tensor, temperature: float = 0.1) -> Tensor:
-    """Symmetric InfoNCE over the batch, per modality among the samples that have it.
+    """Symmetric InfoNCE over the batch, per modality among the samples that have it: (B, n).
 
-    Args:
-        fused: h, (B, n, C).
-        targets: g, (B, n, C).
-        present: bool (B, n).
-
-    Returns:
-        (B, n); what samples without the modality hold is finite and means nothing.
+    h and g are (B, n, C), `present` bool (B, n); what the others hold is finite and means nothing.
     """
     h, g = (
         F.normalize(at_least_float32(part), dim=-1).transpose(0, 1) for part in (fused, targets)

@@ -57,10 +57,8 @@ def sine_cosine(channels: int, height: int, width: int, like: Tensor) -> Tensor:
         torch.arange(n, device=like.device, dtype=like.dtype)[None] * frequencies[:, None]
         for n in (height, width)
     )
-    rows, columns = (
-        rows[:, :, None].expand(-1, -1, width),
-        columns[:, None, :].expand(-1, height, -1),
-    )
+    rows = rows[:, :, None].expand(-1, -1, width)
+    columns = columns[:, None, :].expand(-1, height, -1)
     return torch.cat([rows.sin(), rows.cos(), columns.sin(), columns.cos()])[None]
 
 
@@ -224,16 +222,13 @@ class FusionLayer(nn.Module):
         key, value = self.modality_attention.keys_values(tokens_of(features) + vector)
         # averages of F_m + e_m over positions are averages of F_m, plus e_m
         pooled = self.stream_attention.keys_values(self.pool_maps(features) + vector)
-        return Stream(
-            features, key, value, *(self.stream_attention.split_heads(part) for part in pooled)
-        )
+        split = [self.stream_attention.split_heads(part) for part in pooled]
+        return Stream(features, key, value, *split)
 
     def _start(self, height: int, width: int) -> Start:
         grid = at_least_float32(self.tokens)
-        tokens = tokens_of(
-            upsample_bilinear(grid, (height, width))
-            + sine_cosine(grid.shape[1], height, width, grid)
-        )
+        positions = sine_cosine(grid.shape[1], height, width, grid)
+        tokens = tokens_of(upsample_bilinear(grid, (height, width)) + positions)
         attention = self.modality_attention
         query = attention.project_queries(tokens) * attention.scale
         if not self.own_token:
@@ -251,15 +246,7 @@ class FusionLayer(nn.Module):
         return self._fold.get(sources, lambda: self._start(height, width), size)
 
     def fuse(self, streams: Sequence[Stream], present: Tensor | None = None) -> Tensor:
-        """The fusion tokens after reading a set of streams.
-
-        Args:
-            streams: one per modality of the set.
-            present: bool (M, B), which samples have which of them (at least one each); None = all.
-
-        Returns:
-            X, (B, C, h, w).
-        """
+        """Read a set of streams: X (B, C, h, w); `present` bool (M, B), None = all."""
         height, width = streams[0].features.shape[-2:]
         start = self.start_stream(height, width)
         # Phi + PE is the same for every sample: its keys are computed once

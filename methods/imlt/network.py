@@ -20,7 +20,7 @@ from methods.imlt.contrastive_loss import (
     over_subsets,
 )
 from methods.imlt.fusion import FusionLayer, Stream
-from methods.parts.network import Present, SharedEncoderNetwork
+from methods.parts.network import Fused, Present, SharedEncoderNetwork
 from methods.parts.tokens import tokens_of
 from usererror import UserError
 
@@ -87,15 +87,8 @@ class IMLTNetwork(SharedEncoderNetwork):
             encoded[m] = [layer.project_modality(place, feature) for layer, feature in pairs]
         return encoded
 
-    def fuse(
-        self, encoded: Mapping[str, Sequence[Stream]], present: Present | None = None
-    ) -> tuple[Tensor, dict[str, Any]]:
-        """Logits of a subset.
-
-        Returns:
-            Logits (B, K, H/4, W/4) of the padded image, and extras: `modalities` (their order),
-            `features` (the fusion tokens X of the four scales, (B, C_i, H_i, W_i)).
-        """
+    def fuse(self, encoded: Mapping[str, list[Stream]], present: Present | None = None) -> Fused:
+        """Predict padded logits (B, K, H/4, W/4); the extras `features` are X of four scales."""
         names = self.ordered_names(encoded)
         mask = self.stack_present(names, present)
         per_scale = zip(*(encoded[m] for m in names), strict=True)
@@ -106,18 +99,12 @@ class IMLTNetwork(SharedEncoderNetwork):
     def contrastive_loss(
         self, encoded: Mapping[str, Sequence[Stream]], fused: Tensor, present: Present | None = None
     ) -> Tensor:
-        """Compute L_con at the coarsest scale: pooled fusion tokens against each modality's tokens.
-
-        Args:
-            fused: X of the coarsest scale, (B, C, h, w).
-
-        Returns:
-            A scalar; in its `distill` form no gradient passes through the modality side.
-        """
+        """Compute L_con at the coarsest scale: pooled X (B, C, h, w) against each modality's."""
         if self.pool is None:
             raise RuntimeError("the network was built with contrast: none")
         names = self.ordered_names(encoded)
         indices = [self.modalities.index(m) for m in names]
+        # in its `distill` form no gradient passes through the modality side
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.contrast == "infonce"):
             # each modality is pooled by its own query
             pooled_streams = []

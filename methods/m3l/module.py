@@ -25,14 +25,7 @@ def hard_pixel_cross_entropy(logits: Tensor, mask: Tensor, ignore_index: int = 2
     """Mean cross-entropy over hard pixels (OHEM, as in the released code; dossier 2.4).
 
     Hard is a pixel whose true class has a probability of at most 0.7, or one of the hardest 8 % of
-    the batch's pixels.
-
-    Args:
-        logits: (B, K, H, W), before softmax.
-        mask: int64 (B, H, W), `ignore_index` where unlabelled.
-
-    Returns:
-        A scalar; exactly 0, with a graph to `logits`, when no pixel is valid.
+    the batch's pixels. Exactly 0, with a graph to the logits (B, K, H, W), when none is valid.
     """
     rows = at_least_float32(logits).permute(0, 2, 3, 1).reshape(-1, logits.shape[1])
     losses = F.cross_entropy(rows, mask.reshape(-1), ignore_index=ignore_index, reduction="none")
@@ -54,9 +47,7 @@ class M3L(AnyModalitySegmenter):
     subset is shown), `m3l_block` (fusion in every block).
 
     Loss terms, each with the weight 1: `streams`, the sum of the M streams' cross-entropies over M
-    + 1, and `ensemble`, that of their mean over M + 1. The mean is taken of detached predictions,
-    so the second has no gradient (dossier 2.4): it keeps the scale of the released loss and shows
-    in the log how the ensemble fares.
+    + 1, and `ensemble`, that of their mean over M + 1.
 
     Example:
         >>> options = {"backbone": "pvt_v2_b0", "pretrained": False}
@@ -105,6 +96,8 @@ class M3L(AnyModalitySegmenter):
         count = len(self.modalities) + 1
         streams = [to_image_size(stream, size) for stream in extras["streams"]]
         total: Any = sum(self._loss(stream, batch["mask"]) for stream in streams)
+        # detached, hence without gradient (dossier 2.4): it keeps the released loss's scale and
+        # shows in the log how the ensemble fares
         detached = to_image_size(ensemble.detach(), size)
         return {"streams": total / count, "ensemble": self._loss(detached, batch["mask"]) / count}
 
@@ -112,9 +105,8 @@ class M3L(AnyModalitySegmenter):
         """Show, with fusion by stage, what the head makes of a modality, at stride 4."""
         if not isinstance(self.network, StageM3L):
             return {}
-        return name_feature_maps(
-            [], {m: [entry] for m, entry in self.encode(batch["image"]).items()}
-        )
+        single = {m: [entry] for m, entry in self.encode(batch["image"]).items()}
+        return name_feature_maps([], single)
 
     def _loss(self, logits: Tensor, mask: Tensor) -> Tensor:
         return self.criterion(logits, mask, self.ignore_index)

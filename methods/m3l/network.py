@@ -21,7 +21,7 @@ from methods.m3l.streams import (
 )
 from methods.parts.backbones import pad_to_multiple, to_three_channels
 from methods.parts.heads import ChannelNorm, to_image_size
-from methods.parts.network import Present, SharedEncoderNetwork, as_mask
+from methods.parts.network import Fused, Present, SharedEncoderNetwork, as_mask
 from usererror import UserError
 
 Share = float | Tensor
@@ -60,13 +60,8 @@ class M3LNetwork(SharedEncoderNetwork):
     ) -> Sequence[Tensor]:
         """The part of the network in which the modalities do not touch each other.
 
-        Args:
-            names: the modalities, in configured order.
-            packed: their images (N, 3, H, W), one modality after another, sides multiples of 32.
-            counts: how many of the N belong to each.
-
-        Returns:
-            One tensor (counts[i], ...) per name.
+        `packed` (N, 3, H, W) holds one modality after another, `counts` how many each; per name the
+        result is one tensor (counts[i], ...).
         """
         raise NotImplementedError
 
@@ -82,24 +77,14 @@ class M3LNetwork(SharedEncoderNetwork):
     def encode(
         self, images: Mapping[str, Tensor], present: Present | None = None
     ) -> dict[str, Tensor]:
-        """Everything that one modality alone determines.
-
-        Args:
-            images: {modality: (B, C, H, W)} for any non-empty subset, all of one size.
-            present: {modality: bool (B,)}; the other samples are not looked at, not even by batch
-                statistics, and their rows of the result are zero. None = all.
-
-        Returns:
-            {modality: (B, ...)}; see the variants.
-        """
+        """Encode each modality by itself, {name: (B, ...)}; rows not `present` are zero."""
         names = self.ordered_names(images)
         rows = [to_three_channels(images[m]) for m in names]
         if present is not None:
             rows = [image[present[m]] for image, m in zip(rows, names, strict=True)]
-        # statistics of batch norm see the shown samples only
-        parts = self.project_packed(
-            names, pad_to_multiple(torch.cat(rows)), [len(image) for image in rows]
-        )
+        # samples that lack it are not looked at, not even by batch statistics
+        counts = [len(image) for image in rows]
+        parts = self.project_packed(names, pad_to_multiple(torch.cat(rows)), counts)
         if present is None:
             return dict(zip(names, parts, strict=True))
         entries = {}
@@ -133,24 +118,15 @@ class M3LNetwork(SharedEncoderNetwork):
         logits = self.head.classify_mixed(self.head.activate_mixed(packed))
         return logits.unflatten(0, (len(self.modalities), batch))
 
-    def fuse(
-        self, encoded: Mapping[str, Tensor], present: Present | None = None
-    ) -> tuple[Tensor, dict[str, Any]]:
-        """Logits of a subset: the mean of the streams' predictions.
-
-        The classifier is affine, so in eval it is applied once, to the mean of the activated
-        streams.
-
-        Returns:
-            Logits (B, K, H/4, W/4) of the padded image, and extras: in training `streams`, see
-            there.
-        """
+    def fuse(self, encoded: Mapping[str, Tensor], present: Present | None = None) -> Fused:
+        """Predict padded logits (B, K, H/4, W/4), the streams' mean; in training also `streams`."""
         encoded = {m: encoded[m] for m in self.ordered_names(encoded)}
         shares = self._shares(encoded, present)
         if self.training:
             streams = self.stream_logits(encoded, present)
             parts = [share * stream for share, stream in zip(shares, streams, strict=True)]
             return sum(parts), {"streams": streams}
+        # the classifier is affine: in eval it is applied once, to the mean of activated streams
         features: Any = None
         for mixed, members in self.fused_streams(encoded, present):
             # all absent modalities are one stream of tokens, counted once for each
@@ -169,10 +145,8 @@ class M3LNetwork(SharedEncoderNetwork):
 class StageM3L(M3LNetwork):
     """Fusion once per scale, behind the encoder: dossier 5.2.
 
-    An entry of `encode` is the modality's normed maps Z_m sent through the affine part of the head:
-    (B, E, H/4, W/4). Fusion weights of a stream sum to one, so the head of a fused stream is the
-    fusion of these entries (dossier 5.6): exact with any set of modalities, in training too, where
-    the batch statistics follow the fusion.
+    An entry of `encode` is the modality's normed maps Z_m sent through the affine part of the head,
+    (B, E, H/4, W/4); the head of a fused stream is the fusion of these entries (dossier 5.6).
     """
 
     def __init__(self, modalities: Iterable[str], num_classes: int, **options: Any) -> None:
@@ -203,7 +177,8 @@ class StageM3L(M3LNetwork):
             for m, entry in encoded.items():
                 entries[m] = torch.where(as_mask(present[m]), entry, token)
         absent = [i for i, m in enumerate(self.modalities) if m not in entries]
-        # weights of a stream sum to one, so fusion commutes with the affine part of the head
+        # weights of a stream sum to one, so fusion commutes with the affine part of the head: exact
+        # in training too, where the batch statistics follow the fusion
         own, other = self.fusion.weights
         common = other * (sum(entries.values()) + len(absent) * token)
         for i, m in enumerate(self.modalities):

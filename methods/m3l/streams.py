@@ -17,14 +17,10 @@ from usererror import UserError
 
 
 def fusion_weights(count: int, ratio: float) -> tuple[float, float]:
-    """Linear fusion of M streams: G_m = own * Z_m + other * sum of all Z_n (dossier 5.1).
+    """Weights own, other of G_m = own * Z_m + other * sum of all Z_n (dossier 5.1).
 
-    A stream keeps the share r of its own; each of the others gives (1 - r) / (M - 1). A lone stream
-    keeps everything. For two streams this is the released rule; for more it is our extension, whose
-    weights still sum to one.
-
-    Returns:
-        own = r - other, and other = (1 - r) / (M - 1).
+    A stream keeps the share r of its own, r - other + other; each of the others gives other =
+    (1 - r) / (M - 1). A lone stream keeps everything; the weights sum to one.
     """
     # released for two streams; for more the rest is shared out evenly
     other = (1 - ratio) / (count - 1) if count > 1 else 0.0
@@ -57,12 +53,8 @@ class StreamNorm(nn.Module):
 
     def forward(self, packed: Tensor) -> Tensor:
         """(M*B, ..., C), each stream by its own copy."""
-        return torch.cat(
-            [
-                copy(part)
-                for copy, part in zip(self.copies, packed.chunk(len(self.copies)), strict=True)
-            ]
-        )
+        pairs = zip(self.copies, packed.chunk(len(self.copies)), strict=True)
+        return torch.cat([copy(part) for copy, part in pairs])
 
 
 class FusedAttention(nn.Module):
@@ -118,14 +110,8 @@ def first_embedding(
 ) -> list[Tensor]:
     """Run the first embedding of a rebuilt pyramid: PVT's patches and norm, or ResNet's stem.
 
-    Args:
-        pyramid: after `interleave`.
-        packed: (N, 3, H, W), the modalities one after another.
-        indices: which stream each of them is.
-        counts: how many of the N belong to each.
-
-    Returns:
-        (counts[i], C, H/4, W/4) per modality.
+    `packed` (N, 3, H, W) holds one modality after another, `counts` how many each, `indices` which
+    stream each is; per modality the result is (counts[i], C, H/4, W/4).
     """
     if "patch_embed" in pyramid:
         layer = pyramid["patch_embed"]

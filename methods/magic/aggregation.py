@@ -22,12 +22,7 @@ PHI_NOISE = 0.02
 
 
 class NeighbourhoodGate(nn.Module):
-    """Gate maps: f + a f, a = sigmoid(Conv1x1(y + sum of Avg_k(y))), y = DWConv(f).
-
-    Args:
-        kernel: side of the depthwise convolution, odd.
-        pools: sides k of the stride-1 average pools, odd; padding does not count in the averages.
-    """
+    """Gate maps: f + a f, a = sigmoid(Conv1x1(y + sum of Avg_k(y))), y = DWConv(f)."""
 
     def __init__(self, channels: int, kernel: int = 7, pools: Sequence[int] = (3, 7, 11)) -> None:
         super().__init__()
@@ -40,7 +35,7 @@ class NeighbourhoodGate(nn.Module):
         self.pointwise = nn.Conv2d(channels, channels, 1)
 
     def pool_averages(self, maps: Tensor) -> list[Tensor]:
-        """The stride-1 averages of (B, C, H, W) over each pool, at the same size."""
+        """Average (B, C, H, W) over each pool with stride 1, padding left out, at the same size."""
         return [
             F.avg_pool2d(maps, side, 1, side // 2, count_include_pad=False) for side in self.pools
         ]
@@ -56,11 +51,8 @@ class NeighbourhoodGate(nn.Module):
 class ScalarMLP(nn.Module):
     """phi: one MLP 1 -> hidden -> 1 with ReLU, applied to every scalar of a map.
 
-    Args:
-        hidden: width, at least 2 for the identity.
-        init: `identity` starts as x = ReLU(x) - ReLU(-x) plus small noise on every parameter;
-            `pytorch` as linear layers do, where many such functions fall or bend, each modality's
-            differently.
+    `identity` starts as x = ReLU(x) - ReLU(-x) plus small noise on every parameter; `pytorch` as
+    linear layers do, where many such functions fall or bend, each modality's differently.
     """
 
     def __init__(self, hidden: int = 8, init: PhiInit = "identity") -> None:
@@ -96,12 +88,7 @@ def mixing_phi(channels: int, init: PhiInit) -> nn.Conv2d:
 
 
 class Aggregation(nn.Module):
-    """MAM at one scale, and the two further phi of ASM.
-
-    Args:
-        channels: C of the maps: K for logits, the encoder's width for features.
-        kind: phi as a `scalar` MLP or as a 1x1 convolution, `mixing` the channels.
-    """
+    """MAM at one scale (C = K for logits), and the two further phi of ASM; the gate is shared."""
 
     def __init__(
         self,

@@ -31,14 +31,9 @@ def _mean_where(values: Tensor, chosen: Tensor) -> Tensor:
 
 
 def pair_consistency(log_probabilities: Tensor, rest: Tensor, dim: int = 1) -> Tensor:
-    """Average `divergence` over every two rest modalities, over samples and what `dim` leaves.
+    """Average the divergence of every two `rest` modalities, bool (M, B); 0 where there are none.
 
-    Args:
-        log_probabilities: (M, B, ...), normalised along `dim` of a sample batch (B, ...).
-        rest: bool (M, B).
-
-    Returns:
-        A scalar; 0 when no sample has two of them.
+    Of log probabilities (M, B, ...), normalised along `dim` of a sample batch (B, ...).
     """
     pairs = list(combinations(range(len(rest)), 2))
     values = []
@@ -50,24 +45,17 @@ def pair_consistency(log_probabilities: Tensor, rest: Tensor, dim: int = 1) -> T
 
 
 def channel_correlations(maps: Tensor, salient: Tensor) -> Tensor:
-    """Compute log softmax over channels of the cosine over pixels, (M, B, C).
-
-    The paper takes logarithms of the correlations themselves, which can be negative; the softmax is
-    our completion.
-    """
-    cosines = F.cosine_similarity(
-        at_least_float32(maps).flatten(3), at_least_float32(salient).flatten(2)[None], dim=3
-    )
+    """Compute log softmax over channels of the cosine over pixels, (M, B, C)."""
+    rows = at_least_float32(maps).flatten(3), at_least_float32(salient).flatten(2)[None]
+    cosines = F.cosine_similarity(*rows, dim=3)
+    # the paper takes logarithms of correlations, which can be negative: the softmax is ours
     return cosines.log_softmax(2)
 
 
 def correlation_consistency(maps: Tensor, salient: Tensor, rest: Tensor) -> Tensor:
     """L_C: the rest modalities should correlate alike with the salient map, class by class.
 
-    Args:
-        maps: f_m, (M, B, C, H, W).
-        salient: f_sa, (B, C, H, W).
-        rest: bool (M, B).
+    `maps` is f_m, (M, B, C, H, W), `salient` f_sa, (B, C, H, W), `rest` bool (M, B).
     """
     return pair_consistency(channel_correlations(maps, salient), rest)
 
@@ -81,8 +69,7 @@ def rest_to_salient(maps: Tensor, salient: Tensor, rest: Tensor) -> Tensor:
     """Pull the one rest map of a sample towards the detached salient map."""
     # the salient map teaches, so no gradient reaches it
     target = at_least_float32(salient.detach()).log_softmax(1)
-    values = [
-        symmetric_divergence(one, target, 1).flatten(1).mean(1)
-        for one in at_least_float32(maps).log_softmax(2)
-    ]
+    values = []
+    for one in at_least_float32(maps).log_softmax(2):
+        values.append(symmetric_divergence(one, target, 1).flatten(1).mean(1))
     return _mean_where(torch.stack(values), rest & (rest.sum(0) == 1))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from methods.magic.aggregation import Aggregation, PhiInit, PhiKind, mean_of_present
 from methods.magic.selection import Selection, cosine_similarities, pick_modality, select_modalities
 from methods.parts.heads import to_image_size
-from methods.parts.network import Present, SharedEncoderNetwork
+from methods.parts.network import Fused, Present, SharedEncoderNetwork
 from usererror import UserError
 
 Level = Literal["logits", "features"]
@@ -53,11 +53,9 @@ class Branches(NamedTuple):
 
 
 class MAGICNetwork(SharedEncoderNetwork):
-    """Aggregate on the head's logits, as the published size implies, or on features.
+    """Aggregate on the head's logits (K channels at stride 4) or on features (before the head).
 
     Args:
-        level: MAM acts on `logits` (K channels at stride 4) or on `features` (every scale, before
-            the head).
         phi_hidden: width of the scalar MLPs (level logits).
         phi_init: every phi starts near the `identity`, or as `pytorch` starts its layers.
     """
@@ -122,20 +120,12 @@ class MAGICNetwork(SharedEncoderNetwork):
             return {m: Encoded([], one.votes, None) for m, one in encoded.items()}
         return {m: Encoded([], [], self.head.mix_scales(one.votes)) for m, one in encoded.items()}
 
-    def fuse(
-        self, encoded: Mapping[str, Encoded], present: Present | None = None
-    ) -> tuple[Tensor, dict[str, Any]]:
-        """Logits of a subset: the mean of its votes, through the head where they are features.
-
-        Returns:
-            Logits (B, K, H/4, W/4) of the padded image, and extras: `modalities` (their order),
-            `fused` (f_se per scale; empty for features in eval mode, where only the head's affine
-            part is averaged).
-        """
+    def fuse(self, encoded: Mapping[str, Encoded], present: Present | None = None) -> Fused:
+        """Predict padded logits (B, K, H/4, W/4); the extra `fused` is the mean of the votes."""
         names = self.ordered_names(encoded)
         mask, entries = self.stack_present(names, present), [encoded[m] for m in names]
         if entries[0].linear is not None:
-            # the mean commutes with the head's affine part
+            # the mean commutes with the head's affine part: here the extras hold no f_se
             linear = [entry.linear for entry in entries if entry.linear is not None]
             total = mean_of_present(linear, mask)
             logits = self.head.classify_mixed(self.head.activate_mixed(total))

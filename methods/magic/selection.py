@@ -28,21 +28,15 @@ def cosine_similarities(fused: Sequence[Tensor], maps: Sequence[Tensor]) -> Tens
     """Average cos(f_se (B, C, H, W), f_m (M, B, C, H, W)) over scales: (M, B)."""
     with no_autocast(fused[0].device):
         pairs = zip(fused, maps, strict=True)
-        scores = [
-            F.cosine_similarity(
-                at_least_float32(one).flatten(2), at_least_float32(se).flatten(1)[None], dim=2
-            )
-            for se, one in pairs
-        ]
+        scores = []
+        for mean, one in pairs:
+            rows = at_least_float32(one).flatten(2), at_least_float32(mean).flatten(1)[None]
+            scores.append(F.cosine_similarity(*rows, dim=2))
         return torch.stack(scores).mean(0).clamp(-1.0, 1.0)
 
 
 def select_modalities(scores: Tensor, present: Tensor | None = None) -> Selection:
-    """Rank the modalities of each sample.
-
-    Args:
-        present: bool (M, B), at least one per sample; None = all.
-    """
+    """Rank the modalities of each sample by scores (M, B); `present` bool (M, B), None = all."""
     have = torch.ones_like(scores, dtype=torch.bool) if present is None else present
     pair = have.sum(0) > 1
     top = scores.masked_fill(~have, float("-inf")).argmax(0)

@@ -53,9 +53,8 @@ class MMFormer(AnyModalitySegmenter):
         Args:
             subsets: what a training step shows; released: every non-empty subset alike.
             as_released: set what is null below as the authors' code has it.
-            layout: `modality_major` or `sequential`; null: the first, as released the second.
-            amsgrad: Adam with AMSGrad and coupled weight decay instead of AdamW; null: only as
-                released.
+            layout: null is `modality_major`, as released `sequential`.
+            amsgrad: Adam with AMSGrad and coupled weight decay instead of AdamW; null: as released.
         """
         self.subsets, self.subsets_per = subsets, subsets_per
         self.amsgrad = as_released if amsgrad is None else amsgrad
@@ -93,13 +92,7 @@ class MMFormer(AnyModalitySegmenter):
         if not self.amsgrad:
             return super().configure_optimizers()
         recipe = self.recipe
-        optimizer = Adam(
-            self.parameters(),
-            recipe.lr,
-            recipe.betas,
-            recipe.eps,
-            weight_decay=recipe.weight_decay,
-            amsgrad=True,
-        )
+        own = (recipe.lr, recipe.betas, recipe.eps, recipe.weight_decay)
+        optimizer = Adam(self.parameters(), *own, amsgrad=True)
         schedule = warmup_schedule(optimizer, recipe, *self.schedule_length())
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

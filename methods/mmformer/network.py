@@ -8,7 +8,7 @@ classes apart from that of modalities, tokens put back where they came from.
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,7 @@ from methods.parts.conv_unet import (
     UnimodalDecoder,
     pad_to,
 )
-from methods.parts.network import AnyModalityNetwork, Present
+from methods.parts.network import AnyModalityNetwork, Fused, Present
 from methods.parts.tokens import (
     LAYOUTS,
     Layout,
@@ -129,6 +129,7 @@ class MMFormerNetwork(AnyModalityNetwork):
         self, encoded: Mapping[str, Encoded], present: Present | None = None
     ) -> list[Tensor]:
         """Outputs of the five fusion blocks, (B, c_i, H/2^i, W/2^i); arguments as for `fuse`."""
+        # what is absent or masked is zero at every scale (dossier I.3)
         names = self.ordered_names(encoded)
         skips = []
         for scale in range(len(WIDTHS) - 1):
@@ -137,18 +138,10 @@ class MMFormerNetwork(AnyModalityNetwork):
         correlated = self._correlate({m: _kept(encoded[m].tokens, present, m) for m in names})
         return [*skips, self.decoder.fusion[-1](self.reduction(correlated))]
 
-    def fuse(
-        self, encoded: Mapping[str, Encoded], present: Present | None = None
-    ) -> tuple[Tensor, dict[str, Any]]:
-        """Logits of a subset; what is absent or masked is zero at every scale (dossier I.3).
-
-        Returns:
-            Logits (B, K, H, W) of the padded image, and extras: in training `scales`, logits at
-            strides 16, 8, 4, 2.
-        """
-        logits, scales = self.decoder.decode(
-            self.fused_maps(encoded, present), with_auxiliary=self.training
-        )
+    def fuse(self, encoded: Mapping[str, Encoded], present: Present | None = None) -> Fused:
+        """Predict padded logits (B, K, H, W), in training `scales` at strides 16, 8, 4, 2 too."""
+        maps = self.fused_maps(encoded, present)
+        logits, scales = self.decoder.decode(maps, with_auxiliary=self.training)
         return logits, {"scales": scales} if self.training else {}
 
     def _with_zeros(self, given: Mapping[str, Tensor]) -> list[Tensor]:
@@ -164,12 +157,9 @@ class MMFormerNetwork(AnyModalityNetwork):
         return block(torch.cat(self._with_zeros(given), 1))
 
     def _correlate(self, given: Mapping[str, Tensor]) -> Tensor:
-        """The transformer across modalities: maps (B, D, h, w) -> (B, M*D, h, w).
-
-        Tokens of absent modalities are their positions alone: a learned constant that takes part in
-        the attention.
-        """
-        # absent tokens stay in the sequence, so its length and positions never change
+        """The transformer across modalities: maps (B, D, h, w) -> (B, M*D, h, w)."""
+        # tokens of absent modalities are their positions alone, a learned constant that takes part
+        # in the attention: the sequence's length and positions never change
         everything = self._with_zeros(given)
         grid = everything[0].shape[-2:]
         positions = torch.cat([resized_table(self.tables[m], grid) for m in self.modalities], 1)

@@ -75,7 +75,7 @@ def _random_model(name: str, seed: int) -> nn.Module:
 
 
 def _without_neck(model: nn.Module) -> nn.Module:
-    """SAM's neck is not used: features are taken between the blocks."""
+    # SAM's neck is not used: features are taken between the blocks
     if hasattr(model, "neck"):
         model.neck = nn.Identity()
     return model
@@ -113,11 +113,8 @@ def hash_tensors(model: nn.Module) -> str:
 
 
 def freeze_as_buffers(model: nn.Module) -> None:
-    """Turn every parameter into a buffer that is not saved.
-
-    What is no parameter has no gradient, no optimiser state and no weight decay, and it is in no
-    checkpoint.
-    """
+    """Turn every parameter into a buffer that is not saved."""
+    # what is no parameter has no gradient, optimiser state or decay, and is in no checkpoint
     for module in model.modules():
         for name, parameter in list(module.named_parameters(recurse=False)):
             delattr(module, name)
@@ -128,9 +125,6 @@ class FrozenViT(nn.Module):
     """A frozen ViT in four stages of equal depth; gradients pass through it, none stays in it.
 
     Its state is a note: the backbone's name, a hash of the frozen weights and where they come from.
-    Loading compares the note. Where it was built with `pretrained: false` and the note tells of
-    pretrained weights, these are fetched then, so that a checkpoint restores the network that was
-    trained.
     """
 
     def __init__(
@@ -151,9 +145,8 @@ class FrozenViT(nn.Module):
         self.patch, self.width = int(model.patch_embed.patch_size[0]), int(model.embed_dim)
         self.depth = len(blocks)
         self.hash = hash_tensors(model)
-        self.source: dict[str, Any] = (
-            {"pretrained": True} if pretrained else {"pretrained": False, "seed": seed}
-        )
+        own = {} if pretrained else {"seed": seed}
+        self.source: dict[str, Any] = {"pretrained": pretrained, **own}
         freeze_as_buffers(model)
         self.model: Any = model
 
@@ -172,11 +165,7 @@ class FrozenViT(nn.Module):
         return copy
 
     def positions_at(self, grid: Sequence[int]) -> Tensor:
-        """Interpolate the positional embedding to a grid of patches: (1, h, w, C).
-
-        DINOv2 (models without registers) passes scale factors with an offset of 0.1, (h + 0.1) /
-        side, which enter the sampling coordinates; SAM's is resized to the target size.
-        """
+        """Interpolate the positional embedding to a grid of patches: (1, h, w, C)."""
         table = self.model.pos_embed
         if not self.sam:
             side = self.model.patch_embed.grid_size[0]
@@ -190,19 +179,15 @@ class FrozenViT(nn.Module):
             rows = table.float().permute(0, 3, 1, 2)
             if self.sam:
                 return resize(rows, size=tuple(grid)).permute(0, 2, 3, 1)
-            # DINOv2's offset of 0.1 enters the sampling coordinates
+            # DINOv2 (without registers) scales by factors whose offset of 0.1 enters the sampling
+            # coordinates; SAM's is resized to the target size
             scale = tuple((length + 0.1) / side for length in grid)
-            return resize(rows, scale_factor=scale, recompute_scale_factor=False).permute(
-                0, 2, 3, 1
-            )
+            resized = resize(rows, scale_factor=scale, recompute_scale_factor=False)
+            return resized.permute(0, 2, 3, 1)
 
     def embed_patches(self, image: Tensor, convolution: nn.Module | None = None) -> Tensor:
-        """Patch tokens with positions, (B, h, w, C), of a (B, 3, H, W) image.
-
-        Args:
-            image: sides must be multiples of the patch size.
-            convolution: patch embedding; None for the frozen one.
-        """
+        """Embed an image (B, 3, H, W) as patch tokens with positions, (B, h, w, C)."""
+        # a convolution would crop other sides without a word
         if image.shape[-2] % self.patch or image.shape[-1] % self.patch:
             raise ValueError(
                 f"image of {tuple(image.shape[-2:])} is not padded to multiples of {self.patch}"
@@ -219,23 +204,15 @@ class FrozenViT(nn.Module):
     def run_stage(
         self, number: int, token: Tensor | None, patches: Tensor
     ) -> tuple[Tensor | None, Tensor]:
-        """Run the blocks of a stage on one stream.
-
-        Args:
-            token: the stream's class token (B, 1, C), or None.
-            patches: (B, h, w, C).
-
-        Returns:
-            Both, after the stage's last block.
-        """
+        """Run stage 0 to 3 on a stream: class token (B, 1, C) or None, patches (B, h, w, C)."""
         first = self.last_blocks[number - 1] + 1 if number else 0
         grid = patches.shape[1:3]
         tokens = patches if token is None else torch.cat([token, patches.flatten(1, 2)], 1)
         for block in self.model.blocks[first : self.last_blocks[number] + 1]:
             tokens = block(tokens)
-        return (
-            (None, tokens) if token is None else (tokens[:, :1], tokens[:, 1:].unflatten(1, grid))
-        )
+        if token is None:
+            return None, tokens
+        return tokens[:, :1], tokens[:, 1:].unflatten(1, grid)
 
     def stage_feature(self, patches: Tensor) -> Tensor:
         """A stage's feature: the final LayerNorm, the same one after every stage; SAM has none."""
@@ -255,6 +232,7 @@ class FrozenViT(nn.Module):
             raise UserError(
                 f"The checkpoint's frozen backbone is {note['backbone']}, not {self.name}."
             )
+        # built with `pretrained: false`: a checkpoint restores the network that was trained
         if note["pretrained"] and not self.source["pretrained"]:
             self._fetch()
         if note["sha256"] == self.hash:

@@ -25,14 +25,11 @@ def conv_block(c_in: int, c_out: int, kernel: int) -> nn.Sequential:
 
 
 class UPerHead(nn.Module):
-    """Pyramid pooling on the last level, a top-down path, a joint fusion: 64 channels everywhere.
-
-    The branch that pools to one pixel has batch statistics over the batch alone: it cannot train on
-    one sample.
-    """
+    """Pyramid pooling on the last level, a top-down path, a joint fusion: 64 channels each."""
 
     def __init__(self, num_classes: int, dropout: float = 0.1) -> None:
         super().__init__()
+        # the pool of one pixel has batch statistics over the batch alone: never train on one sample
         self.pools = nn.ModuleList(conv_block(LEVEL_WIDTH, WIDTH, 1) for _ in POOLS)
         self.bottleneck = conv_block(LEVEL_WIDTH + len(POOLS) * WIDTH, WIDTH, 3)
         self.laterals = nn.ModuleList(conv_norm(LEVEL_WIDTH, WIDTH, 1) for _ in range(3))

@@ -22,11 +22,8 @@ class Adapter(nn.Module):
     def __init__(self, width: int, dropout: float = 0.1) -> None:
         super().__init__()
         inner = int(width * ADAPTER_RATIO)
-        self.down, self.prompt, self.up = (
-            nn.Linear(width, inner),
-            nn.Linear(width, inner),
-            nn.Linear(inner, width),
-        )
+        self.down, self.prompt = nn.Linear(width, inner), nn.Linear(width, inner)
+        self.up = nn.Linear(inner, width)
         self.dropout = nn.Dropout(dropout)
         nn.init.kaiming_uniform_(self.down.weight, a=sqrt(5))
         for zero in (self.down.bias, self.up.weight, self.up.bias):
@@ -40,11 +37,8 @@ class Adapter(nn.Module):
 class CPIA(nn.Module):
     """Cross-modal prompts (eqs. 5-11): a semantic base of all streams, modulated for each.
 
-    Everything up to the prompt is affine. It is not zero at the start.
-
-    Args:
-        adapters: feed the prompt through the bottleneck of eq. 9; otherwise add it, as the
-            published counts imply.
+    `adapters` feed the prompt through the bottleneck of eq. 9; otherwise it is added, as the
+    published counts imply. It is not zero at the start.
     """
 
     def __init__(self, streams: int, width: int, adapters: bool = False) -> None:
@@ -79,9 +73,7 @@ class DGFM(nn.Module):
     """Difference-guided fusion (eqs. 12-16): a convex combination per pixel and channel.
 
     For two streams the gate is a sigmoid G, F = G x_1 + (1 - G) x_2. For M it is a softmax over M
-    logits, the last of which is 0, from all reduced maps and all pairwise differences: for M = 2
-    the same function and parameters. The last convolution starts at zero, hence F as the mean, and
-    for one step everything before it has no gradient.
+    logits, the last of which is 0, from all reduced maps and all pairwise differences.
     """
 
     def __init__(self, streams: int, width: int) -> None:
@@ -94,13 +86,13 @@ class DGFM(nn.Module):
         self.gate_in = nn.Conv2d((streams + len(self.pairs)) * inner, inner, 1, bias=False)
         self.gate_norm = nn.GroupNorm(1, inner)
         self.gate_out = nn.Conv2d(inner, (streams - 1) * width, 1)
+        # F starts as the mean; for one step everything before this layer has no gradient
         for parameter in self.gate_out.parameters():
             nn.init.zeros_(parameter)
 
     def stream_shares(self, streams: Sequence[Tensor]) -> Tensor:
         """Shares of the streams, (B, M, C, h, w), which sum to one over M."""
-        pairs = zip(self.reductions, streams, strict=True)
-        reduced = [layer(features) for layer, features in pairs]
+        reduced = [layer(maps) for layer, maps in zip(self.reductions, streams, strict=True)]
         # eq. 13: where the streams disagree, the gate has something to decide
         differences = [(reduced[i] - reduced[j]).abs() for i, j in self.pairs]
         mixed = self.gate_norm(self.gate_in(torch.cat([*reduced, *differences], 1)))

@@ -13,10 +13,8 @@ AREA, ASPECT = (0.1, 0.3), (0.5, 2.0)
 
 
 def masked_counts(batch: int, streams: int, ratio: float = 0.25) -> list[int]:
-    """Count the samples of a batch that lose a rectangle in each stream; the last get the rest.
-
-    The released code's split: int(ratio batch) samples, for two streams n // 2 and n - n // 2.
-    """
+    """Count the samples of a batch that lose a rectangle in each stream; the last get the rest."""
+    # the released split: for two streams n // 2 and n - n // 2
     chosen = int(ratio * batch)
     return [chosen // streams + (stream >= streams - chosen % streams) for stream in range(streams)]
 
@@ -24,20 +22,14 @@ def masked_counts(batch: int, streams: int, ratio: float = 0.25) -> list[int]:
 def choose_streams(
     batch: int, streams: int, ratio: float, released: bool, device: torch.device
 ) -> Tensor:
-    """Which stream each sample is masked in: int64 B, -1 for none.
-
-    Args:
-        released: the samples that cannot be shared out evenly are masked in the last streams; by
-            default a random order of the streams decides, so that in the long run all are masked
-            alike.
-    """
-    numbers = [
-        stream
-        for stream, count in enumerate(masked_counts(batch, streams, ratio))
-        for _ in range(count)
-    ]
+    """Choose the stream in which each sample is masked: int64 (B,), -1 for none."""
+    numbers: list[int] = []
+    for stream, count in enumerate(masked_counts(batch, streams, ratio)):
+        numbers += [stream] * count
     # shuffled, so that no place of the batch is masked more often
     plan = torch.tensor(numbers + [-1] * (batch - len(numbers)), device=device)
+    # released: what cannot be shared out evenly is masked in the last streams; here chance decides,
+    # so that in the long run all are masked alike
     if not released:
         order = torch.rand(streams, device=device).argsort()
         plan = torch.where(plan < 0, plan, order[plan.clamp(min=0)])
@@ -45,14 +37,12 @@ def choose_streams(
 
 
 def draw_rectangles(batch: int, size: Sequence[int], device: torch.device) -> Tensor:
-    """Draw one rectangle per sample, bool (B, H, W): area U(0.1, 0.3), width / height U(0.5, 2).
-
-    The sides are rounded and, in an image so long that they would not fit, cut to its sides.
-    """
+    """Draw a rectangle per sample, bool (B, H, W): area U(0.1, 0.3), width / height U(0.5, 2)."""
     height, width = size
     draw = torch.rand(4, batch, device=device)
     area = (AREA[0] + (AREA[1] - AREA[0]) * draw[0]) * (height * width)
     aspect = ASPECT[0] + (ASPECT[1] - ASPECT[0]) * draw[1]
+    # sides that an elongated image does not hold are cut
     tall = (area / aspect).sqrt().round().clamp(max=height)
     wide = (area * aspect).sqrt().round().clamp(max=width)
     top = (draw[2] * (height - tall + 1)).floor()
@@ -69,12 +59,7 @@ def mask_regions(
     ratio: float = 0.25,
     released: bool = False,
 ) -> dict[str, Tensor]:
-    """Zero a rectangle of one modality in some samples; draws from torch's global generator.
-
-    Args:
-        images: {modality: (B, C, H, W)}, of one size, in the order of the streams.
-        present: {modality: bool (B,)}; a sample with one modality only keeps all of it.
-    """
+    """Zero a rectangle of one modality in some samples; images (B, C, H, W) of one size."""
     first = next(iter(images.values()))
     plan = choose_streams(len(first), len(images), ratio, released, first.device)
     inside = draw_rectangles(len(first), (first.shape[-2], first.shape[-1]), first.device)

@@ -154,7 +154,5 @@ class MoBaNet(AnyModalitySegmenter):
         optimizer = AdamW(groups, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps)
         epochs, last = ceil(steps / per_epoch), LAST_RATE / recipe.lr
         scheduler = LambdaLR(optimizer, lambda epoch: epoch_cosine(epoch, epochs, last))
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": scheduler, "interval": "epoch"},
-        }
+        per_epoch_schedule = {"scheduler": scheduler, "interval": "epoch"}
+        return {"optimizer": optimizer, "lr_scheduler": per_epoch_schedule}

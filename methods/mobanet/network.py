@@ -19,7 +19,7 @@ from methods.mobanet.fusion import CPIA, DGFM
 from methods.parts.backbones import to_three_channels
 from methods.parts.heads import ChannelNorm
 from methods.parts.kernel_folding import FoldCache
-from methods.parts.network import AnyModalityNetwork, Present, as_mask
+from methods.parts.network import AnyModalityNetwork, Fused, Present, as_mask
 from usererror import UserError
 
 Prompts = Literal["code", "paper_eq9", "none"]
@@ -56,9 +56,8 @@ class MoBaNetNetwork(AnyModalityNetwork):
         if cpia not in ("code", "paper_eq9", "none"):
             raise UserError(f"cpia {cpia!r} is none of code, paper_eq9, none.")
         count = len(modalities)
-        self.optical = next(
-            (m for m, channels in modalities.items() if channels == 3), self.modalities[0]
-        )
+        colour = [m for m, channels in modalities.items() if channels == 3]
+        self.optical = (colour or self.modalities)[0]
         self.backbone = FrozenViT(backbone, pretrained, pretrained_path, seed)
         self.stride, width = self.backbone.patch, self.backbone.width
         # the frozen patch embedding knows colour images only
@@ -78,9 +77,9 @@ class MoBaNetNetwork(AnyModalityNetwork):
             nn.Conv2d(width, LEVEL_WIDTH, 1, bias=False) for _ in range(STAGES)
         )
         self.head = UPerHead(num_classes)
-        self.heads = (
-            nn.ModuleList(AuxiliaryHead(num_classes) for _ in self.modalities) if heads else None
-        )
+        self.heads: nn.ModuleList | None = None
+        if heads:
+            self.heads = nn.ModuleList(AuxiliaryHead(num_classes) for _ in self.modalities)
         self._blanks = {m: FoldCache() for m in self.modalities}
 
     def pad_to_patch(self, image: Tensor) -> Tensor:
@@ -94,15 +93,14 @@ class MoBaNetNetwork(AnyModalityNetwork):
         With CPIA that is its patch tokens (B, h, w, C) only, since the streams meet before the
         first block. Without, it is the whole stream: its features (B, C, h, w) after each stage.
         """
-        padded = {
-            m: self.pad_to_patch(to_three_channels(images[m])) for m in self.ordered_names(images)
-        }
-        return {m: self._alone(m, image) for m, image in padded.items()}
+        encoded = {}
+        for m in self.ordered_names(images):
+            encoded[m] = self._alone(m, self.pad_to_patch(to_three_channels(images[m])))
+        return encoded
 
     def _alone(self, modality: str, image: Tensor) -> Any:
-        embedding = (
-            None if modality == self.optical else self.embeddings[self._embedding_of[modality]]
-        )
+        index = self._embedding_of.get(modality)
+        embedding = None if index is None else self.embeddings[index]
         tokens = self.backbone.embed_patches(image, embedding)
         return tokens if self.cpia is not None else [stage[0] for stage in self._stages([tokens])]
 
@@ -167,15 +165,8 @@ class MoBaNetNetwork(AnyModalityNetwork):
         stages = self._per_stage(encoded, None)
         return [self._fused(number, streams) for number, streams in enumerate(stages)]
 
-    def fuse(
-        self, encoded: Mapping[str, Any], present: Present | None = None
-    ) -> tuple[Tensor, dict[str, Any]]:
-        """Logits of a subset.
-
-        Returns:
-            Logits (B, K, h, w) at the stride of the patches, and extras: in training with auxiliary
-            heads `heads`, {modality: (B, K, h, w)} for every configured modality.
-        """
+    def fuse(self, encoded: Mapping[str, Any], present: Present | None = None) -> Fused:
+        """Predict logits (B, K, h, w) at the patches' stride, in training those of `heads` too."""
         stages = self._per_stage(encoded, present)
         levels = []
         for number, streams in enumerate(stages):

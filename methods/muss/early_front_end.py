@@ -17,7 +17,7 @@ from methods.muss.network import AUX_SCALE, AuxHead, at_image_size
 from methods.parts.backbones import STRIDES, pad_to_multiple
 from methods.parts.heads import AllMLPHead
 from methods.parts.kernel_folding import FoldCache
-from methods.parts.network import Present, SharedEncoderNetwork, as_mask
+from methods.parts.network import Fused, Present, SharedEncoderNetwork, as_mask
 from usererror import UserError
 
 EXPERT_WIDTH = 32
@@ -51,12 +51,7 @@ def enter_at_stride_4(pyramid: Any) -> int:
 def blank_missing(
     images: Mapping[str, Tensor], present: Present, modalities: Mapping[str, int]
 ) -> dict[str, Tensor]:
-    """An image of zeros wherever a sample lacks a modality, keys that are absent included.
-
-    Args:
-        images: {modality: (B, C, H, W)}.
-        present: {modality: bool (B,)}, for the keys of `images`.
-    """
+    """Put an image (B, C, H, W) of zeros wherever a sample lacks one of `modalities` (channels)."""
     some = next(iter(images.values()))
     black = {m: image * as_mask(present[m]) for m, image in images.items()}
     for m, channels in modalities.items():
@@ -66,11 +61,7 @@ def blank_missing(
 
 
 class GatedHead(AllMLPHead):
-    """All-MLP head with MultiSenseSeg's decode gate before the classifier (dossier 2.4).
-
-    Args:
-        guidance: channels of the guidance R.
-    """
+    """All-MLP head with MultiSenseSeg's decode gate before the classifier (dossier 2.4)."""
 
     def __init__(
         self,
@@ -109,11 +100,8 @@ class GatedHead(AllMLPHead):
 class EarlyMuSSNetwork(SharedEncoderNetwork):
     """MuSS by early fusion; a missing modality is an image of zeros, on which its expert runs.
 
-    Args:
-        trained_phases: constants of the experts as parameters.
-        gate: the decode gate, fed with full-resolution guidance, before the classifier.
-        **options: of encoder and head, see `SharedEncoderNetwork`; the encoder's stem and the
-            stem's weights are dropped.
+    `trained_phases` makes the experts' constants parameters; `gate` is the decode gate, fed with
+    full-resolution guidance, before the classifier.
     """
 
     def __init__(
@@ -132,6 +120,7 @@ class EarlyMuSSNetwork(SharedEncoderNetwork):
         for (m, channels), phase in zip(self.channels.items(), phases, strict=True):
             self.experts[m] = ImageExpert(channels, phase, EXPERT_WIDTH, trained_phases)
         self.encoder = self.make_encoder()
+        # the encoder's stem and its weights are dropped
         entry = enter_at_stride_4(self.encoder.pyramid)
         guidance = EXPERT_WIDTH if gate else 0
         count = len(self.modalities)
@@ -176,9 +165,7 @@ class EarlyMuSSNetwork(SharedEncoderNetwork):
                 parts.append(torch.where(as_mask(present[m]), encoded[m], zero))
         return torch.cat(parts, 1)
 
-    def fuse(
-        self, encoded: Mapping[str, Tensor], present: Present | None = None
-    ) -> tuple[Tensor, dict[str, Any]]:
+    def fuse(self, encoded: Mapping[str, Tensor], present: Present | None = None) -> Fused:
         """Predict a subset, as `MuSSNetwork.fuse`; `features` are the backbone's maps."""
         fused, guidance = self.matching(self._complete(encoded, present))
         maps = self.encoder.pyramid_of(fused)

@@ -30,18 +30,7 @@ def reversed_softmax(scores: Tensor) -> Tensor:
 
 
 class AdaptiveMatching(nn.Module):
-    """X (B, M*D, H, W) -> (B, e, H/4, W/4) and, if wanted, guidance (B, 32, H, W).
-
-    The attention's heads are parts of the flattened image (strips of rows), its tokens are
-    channels. H and W must be multiples of 32, which makes every division come out even.
-
-    Args:
-        modalities: M; the 1x1 convolutions have one group for each.
-        width: D, channels of an expert.
-        out_width: e.
-        dropout: of attention weights and of the projected values.
-        guidance: channels of the full-resolution output for the decode gate; 0 for none.
-    """
+    """X (B, M*D, H, W) -> (B, e, H/4, W/4) and, if wanted, guidance (B, 32, H, W)."""
 
     offsets: Tensor
 
@@ -54,7 +43,7 @@ class AdaptiveMatching(nn.Module):
         guidance: int = 0,
     ) -> None:
         super().__init__()
-        channels = modalities * width
+        channels = modalities * width  # one group of the 1x1 convolutions for each modality
 
         def grouped_conv() -> nn.Conv2d:
             return nn.Conv2d(channels, channels, 1, groups=modalities)
@@ -91,13 +80,12 @@ class AdaptiveMatching(nn.Module):
             for part in (self.query, self.key)
         ]
         query, key = (F.normalize(at_least_float32(strip), dim=-1) for strip in strips)
-        # channels are the tokens; strips of rows are the heads
+        # channels are the tokens; strips of rows are the heads, which come out even as multiples of
+        # 32 divide H and W
         cosine = query @ key.transpose(-2, -1)
         bias = self.bias(self.offsets[..., None]).movedim(-1, 0)
-        scores = self.scale.clamp(max=log(100.0)).exp() * cosine + torch.sigmoid(
-            at_least_float32(bias)
-        )
-        return reversed_softmax(scores)
+        scaled = self.scale.clamp(max=log(100.0)).exp() * cosine
+        return reversed_softmax(scaled + torch.sigmoid(at_least_float32(bias)))
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor | None]:
         """Fused map and guidance (None unless built)."""
@@ -105,7 +93,6 @@ class AdaptiveMatching(nn.Module):
         strips = value.flatten(2).unflatten(2, (HEADS, -1)).transpose(1, 2)
         mixed = self.dropout(self.channel_attention(features)).to(strips.dtype) @ strips
         mixed = mixed.transpose(1, 2).flatten(2).unflatten(2, value.shape[-2:])
-        fused = self.norm(self.dropout(self.projection(mixed))) + self.patch_norm(
-            self.patches(features)
-        )
+        fused = self.norm(self.dropout(self.projection(mixed)))
+        fused = fused + self.patch_norm(self.patches(features))
         return fused, None if self.guide is None else self.guide(features)

@@ -16,7 +16,7 @@ from methods.muss.experts import FeatureExpert, phase_offsets
 from methods.parts.backbones import STRIDES
 from methods.parts.heads import to_image_size
 from methods.parts.kernel_folding import FoldCache
-from methods.parts.network import Present, SharedEncoderNetwork, as_mask
+from methods.parts.network import Fused, Present, SharedEncoderNetwork, as_mask
 from methods.parts.precision import at_least_float32
 
 Missing = Literal["zero_feature", "zero_image", "mean_feature"]
@@ -35,11 +35,7 @@ class AuxHead(nn.Sequential):
 
 
 class ConcatFusion(nn.Module):
-    """G = 1x1(ReLU(BN(1x1(concat F_m)))) at one scale; the order of the modalities is fixed.
-
-    Args:
-        trained_phases: p_m of the experts as parameters.
-    """
+    """G = 1x1(ReLU(BN(1x1(concat F_m)))) at one scale; the order of the modalities is fixed."""
 
     def __init__(
         self,
@@ -143,16 +139,13 @@ class MuSSNetwork(SharedEncoderNetwork):
 
     @torch.no_grad()
     def _features_of_zeros(self, height: int, width: int) -> dict[str, list[Tensor]]:
-        """Compute each modality's features of an image of zeros, (1, C_i, H_i, W_i).
-
-        In eval mode and without gradients in training too: an encoder that has just been
-        initialised sends zeros through norm after norm, whose gradients there grow beyond all
-        bounds.
-        """
+        """Compute each modality's features of an image of zeros, (1, C_i, H_i, W_i)."""
         parts = [self.encoder, *(fusion.experts for fusion in self.fusion)]
         sources = [tensor for part in parts for tensor in (*part.parameters(), *part.buffers())]
 
         def make_features() -> dict[str, list[Tensor]]:
+            # in eval mode in training too: a new encoder sends zeros through norm after norm, whose
+            # gradients there grow beyond all bounds
             training = self.training
             for part in parts:
                 part.eval()
@@ -184,15 +177,8 @@ class MuSSNetwork(SharedEncoderNetwork):
         parts = zip(self._products(modality, features), like, strict=True)
         return [part.to(other.dtype) for part, other in parts]
 
-    def fuse(
-        self, encoded: Mapping[str, Sequence[Tensor]], present: Present | None = None
-    ) -> tuple[Tensor, dict[str, Any]]:
-        """Logits of a subset.
-
-        Returns:
-            Logits (B, K, H/4, W/4) of the padded image, and extras: `features` (four fused maps),
-            in training mode also `aux` (logits (B, K, H/16, W/16)), if there is such a head.
-        """
+    def fuse(self, encoded: Mapping[str, list[Tensor]], present: Present | None = None) -> Fused:
+        """Predict padded logits (B, K, H/4, W/4); extras: fused `features`, in training `aux`."""
         like = encoded[self.ordered_names(encoded)[0]]
         per_modality = []
         for m in self.modalities:

@@ -42,10 +42,9 @@ def to_three_channels(image: Tensor) -> Tensor:
 
 def _endpoint_answers(endpoint: str, timeout: float = 3.0) -> bool:
     """Whether an HTTP server answers at all; one attempt."""
+    request = urllib.request.Request(endpoint, method="HEAD")
     try:
-        with urllib.request.urlopen(
-            urllib.request.Request(endpoint, method="HEAD"), timeout=timeout
-        ):
+        with urllib.request.urlopen(request, timeout=timeout):
             return True
     except urllib.error.HTTPError:
         return True
@@ -69,15 +68,7 @@ def _cached_weights(config: Mapping[str, object]) -> Path | None:
 
 
 def locate_weights(name: str, path: str | None = None) -> Path | None:
-    """Where the pretrained weights of backbone `name` come from.
-
-    Args:
-        name: timm model name.
-        path: a file the user names; it wins.
-
-    Returns:
-        A local file, or None when they have to be, and can be, downloaded.
-    """
+    """Find the weights of `name`: the user's file `path`, a cached one, or None for the hub's."""
     import timm
     from huggingface_hub import constants
 
@@ -105,14 +96,9 @@ def locate_weights(name: str, path: str | None = None) -> Path | None:
 def _create(name: str, pretrained: bool, file: Path | None) -> nn.Module:
     import timm
 
+    options: dict[str, Any] = {"features_only": True, "out_indices": (-4, -3, -2, -1)}
     overlay = {"file": str(file)} if file else None
-    return timm.create_model(
-        name,
-        pretrained=pretrained,
-        pretrained_cfg_overlay=overlay,
-        features_only=True,
-        out_indices=(-4, -3, -2, -1),
-    )
+    return timm.create_model(name, pretrained, pretrained_cfg_overlay=overlay, **options)
 
 
 def create_pyramid(
@@ -120,9 +106,7 @@ def create_pyramid(
 ) -> nn.Module:
     """A timm feature extractor (B, 3, H, W) -> four maps at strides 4, 8, 16, 32.
 
-    Args:
-        name: timm model name, such as `pvt_v2_b0`, `pvt_v2_b2`, `resnet50`.
-        pretrained_path: weight file to use instead of the cache; only read when `pretrained`.
+    `pretrained_path` is used instead of the cache, and only read when `pretrained`.
     """
     import timm
 
@@ -148,30 +132,24 @@ def create_pyramid(
     try:
         loaded = _create(name, True, file)
     except Exception as error:
-        raise UserError(
-            f"The weights of {name} from {source} could not be loaded: {error}"
-        ) from error
+        failed = f"The weights of {name} from {source} could not be loaded"
+        raise UserError(f"{failed}: {error}") from error
     # features_only loads leniently; a matrix equal to its random twin was not in the file
     pairs = zip(model.named_parameters(), loaded.parameters(), strict=True)
-    missing = [
-        key for (key, random), value in pairs if random.ndim > 1 and torch.equal(random, value)
-    ]
+    missing = []
+    for (key, random), value in pairs:
+        if random.ndim > 1 and torch.equal(random, value):
+            missing.append(key)
     if missing:
-        raise UserError(
-            f"The weights of {name} from {source} lack {len(missing)} tensors: {missing[0]} ..."
-        )
+        lack = f"lack {len(missing)} tensors: {missing[0]} ..."
+        raise UserError(f"The weights of {name} from {source} {lack}")
     return loaded
 
 
 class SharedEncoder(nn.Module):
     """One encoder for every modality (SGMA eq. 2): dict of images -> dict of four-map pyramids.
 
-    Modalities of equal size are packed along the batch into one call. With BatchNorm (ResNet) the
-    training statistics are then those of the packed batch; in eval mode the modalities do not touch
-    each other.
-
     Args:
-        pretrained_path: weight file to use instead of the cache.
         reduce_to: widths of bias-free 1x1 convolutions after the pyramid; None for the native
             widths; `auto` for (64, 128, 320, 512), the widths of PVT-v2-b2, where the native ones
             are wider (ResNet-50), else none.
@@ -211,14 +189,12 @@ class SharedEncoder(nn.Module):
         return list(maps)
 
     def forward(self, images: Mapping[str, Tensor]) -> dict[str, list[Tensor]]:
-        """{modality: (B, C, H, W)} -> {modality: [(B, C_i, H_i, W_i)] * 4}.
-
-        Sides that are no multiples of 32 are padded; four times the sides of the first map is the
-        padded size.
-        """
+        """{modality: (B, C, H, W)} -> {modality: [(B, C_i, H_i, W_i)] * 4} of the padded images."""
         inputs = {m: pad_to_multiple(to_three_channels(image)) for m, image in images.items()}
         if len({tuple(image.shape) for image in inputs.values()}) > 1:
             return {m: self.pyramid_of(image) for m, image in inputs.items()}
+        # one call for all: with BatchNorm (ResNet) the training statistics are joint, in eval mode
+        # the modalities do not touch each other
         packed = self.pyramid_of(torch.cat(list(inputs.values())))
         parts = [feature.chunk(len(inputs)) for feature in packed]
         return {m: [part[i] for part in parts] for i, m in enumerate(inputs)}

@@ -36,23 +36,15 @@ def pad_to(image: Tensor, multiple: int = STRIDE, at_least: int = LEAST) -> Tens
 def normalise_maps(features: Tensor, norm: NormKind) -> Tensor:
     """(B, C, H, W) with mean 0 and biased variance 1, without scale or shift, eps 1e-5.
 
-    `instance`: every channel of every sample by itself. `layer`: every sample as a whole, over C, H
-    and W.
+    `instance`: every channel of a sample by itself; `layer`: the sample over C, H and W.
     """
-    return (
-        F.instance_norm(features, eps=EPS)
-        if norm == "instance"
-        else F.group_norm(features, 1, eps=EPS)
-    )
+    if norm == "instance":
+        return F.instance_norm(features, eps=EPS)
+    return F.group_norm(features, 1, eps=EPS)
 
 
 class PreConv(nn.Module):
-    """Norm, LeakyReLU(0.2), convolution with bias.
-
-    Args:
-        kernel: its side, odd; the padding keeps the size at stride 1.
-        padding_mode: `reflect` in encoders and decoders, `zeros` in fusion blocks.
-    """
+    """Norm, LeakyReLU(0.2), convolution with bias; fusion blocks pad with `zeros`."""
 
     def __init__(
         self,
@@ -85,9 +77,8 @@ class PyramidEncoder(nn.Module):
     def __init__(self, channels: int, norm: NormKind = "instance") -> None:
         super().__init__()
         # the first convolution sees the image as it is: no norm, no activation
-        firsts: list[nn.Module] = [
-            nn.Conv2d(channels, WIDTHS[0], 3, padding=1, padding_mode="reflect")
-        ]
+        stem = nn.Conv2d(channels, WIDTHS[0], 3, padding=1, padding_mode="reflect")
+        firsts: list[nn.Module] = [stem]
         firsts += [PreConv(c, 2 * c, stride=2, norm=norm) for c in WIDTHS[:-1]]
         self.firsts = nn.ModuleList(firsts)
         self.pairs = nn.ModuleList(
@@ -105,14 +96,10 @@ class PyramidEncoder(nn.Module):
 
 
 class FusionBlock(nn.Module):
-    """Fuse the modalities' concatenated maps by three PreConvs: 1x1 (M c -> c), 3x3, 1x1.
+    """Fuse M maps of c channels, concatenated, by three PreConvs: 1x1 (M c -> c), 3x3, 1x1.
 
     With `instance` the first one separates over the modalities (its norm and activation are per
-    channel, its convolution linear): `finish(sum of partial(m, map_m))` equals `forward`, and a
-    modality of zeros adds nothing.
-
-    Args:
-        channels: c, of one modality's map.
+    channel, its convolution linear), and a modality of zeros adds nothing.
     """
 
     def __init__(self, modalities: int, channels: int, norm: NormKind = "instance") -> None:
@@ -131,9 +118,7 @@ class FusionBlock(nn.Module):
     def partial_sum(self, index: int, features: Tensor) -> Tensor:
         """Compute what modality `index` adds to the first convolution, without its bias."""
         if self.first.norm != "instance":
-            raise ValueError(
-                "only with the norm `instance` does the fusion separate over the modalities"
-            )
+            raise ValueError("only the norm `instance` lets the fusion separate over modalities")
         # instance norm and activation act per channel, so the convolution splits by modality
         weight = self.first.conv.weight.chunk(self.modalities, dim=1)[index]
         return F.conv2d(self.first.pre_activate(features), weight)
@@ -154,9 +139,8 @@ class _UpStep(nn.Module):
 
     def raise_up(self, below: Tensor) -> Tensor:
         """(B, 2c, h, w) -> (B, c, 2h, 2w)."""
-        return self.lift(
-            F.interpolate(below, scale_factor=2.0, mode="bilinear", align_corners=True)
-        )
+        twice = F.interpolate(below, scale_factor=2.0, mode="bilinear", align_corners=True)
+        return self.lift(twice)
 
     def join_skip(self, left: Tensor, right: Tensor) -> Tensor:
         """Two maps (B, c, h, w), in the order of their channels -> one."""
@@ -169,12 +153,7 @@ def _steps(norm: NormKind) -> nn.ModuleList:
 
 
 class FusedDecoder(nn.Module):
-    """Fusion blocks at five scales, the decoder and its head, and heads at four coarser scales.
-
-    Args:
-        modalities: their number M (the released 3-D code passes the number of classes here, which
-            is the same on its data and fails elsewhere).
-    """
+    """Fusion blocks at five scales, the decoder and its head, and heads at four coarser scales."""
 
     def __init__(
         self, modalities: int, num_classes: int, norm: NormKind = "instance", auxiliary: bool = True
@@ -190,33 +169,23 @@ class FusedDecoder(nn.Module):
         self, maps: Sequence[Tensor], with_auxiliary: bool = False
     ) -> tuple[Tensor, list[Tensor]]:
         """Five concatenations (B, M*c_i, H/2^i, W/2^i), finest first -> see `decode`."""
-        return self.decode(
-            [block(features) for block, features in zip(self.fusion, maps, strict=True)],
-            with_auxiliary,
-        )
+        pairs = zip(self.fusion, maps, strict=True)
+        return self.decode([block(features) for block, features in pairs], with_auxiliary)
 
     def decode(
         self, fused: Sequence[Tensor], with_auxiliary: bool = False
     ) -> tuple[Tensor, list[Tensor]]:
-        """From the outputs of the five fusion blocks on.
+        """Decode the outputs of the five fusion blocks, (B, c_i, H/2^i, W/2^i), finest first.
 
-        Args:
-            fused: (B, c_i, H/2^i, W/2^i), finest first.
-
-        Returns:
-            Logits (B, K, H, W), and the logits at strides 16, 8, 4, 2 (an empty list without
-            auxiliary heads).
+        Returns logits (B, K, H, W), and those of the auxiliary heads at strides 16, 8, 4, 2.
         """
         *skips, state = fused
         states = [state]
         for step, skip in zip(self.steps, reversed(skips), strict=True):
             states.append(step.join_skip(skip, step.raise_up(states[-1])))
         # zip stops at the last head: the finest state has its own
-        coarse = (
-            [head(state) for head, state in zip(self.heads, states, strict=False)]
-            if with_auxiliary
-            else []
-        )
+        heads = self.heads if with_auxiliary else ()
+        coarse = [head(state) for head, state in zip(heads, states, strict=False)]
         return self.head(states[-1]), coarse
 
 

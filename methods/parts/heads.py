@@ -20,14 +20,11 @@ def upsample_bilinear(features: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def to_image_size(logits: Tensor, size: Sequence[int], stride: int = STRIDES[0]) -> Tensor:
-    """Logits of a padded image at `stride` -> logits (B, K, H, W) of the image itself.
-
-    Upsamples to the padded size, then crops the padding (below and right), so the pixel grid stays
-    where it was.
-    """
+    """Logits of a padded image at `stride` -> logits (B, K, H, W) of the image itself."""
     padded = (logits.shape[-2] * stride, logits.shape[-1] * stride)
     if any(not 0 <= have - want < STRIDES[-1] for have, want in zip(padded, size, strict=True)):
         raise ValueError(f"logits of a {padded} image cannot be cropped to {tuple(size)}")
+    # the padding lies below and right, so that the pixel grid stays where it was
     return upsample_bilinear(logits, padded)[..., : size[0], : size[1]]
 
 
@@ -46,16 +43,9 @@ _NORMS = {"bn": nn.BatchNorm2d, "syncbn": nn.SyncBatchNorm, "ln": ChannelNorm}
 class AllMLPHead(nn.Module):
     """The SegFormer head (Xie et al. 2021): per scale C_i -> E, upsampling, fusion, classes.
 
-    The fusion convolution (4E -> E on the concatenated maps, no bias) is linear and acts on
-    channels, bilinear upsampling is linear and acts on pixels, so they commute: each quarter of the
-    fusion is applied at its own scale and the results are upsampled and added. In eval mode its
-    product with the projection and the BatchNorm is one C_i -> E matrix per scale, made once
-    (`FoldCache`). Both equal the textbook order to rounding.
-
-    Args:
-        in_channels: widths C_i, finest scale first.
-        norm: `bn`, `syncbn` or `ln` (over channels, no batch statistics).
-        dropout: share of feature channels dropped in training.
+    The fusion convolution (4E -> E on the concatenated maps, no bias) and bilinear upsampling are
+    linear, one on channels, one on pixels, so they commute: each quarter of the fusion is applied
+    at its own scale, the results are upsampled and added; to rounding the textbook order.
     """
 
     def __init__(
@@ -83,6 +73,7 @@ class AllMLPHead(nn.Module):
 
     def _folded(self) -> tuple[list[Tensor], Tensor]:
         """Multiply fusion, projection and BatchNorm: a matrix (E, C_i) per scale, and one bias."""
+        # projection, fusion and norm are affine: one matrix per scale, made once
         quarters = self.fusion.weight.chunk(len(self.projections), dim=1)
         kernels, bias = [], torch.zeros_like(self.fusion.weight[:, 0, 0, 0])
         for quarter, projection in zip(quarters, self.projections, strict=True):
@@ -98,38 +89,25 @@ class AllMLPHead(nn.Module):
 
     def _mixed_folded(self, maps: Sequence[Tensor]) -> Tensor:
         """Mix channels last in eval mode: upsampling and argmax are then much faster."""
-        sources = [
-            *self.projections.parameters(),
-            self.fusion.weight,
-            *self.norm.parameters(),
-            *self.norm.buffers(),
-        ]
+        sources = [*self.projections.parameters(), self.fusion.weight]
+        sources += [*self.norm.parameters(), *self.norm.buffers()]
         kernels, bias = self._fold.get(sources, self._folded)
         total: Tensor | None = None
         for feature, kernel in zip(maps, kernels, strict=True):
             # one matrix product per scale instead of three convolutions
             rows = feature.flatten(2).transpose(1, 2) @ kernel.t().to(feature.dtype)
             part = rows.unflatten(1, feature.shape[-2:]).permute(0, 3, 1, 2)
-            total = (
-                part if total is None else total.add_(upsample_bilinear(part, maps[0].shape[-2:]))
-            )
+            raised = upsample_bilinear(part, maps[0].shape[-2:])
+            total = raised if total is None else total.add_(raised)
         return total.add_(bias[:, None, None])
 
     def mix_scales(self, maps: Sequence[Tensor]) -> Tensor:
-        """Apply all that comes before the ReLU: projections, upsampling, fusion, in eval BatchNorm.
+        """Apply all that comes before the ReLU: projection, upsampling, fusion, in eval BatchNorm.
 
-        A mixture of several inputs' results with weights that sum to one is the result of the mixed
-        inputs.
-
-        Args:
-            maps: [(B, C_i, H_i, W_i)], finest first.
-
-        Returns:
-            (B, E, H_1, W_1).
+        From [(B, C_i, H_i, W_i)], finest first, to (B, E, H_1, W_1). A mixture of several inputs'
+        results with weights that sum to one is the result of the mixed inputs.
         """
-        if not self.training:
-            return self._mixed_folded(maps)
-        return self._mixed_by_quarters(maps)
+        return self._mixed_by_quarters(maps) if self.training else self._mixed_folded(maps)
 
     def _mixed_by_quarters(self, maps: Sequence[Tensor]) -> Tensor:
         """Apply each quarter of the fusion at its own scale, upsample and add: (B, E, H_1, W_1)."""
@@ -142,7 +120,7 @@ class AllMLPHead(nn.Module):
         return total
 
     def activate_mixed(self, mixed: Tensor) -> Tensor:
-        """What is left of the norm after `mix`, ReLU, dropout: (B, E, H, W)."""
+        """Apply what is left of the norm, ReLU, dropout: (B, E, H, W)."""
         if self.training or not isinstance(self.norm, _BATCH_NORMS):
             mixed = self.norm(mixed)
         return self.dropout(F.relu(mixed))
@@ -151,10 +129,8 @@ class AllMLPHead(nn.Module):
         """Activated features (B, E, H, W) -> logits (B, K, H, W); affine."""
         if self.training:
             return self.classifier(features)
-        classes = F.linear(
-            features.permute(0, 2, 3, 1), self.classifier.weight.flatten(1), self.classifier.bias
-        )
-        return classes.permute(0, 3, 1, 2)
+        matrix, bias = self.classifier.weight.flatten(1), self.classifier.bias
+        return F.linear(features.permute(0, 2, 3, 1), matrix, bias).permute(0, 3, 1, 2)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """[(B, C_i, H_i, W_i)], finest first -> logits (B, K, H_1, W_1)."""

@@ -18,19 +18,14 @@ FLOOR = 0.005
 
 
 def cross_entropy(logits: Tensor, mask: Tensor, ignore_index: int = 255) -> Tensor:
-    """Average the cross-entropy over valid pixels.
+    """Average the cross-entropy of logits (B, K, H, W) over valid pixels, in at least float32.
+
+    Exactly 0, with a graph to `logits`, when no pixel of the mask, int64 (B, H, W), is valid.
 
     Example:
         >>> mask = torch.tensor([[[0, 255]]])
         >>> cross_entropy(torch.zeros(1, 2, 1, 2), mask)
         tensor(0.6931)
-
-    Args:
-        logits: (B, K, H, W), before softmax; half precision is computed in float32.
-        mask: int64 (B, H, W) class ids.
-
-    Returns:
-        A scalar; exactly 0, with a graph to `logits`, when no pixel is valid.
     """
     # the loss over rows has a deterministic CUDA kernel, the one over maps has none
     rows = at_least_float32(logits).permute(0, 2, 3, 1).reshape(-1, logits.shape[1])
@@ -40,12 +35,9 @@ def cross_entropy(logits: Tensor, mask: Tensor, ignore_index: int = 255) -> Tens
 
 
 def class_probabilities(logits: Tensor, padded: Sequence[int], size: Sequence[int]) -> Tensor:
-    """Turn logits of any scale into probabilities (B, K, H, W) at the image's size.
+    """Turn logits (B, K, h, w) of a `padded` image into probabilities (B, K, H, W) of `size`.
 
-    Args:
-        logits: (B, K, h, w) of the padded image.
-        padded: the padded image's size, to which probabilities are upsampled, corners aligned.
-        size: (H, W), what is left after cropping below and right.
+    They are upsampled to the padded size, corners aligned, and cropped below and right.
     """
     probabilities = at_least_float32(logits).softmax(1)
     if tuple(logits.shape[-2:]) != tuple(padded):
@@ -56,11 +48,7 @@ def class_probabilities(logits: Tensor, padded: Sequence[int], size: Sequence[in
 
 
 def one_hot_labels(mask: Tensor, num_classes: int, ignore_index: int) -> tuple[Tensor, Tensor]:
-    """Encode labels (B, H, W) as one-hot (B, K, H, W), zero where ignored, and mark valid pixels.
-
-    Returns:
-        Both float32; the valid pixels are (B, 1, H, W).
-    """
+    """Encode labels as one-hot (B, K, H, W), 0 where ignored; valid pixels are (B, 1, H, W)."""
     valid = mask != ignore_index
     hot = F.one_hot(torch.where(valid, mask, 0), num_classes).movedim(-1, 1)
     weight = valid[:, None].float()
@@ -90,13 +78,8 @@ def weighted_cross_entropy(probabilities: Tensor, hot: Tensor, valid: Tensor) ->
 
 
 def segmentation_loss(probabilities: Tensor, mask: Tensor, ignore_index: int = 255) -> Tensor:
-    """Add `dice_loss` and `weighted_cross_entropy` with the weights 1 (GEMMNet eq. 7): a scalar.
-
-    Args:
-        probabilities: (B, K, H, W).
-        mask: int64 (B, H, W).
-        ignore_index: label value to leave out; the released code has no such label.
-    """
+    """Add `dice_loss` and `weighted_cross_entropy` with the weights 1 (GEMMNet eq. 7): a scalar."""
+    # the released code has no label that is left out
     probabilities = at_least_float32(probabilities)
     hot, valid = one_hot_labels(mask, probabilities.shape[1], ignore_index)
     return dice_loss(probabilities, hot, valid) + weighted_cross_entropy(probabilities, hot, valid)

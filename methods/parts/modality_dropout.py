@@ -23,16 +23,11 @@ def draw_subsets(
     * `any_subset`: uniform over the 2^m - 1 non-empty subsets;
     * `size_uniform`: the size is uniform in 1..m, then every subset of that size is equally likely.
 
-    Args:
-        available: {modality: bool (B,)}, what each sample has.
-        per: a draw for each `sample`, or one for the `batch`, among the modalities that all of its
-            samples have.
+    `per` says whether each `sample` draws, or the `batch` once among what all its samples have.
     """
     if rule not in get_args(SubsetRule) or per not in get_args(SubsetScope):
-        raise ValueError(
-            f"expected a rule of {get_args(SubsetRule)} per {get_args(SubsetScope)}; "
-            f"got {rule}, {per}"
-        )
+        known = f"{get_args(SubsetRule)} per {get_args(SubsetScope)}"
+        raise ValueError(f"expected a rule of {known}; got {rule}, {per}")
     have = torch.stack(list(available.values()))
     together = per == "batch" and rule != "full"
     common = have.all(1, keepdim=True) if together else have

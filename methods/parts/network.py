@@ -11,6 +11,8 @@ from methods.parts.heads import STRIDES, AllMLPHead, to_image_size
 
 # {modality: bool (B,)}: which samples have it
 Present = Mapping[str, Tensor]
+# logits (B, K, h, w) of the padded image, and what else a caller may want to see
+Fused = tuple[Tensor, dict[str, Any]]
 
 
 def as_mask(present: Tensor) -> Tensor:
@@ -39,9 +41,8 @@ class AnyModalityNetwork(torch.nn.Module):
         """List the keys of `given` in configured order."""
         unknown = set(given) - set(self.modalities)
         if unknown or not given:
-            raise ValueError(
-                f"expected a non-empty subset of {self.modalities}, got {tuple(given)}"
-            )
+            wanted = f"a non-empty subset of {self.modalities}"
+            raise ValueError(f"expected {wanted}, got {tuple(given)}")
         return [m for m in self.modalities if m in given]
 
     def stack_present(self, names: Sequence[str], present: Present | None) -> Tensor | None:

@@ -35,26 +35,17 @@ class TokenBlock(nn.Module):
         self.proj = nn.Linear(width, width)
         # two dropouts in a row, as released
         self.drop = nn.Sequential(nn.Dropout(dropout), nn.Dropout(dropout))
-        self.mlp = nn.Sequential(
-            nn.LayerNorm(width),
-            nn.Linear(width, mlp),
-            nn.GELU(),
-            nn.Dropout(dropout),
-            nn.Linear(mlp, width),
-            nn.Dropout(dropout),
-        )
+        inner = (nn.Linear(width, mlp), nn.GELU(), nn.Dropout(dropout))
+        outer = (nn.Linear(mlp, width), nn.Dropout(dropout))
+        self.mlp = nn.Sequential(nn.LayerNorm(width), *inner, *outer)
 
     def self_attention(self, tokens: Tensor) -> Tensor:
         """Multi-head self-attention (B, L, D) -> (B, L, D), before the output projection."""
-        query, key, value = (
-            self.qkv(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        )
+        packed = self.qkv(tokens).unflatten(-1, (3, self.heads, -1))
+        query, key, value = packed.permute(2, 0, 3, 1, 4)
         dropped = self.dropout if self.training else 0.0
-        return (
-            F.scaled_dot_product_attention(query, key, value, dropout_p=dropped)
-            .transpose(1, 2)
-            .flatten(2)
-        )
+        mixed = F.scaled_dot_product_attention(query, key, value, dropout_p=dropped)
+        return mixed.transpose(1, 2).flatten(2)
 
     def forward(self, tokens: Tensor, positions: Tensor) -> Tensor:
         """Tokens (B, L, D) and positions (1, L, D) -> (B, L, D)."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from methods.parts.heads import to_image_size
-from methods.parts.network import Present, SharedEncoderNetwork, as_mask
+from methods.parts.network import Fused, Present, SharedEncoderNetwork, as_mask
 from methods.parts.precision import at_least_float32
 from methods.sgma.sgf import MPMode, ProtoNorm, SGFScale
 from usererror import UserError
@@ -47,13 +47,10 @@ def sampling_probabilities(robustness: Tensor, present: Tensor | None = None) ->
 def draw_modalities(
     probabilities: Tensor, per_batch: bool = False, present: Tensor | None = None
 ) -> Tensor:
-    """Draw one modality index per sample ~ Categorical(s), int64 (B,).
+    """Draw one modality index per sample ~ Categorical(s), int64 (B,), s being (M, B).
 
-    Args:
-        probabilities: s, (M, B).
-        per_batch: one draw for all samples from the mean of s; a sample that lacks the drawn
-            modality draws among the others.
-        present: bool (M, B); absent modalities are never drawn.
+    `per_batch` is one draw for all from the mean of s. Absent modalities, bool (M, B), are never
+    drawn: a sample that lacks the drawn one draws among the others.
     """
     # exponential races: argmax of s / Exp(1) is distributed as s, without a copy to the host
     noise = torch.empty_like(probabilities[:, :1] if per_batch else probabilities).exponential_()
@@ -75,8 +72,6 @@ class SGMANetwork(SharedEncoderNetwork):
         mas_scope: a draw `per_scale`, or one `per_image` for all scales from the mean of s.
         head_calls: both branches `packed` along the batch as in the paper, or `separate`, each
             with batch statistics of its own.
-        proto_norm, mp_mode, sp_heads, rp_heads, kernels, attn_bias, depthwise_bias,
-            pointwise_bias: see `SGFScale`.
     """
 
     def __init__(
@@ -144,16 +139,8 @@ class SGMANetwork(SharedEncoderNetwork):
                 maps.append(sum(f * as_mask(p) for f, p in zip(entries, mask, strict=True)))
         return maps, robustness
 
-    def fuse(
-        self, encoded: Mapping[str, Any], present: Present | None = None
-    ) -> tuple[Tensor, dict[str, Any]]:
-        """Predict a subset.
-
-        Returns:
-            Logits (B, K, H/4, W/4) of the padded image, and extras: `modalities` (their order),
-            `robustness` (four maps (M, B, H_i, W_i); empty for additive fusion), `features` (four
-            fused maps).
-        """
+    def fuse(self, encoded: Mapping[str, Any], present: Present | None = None) -> Fused:
+        """Predict padded logits (B, K, H/4, W/4); extras: `features`, `robustness` (M, B, h, w)."""
         names = self.ordered_names(encoded)
         maps, robustness = self._fuse_maps(encoded, self.stack_present(names, present))
         return self.head(maps), {"modalities": names, "robustness": robustness, "features": maps}
@@ -178,12 +165,10 @@ class SGMANetwork(SharedEncoderNetwork):
     def forward_train(
         self, images: Mapping[str, Tensor], present: Present | None = None
     ) -> tuple[Tensor, Tensor | None, dict[str, Any]]:
-        """Predict both branches of a training step.
+        """Predict both branches of a training step: the full set, and the drawn modalities.
 
-        Returns:
-            Logits of the full set, logits of the drawn modalities (None without MAS or with one
-            modality), both (B, K, H, W), and extras: those of `fuse`, `sampling` (s per scale,
-            (M, B)), `draws` (index per scale, (B,)).
+        Both (B, K, H, W), the second None without MAS or with one modality; the extras are those of
+        `fuse`, `sampling` (s per scale, (M, B)), `draws` (index per scale, (B,)).
         """
         size = next(iter(images.values())).shape[-2:]
         encoded = self.encode(images)
@@ -194,10 +179,10 @@ class SGMANetwork(SharedEncoderNetwork):
         if not self.mas or len(names) == 1:
             return to_image_size(self.head(maps), size), None, extras
         extras["sampling"], extras["draws"] = self.draw_per_scale(robustness, mask)
-        singles = [
-            scale.fuse_single([encoded[m][i] for m in names], extras["draws"][i])
-            for i, scale in enumerate(self.sgf)
-        ]
+        singles = []
+        for i, scale in enumerate(self.sgf):
+            tokens = [encoded[m][i] for m in names]
+            singles.append(scale.fuse_single(tokens, extras["draws"][i]))
         if self.packed_head:
             # joint batch statistics of both branches, as in the paper
             pairs = [torch.cat(pair) for pair in zip(maps, singles, strict=True)]

@@ -22,8 +22,7 @@ ProtoNorm = Literal["mean", "none", "softmax"]
 MPMode = Literal["parallel", "sequential"]
 
 # elements of the slot logits held at once, beyond which the pixels are taken in turns: with
-# gradients (recomputed in
-# the backward pass) to bound memory, without to stay in the processor's cache
+# gradients (recomputed in the backward pass) to bound memory, without to stay in the cache
 TRAINING_BUDGET = 1 << 26
 INFERENCE_BUDGET = 1 << 21
 
@@ -103,9 +102,8 @@ class ModalityProjector(nn.Module):
             features = sum(layer(features) for layer in self.depthwise)
         else:
             kernel, bias = self._fold.get(list(self.depthwise.parameters()), self._merged)
-            features = F.conv2d(
-                features, kernel, bias, padding=kernel.shape[-1] // 2, groups=features.shape[1]
-            )
+            margin, channels = kernel.shape[-1] // 2, features.shape[1]
+            features = F.conv2d(features, kernel, bias, padding=margin, groups=channels)
         return self.pointwise(features)
 
 
@@ -166,20 +164,17 @@ def mean_slot_weights(queries: Tensor, keys: Sequence[Tensor], present: Tensor |
 
 
 class SpatialPerceptron(TokenAttention):
-    """SP (eqs. 4-7): K prototypes query the modality vectors of every pixel; results are averaged.
-
-    Only the mean over slots of the attention weights matters for that average (values and output
-    projection are linear), so the K queries are projected once per sample and never repeated over
-    pixels (dossier section 4). Prototypes, queries and logits are float32: unnormalised prototypes
-    come close to float16's limit.
-    """
+    """SP (eqs. 4-7): K prototypes query every pixel's modality vectors; results are averaged."""
 
     def mean_weights(
         self, prototypes: Tensor, keys: Sequence[Tensor], present: Tensor | None
     ) -> Tensor:
         """Average over slots the weights (M, B, heads, N) of prototypes (B, K, C) on M key maps."""
         grad = torch.is_grad_enabled()
+        # only the weights' mean over slots matters, values and output projection being linear: the
+        # K queries are projected once a sample and never repeated over pixels (dossier section 4)
         with no_autocast(prototypes.device):
+            # unnormalised prototypes come close to float16's limit
             queries = self.project_queries(prototypes.transpose(1, 2).unsqueeze(3)).transpose(2, 3)
             split = [self.split_heads(at_least_float32(key)) for key in keys]
             # slot logits of all pixels at once would need gigabytes at stride 4
@@ -217,19 +212,17 @@ class RobustnessPerceptron(TokenAttention):
         """Fuse by g (B, C, H, W): the fused feature, and robustness maps (M, B, H, W)."""
         with no_autocast(guide.device):
             queries = self.project_queries(guide)
-            logits = torch.stack(
-                [(queries * self.split_heads(at_least_float32(key))).sum(2) for key in keys]
-            )
+            split = [self.split_heads(at_least_float32(key)) for key in keys]
+            logits = torch.stack([(queries * key).sum(2) for key in split])
             weights = modality_softmax(logits, present)
         return self.mix_values(weights, values), weights.mean(2).unflatten(2, guide.shape[-2:])
 
 
 class SGFScale(nn.Module):
-    """SGF of one scale.
+    """SGF of one scale; each modality has its own MP, everything else is shared.
 
     Args:
         slots: number K of prototypes, that of the classes.
-        modalities: names; each has its own MP, everything else is shared.
         proto_norm: `none` = eq. 3 as written; `mean` = divided by the number of vectors; `softmax`
             = weighted mean.
         mp_mode: depthwise convolutions in parallel (summed) or one after the other.
@@ -253,12 +246,8 @@ class SGFScale(nn.Module):
         if proto_norm not in ("mean", "none", "softmax"):
             raise UserError(f"proto_norm {proto_norm!r} is none of mean, none, softmax.")
         self.proto_norm = proto_norm
-        self.projectors = nn.ModuleDict(
-            {
-                m: ModalityProjector(channels, kernels, mp_mode, depthwise_bias, pointwise_bias)
-                for m in modalities
-            }
-        )
+        own: Any = (channels, kernels, mp_mode, depthwise_bias, pointwise_bias)
+        self.projectors = nn.ModuleDict({m: ModalityProjector(*own) for m in modalities})
         self.semantic_filter = nn.Conv2d(channels, slots, 1)
         self.sp = SpatialPerceptron(channels, sp_heads, attn_bias)
         self.rp = RobustnessPerceptron(channels, rp_heads, attn_bias)
@@ -275,9 +264,8 @@ class SGFScale(nn.Module):
             if self.proto_norm == "softmax":
                 scores = scores.softmax(2)
             part = scores @ vectors.transpose(1, 2)
-        return Tokens(
-            f, part, mass, self.sp.key(f), self.sp.value(f), self.rp.key(f), self.rp.value(f)
-        )
+        layers = (self.sp.key, self.sp.value, self.rp.key, self.rp.value)
+        return Tokens(f, part, mass, *(layer(f) for layer in layers))
 
     def sum_prototypes(self, tokens: Sequence[Tokens], present: Tensor | None = None) -> Tensor:
         """Eq. 3 as the sum of the modalities' parts: (B, K, C), float32."""
@@ -298,25 +286,15 @@ class SGFScale(nn.Module):
     def fuse(
         self, tokens: Sequence[Tokens], present: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Fuse the modalities of a set.
-
-        Args:
-            tokens: one per modality of the set.
-            present: bool (M, B), which samples have which of them (at least one each); None = all.
-
-        Returns:
-            f_SGF (B, C, H, W), and the robustness maps (M, B, H, W), which sum to 1 over the
-            modalities.
-        """
+        """Fuse a set: f_SGF (B, C, H, W), and robustness (M, B, H, W), whose sum over M is 1."""
         if len(tokens) == 1 and not self.training:
             # the softmax over one token is 1: neither the prototypes nor SP can matter
             value = tokens[0].rp_value
             return self.rp.out(value), torch.ones_like(value[:, 0], dtype=torch.float32)[None]
         prototypes = self.sum_prototypes(tokens, present)
         # eqs. 4 to 7, then 8 to 10: the guide queries the same modality vectors once more
-        guide = self.sp(
-            prototypes, [t.sp_key for t in tokens], [t.sp_value for t in tokens], present
-        )
+        keys, values = [t.sp_key for t in tokens], [t.sp_value for t in tokens]
+        guide = self.sp(prototypes, keys, values, present)
         return self.rp(guide, [t.rp_key for t in tokens], [t.rp_value for t in tokens], present)
 
     def fuse_single(self, tokens: Sequence[Tokens], index: Tensor) -> Tensor:

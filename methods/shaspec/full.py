@@ -43,12 +43,7 @@ class DeadNorm(nn.InstanceNorm2d):
 
 
 class ASPP(nn.Module):
-    """Join five views of a map (1x1; 3x3 of dilation 2, 4, 8; its mean) by a 1x1 convolution.
-
-    Args:
-        pooling_norm: norm the view of the mean as released: it then carries no information (dossier
-            S2). Without, it has a bias instead.
-    """
+    """Join five views of a map (1x1; 3x3 of dilation 2, 4, 8; its mean) by a 1x1 convolution."""
 
     def __init__(self, channels: int, pooling_norm: bool) -> None:
         super().__init__()
@@ -57,6 +52,7 @@ class ASPP(nn.Module):
             conv_norm_act(channels, channels, 3, dilation=dilation) for dilation in DILATIONS
         )
         self.pooled = nn.Sequential(StandardisedConv(channels, channels, 1, bias=not pooling_norm))
+        # released: the norm of a single pixel leaves no information in this view (dossier S2)
         if pooling_norm:
             self.pooled.append(DeadNorm(channels, affine=True))
         self.join = conv_norm_act(5 * channels, channels, 1)
@@ -69,32 +65,23 @@ class ASPP(nn.Module):
 
 
 class ResidualEncoder(nn.Module):
-    """A ResNet-50 with a narrower last stage, reduced to 4 widths, and an ASPP.
-
-    Args:
-        width: of the stem; 64 is published.
-    """
+    """A ResNet-50 with a narrower last stage (a stem of 64 is published), reduced, and an ASPP."""
 
     def __init__(self, channels: int, width: int, pooling_norm: bool) -> None:
         super().__init__()
         self.stem = conv_norm_act(channels, width, 7, 2)
         self.shrink = nn.MaxPool2d(3, 2, 1)
         inputs = (width, *(4 * width * unit for unit in STAGES))
-        self.stages = nn.ModuleList(
-            bottleneck_stage(c_in, width * unit, blocks, 1 if index == 0 else 2)
-            for index, (c_in, unit, blocks) in enumerate(
-                zip(inputs[:-1], STAGES, BLOCKS, strict=True)
-            )
-        )
+        self.stages = nn.ModuleList()
+        for c_in, unit, blocks in zip(inputs[:-1], STAGES, BLOCKS, strict=True):
+            stride = 2 if self.stages else 1
+            self.stages.append(bottleneck_stage(c_in, width * unit, blocks, stride))
         self.reduction = conv_norm_act(inputs[-1], 4 * width, 1)
         self.aspp = ASPP(4 * width, pooling_norm)
         init_kaiming(self)
 
     def forward(self, image: Tensor) -> Features:
-        """Encode (B, c, H, W), sides multiples of 32: maps at strides 2 to 16, the output at 32.
-
-        The vector, which tells the modality, is taken before the ASPP (dossier S9).
-        """
+        """Encode (B, c, H, W), sides multiples of 32: maps at strides 2 to 16, the output at 32."""
         maps = [self.stem(image)]
         features = self.shrink(maps[0])
         for stage in self.stages:
@@ -106,11 +93,7 @@ class ResidualEncoder(nn.Module):
 
 
 class SkipDecoder(nn.Module):
-    """Transposed convolutions with residual blocks, before each the sum of the modalities' skips.
-
-    The skip's 1x1 convolution over the concatenated modalities is linear: `skips` gives one
-    modality's part of it, `forward` takes the sum.
-    """
+    """Transposed convolutions with residual blocks; each takes the sum of the modalities' skips."""
 
     stride = 2
     multiple, at_least = 32, 64  # an instance norm of a single pixel would leave nothing of it
@@ -138,6 +121,7 @@ class SkipDecoder(nn.Module):
 
     def skip_parts(self, index: int, maps: Sequence[Tensor]) -> list[Tensor]:
         """Compute what modality `index` adds to each skip from the shared encoder's `maps`."""
+        # the skip's 1x1 convolution over the concatenated modalities is linear: its parts add up
         own = []
         for join, features in zip(reversed(self._joins()), maps, strict=True):
             part = standardise_filters(join.weight).chunk(self.modalities, 1)[index]
@@ -148,20 +132,10 @@ class SkipDecoder(nn.Module):
         return list(self.joins)
 
     def absent_skips(self, shared: nn.Module, image: Tensor) -> list[list[Tensor]]:
-        """Compute what each modality adds when missing: `skips` of zeros, as released (dossier S5).
+        """Compute for each modality the skips of zeros, (1, c, H, W) (dossier S5)."""
 
-        No gradient passes through the encoder here. The features of a constant image vary little or
-        not at all, and an instance norm multiplies the gradient of such a map by up to 316: through
-        40 of them it overflows.
-
-        Args:
-            image: (1, c, H, W) of zeros.
-
-        Returns:
-            A list as of `skips` for each modality. In eval mode it is kept for this size until a
-            weight changes.
-        """
-
+        # an instance norm multiplies the gradient of a constant image's features by up to 316, and
+        # overflows through 40 of them: none passes here
         def make_skips() -> list[list[Tensor]]:
             with torch.no_grad():
                 maps = shared(image).maps
@@ -170,20 +144,11 @@ class SkipDecoder(nn.Module):
         if self.training:
             return make_skips()
         cache = self._absent.setdefault(tuple(image.shape), FoldCache())
-        return cache.get(
-            [*shared.parameters(), *(join.weight for join in self._joins())], make_skips
-        )
+        sources = [*shared.parameters(), *(join.weight for join in self._joins())]
+        return cache.get(sources, make_skips)
 
     def forward(self, fused: Sequence[Tensor], skips: Sequence[Tensor]) -> Tensor:
-        """Decode.
-
-        Args:
-            fused: (B, C, H/32, W/32) for each modality, missing ones included.
-            skips: the sums of `skips` over all modalities, finest first.
-
-        Returns:
-            Logits (B, K, H/2, W/2).
-        """
+        """Decode the M maps (B, C, H/32, W/32) and summed skips, finest first: (B, K, H/2, W/2)."""
         # all modalities side by side, generated ones included (eq. 3)
         state = torch.cat(list(fused), 1)
         layers = zip(self.lifts, reversed(skips), self.norms, self.blocks, strict=True)

@@ -15,13 +15,7 @@ def standardise_filters(weight: Tensor) -> Tensor:
 
 
 class StandardisedConv(nn.Conv2d):
-    """A convolution by its standardised filters; zero padding that keeps the size at stride 1.
-
-    Args:
-        kernel: its side, odd.
-        dilation: of the kernel.
-        bias: only where no norm follows.
-    """
+    """A convolution by its standardised filters; zero padding that keeps the size at stride 1."""
 
     def __init__(
         self,
@@ -66,12 +60,7 @@ def conv_norm_act(
 
 
 class Residual(nn.Module):
-    """LeakyReLU(shortcut(x) + branch(x)).
-
-    Args:
-        branch: ends with a norm.
-        shortcut: what the input passes on its way around; None for nothing.
-    """
+    """LeakyReLU(shortcut(x) + branch(x)); the branch ends with a norm."""
 
     def __init__(self, branch: nn.Module, shortcut: nn.Module | None = None) -> None:
         super().__init__()

@@ -43,11 +43,9 @@ class LightDecoder(nn.Module):
         return [block.partial_sum(index, features) for block, features in pairs]
 
     def absent_skips(self, shared: nn.Module, image: Tensor) -> list[list[Tensor]]:
-        """What each modality adds when it is missing: nothing.
-
-        It is what an image of zeros adds. Reflected borders keep a constant image's features
-        constant, and the fusion block begins with an instance norm, which makes zeros of them.
-        """
+        """List what each modality adds when it is missing: nothing, as an image of zeros does."""
+        # reflected borders keep a constant image's features constant, and the fusion block begins
+        # with an instance norm, which makes zeros of them
         return [[image.new_zeros(())] * (len(self.decoder.fusion) - 1)] * self.modalities
 
     def forward(self, fused: Sequence[Tensor], skips: Sequence[Tensor]) -> Tensor:

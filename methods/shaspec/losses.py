@@ -14,17 +14,11 @@ Pairs = Literal["all", "ring"]
 
 
 def alignment_loss(shared: Sequence[Tensor], present: Tensor, pairs: Pairs = "all") -> Tensor:
-    """DAO (paper eq. 8, L1): how far the modalities' shared features lie apart.
+    """DAO (paper eq. 8, L1): how far the modalities' shared features r, (B, C, h, w), lie apart.
 
-    Args:
-        shared: r of each modality, (B, C, h, w).
-        present: bool (M, B), the same modalities; a pair counts for a sample that has both.
-        pairs: `all` averages a sample's pairs; `ring` sums those of neighbours, the last with the
-            first, as released (dossier S4; with two modalities the only pair counts twice).
-
-    Returns:
-        The mean over samples, in which one without a pair counts 0: a scalar with a graph to
-        `shared`.
+    A pair counts for a sample that has both, bool (M, B); one without a pair counts 0 in the mean.
+    `all` averages a sample's pairs; `ring` sums those of neighbours, the last with the first, as
+    released (dossier S4; with two modalities the only pair counts twice).
     """
     count = len(shared)
     ring = [(i, (i + 1) % count) for i in range(count)]
@@ -43,15 +37,11 @@ def domain_classification(
 ) -> Tensor:
     """DCO (paper eq. 5): mean cross-entropy of telling the modality from its specific features.
 
-    Args:
-        scores: for each modality the classifier's logits (B, M).
-        indices: which of the M it is.
-        present: one row of B bool for each; the others do not count.
+    `scores` are per modality the classifier's logits (B, M), `indices` which of the M each is; only
+    samples that are `present`, bool (M, B), count.
     """
     logits = at_least_float32(torch.stack(list(scores)))
     # eq. 5: the label of a feature is the modality it comes from
     truth = torch.tensor(indices, device=logits.device)[:, None].expand(logits.shape[:2])
-    losses = F.cross_entropy(logits.flatten(0, 1), truth.flatten(), reduction="none").view_as(
-        present
-    )
-    return torch.where(present, losses, 0.0).sum() / present.sum()
+    losses = F.cross_entropy(logits.flatten(0, 1), truth.flatten(), reduction="none")
+    return torch.where(present, losses.view_as(present), 0.0).sum() / present.sum()

@@ -58,7 +58,7 @@ class ShaSpec(AnyModalitySegmenter):
             pooling_norm: keep the norm that empties the ASPP's image-pooling view.
             pairs: in `dao` the mean over `all`, or the sum over the `ring` of neighbours.
             blank_terms: `dao` and `dco` count missing modalities too, by the features of images
-                of zeros, taken as constants (see `SkipDecoder.absent`).
+                of zeros, taken as constants (see `SkipDecoder.absent_skips`).
             as_released: the released form of the four options above, whatever they say: `first`,
                 true, `ring`, true.
             subsets: what a training step shows.

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from methods.parts.conv_unet import WIDTHS, pad_to
-from methods.parts.network import AnyModalityNetwork, Present, as_mask
+from methods.parts.network import AnyModalityNetwork, Fused, Present, as_mask
 from methods.shaspec.full import ResidualEncoder, SkipDecoder
 from methods.shaspec.layers import StandardisedConv
 from methods.shaspec.light import LightDecoder, LightEncoder
@@ -130,20 +130,13 @@ class ShaSpecNetwork(AnyModalityNetwork):
         return result
 
     def _absent_skips(self, like: Tensor) -> list[list[Tensor]]:
-        """See `SkipDecoder.absent`; `like` is the finest skip of some modality."""
+        """See `SkipDecoder.absent_skips`; `like` is the finest skip of some modality."""
         sides = [side * self.stride for side in like.shape[-2:]]
         weight = self.classifier.weight
         return self.decoder.absent_skips(self.shared, weight.new_zeros(1, self.channels, *sides))
 
-    def fuse(
-        self, encoded: Mapping[str, Entry], present: Present | None = None
-    ) -> tuple[Tensor, dict[str, Any]]:
-        """Logits of a subset (eq. 3).
-
-        Returns:
-            Logits of the padded image (B, K, H/s, W/s), s = `stride`, and extras: `features`, the M
-            maps (B, C, h, w) that were decoded.
-        """
+    def fuse(self, encoded: Mapping[str, Entry], present: Present | None = None) -> Fused:
+        """Predict padded logits at `stride` (eq. 3); extras: `features`, the M maps decoded."""
         names = self.ordered_names(encoded)
         everywhere = torch.ones(1, dtype=torch.bool, device=self.classifier.weight.device)
         flags = {m: as_mask(everywhere if present is None else present[m]) for m in names}

@@ -157,5 +157,5 @@ def test_weight_files_that_do_not_fit(offline, classifier):
     torch.save(half, offline / "half.pth")
     with pytest.raises(UserError, match="lack .* tensors: stages_3"):
         create_pyramid("pvt_v2_b0", True, str(offline / "half.pth"))
-    with pytest.raises(UserError, match="no pretrained weights"):
+    with pytest.raises(UserError, match="no weights for"):
         locate_weights("not_a_model")
