@@ -97,12 +97,11 @@ class GEMMNetwork(AnyModalityNetwork):
             {m: PyramidEncoder(c, norm) for m, c in self.channels.items()}
         )
         tokenised = hyfex or hyfma
-        self.tokenisers = nn.ModuleDict(
-            {m: nn.Conv2d(WIDTHS[-1], width, 1) for m in self.channels if tokenised}
+        names = self.channels if tokenised else ()
+        self.tokenisers = nn.ModuleDict({m: nn.Conv2d(WIDTHS[-1], width, 1) for m in names})
+        self.tables = nn.ParameterDict(
+            {m: nn.Parameter(torch.zeros(1, table_grid**2, width)) for m in names}
         )
-        self.tables = nn.ParameterDict()
-        for m in self.channels if tokenised else ():
-            self.tables[m] = nn.Parameter(torch.zeros(1, table_grid**2, width))
         self.blocks = nn.ModuleDict({m: TokenBlock(width, *wide) for m in self.channels if hyfex})
         self.inter = TokenBlock(width, *wide) if hyfma else None
         self.reduction = nn.Conv2d(count * width, count * WIDTHS[-1], 1) if tokenised else None

@@ -19,8 +19,8 @@ from usererror import UserError
 def fusion_weights(count: int, ratio: float) -> tuple[float, float]:
     """Weights own, other of G_m = own * Z_m + other * sum of all Z_n (dossier 5.1).
 
-    A stream keeps the share r of its own, r - other + other; each of the others gives other =
-    (1 - r) / (M - 1). A lone stream keeps everything; the weights sum to one.
+    A stream keeps the share r of its own and each of the others gives other = (1 - r) / (M - 1), so
+    own = r - other. A lone stream keeps everything; the weights sum to one.
     """
     # released for two streams; for more the rest is shared out evenly
     other = (1 - ratio) / (count - 1) if count > 1 else 0.0
