@@ -235,8 +235,11 @@ def _check_cells(table: SceneTable, row: Row) -> None:
 
 
 def _scene_files(index: SourceIndex, table: SceneTable, row: Row) -> dict[str, SourceFile]:
-    found = {r: _resolve_path(index, table.file, row[r]) for r in table.rasters if row[r]}
-    return {raster: file for raster, file in found.items() if file is not None}
+    found = {}
+    for raster in table.rasters:
+        if row[raster] and (file := _resolve_path(index, table.file, row[raster])):
+            found[raster] = file
+    return found
 
 
 def _resolve_path(index: SourceIndex, table: SourceFile, cell: str) -> SourceFile | None:

@@ -229,8 +229,10 @@ def _refers_outside(store: SceneStore) -> bool:
 def _pixel_side(plan: ImportPlan, results: Results) -> float | None:
     if plan.gsd_m is not None:
         return plan.gsd_m
-    told = [results[scene.id][scene.reference]["gsd_m"] for scene in plan.scenes]
-    sides = [side for side in told if side is not None]
+    sides = []
+    for scene in plan.scenes:
+        if (side := results[scene.id][scene.reference]["gsd_m"]) is not None:
+            sides.append(side)
     # a side that some raster has, not the mean of two
     return round(median_high(sides), 6) if sides else plan.gsd_default
 

@@ -84,8 +84,11 @@ def changed_files(root: Path) -> list[str]:
     stamps: dict[str, str] = {}
     for line in read_journal(root / JOURNAL_FILE):
         stamps.update(line.get("archives") or line.get("files") or {})
-    there = [path for path in stamps if Path(path).is_file()]
-    return [p for p in there if SourceFile.on_disk(Path(p), "").stamp != stamps[p]]
+    changed = []
+    for path, stamp in stamps.items():
+        if Path(path).is_file() and SourceFile.on_disk(Path(path), "").stamp != stamp:
+            changed.append(path)
+    return changed
 
 
 def read_journal(path: Path) -> list[dict[str, Any]]:
