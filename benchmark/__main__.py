@@ -6,8 +6,6 @@ Example:
     ('Bench', 'magic', 3)
 """
 
-from __future__ import annotations
-
 import argparse
 import errno
 import os

@@ -3,8 +3,6 @@
 Standard library only, so that `--help` stays quick.
 """
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """One datamodule over any scene store: classes, modalities, ignore index, windows and loaders."""
 
-from __future__ import annotations
-
 import os
 import warnings
 from collections.abc import Mapping

@@ -5,8 +5,6 @@ be overridden there, by a protocol, or on the command line. Other arguments are 
 `SceneDataModule`, which reads any store: a dataset needs no class here.
 """
 
-from __future__ import annotations
-
 import warnings
 from typing import Any
 

@@ -23,8 +23,6 @@ Example:
     [11.11, 66.67]
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 

@@ -1,7 +1,5 @@
 """How far apart two methods are, and whether the test scenes can tell."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations

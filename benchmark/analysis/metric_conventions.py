@@ -4,8 +4,6 @@ Nothing is run again: every convention is another reading of the stored counts. 
 not hold (an eroded label, an output for clutter, counts per scene) is a dash with its reason.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial

@@ -1,7 +1,5 @@
 """What each sensor is worth to each method, and the expected score when sensors fail."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, combinations

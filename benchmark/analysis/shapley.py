@@ -26,8 +26,6 @@ Example:
     55.45
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 from math import factorial

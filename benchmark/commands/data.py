@@ -1,7 +1,5 @@
 """Import a dataset and look at it."""
 
-from __future__ import annotations
-
 import argparse
 
 from benchmark.commands import options

@@ -1,7 +1,5 @@
 """Look at what a trained run predicts and holds inside."""
 
-from __future__ import annotations
-
 import argparse
 
 from benchmark.commands.options import Command, add_option, add_path, add_run

@@ -1,7 +1,5 @@
 """`imss list`: standard library only, so that `make help` works before the installation."""
 
-from __future__ import annotations
-
 import argparse
 
 from benchmark import choices

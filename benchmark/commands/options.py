@@ -1,7 +1,5 @@
 """What every command is made of, and the options that several commands share."""
 
-from __future__ import annotations
-
 import argparse
 import shlex
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """`imss predict`."""
 
-from __future__ import annotations
-
 import argparse
 from typing import Any
 

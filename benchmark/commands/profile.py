@@ -1,7 +1,5 @@
 """`imss profile`."""
 
-from __future__ import annotations
-
 import argparse
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """Tables, pages and W&B workspaces of run records and of papers, without torch."""
 
-from __future__ import annotations
-
 import argparse
 import os
 

@@ -1,7 +1,5 @@
 """MissingModalityEvaluation: encode once, decode every subset, count every pixel once."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 

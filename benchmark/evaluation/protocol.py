@@ -1,7 +1,5 @@
 """What of a scene is scored, and by which convention."""
 
-from __future__ import annotations
-
 import lightning as L
 
 from benchmark.evaluation.row_buffer import Place

@@ -22,8 +22,6 @@ Never more than two rows are held, however high the scene is:
     [[[5.0, 5.0], [3.0, 3.0]]]
 """
 
-from __future__ import annotations
-
 from types import EllipsisType
 from typing import Any
 

@@ -13,8 +13,6 @@ so the matrix (a row per label, a column per output) is [[1, 0], [0, 2]]. Counti
 itself would give five pixels, one of them wrong.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from math import prod

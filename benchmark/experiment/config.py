@@ -1,7 +1,5 @@
 """The configuration files of an experiment, in the order in which they are merged."""
 
-from __future__ import annotations
-
 import sys
 from importlib import import_module
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What names an experiment: the part of its configuration that decides numbers, as a hash."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import subprocess

@@ -1,7 +1,5 @@
 """LightningCLI for one experiment: base + data + protocol + method + overrides, instantiated."""
 
-from __future__ import annotations
-
 import logging
 import os
 import warnings

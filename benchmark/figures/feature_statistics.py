@@ -3,8 +3,6 @@
 Definitions: SGMA (arXiv 2603.02505), figures 8 and 10; docs/diagnose.md settles the rest.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """A figure of pictures side by side, without pyplot: no window system, and nothing to close."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

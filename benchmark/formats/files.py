@@ -1,7 +1,5 @@
 """Writing the files of a table, reading CSV files of ours."""
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Iterable, Mapping
 from pathlib import Path

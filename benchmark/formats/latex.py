@@ -1,7 +1,5 @@
 """A table of texts and its notes as LaTeX."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import pandas as pd

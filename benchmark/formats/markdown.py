@@ -3,8 +3,6 @@
 A page is a sequence of parts: a table (a frame whose cells are texts) or plain Markdown.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """The three files of a table: every number as CSV, a page as Markdown, one table as LaTeX."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 

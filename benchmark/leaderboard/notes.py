@@ -1,7 +1,5 @@
 """What stands below a leaderboard: how its numbers came about."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from benchmark.leaderboard.score_rows import ScoreRow

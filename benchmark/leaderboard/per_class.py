@@ -1,7 +1,5 @@
 """IoU and F1 of every class under every subset: `<data>.classes.*` beside the leaderboard."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

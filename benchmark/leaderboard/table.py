@@ -8,8 +8,6 @@ the first seed, 70 and 40 in the second:
     mIoU R                   60, 70         so 65.00 +- 7.07
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter

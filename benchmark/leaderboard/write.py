@@ -1,7 +1,5 @@
 """The files of a leaderboard in results/leaderboards, and its table on the terminal."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Write maps as cloud-optimised GeoTIFF, row by row."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence

@@ -14,8 +14,6 @@ The sheared grid moves each column of windows by its own offset, and begins beyo
     [(-2, -3), (-1, -1), (-2, 1), (-2, 3)]
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import torch

@@ -12,8 +12,6 @@ are scored, label 2 is clutter that no output exists for and that is ignored.
 IoU is hits / (support + predicted - hits): 60 / 70 and 30 / 40, and mIoU their mean.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 

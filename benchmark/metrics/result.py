@@ -1,7 +1,5 @@
 """What an evaluation yields: counts per scene, and their sums per condition."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The non-empty subsets of a dataset's modalities, in the order of the published tables."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 

@@ -1,7 +1,5 @@
 """Average, Top-1 and Last-1 over subsets; mean and standard deviation over seeds."""
 
-from __future__ import annotations
-
 import math
 from typing import Any, NamedTuple
 

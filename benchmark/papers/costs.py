@@ -1,7 +1,5 @@
 """What the papers print about cost, beside what `profile --all` counted on the built modules."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What this suite measured of a paper's numbers, from run records: one entry per protocol."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field

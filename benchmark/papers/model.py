@@ -1,7 +1,5 @@
 """Rows and tables of a paper."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from itertools import groupby
 

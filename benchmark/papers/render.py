@@ -1,7 +1,5 @@
 """A published table as CSV, Markdown and LaTeX."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

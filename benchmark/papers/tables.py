@@ -1,7 +1,5 @@
 """The papers' tables, reported beside measured."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -14,8 +14,6 @@ the leaves of its graph, so nobody has to list what inference needs:
     True
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial, wraps

@@ -1,7 +1,5 @@
 """What a dataset hands to a network; for named datasets before any import."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

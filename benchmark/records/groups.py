@@ -1,7 +1,5 @@
 """Records that differ in the seed only, their names, and which of them may stand side by side."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """What a run record says of its run: `manifest.json` as typed fields."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any, Literal
 

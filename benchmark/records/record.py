@@ -5,8 +5,6 @@ A record is a directory with `manifest.json` (written last: a record without it 
 for intervals). A slim record lacks the last.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

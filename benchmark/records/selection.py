@@ -1,7 +1,5 @@
 """Which records stand in one table."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Pictures for the page, from what `benchmark.tracking.example_images` left beside local runs."""
 
-from __future__ import annotations
-
 import base64
 import json
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Intervals over test scenes for a board: of each row, and of the difference of each pair."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import combinations
 from typing import Any

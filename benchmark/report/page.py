@@ -4,8 +4,6 @@ Nothing is fetched: the page forbids itself any connection (Content-Security-Pol
 from a disk.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from importlib.resources import files

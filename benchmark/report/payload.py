@@ -1,7 +1,5 @@
 """The block of data behind the page: what the records say, by dataset and board, as plain lists."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path

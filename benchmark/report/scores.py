@@ -1,7 +1,5 @@
 """Scores and counts of one row as plain lists, a value per seed."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What sensors are worth, and what is left when they fail, as plain lists."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Training curves from the CSV logs that lie beside the records of local runs."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -3,8 +3,6 @@
 `make wandb-workspace` builds its panels from this list; tests hold it against what runs log.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass

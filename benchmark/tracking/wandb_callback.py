@@ -1,7 +1,5 @@
 """What W&B shows beside numbers: example scenes with predictions, and the method's diagnostics."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import lightning as L

@@ -1,7 +1,5 @@
 """What a finished run leaves in W&B: metrics for sorting and plotting, and tables of scores."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path

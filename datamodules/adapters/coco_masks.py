@@ -12,8 +12,6 @@ pixels, of which the even-odd rule alone would count 9.
     y=4 . # # # # .
 """
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -6,8 +6,6 @@
 All entries are optional. `nadir` and `modalities` are for folders of one's own rasters.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError

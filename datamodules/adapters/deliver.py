@@ -8,8 +8,6 @@ store, each if the source has it: `rgb`, `depth` (HHA: what published code calls
 changed; planning opens only a few, because there are 47,000.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterable

@@ -5,8 +5,6 @@ the user keeps them, and `label`, drawn from the outlines in the JSON. The three
 have one name; their folders tell which.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from dataclasses import dataclass

@@ -21,8 +21,6 @@ allowed. The smallest source is
                             1,roof,200,30,30
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence

@@ -4,8 +4,6 @@ A city says where its files are and what each raster is read from (`IsprsCity`);
 the rest: tiles, gaps, splits, inventory.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping

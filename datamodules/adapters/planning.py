@@ -1,7 +1,5 @@
 """Steps of a plan that adapters share: the tiles asked for, what is missing, the inventory."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 

@@ -5,8 +5,6 @@ RGB file and band 1 of IRRG), `irrg`, `dsm`, `ndsm` (metres), `label`, `label_er
 found by its base name.
 """
 
-from __future__ import annotations
-
 import re
 
 from datamodules.adapters.isprs import Files, IsprsCity, label_jobs

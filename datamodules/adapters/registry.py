@@ -1,7 +1,5 @@
 """Which adapter imports which dataset."""
 
-from __future__ import annotations
-
 import importlib
 from pathlib import Path
 from typing import Any

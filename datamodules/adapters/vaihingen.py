@@ -5,8 +5,6 @@ Kept in the store, each if the source has it: `irrg`, `dsm`, `ndsm` (metres), `l
 the file of the same name elsewhere, else the pixels.
 """
 
-from __future__ import annotations
-
 import re
 import tempfile
 from collections import defaultdict

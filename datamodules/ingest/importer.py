@@ -5,8 +5,6 @@ An import lists its jobs (one per raster), does those the journal does not know,
 nothing half-written is taken for whole.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import shutil

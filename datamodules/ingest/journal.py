@@ -1,7 +1,5 @@
 """The journal of an import: one line per finished raster, so that a stopped import can go on."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from dataclasses import dataclass

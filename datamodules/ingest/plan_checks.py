@@ -1,7 +1,5 @@
 """What an import plan must fulfil before any pixel is read; a breach is one error with a remedy."""
 
-from __future__ import annotations
-
 from collections import Counter
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """One raster from a user's file into the store: checked, read raw, written whole or not at all."""
 
-from __future__ import annotations
-
 import errno
 import logging
 import os

@@ -1,7 +1,5 @@
 """Doing the jobs of an import: in this process or in several, with a progress bar."""
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import shutil

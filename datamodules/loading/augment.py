@@ -1,7 +1,5 @@
 """Training augmentation: one geometry for all modalities and the label, colours of optical ones."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Datasets over a scene store: random training windows and covering evaluation windows."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """From stored values to network input: a named rule per modality, fitted on training scenes."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -12,8 +12,6 @@ Rank 1 lacks a second batch, so it repeats [4, 9] moved by (batch size + 1) x 5 
 the same, the windows are new. In evaluation nothing is made up and nothing is shuffled.
 """
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Rectangles of a scene: random ones to train on, covering ones to score."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from datamodules.store.reader import Window

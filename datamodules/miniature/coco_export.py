@@ -3,8 +3,6 @@
 Source: dataset dossier, sections 5.4 and 11.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

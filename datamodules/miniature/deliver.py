@@ -3,8 +3,6 @@
 Source of every name and rule: dataset dossier, sections 6 and 11.
 """
 
-from __future__ import annotations
-
 import zlib
 from collections.abc import Sequence
 from pathlib import Path

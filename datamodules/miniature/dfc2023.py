@@ -5,8 +5,6 @@ one town, placed as the coordinates in their names say, so that neighbours share
 ones do.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from functools import cache, cached_property, lru_cache

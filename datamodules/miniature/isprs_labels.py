@@ -3,8 +3,6 @@
 Source: dataset dossier, section 2.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

@@ -1,7 +1,5 @@
 """What the writers of generated datasets share: checks, progress, rasters."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path

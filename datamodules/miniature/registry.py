@@ -1,7 +1,5 @@
 """The generated datasets by name: who writes them, at which size, and who imports them."""
 
-from __future__ import annotations
-
 import importlib
 import json
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 Source of every name and rule: dataset dossier, sections 2, 4 and 11.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Tables as text: lists of splits and classes of the package, and CSV files of users; counts."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from functools import cache
 from io import BytesIO

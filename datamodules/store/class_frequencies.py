@@ -1,7 +1,5 @@
 """How often each class occurs, from the counts that the import took: no pixel is read."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

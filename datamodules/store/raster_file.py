@@ -1,7 +1,5 @@
 """Opening a raster file: is it an image, and is it whole?"""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Reads windows of rasters with handles that are opened when first needed, and kept."""
 
-from __future__ import annotations
-
 import warnings
 from collections import OrderedDict
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Pictures of rasters: a few hundred pixels of a scene of any size, in values for a screen."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product

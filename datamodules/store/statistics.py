@@ -1,7 +1,5 @@
 """Statistics and pixel hash of a raster that is seen block of rows after block of rows."""
 
-from __future__ import annotations
-
 import hashlib
 import math
 from typing import Any

@@ -1,7 +1,5 @@
 """Units of stored values: radar backscatter, and heights that mean "no data"."""
 
-from __future__ import annotations
-
 import numpy as np
 
 SAR_LINEAR = "sar_linear"  # kind of rasters with linear backscatter; `sar` holds decibels already

@@ -6,8 +6,6 @@ when all classes are equal, 2m / (1 + m), and smallest when as many classes as p
 and the others 0.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from operator import attrgetter

@@ -1,7 +1,5 @@
 """Checks of printed numbers: what was recomputed, whether it follows, the arithmetic in words."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Literal

@@ -5,8 +5,6 @@ names another. Selectors separated by ` | ` are alternatives that a sentence may
 supported if one of them fits.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """The audit of what papers derive from their own printed numbers: results/audit.csv and .md."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace

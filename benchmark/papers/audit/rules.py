@@ -4,8 +4,6 @@ Each rule walks over the numbers that it derives anew and yields a check of each
 exact (fractions); scores are per cent.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction

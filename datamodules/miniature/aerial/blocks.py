@@ -3,8 +3,6 @@
 The order of random draws is part of the picture: published scenes depend on it.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from datamodules.miniature.aerial import objects

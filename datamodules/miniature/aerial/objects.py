@@ -1,7 +1,5 @@
 """What a suburb consists of: houses, trees, hedges, cars, and what counts as clutter."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

@@ -1,7 +1,5 @@
 """Radar pictures of painted scenes: dark roads, bright walls, shadows behind them, and speckle."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage

@@ -1,7 +1,5 @@
 """Random draws and building blocks of a street that is being laid out."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

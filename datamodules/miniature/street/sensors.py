@@ -3,8 +3,6 @@
 Encodings: dataset dossier, 6.4. Each function takes the street and a random generator of its own.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

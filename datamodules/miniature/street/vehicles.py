@@ -1,7 +1,5 @@
 """What moves in a street: cars, buses, lorries, bicycles, people."""
 
-from __future__ import annotations
-
 from datamodules.miniature.street import street as kinds
 from datamodules.miniature.street.builder import LACQUERS, StreetBuilder
 from datamodules.miniature.street.street import Colour, Motion, Point
