@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -59,7 +59,8 @@ class SynthesisedModality:
             return float("nan")
         score = image_scores.structural_similarity_index_measure
         span, pair = 2 * self.reach, (self.made[None], self.true[None])
-        return float(score(*pair, data_range=span, kernel_size=SSIM_WINDOW))  # type: ignore[arg-type]
+        similarity: Any = score(*pair, data_range=span, kernel_size=SSIM_WINDOW)
+        return float(similarity)
 
 
 def synthesise_scene(

@@ -40,10 +40,12 @@ class ExampleLogging(L.Callback):
     other subsets, rasters, labels and maps of diagnostics. `keys.py` lists the names.
     """
 
-    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: D102
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Log predictions of the full set and means of diagnostics."""
         self._log(trainer, pl_module, last=False)
 
-    def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: D102
+    def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Log every subset, rasters, labels and maps of diagnostics."""
         self._log(trainer, pl_module, last=True)
 
     def _log(self, trainer: L.Trainer, model: L.LightningModule, last: bool) -> None:

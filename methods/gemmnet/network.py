@@ -187,7 +187,8 @@ class GEMMNetwork(AnyModalityNetwork):
         if self.reduction is None:
             return maps
         last = next(iter(entries.values())).maps[-1]
-        tokens: Any = torch.cat([entry.tokens for entry in entries.values()], 1)  # type: ignore[misc]
+        own: Any = [entry.tokens for entry in entries.values()]
+        tokens = torch.cat(own, 1)
         if self.inter is not None:
             # the modalities' own tables once more, as released
             tokens = self.inter(tokens, torch.cat([self._positions(m, last) for m in entries], 1))
