@@ -32,7 +32,7 @@ def build_page(payload: Mapping[str, Any]) -> str:
     """Build the whole file around the block of data (see `payload.build_payload`)."""
     from plotly.offline import get_plotlyjs
 
-    here = files("benchmark.report")
+    here = files("benchmark.report") / "static"
 
     def read(name: str) -> str:
         return (here / name).read_text(encoding="utf-8")
