@@ -94,7 +94,7 @@ def test_tokens_learn_from_masked_samples_only(fusion):
             **shown(rgb=flags),
             **{m: torch.ones(2, dtype=torch.bool) for m in ("dsm", "sar")},
         }
-        module.shown = lambda batch, present=present: present
+        module.draw_shown = lambda batch, present=present: present
         module.weighted_sum(module.training_losses(training_batch(THREE))).backward()
         assert tokens(module)
         for token in tokens(module):

@@ -78,7 +78,7 @@ def test_loading_restores_the_network(tmp_path):
 def test_another_backbone_is_named(tmp_path):
     state = saved(make(), tmp_path / "c.ckpt")
     with pytest.raises(
-        UserError, match="trained on the frozen backbone vit_tiny_patch8, not samvit_tiny_patch8"
+        UserError, match="frozen backbone is vit_tiny_patch8, not samvit_tiny_patch8"
     ):
         make(backbone="samvit_tiny_patch8").load_state_dict(state)
 
@@ -133,7 +133,7 @@ def test_no_weights_fails_at_once_with_the_remedy(offline):
     for name in (SMALL, "samvit_base_patch16"):
         with pytest.raises(UserError, match=f"{name}.*pretrained_path.*pretrained: false"):
             FrozenViT(name, pretrained=True)
-    with pytest.raises(UserError, match="no pretrained weights for vit_tiny_patch8"):
+    with pytest.raises(UserError, match="no weights for vit_tiny_patch8"):
         FrozenViT("vit_tiny_patch8", pretrained=True)
     with pytest.raises(UserError, match="no weight file"):
         FrozenViT(SMALL, pretrained=True, pretrained_path=str(offline / "none.pth"))

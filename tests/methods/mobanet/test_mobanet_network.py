@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from methods.mobanet.backbone import FrozenViT
 from methods.mobanet.module import MoBaNet, epoch_cosine
-from methods.parts.optim import parameter_groups
+from methods.parts.optim import Recipe, parameter_groups
 from tests.support import reference_mobanet as reference
 from tests.support.contract import CLASSES, SIZE, images, training_batch
 from tests.support.mobanet_tiny import BASE, GATE, TWO, VARIANTS, make, stirred
@@ -245,7 +245,7 @@ def test_learning_rates_are_the_published_ones():
 
 @pytest.mark.parametrize("schedule", ["epoch_cosine", "poly"])
 def test_schedule_of_the_optimiser(schedule, monkeypatch):
-    module = make(schedule=schedule)
+    module = make(schedule=schedule, optimizer=Recipe(lr=2e-4, weight_decay=1e-2))
     monkeypatch.setattr(module, "schedule_length", lambda: (5000, 100.0))
     configured = module.configure_optimizers()
     first = 4e-5 if schedule == "epoch_cosine" else 2e-5

@@ -187,7 +187,7 @@ def test_the_order_of_modalities_matters():
 def test_shapes_for_both_backbones(backbone, count):
     names = list(CHANNELS)[:count]
     with torch.device("meta"):
-        network = MuSSNetwork(names, 5, backbone)
+        network = MuSSNetwork(names, 5, backbone=backbone)
         given = {m: torch.zeros(2, CHANNELS[m], 64, 96) for m in names}
         mask = {m: torch.ones(2, dtype=torch.bool) for m in names}
     main, aux = network.train().forward_train(given, mask)
@@ -305,7 +305,7 @@ def test_weight_of_the_auxiliary_loss_falls_over_the_training():
 
 def whole(backbone: str = "pvt_v2_b2", **options) -> MuSSNetwork:
     with torch.device("meta"):
-        return MuSSNetwork(("rgb", "dsm", "nir"), 5, backbone, **options).eval()
+        return MuSSNetwork(("rgb", "dsm", "nir"), 5, backbone=backbone, **options).eval()
 
 
 def test_parameters():

@@ -123,7 +123,7 @@ def test_fusion_block_counts_and_separates(modalities, channels):
 
 def test_fusion_block_does_not_separate_with_layer_norm():
     with pytest.raises(ValueError, match="instance"):
-        FusionBlock(2, 8, "layer").partial(0, torch.zeros(1, 8, 2, 2))
+        FusionBlock(2, 8, "layer").partial_sum(0, torch.zeros(1, 8, 2, 2))
 
 
 @pytest.mark.parametrize("norm", NORMS)
