@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def no_pictures() -> Iterator[None]:
-    """Drawing takes as long as scoring; tests of the pictures and of the README draw them."""
+    """Drawing takes as long as scoring; other modules of the same process do draw."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("benchmark.tracking.example_images.store_examples", lambda *given: None)
         yield
