@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -90,6 +90,11 @@ class SceneDataModule(L.LightningDataModule):
         self.store = SceneStore.open(Path(store).expanduser() / name)
         self.name, self.split_column, self.seed = name, split, seed
         self.train_label, self.score_label, self.clutter = train_label, score_label, clutter
+        # ids of the classes that a network predicts, in the order of its output channels
+        self.outputs: list[int] = []
+        for entry in self.store.classes:
+            if not (entry.clutter and clutter == "ignore"):
+                self.outputs.append(entry.id)
         self.window, self.stride = window, stride or max(1, window // 2)
         if not 1 <= self.stride <= window:
             limits = f"between 1 and the window of {window} px."
@@ -132,11 +137,6 @@ class SceneDataModule(L.LightningDataModule):
         return {name: modality.letter for name, modality in self.modalities.items()}
 
     @property
-    def outputs(self) -> list[int]:
-        """Store ids of the classes a network predicts, in the order of its output channels."""
-        return [c.id for c in self.store.classes if not (c.clutter and self.clutter == "ignore")]
-
-    @property
     def num_classes(self) -> int:
         """Number of output channels K."""
         return len(self.outputs)
@@ -145,6 +145,19 @@ class SceneDataModule(L.LightningDataModule):
     def ignore_index(self) -> int:
         """Label of pixels without a class."""
         return IGNORE
+
+    def match_outputs(self, trained: Sequence[str]) -> None:
+        """Order `outputs` as a trained network does, whose classes have these names.
+
+        Ids may differ between two datasets with the same classes; what an output means may not.
+        """
+        ids = {entry.name: entry.id for entry in self.store.classes}
+        own = [self.store.classes[number].name for number in self.outputs]
+        if sorted(trained) != sorted(own):
+            asked = f"the network was trained on the classes {', '.join(trained)}"
+            here = f"{self.name} has {', '.join(own)}"
+            raise UserError(f"{asked}; {here}: evaluate it on data with the same classes.")
+        self.outputs = [ids[name] for name in trained]
 
     @property
     def label_map(self) -> np.ndarray:

@@ -118,7 +118,7 @@ class Evaluate(Command):
 
     def run_command(self, arguments: argparse.Namespace) -> None:
         from benchmark.experiment.lightning_cli import build_cli
-        from benchmark.experiment.restore import model_overrides, read_run_config
+        from benchmark.experiment.restore import model_overrides, read_inputs, read_run_config
         from benchmark.experiment.train import Outcome, run_manifest, score_checkpoint
         from benchmark.records.record import write_record
 
@@ -141,6 +141,7 @@ class Evaluate(Command):
         # not the run's own record, which says what its selection rule chose
         out = arguments.out or run_dir / "evaluations" / checkpoint.stem
         cli = build_cli(request, run_dir=out)
+        cli.datamodule.match_outputs(read_inputs(run_dir).output_names)
         result = score_checkpoint(cli, checkpoint)
         if cli.trainer.is_global_zero:
             name = f"{request.dataset}, {request.protocol}"

@@ -39,6 +39,12 @@ class Inputs:
         """Letter by modality."""
         return {name: entry.modality.letter for name, entry in self.modalities.items()}
 
+    @property
+    def output_names(self) -> list[str]:
+        """Name of the class of each output, which holds in any dataset, as its id does not."""
+        names = {entry.id: entry.name for entry in self.classes}
+        return [names[number] for number in self.outputs]
+
     @classmethod
     def of(cls, data: SceneDataModule, stitching: Stitching) -> Inputs:
         """Describe what a datamodule reads."""

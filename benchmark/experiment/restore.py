@@ -50,6 +50,8 @@ class TrainedRun:
         # explains what is missing better than the datamodule could
         ensure_store(section["init_args"]["name"], self.request.store)
         data: SceneDataModule = import_class(section["class_path"])(**section["init_args"])
+        # the store may have been imported anew since
+        data.match_outputs(self.inputs.output_names)
         return data
 
 
@@ -65,7 +67,7 @@ def load_trained_run(run_dir: Path) -> TrainedRun:
 
     request, config = read_run_config(run_dir)
     checkpoint, _ = checkpoint_for(run_dir, config["cell"]["selection"])
-    inputs = _read_inputs(run_dir / INPUTS)
+    inputs = read_inputs(run_dir)
     # without pretrained weights: the checkpoint brings its own
     model = instantiate_model(config["model"], inputs.channels, len(inputs.outputs))
     load_weights(model, checkpoint, request.variant)
@@ -91,7 +93,9 @@ def read_run_config(run_dir: Path) -> tuple[Request, dict[str, Any]]:
     return replace(request, logger="csv"), config
 
 
-def _read_inputs(path: Path) -> Inputs:
+def read_inputs(run_dir: Path) -> Inputs:
+    """Read what the network of a run takes and gives."""
+    path = run_dir / INPUTS
     try:
         return Inputs.from_json(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -164,7 +164,8 @@ def test_a_damaged_checkpoint(
     (run / "checkpoints").mkdir(parents=True)
     whole = (only_run(finished) / "checkpoints" / "best.ckpt").read_bytes()
     (run / "checkpoints" / "best.ckpt").write_bytes(whole[: len(whole) // 2])
-    (run / "config.json").write_bytes((only_run(finished) / "config.json").read_bytes())
+    for name in ("config.json", "inputs.json"):
+        (run / name).write_bytes((only_run(finished) / name).read_bytes())
     words = ["--store", str(tiny_stores), "--out", str(tmp_path / "out")]
     assert main(["evaluate", "--checkpoint", str(run / "checkpoints" / "best.ckpt"), *words]) == 2
     assert "cannot be read as a checkpoint" in one_line(capsys)
