@@ -106,6 +106,7 @@ class SceneDataModule(L.LightningDataModule):
         if num_workers is None:
             num_workers = min(4, (os.cpu_count() or 1) // 2)
         self.num_workers = num_workers
+        self.resume_at = (0, 0)  # epoch, and batches in it, that training begins with
         self.rasters = self._resolve_rasters(modalities, rasters or {})
         for label in (train_label, score_label):
             if label not in self.store.labels:
@@ -203,7 +204,10 @@ class SceneDataModule(L.LightningDataModule):
             self.colour_jitter, self.nadir, self.seed,
         )  # fmt: skip
         patterns = [dataset.available_at(index) for index in range(len(dataset))]
-        batches = TrainingBatches(patterns, self.batch_size, self.seed, *self._rank())
+        rank, ranks = self._rank()
+        batches = TrainingBatches(
+            patterns, self.batch_size, self.seed, rank, ranks, start=self.resume_at
+        )
         return self._loader(dataset, batches)
 
     def val_dataloader(self) -> Loader:

@@ -19,6 +19,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger
 from benchmark.choices import NO_BACKBONE, is_config_file
 from benchmark.evaluation.callback import MissingModalityEvaluation
 from benchmark.experiment import config as files
+from benchmark.experiment.checkpoints import CHECKPOINTS, KeepLast, trainer_plugins
 from benchmark.experiment.config import import_class, read_section, store_name
 from benchmark.experiment.identity import ExperimentConfig, git_state, identify_config
 from benchmark.experiment.request import Request
@@ -37,6 +38,7 @@ WARNINGS = (
     "The '.*_dataloader' does not have many workers",
     "Checkpoint directory .* exists and is not empty",  # continuing is the point
     "You're resuming from a checkpoint that ended before the epoch ended",
+    "Be aware that when using `ckpt_path`",  # `evaluate` needs no callback of the training
 )
 # lines of jsonargparse's messages that repeat types instead of saying what is wrong
 NOISE = (
@@ -96,7 +98,9 @@ class BenchCLI(LightningCLI):
             # else Lightning would ask for a loader of no scenes
             kwargs["limit_val_batches"] = 0
         return super().instantiate_trainer(
-            default_root_dir=str(self.run_dir),
+            # without weights: Slurm's environment takes up what lies there as `hpc_ckpt_*`
+            default_root_dir=str(self.run_dir / "logs"),
+            plugins=[*(self.config_init.trainer.plugins or []), *trainer_plugins()],
             logger=self._loggers(),
             callbacks=[*(self.config_init.trainer.callbacks or []), *self._callbacks()],
             **kwargs,
@@ -108,18 +112,16 @@ class BenchCLI(LightningCLI):
         return int(self.config.seed_everything)
 
     def _callbacks(self) -> list[L.Callback]:
-        common: dict[str, Any] = {"dirpath": str(self.run_dir / "checkpoints")}
-        # a slash in a metric name would make a folder
-        common |= {"enable_version_counter": False, "auto_insert_metric_name": False}
-        # unmonitored and every epoch: a monitored one with `save_last` can leave `last` at epoch 0
-        always = {**common, "every_n_epochs": 1, "save_on_train_epoch_end": True}
-        callbacks: list[L.Callback] = [ModelCheckpoint(filename=LAST, **always)]
+        folder = self.run_dir / CHECKPOINTS
+        callbacks: list[L.Callback] = [KeepLast(folder)]
         if self.config.trainer.enable_progress_bar is not False:
             callbacks.append(TQDMProgressBar(refresh_rate=5))
         if self.cell.selection == BEST:
-            highest = {**common, "monitor": "val/average_miou", "mode": "max"}
-            monitor = ModelCheckpoint(filename=BEST, save_on_train_epoch_end=False, **highest)
-            callbacks.append(monitor)
+            highest: dict[str, Any] = {"monitor": "val/average_miou", "mode": "max"}
+            # a slash in a metric name would make a folder
+            highest |= {"enable_version_counter": False, "auto_insert_metric_name": False}
+            highest |= {"filename": BEST, "save_on_train_epoch_end": False}
+            callbacks.append(ModelCheckpoint(str(folder), **highest))
         if self.request.logger == "wandb":
             callbacks.append(ExampleLogging())
         return [*callbacks, LearningRateMonitor(logging_interval="step")]

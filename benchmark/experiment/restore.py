@@ -7,7 +7,6 @@ window and stitching. With it and a checkpoint a run is of use without its scene
 from __future__ import annotations
 
 import json
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -130,15 +129,9 @@ def checkpoint_for(run_dir: Path, rule: str) -> tuple[Path, str]:
 
 def load_weights(model: AnyModalitySegmenter, checkpoint: Path, name: str) -> None:
     """Put a checkpoint's weights into a model; `name` is the model's for the user."""
-    import torch
+    from benchmark.experiment.checkpoints import read_checkpoint
 
-    try:
-        # weights only: unpickling anything else would run code from the file
-        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        state = content["state_dict"]
-    except (OSError, RuntimeError, pickle.UnpicklingError, KeyError, EOFError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{checkpoint} cannot be read as a checkpoint: {reason}") from error
+    state = read_checkpoint(checkpoint)["state_dict"]
     try:
         # strict: a silently missing weight would be a random one
         model.load_state_dict(state)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from benchmark.evaluation.protocol import convention_of
+from benchmark.experiment.checkpoints import CHECKPOINTS, Attempt
 from benchmark.experiment.identity import git_state, package_versions
 from benchmark.experiment.model_inputs import INPUTS, Inputs
 from benchmark.experiment.restore import CONFIG, checkpoint_for, load_weights
@@ -35,7 +36,7 @@ class Outcome:
     checkpoint: Path  # whose weights were scored
     selected: str  # the rule that selected it
     steps: int  # of the optimiser, in the whole training
-    durations: dict[str, float]  # seconds of training and of scoring, in this process
+    durations: dict[str, float]  # seconds of training, over all attempts, and of scoring
 
 
 def train_and_score(cli: BenchCLI) -> Outcome:
@@ -49,26 +50,32 @@ def train_and_score(cli: BenchCLI) -> Outcome:
         write_json(cli.run_dir / INPUTS, inputs.to_json())
     print_start(cli)
     started = time.monotonic()
-    last = cli.run_dir / "checkpoints" / "last.ckpt"
-    if last.exists():
-        print(f"Continuing from {last}.")
-    cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=str(last) if last.exists() else None)
-    if cli.trainer.interrupted:
-        # Lightning swallows the interruption; the command must not go on to score
-        raise KeyboardInterrupt
+    earlier = Attempt.find(cli.run_dir / CHECKPOINTS)
+    if earlier:
+        print(f"Continuing from {earlier.path}, step {earlier.steps}.")
+    steps, fit_s = (earlier.steps, earlier.fit_s) if earlier else (0, 0.0)
+    if not (earlier and earlier.finished):
+        path = str(earlier.path) if earlier else None
+        cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=path, weights_only=True)
+        if cli.trainer.interrupted:
+            # Lightning swallows the interruption; the command must not go on to score
+            raise KeyboardInterrupt
+        steps = cli.trainer.global_step
     fitted = time.monotonic()
-    steps = cli.trainer.global_step
+    fit_s += fitted - started
     checkpoint, selected = checkpoint_for(cli.run_dir, cli.cell.selection)
     result = score_checkpoint(cli, checkpoint)
     scored = time.monotonic()
-    durations = {"fit_s": round(fitted - started, 1), "test_s": round(scored - fitted, 1)}
+    durations = {"fit_s": round(fit_s, 1), "test_s": round(scored - fitted, 1)}
     return Outcome(result, checkpoint, selected, steps, durations)
 
 
 def score_checkpoint(cli: BenchCLI, checkpoint: Path) -> EvaluationResult:
     """Score the weights of a checkpoint on the test scenes."""
     load_weights(cli.model, checkpoint, f"{cli.cell.variant} with backbone {cli.backbone}")
-    cli.trainer.test(cli.model, cli.datamodule, verbose=False)
+    # named, since Lightning otherwise looks for weights by itself
+    place = str(checkpoint)
+    cli.trainer.test(cli.model, cli.datamodule, place, verbose=False, weights_only=True)
     result: EvaluationResult = cli.config_init.evaluation.result
     return result
 

@@ -29,7 +29,8 @@ def _divide_up(number: int, by: int) -> int:
 class TrainingBatches(Sampler[Batch]):
     """Shuffled full batches of `batch_size` samples, as many on each of `world_size` ranks.
 
-    `patterns` names the availability pattern of each index.
+    `patterns` names the availability pattern of each index; `start` is the epoch that a training
+    continues in and the number of its batches that are done.
 
     Example:
         >>> sampler = TrainingBatches(["full"] * 3, batch_size=2, seed=0)
@@ -42,9 +43,11 @@ class TrainingBatches(Sampler[Batch]):
     seed: int
     rank: int = 0
     world_size: int = 1
+    start: tuple[int, int] = (0, 0)
 
     def __post_init__(self) -> None:
-        self.epoch = 0
+        # workers ask for the first batches before Lightning names the epoch
+        self.epoch = self.start[0]
         self.sampler = self  # Lightning looks for `set_epoch` on `batch_sampler.sampler`
         self.groups: dict[Hashable, list[int]] = {}
         for index, pattern in enumerate(self.patterns):
@@ -64,7 +67,9 @@ class TrainingBatches(Sampler[Batch]):
         rng.shuffle(batches)
         # every rank forms the same list and takes its share; what the last round lacks repeats
         # earlier batches with indices that no other batch uses
-        for number in range(self.rank, len(self) * self.world_size, self.world_size):
+        done = self.start[1] if self.epoch == self.start[0] else 0
+        for turn in range(done, len(self)):
+            number = turn * self.world_size + self.rank
             again = number // len(batches) * (self.batch_size + 1) * len(self.patterns)
             yield [(self.epoch, index + again) for index in batches[number % len(batches)]]
 

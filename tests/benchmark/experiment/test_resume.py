@@ -1,0 +1,91 @@
+"""A run that was cut off ends as the undisturbed one, whatever is on the disk at that moment."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from benchmark.__main__ import main
+from benchmark.experiment.checkpoints import WholeFiles
+from benchmark.records.record import read_record
+
+# five batches an epoch, so that validations, ends of epochs and the end do not meet
+WORDS = ["--data.window", "32", "--data.batch_size", "2", "--trainer.accelerator", "cpu"]
+WORDS += ["--trainer.enable_progress_bar", "false", "--trainer.log_every_n_steps", "1"]
+STEPS = ["--trainer.max_steps", "12", "--trainer.val_check_interval", "3"]
+EPOCHS = ["--trainer.max_steps", "-1", "--trainer.max_epochs", "2"]
+EPOCHS += ["--trainer.check_val_every_n_epoch", "1", "--trainer.val_check_interval", "2"]
+
+
+def bench(stores: Path, runs: Path, *words: str) -> int:
+    places = ["--data", "tiny", "--store", str(stores), "--runs", str(runs)]
+    return main(["bench", "--method", "control", *places, *WORDS, *words])
+
+
+def only_run(runs: Path) -> Path:
+    (found,) = runs.rglob("config.json")
+    return found.parent
+
+
+def end_of(runs: Path) -> tuple[dict[str, torch.Tensor], Any, int, dict[int, str]]:
+    """Weights of last and best, counts, steps, and the loss of every step, of a finished run."""
+    run = only_run(runs)
+    weights = {}
+    for file in ("last", "best"):
+        content = torch.load(run / "checkpoints" / f"{file}.ckpt", weights_only=True)
+        for name, value in content["state_dict"].items():
+            weights[f"{file} {name}"] = value
+    losses = {}
+    for table in sorted(run.glob("logs/version_*/metrics.csv")):
+        header, *lines = table.read_text().splitlines()
+        columns = header.split(",")
+        for line in lines:
+            row = dict(zip(columns, line.split(","), strict=True))
+            if row.get("train/loss"):
+                losses[int(row["step"])] = row["train/loss"]
+    record = read_record(run / "record")
+    return weights, record.counts, record.manifest.steps, losses
+
+
+@pytest.mark.parametrize(
+    ("workers", "length", "chosen"),
+    [
+        pytest.param("0", STEPS, slice(1, None, 3), id="steps"),
+        pytest.param("2", STEPS, slice(2, None, 4), id="steps-workers"),
+        pytest.param("2", EPOCHS, slice(1, None, 3), id="epochs-workers"),
+    ],
+)
+def test_every_state_of_the_disk_leads_to_the_same_end(
+    workers: str,
+    length: list[str],
+    chosen: slice,
+    tiny_stores: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A kill leaves what was saved last, and nothing else changes between two saves."""
+    words = [*length, "--data.num_workers", workers]
+    states: list[Path] = []
+    save = WholeFiles.save_checkpoint
+
+    def save_and_copy(self: WholeFiles, checkpoint: Any, path: str, **options: Any) -> None:
+        save(self, checkpoint, path)
+        states.append(tmp_path / f"state{len(states)}")
+        shutil.copytree(tmp_path / "whole", states[-1])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(WholeFiles, "save_checkpoint", save_and_copy)
+        assert bench(tiny_stores, tmp_path / "whole", *words) == 0
+    weights, counts, steps, losses = end_of(tmp_path / "whole")
+    for state in states[chosen]:
+        assert bench(tiny_stores, state, *words) == 0
+        mine = end_of(state)
+        assert mine[2] == steps
+        assert mine[3] == losses, "every step drew the same windows"
+        assert all(torch.equal(value, mine[0][name]) for name, value in weights.items())
+        assert np.array_equal(mine[1], counts)
