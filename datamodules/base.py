@@ -49,6 +49,11 @@ class SceneDataModule(L.LightningDataModule):
         nadir: quarter turns and vertical flips in training; None takes it from the store.
         num_workers: reading processes per loader; None means half the cores, at most 4.
         seed: base of the draws.
+        epoch_windows: training windows of an epoch; None takes as many as cover the training
+            scenes without overlap.
+        sampling: how many of them a scene gets: by `area` (also None), or every `scene` alike.
+        quarter_turns: False leaves the mirror images of `nadir` alone.
+        rotation: every other window is turned by up to so many degrees; None turns none.
 
     Example:
         >>> import contextlib, io, tempfile
@@ -85,8 +90,16 @@ class SceneDataModule(L.LightningDataModule):
         nadir: bool | None = None,
         num_workers: int | None = None,
         seed: int = 0,
+        epoch_windows: int | None = None,
+        sampling: Literal["area", "scene"] | None = None,
+        quarter_turns: bool | None = None,
+        rotation: float | None = None,
     ) -> None:
         super().__init__()
+        if epoch_windows is not None and epoch_windows < 1:
+            raise UserError(f"epoch_windows is {epoch_windows}: an epoch has a window or more.")
+        self.epoch_windows, self.alike = epoch_windows, sampling == "scene"
+        self.quarter_turns, self.rotation = quarter_turns is not False, rotation or 0.0
         self.store = SceneStore.open(Path(store).expanduser() / name)
         self.name, self.split_column, self.seed = name, split, seed
         self.train_label, self.score_label, self.clutter = train_label, score_label, clutter
@@ -201,7 +214,8 @@ class SceneDataModule(L.LightningDataModule):
             )
         dataset = TrainingWindows(
             scenes, self.layers, self.train_label, self.label_map, self.window, self.scale_jitter,
-            self.colour_jitter, self.nadir, self.seed,
+            self.colour_jitter, self.nadir, self.seed, self.epoch_windows, self.alike,
+            self.quarter_turns, self.rotation,
         )  # fmt: skip
         patterns = [dataset.available_at(index) for index in range(len(dataset))]
         rank, ranks = self._rank()

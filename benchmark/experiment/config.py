@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from benchmark.choices import CONFIGS, is_config_file, short_name
+from datamodules.miniature.registry import MINIATURES
 from usererror import UserError
 
 
@@ -26,7 +27,13 @@ def config_files(method: str, data: str, protocol: str) -> list[Path]:
     # `cell.method` names the family: a variant says only what it changes
     family = _config_file("method", str(read_section(own, "cell").get("method", method)))
     method_files = [family, own] if family != own and family.exists() else [own]
-    files = [CONFIGS / "base.yaml", data_file, _config_file("protocol", protocol), *method_files]
+    protocol_files = [_config_file("protocol", protocol)]
+    # a paper names the sensors of each of its datasets; a miniature stands for the one it imitates
+    dataset = MINIATURES[data].adapter if data in MINIATURES else short_name(data)
+    of_dataset = CONFIGS / "protocol" / f"{protocol}.{dataset}.yaml"
+    if of_dataset.exists():
+        protocol_files.append(of_dataset)
+    files = [CONFIGS / "base.yaml", data_file, *protocol_files, *method_files]
     scale = read_section(data_file, "cell").get("scale", "paper")
     # what a scale changes for every dataset comes before what one dataset changes
     for suffix in (scale, short_name(data)):

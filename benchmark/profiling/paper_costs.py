@@ -27,7 +27,6 @@ MOBANET = {"base": "mobanet_base", "base+cpia": "mobanet_cpia"}
 MOBANET |= {"base+cpia+dgfm": "mobanet_cpia_dgfm", "full": "mobanet"}
 PARTS = {"without encoder and head": ("encoder", "head"), "without encoder": ("encoder",)}
 TRAINED = "trained, R+D, K = 6"
-OPTICAL_AND_HEIGHTS = ("--data.init_args.modalities", "[rgb, dsm]")
 
 
 def count_published_costs(store: Path) -> list[PublishedCost]:
@@ -42,7 +41,7 @@ def count_published_costs(store: Path) -> list[PublishedCost]:
             numbers = str(size), f"{gmac:.6f}"
             lines.append(PublishedCost("sgma", "IX", method, variant, counted, *numbers))
     for variant, name in MOBANET.items():
-        request = Request(name, "potsdam", "mobanet", store=store, overrides=OPTICAL_AND_HEIGHTS)
+        request = Request(name, "potsdam", "mobanet", store=store)
         trained = str(trainable_parameters(profile_method(request)))
         for table in ("III", "IV") if variant == "full" else ("IV",):
             lines.append(PublishedCost("mobanet", table, "mobanet", variant, TRAINED, trained, ""))

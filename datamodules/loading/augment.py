@@ -1,17 +1,23 @@
 """Training augmentation: one geometry for all modalities and the label, colours of optical ones."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
+from torch.nn.functional import affine_grid, grid_sample, interpolate
+
+from datamodules.store.scene_store import IGNORE
 
 
 @dataclass(frozen=True)
 class Geometry:
     """A drawn geometric transform: read `side` pixels, resize to `window`, turn and mirror.
+
+    `angle` turns by degrees before that; corners that come from outside repeat the inside, mirrored
+    at the border, and carry no label.
 
     Example:
         >>> geometry = Geometry(side=2, window=2, turns=1, mirror_columns=False, mirror_rows=False)
@@ -24,6 +30,7 @@ class Geometry:
     turns: int
     mirror_columns: bool
     mirror_rows: bool
+    angle: float = 0.0
 
     def apply_to_image(self, pixels: Tensor) -> Tensor:
         """Transform `(C, side, side)` floats to `(C, window, window)`, bilinear."""
@@ -31,6 +38,10 @@ class Geometry:
             # without antialiasing, shrinking would make noise of fine texture
             shape, shrinks = (self.window, self.window), self.side > self.window
             pixels = interpolate(pixels[None], shape, mode="bilinear", antialias=shrinks)[0]
+        if self.angle:
+            grid = self._turned_grid()
+            turned = grid_sample(pixels[None], grid, padding_mode="reflection", align_corners=False)
+            pixels = turned[0]
         return self._dihedral(pixels)
 
     def apply_to_mask(self, ids: Tensor) -> Tensor:
@@ -38,7 +49,17 @@ class Geometry:
         if self.side != self.window:
             shape = (self.window, self.window)
             ids = interpolate(ids[None, None], shape, mode="nearest-exact")[0, 0]
+        if self.angle:
+            # counted from 1, so that the zeros from outside are no class
+            counted, grid = ids[None, None].float() + 1, self._turned_grid()
+            turned = grid_sample(counted, grid, mode="nearest", align_corners=False)[0, 0] - 1
+            ids = torch.where(turned < 0, IGNORE, turned).to(ids.dtype)
         return self._dihedral(ids)
+
+    def _turned_grid(self) -> Tensor:
+        cosine, sine = math.cos(math.radians(self.angle)), math.sin(math.radians(self.angle))
+        matrix = torch.tensor([[[cosine, -sine, 0.0], [sine, cosine, 0.0]]])
+        return affine_grid(matrix, [1, 1, self.window, self.window], align_corners=False)
 
     def _dihedral(self, raster: Tensor) -> Tensor:
         raster = torch.rot90(raster, self.turns, (-2, -1))
@@ -48,22 +69,30 @@ class Geometry:
 
 
 def random_geometry(
-    rng: np.random.Generator, window: int, scale_jitter: tuple[float, float], nadir: bool
+    rng: np.random.Generator,
+    window: int,
+    scale_jitter: tuple[float, float],
+    nadir: bool,
+    quarter_turns: bool = True,
+    rotation: float = 0.0,
 ) -> Geometry:
     """Draw a scale and an orientation; a zoom factor of 2 reads half of `window`.
 
     With `nadir` the camera looks straight down, so all eight orientations of a square are natural;
-    otherwise left and right may change places, nothing else.
+    otherwise left and right may change places, nothing else. Without `quarter_turns` the four
+    mirror images remain; with `rotation` every other window is turned by up to so many degrees.
 
     Example:
         >>> random_geometry(np.random.default_rng(0), 64, (0.5, 2.0), nadir=False).turns
         0
     """
     side = max(1, round(window / rng.uniform(*scale_jitter)))
-    turns = int(rng.integers(4)) if nadir else 0
+    turns = int(rng.integers(4)) if nadir and quarter_turns else 0
     mirror_columns = bool(rng.integers(2))
     mirror_rows = bool(rng.integers(2)) if nadir else False
-    return Geometry(side, window, turns, mirror_columns, mirror_rows)
+    # drawn last, so that windows without it stay where they were
+    angle = float(rng.uniform(-rotation, rotation)) if rotation and rng.integers(2) else 0.0
+    return Geometry(side, window, turns, mirror_columns, mirror_rows, angle)
 
 
 def color_jitter(

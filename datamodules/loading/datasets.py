@@ -79,6 +79,8 @@ class TrainingWindows(SceneWindows):
 
     `label_map` is a uint8 table of 256 entries from stored id to network class (255 = ignore);
     `scale_jitter` the range of the zoom factor: 2 shows half as many pixels twice as large.
+    An epoch has `length` windows, None: as many as cover the scenes without overlap; scenes get
+    shares by their area, or with `alike` all the same.
     """
 
     label_map: np.ndarray
@@ -87,13 +89,22 @@ class TrainingWindows(SceneWindows):
     colour_jitter: float
     nadir: bool
     seed: int
+    length: int | None = None
+    alike: bool = False
+    quarter_turns: bool = True
+    rotation: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        # an epoch is the number of non-overlapping windows, and each scene gets its own share
+        shares: list[int] = []
         for number, scene in enumerate(self.scenes):
             windows = covering_windows(scene.height, scene.width, self.window, self.window)
-            self.scene_of_index += [number] * len(windows)
+            shares += [number] * len(windows)
+        length = self.length or len(shares)
+        if self.alike:
+            shares = list(range(len(self.scenes)))
+        # dealt evenly: without a length of its own an index is one of the covering windows
+        self.scene_of_index = [shares[index * len(shares) // length] for index in range(length)]
 
     def __getitem__(self, key: tuple[int, int]) -> Sample:
         """Draw `image` {modality: float32 `(C, window, window)`}, `mask` int64, and their place.
@@ -104,7 +115,8 @@ class TrainingWindows(SceneWindows):
         # neither the worker nor the order of samples matters to what is drawn
         rng = np.random.default_rng((self.seed, epoch, index))
         scene = self.scene_at(index)
-        geometry = random_geometry(rng, self.window, self.scale_jitter, self.nadir)
+        turns = (self.nadir, self.quarter_turns, self.rotation)
+        geometry = random_geometry(rng, self.window, self.scale_jitter, *turns)
         place = random_window(rng, scene.height, scene.width, geometry.side)
         layers = self.layers_of(scene)
         images: dict[str, Tensor] = {}

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from datamodules.loading.datasets import InputLayer
-from datamodules.loading.normalize import HEIGHTS, Normalizer
+from datamodules.loading.normalize import HEIGHTS, Normalizer, lowest_and_span
 from datamodules.store.raster_file import check_intact, open_raw, unreadable_error
 from datamodules.store.reader import Window
 from datamodules.store.scene_store import Modality
@@ -36,39 +36,47 @@ class ModalitySpec:
     """A modality as a trained network takes it: its raster and its normalisation in stored units.
 
     With `lowered`, heights are measured from the raster's own 5th percentile before `mean` and
-    `std` apply.
+    `std` apply; with `ranged`, from its lowest value, as a share of its own range.
     """
 
     modality: Modality
     mean: list[float]
     std: list[float]
     lowered: bool
+    ranged: bool = False
 
     @classmethod
     def from_layer(cls, layer: InputLayer, modality: Modality) -> ModalitySpec:
         """Describe what the datamodule reads for a modality."""
         fitted = layer.normalizer
         mean, std = fitted.mean.ravel().tolist(), fitted.std.ravel().tolist()
-        return cls(modality, mean, std, lowered=bool(fitted.offsets))
+        ranged = bool(fitted.spans)
+        return cls(modality, mean, std, bool(fitted.offsets) and not ranged, ranged)
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> ModalitySpec:
         """Invert `to_json`; KeyError or TypeError for anything else."""
         fields = dict(content)
         rule = {key: fields.pop(key) for key in ("mean", "std", "lowered")}
+        # runs of before it was known have none
+        rule["ranged"] = fields.pop("ranged", False)
         return cls(Modality(**fields), **rule)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
-        rule = {"mean": self.mean, "std": self.std, "lowered": self.lowered}
+        rule = {"mean": self.mean, "std": self.std, "lowered": self.lowered, "ranged": self.ranged}
         return asdict(self.modality) | rule
 
-    def normalizer_for(self, percentile: Sequence[float], scene: str) -> Normalizer:
-        """Return the rule for one new scene, given the 5th percentile of each channel."""
+    def normalizer_for(self, found: Mapping[str, Any], scene: str) -> Normalizer:
+        """Return the rule for one new scene, given the statistics of its raster."""
         mean = np.asarray(self.mean, np.float32).reshape(-1, 1, 1)
         std = np.asarray(self.std, np.float32).reshape(-1, 1, 1)
-        offsets = {scene: float(percentile[0])} if self.lowered else {}
-        return Normalizer(mean, std, offsets, self.modality.kind, {scene: percentile})
+        fill = {scene: found["p05"]}
+        offsets = {scene: float(found["p05"][0])} if self.lowered else {}
+        spans = {}
+        if self.ranged:
+            offsets[scene], spans[scene] = lowest_and_span(found)
+        return Normalizer(mean, std, offsets, self.modality.kind, fill, spans)
 
 
 @dataclass(frozen=True)
@@ -96,7 +104,7 @@ class InferenceRaster:
     honour_nodata: bool = True
 
     def __post_init__(self) -> None:
-        self.normalizer = self.expected.normalizer_for(self._percentile(), self.shown)
+        self.normalizer = self.expected.normalizer_for(self._statistics(), self.shown)
 
     def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
         """Read a window, which may reach beyond the raster: it is mirrored there.
@@ -132,7 +140,7 @@ class InferenceRaster:
             pixels[pixels < HEIGHT_FLOOR_M] = np.nan
         return pixels
 
-    def _percentile(self) -> list[float]:
+    def _statistics(self) -> dict[str, Any]:
         height, width = self.dataset.height, self.dataset.width
         modality = self.expected.modality
         statistics = RasterStatistics(len(self.bands), "float32", height, width, modality.kind)
@@ -144,7 +152,7 @@ class InferenceRaster:
             raise UserError(
                 f"{self.shown} has no valid pixel: leave {modality.name} out, or name another file."
             )
-        return found["p05"]
+        return found
 
 
 def mirror_index(start: int, length: int, size: int) -> np.ndarray:

@@ -1,7 +1,7 @@
 """From stored values to network input: a named rule per modality, fitted on training scenes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from usererror import UserError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-RULES = ("imagenet", "standard", "lowered", "unit")
+RULES = ("imagenet", "standard", "lowered", "unit", "range")
 HEIGHTS = ("height_absolute", "height_normalised")
 
 Rule = str | Mapping[str, Sequence[float]]
@@ -30,8 +30,9 @@ def default_rule(modality: Modality) -> str:
 class Normalizer:
     """`(x - offset(scene) - mean) / std` per channel, in stored units; linear radar in decibels.
 
-    `mean` and `std` are float32 `(C, 1, 1)`; `offsets` per scene, empty but under the rule
-    `lowered`; `fill` per scene the 5th percentile of each channel, which invalid pixels take.
+    `mean` and `std` are float32 `(C, 1, 1)`; `offsets` per scene, empty but under the rules
+    `lowered` and `range`; `spans` per scene divide, under `range` only; `fill` per scene the 5th
+    percentile of each channel, which invalid pixels take.
     """
 
     mean: np.ndarray
@@ -39,6 +40,7 @@ class Normalizer:
     offsets: Mapping[str, float]
     kind: str
     fill: Mapping[str, Sequence[float]]
+    spans: Mapping[str, float] = field(default_factory=dict)
 
     def to_valid(self, pixels: np.ndarray, scene: str) -> np.ndarray:
         """Return float32 `(C, H, W)` in stored units or decibels, invalid values filled.
@@ -58,7 +60,8 @@ class Normalizer:
 
     def standardize(self, values: np.ndarray, scene: str) -> np.ndarray:
         """Return valid values as the network takes them, float32 `(C, H, W)`."""
-        return (values - self.offsets.get(scene, 0.0) - self.mean) / self.std
+        scaled = (values - self.offsets.get(scene, 0.0) - self.mean) / self.std
+        return scaled / self.spans[scene] if self.spans else scaled
 
 
 def fit_normalizer(
@@ -78,6 +81,7 @@ def fit_normalizer(
     """
     fill = {scene: statistics["p05"] for scene, statistics in every.items()}
     offsets: dict[str, float] = {}
+    spans: dict[str, float] = {}
     if isinstance(rule, Mapping):
         mean, std = _fixed_statistics(modality, rule)
     elif rule == "imagenet":
@@ -93,10 +97,26 @@ def fit_normalizer(
         # absolute heights of two towns differ by hundreds of metres, those above ground do not
         offsets = {scene: float(low[0]) for scene, low in fill.items()}
         mean, std = pooled_statistics(training, lowered=True)
+    elif rule == "range":
+        # MoBaNet's heights: 0 at the lowest place of the scene, 1 at the highest
+        mean, std = np.zeros(modality.channels), np.ones(modality.channels)
+        for scene, found in every.items():
+            offsets[scene], spans[scene] = lowest_and_span(found)
     else:
         raise _unfit(modality, f"unknown rule {rule!r}; choose one of {', '.join(RULES)}.")
     mean, std = (values.reshape(-1, 1, 1).astype(np.float32) for values in (mean, std))
-    return Normalizer(mean, std, offsets, modality.kind, fill)
+    return Normalizer(mean, std, offsets, modality.kind, fill, spans)
+
+
+def lowest_and_span(statistics: Mapping[str, Any]) -> tuple[float, float]:
+    """Return the lowest value of a raster, and how far the highest lies above it (flat: 1).
+
+    Example:
+        >>> lowest_and_span({"min": [30.0], "max": [50.0]})
+        (30.0, 20.0)
+    """
+    lowest, highest = min(statistics["min"]), max(statistics["max"])
+    return float(lowest), float(highest - lowest) or 1.0
 
 
 def _unfit(modality: Modality, problem: str) -> UserError:

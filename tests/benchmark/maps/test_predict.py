@@ -328,7 +328,7 @@ def test_inputs_survive_their_file(trained_run: Path) -> None:
     data = SimpleNamespace(**{layer.name: layer.normalizer for layer in run.data.layers})
     for name, entry in inputs.modalities.items():
         fresh, kept = (
-            entry.normalizer_for([7.0] * entry.modality.channels, "x"),
+            entry.normalizer_for({"p05": [7.0] * entry.modality.channels}, "x"),
             getattr(data, name),
         )
         assert np.array_equal(fresh.mean, kept.mean) and np.array_equal(fresh.std, kept.std)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 import torch
 
 from datamodules.loading.augment import Geometry, color_jitter, random_geometry
@@ -29,6 +32,47 @@ def test_a_camera_that_looks_ahead_is_only_mirrored() -> None:
     ]
     assert {draw.turns for draw in draws} == {0} and {draw.mirror_rows for draw in draws} == {False}
     assert {draw.mirror_columns for draw in draws} == {True, False}
+
+
+def test_without_quarter_turns_the_four_mirror_images_remain() -> None:
+    seen = set()
+    for seed in range(60):
+        draw = random_geometry(np.random.default_rng(seed), 8, (1.0, 1.0), True, False)
+        seen.add((draw.turns, draw.mirror_columns, draw.mirror_rows))
+    assert seen == {(0, one, other) for one in (False, True) for other in (False, True)}
+
+
+def test_every_other_window_is_turned_and_nothing_else_changes() -> None:
+    angles = []
+    for seed in range(400):
+        plain = random_geometry(np.random.default_rng(seed), 8, (0.5, 2.0), True)
+        turned = random_geometry(np.random.default_rng(seed), 8, (0.5, 2.0), True, rotation=90.0)
+        assert replace(turned, angle=0.0) == plain
+        angles.append(turned.angle)
+    assert 150 < sum(angle != 0 for angle in angles) < 250
+    assert -90 <= min(angles) < -80 and 80 < max(angles) <= 90
+
+
+def test_a_turn_by_ninety_degrees_is_a_quarter_turn() -> None:
+    ids = torch.arange(64, dtype=torch.uint8).view(8, 8)
+    turned = Geometry(8, 8, 0, False, False, angle=90.0)
+    quarter = torch.rot90(ids, 1 if turned.apply_to_mask(ids)[0, 0] == ids[0, -1] else 3)
+    assert torch.equal(turned.apply_to_mask(ids), quarter)
+    image = turned.apply_to_image(ids[None].float())[0]
+    assert torch.allclose(image, quarter.float(), atol=1e-3)
+
+
+def test_turned_corners_have_no_label_and_no_foreign_value() -> None:
+    ids, turned = (
+        torch.full((64, 64), 3, dtype=torch.uint8),
+        Geometry(64, 64, 0, False, False, 45.0),
+    )
+    mask = turned.apply_to_mask(ids)
+    assert set(mask.unique().tolist()) == {3, 255} and mask[0, 0] == 255 and mask[32, 32] == 3
+    # an octagon remains of a square turned by 45 degrees
+    assert float((mask == 3).float().mean()) == pytest.approx(2 * (2**0.5 - 1), abs=0.02)
+    image = turned.apply_to_image(torch.full((1, 64, 64), 300.0))
+    assert torch.allclose(image, torch.full_like(image, 300.0))
 
 
 def test_scale_jitter_reads_between_half_and_twice_the_window() -> None:

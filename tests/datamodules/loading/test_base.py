@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,23 @@ def test_training_windows_are_cut_from_the_scene_they_name(
             assert np.array_equal(batch["mask"][number].numpy(), label)
             assert np.allclose(batch["image"]["dsm"][number, 0].numpy(), dsm, atol=1e-4)
     assert mirrored == {True, False}
+
+
+def test_an_epoch_can_have_a_length_and_scenes_equal_shares(
+    store: tuple[Path, dict[str, dict[str, np.ndarray]]],
+) -> None:
+    def shares(**options: Any) -> list[int]:
+        counts: Counter[str] = Counter()
+        for batch in module(store[0], window=8, **options).train_dataloader():
+            counts.update(batch["scene"])
+        return [counts["s0"], counts["s1"]]
+
+    by_area = shares()
+    assert sum(by_area) > 8
+    assert shares(epoch_windows=40, sampling="scene") == [20, 20]
+    assert sum(shares(epoch_windows=12)) == 12
+    with pytest.raises(UserError, match="epoch_windows is 0"):
+        module(store[0], epoch_windows=0)
 
 
 def test_windows_depend_on_seed_and_epoch_but_not_on_workers(

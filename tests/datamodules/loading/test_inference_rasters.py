@@ -29,6 +29,16 @@ def colours(seed: int, count: int, height: int = 40, width: int = 30) -> np.ndar
     return np.random.default_rng(seed).integers(0, 255, (count, height, width)).astype(np.uint8)
 
 
+def test_heights_by_their_range_are_those_of_the_new_raster(tmp_path: Path) -> None:
+    spec = ModalitySpec(DSM.modality, [0.0], [1.0], False, ranged=True)
+    assert ModalitySpec.from_json(spec.to_json()) == spec
+    heights = np.linspace(100, 140, 1200, dtype=np.float32).reshape(1, 40, 30)
+    files = parse_inputs([f"dsm={write(tmp_path / 'dsm.tif', heights)}"], ["dsm"])
+    with open_scene(files, {"dsm": spec}) as (rasters, _):
+        pixels, _ = rasters["dsm"].read(Window(0, 0, 40, 30))
+    np.testing.assert_allclose(pixels, (heights - 100) / 40, atol=1e-5)
+
+
 def refused(*words: str) -> str:
     with (
         pytest.raises(UserError) as found,

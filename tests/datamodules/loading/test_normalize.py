@@ -118,3 +118,22 @@ def test_a_constant_channel_is_not_divided_by_zero() -> None:
     stats = {"a": statistics(np.full((1, 3, 3), 7.0))}
     normalizer: Normalizer = fit_normalizer(NIR, "standard", stats, stats)
     assert np.isfinite(normalizer.standardize(np.full((1, 2, 2), 7, np.float32), "a")).all()
+
+
+def test_range_spans_every_scene_from_zero_to_one(scenes: dict[str, np.ndarray]) -> None:
+    stats = {}
+    for name, pixels in scenes.items():
+        extremes = {"min": [float(pixels.min())], "max": [float(pixels.max())]}
+        stats[name] = {**statistics(pixels), **extremes}
+    # fitted on one scene, it holds for another one 270 m higher
+    normalizer = fit_normalizer(DSM, "range", {"a": stats["a"]}, stats)
+    for name, pixels in scenes.items():
+        output = normalizer.standardize(pixels.astype(np.float32), name)
+        expected = (pixels - pixels.min()) / (pixels.max() - pixels.min())
+        assert np.allclose(output, expected, atol=1e-5)
+
+
+def test_range_of_a_flat_scene_is_zero() -> None:
+    stats = {"a": {"p05": [4.0], "min": [4.0], "max": [4.0]}}
+    normalizer = fit_normalizer(DSM, "range", stats, stats)
+    assert (normalizer.standardize(np.full((1, 2, 2), 4.0, np.float32), "a") == 0).all()
