@@ -3,20 +3,20 @@
 import hashlib
 import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import Any, Literal
 
 from benchmark.choices import ROOT
+from benchmark.records.overrides import (
+    IRRELEVANT_DATA,
+    IRRELEVANT_TRAINER,
+    read_overrides,
+)
+from datamodules.store.scene_store import file_sha256
 
-# devices, loggers, workers and paths may differ between two runs of one experiment
-IRRELEVANT_TRAINER = {
-    *("accelerator", "barebones", "callbacks", "default_root_dir", "enable_checkpointing"),
-    *("enable_model_summary", "enable_progress_bar", "log_every_n_steps", "logger"),
-    *("num_sanity_val_steps", "profiler"),
-}
-IRRELEVANT_DATA = {"name", "num_workers", "store"}
 PACKAGES = ("torch", "torchvision", "lightning", "timm", "numpy", "rasterio", "jsonargparse")
 
 
@@ -46,7 +46,7 @@ def identify_config(config: Mapping[str, Any], fingerprint: str) -> tuple[str, s
         >>> identity != other, group == same_group
         (True, True)
     """
-    content = json.loads(json.dumps(config, default=str))
+    content = name_file_contents(json.loads(json.dumps(config, default=str)))
     content.pop("config", None)
     # the mark of a control changes no number
     content["cell"].pop("control", None)
@@ -58,6 +58,31 @@ def identify_config(config: Mapping[str, Any], fingerprint: str) -> tuple[str, s
     for part in ("data", "model"):
         content[part]["init_args"].pop("seed", None)
     return full, _digest(content)
+
+
+def name_file_contents(config: Any) -> Any:
+    """Replace the path of every file that an option `..._path` names by the file's content.
+
+    The same weights may lie anywhere, and other weights may come to lie under the same path.
+    """
+    if isinstance(config, dict):
+        return {key: _name_content(key, value) for key, value in config.items()}
+    return list(map(name_file_contents, config)) if isinstance(config, list) else config
+
+
+def name_override_contents(words: Sequence[str]) -> tuple[str, ...]:
+    """Do the same for words that were typed."""
+    named = []
+    for key, value in read_overrides(words):
+        named.append(f"--{key}={_name_content(key, value)}" if key else value)
+    return tuple(named)
+
+
+def _name_content(key: str, value: Any) -> Any:
+    if not isinstance(value, str) or not key.endswith("_path") or key.endswith("class_path"):
+        return name_file_contents(value)
+    path = Path(value).expanduser()
+    return f"sha256:{file_sha256(path)}" if path.is_file() else value
 
 
 def _without(section: Mapping[str, Any], names: set[str]) -> dict[str, Any]:

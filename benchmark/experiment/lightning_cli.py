@@ -21,7 +21,12 @@ from benchmark.evaluation.callback import MissingModalityEvaluation
 from benchmark.experiment import config as files
 from benchmark.experiment.checkpoints import CHECKPOINTS, KeepLast, trainer_plugins
 from benchmark.experiment.config import import_class, read_section, store_name
-from benchmark.experiment.identity import ExperimentConfig, git_state, identify_config
+from benchmark.experiment.identity import (
+    ExperimentConfig,
+    git_state,
+    identify_config,
+    name_file_contents,
+)
 from benchmark.experiment.request import Request
 from benchmark.tracking.wandb_callback import ExampleLogging
 from benchmark.tracking.wandb_summary import wandb_logger
@@ -148,7 +153,7 @@ class BenchCLI(LightningCLI):
             "fingerprint": self.datamodule.store.fingerprint,
             "identity": self.identity,
             "git": git_state(),
-            "config": self.resolved,
+            "config": name_file_contents(self.resolved),
         }
 
 

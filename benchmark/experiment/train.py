@@ -14,7 +14,12 @@ import torch
 
 from benchmark.evaluation.protocol import convention_of
 from benchmark.experiment.checkpoints import CHECKPOINTS, Attempt
-from benchmark.experiment.identity import git_state, package_versions
+from benchmark.experiment.identity import (
+    git_state,
+    name_file_contents,
+    name_override_contents,
+    package_versions,
+)
 from benchmark.experiment.model_inputs import INPUTS, Inputs
 from benchmark.experiment.restore import CONFIG, checkpoint_for, load_weights
 from benchmark.records.manifest import Manifest, Protocol, read_manifest
@@ -129,8 +134,8 @@ def run_manifest(cli: BenchCLI, outcome: Outcome) -> Manifest:
         **_attributes(data, *OF_DATA),
         **_attributes(evaluation, "stitching", "absent"),
     )
-    # neither the places of config files nor that of the store belong into a record
-    config = json.loads(json.dumps(cli.resolved, default=str))
+    # neither the places of files nor that of the store belong into a record
+    config = name_file_contents(json.loads(json.dumps(cli.resolved, default=str)))
     config.pop("config", None)
     config["data"]["init_args"].pop("store", None)
     return Manifest(
@@ -138,7 +143,7 @@ def run_manifest(cli: BenchCLI, outcome: Outcome) -> Manifest:
         **_attributes(cli, "identity", "group", "backbone", "seed"),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         data=cli.request.dataset,
-        overrides=tuple(cli.request.overrides),
+        overrides=name_override_contents(cli.request.overrides),
         protocol=protocol,
         convention=convention_of(data, evaluation.absent),
         modalities=data.letters,
@@ -155,7 +160,7 @@ def run_manifest(cli: BenchCLI, outcome: Outcome) -> Manifest:
         git=git_state(),
         packages=package_versions(),
         # after linking, the parsed configuration still holds the unlinked values
-        model=json.loads(json.dumps(dict(cli.model.hparams), default=str)),
+        model=name_file_contents(json.loads(json.dumps(dict(cli.model.hparams), default=str))),
         config=config,
     )
 

@@ -13,6 +13,7 @@ from benchmark.metrics.confusion import Scores
 from benchmark.metrics.summaries import SUMMARIES, MeanStd, average_top1_last1, mean_std
 from benchmark.papers.printed_numbers import REPORTED, PrintedNumber
 from benchmark.records.groups import group_records
+from benchmark.records.overrides import describe_overrides
 from benchmark.records.record import Record
 from benchmark.records.selection import RecordSelection
 
@@ -108,7 +109,7 @@ def _label_run(record: Record, with_backbone: bool) -> str:
     words = [entry.protocol.label]
     if with_backbone and entry.backbone != NO_BACKBONE:
         words.append(entry.backbone)
-    return ", ".join([*words, *entry.overrides])
+    return ", ".join(filter(None, [*words, describe_overrides(entry.overrides)]))
 
 
 def _measure_number(

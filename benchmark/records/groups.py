@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from benchmark.records.manifest import Manifest
+from benchmark.records.overrides import describe_overrides
 from benchmark.records.record import Record
 
 CONTROL_MARK = " (control)"  # beside the name of a row that is no published method
@@ -51,8 +52,9 @@ class SeedGroup:
 
     @property
     def overrides(self) -> str:
-        """What was changed on the command line."""
-        return " ".join(self.manifest.overrides)
+        """What was changed on the command line, and what else tells the row from others."""
+        words = [describe_overrides(self.manifest.overrides), self.disambiguation]
+        return " ".join(filter(None, words))
 
     @property
     def marked_method(self) -> str:
@@ -63,7 +65,7 @@ class SeedGroup:
     def label(self) -> str:
         """The method and whatever tells it from other rows."""
         words = [self.marked_method, self.manifest.backbone, self.overrides]
-        return " ".join(filter(None, [*words, self.disambiguation]))
+        return " ".join(filter(None, words))
 
     def columns(self) -> dict[str, Any]:
         """Name what the numbers of a line belong to: the first columns of every CSV."""

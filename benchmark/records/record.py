@@ -170,13 +170,13 @@ def read_scenes(record: Record) -> dict[str, Counts]:
 
 
 def search_records(roots: Iterable[Path]) -> tuple[list[Record], list[tuple[str, str]]]:
-    """Find all records below the roots, the newest of each identity.
+    """Find all records below the roots, the newest of each identity of a dataset's name.
 
     What was set aside (`old-*`) or scored under another protocol than it was trained with
     (`evaluations`) is ignored. Damaged, unfinished or contradicting ones come as (dataset,
     sentence); the dataset is empty where a record does not say it any more.
     """
-    newest: dict[str, Record] = {}
+    newest: dict[tuple[str, str], Record] = {}
     left_out = []
     for path in chain.from_iterable(map(_record_directories, roots)):
         try:
@@ -185,7 +185,8 @@ def search_records(roots: Iterable[Path]) -> tuple[list[Record], list[tuple[str,
             left_out.append((_dataset(path), str(error)))
             continue
         # the same run may lie below RUNS and among the published records
-        identity = record.manifest.identity
+        # an identity knows no names: one dataset under two names has records of both
+        identity = record.manifest.data, record.manifest.identity
         other = newest.get(identity)
         if other is not None and not np.array_equal(other.counts, record.counts):
             older = min(other, record, key=lambda entry: entry.manifest.created)

@@ -143,7 +143,7 @@ def _identity(group: SeedGroup, with_backbone: bool) -> dict[str, Any]:
     manifest = group.manifest
     # a backbone says nothing where a method has only one
     words = [group.marked_method, manifest.backbone if with_backbone else ""]
-    words += [group.overrides, group.disambiguation]
+    words.append(group.overrides)
     return {
         "id": group.group,
         "name": " ".join(filter(None, words)),

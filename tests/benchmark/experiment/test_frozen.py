@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from benchmark.__main__ import main
+from benchmark.experiment.identity import identify_config
 from benchmark.records.record import read_record
 from methods.mobanet.backbone import build_vit
 from methods.mobanet.module import MoBaNet
@@ -62,6 +64,16 @@ def test_a_checkpoint_holds_only_what_was_trained(finished: Path) -> None:
     file = only_run(finished) / "checkpoints" / "last.ckpt"
     # weights and AdamW's two averages in float32, and little else
     assert 12 * trained < file.stat().st_size + 1e5 and file.stat().st_size < 12 * trained + 5e5
+
+
+def test_a_record_names_the_weights_by_their_content(finished: Path, weights: Path) -> None:
+    text = (only_run(finished) / "record" / "manifest.json").read_text()
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert str(weights.parent) not in text and digest in text
+    manifest = read_record(only_run(finished) / "record").manifest
+    assert identify_config(manifest.config, manifest.fingerprint)[0] == manifest.identity, (
+        "a reader of the record comes to its identity without the file"
+    )
 
 
 def test_evaluating_fetches_the_frozen_weights(

@@ -1,0 +1,52 @@
+"""Words typed for the configuration, and which of them make another experiment."""
+
+from collections.abc import Sequence
+
+# devices, loggers, workers and paths may differ between two runs of one experiment
+IRRELEVANT_TRAINER = {
+    *("accelerator", "barebones", "callbacks", "default_root_dir", "enable_checkpointing"),
+    *("enable_model_summary", "enable_progress_bar", "log_every_n_steps", "logger"),
+    *("num_sanity_val_steps", "profiler"),
+}
+IRRELEVANT_DATA = {"name", "num_workers", "store"}
+# the seed has a column of its own, and the mark of a control changes no number
+IRRELEVANT = {"seed_everything", "model.seed", "data.seed", "cell.control"}
+IRRELEVANT |= set(map("trainer.{}".format, IRRELEVANT_TRAINER))
+IRRELEVANT |= set(map("data.{}".format, IRRELEVANT_DATA))
+
+
+def read_overrides(words: Sequence[str]) -> list[tuple[str, str]]:
+    """Read words into (dotted key, value), as the parser of the configuration does.
+
+    Example:
+        >>> read_overrides(["--data.window", "64", "--model.init_args.optimizer.lr=1e-3"])
+        [('data.window', '64'), ('model.optimizer.lr', '1e-3')]
+    """
+    pairs: list[tuple[str, str]] = []
+    for word in words:
+        if word.startswith("--"):
+            key, _, value = word[2:].partition("=")
+            # the section may be left out on the command line
+            pairs.append((key.replace(".init_args.", ".", 1), value))
+        elif pairs:
+            # several words of one option
+            key, value = pairs[-1]
+            pairs[-1] = key, f"{value} {word}".strip()
+        else:
+            pairs.append(("", word))
+    return pairs
+
+
+def describe_overrides(words: Sequence[str]) -> str:
+    """Name what was typed and makes another experiment, for a row of a table.
+
+    Example:
+        >>> describe_overrides(["--data.window", "64", "--trainer.enable_progress_bar", "false"])
+        'data.window=64'
+    """
+    shown = []
+    for key, value in read_overrides(words):
+        # a callback may be typed in parts, `trainer.callbacks.patience`
+        if not {key, ".".join(key.split(".")[:2])} & IRRELEVANT:
+            shown.append(f"{key}={value}" if key else value)
+    return " ".join(shown)
