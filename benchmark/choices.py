@@ -13,10 +13,27 @@ ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / "configs"
 DEFAULT_RUNS = "results/runs"
 DEFAULT_STORE = "data/stores"
+# committed; only `make publish` and `make refresh` write there
+PUBLISHED = ROOT / "results"
+PUBLISHED_COSTS = PUBLISHED / "complexity"
 NO_BACKBONE = "none"  # stands for the encoder of a method that has no choice of one
 LOGGERS = ("csv", "wandb")
 WANDB_PROJECT = "imss-bench"
 BACKBONES = ("pvt_v2_b0", "pvt_v2_b2", "resnet50")
+
+
+def beside_runs(runs: Path, name: str) -> Path:
+    """Say where what is made of a directory of runs goes: beside it, or into it.
+
+    Example:
+        >>> beside_runs(Path("elsewhere/runs"), "tables").as_posix()
+        'elsewhere/tables'
+        >>> beside_runs(ROOT / DEFAULT_RUNS, "tables").relative_to(ROOT).as_posix()
+        'results/runs/tables'
+    """
+    # beside the project's own runs lie the committed tables, which no run of a user's enters
+    own = runs.resolve().parent == PUBLISHED
+    return (runs if own else runs.parent) / name
 
 
 def methods() -> list[str]:

@@ -255,6 +255,7 @@ def main() -> int:
     options = parser.parse_args()
     if options.costs:
         line = [sys.executable, "-m", "benchmark", "profile", "--all", "--data", "potsdam"]
+        line += ["--out", str(RESULTS / "complexity")]
         subprocess.run(line, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     stale = refresh_files(options.check)
     for name in stale:

@@ -107,12 +107,24 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     add_path(parser, "--run", "a run directory that `bench` wrote", required=True)
 
 
-def add_record_arguments(parser: argparse.ArgumentParser, out: str) -> None:
+def add_record_arguments(parser: argparse.ArgumentParser, out: str | None = None) -> None:
     """Add what commands share that read run records and write tables: DATA, RUNS and OUT."""
     text = "one dataset (default: all that have records)"
     parser.add_argument("--data", type=choices.short_name, default="", help=text)
     add_runs(parser)
-    add_path(parser, "--out", "directory to write", out)
+    add_out(parser, out)
+
+
+def add_out(parser: argparse.ArgumentParser, out: str | None = None) -> None:
+    """Add OUT of what is made of runs."""
+    text = "directory to write" + ("" if out else " (default: beside the runs)")
+    add_path(parser, "--out", text, out)
+
+
+def output_directory(arguments: argparse.Namespace, name: str) -> Path:
+    """Return OUT, or where a folder of this name lies beside the runs."""
+    out: Path = arguments.out or choices.beside_runs(arguments.runs, name)
+    return out
 
 
 def variables_of(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from benchmark import choices
 from benchmark.commands import options
-from benchmark.commands.options import Command, add_flag, add_option, add_path
+from benchmark.commands.options import Command, add_flag, add_option
 from usererror import UserError
 
 
@@ -22,7 +22,8 @@ class Profile(Command):
         add_option(parser, "--device", "", "cpu, cuda, cuda:1 (default: a GPU if there is one)")
         add_flag(parser, "--timing", "with --all: latency and memory too")
         add_option(parser, "--rounds", 5, "timed repetitions after a warm-up; minimums count")
-        add_path(parser, "--out", "directory to write", "results/complexity")
+        options.add_runs(parser)
+        options.add_out(parser)
 
     def run_command(self, arguments: argparse.Namespace) -> None:
         if arguments.side and arguments.side < 32:
@@ -42,6 +43,7 @@ class Profile(Command):
             from benchmark.profiling.cost import resolve_device
 
             resolve_device(arguments.device)
+        out = options.output_directory(arguments, "complexity")
         counts, timings = [], []
         for method in choices.methods() if arguments.all else [request.method]:
             profiled = profile_method(replace(request, method=method), arguments.side)
@@ -52,12 +54,12 @@ class Profile(Command):
                 gmac = counts[-1]["GMAC all"]
                 print(f"{method}: {gmac:.1f} GMAC for all subsets", flush=True)
         stem = request.dataset if arguments.all else f"{request.dataset}/{request.variant}"
-        write_table(arguments.out, stem, counts, COUNTED)
+        write_table(out, stem, counts, COUNTED)
         if timings:
             note = TIMED.format(rounds=arguments.rounds)
-            write_table(arguments.out, f"{stem}.timings", timings, note)
+            write_table(out, f"{stem}.timings", timings, note)
         if arguments.all:
             from benchmark.profiling.paper_costs import write_published_costs
 
-            for path in write_published_costs(arguments.out, arguments.store):
+            for path in write_published_costs(out, arguments.store):
                 print(path)

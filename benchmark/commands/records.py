@@ -3,7 +3,7 @@
 import argparse
 import os
 
-from benchmark.choices import WANDB_PROJECT
+from benchmark.choices import PUBLISHED_COSTS, WANDB_PROJECT, beside_runs
 from benchmark.commands import options
 from benchmark.commands.options import Command, add_option, add_path
 from usererror import UserError
@@ -15,14 +15,15 @@ class Leaderboard(Command):
     example = "imss leaderboard --data miniature"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        options.add_record_arguments(parser, "results/leaderboards")
+        options.add_record_arguments(parser)
 
     def run_command(self, arguments: argparse.Namespace) -> None:
         from benchmark.leaderboard.write import publish_leaderboard
         from benchmark.records.selection import select_records
 
+        out = options.output_directory(arguments, "leaderboards")
         for data, choice in select_records(arguments.runs, [arguments.data]).items():
-            publish_leaderboard(data, choice, arguments.out)
+            publish_leaderboard(data, choice, out)
 
 
 class SensorValue(Command):
@@ -32,7 +33,7 @@ class SensorValue(Command):
     aliases = ("worth",)
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        options.add_record_arguments(parser, "results/sensor_value")
+        options.add_record_arguments(parser)
         text = "score without any sensor: 0, or the most frequent class"
         add_option(parser, "--empty", "zero", text, choices=("zero", "majority"))
 
@@ -41,9 +42,9 @@ class SensorValue(Command):
         from benchmark.formats.markdown import print_table
         from benchmark.records.selection import select_records
 
+        out = options.output_directory(arguments, "sensor_value")
         for data, selection in select_records(arguments.runs, [arguments.data]).items():
-            empty = arguments.empty
-            paths, tables = write_sensor_values(arguments.out, data, selection, empty)
+            paths, tables = write_sensor_values(out, data, selection, arguments.empty)
             for title, table in tables.items():
                 print_table(title, table)
             if paths:
@@ -56,7 +57,7 @@ class Compare(Command):
     example = "imss compare --data miniature --methods sgma,magic"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        options.add_record_arguments(parser, "results/intervals")
+        options.add_record_arguments(parser)
         add_option(parser, "--methods", [], "comma separated variants or groups (default: all)")
         add_option(parser, "--samples", 2000, "draws of the test scenes")
         add_option(parser, "--level", 95.0, "of the interval, per cent")
@@ -71,9 +72,10 @@ class Compare(Command):
         from benchmark.records.selection import select_records
 
         bootstrap = BootstrapOptions(arguments.samples, arguments.level, arguments.seed)
+        out = options.output_directory(arguments, "intervals")
         for data, selection in select_records(arguments.runs, [arguments.data]).items():
             wanted = arguments.methods
-            paths, frames = write_comparison(arguments.out, data, selection, wanted, bootstrap)
+            paths, frames = write_comparison(out, data, selection, wanted, bootstrap)
             for title, frame in frames.items():
                 print_comparison(title, frame)
             if paths:
@@ -87,15 +89,16 @@ class Conventions(Command):
     aliases = ("lens",)
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        options.add_record_arguments(parser, "results/conventions")
+        options.add_record_arguments(parser)
 
     def run_command(self, arguments: argparse.Namespace) -> None:
         from benchmark.analysis.metric_conventions import write_conventions
         from benchmark.formats.markdown import print_table
         from benchmark.records.selection import select_records
 
+        out = options.output_directory(arguments, "conventions")
         for data, selection in select_records(arguments.runs, [arguments.data]).items():
-            paths, tables = write_conventions(arguments.out, data, selection)
+            paths, tables = write_conventions(out, data, selection)
             for title, table in tables.items():
                 print_table(title, table)
             print("Conventions: " + ", ".join(map(str, paths)))
@@ -108,15 +111,18 @@ class Report(Command):
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         options.add_record_arguments(parser, "results/report")
-        add_path(parser, "--complexity", "what methods cost, <data>.csv", "results/complexity")
+        text = "what methods cost, <data>.csv (default: beside the runs, then results/complexity)"
+        add_path(parser, "--complexity", text)
         add_option(parser, "--samples", 2000, "draws of the intervals, 0: none")
 
     def run_command(self, arguments: argparse.Namespace) -> None:
         from benchmark.report.page import write_page
         from benchmark.report.payload import build_payload, count_runs
 
-        given = (arguments.runs, arguments.data, arguments.samples, arguments.complexity)
-        payload = build_payload(*given)
+        costs = [arguments.complexity]
+        if not arguments.complexity:
+            costs = [beside_runs(arguments.runs, "complexity"), PUBLISHED_COSTS]
+        payload = build_payload(arguments.runs, arguments.data, arguments.samples, *costs)
         path, runs = write_page(arguments.out, payload), count_runs(payload)
         if not runs:
             print("There is no run record to show yet; make one with: make bench")
@@ -147,24 +153,25 @@ class Publish(Command):
 class Tables(Command):
     """Write the papers' tables with what run records give beside them."""
 
-    example = "imss tables --out results/tables"
+    example = "imss tables --runs results/runs"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         options.add_runs(parser)
-        add_path(parser, "--out", "directory to write", "results/tables")
+        options.add_out(parser)
 
     def run_command(self, arguments: argparse.Namespace) -> None:
         from benchmark.papers.render import write_paper_tables
         from benchmark.papers.tables import paper_tables_of_runs
 
         tables = paper_tables_of_runs(arguments.runs)
-        paths = write_paper_tables(arguments.out, tables)
+        out = options.output_directory(arguments, "tables")
+        paths = write_paper_tables(out, tables)
         measured = printed = 0
         for table in tables:
             for row in table.rows:
                 measured += bool(row.measured)
                 printed += bool(row.printed)
-        files = f"{len(tables)} in {arguments.out}, {len(paths)} files"
+        files = f"{len(tables)} in {out}, {len(paths)} files"
         print(f"Tables: {files}; {measured} of {printed} rows have been measured.")
 
 

@@ -1,8 +1,9 @@
-"""The files of a leaderboard in results/leaderboards, and its table on the terminal."""
+"""The files of a leaderboard, and its table on the terminal."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmark.choices import beside_runs
 from benchmark.formats.markdown import print_table
 from benchmark.formats.table_files import write_table_files
 from benchmark.leaderboard.notes import describe_scoring, footnote, split_notes
@@ -48,7 +49,5 @@ def write_leaderboard(
 
 def update_leaderboard(runs: Path, data: str, out: Path | None = None) -> None:
     """Rebuild and print one dataset's leaderboard after a run."""
-    # runs kept elsewhere have their leaderboards beside them, not over the project's
-    default = runs.resolve() == (Path.cwd() / "results" / "runs").resolve()
-    target = out or (Path("results/leaderboards") if default else runs.parent / "leaderboards")
+    target = out or beside_runs(runs, "leaderboards")
     publish_leaderboard(data, select_records(runs, [data])[data], target)

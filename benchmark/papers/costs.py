@@ -4,13 +4,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark.choices import ROOT
+from benchmark.choices import PUBLISHED_COSTS
 from benchmark.formats.files import read_csv_rows
 from benchmark.metrics.summaries import MeanStd
 from benchmark.papers.measured import Measured
 from benchmark.papers.printed_numbers import PrintedNumber
 
-COMPLEXITY = ROOT / "results" / "complexity"
 COSTS_FILE = "papers.csv"
 NOTES = {
     ("sgma", "IX"): (
@@ -44,7 +43,7 @@ class PublishedCost:
     GMAC: str
 
 
-def read_published_costs(directory: Path = COMPLEXITY) -> list[PublishedCost]:
+def read_published_costs(directory: Path = PUBLISHED_COSTS) -> list[PublishedCost]:
     """Read the lines of `papers.csv`; none where it has not been written."""
     path = directory / COSTS_FILE
     if not path.exists():

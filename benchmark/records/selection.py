@@ -4,11 +4,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmark.choices import ROOT
+from benchmark import choices
 from benchmark.records.record import Record, search_records
 from usererror import UserError
 
-PUBLISHED = ROOT / "results" / "records"
+PUBLISHED = choices.PUBLISHED / "records"
 
 
 class Skipped(list[str]):

@@ -1,6 +1,7 @@
 """The block of data behind the page: what the records say, by dataset and board, as plain lists."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from benchmark.report.sensor_values import sensor_values
 from benchmark.report.training_curves import read_training_curves, run_directory
 
 
-def build_payload(runs: Path, data: str, samples: int, complexity: Path) -> dict[str, Any]:
+def build_payload(runs: Path, data: str, samples: int, *costs: Path) -> dict[str, Any]:
     """Gather everything the page shows of one dataset, or all (an empty name), most records first.
 
     No `samples`, no intervals. `remarks` say what was left out, and why.
@@ -43,20 +44,20 @@ def build_payload(runs: Path, data: str, samples: int, complexity: Path) -> dict
             galleries.append((name, boards[-1]["gallery"]))
         fingerprint = selection.records[0].manifest.fingerprint
         dataset = {"name": name, "fingerprint": fingerprint, "boards": boards}
-        datasets.append(dataset | {"costs": read_costs(complexity, name)})
+        datasets.append(dataset | {"costs": read_costs(costs, name)})
     # last, since all boards share the room
     limit_galleries(galleries, ROOM, remarks)
     made = datetime.now(UTC).isoformat(timespec="minutes")
     return {"made": made, "datasets": datasets, "remarks": remarks}
 
 
-def read_costs(directory: Path, data: str) -> list[dict[str, Any]]:
-    """Read `method`, `backbone` (may be empty) and every number of `<data>.csv`, if it exists."""
+def read_costs(places: Sequence[Path], data: str) -> list[dict[str, Any]]:
+    """Read `method`, `backbone` (may be empty) and every number of the first `<data>.csv`."""
+    table = pd.DataFrame()
     # the page does without costs; it says itself how to make them
-    try:
-        table = pd.read_csv(directory / f"{data}.csv")
-    except (OSError, ValueError, pd.errors.ParserError):
-        return []
+    for place in reversed(places):
+        with suppress(OSError, ValueError, pd.errors.ParserError):
+            table = pd.read_csv(place / f"{data}.csv")
     if "method" not in table:
         return []
     numbers = table.select_dtypes("number").to_dict("records")
