@@ -1,5 +1,5 @@
 # `make help` lists everything. A target that is not below is a command of `imss`, and every variable on the command
-# line is an option of it: `make compare METHODS=a,b SAMPLES=500` runs `imss compare METHODS=a,b SAMPLES=500`.
+# line is an option of it, or an error: `make compare METHODS=a,b SAMPLES=500` runs `imss compare METHODS=a,b SAMPLES=500`.
 # ARGS is passed on as it stands. Plain `=`: the environment does not set these, the command line does.
 ARGS    =
 CHECK   =
@@ -15,6 +15,16 @@ quote   = '$(subst ','\'',$(1))'
 typed   = $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 given   = $(sort $(if $(DATA),DATA) $(filter-out ARGS DATA PYTHON VENV,$(typed)))
 options = $(foreach name,$(given),$(call quote,$(name)=$($(name))))
+
+# the targets of this file know these alone; what a command does not know, it says itself
+own     = help install speed refresh test lint lock clean
+known   = ARGS CHECK COSTS DATA PYTHON STORE VENV
+strange = $(filter-out $(known),$(typed))
+ifeq ($(filter-out $(own),$(MAKECMDGOALS)),)
+ifneq ($(strange),)
+$(error There is no variable $(strange); this target knows ARGS CHECK COSTS PYTHON STORE VENV)
+endif
+endif
 
 .DEFAULT_GOAL := help
 .PHONY: always help install profile-all speed refresh test lint lock clean
@@ -41,14 +51,15 @@ speed: $(STAMP) ## measure the suite itself: evaluation, reading, waiting, count
 
 install: $(STAMP) ## create .venv with the locked dependencies
 
-$(STAMP): requirements.lock pyproject.toml
+# the stamp is a copy of the lock: another date, or an edit of pyproject.toml, installs nothing
+$(STAMP): $(shell cmp -s requirements.lock $(STAMP) || echo requirements.lock)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed; name it with PYTHON=/path/to/python3.11"; exit 2; }
 	$(PYTHON) -m venv --clear $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv
 	VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv pip install --require-hashes -r requirements.lock
 	VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv pip install --quiet --no-deps --no-build-isolation -e .
-	@touch $(STAMP)
+	@cp requirements.lock $(STAMP)
 
 refresh: $(STAMP) ## rebuild published tables and fill the documents; CHECK=1 only names what is stale, COSTS=1 recounts
 	$(VENV)/bin/python -m tools.refresh $(if $(CHECK),--check) $(if $(COSTS),--costs) $(ARGS)

@@ -12,7 +12,10 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from itertools import chain
+from typing import Any
 
+from benchmark.choices import nearest
 from benchmark.commands import bench, data, inspect_run, list_names, predict, profile, records
 from benchmark.commands.options import Command, options_from_variables
 from usererror import UserError
@@ -40,7 +43,9 @@ COMMANDS: dict[str, Command] = {
     "wandb-workspace": records.WandbWorkspace(),
     "list": list_names.ListNames(),
 }
-VARIABLE = re.compile(r"[A-Z_]+=")
+VARIABLE = re.compile(r"\w+=")
+# of the configuration, for words such as `--trainer.max_epochs`
+SECTIONS = ("trainer", "model", "data", "evaluation", "cell", "seed_everything", "config")
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 Parsers = dict[str, argparse.ArgumentParser]
 
@@ -48,11 +53,14 @@ Parsers = dict[str, argparse.ArgumentParser]
 def build_parser() -> tuple[argparse.ArgumentParser, Parsers]:
     """Build the parser of the program and those of its commands, by verb and alias."""
     description = "Benchmark of incomplete multimodal semantic segmentation."
-    parser = argparse.ArgumentParser(prog="imss", description=description)
+    # no abbreviations: `--data` must not be what a longer name was meant to be
+    whole_names: dict[str, Any] = {"allow_abbrev": False}
+    parser = argparse.ArgumentParser(prog="imss", description=description, **whole_names)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for verb, command in COMMANDS.items():
         text = command.summary
-        own = commands.add_parser(verb, aliases=command.aliases, help=text, description=text)
+        texts: dict[str, Any] = {"help": text, "description": text}
+        own = commands.add_parser(verb, aliases=command.aliases, **texts, **whole_names)
         own.formatter_class = argparse.RawDescriptionHelpFormatter
         own.epilog = f"example:\n  {command.example}"
         if command.passes_on:
@@ -78,14 +86,28 @@ def parse_words(argv: Sequence[str]) -> tuple[argparse.Namespace, Command]:
     command: Command = arguments.command
     if overrides and not command.passes_on:
         parser.error(f"unrecognized arguments: {' '.join(overrides)}")
+    check_sections(overrides, parsers[words[0]])
     arguments.overrides = overrides
     return arguments, command
 
 
+def check_sections(overrides: Sequence[str], parser: argparse.ArgumentParser) -> None:
+    """Raise a UserError for an option that neither the command nor the configuration has."""
+    for word in overrides:
+        name = word.partition("=")[0]
+        if not name.startswith("--") or name[2:].partition(".")[0] in SECTIONS:
+            continue
+        spellings = chain.from_iterable(action.option_strings for action in parser._actions)
+        sections = ", ".join(f"--{section}.<name>" for section in SECTIONS[:4])
+        verb, near = parser.prog.split()[-1], nearest(name, spellings)
+        raise UserError(f"{verb} has no option {name}; the configuration has {sections}.{near}")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the exit status is 2 after a user's mistake, 130 after an interruption."""
-    arguments, command = parse_words(sys.argv[1:] if argv is None else argv)
+    command = None
     try:
+        arguments, command = parse_words(sys.argv[1:] if argv is None else argv)
         command.run_command(arguments)
         sys.stdout.flush()
     except UserError as error:
@@ -103,7 +125,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"imss: the disk is full ({error}); {goes_on}.", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        goes_on = "continues where it stopped" if command.resumes else "starts again"
+        goes_on = "continues where it stopped" if command and command.resumes else "starts again"
         print(f"imss: interrupted; the same command {goes_on}.", file=sys.stderr)
         return 130
     return 0

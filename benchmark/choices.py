@@ -4,7 +4,7 @@ Standard library only, so that `--help` stays quick.
 """
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from usererror import UserError
@@ -76,9 +76,20 @@ def validate_choice(kind: str, name: str, valid: Sequence[str], remedy: str = ""
     """Raise a UserError that lists the valid names and the nearest one, unless `name` is valid."""
     if name in valid:
         return
-    near = difflib.get_close_matches(name, valid, n=1)
-    hint = f" Did you mean {near[0]}?" if near else ""
-    raise UserError(f"Unknown {kind} {name!r}; valid are: {', '.join(valid)}.{hint}{remedy}")
+    listed = ", ".join(valid)
+    raise UserError(f"Unknown {kind} {name!r}; valid are: {listed}.{nearest(name, valid)}{remedy}")
+
+
+def nearest(word: str, valid: Iterable[str]) -> str:
+    """Ask for the valid word that is nearest, whatever its case; nothing where none is near.
+
+    Example:
+        >>> nearest("method", ["DATA", "METHOD"]), nearest("EPOCHS", ["DATA", "METHOD"])
+        (' Did you mean METHOD?', '')
+    """
+    folded = {name.casefold(): name for name in valid}
+    near = difflib.get_close_matches(word.casefold(), folded, n=1)
+    return f" Did you mean {folded[near[0]]}?" if near else ""
 
 
 def resolve_method(word: str) -> str:

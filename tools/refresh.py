@@ -249,7 +249,9 @@ def refresh_files(check: bool) -> list[str]:
 
 def main() -> int:
     """Run the command; the exit status is 1 when a check finds a stale file."""
-    parser = argparse.ArgumentParser(description="Rebuild published tables and fill documents.")
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, description="Rebuild published tables and fill documents."
+    )
     parser.add_argument("--check", action="store_true", help="write nothing; fail if stale")
     parser.add_argument("--costs", action="store_true", help="also count every method (minutes)")
     options = parser.parse_args()

@@ -7,6 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmark import choices
+from usererror import UserError
+
+# variables that say where things are may be given to every command
+PLACES = ("RUNS", "STORE")
 
 
 class Command:
@@ -139,19 +143,28 @@ def variables_of(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:
 
 
 def options_from_variables(parser: argparse.ArgumentParser, words: Sequence[str]) -> Iterator[str]:
-    """Translate `NAME=value` into options; names that the command lacks are left out.
+    """Translate `NAME=value` into options; a UserError for a name that the command lacks.
 
     Example:
-        >>> parser = argparse.ArgumentParser()
+        >>> parser = argparse.ArgumentParser(prog="imss bench")
         >>> _ = parser.add_argument("data")
         >>> _ = parser.add_argument("--force", action="store_true")
-        >>> list(options_from_variables(parser, ["DATA=potsdam", "FORCE=1", "SEED=3"]))
+        >>> list(options_from_variables(parser, ["DATA=potsdam", "FORCE=1", "RUNS=elsewhere"]))
         ['potsdam', '--force']
+        >>> list(options_from_variables(parser, ["data=potsdam"]))
+        Traceback (most recent call last):
+        usererror.UserError: bench has no variable data, only DATA FORCE. Did you mean DATA?
     """
     known = variables_of(parser)
     for word in words:
         name, _, value = word.partition("=")
-        # make passes everything on, so a variable may belong to another command
+        if name not in known and name not in PLACES:
+            verb, has = parser.prog.split()[-1], " ".join(known)
+            near = choices.nearest(name, known)
+            command: Command | None = parser.get_default("command")
+            if not near and command and command.passes_on:
+                near = ' Settings of the configuration go into ARGS="--trainer.max_epochs 2".'
+            raise UserError(f"{verb} has no variable {name}, only {has}.{near}")
         if name not in known or not value:
             continue
         spellings, nargs = known[name].option_strings, known[name].nargs

@@ -67,8 +67,8 @@ class BenchCLI(LightningCLI):
             auto_configure_optimizers=False,
             run=False,
             args=config_words(request),
-            # errors are raised, so that they become one line
-            parser_kwargs={"prog": "imss bench", "exit_on_error": False},
+            # errors are raised, so that they become one line; `max_epoch` is not `max_epochs`
+            parser_kwargs={"prog": "imss bench", "exit_on_error": False, "allow_abbrev": False},
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:

@@ -31,7 +31,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         "frame": data.frame, "step": step, "memory": memory,
     }  # fmt: skip
     parser = argparse.ArgumentParser(
-        prog="make speed", description="Measure the suite itself; prints ratios."
+        prog="make speed",
+        description="Measure the suite itself; prints ratios.",
+        allow_abbrev=False,
     )
     parser.add_argument("parts", nargs="*", choices=[*parts, []], help="default: all")
     parser.add_argument(

@@ -56,7 +56,7 @@ def steps(module: MoBaNet, given: dict, count: int, half: bool) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__.splitlines()[0])
     parser.add_argument("--backbone", default="vit_base_patch14_dinov2")
     parser.add_argument("--size", type=int, default=266)
     parser.add_argument("--batch", type=int, default=2)

@@ -15,9 +15,14 @@ from benchmark import choices
 from benchmark.__main__ import COMMANDS, main, parse_words
 from benchmark.experiment.config import config_files, read_section
 from benchmark.experiment.identity import identify_config
-from benchmark.experiment.lightning_cli import ParsedExperiment, silence_known_warnings
+from benchmark.experiment.lightning_cli import (
+    ParsedExperiment,
+    explain_parser_errors,
+    silence_known_warnings,
+)
 from benchmark.experiment.request import Request
 from benchmark.experiment.restore import model_overrides
+from usererror import UserError
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -190,7 +195,7 @@ def test_help_of_every_command_shows_an_example_that_parses(
 
 
 def test_variables_of_make_are_options() -> None:
-    words = ["data", "DATA=potsdam", "SOURCE=/a b", "INCOMPLETE=1", "COPY=1", "FORCE=", "SEED=3"]
+    words = ["data", "DATA=potsdam", "SOURCE=/a b", "INCOMPLETE=1", "COPY=1", "FORCE=", "RUNS=x"]
     arguments, _ = parse_words(words)
     assert (arguments.data, str(arguments.source)) == ("potsdam", "/a b")
     assert arguments.allow_incomplete and arguments.copy and not arguments.force
@@ -204,6 +209,34 @@ def test_variables_of_make_are_options() -> None:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
+        (["bench", "method=mobanet"], "Did you mean METHOD?"),
+        (["bench", "METHODS=mobanet"], "Did you mean METHOD?"),
+        (["bench", "DATA=miniature", "EPOCHS=3"], 'ARGS="--trainer.max_epochs'),
+        (["compare", "METHOD=sgma"], "Did you mean METHODS?"),
+        (["leaderboard", "FORCE="], "leaderboard has no variable FORCE"),
+        (["bench", "--metho", "mobanet"], "Did you mean --method?"),
+        (["bench", "--epochs=3"], "bench has no option --epochs"),
+        (["bench", "--trainr.max_epochs", "3"], "--trainer.<name>"),
+    ],
+)
+def test_a_misspelt_variable_runs_nothing(
+    words: list[str], expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and expected in error
+
+
+@pytest.mark.parametrize("word", ["--trainer.max_epoch", "--cell.select"])
+def test_settings_have_no_abbreviations(word: str) -> None:
+    with pytest.raises(UserError, match="unrecognized arguments"), explain_parser_errors():
+        parse("control", "miniature", "standard", 0, word, "1")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--method", "SGMA"], ["Unknown METHOD 'SGMA'", "Did you mean sgma?"]),
         (["--method", "sgmaa"], ["Unknown METHOD 'sgmaa'", "sgma_additive", "Did you mean sgma"]),
         (
             ["--data", "potsdan"],
