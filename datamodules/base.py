@@ -20,6 +20,7 @@ from datamodules.loading.datasets import (
 )
 from datamodules.loading.normalize import Rule, default_rule, fit_normalizer
 from datamodules.loading.samplers import EvaluationBatches, TrainingBatches, share_scenes
+from datamodules.store.names import check_name
 from datamodules.store.scene_store import IGNORE, Modality, SceneStore
 from usererror import UserError
 
@@ -273,6 +274,9 @@ class SceneDataModule(L.LightningDataModule):
                 have = ", ".join(self.store.modalities)
                 needs = f"modality {name!r} needs the raster {raster!r}"
                 raise UserError(f"{self.name}: {needs}; the store has {have}.")
+            # both become names of files
+            check_name("modality", name)
+            check_name("letter", self.store.modalities[raster].letter)
             letters.append(self.store.modalities[raster].letter)
         if len(set(letters)) < len(letters):
             raise UserError(

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.choices import LOGGERS, short_name
+from benchmark.choices import LOGGERS, is_config_file, short_name
 from benchmark.commands import options
 from benchmark.commands.options import Command, add_flag, add_option, add_path
 from usererror import UserError
@@ -115,25 +115,34 @@ class Evaluate(Command):
         add_path(parser, "--out", "directory of the record (default: beside the run)")
         options.add_runs(parser)
         options.add_store(parser)
+        options.add_trust(parser)
 
     def run_command(self, arguments: argparse.Namespace) -> None:
         from benchmark.experiment.lightning_cli import build_cli
         from benchmark.experiment.restore import model_overrides, read_inputs, read_run_config
         from benchmark.experiment.train import Outcome, run_manifest, score_checkpoint
+        from benchmark.experiment.trust import refuse_stored_files, trusted_overrides
         from benchmark.records.record import write_record
 
         checkpoint, method = arguments.checkpoint, arguments.method
         if not checkpoint or not checkpoint.is_file():
             raise UserError(f"There is no checkpoint {checkpoint}.")
         run_dir = checkpoint.resolve().parent.parent
-        trained, config = read_run_config(run_dir)
+        # a method's file that is named here is the user's own, not what came with the run
+        trust = arguments.trust or is_config_file(method)
+        trained, config = read_run_config(run_dir, trust)
         if method and short_name(method) != trained.variant:
             raise UserError(f"{checkpoint} is of method {trained.variant!r}, not {method!r}.")
+        if is_config_file(method):
+            trained = replace(trained, method=method)
         data = arguments.data or trained.data
+        if not trust:
+            refuse_stored_files(trained.method, *([] if arguments.data else [data]))
         protocol = arguments.protocol or trained.protocol
         unchanged = (data, protocol) == (trained.data, trained.protocol)
         # the network as trained, whatever the configs of other data say, but for what was typed now
-        words = (*trained.overrides, *model_overrides(config["model"]), *arguments.overrides)
+        stored = (*trained.overrides, *model_overrides(config["model"]))
+        words = (*trusted_overrides(stored, trust), *arguments.overrides)
         places = {"runs": arguments.runs, "store": arguments.store}
         request = replace(
             trained, data=data, protocol=protocol, overrides=words, **places

@@ -2,7 +2,7 @@
 
 import argparse
 
-from benchmark.commands.options import Command, add_option, add_path, add_run
+from benchmark.commands.options import Command, add_option, add_path, add_trained_run
 from usererror import UserError
 
 RUN = "results/runs/miniature/sgma/pvt_v2_b0-seed0-0123abcd"
@@ -14,7 +14,7 @@ class Picture(Command):
     example = f"imss picture --run {RUN}"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        add_run(parser)
+        add_trained_run(parser)
         add_path(parser, "--out", "PNG file (default: prediction.png in the run)")
         add_option(parser, "--scene", "", "scene id (default: the first test scene)")
         text = "all subsets below the modalities, or chosen ones in one row for a README"
@@ -27,7 +27,7 @@ class Picture(Command):
         from benchmark.experiment.restore import load_trained_run
         from benchmark.figures import predictions
 
-        run = load_trained_run(arguments.run)
+        run = load_trained_run(arguments.run, arguments.trust)
         wanted = [arguments.scene] if arguments.scene else []
         scene = select_test_scenes(run.data, wanted)[0]
         out = arguments.out or arguments.run / "prediction.png"
@@ -48,7 +48,7 @@ class Examples(Command):
     example = f"imss examples --run {RUN}"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        add_run(parser)
+        add_trained_run(parser)
         add_option(parser, "--scenes", [], "ids, comma separated (default: a few, evenly spread)")
 
     def run_command(self, arguments: argparse.Namespace) -> None:
@@ -56,7 +56,7 @@ class Examples(Command):
         from benchmark.experiment.restore import load_trained_run
         from benchmark.tracking.example_images import FOLDER, store_examples
 
-        run = load_trained_run(arguments.run)
+        run = load_trained_run(arguments.run, arguments.trust)
         scenes = select_test_scenes(run.data, arguments.scenes)
         if not arguments.scenes:
             scenes = evenly_spaced(scenes)
@@ -70,7 +70,7 @@ class Synthesised(Command):
     example = f"imss synthesised --run {RUN}"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        add_run(parser)
+        add_trained_run(parser)
         add_option(parser, "--scenes", [], "ids, comma separated (default: all test scenes)")
         add_path(parser, "--out", "directory to write (default: synthesised in the run)")
 
@@ -84,7 +84,7 @@ class Synthesised(Command):
         from benchmark.figures.modality_synthesis import FIELDS, SCORES
         from benchmark.metrics.subsets import subset_name
 
-        run = load_trained_run(arguments.run)
+        run = load_trained_run(arguments.run, arguments.trust)
         data, variant = run.data, run.request.variant
         out = arguments.out or arguments.run / "synthesised"
         rows = []
@@ -119,7 +119,7 @@ class Diagnose(Command):
     example = f"imss diagnose --run {RUN}"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        add_run(parser)
+        add_trained_run(parser)
         add_option(parser, "--scenes", [], "ids, comma separated (default: all test scenes)")
         add_path(parser, "--out", "directory to write (default: diagnostics in the run)")
         add_option(parser, "--points", 500, "per class, for silhouette and t-SNE")
@@ -136,7 +136,7 @@ class Diagnose(Command):
         if arguments.points < 2:
             need = "a class needs two points or more to have neighbours"
             raise UserError(f"--points {arguments.points}: {need}.")
-        run = load_trained_run(arguments.run)
+        run = load_trained_run(arguments.run, arguments.trust)
         data, variant = run.data, run.request.variant
         scenes = features.complete_scenes(data, select_test_scenes(data, arguments.scenes))
         out = arguments.out or arguments.run / "diagnostics"

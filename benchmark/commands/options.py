@@ -111,6 +111,18 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     add_path(parser, "--run", "a run directory that `bench` wrote", required=True)
 
 
+def add_trained_run(parser: argparse.ArgumentParser) -> None:
+    """Add RUN and TRUST, for what builds the network of a run."""
+    add_run(parser)
+    add_trust(parser)
+
+
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    """Add TRUST."""
+    text = "build a method from outside the suite that the run names: it may do anything"
+    add_flag(parser, "--trust", text)
+
+
 def add_record_arguments(parser: argparse.ArgumentParser, out: str | None = None) -> None:
     """Add what commands share that read run records and write tables: DATA, RUNS and OUT."""
     text = "one dataset (default: all that have records)"

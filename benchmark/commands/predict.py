@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from benchmark.commands.options import Command, add_flag, add_option, add_path, add_run
+from benchmark.commands.options import Command, add_flag, add_option, add_path, add_trained_run
 from usererror import UserError
 
 
@@ -13,7 +13,7 @@ class Predict(Command):
     example = "imss predict --run RUN --input rgb=a.tif nir=b.tif:4 --out map.tif"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        add_run(parser)
+        add_trained_run(parser)
         text = "what is there of the run's modalities; the others are missing"
         words: dict[str, Any] = {"nargs": "+", "metavar": "MODALITY=FILE[:BANDS]"}
         parser.add_argument("--input", required=True, action="extend", help=text, **words)
@@ -39,7 +39,7 @@ class Predict(Command):
         from benchmark.maps.window_grid import plain_rows, sheared_rows
         from datamodules.loading.inference_rasters import open_scene, parse_inputs
 
-        trained = load_trained_run(arguments.run)
+        trained = load_trained_run(arguments.run, arguments.trust)
         inputs = trained.inputs
         files = parse_inputs(arguments.input, list(inputs.modalities))
         out = arguments.out

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from datamodules.store.names import check_name
 from datamodules.store.scene_store import SceneClass
 
 if TYPE_CHECKING:
@@ -74,5 +75,6 @@ class Inputs:
             classes.append(SceneClass(**{**entry, "color": tuple(entry["color"])}))
         modalities = {}
         for name, spec in content["modalities"].items():
+            check_name("modality", name)
             modalities[name] = ModalitySpec.from_json(spec)
         return cls(modalities, classes, **{key: content[key] for key in PLAIN})

@@ -63,8 +63,14 @@ class Request:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Request:
-        """Invert `to_json`."""
+        """Invert `to_json`; KeyError or TypeError for anything else."""
         values = {field.name: content[field.name] for field in fields(cls)}
+        for name, value in values.items():
+            wanted = {"seed": (int,), "overrides": (list, tuple)}.get(name, (str,))
+            if not isinstance(value, wanted):
+                raise TypeError(f"{name} is {value!r}")
+        if not all(isinstance(word, str) for word in values["overrides"]):
+            raise TypeError("overrides are words")
         # JSON has neither paths nor tuples
         for name, kind in (("runs", Path), ("store", Path), ("overrides", tuple)):
             values[name] = kind(values[name])

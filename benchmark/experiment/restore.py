@@ -7,18 +7,22 @@ window and stitching. With it and a checkpoint a run is of use without its scene
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.choices import is_config_file
-from benchmark.experiment.config import add_import_folders, import_class
+from benchmark.experiment.config import add_import_folders
 from benchmark.experiment.model_inputs import INPUTS, Inputs
 from benchmark.experiment.models import instantiate_model
 from benchmark.experiment.request import Request
+from benchmark.experiment.trust import import_stored_class
 from datamodules.prepare import ensure_store
+from datamodules.store.names import check_name
+from datamodules.store.scene_store import DAMAGE
 from usererror import UserError
 
 if TYPE_CHECKING:
@@ -36,6 +40,7 @@ class TrainedRun:
     inputs: Inputs
     request: Request
     config: Mapping[str, Any] = field(default_factory=dict)  # as it was resolved
+    trust: bool = False  # classes of outside the suite may be built
 
     @property
     def title(self) -> str:
@@ -45,17 +50,21 @@ class TrainedRun:
     @cached_property
     def data(self) -> SceneDataModule:
         """The datamodule, built when it is asked for; a UserError explains a missing store."""
+        from datamodules.base import SceneDataModule
+
         section = self.config["data"]
+        kind = import_stored_class(section.get("class_path"), SceneDataModule, self.trust)
         # explains what is missing better than the datamodule could
-        ensure_store(section["init_args"]["name"], self.request.store)
-        data: SceneDataModule = import_class(section["class_path"])(**section["init_args"])
+        ensure_store(check_name("dataset", section["init_args"].get("name")), self.request.store)
+        with explain_misfit("data"):
+            data: SceneDataModule = kind(**section["init_args"])
         # the store may have been imported anew since
         data.match_outputs(self.inputs.output_names)
         return data
 
 
-def load_trained_run(run_dir: Path) -> TrainedRun:
-    """Load the selected weights of a run that `bench` made.
+def load_trained_run(run_dir: Path, trust: bool = False) -> TrainedRun:
+    """Load the selected weights of a run that `bench` made; see `experiment.trust`.
 
     Example:
         >>> load_trained_run(Path("nowhere"))
@@ -64,30 +73,48 @@ def load_trained_run(run_dir: Path) -> TrainedRun:
     """
     import torch
 
-    request, config = read_run_config(run_dir)
+    from methods.base import AnyModalitySegmenter
+
+    request, config = read_run_config(run_dir, trust)
+    import_stored_class(config["model"].get("class_path"), AnyModalitySegmenter, trust)
     checkpoint, _ = checkpoint_for(run_dir, config["cell"]["selection"])
     inputs = read_inputs(run_dir)
     # without pretrained weights: the checkpoint brings its own
-    model = instantiate_model(config["model"], inputs.channels, len(inputs.outputs))
+    with explain_misfit("model"):
+        model = instantiate_model(config["model"], inputs.channels, len(inputs.outputs))
     load_weights(model, checkpoint, request.variant)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     # the memory format of training and evaluation, so that sums are made in the same order
     model = model.eval().to(device, memory_format=torch.channels_last)
-    return TrainedRun(model, inputs, request, config)
+    return TrainedRun(model, inputs, request, config, trust)
 
 
-def read_run_config(run_dir: Path) -> tuple[Request, dict[str, Any]]:
+@contextmanager
+def explain_misfit(section: str) -> Iterator[None]:
+    """Turn what a constructor says of arguments that it does not have into a UserError."""
+    try:
+        yield
+    except (TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:
+        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        text = f"The section {section} of the run's {CONFIG} does not fit this version ({said})"
+        raise UserError(f"{text}; train the run again.") from error
+
+
+def read_run_config(run_dir: Path, trust: bool = False) -> tuple[Request, dict[str, Any]]:
     """Read what a run was asked for, and its resolved configuration."""
     path = run_dir / CONFIG
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         request, config = Request.from_json(content["request"]), content["resolved"]
-        config["model"]["init_args"], config["data"]["init_args"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        config["cell"]["selection"]
+        for section in ("model", "data"):
+            dict(**config[section]["init_args"])
+    except DAMAGE as error:
         raise UserError(f"{run_dir} is no run directory: {path} cannot be read.") from error
-    # a class of the user's own lies beside their YAML file
-    for word in filter(is_config_file, (request.method, request.data)):
-        add_import_folders(Path(word))
+    if trust:
+        # a class of the user's own lies beside their YAML file
+        for word in filter(is_config_file, (request.method, request.data)):
+            add_import_folders(Path(word))
     # what is done with a run later is no W&B run of its own
     return replace(request, logger="csv"), config
 
@@ -97,7 +124,7 @@ def read_inputs(run_dir: Path) -> Inputs:
     path = run_dir / INPUTS
     try:
         return Inputs.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except DAMAGE as error:
         remedy = f"`bench` wrote it beside {CONFIG}: copy it back"
         raise UserError(f"{path} cannot be read ({error!r}); {remedy}.") from error
 

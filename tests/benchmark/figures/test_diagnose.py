@@ -64,7 +64,7 @@ def truth(trained: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 def run(trained: Any, out: Path, monkeypatch: pytest.MonkeyPatch, points: int = 10) -> None:
-    monkeypatch.setattr("benchmark.experiment.restore.load_trained_run", lambda run: trained)
+    monkeypatch.setattr("benchmark.experiment.restore.load_trained_run", lambda *given: trained)
     words = ["diagnose", "--run", str(out), "--out", str(out), "--points", str(points)]
     arguments, command = parse_words(words)
     command.run_command(arguments)

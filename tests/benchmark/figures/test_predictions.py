@@ -35,9 +35,10 @@ def test_strip_has_one_row_of_chosen_subsets(
 ) -> None:
     data = SceneDataModule("tiny", str(tiny_stores), ["rgb", "dsm", "nir"], window=32)
     run = SimpleNamespace(data=data, model=Constant())
-    monkeypatch.setattr("benchmark.experiment.restore.load_trained_run", lambda folder: run)
+    monkeypatch.setattr("benchmark.experiment.restore.load_trained_run", lambda *given: run)
     out = tmp_path / "strip.png"
-    options: dict[str, Any] = {"run": tmp_path, "scene": "", "out": out, "layout": "strip"}
+    options: dict[str, Any] = {"run": tmp_path, "scene": "", "out": out}
+    options |= {"layout": "strip", "trust": False}
     Picture().run_command(SimpleNamespace(**options, subsets=["N+D+R", "R"]))
     width, height = Image.open(out).size
     assert 1600 < width < 1800 and height < width / 3

@@ -152,10 +152,10 @@ def test_ids_that_are_paths_become_names(
 ) -> None:
     trained = cell(tiny_stores, 0.0)
     scene = replace(trained.data.splits["test"][0], id="night/test/0001")
-    monkeypatch.setattr("benchmark.experiment.restore.load_trained_run", lambda run: trained)
+    monkeypatch.setattr("benchmark.experiment.restore.load_trained_run", lambda *given: trained)
     name = "benchmark.evaluation.inference.select_test_scenes"
     monkeypatch.setattr(name, lambda data, ids: [scene])
-    Synthesised().run_command(SimpleNamespace(run=tmp_path, scenes=[], out=None))
+    Synthesised().run_command(SimpleNamespace(run=tmp_path, trust=False, scenes=[], out=None))
     assert {path.name for path in (tmp_path / "synthesised").iterdir()} == {
         "night_test_0001.png",
         SCORES,
@@ -167,7 +167,7 @@ def test_methods_that_paint_nothing_say_so(
 ) -> None:
     trained = cell(tiny_stores, 0.0)
     monkeypatch.setattr(trained.model, "synthesise", lambda encoded, size: {})
-    monkeypatch.setattr("benchmark.experiment.restore.load_trained_run", lambda run: trained)
+    monkeypatch.setattr("benchmark.experiment.restore.load_trained_run", lambda *given: trained)
     with pytest.raises(UserError, match="x paints no missing modality"):
-        Synthesised().run_command(SimpleNamespace(run=tmp_path, scenes=[], out=None))
+        Synthesised().run_command(SimpleNamespace(run=tmp_path, trust=False, scenes=[], out=None))
     assert not (tmp_path / "synthesised").exists()

@@ -71,7 +71,7 @@ def use(monkeypatch: pytest.MonkeyPatch, stitching: Any) -> PixelNetwork:
     model: Any = PixelNetwork()
     inputs = Inputs(MODALITIES, CLASSES, [0, 2, 3], 64, 32, stitching)
     trained = TrainedRun(model, inputs, Request("pixels", "toy"))
-    monkeypatch.setattr("benchmark.experiment.restore.load_trained_run", lambda run: trained)
+    monkeypatch.setattr("benchmark.experiment.restore.load_trained_run", lambda *given: trained)
     return model
 
 
