@@ -8,6 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from benchmark.evaluation import protocol
+from benchmark.evaluation.divergence import all_finite, require_finite
 from benchmark.evaluation.inference import decode_subset, present_modalities
 from benchmark.evaluation.subset_confusion import SceneWindows, Stitching, SubsetConfusion
 from benchmark.metrics.confusion import Absent
@@ -71,6 +72,7 @@ class MissingModalityEvaluation(L.Callback):
     def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Keep the counts of all ranks as `result`, and log its scores."""
         data = protocol.datamodule_of(trainer)
+        require_finite(trainer, self._finite, f"the logits of the {self._part} scenes are")
         # `compute` sums the ranks; a rank holds zeros for scenes it did not see
         counts = [scene.cpu().numpy() for scene in self._confusion.compute()]
         self.result = evaluation_result(data, self._windows, counts)
@@ -91,6 +93,7 @@ class MissingModalityEvaluation(L.Callback):
         # made anew for every pass: validation and test have other scenes, and so other sizes
         data = protocol.datamodule_of(trainer)
         self._part, self._windows = part, data.evaluation_windows(part)
+        self._finite: Tensor | bool = True
         self._confusion = SubsetConfusion(
             subset_names(data),
             labels=len(data.store.classes),
@@ -117,6 +120,8 @@ class MissingModalityEvaluation(L.Callback):
             # the callback runs outside of the step, whose precision context is closed by now
             with trainer.precision_plugin.val_step_context():
                 logits = decode_subset(model, encoded, subset, size)
+            # of NaN the argmax is a class like any other
+            self._finite = all_finite([logits]) & self._finite
             yield subset_name(subset, data.letters), logits
 
 

@@ -18,6 +18,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger
 
 from benchmark.choices import NO_BACKBONE, is_config_file
 from benchmark.evaluation.callback import MissingModalityEvaluation
+from benchmark.evaluation.divergence import DivergenceStop
 from benchmark.experiment import config as files
 from benchmark.experiment.checkpoints import CHECKPOINTS, KeepLast, trainer_plugins
 from benchmark.experiment.config import import_class, read_section, store_name
@@ -118,7 +119,7 @@ class BenchCLI(LightningCLI):
 
     def _callbacks(self) -> list[L.Callback]:
         folder = self.run_dir / CHECKPOINTS
-        callbacks: list[L.Callback] = [KeepLast(folder)]
+        callbacks: list[L.Callback] = [DivergenceStop(), KeepLast(folder)]
         if self.config.trainer.enable_progress_bar is not False:
             callbacks.append(TQDMProgressBar(refresh_rate=5))
         if self.cell.selection == BEST:

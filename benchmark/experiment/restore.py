@@ -156,6 +156,7 @@ def checkpoint_for(run_dir: Path, rule: str) -> tuple[Path, str]:
 
 def load_weights(model: AnyModalitySegmenter, checkpoint: Path, name: str) -> None:
     """Put a checkpoint's weights into a model; `name` is the model's for the user."""
+    from benchmark.evaluation.divergence import all_finite
     from benchmark.experiment.checkpoints import read_checkpoint
 
     state = read_checkpoint(checkpoint)["state_dict"]
@@ -166,3 +167,5 @@ def load_weights(model: AnyModalitySegmenter, checkpoint: Path, name: str) -> No
         detail = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
         problem = f"{checkpoint} does not fit {name} ({detail[:120]})"
         raise UserError(f"{problem}; it belongs to another method, backbone or dataset.") from error
+    if not all_finite(model.parameters()):
+        raise UserError(f"{checkpoint} has weights that are not finite: its training diverged.")
