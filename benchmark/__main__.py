@@ -10,15 +10,19 @@ import argparse
 import errno
 import os
 import re
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain
+from types import FrameType
 from typing import Any
 
 from benchmark.choices import nearest
 from benchmark.commands import bench, data, inspect_run, list_names, predict, profile, records
 from benchmark.commands.options import Command, options_from_variables
-from usererror import UserError
+from usererror import TERMINATED, UserError
 
 # verb -> command, in the order of the help
 COMMANDS: dict[str, Command] = {
@@ -103,12 +107,32 @@ def check_sections(overrides: Sequence[str], parser: argparse.ArgumentParser) ->
         raise UserError(f"{verb} has no option {name}; the configuration has {sections}.{near}")
 
 
+@contextmanager
+def ends_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the block as an exception, so that what is temporary is removed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # no other thread can handle signals
+        return
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(TERMINATED)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; the exit status is 2 after a user's mistake, 130 after an interruption."""
-    command = None
+    """Run a command; its exit status is 2 after a user's mistake, 130 or 143 after a signal."""
+    goes_on = "starts again"
     try:
         arguments, command = parse_words(sys.argv[1:] if argv is None else argv)
-        command.run_command(arguments)
+        if command.resumes:
+            goes_on = "continues where it stopped"
+        with ends_on_sigterm():
+            command.run_command(arguments)
         sys.stdout.flush()
     except UserError as error:
         # a reading process hands its error over with a traceback in front
@@ -121,11 +145,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in DISK_FULL:
             raise
-        goes_on = "make room, the same command continues"
-        print(f"imss: the disk is full ({error}); {goes_on}.", file=sys.stderr)
+        remedy = f"make room, the same command {goes_on}"
+        print(f"imss: the disk is full ({error}); {remedy}.", file=sys.stderr)
         return 2
+    except SystemExit as stop:
+        if stop.code != TERMINATED:
+            raise
+        print(f"imss: terminated; the same command {goes_on}.", file=sys.stderr)
+        return TERMINATED
     except KeyboardInterrupt:
-        goes_on = "continues where it stopped" if command and command.resumes else "starts again"
         print(f"imss: interrupted; the same command {goes_on}.", file=sys.stderr)
         return 130
     return 0

@@ -43,6 +43,7 @@ class Bench(Command):
         from benchmark.experiment.train import archive_run, mention_other_code, train_and_score
         from benchmark.leaderboard.write import update_leaderboard
         from benchmark.records.manifest import MANIFEST
+        from benchmark.tracking.example_images import FOLDER, INDEX
 
         cli = build_cli(request)
         # the directory is named by the identity, so that what was finished before is found again
@@ -53,6 +54,8 @@ class Bench(Command):
         if (record / MANIFEST).exists():
             print(f"This cell is finished: {run_dir} (FORCE=1 runs it again).")
             mention_other_code(record)
+            if cli.trainer.is_global_zero and not (run_dir / FOLDER / INDEX).exists():
+                draw_missing(cli, record)
         else:
             outcome = train_and_score(cli)
             # other ranks have sent their counts and are done
@@ -65,11 +68,9 @@ class Bench(Command):
 
 def keep_outcome(cli: BenchCLI, outcome: Outcome, record: Path) -> None:
     """Write the record, log to W&B if wanted, store example pictures."""
-    from benchmark.evaluation.inference import evenly_spaced, select_test_scenes
     from benchmark.evaluation.protocol import convention_of
     from benchmark.experiment.train import run_manifest
     from benchmark.records.record import write_record
-    from benchmark.tracking.example_images import store_examples
     from benchmark.tracking.wandb_summary import log_result
 
     # the record comes first: whatever fails later, the numbers are kept
@@ -79,9 +80,29 @@ def keep_outcome(cli: BenchCLI, outcome: Outcome, record: Path) -> None:
         convention = convention_of(data, cli.config_init.evaluation.absent)
         scores = result.scores(convention)
         more = measure_cost(model, data.window) | outcome.durations
-        step = cli.trainer.global_step
+        step = outcome.steps
         log_result(cli.trainer.loggers, step, scores, convention, result.labels, more)
-    store_examples(model, data, cli.run_dir, evenly_spaced(select_test_scenes(data)))
+    draw_examples(cli)
+
+
+def draw_examples(cli: BenchCLI) -> None:
+    """Store pictures of a few test scenes beside the run."""
+    from benchmark.evaluation.inference import evenly_spaced, select_test_scenes
+    from benchmark.tracking.example_images import store_examples
+
+    data = cli.datamodule
+    store_examples(cli.model, data, cli.run_dir, evenly_spaced(select_test_scenes(data)))
+
+
+def draw_missing(cli: BenchCLI, record: Path) -> None:
+    """Store the pictures of a run that was cut off after its record, if its weights are there."""
+    from benchmark.experiment.restore import load_weights
+    from benchmark.records.manifest import read_manifest
+
+    checkpoint = cli.run_dir / read_manifest(record).checkpoint
+    if checkpoint.is_file():
+        load_weights(cli.model, checkpoint, cli.cell.variant)
+        draw_examples(cli)
 
 
 def measure_cost(model: AnyModalitySegmenter, window: int) -> dict[str, float]:

@@ -92,7 +92,6 @@ class Attempt:
     path: Path
     steps: int  # of the optimiser
     fit_s: float  # of training that led here
-    finished: bool  # nothing but the evaluation is left
 
     @classmethod
     def find(cls, folder: Path) -> "Attempt | None":
@@ -105,11 +104,11 @@ class Attempt:
                 content = read_checkpoint(path)
             except UserError as error:
                 # the same end is reached from any of them, and from the beginning
-                print(f"{error}; training continues from what was saved before it.")
+                before = f"{PREVIOUS}, if it is there," if name == LAST else "the beginning"
+                print(f"{error}; training goes on from {before} instead.")
                 continue
             state = content.get("callbacks", {}).get(KeepLast.__qualname__, {})
-            fit_s, finished = state.get("fit_s", 0.0), state.get("finished", False)
-            return cls(path, int(content["global_step"]), fit_s, finished)
+            return cls(path, int(content["global_step"]), state.get("fit_s", 0.0))
         return None
 
 
@@ -127,8 +126,8 @@ class KeepLast(Checkpoint):
         return {"fit_s": self.fit_s + time.monotonic() - self.started, "finished": self.finished}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over the training time of earlier attempts."""
-        self.fit_s = state_dict["fit_s"]
+        """Take over what earlier attempts left."""
+        self.fit_s, self.finished = state_dict["fit_s"], state_dict["finished"]
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Start the clocks."""
@@ -162,6 +161,8 @@ class KeepLast(Checkpoint):
             "is_last_batch": False,
         }
         self.logged = loops["epoch_loop.state_dict"]["_batches_that_stepped"]
+        # a rule that stopped training early would only be asked after the next validation
+        trainer.should_stop = checkpoint["callbacks"].get(self.state_key, {}).get("finished", False)
         data = trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(data, SceneDataModule)
         data.resume_at = (epoch, batch)
@@ -209,7 +210,8 @@ class KeepLast(Checkpoint):
     ) -> None:
         """Save where a request to end stopped training, which Lightning heeds between steps."""
         # other ranks may not have been asked, and would be waited for
-        if isinstance(exception, SIGTERMException) and trainer.world_size == 1:
+        alone = trainer.world_size == 1 and trainer.accumulate_grad_batches == 1
+        if alone and isinstance(exception, SIGTERMException):
             self._save(trainer)
 
     def _save(self, trainer: L.Trainer) -> None:
@@ -217,5 +219,5 @@ class KeepLast(Checkpoint):
         # lines of steps before this one are not made again
         for logger in trainer.loggers:
             logger.save()
-        trainer.save_checkpoint(self.folder / LAST)
+        trainer.save_checkpoint(self.folder / LAST, weights_only=False)
         self.saved = time.monotonic()

@@ -22,6 +22,7 @@ from benchmark.experiment.identity import (
 )
 from benchmark.experiment.model_inputs import INPUTS, Inputs
 from benchmark.experiment.restore import CONFIG, checkpoint_for, load_weights
+from benchmark.experiment.signals import ends_when_asked
 from benchmark.records.manifest import Manifest, Protocol, read_manifest
 from benchmark.records.record import write_json
 
@@ -58,16 +59,11 @@ def train_and_score(cli: BenchCLI) -> Outcome:
     earlier = Attempt.find(cli.run_dir / CHECKPOINTS)
     if earlier:
         print(f"Continuing from {earlier.path}, step {earlier.steps}.")
-    steps, fit_s = (earlier.steps, earlier.fit_s) if earlier else (0, 0.0)
-    if not (earlier and earlier.finished):
-        path = str(earlier.path) if earlier else None
+    path = str(earlier.path) if earlier else None
+    with ends_when_asked(cli.trainer):
         cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=path, weights_only=True)
-        if cli.trainer.interrupted:
-            # Lightning swallows the interruption; the command must not go on to score
-            raise KeyboardInterrupt
-        steps = cli.trainer.global_step
-    fitted = time.monotonic()
-    fit_s += fitted - started
+    fitted, steps = time.monotonic(), cli.trainer.global_step
+    fit_s = fitted - started + (earlier.fit_s if earlier else 0.0)
     checkpoint, selected = checkpoint_for(cli.run_dir, cli.cell.selection)
     result = score_checkpoint(cli, checkpoint)
     scored = time.monotonic()
@@ -80,7 +76,8 @@ def score_checkpoint(cli: BenchCLI, checkpoint: Path) -> EvaluationResult:
     load_weights(cli.model, checkpoint, f"{cli.cell.variant} with backbone {cli.backbone}")
     # named, since Lightning otherwise looks for weights by itself
     place = str(checkpoint)
-    cli.trainer.test(cli.model, cli.datamodule, place, verbose=False, weights_only=True)
+    with ends_when_asked(cli.trainer):
+        cli.trainer.test(cli.model, cli.datamodule, place, verbose=False, weights_only=True)
     result: EvaluationResult = cli.config_init.evaluation.result
     return result
 
