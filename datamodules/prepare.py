@@ -13,11 +13,9 @@ from usererror import UserError
 if TYPE_CHECKING:
     from datamodules.store.scene_store import SceneStore
 
-MAX_LISTED_PROBLEMS = 5
-
 
 def ensure_store(name: str, store: Path, force: bool = False, size: str = "demonstration") -> None:
-    """Make sure that a complete store exists: generate a miniature, explain anything else.
+    """Make sure that a whole, unchanged store exists: generate a miniature, explain anything else.
 
     `store` is the directory of the scene stores. A miniature, of size `test`, `demonstration` or
     `real`, is made again with `force`. UserError says what to request and how to import it.
@@ -27,11 +25,12 @@ def ensure_store(name: str, store: Path, force: bool = False, size: str = "demon
         Traceback (most recent call last):
         usererror.UserError: There is no data for 'vaihingen' in no_such_folder. ...
     """
+    from datamodules.store.file_changes import check_unchanged
     from datamodules.store.scene_store import DATASET_FILE, JOURNAL_FILE, SceneStore
 
     root = store / name
     if (root / DATASET_FILE).exists() and not force:
-        SceneStore.open(root)
+        check_unchanged(SceneStore.open(root))
     elif name in MINIATURES:
         _import_miniature(name, MINIATURES[name], store, force, size)
     elif (root / JOURNAL_FILE).exists():
@@ -76,16 +75,10 @@ def missing_data(name: str, problem: str) -> str:
 
 def verify_store(root: Path) -> SceneStore:
     """Compare every file of the store in the folder `root` with its checksum; return the store."""
+    from datamodules.store.file_changes import changed_error
     from datamodules.store.scene_store import SceneStore
 
     store = SceneStore.open(root)
-    problems = store.verify()
-    if problems:
-        listed = "; ".join(problems[:MAX_LISTED_PROBLEMS])
-        rest = len(problems) - MAX_LISTED_PROBLEMS
-        more = f" and {rest} more" if rest > 0 else ""
-        raise UserError(
-            f"{store.root} is damaged: {listed}{more}. Import it again: "
-            f"make data DATA={store.name} SOURCE=... FORCE=1"
-        )
+    if problems := store.verify():
+        raise changed_error(store, problems)
     return store

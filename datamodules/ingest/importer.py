@@ -19,11 +19,12 @@ import pandas as pd
 from filelock import AcquireReturnProxy, FileLock, Timeout
 from rich.console import Console
 
-from datamodules.ingest.journal import Journal, changed_files
+from datamodules.ingest.journal import Journal, changed_file
 from datamodules.ingest.plan import Adapter, ImportOptions, ImportPlan, ScenePlan
 from datamodules.ingest.plan_checks import check_plan, keep_usable_splits
 from datamodules.ingest.sources import SourceIndex
 from datamodules.ingest.workers import Results, run_jobs
+from datamodules.store.file_changes import check_unchanged, write_stamps
 from datamodules.store.scene_store import (
     DATASET_FILE,
     FORMAT,
@@ -124,15 +125,30 @@ class _Import:
             reason = f"{store.name} refers to files outside: copying them"
         elif info["incomplete"] and not self.options.allow_incomplete:
             reason = f"{store.name} was imported incomplete: looking for what was missing"
-        elif info["source"] == str(self.source) and (changed := changed_files(self.root)):
-            reason = f"{changed[0]} has changed since the import: importing what differs"
+        elif self._is_same_source(info) and (changed := changed_file(self.root, self.source)):
+            reason = f"{changed} has changed since the import: importing what differs"
         else:
-            again = f"{import_command(store.name, str(self.source))} FORCE=1"
-            scenes = f"{len(store.scenes)} scenes in {self.root}"
-            self.log(f"{store.name} is complete ({scenes}); to import it again: {again}")
-            return store
+            try:
+                check_unchanged(store, self.log)
+            except UserError as error:
+                if not self.source.exists():
+                    raise
+                reason = f"{error} (importing what differs)"
+            else:
+                self._tell_complete(store)
+                return store
         self.log(reason)
         return None
+
+    def _is_same_source(self, info: dict[str, Any]) -> bool:
+        return info["source"] == str(self.source)
+
+    def _tell_complete(self, store: SceneStore) -> None:
+        again = f"{import_command(store.name, str(self.source))} FORCE=1"
+        scenes = f"{len(store.scenes)} scenes in {self.root}"
+        if not self._is_same_source(store.info):
+            scenes += f", from {store.info['source']}, not from {self.source}"
+        self.log(f"{store.name} is complete ({scenes}); to import it again: {again}")
 
     def import_scenes(self, force: bool, workers: int | None) -> SceneStore:
         """Plan, check, do the jobs that are not done, and write the store's tables."""
@@ -152,7 +168,7 @@ class _Import:
             # from here on the store is unfinished, whatever happens
             (self.root / DATASET_FILE).unlink(missing_ok=True)
             header = {"format": FORMAT, "adapter": self.adapter.name, "source": str(self.source)}
-            header |= {"archives": index.archives}
+            header |= {"files": index.loose}
             with closing(Journal(self.root, header, forget=force)) as journal:
                 results = run_jobs(plan, journal, scratch, self.root, workers, self.console)
             warnings = self._finish(plan, results)
@@ -195,6 +211,10 @@ class _Import:
         write_text_whole(self.root / SCENES_FILE, table)
         write_text_whole(self.root / STATISTICS_FILE, json.dumps(statistics))
         _prune(self.root, results)
+        stamps: dict[str, str] = {}
+        for row, planned in zip(rows, plan.scenes, strict=True):
+            stamps |= {row[r]: done["stamp"] for r, done in results[planned.id].items()}
+        write_stamps(self.root, stamps)
         write_text_whole(self.root / DATASET_FILE, json.dumps(info, indent=1) + "\n")
         return info["warnings"]
 

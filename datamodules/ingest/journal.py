@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from datamodules.ingest.plan import RasterJob
-from datamodules.ingest.sources import SourceFile
-from datamodules.store.scene_store import JOURNAL_FILE, write_text_whole
+from datamodules.ingest.sources import SourceFile, walk_files
+from datamodules.store.scene_store import JOURNAL_FILE, file_stamp, write_text_whole
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Journal:
     """Lines of JSON in `root`/import.jsonl: a header, then one record per finished raster.
 
     A record counts as long as its source file, the way it is read and the size of its scene are the
-    same, and its file still has the recorded number of bytes; with `forget` none counts.
+    same, and its file is as it was written; with `forget` none counts.
     """
 
     def __init__(self, root: Path, header: dict[str, Any], forget: bool = False) -> None:
@@ -58,14 +58,17 @@ class Journal:
         record = self._records.get((item.scene, item.raster))
         if record is None or record["key"] != item.key:
             return None
-        # a store may have been tidied up by hand
-        path = Path(record["result"]["path"])
-        if not path.is_file() or path.stat().st_size != record["result"]["bytes"]:
-            return None
-        return record["result"]
+        # a store may have been tidied up by hand, and a referenced raster written anew
+        result = record["result"]
+        stamp = result.get("stamp")
+        return result if stamp and stamp == file_stamp(Path(result["path"])) else None
 
     def add_result(self, item: Item, result: dict[str, Any]) -> None:
         """Record a finished raster."""
+        path, source = Path(result["path"]), item.job.source
+        stamp = file_stamp(path)
+        # written anew since its pixels were read: no stamp, so that it is in doubt from now on
+        result["stamp"] = stamp if path != source.path or stamp.startswith(source.stamp) else ""
         stamps = {}
         for file in (item.job.source, *item.job.other_files):
             if file.member is None:
@@ -77,16 +80,24 @@ class Journal:
         self._stream.flush()
 
 
-def changed_files(root: Path) -> list[str]:
-    """Return source files and archives that exist and have changed since they were imported."""
+def changed_file(root: Path, source: Path) -> str | None:
+    """Return a file that an import from `source` into `root` read and that has changed since.
+
+    A new file is a change too: it may be an `about.json`, or a raster that was missing. One that is
+    gone is none, since the store may hold all of it.
+    """
+    lines = read_journal(root / JOURNAL_FILE)
     stamps: dict[str, str] = {}
-    for line in read_journal(root / JOURNAL_FILE):
-        stamps.update(line.get("archives") or line.get("files") or {})
-    changed = []
+    for line in lines:
+        stamps.update(line.get("files", {}))
     for path, stamp in stamps.items():
         if Path(path).is_file() and SourceFile.on_disk(Path(path), "").stamp != stamp:
-            changed.append(path)
-    return changed
+            return path
+    for file in walk_files(source, root) if source.is_dir() else ():
+        # hidden files are those of file managers
+        if str(file.path) not in stamps and not file.name.startswith("."):
+            return str(file.path)
+    return None
 
 
 def read_journal(path: Path) -> list[dict[str, Any]]:

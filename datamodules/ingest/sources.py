@@ -96,7 +96,7 @@ class SourceIndex:
 
     Inner zips are extracted into `scratch`, which the caller removes; `exclude` is a folder that is
     not looked into (the store itself); `log` is told what takes long. Symbolic links are followed.
-    Afterwards `archives` holds the stamp of every zip file on the disk.
+    Afterwards `loose` holds the stamp of every file on the disk, archives included.
     """
 
     def __init__(
@@ -104,14 +104,14 @@ class SourceIndex:
     ) -> None:
         self.root = Path(source).expanduser().absolute()
         self.scratch, self.log = scratch, log
-        self.archives: dict[str, str] = {}
+        self.loose: dict[str, str] = {}
         self.warnings: list[str] = []
         if not self.root.exists():
             raise UserError(f"SOURCE {self.root} does not exist.")
         if self.root.is_dir():
             self.files = list(self._walk(exclude.absolute() if exclude else None))
         elif zipfile.is_zipfile(self.root):
-            self.archives[str(self.root)] = SourceFile.on_disk(self.root, "").stamp
+            self.loose[str(self.root)] = SourceFile.on_disk(self.root, "").stamp
             self.files = list(self._members(self.root, "", str(self.root)))
         else:
             raise UserError(f"SOURCE {self.root} is neither a folder nor a whole zip file.")
@@ -162,27 +162,12 @@ class SourceIndex:
         return chosen
 
     def _walk(self, exclude: Path | None) -> Iterator[SourceFile]:
-        seen: set[tuple[int, int]] = set()
-        for folder, subfolders, names in os.walk(self.root, onerror=_unreadable, followlinks=True):
-            status = os.stat(folder)
-            # links may lead in circles, and the store may lie inside the source
-            inode = status.st_dev, status.st_ino
-            if inode in seen or (exclude is not None and Path(folder) == exclude):
-                subfolders.clear()
-                continue
-            seen.add(inode)
-            subfolders.sort()
-            for name in sorted(names):
-                path = Path(folder) / name
-                if not path.is_file():  # a broken link, most likely
-                    continue
-                rel = path.relative_to(self.root).as_posix()
-                file = SourceFile.on_disk(path, rel)
-                if name.lower().endswith(".zip"):
-                    self.archives[str(path)] = file.stamp
-                    yield from self._members(path, rel + "/", str(path))
-                else:
-                    yield file
+        for file in walk_files(self.root, exclude):
+            self.loose[str(file.path)] = file.stamp
+            if file.name.lower().endswith(".zip"):
+                yield from self._members(file.path, file.rel + "/", file.origin)
+            else:
+                yield file
 
     def _members(self, path: Path, prefix: str, origin: str) -> Iterator[SourceFile]:
         """Yield the members of a zip file; `prefix` and `origin` are its path and its name."""
@@ -210,6 +195,24 @@ class SourceIndex:
             self.log(f"unpacking {shown} ({info.file_size / 1e6:.0f} MB)")
             _inflate(archive, info, inner, shown)
         return inner
+
+
+def walk_files(root: Path, exclude: Path | None = None) -> Iterator[SourceFile]:
+    """Yield every file below a folder; `exclude` is a folder that is not looked into."""
+    seen: set[tuple[int, int]] = set()
+    for folder, subfolders, names in os.walk(root, onerror=_unreadable, followlinks=True):
+        status = os.stat(folder)
+        # links may lead in circles, and the store may lie inside the source
+        inode = status.st_dev, status.st_ino
+        if inode in seen or (exclude is not None and Path(folder) == exclude):
+            subfolders.clear()
+            continue
+        seen.add(inode)
+        subfolders.sort()
+        for name in sorted(names):
+            path = Path(folder) / name
+            if path.is_file():  # no broken link
+                yield SourceFile.on_disk(path, path.relative_to(root).as_posix())
 
 
 def _unreadable(error: OSError) -> None:

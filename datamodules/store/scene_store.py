@@ -76,6 +76,16 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def file_stamp(path: Path) -> str:
+    """Return text that changes when a file is written anew, "" for one that is not there."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ""
+    # a copying program may set back the time of modification, but not that of the change
+    return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}"
+
+
 def import_command(name: str, source: str | None = None) -> str:
     """Return the command that imports the dataset `name`, for error texts.
 
@@ -168,11 +178,11 @@ class SceneStore:
         from rich.progress import track
 
         problems = []
-        for row in track(_read_rows(self.root), description=f"verifying {self.name}"):
+        for row in track(read_rows(self.root), description=f"verifying {self.name}"):
             for raster in (*self.modalities, *self.labels):
                 if not row[raster]:
                     continue
-                if problem := _file_problem(self.root / row[raster], row[f"{raster}_sha256"]):
+                if problem := file_problem(self.root / row[raster], row[f"{raster}_sha256"]):
                     problems.append(f"{row['id']} {raster}: {problem}")
         return problems
 
@@ -207,7 +217,8 @@ def dataset_fingerprint(
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _read_rows(root: Path) -> list[dict[str, str]]:
+def read_rows(root: Path) -> list[dict[str, str]]:
+    """Return the rows of the store's own scenes.csv."""
     with (root / SCENES_FILE).open(encoding="utf-8", newline="") as stream:
         return list(csv.DictReader(stream))
 
@@ -215,7 +226,7 @@ def _read_rows(root: Path) -> list[dict[str, str]]:
 def _read_scenes(root: Path, info: dict[str, Any]) -> list[Scene]:
     rasters = [*info["modalities"], *info["labels"]]
     scenes = []
-    for row in _read_rows(root):
+    for row in read_rows(root):
         splits = {column: row[column] for column in info["splits"]}
         attributes = {column: row[column] for column in info["attributes"]}
         # `root / path` leaves an absolute path (referenced in place) as it is
@@ -225,7 +236,8 @@ def _read_scenes(root: Path, info: dict[str, Any]) -> list[Scene]:
     return scenes
 
 
-def _file_problem(path: Path, sha256: str) -> str | None:
+def file_problem(path: Path, sha256: str) -> str | None:
+    """Return what is wrong with a file whose content had this checksum at import."""
     if not path.is_file():
         return f"{path} is missing"
     try:

@@ -1,0 +1,78 @@
+"""Are the rasters still those whose fingerprint the store tells?
+
+Asked at every start. Size and times are compared first, because reading all pixels would take
+minutes; a file in doubt is compared by its checksum, and its new times are noted, so that a copied
+store is read once and not at every start.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from datamodules.store.scene_store import (
+    DAMAGE,
+    SceneStore,
+    file_problem,
+    file_stamp,
+    import_command,
+    read_rows,
+    write_text_whole,
+)
+from usererror import UserError
+
+STAMPS_FILE = "stamps.json"
+MAX_LISTED = 5
+TOLD_FILES = 50  # from here on the reading may take longer than a moment
+
+
+def check_unchanged(store: SceneStore, log: Callable[[str], None] = print) -> None:
+    """Raise UserError when a raster of the store, referenced or its own, has changed."""
+    known = _read_stamps(store.root)
+    stamps, doubtful = {}, []
+    for place, sha256 in _rasters(store):
+        path = store.root / place
+        stamps[place] = file_stamp(path)
+        if not stamps[place] or stamps[place] != known.get(place):
+            doubtful.append((path, sha256))
+    if not doubtful:
+        return
+    if len(doubtful) > TOLD_FILES:
+        log(f"{store.name}: {len(doubtful)} files have new times: comparing their checksums once")
+    problems = []
+    for path, sha256 in doubtful:
+        if problem := file_problem(path, sha256):
+            problems.append(problem)
+    if problems:
+        raise changed_error(store, problems)
+    write_stamps(store.root, stamps)
+
+
+def write_stamps(root: Path, stamps: dict[str, str]) -> None:
+    """Note the stamps of the rasters of the store in `root`: {path as in scenes.csv: stamp}."""
+    # in a store that one may only read the checksums are compared at every start
+    with suppress(OSError):
+        write_text_whole(root / STAMPS_FILE, json.dumps(stamps))
+
+
+def changed_error(store: SceneStore, problems: list[str]) -> UserError:
+    """Return the error that names the first of the `problems` and how to import again."""
+    rest = len(problems) - MAX_LISTED
+    listed = "; ".join(problems[:MAX_LISTED]) + (f" and {rest} more" if rest > 0 else "")
+    again = import_command(store.name, store.info["source"])
+    remedy = "Put the files back as they were, or import them as they are now"
+    return UserError(f"{store.root} is no longer what was imported: {listed}. {remedy}: {again}")
+
+
+def _rasters(store: SceneStore) -> Iterator[tuple[str, str]]:
+    for row in read_rows(store.root):
+        for raster in (*store.modalities, *store.labels):
+            if row[raster]:
+                yield row[raster], row.get(f"{raster}_sha256", "")
+
+
+def _read_stamps(root: Path) -> dict[str, str]:
+    # a store without notes, or with damaged ones, is in doubt as a whole
+    with suppress(*DAMAGE):
+        return dict(json.loads((root / STAMPS_FILE).read_text(encoding="utf-8")))
+    return {}
