@@ -30,6 +30,8 @@ class AnyModalitySegmenter(L.LightningModule):
     """
 
     default_loss_weights: ClassVar[dict[str, float]] = {}
+    # raised when the same configuration gives other numbers than before: part of the identity
+    revision: int = 1
     network: Any
     subsets: SubsetRule = "full"
     subsets_per: SubsetScope = "sample"

@@ -35,8 +35,13 @@ class ExperimentConfig:
     control: bool = False
 
 
-def identify_config(config: Mapping[str, Any], fingerprint: str) -> tuple[str, str]:
+def identify_config(
+    config: Mapping[str, Any], fingerprint: str, revision: int = 1
+) -> tuple[str, str]:
     """Hash a resolved configuration as (identity, group); equal groups differ in the seed only.
+
+    `revision` is the method's (`AnyModalitySegmenter.revision`): a method whose code was corrected
+    gives other numbers from the same configuration, and its older records are not taken for them.
 
     Example:
         >>> config = {"cell": {"method": "sgma"}, "trainer": {}, "seed_everything": 0}
@@ -53,6 +58,8 @@ def identify_config(config: Mapping[str, Any], fingerprint: str) -> tuple[str, s
     content["trainer"] = _without(content["trainer"], IRRELEVANT_TRAINER)
     content["data"]["init_args"] = _without(content["data"]["init_args"], IRRELEVANT_DATA)
     content["fingerprint"] = fingerprint
+    if revision != 1:  # the first one is not named: it has no place in older identities
+        content["revision"] = revision
     full = _digest(content)
     content.pop("seed_everything")
     for part in ("data", "model"):

@@ -138,6 +138,7 @@ def run_manifest(cli: BenchCLI, outcome: Outcome) -> Manifest:
     return Manifest(
         **_attributes(cell, "method", "variant", "control"),
         **_attributes(cli, "identity", "group", "backbone", "seed"),
+        revision=cli.model.revision,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         data=cli.request.dataset,
         overrides=name_override_contents(cli.request.overrides),

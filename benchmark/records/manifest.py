@@ -47,6 +47,7 @@ class Manifest(BaseModel):
     created: str
     identity: str  # hash of the configuration
     group: str  # hash of the configuration without the seed
+    revision: int = 1  # of the method's code; records made before it was counted have the first
     method: str  # the folder
     variant: str  # the configuration, which METHOD names
     control: bool  # a baseline rather than a published method

@@ -11,10 +11,16 @@ from methods.parts.precision import at_least_float32
 from usererror import UserError
 
 Reduce = Literal["mean", "sum"]
+# inner width of the pooling's MLP (dossier 2.7: 0.296 M at a width of 192)
+MLP_RATIO = 4
 
 
 class AttentionPool(nn.Module):
-    """Pool tokens by one learned query per modality: LN, attention without biases, residual MLP."""
+    """Pool tokens by one learned query per modality: attention without biases, residual MLP.
+
+    The norm of the tokens, which the authors' trunk ends with, also precedes the MLP; the query
+    has a norm of its own (both with a gain only).
+    """
 
     def __init__(self, channels: int, modalities: int, heads: int = 8) -> None:
         super().__init__()
@@ -25,27 +31,31 @@ class AttentionPool(nn.Module):
         self.heads = heads
         self.queries = nn.Parameter(TOKEN_STD * torch.randn(modalities, channels))
         # everything but the queries is shared by the modalities and by the fusion stream
-        self.norm = nn.LayerNorm(channels)
+        self.norm = nn.LayerNorm(channels, bias=False)
+        self.query_norm = nn.LayerNorm(channels, bias=False)
         self.query = nn.Linear(channels, channels, bias=False)
         self.key_value = nn.Linear(channels, 2 * channels, bias=False)
         self.out = nn.Linear(channels, channels, bias=False)
-        self.mlp = nn.Sequential(
-            nn.Linear(channels, channels), nn.GELU(), nn.Linear(channels, channels)
-        )
-        for weight in (self.query.weight, *self.key_value.weight.chunk(2), self.out.weight):
+        inner = MLP_RATIO * channels
+        first, second = nn.Linear(channels, inner), nn.Linear(inner, channels)
+        self.mlp = nn.Sequential(first, nn.GELU(), second)
+        weights = [self.query.weight, *self.key_value.weight.chunk(2), self.out.weight]
+        for weight in (*weights, first.weight, second.weight):
             nn.init.xavier_uniform_(weight)
+        for layer in (first, second):
+            nn.init.zeros_(layer.bias)
 
     def forward(self, tokens: Tensor, modalities: list[int]) -> Tensor:
         """Tokens (B, P, C) and n indices of queries -> (B, n, C)."""
         keys, values = self.key_value(self.norm(tokens)).chunk(2, dim=-1)
         # the whole parameter takes part whatever is picked, so every process of a distributed run
         # has its gradient
-        queries = self.query(self.queries[modalities]).expand(len(tokens), -1, -1)
+        queries = self.query(self.query_norm(self.queries[modalities])).expand(len(tokens), -1, -1)
         parts = [
             part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in (queries, keys, values)
         ]
         pooled = self.out(F.scaled_dot_product_attention(*parts).transpose(1, 2).flatten(2))
-        return pooled + self.mlp(pooled)
+        return pooled + self.mlp(self.norm(pooled))
 
 
 def distillation_loss(

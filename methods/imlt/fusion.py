@@ -63,13 +63,19 @@ def sine_cosine(channels: int, height: int, width: int, like: Tensor) -> Tensor:
 
 
 class TokenAttention(nn.Module):
-    """Projections of pre-norm multi-head attention, without biases as the authors'."""
+    """Projections of pre-norm multi-head attention, without biases as the authors'.
+
+    One norm serves queries and keys. It is two in a row, the block's and the attention's own, both
+    with a gain only (dossier 2.2).
+    """
 
     def __init__(self, channels: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
         self.scale = (channels // heads) ** -0.5
-        self.norm, self.norm_keys = nn.LayerNorm(channels), nn.LayerNorm(channels)
+        self.norm = nn.Sequential(
+            nn.LayerNorm(channels, bias=False), nn.LayerNorm(channels, bias=False)
+        )
         self.query = nn.Linear(channels, channels, bias=False)
         self.key_value = nn.Linear(channels, 2 * channels, bias=False)
         self.out = nn.Linear(channels, channels, bias=False)
@@ -77,8 +83,8 @@ class TokenAttention(nn.Module):
             nn.init.xavier_uniform_(weight)
 
     def keys_values(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """KV LN'(tokens): (B, P, C) -> two of (B, P, C)."""
-        keys, values = self.key_value(self.norm_keys(tokens)).chunk(2, dim=-1)
+        """KV LN(tokens): (B, P, C) -> two of (B, P, C)."""
+        keys, values = self.key_value(self.norm(tokens)).chunk(2, dim=-1)
         return keys, values
 
     def project_queries(self, tokens: Tensor) -> Tensor:
@@ -143,7 +149,7 @@ class GatedFeedForward(nn.Module):
 
     def __init__(self, channels: int, inner: int) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(channels)
+        self.norm = nn.LayerNorm(channels, bias=False)
         self.expand = nn.Linear(channels, 2 * inner, bias=False)
         self.contract = nn.Linear(inner, channels, bias=False)
         for weight in (*self.expand.weight.chunk(2), self.contract.weight):
@@ -156,14 +162,16 @@ class GatedFeedForward(nn.Module):
 
 
 class FusionLayer(nn.Module):
-    """Fusion tokens of one scale: modality attention, stream attention, feed-forward (dossier 4.2).
+    """Fusion tokens of one scale: modality attention, then stream attention (dossier 2.2, 4.2).
+
+    Each attention is followed by a feed-forward of its own, as the authors'.
 
     Args:
         channels: width C of the encoder at this scale, a multiple of four.
         modalities: number M of modality vectors e_m.
         token_grid: side of the learned grid of fusion tokens, resized bilinearly to the map.
         key_grid: longest side of the average-pooled keys and values of the stream attention.
-        ff_mult: inner width of the feed-forward as a multiple of C, rounded down.
+        ff_mult: inner width of each feed-forward as a multiple of C, rounded down.
         own_token: the fusion token is among its own keys in the modality attention.
 
     Raises:
@@ -198,6 +206,7 @@ class FusionLayer(nn.Module):
         self.tokens = nn.Parameter(TOKEN_STD * torch.randn(1, channels, token_grid, token_grid))
         self.vectors = nn.Parameter(torch.zeros(modalities, channels))
         self.modality_attention = ModalityAttention(channels, heads)
+        self.modality_feed_forward = GatedFeedForward(channels, inner)
         self.stream_attention = StreamAttention(channels, heads)
         self.feed_forward = GatedFeedForward(channels, inner)
         self._fold = FoldCache()
@@ -240,7 +249,7 @@ class FusionLayer(nn.Module):
         """Compute x = Phi + PE for an h x w map, with its queries, keys and values."""
         attention = self.modality_attention
         sources = [self.tokens]
-        for layer in (attention.norm, attention.norm_keys, attention.query, attention.key_value):
+        for layer in (attention.norm, attention.query, attention.key_value):
             sources += layer.parameters()
         size = (height, width)
         return self._fold.get(sources, lambda: self._start(height, width), size)
@@ -251,6 +260,7 @@ class FusionLayer(nn.Module):
         start = self.start_stream(height, width)
         # Phi + PE is the same for every sample: its keys are computed once
         x = start.tokens + self.modality_attention(start, streams, present)
+        x = x + self.modality_feed_forward(x)
         pooled = self.pool_maps(x.transpose(1, 2).unflatten(2, (height, width)))
         x = x + self.stream_attention(x, pooled, streams, present)
         x = x + self.feed_forward(x)

@@ -29,6 +29,7 @@ class IMLT(AnyModalitySegmenter):
     """
 
     default_loss_weights: ClassVar[dict[str, float]] = {"seg": 1.0, "con": 0.3}
+    revision = 2  # feed-forward after the modality attention, norms and pooling as the authors'
 
     def build_network(
         self,

@@ -57,6 +57,7 @@ class M3L(AnyModalitySegmenter):
     """
 
     default_loss_weights: ClassVar[dict[str, float]] = {"streams": 1.0, "ensemble": 1.0}
+    revision = 2  # the encoder got the authors' stochastic depth
 
     def build_network(
         self,

@@ -26,6 +26,9 @@ from usererror import UserError
 
 Share = float | Tensor
 
+# stochastic depth of the encoder's last block, as released (dossier 2.1)
+DROP_PATH = 0.1
+
 
 class M3LNetwork(SharedEncoderNetwork):
     """Predict the mean of the configured modalities' streams; the base of both variants.
@@ -51,7 +54,7 @@ class M3LNetwork(SharedEncoderNetwork):
         if ensemble not in ("all", "available"):
             raise UserError(f"ensemble {ensemble!r} is neither all nor available.")
         self.ensemble = ensemble
-        self.encoder = self.make_encoder()
+        self.encoder = self.make_encoder(DROP_PATH)
         self.fusion = StreamFusion(len(self.modalities), ratio)
         self.head = self.make_head(num_classes)
 

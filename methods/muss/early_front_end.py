@@ -84,7 +84,7 @@ class GatedHead(AllMLPHead):
         self.spatial = with_norm(nn.Conv2d(half, 1, 1, bias=False))
         self.channel = SqueezeExcitation(half)
         self.smooth = with_norm(nn.Conv2d(half, half, 3, padding=1, groups=half, bias=False))
-        self.widen = nn.Conv2d(half, width, 1)
+        self.widen = nn.Conv2d(half, width, 1, bias=False)
 
     def forward(self, maps: Sequence[Tensor], guidance: Tensor) -> Tensor:  # type: ignore[override]
         """[(B, C_i, H_i, W_i)], finest first, and R (B, 32, H, W) -> logits (B, K, H_1, W_1)."""

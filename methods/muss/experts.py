@@ -24,12 +24,15 @@ def phase_constant(value: float, trained: bool) -> nn.Parameter | Tensor:
 
 
 class SqueezeExcitation(nn.Module):
-    """Scale channels by a gate of their means: 1x1 to C / ratio, ReLU6, 1x1 to C, sigmoid."""
+    """Scale channels by a gate of their means: 1x1 to C / ratio, ReLU6, 1x1 to C, sigmoid.
+
+    Both convolutions are without biases, as the authors'.
+    """
 
     def __init__(self, channels: int, ratio: int = 8) -> None:
         super().__init__()
-        self.squeeze = nn.Conv2d(channels, channels // ratio, 1)
-        self.excite = nn.Conv2d(channels // ratio, channels, 1)
+        self.squeeze = nn.Conv2d(channels, channels // ratio, 1, bias=False)
+        self.excite = nn.Conv2d(channels // ratio, channels, 1, bias=False)
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, C, H, W) -> the same shape."""

@@ -55,6 +55,8 @@ class MuSS(AnyModalitySegmenter):
             subsets: which subsets training draws; the authors have none but the full set.
         """
         self.aux_last, self.progress = aux_last, 0.0
+        if experts or fusion == "early":
+            self.revision = 2  # the experts' squeeze-excitation lost its biases
         self.subsets, self.subsets_per = subsets, subsets_per
         if fusion == "early":
             if missing != "zero_image" or experts:

@@ -93,20 +93,26 @@ def locate_weights(name: str, path: str | None = None) -> Path | None:
     return cached
 
 
-def _create(name: str, pretrained: bool, file: Path | None) -> nn.Module:
+def _create(name: str, pretrained: bool, file: Path | None, drop_path: float) -> nn.Module:
     import timm
 
     options: dict[str, Any] = {"features_only": True, "out_indices": (-4, -3, -2, -1)}
+    if drop_path:
+        options["drop_path_rate"] = drop_path  # not every model of timm has it
     overlay = {"file": str(file)} if file else None
     return timm.create_model(name, pretrained, pretrained_cfg_overlay=overlay, **options)
 
 
 def create_pyramid(
-    name: str, pretrained: bool = False, pretrained_path: str | None = None
+    name: str,
+    pretrained: bool = False,
+    pretrained_path: str | None = None,
+    drop_path: float = 0.0,
 ) -> nn.Module:
     """A timm feature extractor (B, 3, H, W) -> four maps at strides 4, 8, 16, 32.
 
-    `pretrained_path` is used instead of the cache, and only read when `pretrained`.
+    `pretrained_path` is used instead of the cache, and only read when `pretrained`. `drop_path` is
+    the stochastic depth of the last block in training; it grows linearly from 0 in the first.
     """
     import timm
 
@@ -118,8 +124,8 @@ def create_pyramid(
     # the pretrained model draws what its random twin drew, so that both can be compared
     state = torch.get_rng_state()
     try:
-        model = _create(name, False, None)
-    except (RuntimeError, IndexError, AssertionError, AttributeError) as error:
+        model = _create(name, False, None, drop_path)
+    except (RuntimeError, IndexError, AssertionError, AttributeError, TypeError) as error:
         raise UserError(f"{name} cannot serve as a feature pyramid: {error}") from error
     if tuple(model.feature_info.reduction()) != STRIDES:
         raise UserError(
@@ -130,7 +136,7 @@ def create_pyramid(
     source = file or "the hub"
     torch.set_rng_state(state)
     try:
-        loaded = _create(name, True, file)
+        loaded = _create(name, True, file, drop_path)
     except Exception as error:
         failed = f"The weights of {name} from {source} could not be loaded"
         raise UserError(f"{failed}: {error}") from error
@@ -153,6 +159,7 @@ class SharedEncoder(nn.Module):
         reduce_to: widths of bias-free 1x1 convolutions after the pyramid; None for the native
             widths; `auto` for (64, 128, 320, 512), the widths of PVT-v2-b2, where the native ones
             are wider (ResNet-50), else none.
+        drop_path: see `create_pyramid`.
     """
 
     def __init__(
@@ -161,9 +168,10 @@ class SharedEncoder(nn.Module):
         pretrained: bool = False,
         pretrained_path: str | None = None,
         reduce_to: Sequence[int] | str | None = None,
+        drop_path: float = 0.0,
     ) -> None:
         super().__init__()
-        self.pyramid: Any = create_pyramid(name, pretrained, pretrained_path)
+        self.pyramid: Any = create_pyramid(name, pretrained, pretrained_path, drop_path)
         native = self.pyramid.feature_info.channels()
         if reduce_to == "auto":
             reduce_to = REDUCED if native[-1] > REDUCED[-1] else None

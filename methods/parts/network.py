@@ -87,9 +87,9 @@ class SharedEncoderNetwork(AnyModalityNetwork):
     # A network builds its parts itself: the order in which it does decides the random draws of
     # their weights, and the order of its state dict.
 
-    def make_encoder(self) -> SharedEncoder:
-        """Build the shared encoder."""
-        return SharedEncoder(*self._encoder_options)
+    def make_encoder(self, drop_path: float = 0.0) -> SharedEncoder:
+        """Build the shared encoder; for `drop_path` see `create_pyramid`."""
+        return SharedEncoder(*self._encoder_options, drop_path=drop_path)
 
     def make_head(self, num_classes: int) -> AllMLPHead:
         """Build the head on the maps of `self.encoder`."""

@@ -10,19 +10,29 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from methods.imlt.fusion import FusionLayer, TokenAttention
+from methods.imlt.fusion import FusionLayer, GatedFeedForward, TokenAttention
+
+
+def gain_norm(tokens: Tensor, gain: Tensor) -> Tensor:
+    """Layer norm with a gain only."""
+    centred = tokens - tokens.mean(-1, keepdim=True)
+    return gain * centred / (centred.square().mean(-1, keepdim=True) + 1e-5).sqrt()
+
+
+def feed_forward(block: GatedFeedForward, tokens: Tensor) -> Tensor:
+    """GEGLU with residual, the exact GELU."""
+    signal, gate = (gain_norm(tokens, block.norm.weight) @ block.expand.weight.t()).chunk(2, 2)
+    gelu = gate * (1 + torch.erf(gate / math.sqrt(2))) / 2
+    return tokens + (signal * gelu) @ block.contract.weight.t()
 
 
 def attention(block: TokenAttention, tokens: Tensor, visible: Tensor) -> Tensor:
     """Self-attention block with residual, over all tokens: B x T x C, visible T x T (row sees
-    column), one LayerNorm.
-
-    The block's norm of queries serves the keys too: a reference for blocks whose two norms are
-    equal.
+    column); the tokens are normed twice, then become queries, keys and values.
     """
-    assert torch.equal(block.norm.weight, block.norm_keys.weight)
-    assert torch.equal(block.norm.bias, block.norm_keys.bias)
-    normed = block.norm(tokens)
+    normed = tokens
+    for norm in block.norm:
+        normed = gain_norm(normed, norm.weight)
     width = tokens.shape[2] // block.heads
     keys, values = (normed @ block.key_value.weight.t()).split(tokens.shape[2], dim=2)
     queries = normed @ block.query.weight.t()
@@ -87,8 +97,6 @@ def literal_layer(layer: FusionLayer, features: dict[int, Tensor]) -> Tensor:
         f.reshape(batch, channels, -1).transpose(1, 2) + layer.vectors[m]
         for m, f in features.items()
     ]
-    x = modality_attention(layer, streams, x)
-    x = masked_self_attention(layer, streams, x)
-    signal, gate = layer.feed_forward.expand(layer.feed_forward.norm(x)).chunk(2, 2)
-    x = x + layer.feed_forward.contract(signal * gate * (1 + torch.erf(gate / math.sqrt(2))) / 2)
+    x = feed_forward(layer.modality_feed_forward, modality_attention(layer, streams, x))
+    x = feed_forward(layer.feed_forward, masked_self_attention(layer, streams, x))
     return x.transpose(1, 2).reshape(batch, channels, height, width)

@@ -20,6 +20,7 @@ from benchmark.experiment.lightning_cli import (
     explain_parser_errors,
     silence_known_warnings,
 )
+from benchmark.experiment.models import build_model
 from benchmark.experiment.request import Request
 from benchmark.experiment.restore import model_overrides
 from usererror import UserError
@@ -164,10 +165,21 @@ def test_identities_of_published_records_still_hold() -> None:
         unmarked = {**config, "cell": {k: v for k, v in config["cell"].items() if k != "control"}}
         marked = {**config, "cell": {**config["cell"], "control": False}}
         for version in (unmarked, marked):
-            assert identify_config(version, fingerprint) == (
+            revision = manifest.get("revision", 1)
+            assert identify_config(version, fingerprint, revision) == (
                 manifest["identity"],
                 manifest["group"],
             )
+
+
+def test_a_corrected_method_has_another_identity_for_the_same_configuration() -> None:
+    config = parse("muss_early", "miniature")
+    first, second = (identify_config(config, "f", revision) for revision in (1, 2))
+    assert first == identify_config(config, "f")
+    assert first[0] != second[0] and first[1] != second[1]
+    assert build_model("muss_early", {"rgb": 3}, 4, backbone="pvt_v2_b0").revision == 2
+    # what the correction does not touch keeps its records
+    assert build_model("muss", {"rgb": 3}, 4, backbone="pvt_v2_b0").revision == 1
 
 
 def test_help_and_names_import_nothing_heavy() -> None:

@@ -14,16 +14,19 @@ from torch.nn import functional as F
 from methods.imlt.contrastive_loss import AttentionPool, distillation_loss, info_nce, over_subsets
 from methods.imlt.fusion import FusionLayer, sine_cosine
 from methods.imlt.network import IMLTNetwork
-from tests.support.reference_imlt import literal_layer, masked_self_attention, positions
+from tests.support.reference_imlt import (
+    gain_norm,
+    literal_layer,
+    masked_self_attention,
+    positions,
+)
 from usererror import UserError
 
 EXACT = {"rtol": 1e-8, "atol": 1e-9}
 
 
 def layer_of(channels: int = 32, modalities: int = 3, **options) -> FusionLayer:
-    """Equal norms of queries and keys with gains and biases that matter, modality vectors that
-    differ; float64.
-    """
+    """Norms with gains that matter, modality vectors that differ; float64."""
     torch.manual_seed(0)
     layer = FusionLayer(channels, modalities, **{"head_channels": 8, **options}).double()
     with torch.no_grad():
@@ -31,10 +34,8 @@ def layer_of(channels: int = 32, modalities: int = 3, **options) -> FusionLayer:
         layer.tokens.normal_()
         for block in (layer.modality_attention, layer.stream_attention):
             block.query.weight.mul_(2)
-            for name in ("weight", "bias"):
-                values = 1 + 0.3 * torch.randn(channels, dtype=torch.float64)
-                getattr(block.norm, name).copy_(values)
-                getattr(block.norm_keys, name).copy_(values)
+            for norm in (*block.norm, layer.feed_forward.norm, layer.modality_feed_forward.norm):
+                norm.weight.copy_(1 + 0.3 * torch.randn(channels, dtype=torch.float64))
     return layer.eval()
 
 
@@ -61,13 +62,6 @@ def test_a_layer_equals_the_literal_description(size, chosen):
         layer.zero_grad()
         x.square().sum().backward()
         gradients = {name: p.grad for name, p in layer.named_parameters() if p.grad is not None}
-        for block in ("modality_attention", "stream_attention"):
-            for kind in ("weight", "bias"):
-                # the reference reads one norm where the layer has two equal ones
-                shares = [
-                    gradients.pop(f"{block}.{norm}.{kind}", 0) for norm in ("norm", "norm_keys")
-                ]
-                gradients[f"{block}.{kind}"] = sum(shares)
         result.extend(
             (x.detach(), {name: gradient.clone() for name, gradient in gradients.items()})
         )
@@ -319,11 +313,16 @@ def test_pooling_by_hand():
         AttentionPool(16, 2, heads=2).double(),
         torch.randn(1, 5, 16, dtype=torch.float64),
     )
-    keys, values = pool.key_value(pool.norm(tokens[0])).chunk(2, dim=1)
-    query = pool.query(pool.queries[1])
+    with torch.no_grad():
+        pool.norm.weight.normal_()
+        pool.query_norm.weight.normal_()
+    keys, values = pool.key_value(gain_norm(tokens[0], pool.norm.weight)).chunk(2, dim=1)
+    query = pool.query(gain_norm(pool.queries[1], pool.query_norm.weight))
     parts = []
     for part in (slice(0, 8), slice(8, 16)):
         parts.append((keys[:, part] @ query[part] / math.sqrt(8)).softmax(0) @ values[:, part])
     pooled = pool.out(torch.cat(parts))
-    expected = pooled + pool.mlp[2](F.gelu(pool.mlp[0](pooled)))
+    inner = F.gelu(pool.mlp[0](gain_norm(pooled, pool.norm.weight)))
+    assert inner.shape == (64,)
+    expected = pooled + pool.mlp[2](inner)
     torch.testing.assert_close(pool(tokens, [1])[0, 0], expected, **EXACT)

@@ -65,8 +65,8 @@ def literal_expert(expert: ImageExpert, image: Tensor, phase: float) -> Tensor:
     u = F.relu(F.conv2d(u, inner.expand.weight, inner.expand.bias))
     z = u + h
     gate = inner.gate
-    squeezed = gate.squeeze.weight[:, :, 0, 0] @ z.mean((2, 3)).t() + gate.squeeze.bias[:, None]
-    excited = gate.excite.weight[:, :, 0, 0] @ squeezed.clamp(0, 6) + gate.excite.bias[:, None]
+    squeezed = gate.squeeze.weight[:, :, 0, 0] @ z.mean((2, 3)).t()
+    excited = gate.excite.weight[:, :, 0, 0] @ squeezed.clamp(0, 6)
     return z * (1 / (1 + torch.exp(-excited))).t()[:, :, None, None]
 
 
