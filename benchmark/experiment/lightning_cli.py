@@ -93,9 +93,7 @@ class BenchCLI(LightningCLI):
             self.cell.selection = self.config.cell.selection = LAST
         self.resolved: dict[str, Any] = yaml.safe_load(self.parser.dump(self.config))
         fingerprint = self.datamodule.store.fingerprint
-        self.identity, self.group = identify_config(
-            self.resolved, fingerprint, self.model.revision
-        )
+        self.identity, self.group = identify_config(self.resolved, fingerprint, self.model.revision)
         model_args = self.resolved["model"]["init_args"]
         self.backbone = str(model_args.get("backbone", NO_BACKBONE))
         folder = self.request.runs / self.request.dataset / self.cell.variant

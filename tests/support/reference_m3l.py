@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from timm.layers import DropPath
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.m3l.network import BlockM3L, StageM3L
+from methods.m3l.network import BlockM3L, M3LNetwork, StageM3L
 from methods.parts.backbones import create_pyramid, pad_to_multiple, to_three_channels
 from methods.parts.heads import AllMLPHead
 
@@ -60,6 +61,14 @@ def literal_head(network: StageM3L, features: Mapping[str, Sequence[Tensor]]) ->
 def literal_stage(network: StageM3L, images: Mapping[str, Tensor]) -> list[Tensor]:
     """Images of a subset -> the streams' predictions at stride 4."""
     return literal_head(network, {m: network.encoder({m: image})[m] for m, image in images.items()})
+
+
+def without_drop_path(network: M3LNetwork) -> M3LNetwork:
+    """The network with a stochastic depth of 0: the equations have no draws."""
+    for module in network.modules():
+        if isinstance(module, DropPath):
+            module.drop_prob = 0.0
+    return network
 
 
 def plain_pyramids(network: BlockM3L, backbone: str) -> list[Any]:

@@ -20,7 +20,13 @@ from methods.m3l.streams import (
 from methods.parts.backbones import create_pyramid
 from methods.parts.heads import ChannelNorm
 from tests.support.contract import CHANNELS, images, subsets
-from tests.support.reference_m3l import literal_block, literal_stage, mix, plain_pyramids
+from tests.support.reference_m3l import (
+    literal_block,
+    literal_stage,
+    mix,
+    plain_pyramids,
+    without_drop_path,
+)
 from usererror import UserError
 
 THREE = dict(list(CHANNELS.items())[:3])
@@ -110,7 +116,7 @@ def test_cached_stage_equals_the_literal_form_in_training():
     in float64.
     """
     built, given = (
-        network(head_dropout=0.0).double().train(),
+        without_drop_path(network(head_dropout=0.0)).double().train(),
         {m: x.double() for m, x in images(THREE).items()},
     )
     present = {
@@ -137,6 +143,29 @@ def test_cached_stage_equals_the_literal_form_in_training():
     built.head(packed).unflatten(0, (3, 2)).mean(0).square().sum().backward()
     for grad, parameter in zip(found, built.parameters(), strict=True):
         torch.testing.assert_close(grad, parameter.grad, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["stage", "block"])
+def test_depth_is_stochastic_from_0_to_a_tenth_in_training_only(kind):
+    """Dossier 2.1: the rate grows with the block; attention and feed-forward of one share it."""
+    built, given = network(kind, head_dropout=0.0), images(THREE)
+    rates = []
+    for stage in range(4):
+        for block in built.encoder.pyramid[f"stages_{stage}"].blocks:
+            first, second = block.drop_path1, block.drop_path2
+            rates.append(getattr(first, "drop_prob", 0.0))
+            assert getattr(second, "drop_prob", 0.0) == rates[-1]
+    torch.testing.assert_close(torch.tensor(rates), torch.linspace(0, 0.1, 8))
+    with torch.no_grad():
+        one, two = (built.fuse(built.encode(given))[0] for _ in range(2))
+        assert torch.equal(one, two)
+        built.train()
+        torch.manual_seed(1)
+        drawn = [built.fuse(built.encode(given))[0] for _ in range(8)]
+        assert not all(torch.equal(drawn[0], other) for other in drawn)
+        without_drop_path(built)
+        one, two = (built.fuse(built.encode(given))[0] for _ in range(2))
+        assert torch.equal(one, two)
 
 
 @pytest.mark.parametrize("backbone", ["pvt_v2_b0", "resnet50"])
