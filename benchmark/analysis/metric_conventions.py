@@ -98,7 +98,7 @@ def _miou_on_interior(record: Record) -> Floats:
 def _mean_of_scenes(record: Record) -> Floats:
     """Average each scene's mIoU; a class counts in the scenes that have it, as `absent` says."""
     if not (record.path / SCENES).exists():
-        raise ConventionNotApplicable("no counts per scene (published records are slim)")
+        raise ConventionNotApplicable("no counts per scene (older published records have none)")
     try:
         scenes = read_scenes(record)
     except UserError as error:

@@ -5,7 +5,7 @@ import os
 
 from benchmark.choices import PUBLISHED_COSTS, WANDB_PROJECT, beside_runs
 from benchmark.commands import options
-from benchmark.commands.options import Command, add_option, add_path
+from benchmark.commands.options import Command, add_flag, add_option, add_path
 from usererror import UserError
 
 
@@ -131,23 +131,35 @@ class Report(Command):
 
 
 class Publish(Command):
-    """Copy a run's slim record to results/records, where committed tables read it."""
+    """Copy a run's record and curves to results/records; write the committed leaderboard."""
 
     example = "imss publish --run results/runs/miniature/sgma/pvt_v2_b0-seed0-0123abcd"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         options.add_run(parser)
+        text = "also the example pictures, which must be of generated scenes"
+        add_flag(parser, "--pictures", text)
 
     def run_command(self, arguments: argparse.Namespace) -> None:
-        from benchmark.records.record import publish_record, read_record
-        from benchmark.records.selection import PUBLISHED
+        from benchmark.leaderboard.score_rows import leaderboard_rows
+        from benchmark.leaderboard.write import write_leaderboard
+        from benchmark.records.groups import seed_groups
+        from benchmark.records.record import read_record
+        from benchmark.records.selection import PUBLISHED, select_records
+        from benchmark.report.publication import publish_run
 
-        source = arguments.run / "record"
-        manifest = read_record(source).manifest
+        record = read_record(arguments.run / "record")
+        manifest = record.manifest
         name = f"{manifest.variant}-{manifest.backbone}-seed{manifest.seed}"
         target = PUBLISHED / manifest.data / f"{name}-{manifest.identity[:8]}"
-        publish_record(source, target)
+        publish_run(record, target, arguments.pictures)
         print(f"Published: {target}")
+        # of published records only; the documents that show them are filled by `make refresh`
+        selection = select_records(PUBLISHED, [manifest.data])[manifest.data]
+        out = PUBLISHED.parent / "leaderboards"
+        rows = leaderboard_rows(seed_groups(selection.records))
+        write_leaderboard(manifest.data, rows, selection.skipped, out)
+        print(f"Leaderboard: {out / manifest.data}.md; the documents: make refresh")
 
 
 class Tables(Command):

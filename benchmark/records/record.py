@@ -2,7 +2,7 @@
 
 A record is a directory with `manifest.json` (written last: a record without it is no record),
 `summary.npz` (pooled counts, all that tables read) and `scenes.npz` (counts per scene and block,
-for intervals). A slim record lacks the last.
+for intervals). A slim record, such as older published ones, lacks the last.
 """
 
 import json
@@ -155,7 +155,7 @@ def read_scenes(record: Record) -> dict[str, Counts]:
             names = file["scenes"].tolist()
             scenes = {name: file[f"counts_{number}"] for number, name in enumerate(names)}
     except FileNotFoundError as error:
-        slim = f"{record.path} has no {SCENES} (published records are slim); run it again."
+        slim = f"{record.path} has no {SCENES} (older published records have none); run it again."
         raise UserError(slim) from error
     except DAMAGE as error:
         raise UserError(f"{path} is damaged ({error}); {AGAIN}.") from error
@@ -217,11 +217,12 @@ def _dataset(path: Path) -> str:
 
 
 def publish_record(source: Path, target: Path) -> None:
-    """Copy manifest and summary, which is all that committed tables need."""
+    """Copy a record, the manifest last, as it is written."""
     target.mkdir(parents=True, exist_ok=True)
-    # counts per scene stay behind: they are large, and only intervals need them
-    for name in (SUMMARY, MANIFEST):
-        shutil.copyfile(source / name, target / name)
+    for name in (SUMMARY, SCENES, MANIFEST):
+        # older records have no counts per scene
+        if name != SCENES or (source / name).exists():
+            shutil.copyfile(source / name, target / name)
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -35,7 +35,7 @@ def bootstrap_intervals(
     kept = [entry for entry in read if len(entry.units) == seeds[entry.group.group]]
     if not kept:
         reason = "Intervals need counts per scene of every seed."
-        return nothing | {"reason": f"{reason} Published records are slim; your own have them."}
+        return nothing | {"reason": f"{reason} Older published records have none."}
     try:
         sampled = bootstrap.bootstrap_groups(kept, options.samples, options.seed)
     except UserError as error:
@@ -58,5 +58,5 @@ def bootstrap_intervals(
     how = f"{options.level:g} % bootstrap intervals over {len(drawn.names)} test {drawn.kind}"
     how += f", {options.samples} draws, seeds averaged"
     if slim := len(groups) - len(kept):
-        how += f"; {slim} methods lack counts per scene of some seed (published records are slim)"
+        how += f"; {slim} methods lack counts per scene of some seed (older published records)"
     return {"rows": rows, "pairs": pairs, "how": how, "reason": ""}

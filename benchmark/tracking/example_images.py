@@ -46,6 +46,7 @@ def store_examples(
         classes.append({"id": label.id, "name": label.name, "color": colour})
     index = {
         "fingerprint": data.store.fingerprint,
+        "licence": data.store.info.get("licence", ""),
         "letters": data.letters,
         "classes": classes,
         "outputs": list(data.outputs),

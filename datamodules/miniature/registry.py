@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 
+LICENCE = "Apache-2.0, as the program that draws it; it holds no pixel of a real dataset"
+
+
 @dataclass(frozen=True)
 class Miniature:
     """A generated dataset in the official layout of a real one.
@@ -34,9 +37,8 @@ class Miniature:
         """Write the source files under `root`, with an about.json that says what they are."""
         write = getattr(self._module(), f"write_{self.adapter}")
         write(root, seed=0, progress=progress, **self.writer_arguments(size))
-        licence = "Apache-2.0, as the program that draws it; it holds no pixel of a real dataset"
         title = f"Miniature: procedural scenes in the layout of {self.title}"
-        about: dict[str, Any] = {"title": title, "licence": licence, "citation": ""}
+        about: dict[str, Any] = {"title": title, "licence": LICENCE, "citation": ""}
         if self.gsd_m:
             about["gsd_m"] = self.gsd_m
         (root / "about.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")

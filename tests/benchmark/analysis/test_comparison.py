@@ -344,7 +344,9 @@ def test_command(
     assert main(words) == 0
     said = capsys.readouterr().out
     assert (
-        "published records are slim" in said and "is damaged" in said and "does not add up" in said
+        "older published records have none" in said
+        and "is damaged" in said
+        and "does not add up" in said
     )
     table = pd.read_csv(tmp_path / "out" / "toy.csv")
     assert len(table) == 6 * 11 and table.loc[0, ["first seeds", "second seeds"]].tolist() == [1, 1]

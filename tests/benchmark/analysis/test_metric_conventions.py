@@ -21,7 +21,7 @@ from benchmark.metrics.confusion import Convention
 from benchmark.metrics.result import EvaluationResult
 from benchmark.metrics.summaries import average_top1_last1
 from benchmark.records.groups import seed_groups
-from benchmark.records.record import Record, publish_record, read_record
+from benchmark.records.record import SCENES, Record, publish_record, read_record
 from tests.benchmark.leaderboard.test_leaderboard import record
 from tests.support.toy_records import (
     CONVENTION,
@@ -121,6 +121,7 @@ def test_own_is_the_protocols_convention(tmp_path: Path) -> None:
 
 def test_dashes_have_their_reason(tmp_path: Path) -> None:
     slim = toy_record(tmp_path, "slim", 1)
+    (slim.path / SCENES).unlink()
     publish_record(slim.path, tmp_path / "published")
     slim = read_record(tmp_path / "published")
     first = toy_record(tmp_path, "partly", 0)
@@ -133,11 +134,11 @@ def test_dashes_have_their_reason(tmp_path: Path) -> None:
         in sentences
     )
     assert (
-        "- scene mean: no counts per scene (published records are slim) (slim pvt_v2_b0)"
+        "- scene mean: no counts per scene (older published records have none) (slim pvt_v2_b0)"
         in sentences
     )
     assert (
-        "- scene mean: no counts per scene (published records are slim) of seed 1 "
+        "- scene mean: no counts per scene (older published records have none) of seed 1 "
         "(partly pvt_v2_b0)" in sentences
     )
     display = convention_table(table, "Average").set_index("method")

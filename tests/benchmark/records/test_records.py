@@ -14,9 +14,11 @@ from benchmark.metrics.confusion import Convention
 from benchmark.metrics.result import EvaluationResult
 from benchmark.records.manifest import MANIFEST, Manifest
 from benchmark.records.record import (
+    SCENES,
     SUMMARY,
     publish_record,
     read_record,
+    read_scenes,
     search_records,
     write_record,
 )
@@ -109,12 +111,15 @@ def test_two_records_of_one_cell_are_never_mixed(tmp_path: Path) -> None:
     assert len(remarks) == 1 and "old" in remarks[0][1]
 
 
-def test_a_published_copy_scores_the_same_and_is_small(tmp_path: Path) -> None:
+def test_a_published_copy_is_whole_and_one_without_scenes_still_reads(tmp_path: Path) -> None:
     write_record(tmp_path / "r", manifest(), result())
     publish_record(tmp_path / "r", tmp_path / "published")
     assert read_record(tmp_path / "published").scores() == read_record(tmp_path / "r").scores()
-    assert sorted(path.name for path in (tmp_path / "published").iterdir()) == [MANIFEST, SUMMARY]
+    assert set(read_scenes(read_record(tmp_path / "published"))) == set(result().scenes)
     assert search_records([tmp_path])[1] == [], "an identical copy is no conflict"
+    (tmp_path / "r" / SCENES).unlink()
+    publish_record(tmp_path / "r", tmp_path / "slim")
+    assert sorted(path.name for path in (tmp_path / "slim").iterdir()) == [MANIFEST, SUMMARY]
 
 
 def test_runs_set_aside_and_evaluations_under_other_protocols_are_not_read(tmp_path: Path) -> None:
