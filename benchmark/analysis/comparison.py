@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from benchmark.analysis import bootstrap
-from benchmark.formats.markdown import Part, print_table
+from benchmark.formats.markdown import Part, escape_markdown, print_table
 from benchmark.formats.table_files import Written, write_table_files
 from benchmark.metrics.summaries import SUMMARIES, format_mean_std, mean_std
 from benchmark.records.groups import SeedGroup, comparable_groups, seed_groups
@@ -131,7 +131,7 @@ def write_comparison(
     groups, skipped = seed_groups(selection.records), Skipped(selection.skipped)
     if wanted:
         groups = select_named_groups(groups, wanted)
-    page: list[Part] = [f"# Differences between methods: {data}"]
+    page: list[Part] = [f"# Differences between methods: {escape_markdown(data)}"]
     frames, headline, note = {}, {}, ""
     for title, members in comparable_groups(groups).items():
         frame = compare_groups(members, options, skipped)
@@ -141,7 +141,7 @@ def write_comparison(
             continue
         frames[f"{data}, {title}"] = frame.assign(protocol=title)
         headline[title], note = difference_table(frame), explain_intervals(frame)
-        page += [f"## Protocol {title}", headline[title], note]
+        page += [f"## Protocol {escape_markdown(title)}", headline[title], note]
     if not frames:
         if wanted:
             reason = "counts per scene are needed of two; run again."

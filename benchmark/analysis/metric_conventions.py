@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmark.formats.markdown import Part
+from benchmark.formats.markdown import Part, escape_markdown
 from benchmark.formats.table_files import Written, write_table_files
 from benchmark.metrics.confusion import Absent, Floats, class_counts, divide_or_nan
 from benchmark.metrics.result import sum_regions
@@ -211,18 +211,18 @@ def explain_dashes(frame: pd.DataFrame) -> list[str]:
     sentences = []
     for (name, reason), group in lines.groupby(["convention", "reason"], sort=False):
         whose = "all methods" if len(group) == methods else ", ".join(group["label"])
-        sentences.append(f"- {name}: {reason} ({whose})")
+        sentences.append(f"- {name}: {reason} ({escape_markdown(whose)})")
     return sentences
 
 
 def write_conventions(out: Path, data: str, selection: RecordSelection) -> Written:
     """Write `<data>.csv` (one number a line), `.md` and `.tex` (Average)."""
-    page: list[Part] = [f"# Scoring conventions: {data}"]
+    page: list[Part] = [f"# Scoring conventions: {escape_markdown(data)}"]
     frames, headline = [], {}
     for title, groups in comparable_groups(seed_groups(selection.records)).items():
         frame = convention_frame(groups)
         frames.append(frame)
-        page.append(f"## Protocol {title}")
+        page.append(f"## Protocol {escape_markdown(title)}")
         for summary in SUMMARIES:
             page += [f"### {summary}", convention_table(frame, summary)]
         page.append(NOTE)

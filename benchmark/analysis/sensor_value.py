@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from benchmark.analysis import shapley
-from benchmark.formats.markdown import Part
+from benchmark.formats.markdown import Part, escape_markdown
 from benchmark.formats.table_files import Written, write_table_files
 from benchmark.metrics.confusion import ClassCounts, Floats, class_scores
 from benchmark.metrics.summaries import format_mean_std, mean_std, with_mean_first
@@ -224,18 +224,19 @@ def write_sensor_values(
         "curve.csv": _curve_frame(everyone),
         "crossings.csv": pd.concat(crossings),
     }
-    page: list[Part] = [f"# What a sensor is worth: {data}"]
+    page: list[Part] = [f"# What a sensor is worth: {escape_markdown(data)}"]
     headline, displays = {}, {}
     note = shapley_note(empty)
     for title, methods in sections.items():
         headline[title], expected = shapley_table(methods), expected_score_table(methods)
         displays[f"{data}, {title}: Shapley values of mIoU in points"] = headline[title]
         displays[f"{data}, {title}: expected mIoU in per cent"] = expected
-        page += [f"## Protocol {title}", headline[title], note]
+        page += [f"## Protocol {escape_markdown(title)}", headline[title], note]
         page += ["### When sensors fail", expected, EXPECTED_NOTE, *_break_even_parts(methods)]
         page.append("### By class")
         for method in methods:
-            page += [f"{method.group.label}, points of IoU:", class_table(method)]
+            label = escape_markdown(method.group.label)
+            page += [f"{label}, points of IoU:", class_table(method)]
     return write_table_files(out, data, frames, page, headline, note, skipped), displays
 
 

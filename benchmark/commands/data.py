@@ -70,6 +70,7 @@ class Show(Command):
 
         from benchmark.experiment.config import store_name
         from benchmark.figures import dataset_summary
+        from benchmark.formats.files import csv_text
         from datamodules.prepare import ensure_store
         from datamodules.store.scene_store import SceneStore, write_text_whole
 
@@ -101,7 +102,7 @@ class Show(Command):
                 "statistics.csv": pd.DataFrame(statistics),
             }
             for name, table in tables.items():
-                write_text_whole(out.parent / name, table.to_csv(index=False, lineterminator="\n"))
+                write_text_whole(out.parent / name, csv_text(table, None))
             from benchmark.figures.contact_sheet import compose_sheet
 
             figure = compose_sheet(store, split, scenes, first, statistics, arguments.blend)

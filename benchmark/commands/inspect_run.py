@@ -82,6 +82,7 @@ class Synthesised(Command):
         from benchmark.experiment.restore import load_trained_run
         from benchmark.figures import modality_synthesis
         from benchmark.figures.modality_synthesis import FIELDS, SCORES
+        from benchmark.formats.files import csv_text, write_texts
         from benchmark.metrics.subsets import subset_name
 
         run = load_trained_run(arguments.run, arguments.trust)
@@ -105,7 +106,7 @@ class Synthesised(Command):
                 rows.append((scene.id, entry.missing, source, entry.l1, entry.psnr, entry.ssim))
         table = pd.DataFrame(rows, columns=FIELDS)
         printed = table.assign(psnr_db=table["psnr_db"].map("{:.2f}".format))
-        printed.to_csv(out / SCORES, index=False, float_format="%.4f", lineterminator="\n")
+        write_texts(out, {SCORES: csv_text(printed)})
         for (made, given), own in table.groupby(["missing", "from"], sort=False):
             l1, psnr, ssim = own[["l1", "psnr_db", "ssim"]].mean()
             scores = f"L1 {l1:.3f} standard deviations, PSNR {psnr:.2f} dB, SSIM {ssim:.3f}"
@@ -131,7 +132,7 @@ class Diagnose(Command):
         from benchmark.experiment.restore import load_trained_run
         from benchmark.figures import features
         from benchmark.figures.feature_plots import draw_diagnostics
-        from benchmark.formats.files import write_texts
+        from benchmark.formats.files import csv_text, write_texts
 
         if arguments.points < 2:
             need = "a class needs two points or more to have neighbours"
@@ -152,7 +153,7 @@ class Diagnose(Command):
             raise UserError(f"{problem} (docs/diagnose.md).")
         texts = {}
         for name, table in tables.items():
-            texts[f"{name}.csv"] = table.to_csv(index=False, lineterminator="\n")
+            texts[f"{name}.csv"] = csv_text(table, None)
         write_texts(out, texts)
         run_name = f"{run.title}, seed {run.request.seed}"
         draw_diagnostics(data, tables, inside.maps, run_name, out)

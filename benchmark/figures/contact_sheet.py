@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib import colormaps
+from matplotlib import colormaps, rcParams
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Colormap, ListedColormap
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from datamodules.store.class_frequencies import ClassShares
     from datamodules.store.scene_store import Modality, Scene, SceneStore
 
+# a dollar in a name is no formula
+rcParams["text.parse_math"] = False
 Cell = rendering.Picture | npt.NDArray[Any]
 DPI = 120
 TITLE_INCHES, CELL_INCHES, NARROWEST = 1.3, (2.1, 2.9), 13.5

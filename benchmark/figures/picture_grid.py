@@ -3,7 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+from matplotlib import rcParams
 from matplotlib.figure import Figure
+
+# a dollar in the name of a class is no formula
+rcParams["text.parse_math"] = False
 
 # pictures are in [0, 1], and stay as they are
 AS_IT_IS: dict[str, Any] = {"cmap": "gray", "vmin": 0, "vmax": 1, "interpolation": "nearest"}

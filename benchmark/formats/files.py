@@ -1,13 +1,20 @@
 """Writing the files of a table, reading CSV files of ours."""
 
 import csv
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
+from datamodules.store.names import printable
 from datamodules.store.scene_store import write_text_whole
 from usererror import UserError
+
+# a dash alone stands for what is missing
+NUMBER = re.compile(r"[-+]?\d*\.?\d*([eE][-+]?\d+)?( ?%)?")
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # with which a spreadsheet begins one
 
 
 def write_texts(directory: Path, contents: Mapping[str, str]) -> list[Path]:
@@ -22,9 +29,28 @@ def write_texts(directory: Path, contents: Mapping[str, str]) -> list[Path]:
     return [directory / name for name in contents]
 
 
-def csv_text(frame: pd.DataFrame, decimals: int = 4) -> str:
-    """Write a frame as CSV with a fixed number of decimals."""
-    return frame.to_csv(index=False, float_format=f"%.{decimals}f", lineterminator="\n")
+def csv_text(frame: pd.DataFrame, decimals: int | None = 4) -> str:
+    """Write a frame as CSV with a fixed number of decimals, or all of them.
+
+    Example:
+        >>> print(csv_text(pd.DataFrame({"class": ["roof", "=1+1"], "IoU": [0.5, 1]}), 1), end="")
+        class,IoU
+        roof,0.5
+        '=1+1,1.0
+    """
+    shown = frame.rename(columns=neutral_cell)
+    for place, dtype in enumerate(frame.dtypes):
+        if not pd.api.types.is_numeric_dtype(dtype):
+            shown.isetitem(place, list(map(neutral_cell, frame.iloc[:, place])))
+    digits = None if decimals is None else f"%.{decimals}f"
+    return shown.to_csv(index=False, float_format=digits, lineterminator="\n")
+
+
+def neutral_cell(value: Any) -> Any:
+    """Return a cell that a spreadsheet takes for a text, not for a formula."""
+    if not isinstance(value, str) or NUMBER.fullmatch(value):
+        return value
+    return printable(f"'{value}" if value.startswith(FORMULA) else value)
 
 
 def read_csv_rows(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:

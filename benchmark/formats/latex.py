@@ -5,25 +5,34 @@ from collections.abc import Sequence
 import pandas as pd
 
 from benchmark.formats.markdown import column_alignment
+from datamodules.store.names import printable
 
 WORDS = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+# signs that some fonts show as others
+WORDS |= {"|": r"\textbar{}", "`": r"\textasciigrave{}", "\n": " "}
 SIGNS = {"<": r"$<$", ">": r"$>$"} | {sign: rf"\{sign}" for sign in "&%$#_{}"}
+LATIN = 0x24F  # the last letter that pdfLaTeX has in its usual fonts
+OTHER_LETTERS = (
+    r"% has letters that pdfLaTeX lacks: compile with LuaLaTeX or XeLaTeX, and a font of them"
+)
 ESCAPES = str.maketrans(WORDS | SIGNS)
 
 
-def escape_latex(text: str) -> str:
+def escape_latex(text: object) -> str:
     r"""Escape plain text that LaTeX would read as commands.
 
     Example:
         >>> escape_latex("low_veg 5 % +- 1")
         'low\\_veg 5 \\% $\\pm$ 1'
     """
-    return text.translate(ESCAPES).replace("+-", r"$\pm$")
+    escaped = printable(text).translate(ESCAPES).replace("+-", r"$\pm$")
+    # two hyphens would become a dash
+    return escaped.replace("--", "-{}-")
 
 
 def latex_table(table: pd.DataFrame, notes: Sequence[str]) -> str:
     r"""Write a frame as a booktabs tabular with notes below, to be read inside an article."""
-    escaped = table.astype(str).map(escape_latex).rename(columns=escape_latex)
+    escaped = table.map(escape_latex).rename(columns=escape_latex)
     # a star or bracket there would be read as an argument of the line break before it
     escaped.isetitem(0, escaped.iloc[:, 0].str.replace(r"^(?=[*\[])", "{}", regex=True).tolist())
     return latex_page(escaped, column_alignment(table), list(map(escape_latex, notes)))
@@ -40,4 +49,5 @@ def latex_page(cells: pd.DataFrame, alignment: str, notes: Sequence[str]) -> str
     ]
     for note in notes:
         parts += [rf"\noindent {note}", ""]
-    return "\n".join([*parts, r"\endgroup", ""])
+    page = "\n".join([*parts, r"\endgroup", ""])
+    return page if ord(max(page)) <= LATIN else f"{OTHER_LETTERS}\n{page}"

@@ -3,12 +3,33 @@
 A page is a sequence of parts: a table (a frame whose cells are texts) or plain Markdown.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
+from datamodules.store.names import printable
+
 Part = pd.DataFrame | str
 NUMBER = r"[-+]?\d"
+# an underscore between letters is none of Markdown's, and one sign alone pairs with nothing
+ALWAYS = re.compile(r"[\\`|\[]|(?<!\w)_|_(?!\w)")
+PAIRED = "*~$"
+ENTITY, TAG = re.compile(r"&(?=#?\w+;)"), re.compile(r"<(?=[\w/!?])")
+
+
+def escape_markdown(text: object) -> str:
+    r"""Write plain text so that Markdown shows it as it stands, in a cell or a paragraph.
+
+    Example:
+        >>> escape_markdown("a|b <i> low_veg $x$ *")
+        'a\\|b &lt;i> low_veg \\$x\\$ *'
+    """
+    escaped = ALWAYS.sub(r"\\\g<0>", printable(text).replace("\n", " "))
+    for sign in PAIRED:
+        if escaped.count(sign) > 1:
+            escaped = escaped.replace(sign, f"\\{sign}")
+    return TAG.sub("&lt;", ENTITY.sub("&amp;", escaped))
 
 
 def is_numeric(texts: pd.Series) -> bool:
@@ -24,7 +45,7 @@ def column_alignment(table: pd.DataFrame) -> str:
 
 
 def markdown_rows(head: Sequence[str], rows: Iterable[Sequence[str]], align: str) -> str:
-    """Write a GitHub table of texts."""
+    """Write a GitHub table of Markdown; names in it are escaped already."""
     rule = "|" + align.replace("l", "---|").replace("r", "---:|")
     # cells are not padded (tabulate does), so that a new number changes one line of a file
     lines = list(map("| {} |".format, map(" | ".join, (head, *rows))))
@@ -40,8 +61,8 @@ def markdown_table(table: pd.DataFrame) -> str:
         |---|---:|
         | sgma | 57.05 |
     """
-    rows = table.astype(str).to_numpy().tolist()
-    return markdown_rows(list(table.columns), rows, column_alignment(table))
+    rows = table.map(escape_markdown).to_numpy().tolist()
+    return markdown_rows(list(map(escape_markdown, table)), rows, column_alignment(table))
 
 
 def markdown_page(parts: Sequence[Part]) -> str:
@@ -54,12 +75,16 @@ def print_table(title: str, display: pd.DataFrame) -> None:
     """Print a table of texts, numbers right aligned."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=title)
+    # texts rather than strings, in which brackets would be markup
+    table = Table(title=Text(printable(title)))
     for name, side in zip(display.columns, column_alignment(display), strict=True):
-        table.add_column(name, justify="right" if side == "r" else "left", no_wrap=True)
+        table.add_column(
+            Text(printable(name)), justify="right" if side == "r" else "left", no_wrap=True
+        )
     for row in display.astype(str).to_numpy():
-        table.add_row(*row)
+        table.add_row(*map(Text, map(printable, row)))
     console = Console()
     # a narrow terminal wraps lines; nothing is cut off
     console.width = 10_000

@@ -7,7 +7,7 @@ import pandas as pd
 
 from benchmark.formats.files import csv_text, write_texts
 from benchmark.formats.latex import latex_table
-from benchmark.formats.markdown import Part, markdown_page
+from benchmark.formats.markdown import Part, escape_markdown, markdown_page
 
 # what a command shows: the files' paths, and tables by title
 Written = tuple[list[Path], dict[str, pd.DataFrame]]
@@ -28,7 +28,8 @@ def write_table_files(
     """
     contents = {f"{stem}.{suffix}": csv_text(frame) for suffix, frame in frames.items()}
     left_out = list(map("- {}".format, skipped))
-    notes = ["Left out:", "\n".join(left_out)] if skipped else []
+    escaped = map("- {}".format, map(escape_markdown, skipped))
+    notes = ["Left out:", "\n".join(escaped)] if skipped else []
     contents[f"{stem}.md"] = markdown_page([*page, *notes])
     tables = list(headline.values())
     if len(tables) > 1:

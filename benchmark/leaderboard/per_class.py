@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmark.formats.markdown import Part
+from benchmark.formats.markdown import Part, escape_markdown
 from benchmark.metrics.confusion import class_scores
 from benchmark.metrics.summaries import MeanStd, format_mean_std, mean_std, with_mean_first
 from benchmark.records.groups import SeedGroup, comparable_groups
@@ -61,14 +61,17 @@ def format_classes(rows: Sequence[ClassRow], measure: int, subset: int) -> pd.Da
 
 def class_page(data: str, rows: Sequence[ClassRow]) -> tuple[list[Part], dict[str, pd.DataFrame]]:
     """Write the page of all classes, and the tables of IoU with all sensors by protocol."""
-    page: list[Part] = [f"# Classes: {data}", NOTE]
+    page: list[Part] = [f"# Classes: {escape_markdown(data)}", NOTE]
     full_set = {}
     by_hash = {row[0].group: row for row in rows}
     for title, members in comparable_groups([group for group, _ in rows]).items():
         own = [by_hash[group.group] for group in members]
-        page.append(f"## Protocol {title}")
+        page.append(f"## Protocol {escape_markdown(title)}")
         for subset, name in enumerate(members[0].first.subsets):
             for number, measure in enumerate(MEASURES):
-                page += [f"### {name}, {measure}", format_classes(own, number, subset)]
+                page += [
+                    f"### {escape_markdown(name)}, {measure}",
+                    format_classes(own, number, subset),
+                ]
         full_set[title] = format_classes(own, 0, -1)
     return page, full_set

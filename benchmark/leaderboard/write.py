@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmark.choices import beside_runs
-from benchmark.formats.markdown import print_table
+from benchmark.formats.markdown import escape_markdown, print_table
 from benchmark.formats.table_files import write_table_files
 from benchmark.leaderboard.notes import describe_scoring, footnote, split_notes
 from benchmark.leaderboard.per_class import class_frame, class_page, score_classes
@@ -37,14 +37,18 @@ def write_leaderboard(
         if shown:
             table, note = format_leaderboard(shown), footnote(shown)
             csv = {"csv": leaderboard_frame(shown)}
-            paths += write_table_files(out, stem, csv, [table, note], {"": table}, note, skipped)
+            paths += write_table_files(
+                out, stem, csv, [table, escape_markdown(note)], {"": table}, note, skipped
+            )
     classes = score_classes([row.group for row in rows])
     page, tables = class_page(data, classes)
     basis = f"Scored {describe_scoring(rows)}.{split_notes(rows)}"
     note = f"IoU with all sensors, mean +- std over n seeds. {basis}"
     csv = {"csv": class_frame(classes)}
     stem = f"{data}.classes"
-    return paths + write_table_files(out, stem, csv, [*page, basis], tables, note, skipped)
+    return paths + write_table_files(
+        out, stem, csv, [*page, escape_markdown(basis)], tables, note, skipped
+    )
 
 
 def update_leaderboard(runs: Path, data: str, out: Path | None = None) -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from benchmark.formats.files import write_texts
 from benchmark.formats.latex import escape_latex, latex_page
-from benchmark.formats.markdown import markdown_rows
+from benchmark.formats.markdown import escape_markdown, markdown_rows
 from benchmark.metrics.summaries import format_mean_std
 from benchmark.papers.measured import Measured
 from benchmark.papers.model import SEPARATOR, PaperRow, PaperTable
@@ -30,7 +30,7 @@ class Markup:
     escape: Callable[[str], str]
 
 
-MARKDOWN = Markup(("**{}**", "<u>{}</u>"), "<sup>{}</sup>", "*{}*", str)
+MARKDOWN = Markup(("**{}**", "<u>{}</u>"), "<sup>{}</sup>", "*{}*", escape_markdown)
 LATEX = Markup(
     (r"\textbf{{{}}}", r"\underline{{{}}}"), r"\textsuperscript{{{}}}", r"\quad {}", escape_latex
 )

@@ -9,6 +9,7 @@ from benchmark.records.manifest import Manifest
 from benchmark.records.overrides import describe_overrides
 from benchmark.records.record import Record
 
+OTHER_COLUMNS = ("method", "mean", "n")  # in tables with a column per class
 CONTROL_MARK = " (control)"  # beside the name of a row that is no published method
 
 
@@ -47,8 +48,12 @@ class SeedGroup:
 
     @property
     def classes(self) -> list[str]:
-        """Names of the averaged classes."""
-        return [self.first.labels[label] for label in self.first.convention.averaged]
+        """Names of the averaged classes, none that of another column."""
+        names = []
+        for label in self.first.convention.averaged:
+            name = self.first.labels[label]
+            names.append(f"{name} (class)" if name in OTHER_COLUMNS else name)
+        return names
 
     @property
     def overrides(self) -> str:

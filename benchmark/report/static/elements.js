@@ -74,7 +74,9 @@ function save(name, text, kind) {
 
 function csvOf(columns, rows) {
   const word = (value) => {
-    const text = value === null || value === undefined ? "" : String(value);
+    let text = value === null || value === undefined ? "" : String(value);
+    // a spreadsheet must not take a name for a formula
+    if (/^[=+\-@\t\r]./.test(text) && Number.isNaN(Number(text))) text = `'${text}`;
     return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   };
   const head = columns.flatMap((column) => (column.parts ?? [""]).map((part) => column.title + part));
