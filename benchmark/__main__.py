@@ -50,6 +50,7 @@ COMMANDS: dict[str, Command] = {
 VARIABLE = re.compile(r"\w+=")
 # of the configuration, for words such as `--trainer.max_epochs`
 SECTIONS = ("trainer", "model", "data", "evaluation", "cell", "seed_everything", "config")
+CHOSEN = {"scale": "SCALE", "protocol": "PROTOCOL", "method": "METHOD", "variant": "METHOD"}
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 Parsers = dict[str, argparse.ArgumentParser]
 
@@ -99,7 +100,11 @@ def check_sections(overrides: Sequence[str], parser: argparse.ArgumentParser) ->
     """Raise a UserError for an option that neither the command nor the configuration has."""
     for word in overrides:
         name = word.partition("=")[0]
-        if not name.startswith("--") or name[2:].partition(".")[0] in SECTIONS:
+        section, _, setting = name[2:].partition(".")
+        if section == "cell" and setting in CHOSEN:
+            # alone it would change the label and nothing else
+            raise UserError(f"{name} is chosen as {CHOSEN[setting]}=, which reads its files too.")
+        if not name.startswith("--") or section in SECTIONS:
             continue
         spellings = chain.from_iterable(action.option_strings for action in parser._actions)
         sections = ", ".join(f"--{section}.<name>" for section in SECTIONS[:4])

@@ -18,6 +18,7 @@ PUBLISHED = ROOT / "results"
 PUBLISHED_COSTS = PUBLISHED / "complexity"
 NO_BACKBONE = "none"  # stands for the encoder of a method that has no choice of one
 LOGGERS = ("csv", "wandb")
+SCALES = ("small", "paper")
 WANDB_PROJECT = "imss-bench"
 BACKBONES = ("pvt_v2_b0", "pvt_v2_b2", "resnet50")
 

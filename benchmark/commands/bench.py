@@ -35,7 +35,17 @@ class Bench(Command):
     def run_command(self, arguments: argparse.Namespace) -> None:
         from benchmark.experiment.request import Request
 
-        names = ("method", "data", "protocol", "seed", "backbone", "runs", "store", "logger")
+        names = (
+            "method",
+            "data",
+            "protocol",
+            "seed",
+            "backbone",
+            "runs",
+            "store",
+            "logger",
+            "scale",
+        )
         values = options.values_of(arguments, *names)
         request = Request(**values, overrides=tuple(arguments.overrides)).checked()
         # what is slow to import comes after the names were checked
@@ -163,7 +173,9 @@ class Evaluate(Command):
         unchanged = (data, protocol) == (trained.data, trained.protocol)
         # the network as trained, whatever the configs of other data say, but for what was typed now
         stored = (*trained.overrides, *model_overrides(config["model"]))
-        words = (*trusted_overrides(stored, trust), *arguments.overrides)
+        # other data may have another scale, of which this network is not
+        scale = f"--cell.scale={config['cell']['scale']}"
+        words = (*trusted_overrides(stored, trust), scale, *arguments.overrides)
         places = {"runs": arguments.runs, "store": arguments.store}
         request = replace(
             trained, data=data, protocol=protocol, overrides=words, **places

@@ -81,12 +81,15 @@ def add_path(
 
 
 def add_method_arguments(parser: argparse.ArgumentParser, data: str = "miniature") -> None:
-    """Add METHOD, DATA, PROTOCOL, BACKBONE and STORE."""
+    """Add METHOD, DATA, PROTOCOL, SCALE, BACKBONE and STORE."""
     add_option(parser, "--method", "sgma", "method or variant, or the path of a YAML file")
     add_option(parser, "--data", data, "dataset or imported store, or the path of a YAML file")
     add_option(parser, "--protocol", "standard", "evaluation protocol")
+    text = "small (minutes, random weights: a trial) or paper (as published); default: the data's"
+    add_option(parser, "--scale", "", text)
     backbones = ", ".join(choices.BACKBONES)
-    add_option(parser, "--backbone", "", f"{backbones}; default: the method's own")
+    text = f"{backbones}, or one that its own encoder has; default: the method's own"
+    add_option(parser, "--backbone", "", text)
     add_store(parser)
 
 

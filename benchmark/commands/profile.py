@@ -33,7 +33,7 @@ class Profile(Command):
         from benchmark.experiment.request import Request
         from benchmark.profiling.profile import COUNTED, TIMED, profile_method, write_table
 
-        names = ("method", "data", "protocol", "backbone", "store")
+        names = ("method", "data", "protocol", "scale", "backbone", "store")
         given = options.values_of(arguments, *names)
         request = Request(**given, overrides=tuple(arguments.overrides))
         # wrong names and devices are said before the work

@@ -7,13 +7,15 @@ from typing import Any
 
 import yaml
 
-from benchmark.choices import CONFIGS, is_config_file, short_name
+from benchmark.choices import BACKBONES, CONFIGS, is_config_file, short_name, validate_choice
 from datamodules.miniature.registry import MINIATURES
 from usererror import UserError
 
 
-def config_files(method: str, data: str, protocol: str) -> list[Path]:
+def config_files(method: str, data: str, protocol: str, scale: str = "") -> list[Path]:
     """List the files that are merged, later ones winning; a variant stands on its method's file.
+
+    Without a `scale` that of the data is taken.
 
     Example:
         >>> files = config_files("sgma_additive", "miniature", "standard")
@@ -33,8 +35,11 @@ def config_files(method: str, data: str, protocol: str) -> list[Path]:
     of_dataset = CONFIGS / "protocol" / f"{protocol}.{dataset}.yaml"
     if of_dataset.exists():
         protocol_files.append(of_dataset)
-    files = [CONFIGS / "base.yaml", data_file, *protocol_files, *method_files]
-    scale = read_section(data_file, "cell").get("scale", "paper")
+    own_scale = read_section(data_file, "cell").get("scale", "paper")
+    scale = scale or own_scale
+    # the data's file is written for its own scale
+    change = [CONFIGS / "scale" / f"{scale}.yaml"] if scale != own_scale else []
+    files = [CONFIGS / "base.yaml", data_file, *change, *protocol_files, *method_files]
     # what a scale changes for every dataset comes before what one dataset changes
     for suffix in (scale, short_name(data)):
         for path in method_files:
@@ -42,6 +47,27 @@ def config_files(method: str, data: str, protocol: str) -> list[Path]:
             if refinement.exists():
                 files.append(refinement)
     return files
+
+
+def check_backbone(method: str, backbone: str) -> None:
+    """Raise a UserError where a method cannot have a backbone; names that only it knows pass.
+
+    Example:
+        >>> check_backbone("mmformer", "resnet50")
+        Traceback (most recent call last):
+        usererror.UserError: METHOD=mmformer has an encoder of its own: leave BACKBONE out.
+    """
+    if not backbone or is_config_file(method):
+        return
+    default = None
+    # of a variant, its method's; the class says more of it when it is built
+    for path in config_files(method, "potsdam", "standard"):
+        arguments = read_section(path, "model").get("init_args") or {}
+        default = arguments.get("backbone", default)
+    if default is None:
+        raise UserError(f"METHOD={method} has an encoder of its own: leave BACKBONE out.")
+    if default in BACKBONES:
+        validate_choice("BACKBONE", backbone, BACKBONES)
 
 
 def store_name(data: str) -> str:

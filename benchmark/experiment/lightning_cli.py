@@ -161,7 +161,8 @@ class BenchCLI(LightningCLI):
 def config_words(request: Request) -> list[str]:
     """Build the command line that LightningCLI parses."""
     words = []
-    for path in files.config_files(request.method, request.data, request.protocol):
+    names = (request.method, request.data, request.protocol, request.scale)
+    for path in files.config_files(*names):
         words += ["--config", str(path)]
     words += ["--seed_everything", str(request.seed)]
     # after the files: these hold for whatever the files say

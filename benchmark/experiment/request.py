@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark import choices
-from benchmark.experiment.config import store_name
+from benchmark.experiment.config import check_backbone, store_name
 from datamodules.prepare import ensure_store
 
 
@@ -34,6 +34,7 @@ class Request:
     store: Path = Path(choices.DEFAULT_STORE)
     logger: str = "csv"
     overrides: tuple[str, ...] = ()  # words for the configuration, as typed
+    scale: str = ""  # that of the data
 
     @property
     def variant(self) -> str:
@@ -47,14 +48,20 @@ class Request:
 
     def checked(self) -> Request:
         """Return the request with valid names and a complete store, or raise a UserError."""
+        request = self.named()
+        # miniatures are generated here, on first use
+        ensure_store(store_name(request.data), self.store)
+        return request
+
+    def named(self) -> Request:
+        """Return the request with valid names, or raise a UserError; the data need not be there."""
         # nothing heavy has been imported, so that a typing error is answered at once
         method = choices.resolve_method(self.method)
         data = choices.resolve_data(self.data, self.store)
         choices.validate_choice("PROTOCOL", self.protocol, choices.protocols())
-        if self.backbone:
-            choices.validate_choice("BACKBONE", self.backbone, choices.BACKBONES)
-        # miniatures are generated here, on first use
-        ensure_store(store_name(data), self.store)
+        if self.scale:
+            choices.validate_choice("SCALE", self.scale, choices.SCALES)
+        check_backbone(method, self.backbone)
         return replace(self, method=method, data=data)
 
     def to_json(self) -> dict[str, Any]:
@@ -64,6 +71,8 @@ class Request:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Request:
         """Invert `to_json`; KeyError or TypeError for anything else."""
+        # runs of before there was a choice have no scale
+        content = {"scale": "", **content}
         values = {field.name: content[field.name] for field in fields(cls)}
         for name, value in values.items():
             wanted = {"seed": (int,), "overrides": (list, tuple)}.get(name, (str,))

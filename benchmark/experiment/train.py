@@ -25,6 +25,7 @@ from benchmark.experiment.restore import CONFIG, checkpoint_for, load_weights
 from benchmark.experiment.signals import ends_when_asked
 from benchmark.records.manifest import Manifest, Protocol, read_manifest
 from benchmark.records.record import write_json
+from datamodules.miniature.registry import MINIATURES
 
 if TYPE_CHECKING:
     from benchmark.experiment.lightning_cli import BenchCLI
@@ -88,11 +89,15 @@ def print_start(cli: BenchCLI) -> None:
     splits = {"train": [], "val": [], "test": [], **data.splits}
     print(
         f"{cli.cell.variant} on {cli.request.dataset}, {cli.backbone}, seed {cli.seed}, "
-        f"protocol {cli.cell.protocol}, {cli.trainer.strategy.root_device}: "
+        f"protocol {cli.cell.protocol}, scale {cli.cell.scale}, "
+        f"{cli.trainer.strategy.root_device}: "
         f"{len(splits['train'])} training, {len(splits['val'])} validation, "
         f"{len(splits['test'])} test scenes, "
         f"{2 ** len(data.modalities) - 1} subsets of {'+'.join(data.letters.values())}"
     )
+    if cli.cell.scale == "small" and data.name not in MINIATURES:
+        print("Scale small is a trial: a small network from random weights, few steps.")
+        print("SCALE=paper trains as published.")
     if data.split_note:
         print(f"Note on {data.split_column}: {data.split_note}")
 

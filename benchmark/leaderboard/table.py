@@ -61,6 +61,7 @@ def _has_condition(row: ScoreRow) -> bool:
 
 
 _overrides = attrgetter("group.overrides")
+_scale = attrgetter("group.manifest.scale")
 COLUMNS = (
     Column("method", lambda row: row.group.method, "method", text="{row.group.marked_method}"),
     Column("backbone", lambda row: row.group.manifest.backbone, "backbone"),
@@ -78,6 +79,7 @@ COLUMNS = (
     Column("OA all labels full", lambda row: row.oa_all[:, -1].mean()),
     Column("seeds", lambda row: len(row.group.members), "n"),
     Column("protocol", lambda row: row.protocol.name, "protocol", text="{row.protocol.label}"),
+    Column("scale", _scale, "scale", needed=lambda row: _scale(row) != "paper"),
     Column("overrides", _overrides, "overrides", needed=_overrides),
     Column("K", lambda row: len(row.group.first.convention.outputs)),
     Column("scenes {subset}", lambda row: row.scenes),

@@ -103,12 +103,7 @@ def profile_method(request: Request, side: int = 0) -> ProfiledMethod:
         >>> row["parameters"] == row["trainable"], row["GMAC R"] < row["GMAC all"]
         (True, True)
     """
-    method = choices.resolve_method(request.method)
-    data = choices.resolve_data(request.data, request.store)
-    choices.validate_choice("PROTOCOL", request.protocol, choices.protocols())
-    if request.backbone:
-        choices.validate_choice("BACKBONE", request.backbone, list(choices.BACKBONES))
-    request = replace(request, method=method, data=data)
+    request = request.named()
     if side:
         words = ("--data.init_args.window", str(side))
         request = replace(request, overrides=(*request.overrides, *words))

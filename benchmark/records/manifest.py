@@ -72,6 +72,11 @@ class Manifest(BaseModel):
     model: dict[str, Any]  # the arguments that the network was built with
     config: dict[str, Any]  # as resolved
 
+    @property
+    def scale(self) -> str:
+        """Tell the recipe of minutes (`small`) from the published one (`paper`)."""
+        return str(self.config.get("cell", {}).get("scale", "paper"))
+
 
 def read_manifest(record: Path) -> Manifest:
     """Read the manifest of a record."""

@@ -85,6 +85,37 @@ def test_paper_scale_is_the_published_recipe_and_small_scale_is_ours() -> None:
     assert small["data"]["init_args"]["window"] == 128
 
 
+def test_scale_is_a_choice_whatever_the_data() -> None:
+    own, published = parse("sgma", "mine", scale="paper"), parse("sgma", "potsdam")
+    assert own["model"] == published["model"] and own["cell"]["scale"] == "paper"
+    steps = ("max_epochs", "max_steps", "check_val_every_n_epoch")
+    assert [own["trainer"][name] for name in steps] == [200, -1, 1]
+    assert own["data"]["init_args"]["window"] == published["data"]["init_args"]["window"] == 512
+    trial, small = parse("sgma", "potsdam", scale="small"), parse("sgma", "miniature")
+    assert trial["model"] == small["model"] and trial["cell"]["scale"] == "small"
+    assert trial["trainer"] == small["trainer"]
+    assert trial["data"]["init_args"]["window"] == 128
+    # the scale that the data have anyway makes no other experiment
+    assert parse("sgma", "miniature", scale="small") == small
+    assert parse("sgma", "potsdam", scale="paper") == published
+
+
+def test_runs_of_before_there_was_a_scale_are_read() -> None:
+    content = Request("sgma", "miniature").to_json()
+    del content["scale"]
+    assert Request.from_json(content) == Request("sgma", "miniature")
+
+
+def test_backbones_are_those_of_the_method() -> None:
+    for name in ("vit_large_patch14_dinov2", "samvit_base_patch16"):
+        assert Request("mobanet_cpia", "miniature", backbone=name).named().backbone == name
+    for method in ("mmformer", "gemmnet_ae"):
+        with pytest.raises(UserError, match=f"METHOD={method} has an encoder of its own"):
+            Request(method, "miniature", backbone="resnet50").named()
+    with pytest.raises(UserError, match="Unknown BACKBONE 'vit_large_patch14_dinov2'"):
+        Request("sgma_additive", "miniature", backbone="vit_large_patch14_dinov2").named()
+
+
 def test_overrides_come_last_and_reach_inside_the_model() -> None:
     parsed = parse(
         "sgma",
@@ -228,6 +259,8 @@ def test_variables_of_make_are_options() -> None:
         (["leaderboard", "FORCE="], "leaderboard has no variable FORCE"),
         (["bench", "--metho", "mobanet"], "Did you mean --method?"),
         (["bench", "--epochs=3"], "bench has no option --epochs"),
+        (["bench", "--cell.scale", "paper"], "--cell.scale is chosen as SCALE="),
+        (["bench", "SCALE=Paper"], "Did you mean paper?"),
         (["bench", "--trainr.max_epochs", "3"], "--trainer.<name>"),
     ],
 )

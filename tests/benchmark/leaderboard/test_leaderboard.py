@@ -26,6 +26,7 @@ from benchmark.records.selection import (
 )
 from tests.support.toy_records import PROTOCOL, toy_manifest
 
+TRIAL = {"cell": {"scale": "small"}}
 OWN = Convention(outputs=(0, 1), averaged=(0, 1))
 
 
@@ -250,3 +251,13 @@ def test_a_leaking_split_is_marked_beside_its_numbers() -> None:
     assert r"81 \% is shared" in latex_table(
         format_leaderboard(ranked(*records)), [footnote(ranked(*records))]
     )
+
+
+def test_a_trial_is_told_from_the_published_recipe() -> None:
+    published = record({"R": 50.0}, group="a")
+    trial = record({"R": 40.0}, group="b", config=TRIAL)
+    rows = leaderboard_rows(seed_groups([published, trial]))
+    assert format_leaderboard(rows)["scale"].tolist() == ["paper", "small"]
+    assert leaderboard_frame(rows)["scale"].tolist() == ["paper", "small"]
+    # where every row is published, readers need no column for it
+    assert "scale" not in format_leaderboard(rows[:1])
