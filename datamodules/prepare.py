@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,7 @@ def ensure_store(name: str, store: Path, force: bool = False, size: str = "demon
 
 def _import_miniature(name: str, miniature: Miniature, store: Path, force: bool, size: str) -> None:
     from datamodules.adapters.registry import import_named_dataset
+    from datamodules.store.raster_errors import check_written, explained_writing
 
     source = store / ".generated" / name
     if force or not source.exists():
@@ -50,8 +52,15 @@ def _import_miniature(name: str, miniature: Miniature, store: Path, force: bool,
             shutil.rmtree(old, ignore_errors=True)
         part.parent.mkdir(parents=True, exist_ok=True)
         print(f"Generating {name} in {source}")
-        miniature.write_source(part, size, progress=True)
-        os.replace(part, source)
+        try:
+            with explained_writing(source):
+                miniature.write_source(part, size, progress=True)
+                for file in chain(part.rglob("*.tif"), part.rglob("*.png")):
+                    check_written(file)
+                os.replace(part, source)
+        finally:
+            # half a set is of no use and may be what fills the disk
+            shutil.rmtree(part, ignore_errors=True)
     tiles = miniature.scene_ids(size)
     import_named_dataset(
         miniature.adapter, source, store, name=name, force=force, tiles=tiles, copy=True

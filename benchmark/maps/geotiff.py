@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,14 +12,15 @@ from xml.etree import ElementTree
 
 import numpy as np
 import rasterio.shutil
-from rasterio.errors import RasterioError
 
 from datamodules.loading.inference_rasters import Grid
-from datamodules.store.raster_file import check_intact, one_line
+from datamodules.store.raster_errors import check_written, explained_writing
 from datamodules.store.scene_store import IGNORE, SceneClass
 from usererror import UserError
 
 TILE = 512
+# machines that share a folder do not know of each other's processes
+SCRATCH = f".predict-{socket.gethostname()}-"
 
 
 class MapFiles:
@@ -100,24 +102,32 @@ def open_maps(
         raise UserError(f"{out} is a folder: name a file in it, e.g. {out / 'map.tif'}.")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        scratch = TemporaryDirectory(prefix=".predict-", dir=out.parent)
+        remove_left_behind(out.parent)
+        scratch = TemporaryDirectory(prefix=f"{SCRATCH}{os.getpid()}-", dir=out.parent)
     except OSError as error:
         text = f"{out} cannot be written ({error.strerror}): name another place."
         raise UserError(text) from error
     # beside the map, so that renaming stays within one file system and is atomic
-    with scratch as folder:
-        maps = None
+    with scratch as folder, explained_writing(out):
+        maps = MapFiles(Path(folder), grid, classes, outputs, probabilities is not None, tags)
         try:
-            maps = MapFiles(Path(folder), grid, classes, outputs, probabilities is not None, tags)
             yield maps
             maps.publish(out, probabilities or out)
-        except (OSError, RasterioError) as error:
-            free = shutil.disk_usage(out.parent).free / 1e6
-            text = f"{out} could not be written whole ({one_line(error)}; {free:.0f} MB free)."
-            raise UserError(text) from error
         finally:
-            if maps is not None:
-                maps.close_files()
+            maps.close_files()
+
+
+def remove_left_behind(folder: Path) -> None:
+    """Remove the temporary files of processes that were killed on this machine."""
+    for path in folder.glob(f"{SCRATCH}*-*"):
+        process = path.name.removeprefix(SCRATCH).partition("-")[0]
+        try:
+            # asks whether the process is there, and does nothing to it
+            os.kill(int(process), 0)
+        except ProcessLookupError:
+            shutil.rmtree(path, ignore_errors=True)
+        except (ValueError, OverflowError, PermissionError):
+            continue  # not one of ours, or another user's at work
 
 
 def category_names(classes: Sequence[SceneClass]) -> bytes:
@@ -142,7 +152,6 @@ def _optimised(stem: Path, resampling: str) -> Path:
     raw, target = stem.with_suffix(".raw.tif"), stem.with_suffix(".tif")
     options = {"blocksize": TILE, "compress": "deflate", "predictor": "yes", "bigtiff": "if_safer"}
     rasterio.shutil.copy(raw, target, driver="COG", overview_resampling=resampling, **options)
-    # a full disk may leave a short file without an error of GDAL
-    check_intact(target, str(target))
+    check_written(target)
     raw.unlink()
     return target

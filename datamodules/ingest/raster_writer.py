@@ -20,6 +20,7 @@ from rasterio.windows import Window
 
 from datamodules.ingest.journal import Item
 from datamodules.ingest.plan import RasterJob
+from datamodules.store.raster_errors import GDAL_ERRORS
 from datamodules.store.raster_file import check_intact, one_line, open_raw, unreadable_error
 from datamodules.store.reader import pad_edge
 from datamodules.store.scene_store import IGNORE, SceneClass, file_sha256
@@ -257,8 +258,8 @@ def _write_tiff(
         with temporary.open("rb+") as stream:
             os.fsync(stream.fileno())
         temporary.replace(target)
-    except (RasterioError, OSError) as error:
-        if isinstance(error, RasterioError) or error.errno in FULL_DISK:
+    except (*GDAL_ERRORS, OSError) as error:
+        if isinstance(error, GDAL_ERRORS) or error.errno in FULL_DISK:
             raise _write_error(target, one_line(error)) from error
         raise
     finally:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import shutil
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,10 +23,12 @@ from benchmark.experiment import restore
 from benchmark.experiment.model_inputs import INPUTS, Inputs
 from benchmark.experiment.request import Request
 from benchmark.experiment.restore import TrainedRun, load_trained_run
+from benchmark.maps.geotiff import SCRATCH
 from benchmark.maps.predict import class_ids, predict_strips
 from benchmark.maps.window_grid import sheared_rows
 from datamodules.loading.inference_rasters import ModalitySpec, open_scene, parse_inputs
 from datamodules.store.scene_store import Modality, SceneClass
+from tests.support.full_disk import files_end_at
 from tests.support.placed import PLACE, write
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -261,6 +266,26 @@ def test_places_that_cannot_be_written(
     assert "is an input of this map" in one_line(capsys) and scene[0].read_bytes() == before
     assert run(tmp_path / "map.tif", word, "--stride", "65") == 2
     assert "must lie between 1 and the window of 64 px" in one_line(capsys)
+
+
+def test_a_full_disk_and_a_killed_process_leave_nothing(
+    network: PixelNetwork, scene: tuple[Path, Path, np.ndarray], tmp_path: Path, capsys: Any
+) -> None:
+    folder = tmp_path / "out"
+    gone, alive = subprocess.Popen(["true"]), os.getppid()
+    gone.wait()
+    for process in (gone.pid, alive):
+        (folder / f"{SCRATCH}{process}-x").mkdir(parents=True)
+        (folder / f"{SCRATCH}{process}-x" / "map.raw.tif").touch()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # less than the head of the raw map, and less than its first tile
+    for limit in (2000, 200_000):
+        with files_end_at(limit):
+            assert run(folder / "map.tif", f"rgb={scene[0]}", "--probabilities") == 2
+        assert "could not be written whole" in one_line(capsys)
+        assert [path.name for path in folder.iterdir()] == [f"{SCRATCH}{alive}-x"]
+    assert resource.getrlimit(resource.RLIMIT_FSIZE) == before
+    assert run(folder / "map.tif", f"rgb={scene[0]}", "--probabilities") == 0
 
 
 @pytest.fixture(scope="module")
