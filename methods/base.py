@@ -1,5 +1,6 @@
 """What the benchmark asks of a method: encode every modality once, decode any subset of them."""
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from math import ceil, isfinite
@@ -14,6 +15,8 @@ from methods.parts.modality_dropout import SubsetRule, SubsetScope, draw_subsets
 from methods.parts.optim import Recipe, build_optimizer
 from methods.parts.seeds import mix_seed
 from usererror import UserError
+
+LINKED = ("ignore_index", "seed")  # what the suite sets for every method
 
 
 class AnyModalitySegmenter(L.LightningModule):
@@ -35,6 +38,18 @@ class AnyModalitySegmenter(L.LightningModule):
     network: Any
     subsets: SubsetRule = "full"
     subsets_per: SubsetScope = "sample"
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Refuse a constructor that the seed and the ignored label cannot reach."""
+        super().__init_subclass__(**options)
+        accepted = inspect.signature(cls.__init__).parameters
+        if any(one.kind is inspect.Parameter.VAR_KEYWORD for one in accepted.values()):
+            return
+        # the configuration skips what a constructor lacks: the seed would be 0 in every run
+        if missing := [name for name in LINKED if name not in accepted]:
+            lacks = f"{cls.__name__}.__init__ has no argument {' and '.join(missing)}"
+            remedy = "take **options and pass them to super().__init__, or override build_network"
+            raise UserError(f"{lacks}, which the suite sets: {remedy}.")
 
     def __init__(
         self,

@@ -92,6 +92,8 @@ class BenchCLI(LightningCLI):
         if self.cell.selection == BEST and not self.datamodule.has_validation:
             self.cell.selection = self.config.cell.selection = LAST
         self.resolved: dict[str, Any] = yaml.safe_load(self.parser.dump(self.config))
+        # a method without options has no such section
+        self.resolved["model"].setdefault("init_args", {})
         fingerprint = self.datamodule.store.fingerprint
         self.identity, self.group = identify_config(self.resolved, fingerprint, self.model.revision)
         model_args = self.resolved["model"]["init_args"]
@@ -209,9 +211,19 @@ def build_cli(request: Request, run_dir: Path | None = None) -> BenchCLI:
     silence_known_warnings()
     with explain_parser_errors():
         cli = BenchCLI(request, run_dir)
+        check_linked_values(cli)
         # a training step of SGMA on two CPU cores takes a quarter less time in this memory format
         cli.model.to(memory_format=torch.channels_last)
         return cli
+
+
+def check_linked_values(cli: BenchCLI) -> None:
+    """Raise a UserError if a method's own constructor dropped what the suite set."""
+    expected = {"seed": cli.seed, "ignore_index": cli.datamodule.ignore_index}
+    for name, value in expected.items():
+        if getattr(cli.model, name) != value:
+            drops = f"{type(cli.model).__name__}.__init__ drops {name}"
+            raise UserError(f"{drops}: pass it on to super().__init__.")
 
 
 @contextmanager

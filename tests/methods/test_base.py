@@ -290,6 +290,26 @@ def test_mistakes_in_the_constructor():
         Toy(MODALITIES, 3, loss_weights={"mass": 1.0})
 
 
+def test_a_constructor_that_the_seed_cannot_reach_is_refused():
+    with pytest.raises(UserError, match=r"Forgetful.*ignore_index and seed"):
+
+        class Forgetful(Toy):
+            def __init__(self, modalities, num_classes, width=4):
+                super().__init__(modalities, num_classes)
+
+    with pytest.raises(UserError, match="no argument seed"):
+
+        class Half(Toy):
+            def __init__(self, modalities, num_classes, ignore_index=255):
+                super().__init__(modalities, num_classes, ignore_index)
+
+    class Passing(Toy):
+        def __init__(self, modalities, num_classes, **options):
+            super().__init__(modalities, num_classes, **options)
+
+    assert Passing(MODALITIES, 3, seed=5).seed == 5
+
+
 def test_hyperparameters_are_plain_and_restore(tmp_path):
     module = fresh(loss_weights={"size": 2.0})
     fit = trainer(tmp_path, max_epochs=1, logger=CSVLogger(tmp_path))

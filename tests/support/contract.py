@@ -230,6 +230,12 @@ class MethodContract:
         loss.backward()
         assert loss.isfinite()
 
+    def test_what_the_suite_sets_reaches_the_module(self, modalities):
+        """A constructor that keeps them to itself trains with seed 0 in every run."""
+        given = {**self.options, "seed": 7, "ignore_index": 254}
+        module = self.method(modalities=modalities, num_classes=CLASSES, **given)
+        assert (module.seed, module.ignore_index) == (7, 254)
+
     def test_same_seed_same_network(self, modalities):
         first, second = (self.make(modalities).state_dict() for _ in range(2))
         assert all(torch.equal(first[name], second[name]) for name in first)

@@ -64,3 +64,20 @@ class TestContract(MethodContract):
 
         cls.method = LateAverage
         return super().make(*words, **options)
+
+
+def test_a_constructor_that_drops_the_seed_is_one_line(
+    tiny_stores: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "dropping.py").write_text(
+        "from methods.control.module import Control\n"
+        "class Net(Control):\n"
+        "    def __init__(self, modalities, num_classes, seed=0, ignore_index=255):\n"
+        "        options = {'backbone': 'pvt_v2_b0', 'pretrained': False}\n"
+        "        super().__init__(modalities, num_classes, **options)\n"
+    )
+    mine = tmp_path / "drops.yaml"
+    mine.write_text("model:\n  class_path: dropping.Net\n")
+    words = [f"METHOD={mine}", "DATA=tiny", f"STORE={tiny_stores}", f"RUNS={tmp_path / 'runs'}"]
+    assert main(["bench", *words, "SEED=3", *SMALL.split()]) == 2
+    assert "Net.__init__ drops seed" in capsys.readouterr().err
