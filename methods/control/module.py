@@ -8,6 +8,7 @@ from torch import Tensor
 from methods.base import AnyModalitySegmenter
 from methods.control.network import ControlNetwork
 from methods.parts.diagnostics import name_feature_maps
+from methods.parts.heads import to_image_size
 from methods.parts.losses import cross_entropy
 from methods.parts.modality_dropout import SubsetRule, SubsetScope
 
@@ -42,8 +43,11 @@ class Control(AnyModalitySegmenter):
 
     def training_losses(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Compute the cross-entropy on the drawn subset of what each sample has."""
-        logits = self.network(batch["image"], self.draw_shown(batch))
-        return {"seg": cross_entropy(logits, batch["mask"], self.ignore_index)}
+        mask = batch["mask"]
+        encoded = self.network.encode_present(batch["image"], self.available(batch))
+        logits, _ = self.network.fuse(encoded, self.draw_shown(batch))
+        logits = to_image_size(logits, mask.shape[-2:])
+        return {"seg": cross_entropy(logits, mask, self.ignore_index)}
 
     def diagnostics(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Show the encoder's maps before and after their mean."""

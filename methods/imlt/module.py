@@ -57,7 +57,7 @@ class IMLT(AnyModalitySegmenter):
             raise UserError(
                 "contrast: infonce compares the samples of a batch; give it at least 4 of them."
             )
-        encoded = self.encode(batch["image"])
+        encoded = self.network.encode_present(batch["image"], self.available(batch))
         present = self.draw_shown(batch)
         logits, extras = self.network.fuse(encoded, present)
         logits = to_image_size(logits, mask.shape[-2:])

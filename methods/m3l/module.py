@@ -92,7 +92,9 @@ class M3L(AnyModalitySegmenter):
     def training_losses(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Average the cross-entropies of all streams, masked ones too, and of their ensemble."""
         images, present = batch["image"], self.draw_shown(batch)
-        ensemble, extras = self.network.fuse(self.network.encode(images, present), present)
+        # masked images are not looked at, not even by batch statistics
+        encoded = self.network.encode_present(images, present)
+        ensemble, extras = self.network.fuse(encoded, present)
         size = batch["mask"].shape[-2:]
         count = len(self.modalities) + 1
         streams = [to_image_size(stream, size) for stream in extras["streams"]]

@@ -20,7 +20,7 @@ from methods.m3l.streams import (
     token_width,
 )
 from methods.parts.backbones import pad_to_multiple, to_three_channels
-from methods.parts.heads import ChannelNorm, to_image_size
+from methods.parts.heads import ChannelNorm
 from methods.parts.network import Fused, Present, SharedEncoderNetwork, as_mask
 from usererror import UserError
 
@@ -77,24 +77,13 @@ class M3LNetwork(SharedEncoderNetwork):
         """
         raise NotImplementedError
 
-    def encode(
-        self, images: Mapping[str, Tensor], present: Present | None = None
-    ) -> dict[str, Tensor]:
-        """Encode each modality by itself, {name: (B, ...)}; rows not `present` are zero."""
+    def encode(self, images: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Encode each modality by itself, {name: (B, ...)}."""
         names = self.ordered_names(images)
         rows = [to_three_channels(images[m]) for m in names]
-        if present is not None:
-            rows = [image[present[m]] for image, m in zip(rows, names, strict=True)]
-        # samples that lack it are not looked at, not even by batch statistics
         counts = [len(image) for image in rows]
         parts = self.project_packed(names, pad_to_multiple(torch.cat(rows)), counts)
-        if present is None:
-            return dict(zip(names, parts, strict=True))
-        entries = {}
-        for m, part in zip(names, parts, strict=True):
-            entries[m] = part.new_zeros(len(present[m]), *part.shape[1:])
-            entries[m][present[m]] = part
-        return entries
+        return dict(zip(names, parts, strict=True))
 
     def _shares(self, encoded: Mapping[str, Tensor], present: Present | None) -> list[Share]:
         """Weigh each stream in the prediction, a number or (B, 1, 1, 1); the sum is one."""
@@ -138,11 +127,6 @@ class M3LNetwork(SharedEncoderNetwork):
                 part = self.head.activate_mixed(mixed) * share
                 features = part if features is None else features + part
         return self.head.classify_mixed(features), {}
-
-    def forward(self, images: Mapping[str, Tensor], present: Present | None = None) -> Tensor:
-        """Logits (B, K, H, W) of any non-empty subset."""
-        size = next(iter(images.values())).shape[-2:]
-        return to_image_size(self.fuse(self.encode(images, present), present)[0], size)
 
 
 class StageM3L(M3LNetwork):

@@ -92,7 +92,7 @@ class MAGICNetwork(SharedEncoderNetwork):
             return {m: [self.head(maps)] for m, maps in pyramids.items()}
         # the paper's head sees all modalities as one batch
         packed = [torch.cat(maps) for maps in zip(*pyramids.values(), strict=True)]
-        parts = self.head(packed).chunk(len(pyramids))
+        parts = self.head(packed).split([len(maps[0]) for maps in pyramids.values()])
         return {m: [part] for m, part in zip(pyramids, parts, strict=True)}
 
     def _encode(self, images: Mapping[str, Tensor]) -> dict[str, Encoded]:
@@ -139,7 +139,7 @@ class MAGICNetwork(SharedEncoderNetwork):
     ) -> Branches:
         """The main branch and the selection branch of a training step; for `present` see `fuse`."""
         size = next(iter(images.values())).shape[-2:]
-        encoded = self._encode(images)
+        encoded = self.encode_present(images, present, self._encode)
         names = self.ordered_names(encoded)
         if len(names) == 1:
             logits, extras = self.fuse(encoded, present)

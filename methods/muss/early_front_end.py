@@ -175,8 +175,11 @@ class EarlyMuSSNetwork(SharedEncoderNetwork):
         return self.head(maps) if guidance is None else self.head(maps, guidance), extras
 
     def forward_train(
-        self, images: Mapping[str, Tensor], present: Present
+        self, images: Mapping[str, Tensor], present: Present, available: Present | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        """Predict logits and auxiliary logits (or None), (B, K, H, W); `present` as for `fuse`."""
+        """Predict logits and auxiliary logits (or None), (B, K, H, W); `present` as for `fuse`.
+
+        What is not present is an image of zeros, whether it is `available` or not.
+        """
         given = blank_missing(images, present, self.channels)
         return at_image_size(self.fuse(self.encode(given)), given)

@@ -78,7 +78,8 @@ class MuSS(AnyModalitySegmenter):
 
     def training_losses(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Cross-entropy of the main and of the auxiliary logits."""
-        main, aux = self.network.forward_train(batch["image"], self.draw_shown(batch))
+        have, shown = self.available(batch), self.draw_shown(batch)
+        main, aux = self.network.forward_train(batch["image"], shown, have)
         terms = {"main": cross_entropy(main, batch["mask"], self.ignore_index)}
         if aux is not None:
             terms["aux"] = cross_entropy(aux, batch["mask"], self.ignore_index)

@@ -129,6 +129,8 @@ class MuSSNetwork(SharedEncoderNetwork):
     @torch.no_grad()
     def _follow(self, modality: str, features: Sequence[Tensor]) -> None:
         """Move the running means of a modality; its first batch sets them."""
+        if not len(features[0]):
+            return
         place = self.modalities.index(modality)
         # the first batch sets the mean, later ones move it
         share = torch.where(self.seen[place], MEAN_MOMENTUM, 1.0)
@@ -204,10 +206,14 @@ class MuSSNetwork(SharedEncoderNetwork):
         return self.head(maps), extras
 
     def forward_train(
-        self, images: Mapping[str, Tensor], present: Present
+        self, images: Mapping[str, Tensor], present: Present, available: Present | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        """Predict logits and auxiliary logits (or None), (B, K, H, W); `present` as for `fuse`."""
-        return at_image_size(self.fuse(self.encode(images), present), images)
+        """Predict logits and auxiliary logits (or None), (B, K, H, W); `present` as for `fuse`.
+
+        `available` says which images are real; what is not present among them is hidden only.
+        """
+        encoded = self.encode_present(images, available or present)
+        return at_image_size(self.fuse(encoded, present), images)
 
 
 def at_image_size(

@@ -199,10 +199,11 @@ class SharedEncoder(nn.Module):
     def forward(self, images: Mapping[str, Tensor]) -> dict[str, list[Tensor]]:
         """{modality: (B, C, H, W)} -> {modality: [(B, C_i, H_i, W_i)] * 4} of the padded images."""
         inputs = {m: pad_to_multiple(to_three_channels(image)) for m, image in images.items()}
-        if len({tuple(image.shape) for image in inputs.values()}) > 1:
+        if len({tuple(image.shape[1:]) for image in inputs.values()}) > 1:
             return {m: self.pyramid_of(image) for m, image in inputs.items()}
         # one call for all: with BatchNorm (ResNet) the training statistics are joint, in eval mode
         # the modalities do not touch each other
         packed = self.pyramid_of(torch.cat(list(inputs.values())))
-        parts = [feature.chunk(len(inputs)) for feature in packed]
+        counts = [len(image) for image in inputs.values()]
+        parts = [feature.split(counts) for feature in packed]
         return {m: [part[i] for part in parts] for i, m in enumerate(inputs)}

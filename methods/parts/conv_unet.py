@@ -64,7 +64,8 @@ class PreConv(nn.Module):
 
     def pre_activate(self, features: Tensor) -> Tensor:
         """What comes before the convolution, shape unchanged; zeros stay zeros with `instance`."""
-        return F.leaky_relu(normalise_maps(features, self.norm), SLOPE)
+        # in place: the norm's result is read by nothing else, and kept for backward otherwise
+        return F.leaky_relu(normalise_maps(features, self.norm), SLOPE, inplace=True)
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, c_in, H, W) -> (B, c_out, H/stride, W/stride)."""

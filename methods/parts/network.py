@@ -1,9 +1,10 @@
 """Base classes of the networks: configured modalities, any non-empty subset of which is taken."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
+from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor
 
 from methods.parts.backbones import SharedEncoder
@@ -48,6 +49,32 @@ class AnyModalityNetwork(torch.nn.Module):
     def stack_present(self, names: Sequence[str], present: Present | None) -> Tensor | None:
         """Stack the masks of M modalities, bool (M, B); None, that is all, stays None."""
         return None if present is None else torch.stack([present[m] for m in names])
+
+    def encode_present(
+        self,
+        images: Mapping[str, Tensor],
+        present: Present | None,
+        encode: Callable[[Mapping[str, Tensor]], dict[str, Any]] | None = None,
+    ) -> dict[str, Any]:
+        """Encode (by `encode`) the samples that have a modality; rows of the others are zero.
+
+        They are not looked at, not even by the statistics of a batch. A modality that no sample has
+        keeps its entry, so that distributed processes agree on the parameters in use.
+        """
+        encode, names = encode or self.encode, self.ordered_names(images)
+        if present is None or torch.stack([present[m] for m in names]).all():
+            return encode(images)
+        encoded = encode({m: images[m][present[m]] for m in names})
+
+        def spread_rows(rows: Tensor, there: Tensor) -> Tensor:
+            whole = rows.new_zeros(len(there), *rows.shape[1:])
+            whole[there] = rows
+            return whole
+
+        whole = {}
+        for m, entry in encoded.items():
+            whole[m] = apply_to_collection(entry, Tensor, spread_rows, present[m])
+        return whole
 
     def forward(self, images: Mapping[str, Tensor], present: Present | None = None) -> Tensor:
         """Predict logits (B, K, H, W) of any non-empty subset; `present` masks samples."""

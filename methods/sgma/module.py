@@ -41,7 +41,7 @@ class SGMA(AnyModalitySegmenter):
 
     def training_losses(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Compute the cross-entropy of the fused and of the sampled branch (eqs. 12 and 13)."""
-        full, single, _ = self.network.forward_train(batch["image"])
+        full, single, _ = self.network.forward_train(batch["image"], self.available(batch))
         name = "additive" if self.network.fusion == "additive" else "sgf"
         terms = {name: cross_entropy(full, batch["mask"], self.ignore_index)}
         if single is not None:

@@ -171,7 +171,7 @@ class SGMANetwork(SharedEncoderNetwork):
         `fuse`, `sampling` (s per scale, (M, B)), `draws` (index per scale, (B,)).
         """
         size = next(iter(images.values())).shape[-2:]
-        encoded = self.encode(images)
+        encoded = self.encode_present(images, present)
         names = self.ordered_names(encoded)
         mask = self.stack_present(names, present)
         maps, robustness = self._fuse_maps(encoded, mask)

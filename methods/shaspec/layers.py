@@ -34,8 +34,8 @@ class StandardisedConv(nn.Conv2d):
 
 
 def leaky_activation(features: Tensor) -> Tensor:
-    """LeakyReLU(0.01)."""
-    return F.leaky_relu(features, SLOPE)
+    """LeakyReLU(0.01) in place: of sums and norms, which nothing else reads or keeps."""
+    return F.leaky_relu(features, SLOPE, inplace=True)
 
 
 def instance_norm(channels: int) -> nn.Module:
@@ -56,7 +56,9 @@ def conv_norm_act(
     c_in: int, c_out: int, kernel: int, stride: int = 1, dilation: int = 1
 ) -> nn.Sequential:
     """Standardised convolution, instance_norm, LeakyReLU."""
-    return conv_norm(c_in, c_out, kernel, stride, dilation).append(nn.LeakyReLU(SLOPE))
+    return conv_norm(c_in, c_out, kernel, stride, dilation).append(
+        nn.LeakyReLU(SLOPE, inplace=True)
+    )
 
 
 class Residual(nn.Module):

@@ -141,7 +141,9 @@ class ShaSpecNetwork(AnyModalityNetwork):
         everywhere = torch.ones(1, dtype=torch.bool, device=self.classifier.weight.device)
         flags = {m: as_mask(everywhere if present is None else present[m]) for m in names}
         generated = self._generated([encoded[m].shared for m in names], list(flags.values()))
-        complete = present is None and len(names) == len(self.modalities)
+        whole = present is None or bool(torch.stack(list(flags.values())).all())
+        # an encoding of zeros stands for what is missing; it costs a pass of the shared encoder
+        complete = whole and len(names) == len(self.modalities)
         absent = [] if complete else self._absent_skips(encoded[names[0]].skips[0])
         features, skips = [], []
         for index, m in enumerate(self.modalities):

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from benchmark.profiling.complexity import count_gmac, count_parameters
 from methods.control.module import Control
 from methods.control.network import ControlNetwork
+from methods.parts.backbones import pad_to_multiple, to_three_channels
 from methods.parts.losses import cross_entropy
 from tests.support.contract import (
     CHANNELS,
@@ -159,3 +160,17 @@ def test_what_cannot_be_done():
         make().decode({}, (32, 32))
     with pytest.raises(ValueError, match="expected a rule"):
         make(subsets="some").training_losses(training_batch(THREE))
+
+
+def test_batch_statistics_are_of_the_images_at_hand():
+    """A ResNet's norms: as if the gaps' images had not been in the batch."""
+    batch = training_batch(THREE)
+    present = {**batch["available"], "dsm": torch.tensor([False, True])}
+    encoder = make(backbone="resnet50").train().network.encoder
+    rows = [batch["image"]["rgb"], batch["image"]["dsm"][1:].expand(-1, 3, -1, -1)]
+    rows.append(to_three_channels(batch["image"]["sar"]))
+    encoder.pyramid_of(pad_to_multiple(torch.cat(rows)))
+    module = make(backbone="resnet50").train()
+    module.training_losses({**batch, "available": present})
+    for expected, found in zip(encoder.buffers(), module.network.encoder.buffers(), strict=True):
+        torch.testing.assert_close(found, expected)

@@ -236,6 +236,27 @@ class MethodContract:
         module = self.method(modalities=modalities, num_classes=CLASSES, **given)
         assert (module.seed, module.ignore_index) == (7, 254)
 
+    def test_absent_sensors_train_nothing(self, modalities):
+        """Per-sample gaps in training: what stands in an absent sensor's pixels reaches neither the
+        loss nor a gradient, nor the statistics that evaluation uses.
+        """
+        batch, other = training_batch(modalities), images(modalities, seed=1)
+        for place, m in enumerate(list(modalities)[1:]):
+            batch["available"][m] = torch.arange(2) == place % 2
+        found = []
+        for noise in (0.0, 100.0):
+            module = self.make(modalities).train()
+            pixels = {}
+            for m, image in batch["image"].items():
+                absent = ~batch["available"][m][:, None, None, None]
+                pixels[m] = torch.where(absent, noise * other[m], image)
+            torch.manual_seed(3)
+            loss = module.weighted_sum(module.training_losses({**batch, "image": pixels}))
+            loss.backward()
+            gradients = {name: p.grad for name, p in module.named_parameters()}
+            found.append((loss.detach(), gradients, dict(module.named_buffers())))
+        torch.testing.assert_close(found[0], found[1], rtol=0, atol=0)
+
     def test_same_seed_same_network(self, modalities):
         first, second = (self.make(modalities).state_dict() for _ in range(2))
         assert all(torch.equal(first[name], second[name]) for name in first)

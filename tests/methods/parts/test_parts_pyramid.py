@@ -21,6 +21,7 @@ from methods.parts.conv_unet import (
     pad_to,
 )
 from methods.parts.heads import to_image_size
+from methods.shaspec.layers import conv_norm_act
 
 NORMS = ["instance", "layer"]
 
@@ -178,3 +179,26 @@ def test_auxiliary_heads_read_the_decoder_states():
         coarse[1], decoder.heads[1](step.mix(step.merge(torch.cat([fused[3], step.lift(up)], 1))))
     )
     assert [head.in_channels for head in decoder.heads] == [128, 64, 32, 16]
+
+
+@pytest.mark.parametrize("layer", [PreConv(4, 4, 1), conv_norm_act(4, 4, 1)[1:]])
+def test_an_activation_is_kept_once_for_backward(layer, monkeypatch):
+    """In place or not, the gradients are the same bits; what the norm returned is not kept."""
+    features, leaky = torch.randn(2, 4, 16, 16), F.leaky_relu
+    found = []
+    for inplace in (True, False):
+        if not inplace:
+            monkeypatch.setattr(F, "leaky_relu", lambda x, slope, inplace: leaky(x, slope))
+        leaf, kept = features.clone().requires_grad_(), set()
+
+        def note_map(tensor, kept=kept):
+            if tensor.untyped_storage().nbytes() >= features.nbytes:
+                kept.add(tensor.untyped_storage().data_ptr())
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(note_map, lambda tensor: tensor):
+            result = layer(leaf)
+            result.square().sum().backward()
+        found.append((len(kept), leaf.grad))
+    assert found[0][0] == found[1][0] - 1
+    assert torch.equal(found[0][1], found[1][1])

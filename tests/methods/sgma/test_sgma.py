@@ -283,3 +283,16 @@ def test_draws_follow_their_analytic_law():
         assert (
             abs(counts - samples * expected) < 4 * np.sqrt(samples * expected * (1 - expected))
         ).all()
+
+
+@pytest.mark.parametrize("options", [{}, {"fusion": "additive", "mas": False}])
+def test_a_complete_batch_trains_bit_for_bit_as_without_masks(options):
+    batch, found = training_batch(THREE), []
+    for available in (None, batch["available"]):
+        module = make(**options).train()
+        torch.manual_seed(3)
+        full, single, _ = module.network.forward_train(batch["image"], available)
+        loss = full.square().mean() + (0 if single is None else single.square().mean())
+        loss.backward()
+        found.append((loss.detach(), {n: p.grad for n, p in module.named_parameters()}))
+    torch.testing.assert_close(found[0], found[1], rtol=0, atol=0)

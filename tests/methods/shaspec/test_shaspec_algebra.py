@@ -9,6 +9,7 @@ from math import log
 
 import pytest
 import torch
+from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -341,3 +342,24 @@ def test_released_terms_count_images_of_zeros():
     torch.testing.assert_close(
         terms["dco"], domain_classification(scores, [0, 1], everywhere), rtol=1e-4, atol=1e-5
     )
+
+
+def test_a_complete_batch_needs_no_encoding_of_zeros():
+    """The same logits and gradients as beside a sample that needs it, and one pass less."""
+    batch, found = training_batch(TWO), []
+    for forced in (False, True):
+        built = network(TWO).train()
+        passes: list[int] = []
+        built.shared.register_forward_hook(lambda *_, passes=passes: passes.append(1))
+        encoded = built.encode(batch["image"])
+        present = batch["available"]
+        if forced:
+            # a third sample without a sensor; its logits take no part in the loss
+            encoded = apply_to_collection(encoded, Tensor, lambda x: torch.cat([x, x[:1]]))
+            present = {"rgb": torch.tensor([True, True, True])}
+            present["dsm"] = torch.tensor([True, True, False])
+        logits = built.fuse(encoded, present)[0][:2]
+        logits.square().sum().backward()
+        found.append((len(passes), logits.detach(), [p.grad for p in built.parameters()]))
+    assert [passes for passes, _, _ in found] == [1, 2]
+    torch.testing.assert_close(found[0][1:], found[1][1:], rtol=1e-5, atol=1e-5)
