@@ -33,6 +33,7 @@ class Predict(Command):
         import numpy as np
         import rasterio
 
+        from benchmark.experiment.progress import ProgressLine, show_share
         from benchmark.experiment.restore import load_trained_run
         from benchmark.maps import predict
         from benchmark.maps.geotiff import open_maps
@@ -67,15 +68,18 @@ class Predict(Command):
             number = sum(len(places) for _, places in rows())
             windows = f"{number} windows of {window} px every {stride}, {trained.model.device}"
             print(f"{grid.height} x {grid.width} px, {windows}; a larger --stride is faster")
-            counts = np.zeros(256, np.int64)
+            counts, done, line = np.zeros(256, np.int64), 0, ProgressLine()
             for row, col, means in predict.predict_strips(trained, rasters, grid, window, rows):
                 # strips come as they are finished, so that no map is held in memory as a whole
                 ids = predict.class_ids(means, inputs.outputs)
                 counts += np.bincount(ids.ravel(), minlength=256)
+                done += ids.size
+                show_share(line, done / (grid.height * grid.width))
                 maps.write_ids(row, col, ids)
                 if second:
                     averaged = inputs.stitching == "probabilities"
                     maps.write_probabilities(row, col, means if averaged else means.softmax(0))
+            line.close()
         names = {entry.id: entry.name for entry in inputs.classes}
         print(predict.describe_shares(counts, names))
         print(f"Map: {out}" + (f"\nProbabilities: {second}" if second else ""))

@@ -12,7 +12,7 @@ import lightning as L
 import torch
 import yaml
 from jsonargparse import ArgumentError
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger
 
@@ -28,6 +28,7 @@ from benchmark.experiment.identity import (
     identify_config,
     name_file_contents,
 )
+from benchmark.experiment.progress import RunProgress
 from benchmark.experiment.request import Request
 from benchmark.tracking.wandb_callback import ExampleLogging
 from benchmark.tracking.wandb_summary import wandb_logger
@@ -41,6 +42,7 @@ WARNINGS = (
     "LightningCLI's args parameter",  # the command's own words are not LightningCLI's
     r"`isinstance\(treespec, LeafSpec\)`",
     "The number of training batches",
+    "The `srun` command is available",  # one process needs none
     "The '.*_dataloader' does not have many workers",
     "Checkpoint directory .* exists and is not empty",  # continuing is the point
     "You're resuming from a checkpoint that ended before the epoch ended",
@@ -105,6 +107,8 @@ class BenchCLI(LightningCLI):
         if not self.datamodule.has_validation:
             # else Lightning would ask for a loader of no scenes
             kwargs["limit_val_batches"] = 0
+        # Lightning's counts no operations of networks that read batches of ours
+        kwargs["enable_model_summary"] = bool(self.config.trainer.enable_model_summary)
         return super().instantiate_trainer(
             # without weights: Slurm's environment takes up what lies there as `hpc_ckpt_*`
             default_root_dir=str(self.run_dir / "logs"),
@@ -123,7 +127,7 @@ class BenchCLI(LightningCLI):
         folder = self.run_dir / CHECKPOINTS
         callbacks: list[L.Callback] = [DivergenceStop(), KeepLast(folder)]
         if self.config.trainer.enable_progress_bar is not False:
-            callbacks.append(TQDMProgressBar(refresh_rate=5))
+            callbacks.append(RunProgress())
         if self.cell.selection == BEST:
             highest: dict[str, Any] = {"monitor": "val/average_miou", "mode": "max"}
             # a slash in a metric name would make a folder

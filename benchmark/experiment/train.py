@@ -87,8 +87,10 @@ def print_start(cli: BenchCLI) -> None:
     """Print what is trained on what."""
     data = cli.datamodule
     splits = {"train": [], "val": [], "test": [], **data.splits}
+    weights = sum(weight.numel() for weight in cli.model.parameters())
     print(
-        f"{cli.cell.variant} on {cli.request.dataset}, {cli.backbone}, seed {cli.seed}, "
+        f"{cli.cell.variant} on {cli.request.dataset}, {cli.backbone}, "
+        f"{weights / 1e6:.1f} M weights, seed {cli.seed}, "
         f"protocol {cli.cell.protocol}, scale {cli.cell.scale}, "
         f"{cli.trainer.strategy.root_device}: "
         f"{len(splits['train'])} training, {len(splits['val'])} validation, "

@@ -169,8 +169,13 @@ def test_seams_are_counted(
 
 
 def test_modalities_are_absent_where_they_say_nothing(
-    network: PixelNetwork, scene: tuple[Path, Path, np.ndarray], tmp_path: Path, capsys: Any
+    network: PixelNetwork,
+    scene: tuple[Path, Path, np.ndarray],
+    tmp_path: Path,
+    capsys: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("benchmark.experiment.progress.PLAIN_S", -1.0)
     assert run(tmp_path / "map.tif", f"nir={scene[1]}", f"rgb={scene[0]}", "--stride", "16") == 0
     assert network.given == {
         ("rgb", "nir"),
@@ -179,7 +184,8 @@ def test_modalities_are_absent_where_they_say_nothing(
     with rasterio.open(tmp_path / "map.tif") as file:
         np.testing.assert_array_equal(file.read(1) == 255, (scene[2] == 0).all(0))
         assert file.tags()["MODALITIES"] == "R+N"
-    assert "600 px without input" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "600 px without input" in said and "100 % 0 s left" in said
 
 
 def test_the_map_is_a_cloud_optimised_geotiff_with_palette_and_names(
