@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-
 LICENCE = "Apache-2.0, as the program that draws it; it holds no pixel of a real dataset"
 
 
