@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, ValidationError
 
 from datamodules.ingest.sources import SourceIndex
+from datamodules.splits.tables import decode_text
 from usererror import UserError
 
 KINDS = "optical|height_absolute|height_normalised|sar|sar_linear|depth|event|lidar|other"
@@ -52,12 +53,14 @@ class DatasetCard(BaseModel, extra="forbid", strict=True):
 
 
 def read_dataset_card(index: SourceIndex, folder: str = ".") -> DatasetCard:
-    """Read about.json in `folder`; without one every entry is left open."""
-    file = index.file_at(f"{folder}/about.json")
+    """Read about.json in `folder` or beside it all; without one every entry is left open."""
+    file = index.file_at(f"{folder}/about.json") or index.file_at("about.json")
     if file is None:
         return DatasetCard()
     try:
-        return DatasetCard.model_validate_json(file.read_bytes())
+        return DatasetCard.model_validate_json(decode_text(file.read_bytes()))
+    except UnicodeError as error:
+        raise UserError(f"{file.origin} is not UTF-8 text: save it as UTF-8.") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"

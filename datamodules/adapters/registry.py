@@ -1,6 +1,7 @@
 """Which adapter imports which dataset."""
 
 import importlib
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,12 @@ def import_named_dataset(
          ('area2', ['dsm', 'irrg', 'label', 'label_eroded'])]
     """
     source = Path(source).expanduser().absolute()
-    if dataset not in ADAPTERS and (source.is_file() or (source / "scenes.csv").is_file()):
+    # a misspelt name of a known dataset is no new name, unless the folder says so
+    is_new = not get_close_matches(dataset, ADAPTERS, cutoff=0.8)
+    if dataset not in ADAPTERS and source.exists() and (is_new or _is_own(source)):
         dataset, name = "folder", name or dataset
     return import_dataset(load_adapter(dataset), source, store_root, name=name, **options)
+
+
+def _is_own(source: Path) -> bool:
+    return source.is_file() or (source / "scenes.csv").is_file()

@@ -155,16 +155,10 @@ class _Import:
         scratch = self.root / "scratch"
         try:
             index = SourceIndex(self.source, scratch, self.root, self.log)
-            plan = self.adapter.plan(index, self.options)
-            # what the source itself had to say comes first
-            plan.warnings[:0] = index.warnings
-            for line in plan.inventory:
-                self.log(line)
+            plan = self._plan(index)
             for scene in plan.scenes if self.options.copy else ():
                 for raster, job in scene.jobs.items():
                     scene.jobs[raster] = replace(job, may_reference=False)
-            check_plan(plan, self.source, self.options, self.adapter)
-            keep_usable_splits(plan, self.options)
             # from here on the store is unfinished, whatever happens
             (self.root / DATASET_FILE).unlink(missing_ok=True)
             header = {"format": FORMAT, "adapter": self.adapter.name, "source": str(self.source)}
@@ -182,6 +176,20 @@ class _Import:
         told = f"{len(store.scenes)} scenes in {self.root}, fingerprint {store.fingerprint[:12]}"
         self.log(f"{store.name}: {told}")
         return store
+
+    def _plan(self, index: SourceIndex) -> ImportPlan:
+        """Let the adapter plan and check it; an error names archives that were not looked into."""
+        try:
+            plan = self.adapter.plan(index, self.options)
+            for line in plan.inventory:
+                self.log(line)
+            check_plan(plan, self.source, self.options, self.adapter)
+            keep_usable_splits(plan, self.options)
+        except UserError as error:
+            raise UserError(f"{index.name_unread()} {error}".strip()) from error
+        # what the source itself had to say comes first
+        plan.warnings[:0] = index.warnings
+        return plan
 
     @property
     def _tiles(self) -> list[str] | None:

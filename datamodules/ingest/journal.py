@@ -107,7 +107,7 @@ def read_journal(path: Path) -> list[dict[str, Any]]:
     found = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            found.append(json.loads(line))
-        except ValueError:  # what follows was written by nobody
+            found.append(dict(json.loads(line)))
+        except (ValueError, TypeError, RecursionError):  # what follows was written by nobody
             break
     return found

@@ -47,6 +47,7 @@ class RasterJob:
     may_reference: bool = False
     variants_by_band_count: Variants = field(default_factory=dict)
     resize: bool = False  # to the scene's size by nearest neighbour, whatever its own is
+    unknown_remedy: str = "is this the right label file?"  # for label values that mean nothing
 
     @classmethod
     def image(

@@ -129,7 +129,7 @@ class _Sink:
         if share > UNKNOWN_SHARE:
             values = f"have a value that is no class ({', '.join(self.examples)}, ...)"
             wrong = f"{100 * share:.2f} % of the label pixels {values}"
-            raise UserError(f"{self.shown}: {wrong}: is this the right label file?")
+            raise UserError(f"{self.shown}: {wrong}: {self.job.unknown_remedy}")
         counts = {str(value): int(self.counts[value]) for value in (*range(classes), IGNORE)}
         if sum(counts.values()) == counts[str(IGNORE)]:
             raise UserError(f"{self.shown} has not one valid label pixel: {remedy}")

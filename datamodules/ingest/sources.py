@@ -6,25 +6,29 @@ in many ways.
 
 from __future__ import annotations
 
-import errno
-import lzma
 import os
 import re
-import shutil
-import struct
 import tempfile
+import unicodedata
 import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 import numpy as np
 
+from datamodules.ingest.archives import (
+    UNREAD_ARCHIVE,
+    check_text_size,
+    inflate,
+    is_litter,
+    keep_open,
+    list_members,
+    open_zip,
+    tell_damage,
+)
 from datamodules.store.raster_file import open_raw
 from usererror import UserError
 
@@ -32,10 +36,8 @@ Key = TypeVar("Key", bound=Hashable)
 Log = Callable[[str], None]
 # in small and in capital letters
 WORLD_FILES = (".tfw", ".TFW", ".tifw", ".TIFW", ".jgw", ".JGW", ".pgw", ".PGW", ".wld", ".WLD")
+MAX_NAMED = 3  # archives that are not looked into
 MAX_LOOKED_INTO = 50  # rasters that are opened to tell the sizes of all
-# what zipfile and its decompressors raise for a damaged member
-CODEC_ERRORS = (struct.error, lzma.LZMAError, zlib.error)
-DAMAGE = (*CODEC_ERRORS, zipfile.BadZipFile, EOFError, OSError, RuntimeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -72,10 +74,11 @@ class SourceFile:
         return str(PurePosixPath(self.rel).parent)
 
     def read_bytes(self) -> bytes:
-        """Return the content of a small file; raises UserError when it is damaged."""
+        """Return the content of a table or a description; raises UserError when it is damaged."""
+        check_text_size(self.size, self.origin)
         if self.member is None:
             return self.path.read_bytes()
-        with _open_zip(self.path, self.origin) as archive, _damage_told(self.origin):
+        with open_zip(self.path, self.origin) as archive, tell_damage(self.origin):
             return archive.read(self.member)
 
     def extract(self, scratch: Path) -> Path:
@@ -83,11 +86,12 @@ class SourceFile:
         if self.member is None:
             return self.path
         scratch.mkdir(parents=True, exist_ok=True)
-        archive = _kept_open(self.path, self.path.stat().st_mtime_ns)
+        archive = keep_open(self.path, self.path.stat().st_mtime_ns)
         # GDAL looks for the world file beside the raster, under its name
         for member in (self.member, *self.sidecars):
-            target = scratch / PurePosixPath(member).name
-            _inflate(archive, archive.getinfo(member), target, self.origin)
+            name = PurePosixPath(member.replace("\\", "/")).name
+            target = scratch / (self.name if member == self.member else name)
+            inflate(archive, archive.getinfo(member), target, self.origin)
         return scratch / self.name
 
 
@@ -114,15 +118,24 @@ class SourceIndex:
             self.loose[str(self.root)] = SourceFile.on_disk(self.root, "").stamp
             self.files = list(self._members(self.root, "", str(self.root)))
         else:
-            raise UserError(f"SOURCE {self.root} is neither a folder nor a whole zip file.")
+            neither = f"SOURCE {self.root} is neither a folder nor a whole zip file"
+            raise UserError(f"{neither}: unpack it first and name the folder.")
         if not self.files:
             raise UserError(f"SOURCE {self.root} holds no files.")
-        self._by_rel = {file.rel: file for file in self.files}
+        self._by_rel = {_plain_rel(file.rel): file for file in self.files}
 
     def file_at(self, rel: str) -> SourceFile | None:
         """Return the file at a path below the source, or None."""
         # tables of users hold `./` and `..`
-        return self._by_rel.get(os.path.normpath(rel).replace(os.sep, "/"))
+        return self._by_rel.get(_plain_rel(rel))
+
+    def name_unread(self) -> str:
+        """Return the archives that are not looked into as one sentence, "" if there are none."""
+        unread = [file.rel for file in self.files if UNREAD_ARCHIVE.match(file.name)]
+        if not unread:
+            return ""
+        named = ", ".join(unread[:MAX_NAMED]) + (", ..." if len(unread) > MAX_NAMED else "")
+        return f"Only zip files are looked into, not {named}: unpack them first."
 
     def match_names(self, pattern: re.Pattern[str]) -> list[tuple[SourceFile, re.Match[str]]]:
         """Return every file whose base name matches `pattern` from its beginning."""
@@ -169,31 +182,34 @@ class SourceIndex:
             else:
                 yield file
 
-    def _members(self, path: Path, prefix: str, origin: str) -> Iterator[SourceFile]:
+    def _members(
+        self, path: Path, prefix: str, origin: str, depth: int = 1
+    ) -> Iterator[SourceFile]:
         """Yield the members of a zip file; `prefix` and `origin` are its path and its name."""
-        with _open_zip(path, origin) as archive:
-            members = [info for info in archive.infolist() if info.filename and not info.is_dir()]
-            names = {info.filename for info in members}
-            for info in members:
-                _refuse_unsafe(info, origin)
-                rel, shown = prefix + info.filename, f"{origin}/{info.filename}"
-                if info.filename.lower().endswith(".zip"):
+        with open_zip(path, origin) as archive:
+            members = {name: info for info, name in list_members(archive, origin, depth)}
+            for name, info in members.items():
+                rel, shown = prefix + name, f"{origin}/{name}"
+                if name.lower().endswith(".zip"):
                     inner = self._unpack_inner(archive, info, shown)
-                    yield from self._members(inner, rel + "/", shown)
-                else:
-                    # a copied archive has another time, but the same content
-                    stamp = f"{info.file_size}:{info.CRC:08x}"
-                    sidecars = _world_files(info.filename, names)
-                    size, member = info.file_size, info.filename
-                    yield SourceFile(path, rel, shown, size, stamp, member, sidecars)
+                    yield from self._members(inner, rel + "/", shown, depth + 1)
+                    continue
+                # a copied archive has another time, but the same content
+                stamp = f"{info.file_size}:{info.CRC:08x}"
+                sidecars = []
+                for suffix in WORLD_FILES:
+                    if (other := name.rpartition(".")[0] + suffix) in members and other != name:
+                        sidecars.append(members[other].filename)
+                size, member = info.file_size, info.filename
+                yield SourceFile(path, rel, shown, size, stamp, member, tuple(sidecars))
 
     def _unpack_inner(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo, shown: str) -> Path:
-        name = f"{info.CRC:08x}-{info.file_size}-{PurePosixPath(info.filename).name}"
+        name = f"{info.CRC:08x}-{info.file_size}-{PurePosixPath(shown).name}"
         inner = self.scratch / name
         # a killed import leaves it behind, whole because renamed last
         if not inner.exists():
             self.log(f"unpacking {shown} ({info.file_size / 1e6:.0f} MB)")
-            _inflate(archive, info, inner, shown)
+            inflate(archive, info, inner, shown)
         return inner
 
 
@@ -211,74 +227,19 @@ def walk_files(root: Path, exclude: Path | None = None) -> Iterator[SourceFile]:
         subfolders.sort()
         for name in sorted(names):
             path = Path(folder) / name
-            if path.is_file():  # no broken link
+            # no broken link
+            if path.is_file() and not is_litter(name):
                 yield SourceFile.on_disk(path, path.relative_to(root).as_posix())
+
+
+def _plain_rel(rel: str) -> str:
+    # letters with accents are one character here and two there
+    return unicodedata.normalize("NFC", os.path.normpath(rel).replace(os.sep, "/"))
 
 
 def _unreadable(error: OSError) -> None:
     remedy = "mend its permissions or take it away"
     raise UserError(f"{error.filename} cannot be looked into ({error.strerror}): {remedy}.")
-
-
-def _world_files(name: str, names: set[str]) -> tuple[str, ...]:
-    stem = name.rpartition(".")[0]
-    spelled = [stem + suffix for suffix in WORLD_FILES]
-    return tuple(other for other in spelled if other in names and other != name)
-
-
-def _open_zip(path: Path, origin: str) -> zipfile.ZipFile:
-    try:
-        return zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        text = f"{origin} is not a whole zip file ({error}): download it again or take it away."
-        raise UserError(text) from error
-
-
-# opened once per process: listing 50,000 members takes longer than reading a picture of them
-@lru_cache(maxsize=4)
-def _kept_open(path: Path, time: int) -> zipfile.ZipFile:
-    return _open_zip(path, str(path))
-
-
-def close_archives() -> None:
-    """Let go of the archives that `extract` keeps open."""
-    _kept_open.cache_clear()
-
-
-def _refuse_unsafe(info: zipfile.ZipInfo, origin: str) -> None:
-    name = info.filename.replace("\\", "/")
-    if name.startswith("/") or ".." in name.split("/") or re.match(r"[A-Za-z]:", name):
-        raise UserError(f"{origin} holds a file whose path leads outside of it: {info.filename!r}.")
-    if info.flag_bits & 1:
-        raise UserError(f"{origin} is protected by a password: unpack it and name the folder.")
-
-
-def _inflate(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path, origin: str) -> None:
-    """Write one member to `target`, whole or not at all."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    # said before, not after hours of unpacking
-    free = shutil.disk_usage(target.parent).free
-    if free < info.file_size:
-        room = f"{info.file_size / 1e6:.0f} MB in {target.parent}; {free / 1e6:.0f} MB are free"
-        raise UserError(f"Unpacking {origin} needs {room}.")
-    temporary = target.with_name(target.name + ".part")
-    # zipfile compares the CRC at the end of the member
-    with _damage_told(origin), archive.open(info) as stream, temporary.open("wb") as out:
-        shutil.copyfileobj(stream, out, 1 << 20)
-    temporary.replace(target)
-
-
-@contextmanager
-def _damage_told(origin: str) -> Iterator[None]:
-    """Tell what goes wrong while a member is inflated as damage of the file `origin`."""
-    try:
-        yield
-    except DAMAGE as error:
-        # a full disk or no permission has a number; bz2 and wrong offsets raise without one
-        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
-            raise
-        text = f"{origin} is damaged inside its archive ({error}): download the archive again."
-        raise UserError(text) from error
 
 
 def read_raster_header(file: SourceFile) -> tuple[int, str]:

@@ -16,9 +16,9 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
+from datamodules.ingest.archives import close_archives
 from datamodules.ingest.journal import Item, Journal
 from datamodules.ingest.plan import ImportPlan
-from datamodules.ingest.sources import close_archives
 from datamodules.store.scene_store import SceneClass
 from usererror import UserError
 

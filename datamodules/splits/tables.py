@@ -1,51 +1,86 @@
 """Tables as text: lists of splits and classes of the package, and CSV files of users; counts."""
 
+import codecs
+import csv
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
-from io import BytesIO
+from io import StringIO
 from pathlib import Path
-from typing import Any, cast
-
-import pandas as pd
 
 SPLITS_FOLDER = Path(__file__).parent
+DELIMITERS = ",;\t|"
+Row = dict[str, str]
 
 
-def read_text_table(source: Path | BytesIO) -> pd.DataFrame:
-    """Read a CSV file with every cell as stripped text; rows without content are left out.
+def decode_text(content: bytes) -> str:
+    """Return UTF-8 or, where its mark stands first, UTF-16 as text; raises UnicodeError.
 
     Example:
-        >>> read_text_table(BytesIO(b"id, name, note\\n07, NA\\n,,\\n")).to_dict("records")
-        [{'id': '07', 'name': 'NA', 'note': ''}]
+        >>> decode_text("id".encode("utf-16")), decode_text("id".encode("utf-8-sig"))
+        ('id', 'id')
     """
-    # without header=None pandas would rename a column that occurs twice instead of refusing it;
-    # without keep_default_na=False a scene called NA would become a missing value
-    as_text: Any = {"header": None, "dtype": str, "keep_default_na": False}
-    cells = pd.read_csv(source, skipinitialspace=True, encoding="utf-8-sig", **as_text)
-    cells = cells.apply(lambda column: column.str.strip())
-    if cells.apply(lambda column: column.str.contains("\n")).any(axis=None):
-        raise ValueError("a cell holds a line break: is a quotation mark not closed?")
-    table = cells[1:].set_axis(cells.iloc[0].to_list(), axis=1)
-    if table.columns.has_duplicates:
-        twice = table.columns[table.columns.duplicated()][0]
-        raise ValueError(f"the column {twice!r} occurs more than once")
-    return table[(table != "").any(axis=1)]
+    marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return content.decode("utf-16" if marked else "utf-8-sig")
 
 
-def table_rows(table: pd.DataFrame) -> list[dict[str, str]]:
-    """Return the rows of a table of text as dictionaries."""
-    return cast(list[dict[str, str]], table.to_dict("records"))
+def read_text_table(content: bytes) -> tuple[list[str], list[Row]]:
+    r"""Read a CSV file as spreadsheets write it: the columns, and the rows as stripped text.
+
+    Columns may be parted by commas, semicolons, tabs or bars; empty rows, empty columns at the end
+    and lines that begin with `#` are left out. Raises ValueError.
+
+    Example:
+        >>> read_text_table(b"id; name; note;\r\n07; NA\r\n;;;\r\n")
+        (['id', 'name', 'note'], [{'id': '07', 'name': 'NA', 'note': ''}])
+    """
+    text = decode_text(content)
+    if "\0" in text:
+        raise UnicodeError("it holds bytes that are no text")
+    lines = re.split("\r\n|\r|\n", text)
+    for i, line in enumerate(lines):
+        # notes, and what some spreadsheets write above a table; the numbers of lines stay
+        if line.startswith("#") or re.match("(?i)sep=.$", line):
+            lines[i] = ""
+    head = next((line for line in lines if line.strip(DELIMITERS + " ")), "")
+    # names of columns hold none of these, whatever the cells below them do
+    delimiter = max(DELIMITERS, key=head.count)
+    stream = StringIO("\n".join(lines))
+    reader = csv.reader(stream, delimiter=delimiter, skipinitialspace=True, strict=True)
+    columns: list[str] = []
+    rows = []
+    try:
+        for read in reader:
+            cells = [cell.strip() for cell in read]
+            while cells and not cells[-1]:
+                cells.pop()
+            if "\n" in "".join(cells):
+                raise ValueError("a cell holds a line break: is a quotation mark not closed?")
+            if not columns:
+                columns = cells
+            elif len(cells) > len(columns):
+                expected = f"the header has {len(columns)} columns, line {reader.line_num}"
+                raise ValueError(f"{expected} has {len(cells)} cells: take out what is too much")
+            elif cells:
+                cells += [""] * (len(columns) - len(cells))
+                rows.append(dict(zip(columns, cells, strict=True)))
+    except csv.Error as error:
+        raise ValueError(f"{error}: is a quotation mark not closed?") from error
+    for column in columns:
+        if columns.count(column) > 1:
+            raise ValueError(f"the column {column!r} occurs more than once")
+    return columns, rows
 
 
 @cache
-def read_split_table(dataset: str) -> dict[str, dict[str, str]]:
+def read_split_table(dataset: str) -> dict[str, Row]:
     """Read a packaged list, of a dataset's scenes or classes, as {first cell: {column: text}}.
 
     Example:
         >>> read_split_table("potsdam")["2_10"]["split_official"]
         'train'
     """
-    rows = table_rows(read_text_table(SPLITS_FOLDER / f"{dataset}.csv"))
+    _, rows = read_text_table((SPLITS_FOLDER / f"{dataset}.csv").read_bytes())
     return {next(iter(row.values())): row for row in rows}
 
 
