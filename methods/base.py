@@ -112,7 +112,7 @@ class AnyModalitySegmenter(L.LightningModule):
         """Say which images of a batch are real, {modality: bool (B,)}; all, unless it says so."""
         given = batch.get("available") or {}
         everything = torch.ones_like(batch["mask"][:, 0, 0], dtype=torch.bool)
-        return {m: given.get(m, everything) for m in self.network.ordered_names(batch["image"])}
+        return {m: given.get(m, everything) for m in self.modalities if m in batch["image"]}
 
     def draw_shown(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Draw what a training step shows of each sample by the rule `subsets`."""

@@ -51,8 +51,10 @@ class LateAverage(AnyModalitySegmenter):
 
     def training_losses(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Cross-entropy of each network on its own, so that none relies on the others."""
-        size, terms = batch["mask"].shape[-2:], []
+        mask, available, terms = batch["mask"], self.available(batch), []
         for name, logits in self.encode(batch["image"]).items():
-            full_size = self.decode({name: logits}, size)
-            terms.append(cross_entropy(full_size, batch["mask"], self.ignore_index))
+            full_size = self.decode({name: logits}, mask.shape[-2:])
+            # a sample without this sensor has no image to learn from
+            labels = mask.masked_fill(~available[name][:, None, None], self.ignore_index)
+            terms.append(cross_entropy(full_size, labels, self.ignore_index))
         return {"seg": torch.stack(terms).mean()}
