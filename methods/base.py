@@ -157,6 +157,9 @@ class AnyModalitySegmenter(L.LightningModule):
         if not isfinite(total):
             raise UserError("The schedule needs an end: set trainer.max_epochs or max_steps.")
         trainer = self.trainer
+        if not isfinite(trainer.num_training_batches):
+            # Lightning counts batches late where only the steps are limited (`max_epochs: -1`)
+            trainer.fit_loop.setup_data()
         return int(total), ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
 
     def configure_optimizers(self) -> Any:

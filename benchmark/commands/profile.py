@@ -60,6 +60,7 @@ class Profile(Command):
             write_table(out, f"{stem}.timings", timings, note)
         if arguments.all:
             from benchmark.profiling.paper_costs import write_published_costs
+            from benchmark.profiling.protocol_table import write_protocols
 
-            for path in write_published_costs(out, arguments.store):
+            for path in (*write_published_costs(out, arguments.store), *write_protocols(out)):
                 print(path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,7 @@ class ProfiledMethod:
     inputs: InputSpec
     backbone: str
     control: bool  # tables mark it as a control
+    config: Mapping[str, Any] = field(default_factory=dict)  # all of it
 
     def build(self) -> AnyModalitySegmenter:
         """Build the module in eval mode, on torch's current default device."""
@@ -111,7 +112,8 @@ def profile_method(request: Request, side: int = 0) -> ProfiledMethod:
     section, data_section = parsed["model"], parsed["data"]["init_args"]
     inputs = input_spec(data_section["name"], data_section, request.store)
     backbone = str(section["init_args"].get("backbone", choices.NO_BACKBONE))
-    return ProfiledMethod(request.variant, section, inputs, backbone, parsed["cell"]["control"])
+    names = (request.variant, section, inputs, backbone)
+    return ProfiledMethod(*names, parsed["cell"]["control"], parsed)
 
 
 def write_table(directory: Path, stem: str, rows: list[dict[str, Any]], note: str) -> None:

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.optim import SGD
 
 from methods.base import AnyModalitySegmenter
 from methods.parts.diagnostics import name_feature_maps
@@ -12,6 +13,7 @@ from methods.parts.heads import upsample_bilinear
 from methods.parts.losses import segmentation_loss
 from methods.parts.modality_dropout import SubsetRule, SubsetScope, draw_subsets
 from methods.parts.network import as_mask
+from methods.parts.optim import warmup_schedule
 from methods.parts.precision import at_least_float32
 from methods.shaspec.losses import Pairs, alignment_loss, domain_classification
 from methods.shaspec.network import Missing, ShaSpecNetwork
@@ -49,6 +51,7 @@ class ShaSpec(AnyModalitySegmenter):
         subsets: SubsetRule = "any_subset",
         subsets_per: SubsetScope = "batch",
         warmup_share: float = 0.0,
+        momentum: float | None = None,
         **network: Any,
     ) -> None:
         """Build the network.
@@ -64,6 +67,7 @@ class ShaSpec(AnyModalitySegmenter):
             subsets: what a training step shows.
             warmup_share: share of the training, from its start, in which all modalities are
                 shown (released: 80 / 180).
+            momentum: SGD with this Nesterov momentum instead of AdamW (released: 0.99).
         """
         if as_released:
             missing, pooling_norm, pairs, blank_terms = "first", True, "ring", True
@@ -72,6 +76,7 @@ class ShaSpec(AnyModalitySegmenter):
         self.pairs, self.blank_terms = pairs, blank_terms
         self.subsets, self.subsets_per = subsets, subsets_per
         self.warmup_share, self.progress = warmup_share, 0.0
+        self.momentum = momentum
         self.network = ShaSpecNetwork(
             self.modalities, self.num_classes, missing=missing, pooling_norm=pooling_norm, **network
         )
@@ -130,6 +135,21 @@ class ShaSpec(AnyModalitySegmenter):
             zeros = first.new_zeros(len(first), channels, *first.shape[-2:])
             blanked[m] = torch.where(as_mask(flags[m]), images.get(m, zeros), zeros)
         return blanked, flags
+
+    def configure_optimizers(self) -> Any:
+        """The shared recipe; with `momentum` SGD under the same schedule."""
+        if self.momentum is None:
+            return super().configure_optimizers()
+        recipe = self.recipe
+        optimizer = SGD(
+            self.parameters(),
+            recipe.lr,
+            self.momentum,
+            weight_decay=recipe.weight_decay,
+            nesterov=True,
+        )
+        schedule = warmup_schedule(optimizer, recipe, *self.schedule_length())
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Reseed, and note how far the training is."""

@@ -278,6 +278,12 @@ def test_schedule_reaches_its_peak_and_its_end(tmp_path):
     assert rates[4:] == pytest.approx([(1 - i / 12) ** 0.9 for i in range(12)])
 
 
+def test_a_run_may_be_limited_by_its_steps_alone(tmp_path):
+    own = trainer(tmp_path, max_epochs=-1, max_steps=6)
+    own.fit(fresh(), ToyData())
+    assert own.global_step == 6
+
+
 def test_an_endless_run_is_the_users_mistake(tmp_path):
     with pytest.raises(UserError, match="max_epochs"):
         trainer(tmp_path, max_epochs=-1).fit(fresh(), ToyData())

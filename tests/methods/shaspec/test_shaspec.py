@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -161,6 +162,23 @@ def test_training_with_modalities_that_are_really_missing(options):
         loss.backward()
         assert loss.isfinite()
     assert all(p.grad is None or p.grad.isfinite().all() for p in module.parameters())
+
+
+def test_the_released_optimiser():
+    recipe = {"lr": 1e-2, "weight_decay": 0.0, "warmup_epochs": 0}
+    module = make(momentum=0.99, optimizer=recipe)
+    counts = {"num_training_batches": 5, "accumulate_grad_batches": 1, "strategy": None}
+    module._trainer = SimpleNamespace(estimated_stepping_batches=10, **counts)
+    configured = module.configure_optimizers()
+    optimizer, scheduler = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
+    assert type(optimizer).__name__ == "SGD" and optimizer.defaults["nesterov"]
+    assert (optimizer.defaults["momentum"], optimizer.defaults["weight_decay"]) == (0.99, 0)
+    rates = []
+    for _ in range(3):
+        rates.append(scheduler.get_last_lr()[0])
+        optimizer.step()
+        scheduler.step()
+    assert rates == pytest.approx([1e-2 * (1 - step / 10) ** 0.9 for step in range(3)])
 
 
 def test_as_released_is_one_switch():
