@@ -55,8 +55,9 @@ install: $(STAMP) ## create .venv with the locked dependencies
 $(STAMP): $(shell cmp -s requirements.lock $(STAMP) || echo requirements.lock)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed; name it with PYTHON=/path/to/python3.11"; exit 2; }
-	$(PYTHON) -m venv --clear $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv
+	@# one that works is kept: only what differs from the lock is fetched
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv --clear $(VENV)
+	test -x $(VENV)/bin/uv || $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv
 	VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv pip install --require-hashes -r requirements.lock
 	VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv pip install --quiet --no-deps --no-build-isolation -e .
 	@cp requirements.lock $(STAMP)

@@ -45,3 +45,20 @@ def test_only_another_lock_installs(tmp_path: Path) -> None:
     lock.write_text(lock.read_text() + "# another\n")
     os.utime(lock, (later, later))
     assert "pip install" in make(tmp_path, "install").stdout
+
+
+def test_an_environment_that_works_is_not_cleared(tmp_path: Path) -> None:
+    for name in ("Makefile", "requirements.lock"):
+        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    for name in ("python", "uv"):
+        (tmp_path / ".venv" / "bin" / name).write_text('#!/bin/sh\necho "$0 $*" >> called\n')
+        (tmp_path / ".venv" / "bin" / name).chmod(0o755)
+    kept = tmp_path / ".venv" / "kept"
+    kept.touch()
+    line = ["make", "install", "PYTHON=true"]
+    subprocess.run(line, cwd=tmp_path, capture_output=True, check=True)
+    assert kept.exists()
+    stamp, lock = tmp_path / ".venv" / ".installed", tmp_path / "requirements.lock"
+    assert stamp.read_bytes() == lock.read_bytes()
+    assert "pip install --require-hashes" in (tmp_path / "called").read_text()
