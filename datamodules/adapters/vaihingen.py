@@ -8,6 +8,7 @@ the file of the same name elsewhere, else the pixels.
 import re
 import tempfile
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,7 @@ LABEL_FOLDER = re.compile(r"(?i)^gts?([_-]|$)|ground[ _-]?truth|label|mask|^sem(
 IMAGE_FOLDER = re.compile(r"(?i)^(top|irrg|rgb)$|image")
 NDSM_FOLDER = re.compile(r"(?i)^ndsm|normali[sz]")
 TILE = re.compile(r"(?i)(?:area)?0?(\d{1,2})$")
+SIZE_TOLERANCE = 2  # pixels by which heights and image of an area differ (dossier, rule 3)
 NEAR, LABEL_SHARE = 40, 0.999  # so many of a label's values are so near to 0 or 255 (dossier 4.3)
 
 
@@ -139,7 +141,8 @@ def raster_jobs(tile: str, files: Files) -> dict[str, RasterJob]:
         jobs["dsm"] = RasterJob.measurement(dsm, "height_absolute")
     if ndsm := files.get((tile, "ndsm")):
         jobs["ndsm"] = RasterJob.height_decimetres(ndsm)
-    return jobs | label_jobs(tile, files)
+    jobs |= label_jobs(tile, files)
+    return {raster: replace(job, size_tolerance=SIZE_TOLERANCE) for raster, job in jobs.items()}
 
 
 ADAPTER = IsprsCity(

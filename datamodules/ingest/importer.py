@@ -8,6 +8,7 @@ nothing half-written is taken for whole.
 import json
 import re
 import shutil
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
@@ -53,6 +54,7 @@ def import_dataset(
     force: bool = False,
     tiles: list[str] | None = None,
     copy: bool = False,
+    ignore_nodata: Sequence[str] = (),
     workers: int | None = None,
     console: Console | None = None,
 ) -> SceneStore:
@@ -60,8 +62,9 @@ def import_dataset(
 
     A store that is complete stays as it is, but for `force`; after an error the same call resumes
     the import. `tiles` are the only scenes wanted, `allow_incomplete` goes on without files that
-    are missing, `copy` leaves no raster where it is, `workers` is the number of processes (by
-    default one per core, at most 4, and one for a small import).
+    are missing, `copy` leaves no raster where it is, `ignore_nodata` names rasters whose files are
+    wrong about what they call nodata, masked or transparent, `workers` is the number of processes
+    (by default one per core, at most 4, and one for a small import).
     """
     source = Path(source).expanduser().absolute()
     name = name or adapter.name
@@ -71,7 +74,8 @@ def import_dataset(
     root = Path(store_root).expanduser().absolute() / name
     if not source.exists() and not (root / DATASET_FILE).is_file():
         raise UserError(f"SOURCE {source} does not exist. {adapter.obtain}")
-    options = ImportOptions(tuple(tiles) if tiles is not None else None, allow_incomplete, copy)
+    chosen = tuple(tiles) if tiles is not None else None
+    options = ImportOptions(chosen, allow_incomplete, copy, tuple(sorted(set(ignore_nodata))))
     work = _Import(adapter, source, root, options, console or Console())
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -119,7 +123,8 @@ class _Import:
             return None
         store = SceneStore.open(self.root)
         info = store.info
-        if info["adapter"] != self.adapter.name or info["tiles"] != self._tiles:
+        declared = info.get("ignored_nodata", []) == list(self.options.ignore_nodata)
+        if info["adapter"] != self.adapter.name or info["tiles"] != self._tiles or not declared:
             reason = f"{store.name} was imported with other settings: importing what differs"
         elif self.options.copy and _refers_outside(store):
             reason = f"{store.name} refers to files outside: copying them"
@@ -156,9 +161,6 @@ class _Import:
         try:
             index = SourceIndex(self.source, scratch, self.root, self.log)
             plan = self._plan(index)
-            for scene in plan.scenes if self.options.copy else ():
-                for raster, job in scene.jobs.items():
-                    scene.jobs[raster] = replace(job, may_reference=False)
             # from here on the store is unfinished, whatever happens
             (self.root / DATASET_FILE).unlink(missing_ok=True)
             header = {"format": FORMAT, "adapter": self.adapter.name, "source": str(self.source)}
@@ -183,6 +185,7 @@ class _Import:
             plan = self.adapter.plan(index, self.options)
             for line in plan.inventory:
                 self.log(line)
+            self._apply_options(plan)
             check_plan(plan, self.source, self.options, self.adapter)
             keep_usable_splits(plan, self.options)
         except UserError as error:
@@ -190,6 +193,18 @@ class _Import:
         # what the source itself had to say comes first
         plan.warnings[:0] = index.warnings
         return plan
+
+    def _apply_options(self, plan: ImportPlan) -> None:
+        """Tell the jobs what the user said of all of them, or of some rasters."""
+        options = self.options
+        have = [*(modality.name for modality in plan.modalities), *plan.labels]
+        if unknown := set(options.ignore_nodata) - set(have):
+            raise UserError(f"There is no raster {min(unknown)!r}; there are: {', '.join(have)}.")
+        for scene in plan.scenes:
+            for raster, job in scene.jobs.items():
+                may = job.may_reference and not options.copy
+                believe = raster not in options.ignore_nodata
+                scene.jobs[raster] = replace(job, may_reference=may, believe=believe)
 
     @property
     def _tiles(self) -> list[str] | None:
@@ -211,6 +226,7 @@ class _Import:
             pixels[planned.id] = {r: done[r]["statistics"]["pixels_sha256"] for r in done}
             for result in done.values():
                 warnings += result["warnings"]
+        warnings += _void_shares(plan, scenes, statistics)
         info = self._describe(plan, results, list(dict.fromkeys(warnings)))
         info["fingerprint"] = dataset_fingerprint(info, scenes, pixels)
         # dataset.json comes last: its presence says that all the rest is there
@@ -242,9 +258,33 @@ class _Import:
         info["split_notes"] = {column: note for column, note in notes if column in plan.splits}
         info |= {"attributes": plan.attributes, "conditions": plan.conditions}
         info |= {"adapter": self.adapter.name, "tiles": self._tiles}
+        info["ignored_nodata"] = list(self.options.ignore_nodata)
         info["incomplete"] = bool(plan.missing)
         info["missing"] = [f"{missing.scene}: {missing.raster}" for missing in plan.missing]
         return info | {"warnings": warnings, "source": str(self.source)}
+
+
+def _void_shares(
+    plan: ImportPlan, scenes: list[Scene], statistics: dict[str, dict[str, Any]]
+) -> list[str]:
+    """Say of each modality which share of its pixels holds no value, and where most of them are."""
+    lines = []
+    for modality in plan.modalities:
+        pixels = voids = 0
+        holed: dict[str, float] = {}
+        for scene in scenes:
+            if (found := statistics[scene.id].get(modality.name)) is None:
+                continue
+            area = scene.height * scene.width
+            pixels, voids = pixels + area, voids + area - found["count"]
+            if found["count"] < area:
+                holed[scene.id] = 1 - found["count"] / area
+        if voids:
+            worst = max(holed, key=lambda scene: holed[scene])
+            text = f"{modality.name}: {100 * voids / pixels:.2f} % of the pixels are void, in"
+            text += f" {len(holed)} scene(s), most in {worst} ({100 * holed[worst]:.2f} %)"
+            lines.append(f"{text}: they are filled by the scene's 5th percentile")
+    return lines
 
 
 def _refers_outside(store: SceneStore) -> bool:

@@ -48,6 +48,8 @@ class RasterJob:
     variants_by_band_count: Variants = field(default_factory=dict)
     resize: bool = False  # to the scene's size by nearest neighbour, whatever its own is
     unknown_remedy: str = "is this the right label file?"  # for label values that mean nothing
+    believe: bool = True  # what the file says of voids: nodata tags, masks, transparency
+    size_tolerance: int = 0  # pixels by which it may differ from the scene's size
 
     @classmethod
     def image(
@@ -86,6 +88,9 @@ class RasterJob:
         """Return text that changes when the job would give other pixels or put them elsewhere."""
         text = f"{self.bands} {self.dtype} {self.kind} {self.may_reference} {self.resize}"
         text += f" {_decoder_name(self.decode)}"
+        # named where they differ: finished rasters of an older import stay finished
+        text += "" if self.believe else " tags are wrong"
+        text += f" +-{self.size_tolerance}" if self.size_tolerance else ""
         for file in self.other_files:
             text += f" {file.origin}:{file.stamp}"
         for count, (bands, decode) in self.variants_by_band_count.items():
@@ -111,8 +116,8 @@ def _decoder_name(decode: Decode | None) -> str:
 class ScenePlan:
     """One scene: id, split per split column, attributes, and a job per raster it has.
 
-    `reference` is the raster whose size is the scene's; the others may differ by up to two pixels
-    at the bottom or right and are cropped or edge-replicated.
+    `reference` is the raster whose size is the scene's; those that may differ from it by a few
+    pixels (`RasterJob.size_tolerance`) are cropped or edge-replicated at the bottom and right.
     """
 
     id: str
@@ -161,6 +166,7 @@ class ImportOptions:
     tiles: tuple[str, ...] | None = None  # the only scenes wanted
     allow_incomplete: bool = False
     copy: bool = False  # leave no raster where it is
+    ignore_nodata: tuple[str, ...] = ()  # rasters whose files are wrong about their voids
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
-import numpy as np
-
 from datamodules.ingest.archives import (
     UNREAD_ARCHIVE,
     check_text_size,
@@ -30,6 +28,7 @@ from datamodules.ingest.archives import (
     tell_damage,
 )
 from datamodules.store.raster_file import open_raw
+from datamodules.store.source_raster import SourceRaster
 from usererror import UserError
 
 Key = TypeVar("Key", bound=Hashable)
@@ -243,11 +242,15 @@ def _unreadable(error: OSError) -> None:
 
 
 def read_raster_header(file: SourceFile) -> tuple[int, str]:
-    """Return the number of bands of a raster, packed or not, and the type that holds them all."""
+    """Return the number of bands of a raster, packed or not, and the type that holds them all.
+
+    As `SourceRaster` reads them: without alpha, a palette as its colours, scaled values as float32.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         path = file.extract(Path(scratch))
         with open_raw(path, file.origin) as dataset:
-            return dataset.count, str(np.result_type(*dataset.dtypes))
+            raster = SourceRaster(dataset, file.origin)
+            return raster.count, raster.dtype
 
 
 def describe_sizes(files: Sequence[SourceFile]) -> str:

@@ -135,7 +135,7 @@ def _list_outcomes(work: Work, items: list[Item]) -> list[Outcome]:
 
 def _do_group(scratch: Path, classes: list[SceneClass], items: list[Item]) -> Iterator[Outcome]:
     """Do the jobs that read one file. A full disk ends it; any other error is an outcome."""
-    from datamodules.ingest.raster_writer import DiskFullError
+    from datamodules.ingest.tiff_writer import DiskFullError
 
     folder = scratch / f"{os.getpid()}"
     try:

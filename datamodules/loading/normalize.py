@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 
 from datamodules.store.scene_store import Modality
-from datamodules.store.units import HEIGHT_FLOOR_M, SAR_LINEAR, to_decibels
+from datamodules.store.units import HEIGHTS, SAR_LINEAR, invalid_values, to_decibels
 from usererror import UserError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 RULES = ("imagenet", "standard", "lowered", "unit", "range")
-HEIGHTS = ("height_absolute", "height_normalised")
 
 Rule = str | Mapping[str, Sequence[float]]
 Statistics = Mapping[str, Mapping[str, Any]]  # {scene: {count, mean, std, p05, ...}}
@@ -48,14 +47,10 @@ class Normalizer:
         This comes before any interpolation, which would spread what is invalid.
         """
         values = to_decibels(pixels) if self.kind == SAR_LINEAR else pixels.astype(np.float32)
-        if np.issubdtype(pixels.dtype, np.floating):
-            invalid = ~np.isfinite(values)
-            # -9999 and its like are finite, but no ground is that low
-            if self.kind in HEIGHTS:
-                invalid |= values < HEIGHT_FLOOR_M
-            if invalid.any():
-                for channel, wrong, fill in zip(values, invalid, self.fill[scene], strict=True):
-                    channel[wrong] = fill
+        invalid = invalid_values(pixels, self.kind)
+        if invalid.any():
+            for channel, wrong, fill in zip(values, invalid, self.fill[scene], strict=True):
+                channel[wrong] = fill
         return values
 
     def standardize(self, values: np.ndarray, scene: str) -> np.ndarray:

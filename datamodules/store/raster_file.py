@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from usererror import UserError
 
 # first bytes: GDAL driver; nothing else is opened, in particular no file that refers to others
@@ -27,16 +29,65 @@ TAIL = 65536  # some writers append a few bytes after the end marker
 @contextmanager
 def open_raw(path: Path, shown: str) -> Iterator[Any]:
     """Open a raster for reading its values as they are; `shown` is its name in errors."""
+    # properties of a damaged file raise what GDAL says, which is no RasterioError
+    from rasterio._err import CPLE_BaseError
+    from rasterio.errors import RasterioError
+
+    try:
+        with open_dataset(path, shown) as dataset:
+            yield dataset
+    except (CPLE_BaseError, RasterioError) as error:
+        raise unreadable_error(shown, error) from error
+
+
+def open_dataset(path: Path, shown: str) -> Any:
+    """Open a raster by the driver of its first bytes; nothing else on disk or network is opened."""
     import rasterio
     from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
-    # half of these files raise this warning, and it means nothing
-    with warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning):
+    # world files and metadata are looked up by name, but a mask beside the raster is opened by
+    # whatever driver fits, and a VRT there names any file or address
+    beside = "EMPTY_DIR" if foreign_mask(path) else "TRUE"
+    # half of these files raise this warning; what they lack is compared elsewhere
+    with (
+        warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning),
+        rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN=beside),
+    ):
         try:
-            with rasterio.open(path, driver=_find_driver(path, shown)) as dataset:
-                yield dataset
+            return rasterio.open(path, driver=_find_driver(path, shown))
         except RasterioError as error:
             raise unreadable_error(shown, error) from error
+
+
+def read_stored(dataset: Any, bands: list[int] | None, window: Any) -> np.ndarray:
+    """Read bands (None: all) of a raster in a store, `(C, h, w)`.
+
+    Floating values are NaN where they are void; whole numbers have a mask there, and then come as
+    float32 with NaN.
+    """
+    pixels = dataset.read(bands, window=window)
+    flags = {flag.name for flag in dataset.mask_flag_enums[0]}
+    # other tags were asked at import: what is left of them in a file that stayed where it is says
+    # nothing new
+    if pixels.dtype.kind == "f" or flags != {"per_dataset"}:
+        return pixels
+    void = dataset.read_masks(1, window=window) == 0
+    return np.where(void, np.float32(np.nan), pixels) if void.any() else pixels
+
+
+def foreign_mask(path: Path) -> Path | None:
+    """Return the mask file beside a raster if it is no TIFF: such a one is not opened."""
+    for suffix in (".msk", ".MSK"):
+        mask = path.with_name(path.name + suffix)
+        if mask.is_file() and not _starts_as_tiff(mask):
+            return mask
+    return None
+
+
+def _starts_as_tiff(path: Path) -> bool:
+    with path.open("rb") as stream:
+        head = stream.read(4)
+    return SIGNATURES.get(head) == "GTiff"
 
 
 def unreadable_error(shown: str, error: BaseException) -> UserError:
@@ -84,16 +135,27 @@ def _find_driver(path: Path, shown: str) -> str:
     raise UserError(f"{shown} is no TIFF, PNG, JPEG, JPEG 2000 or BMP image: {FRESH_COPY}.")
 
 
+def missing_blocks(dataset: Any) -> float:
+    """Return the share of a TIFF's blocks that are not stored: GDAL reads them as nodata or 0."""
+    offsets = [offset for offset, _ in _block_places(dataset)]
+    return offsets.count(0) / len(offsets)
+
+
 def _is_tiff_whole(path: Path, shown: str, size: int) -> bool:
     with open_raw(path, shown) as dataset:
-        # pixel-interleaved blocks hold all bands
-        separate = dataset.interleaving is not None and dataset.interleaving.name == "band"
-        for band in dataset.indexes if separate else (1,):
-            rows, columns = dataset.block_shapes[band - 1]
-            for y in range(-(-dataset.height // rows)):
-                for x in range(-(-dataset.width // columns)):
-                    offset = dataset.get_tag_item(f"BLOCK_OFFSET_{x}_{y}", "TIFF", bidx=band)
-                    length = dataset.get_tag_item(f"BLOCK_SIZE_{x}_{y}", "TIFF", bidx=band)
-                    if offset is None or length is None or int(offset) + int(length) > size:
-                        return False
-    return True
+        ends = [offset + length for offset, length in _block_places(dataset)]
+    # a sparse file lacks blocks on purpose, but not all of them
+    return 0 < max(ends) <= size
+
+
+def _block_places(dataset: Any) -> Iterator[tuple[int, int]]:
+    """Yield offset and length of every block of a TIFF; 0, 0 for one that is not stored."""
+    # pixel-interleaved blocks hold all bands
+    separate = dataset.interleaving is not None and dataset.interleaving.name == "band"
+    for band in dataset.indexes if separate else (1,):
+        rows, columns = dataset.block_shapes[band - 1]
+        for y in range(-(-dataset.height // rows)):
+            for x in range(-(-dataset.width // columns)):
+                offset = dataset.get_tag_item(f"BLOCK_OFFSET_{x}_{y}", "TIFF", bidx=band)
+                length = dataset.get_tag_item(f"BLOCK_SIZE_{x}_{y}", "TIFF", bidx=band)
+                yield int(offset or 0), int(length or 0)

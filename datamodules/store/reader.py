@@ -1,12 +1,12 @@
 """Reads windows of rasters with handles that are opened when first needed, and kept."""
 
-import warnings
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from datamodules.store.raster_file import open_dataset, read_stored
 from usererror import UserError
 
 MEND = "Run the data command with --verify."
@@ -46,14 +46,10 @@ class RasterReader:
         if path in self._handles:
             self._handles.move_to_end(path)
             return self._handles[path]
-        import rasterio
-        from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
-
-        with warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning):
-            try:
-                handle = rasterio.open(path)
-            except RasterioIOError as error:
-                raise UserError(f"Cannot open {path}: {error}. {MEND}") from error
+        try:
+            handle = open_dataset(path, str(path))
+        except (OSError, UserError) as error:
+            raise UserError(f"Cannot open {path}: {error}. {MEND}") from error
         self._handles[path] = handle
         if len(self._handles) > self.max_open:
             self._handles.popitem(last=False)[1].close()
@@ -62,7 +58,8 @@ class RasterReader:
     def read(self, path: Path, window: Window, channels: int | None = None) -> np.ndarray:
         """Read the first `channels` bands (None: all) as stored, `(C, height, width)`.
 
-        The part of the window beyond the raster repeats the raster's edge.
+        Whole numbers with voids come as float32, NaN where they are void. The part of
+        the window beyond the raster repeats the raster's edge.
         """
         from rasterio.errors import RasterioIOError
 
@@ -71,7 +68,7 @@ class RasterReader:
         row_end = min(window.row + window.height, handle.height)
         col_end = min(window.col + window.width, handle.width)
         try:
-            pixels = handle.read(bands, window=((window.row, row_end), (window.col, col_end)))
+            pixels = read_stored(handle, bands, ((window.row, row_end), (window.col, col_end)))
         except RasterioIOError as error:
             raise UserError(f"Cannot read {path}: {error}. {MEND}") from error
         return pad_edge(pixels, window.height, window.width)

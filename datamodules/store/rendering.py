@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from datamodules.store.raster_file import open_raw
+from datamodules.store.raster_file import open_raw, read_stored
 from datamodules.store.scene_store import IGNORE, Modality, SceneClass
-from datamodules.store.units import HEIGHT_FLOOR_M, SAR_LINEAR, to_decibels
+from datamodules.store.units import SAR_LINEAR, invalid_values, to_decibels
 
 Array = npt.NDArray[Any]
 Colour = tuple[int, int, int]
@@ -42,7 +42,7 @@ def render_modality(pixels: Array, modality: Modality) -> Picture:
     Three uint8 bands are colours as they are. Of other rasters with three bands or more the first
     three are stretched, each from its 2nd to its 98th percentile, of those with fewer the first.
     Linear backscatter is shown in decibels, laser returns as the strongest band on an empty (0)
-    ground. Invalid pixels (not finite, heights below -100 m) stay out of the percentiles.
+    ground. Invalid pixels (see `invalid_values`) stay out of the percentiles.
 
     Example:
         >>> dsm = Modality("dsm", "D", 1, "float32", "m", "height_absolute")
@@ -52,17 +52,17 @@ def render_modality(pixels: Array, modality: Modality) -> Picture:
     """
     unit = modality.unit
     bands: tuple[int, ...] = (1,)
+    invalid = invalid_values(pixels, modality.kind)
     if modality.kind == SAR_LINEAR:
         pixels, unit = to_decibels(pixels), "dB"
     if modality.kind == "lidar":
+        invalid = np.logical_and.reduce(invalid, keepdims=True)
         pixels = pixels.max(axis=0, keepdims=True)
         bands = tuple(range(1, modality.channels + 1))
-    elif len(pixels) == 3 and pixels.dtype == np.uint8:
+    elif len(pixels) == 3 and (pixels.dtype == np.uint8 or modality.dtype == "uint8"):
         return Picture(pixels.transpose(1, 2, 0) / 255, None, None, (1, 2, 3), unit)
     shown = pixels[: 3 if len(pixels) >= 3 else 1].astype(float)
-    shown[~np.isfinite(shown)] = np.nan
-    if modality.kind.startswith("height"):
-        shown[shown < HEIGHT_FLOOR_M] = np.nan
+    shown[invalid[: len(shown)]] = np.nan
     for band in shown:
         low, high = _shown_range(band, modality.kind in SPARSE)
         band[:] = np.clip((band - low) / max(high - low, 1e-6), 0, 1)
@@ -102,7 +102,7 @@ def read_downsampled(path: Path, modality: Modality | None, side: int) -> Array:
         step = factor * max(1, ROWS // factor)  # whole blocks
         for top in range(0, height, step):
             window = Window(0, top, width, min(step, height - top))
-            strip = dataset.read(list(range(1, channels + 1)), window=window)
+            strip = read_stored(dataset, list(range(1, channels + 1)), window)
             parts.append(_shrink_blocks(strip, factor, modality))
     return np.concatenate(parts, axis=1)
 
@@ -122,9 +122,7 @@ def _shrink_blocks(strip: Array, factor: int, modality: Modality | None) -> Arra
     if blocks.dtype.kind != "f":
         mean = blocks.mean(axis=(2, 4), dtype=np.float32)
         return mean.round().astype(strip.dtype)
-    valid = np.isfinite(blocks)
-    if modality.kind.startswith("height"):
-        valid &= blocks >= HEIGHT_FLOOR_M
+    valid = ~invalid_values(blocks, modality.kind)
     count = valid.sum(axis=(2, 4))
     total = np.where(valid, blocks, 0).sum(axis=(2, 4), dtype=np.float64)
     mean = np.full(total.shape, np.nan)

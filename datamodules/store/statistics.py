@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from datamodules.store.units import HEIGHT_FLOOR_M, SAR_LINEAR, to_decibels
+from datamodules.store.units import SAR_LINEAR, invalid_values, to_decibels
 
 # percentiles of other types than uint8 come from a regular grid of about so many pixels at most
 PERCENTILE_PIXELS = 4_000_000
@@ -20,12 +20,20 @@ class PixelHash:
     def __init__(self, channels: int, dtype: str) -> None:
         self._dtype = np.dtype(dtype).newbyteorder("<")
         self._channels = [hashlib.sha256() for _ in range(channels)]
+        self._voids = hashlib.sha256()
+        self._has_voids = False
         self._rows = self._width = 0
 
-    def update(self, block: np.ndarray) -> None:
-        """Add the next rows, (C, h, w)."""
+    def update(self, block: np.ndarray, void: np.ndarray | None = None) -> None:
+        """Add the next rows, (C, h, w), and where whole numbers say nothing, (h, w)."""
         for digest, channel in zip(self._channels, block, strict=True):
             digest.update(np.ascontiguousarray(channel, dtype=self._dtype).data)
+        # row by row, so that the blocks do not show; rows without voids leave no trace
+        if void is not None:
+            for row in np.flatnonzero(void.any(axis=1)):
+                bits = np.packbits(void[row]).tobytes()
+                self._voids.update(f"{self._rows + row} ".encode() + bits)
+                self._has_voids = True
         self._rows += block.shape[1]
         self._width = block.shape[2]
 
@@ -34,17 +42,19 @@ class PixelHash:
         form = f"{self._dtype.kind}{self._dtype.itemsize}"
         text = f"{form} {len(self._channels)} {self._rows} {self._width} "
         text += " ".join(channel.hexdigest() for channel in self._channels)
+        if self._has_voids:
+            text += f" voids {self._voids.hexdigest()}"
         return hashlib.sha256(text.encode()).hexdigest()
 
 
 class RasterStatistics:
     """Count, mean, standard deviation (population), minimum, maximum, 5th and 95th percentile.
 
-    Per channel; a pixel is valid when all its channels are finite and, for heights, above -100 m.
-    Linear radar backscatter is measured in decibels, as networks are given it. Mean and deviation
-    are accumulated in float64 (Chan, Golub and LeVeque 1979); percentiles are the smallest value
-    with at least that share of the pixels at or below it, exact for uint8 and for rasters of up to
-    `PERCENTILE_PIXELS`.
+    Per channel; a pixel is valid unless the file calls it void or a channel holds what its kind
+    cannot measure (`invalid_values`; `outside` counts those but for NaN). Linear radar backscatter
+    is measured in decibels, as networks are given it. Mean and deviation are accumulated in float64
+    (Chan, Golub and LeVeque 1979); percentiles are the smallest value with at least that share of
+    the pixels at or below it, exact for uint8 and for rasters of up to `PERCENTILE_PIXELS`.
 
     Example:
         >>> heights = RasterStatistics(1, "float32", 2, 2, "height_absolute")
@@ -56,10 +66,11 @@ class RasterStatistics:
 
     def __init__(self, channels: int, dtype: str, height: int, width: int, kind: str) -> None:
         """Start with no pixels of a raster of the given size; `kind` is that of its modality."""
-        self._channels, self._is_height = channels, kind.startswith("height")
+        self._channels, self._kind = channels, kind
         self._measure = to_decibels if kind == SAR_LINEAR else None
         self._step = max(1, math.ceil(math.sqrt(height * width / PERCENTILE_PIXELS)))
-        self._row = self.count = 0
+        self._row = self.count = self.outside = 0
+        self.outside_range = (np.inf, -np.inf)  # lowest and highest of those values
         self._mean = np.zeros(channels)
         self._m2 = np.zeros(channels)  # sum of squared deviations from the mean
         self._min = np.full(channels, np.inf)
@@ -68,18 +79,20 @@ class RasterStatistics:
         is_bytes = np.dtype(dtype) == np.uint8
         self._histogram = np.zeros((channels, 256), np.int64) if is_bytes else None
 
-    def update(self, block: np.ndarray) -> None:
-        """Add the next rows, (C, h, w)."""
+    def update(self, block: np.ndarray, void: np.ndarray | None = None) -> None:
+        """Add the next rows, (C, h, w), and where the file says that they are void, (h, w)."""
         if self._histogram is not None:
             for histogram, channel in zip(self._histogram, block, strict=True):
-                histogram += histogram_uint8(channel)
-            self.count += block.shape[1] * block.shape[2]
+                histogram += histogram_uint8(channel if void is None else channel[~void])
+            self.count += block[0].size if void is None else int((~void).sum())
             return
+        invalid = invalid_values(block, self._kind)
+        self._count_outside(block, invalid)
+        valid = np.logical_not(invalid.any(axis=0))
+        if void is not None:
+            valid &= ~void
         if self._measure is not None:
             block = self._measure(block)
-        valid = np.isfinite(block).all(axis=0)
-        if self._is_height:
-            valid &= (block > HEIGHT_FLOOR_M).all(axis=0)
         added = int(valid.sum())
         # the grid of samples goes on where the last block ended
         grid = slice((-self._row) % self._step, None, self._step), slice(None, None, self._step)
@@ -101,9 +114,17 @@ class RasterStatistics:
             self._sample[c].append(channel[grid][valid[grid]])
         self.count += added
 
+    def _count_outside(self, block: np.ndarray, invalid: np.ndarray) -> None:
+        outside = block[invalid]
+        outside = outside[~np.isnan(outside)]
+        if outside.size:
+            self.outside += outside.size
+            low, high = self.outside_range
+            self.outside_range = min(low, outside.min()), max(high, outside.max())
+
     def result(self) -> dict[str, Any]:
         """Return the statistics, a value per channel each; None where no pixel is valid."""
-        if self._histogram is not None:
+        if self._histogram is not None and self.count:
             of_channels = [_histogram_statistics(histogram) for histogram in self._histogram]
             merged = {key: [found[key] for found in of_channels] for key in KEYS}
             return {"count": self.count, **merged}

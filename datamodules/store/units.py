@@ -1,4 +1,4 @@
-"""Units of stored values: radar backscatter, and heights that mean "no data"."""
+"""Units of stored values: radar backscatter, and which values no sensor can have measured."""
 
 import numpy as np
 
@@ -7,6 +7,38 @@ EPSILON = 1e-7  # keeps the logarithm of an empty echo finite
 LOWEST_DB, HIGHEST_DB = -25.0, 0.0  # as DFC2023 is published (dossier 5.3)
 # below it a height is "no data", whatever the nodata tag says (dossier 3.3)
 HEIGHT_FLOOR_M = -100.0
+HEIGHT_CEILING_M = 9000.0  # above it there is no ground
+HEIGHTS = ("height_absolute", "height_normalised")
+LARGEST = 1e30  # fills such as 3.4e38 lie beyond it in any unit
+# what fills lie outside of, and measurements inside: -9999 is no reflectance of any scale
+RANGES = {
+    **dict.fromkeys(HEIGHTS, (HEIGHT_FLOOR_M, HEIGHT_CEILING_M)),
+    "sar": (-100.0, 100.0),
+    SAR_LINEAR: (-1000.0, LARGEST),  # subtracted noise leaves small negative ones
+    "optical": (-9000.0, LARGEST),
+}
+
+
+def invalid_values(values: np.ndarray, kind: str) -> np.ndarray:
+    """Tell which values no sensor of a kind can have measured, whatever the file says of them.
+
+    Example:
+        >>> invalid_values(np.array([-32768, -3, 412], np.int16), "height_absolute").tolist()
+        [True, False, False]
+        >>> invalid_values(np.array([np.nan, 3.4e38, -9999], np.float32), "sar").tolist()
+        [True, True, True]
+    """
+    low, high = RANGES.get(kind, (-LARGEST, LARGEST))
+    if values.dtype.kind == "f":
+        with np.errstate(invalid="ignore"):
+            return np.asarray(~((values >= low) & (values <= high)))
+    invalid = np.zeros(values.shape, bool)
+    if values.dtype.kind == "i":
+        invalid |= values < low
+    # whole numbers may count centimetres: their largest value is what fills take
+    if kind in HEIGHTS and values.dtype.itemsize > 1:
+        invalid |= values == np.iinfo(values.dtype).max
+    return invalid
 
 
 def to_decibels(linear: np.ndarray) -> np.ndarray:

@@ -100,16 +100,11 @@ def test_blocks_of_rows_do_not_show(tmp_path, write_folder, write_raster, pixels
             for path in scene.paths.values()
         )
         assert (pixels(plain.scenes[0].paths["rgb"]) == truth["s0"]["rgb"]).all()
-        dsm = truth["s0"]["dsm"]
-        write_raster(source / "dsm/s0.tif", dsm[:, :-2, :-1])
-        short = pixels(load(source, tmp_path, f"short{height}").scenes[0].paths["dsm"])
-        np.testing.assert_array_equal(
-            short, np.pad(dsm[:, :-2, :-1], ((0, 0), (0, 2), (0, 1)), mode="edge")
-        )
-        write_raster(source / "dsm/s0.tif", np.pad(dsm, ((0, 0), (0, 1), (0, 2))))
-        np.testing.assert_array_equal(
-            pixels(load(source, tmp_path, f"long{height}").scenes[0].paths["dsm"]), dsm
-        )
+        for raster in ("dsm", "label"):
+            write_raster(source / raster / "s0.tif", truth["s0"][raster][:, :-1])
+            with pytest.raises(UserError, match=rf"{raster}/s0.tif has {height - 1} x 50 pixels"):
+                load(source, tmp_path, f"short_{raster}{height}")
+            write_raster(source / raster / "s0.tif", truth["s0"][raster])
 
 
 def test_the_fingerprint_is_that_of_the_content(tmp_path, source, monkeypatch):
@@ -146,14 +141,51 @@ def test_written_rasters_are_tiled_plain_and_keep_their_place(
     assert store.info["gsd_m"] == 0.2
 
 
-def test_the_nodata_tag_is_not_believed(tmp_path, source, write_raster, pixels, monkeypatch):
-    monkeypatch.setattr(rasters, "REFERENCE_SIDE", 0)
-    values = np.full((3, 40, 50), 255, np.uint8)
-    values[:, 0, 0] = 1
-    write_raster(source / "rgb/s0.tif", values, nodata=255)
-    store = load(source, tmp_path)
-    assert (pixels(store.scenes[0].paths["rgb"]) == values).all()
-    assert store.statistics["s0"]["rgb"]["count"] == 2000
+def test_voids_of_every_type_reach_the_network_as_nan_does(
+    tmp_path, write_folder, write_raster, monkeypatch
+):
+    """One scene with holes, as NaN, as tagged numbers, as fills without a tag, and under a mask."""
+    from datamodules.base import SceneDataModule
+
+    monkeypatch.setattr(rasters, "ROWS", 16)
+    truth = write_folder(tmp_path / "source")["s2"]["dsm"].round()
+    hole = np.zeros_like(truth, bool)
+    hole[:, 10:30, 10:30] = True
+    forms = {
+        "nan": (np.float32, np.nan, {}),
+        "short": (np.int16, -32768, {"nodata": -32768}),
+        "bytes": (np.uint8, 0, {"nodata": 0}),
+        "fill": (np.float32, 3.4028234663852886e38, {}),
+        "untagged": (np.int16, -9999, {}),
+    }
+    inputs = {}
+    for name, (dtype, void, tags) in forms.items():
+        values = truth.astype(dtype)
+        values[hole] = void
+        for scene in ("s0", "s1", "s2"):
+            write_raster(tmp_path / "source" / "dsm" / f"{scene}.tif", values, **tags)
+        store = load(tmp_path / "source", tmp_path, name)
+        assert store.statistics["s2"]["dsm"]["count"] == 40 * 50 - 400
+        assert any(text.startswith("dsm: 20.00 %") for text in store.info["warnings"])
+        sizes = {"window": 32, "batch_size": 1, "num_workers": 0}
+        data = SceneDataModule("mine", str(store.root.parent), **sizes)
+        inputs[name] = data.evaluation_windows("test")[0, 0]["image"]["dsm"].numpy()
+    for name in forms:
+        np.testing.assert_array_equal(inputs[name], inputs["nan"])
+
+
+def test_other_voids_are_another_fingerprint(tmp_path, write_folder, write_raster, pixels):
+    truth = write_folder(tmp_path / "source")["s0"]["rgb"]
+    plain = load(tmp_path / "source", tmp_path, "plain")
+    truth[:, :3] = 7
+    write_raster(tmp_path / "source" / "rgb" / "s0.tif", truth)
+    filled = load(tmp_path / "source", tmp_path, "filled")
+    write_raster(tmp_path / "source" / "rgb" / "s0.tif", truth, nodata=7)
+    tagged = load(tmp_path / "source", tmp_path, "tagged")
+    wrong = load(tmp_path / "source", tmp_path, "wrong", ignore_nodata=["rgb"])
+    assert len({store.fingerprint for store in (plain, filled, tagged)}) == 3
+    assert wrong.fingerprint == filled.fingerprint
+    assert wrong.info["ignored_nodata"] == ["rgb"] and filled.info["ignored_nodata"] == []
 
 
 # -- resuming
@@ -207,7 +239,7 @@ def test_other_tiles_are_another_import(tmp_path, source):
 def test_a_killed_import_resumes(where, tmp_path, source):
     code = (
         "import os, signal\nimport datamodules.ingest.journal as j\n"
-        "import datamodules.ingest.raster_writer as r, datamodules.ingest.importer as i\n"
+        "import datamodules.ingest.tiff_writer as r, datamodules.ingest.importer as i\n"
         + {
             "between two rasters": (
                 "add, seen = j.Journal.add_result, []\n"
