@@ -51,10 +51,12 @@ class Bench(Command):
         # what is slow to import comes after the names were checked
         from benchmark.experiment.lightning_cli import build_cli
         from benchmark.experiment.train import archive_run, mention_other_code, train_and_score
+        from benchmark.formats.files import make_writable
         from benchmark.leaderboard.write import update_leaderboard
         from benchmark.records.manifest import MANIFEST
         from benchmark.tracking.example_images import FOLDER, INDEX
 
+        make_writable(request.runs, "--runs")
         cli = build_cli(request)
         # the directory is named by the identity, so that what was finished before is found again
         run_dir, record = cli.run_dir, cli.run_dir / "record"
@@ -153,6 +155,7 @@ class Evaluate(Command):
         from benchmark.experiment.restore import model_overrides, read_inputs, read_run_config
         from benchmark.experiment.train import Outcome, run_manifest, score_checkpoint
         from benchmark.experiment.trust import refuse_stored_files, trusted_overrides
+        from benchmark.formats.files import make_writable
         from benchmark.records.record import write_record
 
         checkpoint, method = arguments.checkpoint, arguments.method
@@ -181,7 +184,7 @@ class Evaluate(Command):
             trained, data=data, protocol=protocol, overrides=words, **places
         ).checked()
         # not the run's own record, which says what its selection rule chose
-        out = arguments.out or run_dir / "evaluations" / checkpoint.stem
+        out = make_writable(arguments.out or run_dir / "evaluations" / checkpoint.stem)
         cli = build_cli(request, run_dir=out)
         cli.datamodule.match_outputs(read_inputs(run_dir).output_names)
         result = score_checkpoint(cli, checkpoint)

@@ -26,12 +26,13 @@ class Picture(Command):
         from benchmark.evaluation.inference import select_test_scenes
         from benchmark.experiment.restore import load_trained_run
         from benchmark.figures import predictions
+        from benchmark.formats.files import make_writable
 
+        out = arguments.out or arguments.run / "prediction.png"
         run = load_trained_run(arguments.run, arguments.trust)
         wanted = [arguments.scene] if arguments.scene else []
         scene = select_test_scenes(run.data, wanted)[0]
-        out = arguments.out or arguments.run / "prediction.png"
-        out.parent.mkdir(parents=True, exist_ok=True)
+        make_writable(out.parent)
         if arguments.layout == "strip":
             letters = list(run.data.letters.values())
             names = arguments.subsets or ["+".join(letters), *letters]
@@ -82,7 +83,7 @@ class Synthesised(Command):
         from benchmark.experiment.restore import load_trained_run
         from benchmark.figures import modality_synthesis
         from benchmark.figures.modality_synthesis import FIELDS, SCORES
-        from benchmark.formats.files import csv_text, write_texts
+        from benchmark.formats.files import csv_text, make_writable, write_texts
         from benchmark.metrics.subsets import subset_name
 
         run = load_trained_run(arguments.run, arguments.trust)
@@ -98,8 +99,7 @@ class Synthesised(Command):
                     problem = f"{variant} paints no missing modality"
                     raise UserError(f"{problem}; methods of the GEMMNet family do.")
                 continue  # with a single modality there is nothing to make it from
-            out.mkdir(parents=True, exist_ok=True)
-            file = out / f"{inference.scene_file_stem(scene.id)}.png"
+            file = make_writable(out) / f"{inference.scene_file_stem(scene.id)}.png"
             modality_synthesis.draw_synthesis(data, scene, synthesised, run.title, file)
             for entry in synthesised:
                 source = subset_name(entry.source, data.letters)

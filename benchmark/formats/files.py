@@ -4,6 +4,7 @@ import csv
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import pandas as pd
@@ -15,6 +16,18 @@ from usererror import UserError
 # a dash alone stands for what is missing
 NUMBER = re.compile(r"[-+]?\d*\.?\d*([eE][-+]?\d+)?( ?%)?")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # with which a spreadsheet begins one
+
+
+def make_writable(folder: Path, option: str = "--out") -> Path:
+    """Make a folder that files can be written to, before work begins; `option` names another."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # asked of the disk: permissions do not say whether it is mounted for reading only
+        with TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        reason = f"{folder} cannot be written ({error.strerror})"
+        raise UserError(f"{reason}: name another place with {option}.") from error
 
 
 def write_texts(directory: Path, contents: Mapping[str, str]) -> list[Path]:

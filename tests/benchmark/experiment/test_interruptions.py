@@ -157,3 +157,24 @@ def test_the_one_before_stays_until_the_next_is_on_the_disk(
         with pytest.raises(OSError, match="No space"):
             save(3)
     assert steps() == {LAST: 2, PREVIOUS: 1}, "and no half file takes room"
+
+
+def test_a_run_that_cannot_be_written_is_one_line(
+    whole: Path, tiny_stores: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file where a folder is needed, since the superuser may write everywhere else."""
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    run = only_run(tmp_path)
+    (run / "evaluations").touch()
+    evaluate = ["evaluate", "--checkpoint", str(run / "checkpoints" / LAST)]
+    store = ["--store", str(tiny_stores)]
+    for words in (
+        [*evaluate, *store],
+        [*evaluate, *store, "--out", str(run / "config.json" / "out")],
+        ["picture", "--run", str(run), "--out", str(run / "config.json" / "a.png")],
+        ["bench", "--data", "tiny", *store, "--runs", str(run / "config.json")],
+    ):
+        assert main(words) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1 and "cannot be written" in error
+        assert "name another place with --" in error
