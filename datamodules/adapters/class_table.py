@@ -1,9 +1,9 @@
 """classes.csv of a folder of one's own rasters, and label rasters as it describes them."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from usererror import UserError
 WHOLE_NUMBERS = ("uint8", "uint16", "int16", "int32", "uint32", "int8", "int64", "uint64")
 # GDAL and QGIS rasterise into floats unless told otherwise
 LABEL_TYPES = (*WHOLE_NUMBERS, "float32", "float64")
+TABLE = re.compile(r"(?i)classes\.csv$")
 MAX_ID = 65535
 # a row with id 255 and one of these names says what 255 means anyway
 IGNORED_NAMES = ("", "ignore", "ignored", "void", "no data", "nodata", "unlabeled", "unlabelled")
@@ -64,12 +65,13 @@ class ClassTable:
 
 def read_class_table(index: SourceIndex, folder: str) -> ClassTable:
     """Read classes.csv in a folder of the source; raises UserError."""
-    file = index.file_at(str(PurePosixPath(folder) / "classes.csv"))
-    if file is None:
+    found_files = [file for file, _ in index.match_names(TABLE) if file.folder == folder]
+    if len(found_files) != 1:
         place = index.root / folder
         raise UserError(
-            f"No classes.csv beside scenes.csv in {place}: add it (columns id, name, r, g, b)."
+            f"No classes.csv beside scenes.csv in {place}: add one (columns id, name, r, g, b)."
         )
+    file = found_files[0]
     found: dict[int, SceneClass] = {}
     ignored: dict[int, Color | None] = {}
     names = set()

@@ -21,9 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field, FiniteFloat, ValidationError
 
+from datamodules.ingest.archives import check_text_size
 from datamodules.ingest.sources import SourceFile
 from usererror import UserError
 
+MAX_OUTLINES_BYTES = 1 << 30  # of a COCO file; it is read as a whole
 LONGEST_SIDE = 1 << 14  # pixels; what is said to be larger is a mistake
 Side = Annotated[int, Field(gt=0, le=LONGEST_SIDE)]
 Points = NDArray[np.int64]  # (K, 2): x, y
@@ -164,6 +166,7 @@ def _steps_of_lines(number: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArr
 
 def read_outlines(file: SourceFile, scratch: Path) -> dict[str, Outlines]:
     """Read the outlines of a COCO file by the file name of their image, empty images included."""
+    check_text_size(file.size, file.origin, MAX_OUTLINES_BYTES)
     try:
         content = _CocoFile.model_validate_json(file.extract(scratch).read_bytes())
     except ValidationError as error:

@@ -31,6 +31,9 @@ RASTER_SUFFIX = re.compile(r"(?i).*\.(tiff?|png|jpe?g|bmp|jp2)$")
 LIKE_A_FILE = re.compile(
     r"(?i)(?!https?:)(.*[^\s/\\][/\\][\w.+-]+\.[a-z]\w{0,4}|[\w+-]+\.[a-z]\w{1,4})$"
 )
+TABLE = re.compile(r"(?i)scenes\.csv$")
+# of a spreadsheet, or with the ending that Windows adds
+OTHER_TABLE = re.compile(r"(?i)scenes(\.xlsx?|\.ods|\.numbers|\.tsv|\.txt|\.csv\.txt)?$")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*$")
 CHARACTERS = "letters, digits, `_-+.`"
 OWN_COLUMNS = ("id", "height", "width")  # of the table that the store writes
@@ -110,12 +113,14 @@ def resolve_path(index: SourceIndex, table: SourceFile, cell: str) -> SourceFile
 
 
 def _only_table(index: SourceIndex) -> SourceFile:
-    if (file := index.file_at("scenes.csv")) is not None:
-        return file
-    found = [file for file, _ in index.match_names(re.compile(r"scenes\.csv$"))]
+    found = [file for file, _ in index.match_names(TABLE)]
+    # the one that lies in SOURCE itself is the one that is meant
+    found = [file for file in found if file.folder == "."] or found
     if not found:
         among = f"below {index.root} ({len(index.files)} files looked at)"
-        raise UserError(f"No scenes.csv {among}. {FORM}")
+        others = [file.rel for file, _ in index.match_names(OTHER_TABLE)]
+        remedy = f" Save {others[0]} as scenes.csv." if others else ""
+        raise UserError(f"No scenes.csv {among}.{remedy} {FORM}")
     if len(found) > 1:
         two = " and ".join(sorted(file.origin for file in found)[:2])
         remedy = "name the folder or archive of the one that is meant as SOURCE"
@@ -157,7 +162,9 @@ def _check_names(table: SceneTable) -> None:
             raise UserError(f"{where}: the id {id_!r} occurs {n} times: ids must be unique.")
         # ids become folders of the store
         if not all(map(NAME.match, id_.split("/"))):
-            raise UserError(f"{where}: {id_!r} is no usable id ({CHARACTERS}, `/` between parts).")
+            raise UserError(
+                f"{where}: {id_!r} is no usable id: rename it ({CHARACTERS}, `/` between)."
+            )
 
 
 def _check_columns_of_store(table: SceneTable) -> None:

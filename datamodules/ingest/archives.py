@@ -107,10 +107,10 @@ def close_archives() -> None:
     keep_open.cache_clear()
 
 
-def check_text_size(size: int, origin: str) -> None:
-    """Raise UserError for a table that is too large to be one."""
-    if size > MAX_TEXT_BYTES:
-        limit = f"{MAX_TEXT_BYTES >> 20} MiB is the limit of a table or a description"
+def check_text_size(size: int, origin: str, most: int = MAX_TEXT_BYTES) -> None:
+    """Raise UserError for a table or a description that is too large to be one."""
+    if size > most:
+        limit = f"{most >> 20} MiB is the limit of a table or a description"
         raise UserError(f"{origin} has {size / 1e6:.0f} MB: {limit}. Is it the right file?")
 
 

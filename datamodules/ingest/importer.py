@@ -35,6 +35,7 @@ from datamodules.store.scene_store import (
     Scene,
     SceneStore,
     dataset_fingerprint,
+    file_sha256,
     import_command,
     write_text_whole,
 )
@@ -239,6 +240,8 @@ class _Import:
         for row, planned in zip(rows, plan.scenes, strict=True):
             stamps |= {row[r]: done["stamp"] for r, done in results[planned.id].items()}
         write_stamps(self.root, stamps)
+        tables = (SCENES_FILE, STATISTICS_FILE)
+        info["tables"] = {name: file_sha256(self.root / name) for name in tables}
         write_text_whole(self.root / DATASET_FILE, json.dumps(info, indent=1) + "\n")
         return info["warnings"]
 

@@ -90,11 +90,12 @@ def _phase_items(plan: ImportPlan, root: Path, done: Results, references: bool) 
 
 
 def _merge_errors(errors: list[UserError]) -> UserError:
+    resume = "What is imported is kept: mend the rest and run the same command again."
     if len(errors) == 1:
-        return errors[0]
+        return UserError(f"{errors[0]} {resume}")
     more = f" (and {len(errors) - MAX_NAMED} more)" if len(errors) > MAX_NAMED else ""
     named = " | ".join(map(str, errors[:MAX_NAMED]))
-    return UserError(f"{len(errors)} rasters cannot be used{more}: {named}")
+    return UserError(f"{len(errors)} rasters cannot be used{more}: {named} {resume}")
 
 
 @contextmanager

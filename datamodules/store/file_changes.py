@@ -29,23 +29,22 @@ TOLD_FILES = 50  # from here on the reading may take longer than a moment
 def check_unchanged(store: SceneStore, log: Callable[[str], None] = print) -> None:
     """Raise UserError when a raster of the store, referenced or its own, has changed."""
     known = _read_stamps(store.root)
-    stamps, doubtful = {}, []
+    stamps, problems = {}, list(store.changed_tables())
+    doubtful = []
     for place, sha256 in _rasters(store):
         path = store.root / place
         stamps[place] = file_stamp(path)
         if not stamps[place] or stamps[place] != known.get(place):
             doubtful.append((path, sha256))
-    if not doubtful:
-        return
     if len(doubtful) > TOLD_FILES:
         log(f"{store.name}: {len(doubtful)} files have new times: comparing their checksums once")
-    problems = []
     for path, sha256 in doubtful:
         if problem := file_problem(path, sha256):
             problems.append(problem)
     if problems:
         raise changed_error(store, problems)
-    write_stamps(store.root, stamps)
+    if doubtful:
+        write_stamps(store.root, stamps)
 
 
 def write_stamps(root: Path, stamps: dict[str, str]) -> None:

@@ -173,11 +173,20 @@ class SceneStore:
                 parts[part].append(scene)
         return parts
 
+    def changed_tables(self) -> list[str]:
+        """Return the tables of the store that were edited: they would change what is trained."""
+        problems = []
+        # stores of older versions do not tell
+        for name, sha256 in self.info.get("tables", {}).items():
+            if problem := file_problem(self.root / name, sha256):
+                problems.append(problem)
+        return problems
+
     def verify(self) -> list[str]:
-        """Compare every raster file with its recorded checksum; return the problems found."""
+        """Compare every file with its recorded checksum; return the problems found."""
         from rich.progress import track
 
-        problems = []
+        problems = self.changed_tables()
         for row in track(read_rows(self.root), description=f"verifying {self.name}"):
             for raster in (*self.modalities, *self.labels):
                 if not row[raster]:

@@ -149,3 +149,19 @@ def test_about_json_with_a_mark_and_for_a_table_in_a_folder(tmp_path, source):
     store = load(packed, tmp_path)
     assert store.info["title"] == "Town" and store.modalities["rgb"].unit == "reflectance"
     assert np.isfinite(store.statistics["s0"]["rgb"]["mean"]).all()
+
+
+def test_names_of_tables_as_spreadsheets_give_them(tmp_path, source):
+    expected = load(source, tmp_path).fingerprint
+    for name in ("scenes", "classes"):
+        (source / f"{name}.csv").rename(source / f"{name.title()}.CSV")
+    assert load(source, tmp_path, "other").fingerprint == expected
+    (source / "Scenes.CSV").rename(source / "scenes.xlsx")
+    with pytest.raises(UserError, match=r"No scenes\.csv .*Save scenes\.xlsx as scenes\.csv"):
+        load(source, tmp_path, "third")
+
+
+def test_an_import_that_stops_says_how_to_go_on(tmp_path, source):
+    (source / "label" / "s1.tif").write_bytes(b"none")
+    with pytest.raises(UserError, match=r"s1\.tif is no TIFF.*run the same command again"):
+        load(source, tmp_path)

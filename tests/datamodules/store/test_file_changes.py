@@ -129,3 +129,15 @@ def test_another_source_of_the_same_name_is_named(tmp_path, source, capsys):
     other = shutil.copytree(source, tmp_path / "newer")
     load(other, tmp_path)
     assert f"from {source}, not from {other}" in capsys.readouterr().out
+
+
+def test_tables_of_the_store_that_were_edited(tmp_path, source):
+    """A scene moved to another part would be trained under the identity of the old split."""
+    store = load(source, tmp_path)
+    path = store.root / "scenes.csv"
+    path.write_text(path.read_text().replace("train", "test"))
+    with pytest.raises(UserError, match=r"store/mine/scenes\.csv has changed"):
+        start(tmp_path)
+    assert store.verify() != []
+    assert load(source, tmp_path).fingerprint == store.fingerprint
+    start(tmp_path)
