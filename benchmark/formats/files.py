@@ -42,6 +42,21 @@ def write_texts(directory: Path, contents: Mapping[str, str]) -> list[Path]:
     return [directory / name for name in contents]
 
 
+def is_own_file(path: Path, root: Path) -> bool:
+    """Tell whether a path below `root` is no link, nor below one.
+
+    What lies in a run that was received may be a link, and the file behind it the reader's own.
+    """
+    return path.resolve() == root.resolve() / path.relative_to(root)
+
+
+def own_file(path: Path, root: Path) -> Path:
+    """Return a path below `root`, or raise a UserError if it is a link."""
+    if not is_own_file(path, root):
+        raise UserError(f"{path} is a link; a run is read and published without any.")
+    return path
+
+
 def csv_text(frame: pd.DataFrame, decimals: int | None = 4) -> str:
     """Write a frame as CSV with a fixed number of decimals, or all of them.
 

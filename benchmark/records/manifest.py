@@ -1,16 +1,29 @@
 """What a run record says of its run: `manifest.json` as typed fields."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from benchmark.metrics.confusion import Absent, Convention
+from datamodules.store.names import check_name
 from usererror import UserError
 
 MANIFEST = "manifest.json"
 AGAIN = "run it again with FORCE=1"  # the remedy for every damaged record
 SPLIT_MARK = "*"  # beside protocols whose split has something to be known
+
+
+def _path_part(name: str) -> str:
+    try:
+        return check_name("file", name)
+    except UserError as error:
+        # which the reader of a manifest turns into its own sentence
+        raise ValueError(str(error)) from error
+
+
+# becomes part of a path, and a record may come from anybody
+PathPart = Annotated[str, AfterValidator(_path_part)]
 
 
 class Protocol(BaseModel):
@@ -45,14 +58,14 @@ class Manifest(BaseModel):
 
     format: Literal[1] = 1
     created: str
-    identity: str  # hash of the configuration
-    group: str  # hash of the configuration without the seed
+    identity: PathPart  # hash of the configuration
+    group: PathPart  # hash of the configuration without the seed
     revision: int = 1  # of the method's code; records made before it was counted have the first
     method: str  # the folder
-    variant: str  # the configuration, which METHOD names
+    variant: PathPart  # the configuration, which METHOD names
     control: bool  # a baseline rather than a published method
-    data: str
-    backbone: str
+    data: PathPart
+    backbone: PathPart
     seed: int
     overrides: tuple[str, ...]
     protocol: Protocol
@@ -75,7 +88,8 @@ class Manifest(BaseModel):
     @property
     def scale(self) -> str:
         """Tell the recipe of minutes (`small`) from the published one (`paper`)."""
-        return str(self.config.get("cell", {}).get("scale", "paper"))
+        cell = self.config.get("cell")
+        return str(cell.get("scale", "paper")) if isinstance(cell, dict) else "paper"
 
 
 def read_manifest(record: Path) -> Manifest:

@@ -8,8 +8,6 @@ for intervals). A slim record, such as older published ones, lacks the last.
 import json
 import os
 import shutil
-import zipfile
-import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import chain
@@ -18,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmark.formats.files import own_file
 from benchmark.metrics.confusion import (
     ClassCounts,
     Convention,
@@ -27,14 +26,13 @@ from benchmark.metrics.confusion import (
     score_matrices,
 )
 from benchmark.metrics.result import ALL, EvaluationResult, sum_regions
+from benchmark.records.arrays import DAMAGE, as_names, check_counts, read_arrays
 from benchmark.records.manifest import AGAIN, MANIFEST, Manifest, read_manifest
 from datamodules.store.scene_store import write_text_whole
 from usererror import UserError
 
 SUMMARY, SCENES = "summary.npz", "scenes.npz"
 AXES = ("subsets", "conditions", "regions", "labels")
-# what a cut or altered file raises
-DAMAGE = (KeyError, ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -119,15 +117,17 @@ def read_record(path: Path) -> Record:
     """
     try:
         manifest = read_manifest(path)
-        with np.load(path / SUMMARY, allow_pickle=False) as summary:
-            axes = {key: tuple(summary[key].tolist()) for key in AXES}
-            counts, scored = summary["counts"].astype(np.int64), summary["scored"]
+        summary = read_arrays(path / SUMMARY, (*AXES, "counts", "scored"))
+        axes = {key: as_names(summary[key]) for key in AXES}
+        counts = check_counts(summary["counts"]).astype(np.int64)
+        scored = check_counts(summary["scored"])
     except FileNotFoundError as error:
         lacks = Path(error.filename).name
         text = f"{path} is no whole run record: {lacks} is missing; run it again."
         raise UserError(text) from error
     except DAMAGE as error:
-        raise UserError(f"The run record {path} is damaged ({error}); {AGAIN}.") from error
+        said = str(error) or type(error).__name__
+        raise UserError(f"The run record {path} is damaged ({said}); {AGAIN}.") from error
     record = Record(path, manifest, counts=counts, scored=scored, **axes)
     if not _fits(record):
         raise UserError(f"The manifest of {path} does not fit its counts; {AGAIN}.")
@@ -138,8 +138,13 @@ def _fits(record: Record) -> bool:
     """Tell whether the convention speaks of labels, outputs and regions that the counts have."""
     convention, shape = record.convention, tuple(map(len, record.axes))
     labels = {*convention.outputs, *convention.averaged, *convention.ignored}
+    unique = len(set(convention.outputs)) == len(convention.outputs)
+    sensors = set(record.manifest.modalities.values())
     return (
-        record.counts.shape == (*shape, len(convention.outputs))
+        unique
+        and bool(record.subsets and convention.averaged)
+        and set("+".join(record.subsets).split("+")) <= sensors
+        and record.counts.shape == (*shape, len(convention.outputs))
         and record.scored.shape == shape[:2]
         and labels <= set(range(len(record.labels)))
         and set(convention.regions or ()) <= set(record.regions)
@@ -151,20 +156,21 @@ def read_scenes(record: Record) -> dict[str, Counts]:
     """Read the counts `(subsets, blocks, regions, labels, outputs)` of every scene."""
     path = record.path / SCENES
     try:
-        with np.load(path, allow_pickle=False) as file:
-            names = file["scenes"].tolist()
-            scenes = {name: file[f"counts_{number}"] for number, name in enumerate(names)}
+        arrays = read_arrays(path)
+        scenes = {}
+        for number, name in enumerate(as_names(arrays["scenes"])):
+            scenes[name] = check_counts(arrays[f"counts_{number}"])
     except FileNotFoundError as error:
         slim = f"{record.path} has no {SCENES} (older published records have none); run it again."
         raise UserError(slim) from error
     except DAMAGE as error:
         raise UserError(f"{path} is damaged ({error}); {AGAIN}.") from error
     rest = record.counts[:, record.conditions.index(ALL)]
-    for counts in scenes.values():
-        # all axes but that of blocks
-        if counts.shape[:1] + counts.shape[2:] == rest.shape:
-            rest = rest - counts.sum(1, dtype=np.int64)
-    if rest.any():
+    # all axes but that of blocks
+    fits = all(counts.shape[:1] + counts.shape[2:] == rest.shape for counts in scenes.values())
+    for counts in scenes.values() if fits else ():
+        rest = rest - counts.sum(1, dtype=np.int64)
+    if rest.any() or not fits:
         raise UserError(f"{path} does not add up to {SUMMARY}; {AGAIN}.")
     return scenes
 
@@ -212,7 +218,7 @@ def _dataset(path: Path) -> str:
     """Find the dataset of a record that cannot be read, empty if the manifest is damaged."""
     try:
         return str(json.loads((path / MANIFEST).read_text(encoding="utf-8"))["data"])
-    except (*DAMAGE, TypeError):
+    except DAMAGE:
         return ""
 
 
@@ -222,7 +228,7 @@ def publish_record(source: Path, target: Path) -> None:
     for name in (SUMMARY, SCENES, MANIFEST):
         # older records have no counts per scene
         if name != SCENES or (source / name).exists():
-            shutil.copyfile(source / name, target / name)
+            shutil.copyfile(own_file(source / name, source), target / name)
 
 
 def write_json(path: Path, content: Any) -> None:

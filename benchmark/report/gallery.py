@@ -7,13 +7,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from benchmark.formats.files import own_file
 from benchmark.records.groups import SeedGroup
 from benchmark.records.record import Record
 from benchmark.records.selection import Skipped
 from benchmark.report.training_curves import run_directory
 from benchmark.tracking.example_images import FOLDER, INDEX
+from datamodules.store.scene_store import DAMAGE
+from usererror import UserError
 
 ROOM = 4_000_000  # characters of pictures in one page; scenes that do not fit are named
+FIRST_BYTES = {".png": b"\x89PNG\r\n", ".jpg": b"\xff\xd8\xff"}
 MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg"}
 
 
@@ -32,10 +36,10 @@ def collect_gallery(groups: Sequence[SeedGroup], skipped: Skipped) -> dict[str, 
                 continue
             # all of a run's pictures or none: half a scene would look like a fault of the method
             try:
-                pictures = _read_scenes(folder, index)
+                pictures = _read_scenes(folder, index, folder.parent)
                 legend = legend or _read_legend(index)
             # an index of another program may hold anything
-            except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            except (*DAMAGE, UserError) as error:
                 text = f"The pictures in {folder} cannot be read ({error})"
                 skipped.add(f"{text}; make them again: make examples.")
                 continue
@@ -76,7 +80,7 @@ def _read_index(record: Record) -> tuple[Path, dict[str, Any] | None]:
     """Read the list of the examples of a record's run, None where there are none of its data."""
     folder = (run_directory(record) or record.path) / FOLDER
     # there may be none, or a file of another program
-    with suppress(OSError, ValueError, KeyError, TypeError):
+    with suppress(*DAMAGE):
         index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
         if index["fingerprint"] == record.manifest.fingerprint:
             return folder, index
@@ -94,24 +98,24 @@ def _read_legend(index: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read_scenes(
-    folder: Path, index: dict[str, Any]
+    folder: Path, index: dict[str, Any], run: Path
 ) -> dict[str, tuple[dict[str, Any], dict[str, str]]]:
     """Read every scene's own pictures and its predictions by subset."""
     found = {}
     for entry in index["scenes"]:
         here = folder / _file_name(entry["folder"])
         scene = {
-            "modalities": _addresses(here, entry["modalities"], ".jpg"),
-            "label": _address(here / "label.png"),
+            "modalities": _addresses(here, entry["modalities"], ".jpg", run),
+            "label": _address(here / "label.png", run),
             "pixels": list(map(int, entry["pixels"])),
             "step": int(entry["step"]),
         }
-        found[str(entry["id"])] = (scene, _addresses(here, entry["subsets"], ".png"))
+        found[str(entry["id"])] = (scene, _addresses(here, entry["subsets"], ".png", run))
     return found
 
 
-def _addresses(folder: Path, names: Sequence[Any], suffix: str) -> dict[str, str]:
-    return {name: _address(folder / f"{_file_name(name)}{suffix}") for name in names}
+def _addresses(folder: Path, names: Sequence[Any], suffix: str, run: Path) -> dict[str, str]:
+    return {name: _address(folder / f"{_file_name(name)}{suffix}", run) for name in names}
 
 
 def _file_name(name: Any) -> str:
@@ -121,6 +125,12 @@ def _file_name(name: Any) -> str:
     return name
 
 
-def _address(path: Path) -> str:
-    content = base64.b64encode(path.read_bytes()).decode()
+def _address(path: Path, run: Path) -> str:
+    # the page is sent on, so it holds pictures of the run and nothing a link may point to
+    if own_file(path, run).stat().st_size > ROOM:
+        raise ValueError(f"{path} is too large")
+    picture = path.read_bytes()
+    if not picture.startswith(FIRST_BYTES[path.suffix]):
+        raise ValueError(f"{path} is no picture")
+    content = base64.b64encode(picture).decode()
     return f"data:{MEDIA_TYPES[path.suffix]};base64,{content}"

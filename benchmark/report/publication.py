@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmark.formats.files import csv_text, write_texts
+from benchmark.formats.files import csv_text, is_own_file, own_file, write_texts
 from benchmark.records.record import Record, publish_record
 from benchmark.report.gallery import MEDIA_TYPES
 from benchmark.report.training_curves import LOGS, read_curves
 from benchmark.tracking.example_images import FOLDER, INDEX
 from datamodules.miniature.registry import LICENCE
+from datamodules.store.scene_store import DAMAGE
 from usererror import UserError
 
 
@@ -42,14 +43,14 @@ def _generated_pictures(folder: Path) -> list[Path]:
     try:
         index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
         licence = index.get("licence")
-    except (OSError, ValueError, AttributeError) as error:
+    except DAMAGE as error:
         raise UserError(f"There are no pictures in {folder}; {again}") from error
     if licence != LICENCE:
         text = f"The pictures in {folder} do not say that their scenes are generated"
         raise UserError(f"{text}: publish without PICTURES; those of an older run: {again}")
-    found = [folder / INDEX]
+    found = [own_file(folder / INDEX, folder.parent)]
     for path in sorted(folder.glob("*/*")):
         # not what a link of a foreign run points to
-        if path.suffix in MEDIA_TYPES and path.is_file() and not path.is_symlink():
+        if path.suffix in MEDIA_TYPES and path.is_file() and is_own_file(path, folder.parent):
             found.append(path)
     return found

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -47,6 +49,24 @@ def edit(path: Path, change: Callable[[dict], None]) -> None:
     (path / MANIFEST).write_text(json.dumps(manifest))
 
 
+def rewrite(path: Path, **changes: np.ndarray) -> None:
+    with np.load(path / SUMMARY) as file:
+        arrays = {name: file[name] for name in file.files}
+    np.savez(path / SUMMARY, **{**arrays, **changes})
+
+
+def promise(path: Path) -> None:
+    """Let the header of the counts promise more than any memory holds."""
+    header = {"descr": "<i8", "fortran_order": False, "shape": (10**14,)}
+    with zipfile.ZipFile(path / SUMMARY) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stream, header)
+    with zipfile.ZipFile(path / SUMMARY, "w") as archive:
+        for name, content in {**members, "counts.npy": stream.getvalue() + b"0" * 64}.items():
+            archive.writestr(name, content)
+
+
 def spoil(runs: Path) -> list[str]:
     """Add a record of every kind that enters no table; return what is to be said of each."""
     cut = add(runs, "cut")
@@ -63,6 +83,21 @@ def spoil(runs: Path) -> list[str]:
         manifest.update(group="sgma-group", variant="sgma")
 
     edit(add(runs, "twin", identity="sgma-0"), to_sgma)
+    (add(runs, "nested") / MANIFEST).write_text('{"data": ' + "[" * 100_000)
+    edit(add(runs, "climbing"), lambda manifest: manifest.update(data="../potsdam"))
+    edit(add(runs, "escaping"), lambda manifest: manifest.update(variant="a\x1b[2J"))
+    negative = -np.ones((7, 1, 2, 4, 3), np.int64)
+    for name, counts in {
+        "negative": negative,
+        "unknown": np.full(negative.shape, np.nan),
+        "text": negative.astype(str),
+        "overflowing": negative.astype(np.uint64),
+    }.items():
+        rewrite(add(runs, name), counts=counts)
+    rewrite(add(runs, "nameless"), subsets=np.arange(7))
+    foreign = ("R", "D", "<", "R+D", "R+<", "D+<", "R+D+<")
+    rewrite(add(runs, "foreign"), subsets=np.array(foreign))
+    promise(add(runs, "huge"))
     add(runs, "elsewhere", fingerprint="e" * 64)
     edit(add(runs, "altered", convention=replace(CONVENTION, absent="zero")), to_sgma)
     other = PROTOCOL.model_copy(update={"name": "other"})
@@ -76,6 +111,16 @@ def spoil(runs: Path) -> list[str]:
         "misfit/0/record does not fit its counts",
         "beyond/0/record does not fit its counts",
         "odd/0/record is damaged",
+        "nested/0/record is damaged",
+        "climbing/0/record is damaged",
+        "escaping/0/record is damaged",
+        "negative/0/record is damaged",
+        "unknown/0/record is damaged",
+        "text/0/record is damaged",
+        "overflowing/0/record is damaged",
+        "nameless/0/record is damaged",
+        "foreign/0/record does not fit its counts",
+        "huge/0/record is damaged",
         "Two records of one cell differ: the older one",
         "1 records of potsdam with another fingerprint than ffffffffffff",
         "altered/0/record was scored by another protocol",
@@ -155,7 +200,7 @@ def test_without_counts_per_scene_there_is_no_comparison_and_the_page_says_so(
     np.savez(
         tmp_path / "runs" / "stale" / "0" / "record" / SCENES,
         scenes=np.array(["a"]),
-        counts_0=np.zeros(3),
+        counts_0=np.zeros(3, np.uint32),
     )
     text = written("compare", tmp_path / "runs", tmp_path / "out")["potsdam.md"]
     for piece in (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from itertools import permutations
@@ -200,6 +201,28 @@ def test_a_picture_outside_its_folder_is_not_read(tmp_path: Path) -> None:
         "beta-group"
     }
     assert "is no file name" in content["remarks"][0]
+
+
+@pytest.mark.parametrize("place", ["picture", "scene", "examples", "no picture"])
+def test_a_linked_picture_is_not_read(place: str, tmp_path: Path) -> None:
+    """A run that was received must not put a file of the reader into the page."""
+    runs = toy_runs(tmp_path)
+    run = runs / "alpha" / str(next(iter(METHODS["alpha"])))
+    (scene, *_) = sorted((run / "examples").glob("*/"))
+    linked = {"picture": scene / "label.png", "scene": scene, "examples": run / "examples"}
+    if place == "no picture":
+        (scene / "label.png").write_text("root:x:0:0")
+    else:
+        kept = tmp_path / "elsewhere"
+        linked[place].rename(kept)
+        linked[place].symlink_to(kept)
+    for seed in METHODS["alpha"][1:]:
+        shutil.rmtree(runs / "alpha" / str(seed) / "examples")
+    content = build_payload(runs, "", 0, tmp_path)
+    scenes = content["datasets"][0]["boards"][0]["gallery"]["scenes"]
+    assert set(scenes[0]["rows"]) == {"beta-group"}
+    (remark,) = [text for text in content["remarks"] if "cannot be read" in text]
+    assert ("no picture" if place == "no picture" else "is a link") in remark
 
 
 def test_a_row_is_named_after_its_encoder_only_where_its_method_has_several(tmp_path: Path) -> None:
