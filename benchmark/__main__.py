@@ -21,7 +21,7 @@ from typing import Any
 
 from benchmark.choices import nearest
 from benchmark.commands import bench, data, inspect_run, list_names, predict, profile, records
-from benchmark.commands.options import Command, options_from_variables
+from benchmark.commands.options import Command, options_from_variables, variables_of
 from usererror import TERMINATED, UserError
 
 # verb -> command, in the order of the help
@@ -87,6 +87,7 @@ def parse_words(argv: Sequence[str]) -> tuple[argparse.Namespace, Command]:
         while end < len(words) and VARIABLE.match(words[end]):
             end += 1
         words[1:end] = options_from_variables(parsers[words[0]], words[1:end])
+        ask_for_what_is_missing(parsers[words[0]], words)
     arguments, overrides = parser.parse_known_args(words)
     command: Command = arguments.command
     if overrides and not command.passes_on:
@@ -94,6 +95,21 @@ def parse_words(argv: Sequence[str]) -> tuple[argparse.Namespace, Command]:
     check_sections(overrides, parsers[words[0]])
     arguments.overrides = overrides
     return arguments, command
+
+
+def ask_for_what_is_missing(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
+    """Raise a UserError that names what a command needs, as variables of make."""
+    if {"-h", "--help"} & set(words):
+        return
+    given = {word.partition("=")[0] for word in words}
+    missing = []
+    for name, action in variables_of(parser).items():
+        if action.required and action.option_strings and not given & set(action.option_strings):
+            missing.append(f"{name}=<{action.help}>")
+    if missing:
+        command: Command = parser.get_default("command")
+        verb, needs = parser.prog.split()[-1], " and ".join(missing)
+        raise UserError(f"{verb} needs {needs}; for example: {command.example}")
 
 
 def check_sections(overrides: Sequence[str], parser: argparse.ArgumentParser) -> None:

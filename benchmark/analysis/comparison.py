@@ -14,7 +14,7 @@ from benchmark.formats.markdown import Part, escape_markdown, print_table
 from benchmark.formats.table_files import Written, write_table_files
 from benchmark.metrics.summaries import SUMMARIES, format_mean_std, mean_std
 from benchmark.records.groups import SeedGroup, comparable_groups, seed_groups
-from benchmark.records.selection import RecordSelection, Skipped
+from benchmark.records.selection import RecordSelection, Skipped, Unsaid
 from usererror import UserError
 
 MOST_PRINTED_PAIRS = 50  # that a terminal has room for
@@ -134,11 +134,15 @@ def write_comparison(
     page: list[Part] = [f"# Differences between methods: {escape_markdown(data)}"]
     frames, headline, note = {}, {}, ""
     for title, members in comparable_groups(groups).items():
-        frame = compare_groups(members, options, skipped)
+        lacking = Unsaid()
+        frame = compare_groups(members, options, lacking)
         if frame.empty:
             reason = "fewer than two methods have counts per scene"
-            print(f"Nothing to compare under {data}, {title}: {reason}.")
+            without = f" ({len(lacking)} records have none)" if lacking else ""
+            print(f"Nothing to compare under {data}, {title}: {reason}{without}.")
             continue
+        for text in lacking:
+            skipped.add(text)
         frames[f"{data}, {title}"] = frame.assign(protocol=title)
         headline[title], note = difference_table(frame), explain_intervals(frame)
         page += [f"## Protocol {escape_markdown(title)}", headline[title], note]

@@ -159,8 +159,9 @@ class Evaluate(Command):
         from benchmark.records.record import write_record
 
         checkpoint, method = arguments.checkpoint, arguments.method
-        if not checkpoint or not checkpoint.is_file():
-            raise UserError(f"There is no checkpoint {checkpoint}.")
+        if not checkpoint.is_file():
+            remedy = "CHECKPOINT is a file such as <run>/checkpoints/best.ckpt"
+            raise UserError(f"There is no checkpoint {checkpoint}: {remedy}.")
         run_dir = checkpoint.resolve().parent.parent
         # a method's file that is named here is the user's own, not what came with the run
         trust = arguments.trust or is_config_file(method)

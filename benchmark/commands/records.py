@@ -72,6 +72,7 @@ class Compare(Command):
         from benchmark.records.selection import select_records
 
         bootstrap = BootstrapOptions(arguments.samples, arguments.level, arguments.seed)
+        compared = False
         out = options.output_directory(arguments, "intervals")
         for data, selection in select_records(arguments.runs, [arguments.data]).items():
             wanted = arguments.methods
@@ -79,7 +80,11 @@ class Compare(Command):
             for title, frame in frames.items():
                 print_comparison(title, frame)
             if paths:
+                compared = True
                 print("Intervals: " + ", ".join(map(str, paths)))
+        if not compared:
+            needed = "two methods on one dataset with counts per scene, which every new run keeps"
+            raise UserError(f"There is nothing to compare: {needed}; make them with: make bench")
 
 
 class Conventions(Command):
@@ -116,14 +121,20 @@ class Report(Command):
         add_option(parser, "--samples", 2000, "draws of the intervals, 0: none")
 
     def run_command(self, arguments: argparse.Namespace) -> None:
-        from benchmark.report.page import write_page
+        from benchmark.report.page import PAGE, write_page
         from benchmark.report.payload import build_payload, count_runs
 
         costs = [arguments.complexity]
         if not arguments.complexity:
             costs = [beside_runs(arguments.runs, "complexity"), PUBLISHED_COSTS]
         payload = build_payload(arguments.runs, arguments.data, arguments.samples, *costs)
-        path, runs = write_page(arguments.out, payload), count_runs(payload)
+        runs = count_runs(payload)
+        if not runs and (arguments.data or (arguments.out / PAGE).exists()):
+            # a page that shows something is not replaced by one that shows nothing
+            of = f" of {arguments.data!r}" if arguments.data else ""
+            remedy = "no page was written; make a run with: make bench"
+            raise UserError(f"No run record{of} below {arguments.runs}: {remedy}")
+        path = write_page(arguments.out, payload)
         if not runs:
             print("There is no run record to show yet; make one with: make bench")
         size = f"{path.stat().st_size / 1e6:.1f} MB, {len(payload['datasets'])} datasets"
@@ -148,6 +159,9 @@ class Publish(Command):
         from benchmark.records.selection import PUBLISHED, select_records
         from benchmark.report.publication import publish_run
 
+        if not (arguments.run / "record").is_dir():
+            remedy = "RUN is a directory that `bench` wrote and finished"
+            raise UserError(f"There is no record in {arguments.run}: {remedy}.")
         record = read_record(arguments.run / "record")
         manifest = record.manifest
         name = f"{manifest.variant}-{manifest.backbone}-seed{manifest.seed}"

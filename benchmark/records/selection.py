@@ -20,6 +20,14 @@ class Skipped(list[str]):
         self.append(text)
 
 
+class Unsaid(Skipped):
+    """Sentences that are kept until it is known whether anyone needs them."""
+
+    def add(self, text: str) -> None:
+        """Note a sentence."""
+        self.append(text)
+
+
 @dataclass(frozen=True)
 class RecordSelection:
     """What the tables of a dataset are made of."""

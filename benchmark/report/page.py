@@ -15,6 +15,9 @@ from benchmark.formats.files import write_texts
 SCRIPTS = ("state", "elements", "charts", "views", "sensor_values", "runs", "main")  # in this order
 
 
+PAGE = "index.html"
+
+
 def write_page(out: Path, payload: Mapping[str, Any]) -> Path:
     """Write `index.html`; return its path.
 
@@ -25,7 +28,7 @@ def write_page(out: Path, payload: Mapping[str, Any]) -> Path:
         >>> '<script type="application/json" id="data">{"datasets":[],"remarks":[]}' in page
         True
     """
-    return write_texts(out, {"index.html": build_page(payload)})[0]
+    return write_texts(out, {PAGE: build_page(payload)})[0]
 
 
 def build_page(payload: Mapping[str, Any]) -> str:

@@ -367,3 +367,17 @@ def test_command(
     ):
         assert main([*words, option, value]) == 2
         assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_nothing_to_compare_is_one_line_and_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmark.records.selection.PUBLISHED", tmp_path / "none")
+    runs = tmp_path / "runs"
+    toy_folder(runs, methods=4, seeds=2)
+    for path in runs.rglob("scenes.npz"):
+        path.unlink()
+    assert main(["compare", "--runs", str(runs), "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr()
+    assert said.err.count("\n") == 1 and "nothing to compare" in said.err
+    assert said.out.count("\n") == 1 and "8 records have none" in said.out

@@ -261,10 +261,15 @@ def test_variables_of_make_are_options() -> None:
         (["bench", "--epochs=3"], "bench has no option --epochs"),
         (["bench", "--cell.scale", "paper"], "--cell.scale is chosen as SCALE="),
         (["bench", "SCALE=Paper"], "Did you mean paper?"),
+        (["evaluate"], "evaluate needs CHECKPOINT=<a checkpoint that"),
+        (["picture", "RUN="], "picture needs RUN=<a run directory that"),
+        (["predict", "--run=x"], "predict needs INPUT=<"),
+        (["publish", "RUN=nowhere"], "There is no record in nowhere"),
+        (["evaluate", "CHECKPOINT=nowhere"], "<run>/checkpoints/best.ckpt"),
         (["bench", "--trainr.max_epochs", "3"], "--trainer.<name>"),
     ],
 )
-def test_a_misspelt_variable_runs_nothing(
+def test_a_wrong_or_missing_word_runs_nothing(
     words: list[str], expected: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(words) == 2

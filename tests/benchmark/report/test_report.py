@@ -291,6 +291,10 @@ def test_command_and_empty_folder(
     assert "no run record" in said and "make bench" in said
     assert main([*words, str(runs)]) == 0
     page = (tmp_path / "page" / "index.html").read_text(encoding="utf-8")
+    # one that shows runs is not replaced by one that shows none
+    for nothing in ([str(runs), "--data", "foo"], [str(tmp_path / "none")]):
+        assert main([*words, *nothing]) == 2
+        assert (tmp_path / "page" / "index.html").read_text(encoding="utf-8") == page
     assert "5 runs" in capsys.readouterr().out and "{{" not in page.split("<script", 1)[0]
     assert main([*words, str(runs), "--samples", "7"]) == 2
     assert "at least 100" in capsys.readouterr().err
