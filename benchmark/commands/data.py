@@ -27,6 +27,8 @@ class Data(Command):
         add_flag(parser, "--allow-incomplete", "--incomplete", text)
         text = "rasters whose files are wrong about nodata, masks, transparency, comma separated"
         add_option(parser, "--ignore-nodata", [], text)
+        text = "ignore: places in files are wrong, their pixels lie on one grid"
+        add_option(parser, "--align", "check", text, choices=("check", "ignore"))
         add_option(parser, "--workers", 0, "processes (default: as many as cores, at most 4)")
 
     def run_command(self, arguments: argparse.Namespace) -> None:
@@ -46,7 +48,9 @@ class Data(Command):
             return
         if not arguments.source:
             raise UserError(missing_data(name, "SOURCE is missing."))
-        flags = options.values_of(arguments, "allow_incomplete", "force", "copy", "ignore_nodata")
+        flags = options.values_of(
+            arguments, "allow_incomplete", "force", "copy", "ignore_nodata", "align"
+        )
         limits = {"tiles": arguments.tiles or None, "workers": arguments.workers or None}
         store = import_named_dataset(name, arguments.source, stores, **flags, **limits)
         scenes = f"{len(store.scenes)} scenes, fingerprint {store.fingerprint[:12]}"

@@ -71,7 +71,9 @@ def raster_jobs(tile: str, files: Files) -> dict[str, RasterJob]:
         jobs["irrg"] = RasterJob.image(irrg)
         jobs.setdefault("nir", RasterJob.image(irrg, (1,)))
     if dsm := files.get((tile, "dsm")):
-        jobs["dsm"] = RasterJob.measurement(dsm, "height_absolute")
+        # its world files and those of the images need not agree by half a pixel (dossier 3.2)
+        heights_job = RasterJob.measurement(dsm, "height_absolute")
+        jobs["dsm"] = replace(heights_job, place_tolerance=1.0)
     # some files of the first kind hold one single value
     heights = [files[tile, kind] for kind in ("lastools", "ownapproach") if (tile, kind) in files]
     if heights:

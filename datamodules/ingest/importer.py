@@ -10,7 +10,7 @@ import re
 import shutil
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
 from statistics import median_high
@@ -22,8 +22,9 @@ from rich.console import Console
 
 from datamodules.ingest.journal import Journal, changed_file
 from datamodules.ingest.plan import Adapter, ImportOptions, ImportPlan, ScenePlan
-from datamodules.ingest.plan_checks import check_plan, keep_usable_splits
+from datamodules.ingest.plan_checks import apply_options, check_plan, keep_usable_splits
 from datamodules.ingest.sources import SourceIndex
+from datamodules.ingest.voids import describe_voids
 from datamodules.ingest.workers import Results, run_jobs
 from datamodules.store.file_changes import check_unchanged, write_stamps
 from datamodules.store.scene_store import (
@@ -56,6 +57,7 @@ def import_dataset(
     tiles: list[str] | None = None,
     copy: bool = False,
     ignore_nodata: Sequence[str] = (),
+    align: str = "check",
     workers: int | None = None,
     console: Console | None = None,
 ) -> SceneStore:
@@ -64,7 +66,8 @@ def import_dataset(
     A store that is complete stays as it is, but for `force`; after an error the same call resumes
     the import. `tiles` are the only scenes wanted, `allow_incomplete` goes on without files that
     are missing, `copy` leaves no raster where it is, `ignore_nodata` names rasters whose files are
-    wrong about what they call nodata, masked or transparent, `workers` is the number of processes
+    wrong about what they call nodata, masked or transparent, `align` is "ignore" where places in
+    files are wrong and their pixels lie right, `workers` is the number of processes
     (by default one per core, at most 4, and one for a small import).
     """
     source = Path(source).expanduser().absolute()
@@ -76,7 +79,8 @@ def import_dataset(
     if not source.exists() and not (root / DATASET_FILE).is_file():
         raise UserError(f"SOURCE {source} does not exist. {adapter.obtain}")
     chosen = tuple(tiles) if tiles is not None else None
-    options = ImportOptions(chosen, allow_incomplete, copy, tuple(sorted(set(ignore_nodata))))
+    ignored = tuple(sorted(set(ignore_nodata)))
+    options = ImportOptions(chosen, allow_incomplete, copy, ignored, align)
     work = _Import(adapter, source, root, options, console or Console())
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -125,6 +129,7 @@ class _Import:
         store = SceneStore.open(self.root)
         info = store.info
         declared = info.get("ignored_nodata", []) == list(self.options.ignore_nodata)
+        declared &= info.get("align", "check") == self.options.align
         if info["adapter"] != self.adapter.name or info["tiles"] != self._tiles or not declared:
             reason = f"{store.name} was imported with other settings: importing what differs"
         elif self.options.copy and _refers_outside(store):
@@ -186,7 +191,7 @@ class _Import:
             plan = self.adapter.plan(index, self.options)
             for line in plan.inventory:
                 self.log(line)
-            self._apply_options(plan)
+            apply_options(plan, self.options)
             check_plan(plan, self.source, self.options, self.adapter)
             keep_usable_splits(plan, self.options)
         except UserError as error:
@@ -194,18 +199,6 @@ class _Import:
         # what the source itself had to say comes first
         plan.warnings[:0] = index.warnings
         return plan
-
-    def _apply_options(self, plan: ImportPlan) -> None:
-        """Tell the jobs what the user said of all of them, or of some rasters."""
-        options = self.options
-        have = [*(modality.name for modality in plan.modalities), *plan.labels]
-        if unknown := set(options.ignore_nodata) - set(have):
-            raise UserError(f"There is no raster {min(unknown)!r}; there are: {', '.join(have)}.")
-        for scene in plan.scenes:
-            for raster, job in scene.jobs.items():
-                may = job.may_reference and not options.copy
-                believe = raster not in options.ignore_nodata
-                scene.jobs[raster] = replace(job, may_reference=may, believe=believe)
 
     @property
     def _tiles(self) -> list[str] | None:
@@ -227,7 +220,7 @@ class _Import:
             pixels[planned.id] = {r: done[r]["statistics"]["pixels_sha256"] for r in done}
             for result in done.values():
                 warnings += result["warnings"]
-        warnings += _void_shares(plan, scenes, statistics)
+        warnings += describe_voids(plan, scenes, statistics)
         info = self._describe(plan, results, list(dict.fromkeys(warnings)))
         info["fingerprint"] = dataset_fingerprint(info, scenes, pixels)
         # dataset.json comes last: its presence says that all the rest is there
@@ -262,32 +255,10 @@ class _Import:
         info |= {"attributes": plan.attributes, "conditions": plan.conditions}
         info |= {"adapter": self.adapter.name, "tiles": self._tiles}
         info["ignored_nodata"] = list(self.options.ignore_nodata)
+        info["align"] = self.options.align
         info["incomplete"] = bool(plan.missing)
         info["missing"] = [f"{missing.scene}: {missing.raster}" for missing in plan.missing]
         return info | {"warnings": warnings, "source": str(self.source)}
-
-
-def _void_shares(
-    plan: ImportPlan, scenes: list[Scene], statistics: dict[str, dict[str, Any]]
-) -> list[str]:
-    """Say of each modality which share of its pixels holds no value, and where most of them are."""
-    lines = []
-    for modality in plan.modalities:
-        pixels = voids = 0
-        holed: dict[str, float] = {}
-        for scene in scenes:
-            if (found := statistics[scene.id].get(modality.name)) is None:
-                continue
-            area = scene.height * scene.width
-            pixels, voids = pixels + area, voids + area - found["count"]
-            if found["count"] < area:
-                holed[scene.id] = 1 - found["count"] / area
-        if voids:
-            worst = max(holed, key=lambda scene: holed[scene])
-            text = f"{modality.name}: {100 * voids / pixels:.2f} % of the pixels are void, in"
-            text += f" {len(holed)} scene(s), most in {worst} ({100 * holed[worst]:.2f} %)"
-            lines.append(f"{text}: they are filled by the scene's 5th percentile")
-    return lines
 
 
 def _refers_outside(store: SceneStore) -> bool:

@@ -21,12 +21,15 @@ class Item:
     target: Path
     size: tuple[int, int] | None
     reference: str
+    place: dict[str, Any] | None = None  # `Grid.to_json` of the scene's reference, once it is known
 
     @property
     def key(self) -> str:
         """Text that is equal when the job would give the same pixels again."""
         source = self.job.source
         text = f"{source.origin}|{source.stamp}|{self.job.recipe()}|{self.size}"
+        if self.place is not None and self.place["transform"]:
+            text += f"|{self.place}"
         # hashed, because a recipe may be long
         return hashlib.sha256(text.encode()).hexdigest()
 

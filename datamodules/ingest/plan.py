@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from datamodules.ingest.sources import SourceFile, SourceIndex
+from datamodules.store.placement import TOLERANCE
 from datamodules.store.scene_store import Modality, SceneClass
 
 Decode = Callable[[np.ndarray], Any]
@@ -50,6 +51,7 @@ class RasterJob:
     unknown_remedy: str = "is this the right label file?"  # for label values that mean nothing
     believe: bool = True  # what the file says of voids: nodata tags, masks, transparency
     size_tolerance: int = 0  # pixels by which it may differ from the scene's size
+    place_tolerance: float = TOLERANCE  # pixels by which its place may; infinite: not compared
 
     @classmethod
     def image(
@@ -91,6 +93,7 @@ class RasterJob:
         # named where they differ: finished rasters of an older import stay finished
         text += "" if self.believe else " tags are wrong"
         text += f" +-{self.size_tolerance}" if self.size_tolerance else ""
+        text += "" if self.place_tolerance == TOLERANCE else f" within {self.place_tolerance}"
         for file in self.other_files:
             text += f" {file.origin}:{file.stamp}"
         for count, (bands, decode) in self.variants_by_band_count.items():
@@ -167,6 +170,7 @@ class ImportOptions:
     allow_incomplete: bool = False
     copy: bool = False  # leave no raster where it is
     ignore_nodata: tuple[str, ...] = ()  # rasters whose files are wrong about their voids
+    align: str = "check"  # places of a scene's rasters; "ignore": the pixels lie as they are
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,8 @@
 """What an import plan must fulfil before any pixel is read; a breach is one error with a remedy."""
 
+import math
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 from datamodules.ingest.plan import Adapter, ImportOptions, ImportPlan
@@ -51,3 +53,18 @@ def keep_usable_splits(plan: ImportPlan, options: ImportOptions) -> None:
     if not usable:
         raise UserError(f"No split of {plan.title} has train and test scenes: import more scenes.")
     plan.splits = usable
+
+
+def apply_options(plan: ImportPlan, options: ImportOptions) -> None:
+    """Tell the jobs what the user said of all of them, or of some rasters."""
+    have = [*(modality.name for modality in plan.modalities), *plan.labels]
+    if unknown := set(options.ignore_nodata) - set(have):
+        raise UserError(f"There is no raster {min(unknown)!r}; there are: {', '.join(have)}.")
+    for scene in plan.scenes:
+        for raster, job in scene.jobs.items():
+            may = job.may_reference and not options.copy
+            believe = raster not in options.ignore_nodata
+            job = replace(job, may_reference=may, believe=believe)
+            if options.align == "ignore":
+                job = replace(job, place_tolerance=math.inf)
+            scene.jobs[raster] = job

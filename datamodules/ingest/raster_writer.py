@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from datamodules.ingest.journal import Item
+from datamodules.ingest.place_check import find_place
 from datamodules.ingest.plan import RasterJob
 from datamodules.ingest.tiff_writer import write_tiff
 from datamodules.store.raster_file import (
@@ -54,6 +55,7 @@ def store_raster(item: Item, path: Path, classes: list[SceneClass]) -> dict[str,
             if not (job.needs_whole or job.resize):
                 _check_size(own, size, item)
             sink = _Sink(job, size)
+            place, notes = find_place(raster, item)
             blocks = _read_blocks(raster, sink, item)
             target = path
             if _may_be_referenced(raster, job, size):
@@ -63,8 +65,8 @@ def store_raster(item: Item, path: Path, classes: list[SceneClass]) -> dict[str,
                 target, sink = item.target, _Sink(job, size)
                 palette = classes if job.kind == "label" else []
                 blocks = _read_blocks(raster, sink, item)
-                write_tiff(target, blocks, size, job.dtype, dataset, palette)
-            sink.notes += _describe_file(raster, path)
+                write_tiff(target, blocks, size, job.dtype, place, palette)
+            sink.notes += notes + _describe_file(raster, path)
             gsd_m = _pixel_metres(dataset)
         statistics = sink.final_statistics(len(classes))
     except DAMAGE as error:
@@ -74,7 +76,8 @@ def store_raster(item: Item, path: Path, classes: list[SceneClass]) -> dict[str,
     constant = job.kind != "label" and statistics["min"] == statistics["max"]
     stored = {"path": str(target), "bytes": target.stat().st_size, "sha256": file_sha256(target)}
     stored |= {"height": size[0], "width": size[1], "statistics": statistics}
-    return stored | {"constant": constant, "warnings": sink.list_warnings(), "gsd_m": gsd_m}
+    stored |= {"constant": constant, "warnings": sink.list_warnings(), "gsd_m": gsd_m}
+    return stored | {"place": place.to_json()}
 
 
 class _Sink:

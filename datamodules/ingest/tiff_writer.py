@@ -17,6 +17,7 @@ import rasterio
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window
 
+from datamodules.store.placement import Grid
 from datamodules.store.raster_errors import GDAL_ERRORS
 from datamodules.store.raster_file import one_line
 from datamodules.store.scene_store import SceneClass
@@ -32,10 +33,10 @@ def write_tiff(
     blocks: Iterator[Pixels],
     size: tuple[int, int],
     dtype: str,
-    like: Any,
+    place: Grid,
     palette: Sequence[SceneClass],
 ) -> None:
-    """Write blocks of rows as an uncompressed tiled GeoTIFF at the place of the raster `like`.
+    """Write blocks of rows as an uncompressed tiled GeoTIFF at a place on the ground.
 
     Where whole numbers are void it gets a mask inside, and with classes a `palette`.
     """
@@ -47,9 +48,9 @@ def write_tiff(
     profile = {"driver": "GTiff", "width": width, "height": height, "count": len(first[0])}
     # bands apart, because a modality may need one of several
     profile |= {"dtype": dtype, "interleave": "band", "bigtiff": "if_safer"}
-    profile |= {"tiled": True, "blockxsize": TILE, "blockysize": TILE, "crs": like.crs}
-    if not like.transform.is_identity:  # the file has a place
-        profile["transform"] = like.transform
+    profile |= {"tiled": True, "blockxsize": TILE, "blockysize": TILE, "crs": place.crs}
+    if place.transform is not None:
+        profile["transform"] = place.transform
     checks: list[tuple[Window, int]] = []
     voids: list[np.ndarray | None] = []
     inside = rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True)

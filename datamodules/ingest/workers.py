@@ -18,6 +18,7 @@ from rich.progress import Progress
 
 from datamodules.ingest.archives import close_archives
 from datamodules.ingest.journal import Item, Journal
+from datamodules.ingest.place_check import find_misplaced
 from datamodules.ingest.plan import ImportPlan
 from datamodules.store.scene_store import SceneClass
 from usererror import UserError
@@ -70,6 +71,8 @@ def run_jobs(
                     errors.append(error)
                 progress.advance(bar)
     close_archives()
+    if not errors:
+        errors = find_misplaced(plan, results)
     if errors:
         raise _merge_errors(errors)
     return results
@@ -82,11 +85,12 @@ def _phase_items(plan: ImportPlan, root: Path, done: Results, references: bool) 
         if known is None and not references:
             continue
         size = None if known is None else (known["height"], known["width"])
+        place = None if known is None else known.get("place")
         name = scene.jobs[scene.reference].source.origin
         for raster, job in scene.jobs.items():
             if (raster == scene.reference) == references:
                 target = root / "rasters" / scene.id / f"{raster}.tif"
-                yield Item(scene.id, raster, job, target, size, name)
+                yield Item(scene.id, raster, job, target, size, name, place)
 
 
 def _merge_errors(errors: list[UserError]) -> UserError:
