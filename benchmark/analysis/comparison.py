@@ -114,8 +114,8 @@ def difference_table(frame: pd.DataFrame) -> pd.DataFrame:
         for word in ("first", "second"):
             score = format_mean_std(line[f"{word} mean"], line[f"{word} std"])
             shown[f"{word} (n)"] = f"{score} ({line[f'{word} seeds']})"
-        shown["difference"] = f"{line['difference']:+.2f}"
-        shown["interval"] = f"{line['low']:+.2f} to {line['high']:+.2f}"
+        shown["difference"] = f"{line['difference']:+z.2f}"
+        shown["interval"] = f"{line['low']:+z.2f} to {line['high']:+z.2f}"
         lines.append(shown | {"verdict": judge_difference(line)})
     return pd.DataFrame(lines)
 

@@ -30,6 +30,7 @@ class Bench(Command):
         add_option(parser, "--seed", 0, "seed of everything")
         add_option(parser, "--logger", "csv", "besides CSV", choices=LOGGERS)
         options.add_runs(parser)
+        options.add_wide(parser)
         add_flag(parser, "--force", "run a finished cell again; the old record is set aside")
 
     def run_command(self, arguments: argparse.Namespace) -> None:
@@ -74,7 +75,7 @@ class Bench(Command):
             if cli.trainer.is_global_zero:
                 keep_outcome(cli, outcome, record)
         if cli.trainer.is_global_zero:
-            update_leaderboard(request.runs, request.dataset)
+            update_leaderboard(request.runs, request.dataset, cli.group, arguments.wide)
             print(f"\nRun: {run_dir}\nRecord: {record}\nCheckpoints: {run_dir / 'checkpoints'}")
 
 

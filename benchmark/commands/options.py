@@ -140,6 +140,11 @@ def add_out(parser: argparse.ArgumentParser, out: str | None = None) -> None:
     add_path(parser, "--out", text, out)
 
 
+def add_wide(parser: argparse.ArgumentParser) -> None:
+    """Add WIDE."""
+    add_flag(parser, "--wide", "print all columns of the leaderboard, and the conditions")
+
+
 def output_directory(arguments: argparse.Namespace, name: str) -> Path:
     """Return OUT, or where a folder of this name lies beside the runs."""
     out: Path = arguments.out or choices.beside_runs(arguments.runs, name)

@@ -16,6 +16,7 @@ class Leaderboard(Command):
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         options.add_record_arguments(parser)
+        options.add_wide(parser)
 
     def run_command(self, arguments: argparse.Namespace) -> None:
         from benchmark.leaderboard.write import publish_leaderboard
@@ -23,7 +24,12 @@ class Leaderboard(Command):
 
         out = options.output_directory(arguments, "leaderboards")
         for data, choice in select_records(arguments.runs, [arguments.data]).items():
-            publish_leaderboard(data, choice, out)
+            own = {
+                record.manifest.group
+                for record in choice.records
+                if record.path.is_relative_to(arguments.runs)
+            }
+            publish_leaderboard(data, choice, out, own, arguments.wide)
 
 
 class SensorValue(Command):
@@ -184,12 +190,13 @@ class Tables(Command):
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         options.add_runs(parser)
         options.add_out(parser)
+        add_flag(parser, "--no-audit", "leave out the letters and notes of the audit")
 
     def run_command(self, arguments: argparse.Namespace) -> None:
         from benchmark.papers.render import write_paper_tables
         from benchmark.papers.tables import paper_tables_of_runs
 
-        tables = paper_tables_of_runs(arguments.runs)
+        tables = paper_tables_of_runs(arguments.runs, not arguments.no_audit)
         out = options.output_directory(arguments, "tables")
         paths = write_paper_tables(out, tables)
         measured = printed = 0

@@ -30,9 +30,15 @@ def escape_latex(text: object) -> str:
     return escaped.replace("--", "-{}-")
 
 
-def latex_table(table: pd.DataFrame, notes: Sequence[str]) -> str:
-    r"""Write a frame as a booktabs tabular with notes below, to be read inside an article."""
-    escaped = table.map(escape_latex).rename(columns=escape_latex)
+def latex_table(table: pd.DataFrame, notes: Sequence[str], best: pd.DataFrame | None = None) -> str:
+    r"""Write a frame as a booktabs tabular with notes below, to be read inside an article.
+
+    `best` tells of every cell whether it is set in bold.
+    """
+    escaped = table.map(escape_latex)
+    if best is not None:
+        escaped = escaped.mask(best, r"\textbf{" + escaped + "}")
+    escaped = escaped.rename(columns=escape_latex)
     # a star or bracket there would be read as an argument of the line break before it
     escaped.isetitem(0, escaped.iloc[:, 0].str.replace(r"^(?=[*\[])", "{}", regex=True).tolist())
     return latex_page(escaped, column_alignment(table), list(map(escape_latex, notes)))
@@ -41,13 +47,17 @@ def latex_table(table: pd.DataFrame, notes: Sequence[str]) -> str:
 def latex_page(cells: pd.DataFrame, alignment: str, notes: Sequence[str]) -> str:
     """Write cells and notes that are LaTeX already; pairs of headings span what they share."""
     style = cells.style.hide(axis="index")
+    tabular = style.to_latex(hrules=True, column_format=alignment, multicol_align="c").rstrip("\n")
     parts = [
-        r"% needs \usepackage{booktabs}",
+        r"% needs \usepackage{booktabs,graphicx}; no notes: \def\imssnonotes{}",
         r"\begingroup\footnotesize\setlength{\tabcolsep}{3pt}\noindent",
-        style.to_latex(hrules=True, column_format=alignment, multicol_align="c"),
-        r"\smallskip",
+        # shrunk where it is wider than the lines of the page
+        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+        f"{tabular}}}",
+        "",
+        r"\ifdefined\imssnonotes\else\smallskip",
     ]
     for note in notes:
         parts += [rf"\noindent {note}", ""]
-    page = "\n".join([*parts, r"\endgroup", ""])
+    page = "\n".join([*parts, r"\fi", r"\endgroup", ""])
     return page if ord(max(page)) <= LATIN else f"{OTHER_LETTERS}\n{page}"

@@ -5,6 +5,7 @@ A page is a sequence of parts: a table (a frame whose cells are texts) or plain 
 
 import re
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import pandas as pd
 
@@ -71,21 +72,28 @@ def markdown_page(parts: Sequence[Part]) -> str:
     return "\n\n".join(texts) + "\n"
 
 
-def print_table(title: str, display: pd.DataFrame) -> None:
-    """Print a table of texts, numbers right aligned."""
+def print_table(title: str, display: pd.DataFrame, compact: bool = False) -> None:
+    """Print a table of texts, numbers right aligned; a compact one within the terminal's width."""
+    from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    console = Console()
+    if not compact:
+        # a narrow terminal wraps lines; nothing is cut off
+        console.width = 10_000
     # texts rather than strings, in which brackets would be markup
-    table = Table(title=Text(printable(title)))
+    heading = Text(printable(title))
+    table = Table(title=heading)
+    if compact:
+        # a title of the table would be wrapped to the table's width
+        console.print(heading, style="bold")
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     for name, side in zip(display.columns, column_alignment(display), strict=True):
-        table.add_column(
-            Text(printable(name)), justify="right" if side == "r" else "left", no_wrap=True
-        )
+        justify: Literal["left", "right"] = "right" if side == "r" else "left"
+        shown = Text(printable(name))
+        table.add_column(shown, justify=justify, no_wrap=not compact, overflow="fold")
     for row in display.astype(str).to_numpy():
         table.add_row(*map(Text, map(printable, row)))
-    console = Console()
-    # a narrow terminal wraps lines; nothing is cut off
-    console.width = 10_000
     console.print(table)

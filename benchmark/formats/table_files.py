@@ -21,10 +21,12 @@ def write_table_files(
     headline: Mapping[str, pd.DataFrame],
     note: str,
     skipped: Sequence[str],
+    best: pd.DataFrame | None = None,
 ) -> list[Path]:
     """Write `<stem>.csv` (or another suffix of `frames`), `.md` and `.tex`; return the paths.
 
-    `headline` is the table of the LaTeX file by protocol, and `note` stands below it.
+    `headline` is the table of the LaTeX file by protocol, `best` its cells in bold, and `note`
+    stands below it.
     """
     contents = {f"{stem}.{suffix}": csv_text(frame) for suffix, frame in frames.items()}
     left_out = list(map("- {}".format, skipped))
@@ -37,5 +39,5 @@ def write_table_files(
     table = pd.concat(tables).fillna("-")
     # LaTeX knows no list here: a sentence is a paragraph
     notes = [note, *(["Left out:", *left_out] if skipped else [])]
-    contents[f"{stem}.tex"] = latex_table(table, notes)
+    contents[f"{stem}.tex"] = latex_table(table, notes, best)
     return write_texts(out, contents)

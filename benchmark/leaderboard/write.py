@@ -1,11 +1,12 @@
 """The files of a leaderboard, and its table on the terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from benchmark.choices import beside_runs
-from benchmark.formats.markdown import escape_markdown, print_table
+from benchmark.formats.markdown import Part, escape_markdown, print_table
 from benchmark.formats.table_files import write_table_files
+from benchmark.leaderboard.compact import latex_columns, terminal_tables
 from benchmark.leaderboard.notes import describe_scoring, footnote, split_notes
 from benchmark.leaderboard.per_class import class_frame, class_page, score_classes
 from benchmark.leaderboard.score_rows import ScoreRow, condition_rows, leaderboard_rows
@@ -14,17 +15,29 @@ from benchmark.records.groups import seed_groups
 from benchmark.records.selection import RecordSelection, select_records
 
 
-def publish_leaderboard(data: str, selection: RecordSelection, out: Path) -> None:
-    """Write the files of a dataset and print its tables."""
+def publish_leaderboard(
+    data: str, selection: RecordSelection, out: Path, own: Collection[str] = (), wide: bool = False
+) -> None:
+    """Write the files of a dataset and print its tables; `own` are the groups to be marked."""
     rows = leaderboard_rows(seed_groups(selection.records))
     paths = write_leaderboard(data, rows, selection.skipped, out)
+    if wide:
+        print_wide(data, rows)
+    else:
+        for title, table in terminal_tables(rows, own).items():
+            print_table(f"{data}: mIoU in per cent, protocol {title}", table, compact=True)
+    more = "" if wide else "; all columns: WIDE=1"
+    print(f"Leaderboard: {paths[0].with_suffix('.*')}{more}")
+
+
+def print_wide(data: str, rows: Sequence[ScoreRow]) -> None:
+    """Print all columns, and a table per condition where scenes have any."""
     titles = {f"{data}: mIoU in per cent": rows}
     titles[f"{data}, per condition of the test scenes: mIoU in per cent"] = condition_rows(rows)
     for title, shown in titles.items():
         if shown:
             # one decimal fits a terminal; the files have two
             print_table(title, format_leaderboard(shown, decimals=1, sign="\u00b1"))
-    print("Leaderboard: " + ", ".join(map(str, paths)))
 
 
 def write_leaderboard(
@@ -35,23 +48,22 @@ def write_leaderboard(
     for stem, shown in {data: rows, f"{data}.conditions": condition_rows(rows)}.items():
         # test scenes need not have conditions
         if shown:
-            table, note = format_leaderboard(shown), footnote(shown)
+            page: list[Part] = [format_leaderboard(shown), escape_markdown(footnote(shown))]
+            cells, best, note = latex_columns(shown)
             csv = {"csv": leaderboard_frame(shown)}
-            paths += write_table_files(
-                out, stem, csv, [table, escape_markdown(note)], {"": table}, note, skipped
-            )
+            paths += write_table_files(out, stem, csv, page, {"": cells}, note, skipped, best)
     classes = score_classes([row.group for row in rows])
-    page, tables = class_page(data, classes)
+    parts, tables = class_page(data, classes)
     basis = f"Scored {describe_scoring(rows)}.{split_notes(rows)}"
     note = f"IoU with all sensors, mean +- std over n seeds. {basis}"
     csv = {"csv": class_frame(classes)}
     stem = f"{data}.classes"
     return paths + write_table_files(
-        out, stem, csv, [*page, escape_markdown(basis)], tables, note, skipped
+        out, stem, csv, [*parts, escape_markdown(basis)], tables, note, skipped
     )
 
 
-def update_leaderboard(runs: Path, data: str, out: Path | None = None) -> None:
-    """Rebuild and print one dataset's leaderboard after a run."""
-    target = out or beside_runs(runs, "leaderboards")
-    publish_leaderboard(data, select_records(runs, [data])[data], target)
+def update_leaderboard(runs: Path, data: str, own: str = "", wide: bool = False) -> None:
+    """Rebuild and print one dataset's leaderboard after a run of the group `own`."""
+    out, selection = beside_runs(runs, "leaderboards"), select_records(runs, [data])[data]
+    publish_leaderboard(data, selection, out, [own], wide)

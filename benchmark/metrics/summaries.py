@@ -69,7 +69,7 @@ def format_mean_std(mean: float, std: float, decimals: int = 2, sign: str = " +-
     if math.isnan(mean):
         return "-"
     deviation = "" if math.isnan(std) else f"{sign}{std:.{decimals}f}"
-    return f"{mean:.{decimals}f}{deviation}"
+    return f"{mean:z.{decimals}f}{deviation}"
 
 
 def mean_scores(counts: ClassCounts, convention: Convention) -> tuple[Floats, Floats]:

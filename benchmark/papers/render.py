@@ -78,7 +78,7 @@ def _csv_lines(table: PaperTable, row: PaperRow) -> Iterator[dict[str, Any]]:
             digits = 6 if row.printed[column].kind == "cost" else 4
             lines["measured"][column] = f"{mean:.{digits}f}"
             lines["std"][column] = DASH if np.isnan(std) else f"{std:.4f}"
-            lines["difference"][column] = f"{_gap(row, entry, column):+.{digits}f}"
+            lines["difference"][column] = f"{_gap(row, entry, column):+z.{digits}f}"
         for what, values in lines.items():
             yield {"what": what, "protocol": entry.label, "n": _count_seeds(entry), **values}
 
@@ -120,7 +120,7 @@ def _display_lines(
             name = markup.measured.format(markup.escape(f"measured ({entry.label})"))
             texts = {column: format_mean_std(*value) for column, value in entry.values.items()}
             yield line(name, texts, _count_seeds(entry), (place, entry.label), None)
-            texts = {column: f"{_gap(row, entry, column):+.2f}" for column in entry.values}
+            texts = {column: f"{_gap(row, entry, column):+z.2f}" for column in entry.values}
             yield line(markup.measured.format("difference"), texts, "", (-1, ""), None)
 
 

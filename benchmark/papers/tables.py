@@ -37,20 +37,24 @@ MEASURED = (
 WORDS = str.maketrans({"\u2717": "no", "\u2713": "yes", "\u0394": "change of"})
 
 
-def paper_tables_of_runs(runs: Path) -> list[PaperTable]:
+def paper_tables_of_runs(runs: Path, audit: bool = True) -> list[PaperTable]:
     """Set all published tables beside what the records below RUNS, and the published ones, give."""
     results = read_paper_results()
     datasets = {number.dataset for number in results.numbers}
     selections = select_records(runs, datasets, required=False)
-    return build_tables(results, MeasuredRuns(selections), read_published_costs())
+    return build_tables(results, MeasuredRuns(selections), read_published_costs(), audit)
 
 
 def build_tables(
-    results: PaperResults, runs: MeasuredRuns, costs: Sequence[PublishedCost] = ()
+    results: PaperResults,
+    runs: MeasuredRuns,
+    costs: Sequence[PublishedCost] = (),
+    audit: bool = True,
 ) -> list[PaperTable]:
-    """Build all published tables, rows and columns in the order of the papers."""
+    """Build all published tables in the order of the papers, `audit` with its letters and notes."""
+    checks = audit_papers(results) if audit else []
     # a last digit that rounding explains is no doubt about a number
-    checks = [c for c in audit_papers(results) if c.listed and c.kind != "rounding"]
+    checks = [c for c in checks if c.listed and c.kind != "rounding"]
     notes = read_csv_rows(REPORTED / NOTES, ("source", "table", "note"))
     tables = []
     for (source, name), numbers in results.by_table.items():

@@ -1,7 +1,7 @@
 """Records that differ in the seed only, their names, and which of them may stand side by side."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -101,6 +101,27 @@ def seed_groups(records: Sequence[Record]) -> list[SeedGroup]:
         if names[group.label, group.protocol] > 1:
             groups[number] = replace(group, disambiguation=f"[{group.group[:6]}]")
     return sorted(groups, key=lambda group: (group.label, group.group))
+
+
+def short_names(
+    groups: Sequence[SeedGroup], naming: Callable[[str], str] | None = None
+) -> dict[str, str]:
+    """Name the rows of one table, by group; a `naming` of methods leaves the overrides to others.
+
+    The encoder is named where a method stands there with several.
+    """
+    encoders: dict[str, set[str]] = {}
+    for group in groups:
+        encoders.setdefault(group.method, set()).add(group.manifest.backbone)
+    names = {}
+    for group in groups:
+        mark = CONTROL_MARK if group.manifest.control else ""
+        words = [naming(group.method) + mark if naming else group.marked_method]
+        if len(encoders[group.method]) > 1:
+            words.append(group.manifest.backbone)
+        words.append("" if naming else group.overrides)
+        names[group.group] = " ".join(filter(None, words))
+    return names
 
 
 def comparable_groups(groups: Sequence[SeedGroup]) -> dict[str, list[SeedGroup]]:

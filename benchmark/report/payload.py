@@ -14,7 +14,7 @@ from benchmark.leaderboard.score_rows import ScoreRow, leaderboard_rows
 from benchmark.leaderboard.table import reader_cells
 from benchmark.metrics.result import ALL
 from benchmark.metrics.summaries import SUMMARIES, mean_std
-from benchmark.records.groups import SeedGroup, comparable_groups, seed_groups
+from benchmark.records.groups import SeedGroup, comparable_groups, seed_groups, short_names
 from benchmark.records.record import Record
 from benchmark.records.selection import Skipped, select_records
 from benchmark.report.gallery import ROOM, collect_gallery, limit_galleries
@@ -85,17 +85,15 @@ def _board(
     first = groups[0].first
     # rows of one board may have been scored with and without conditions
     names: set[str] = {ALL}
-    encoders: dict[str, set[str]] = {}
     for group in groups:
-        encoders.setdefault(group.method, set()).add(group.manifest.backbone)
         names.update(group.first.conditions)
     conditions = [ALL, *sorted(names - {ALL})]
     board = leaderboard_rows(groups)
     ranked = [row.group for row in board]
-    rows = []
+    rows, titles = [], short_names(groups)
     for row in board:
         group = row.group
-        line = _identity(group, with_backbone=len(encoders[group.method]) > 1)
+        line = _identity(group, titles[group.group])
         pairs = map(round_for_json, map(mean_std, row.summary))
         line |= {"summary": dict(zip(SUMMARIES, pairs, strict=True))}
         line |= {"cells": _leaderboard_cells(board, row)}
@@ -139,15 +137,12 @@ def _leaderboard_cells(rows: Sequence[ScoreRow], row: ScoreRow) -> list[dict[str
     return cells
 
 
-def _identity(group: SeedGroup, with_backbone: bool) -> dict[str, Any]:
-    """Say who the row is; `name` holds the backbone of a method that stands there with several."""
+def _identity(group: SeedGroup, name: str) -> dict[str, Any]:
+    """Say who the row is."""
     manifest = group.manifest
-    # a backbone says nothing where a method has only one
-    words = [group.marked_method, manifest.backbone if with_backbone else ""]
-    words.append(group.overrides)
     return {
         "id": group.group,
-        "name": " ".join(filter(None, words)),
+        "name": name,
         **group.columns(),
         "seeds": [record.manifest.seed for record in group.members],
         "selection": manifest.protocol.selected,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 COMMANDS = r"begin|end|toprule|midrule|bottomrule|multicolumn|textbf|underline|textsuperscript"
-COMMANDS += r"|quad|noindent"
+COMMANDS += r"|quad|noindent|resizebox|ifdim|width|linewidth|else|fi|ifdefined|imssnonotes"
 COMMANDS += r"|smallskip|medskip|begingroup|endgroup|footnotesize|setlength|tabcolsep|usepackage|pm"
 COMMANDS += r"|textbackslash|textasciicircum|textasciitilde"
 ENGINES = ("pdflatex", "lualatex", "xelatex", "tectonic")
@@ -45,7 +45,7 @@ def compile_latex(directory: Path, texts: Mapping[str, str]) -> None:
     for name, text in texts.items():
         (directory / name).write_text(text)
     inputs = "\n".join(rf"\input{{{name}}}\clearpage" for name in texts)
-    head = "\\documentclass{article}\n\\usepackage{booktabs}\n\\begin{document}\n"
+    head = "\\documentclass{article}\n\\usepackage{booktabs,graphicx}\n\\begin{document}\n"
     (directory / "article.tex").write_text(f"{head}{inputs}\n\\end{{document}}\n")
     options = (
         []
@@ -57,3 +57,6 @@ def compile_latex(directory: Path, texts: Mapping[str, str]) -> None:
     )
     assert done.returncode == 0, done.stdout[-2000:]
     assert (directory / "article.pdf").stat().st_size > 1000
+    # a table that leaves the page; notes may hold words too long for a line
+    wide = re.findall(r"Overfull .hbox \((\d+)[.\d]*pt too wide\) detected", done.stdout)
+    assert not wide, done.stdout[-2000:]

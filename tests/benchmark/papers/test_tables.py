@@ -73,6 +73,17 @@ def test_golden_files_of_one_table(tables: dict[str, PaperTable]) -> None:
         assert text == (GOLDEN / name).read_text(), remedy
 
 
+def test_the_notes_of_the_audit_are_optional(
+    reported: PaperResults, tables: dict[str, PaperTable]
+) -> None:
+    plain = {table.stem: table for table in build_tables(reported, fixed_runs(), audit=False)}
+    texts = {stem: format_latex(table) + format_markdown(table) for stem, table in plain.items()}
+    assert not any("udit" in text or "textsuperscript" in text for text in texts.values())
+    for stem, table in tables.items():
+        assert set(plain[stem].notes) <= set(table.notes) and plain[stem].columns == table.columns
+    assert any(table.marked for table in tables.values())
+
+
 @pytest.mark.parametrize("stem", STEMS)
 def test_every_printed_number_stands_in_its_row_and_column(
     stem: str, tables: dict[str, PaperTable], reported: PaperResults

@@ -1,0 +1,116 @@
+"""The leaderboard on 80 columns and on a page: ranks, marks, names, and what is best."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmark.__main__ import main
+from benchmark.choices import methods
+from benchmark.leaderboard.compact import latex_columns, terminal_tables
+from benchmark.leaderboard.display_names import DISPLAY_NAMES
+from benchmark.leaderboard.score_rows import ScoreRow, leaderboard_rows
+from benchmark.metrics.summaries import format_mean_std
+from benchmark.records.groups import seed_groups
+from tests.support.tex import check_latex
+from tests.support.toy_records import PROTOCOL, toy_record, toy_result
+
+LONG = ("--trainer.max_steps", "4", "--data.window", "64", "--model.init_args.optimizer.lr=1e-3")
+
+
+@pytest.fixture
+def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[ScoreRow]:
+    """Two seeds of two methods, one with another encoder, one with overrides, another protocol."""
+    monkeypatch.setattr("benchmark.records.selection.PUBLISHED", tmp_path / "none")
+    records = []
+    for place, method in enumerate(("sgma", "muss_dropout")):
+        for seed in (0, 1):
+            result = toy_result(0.6 + 0.2 * place, seed)
+            record = toy_record(tmp_path / "runs", method, seed, result, control=bool(place))
+            records.append(record)
+    other = {"backbone": "resnet50", "group": "other-encoder", "identity": "b"}
+    changed = {"overrides": LONG, "group": "changed", "identity": "c"}
+    apart = {"protocol": PROTOCOL.model_copy(update={"name": "paper"}), "group": "d"}
+    for number, changes in enumerate((other, changed, {**apart, "identity": "d"}), start=5):
+        records.append(toy_record(tmp_path / "runs", "sgma", number, toy_result(0.3), **changes))
+    return leaderboard_rows(seed_groups(records))
+
+
+def test_ranks_count_rows_of_one_protocol(rows: list[ScoreRow]) -> None:
+    tables = terminal_tables(rows, own=["changed"])
+    assert list(tables) == ["paper", "standard"]
+    assert tables["paper"]["#"].tolist() == ["1"]
+    ranked = tables["standard"]
+    assert [rank.lstrip("> ") for rank in ranked["#"]] == ["1", "2", "3", "4"]
+    assert ranked["method"][0] == "muss_dropout (control)"
+    (own,) = ranked[ranked["#"].str.startswith(">")].itertuples()
+    assert "data.window=64" in own.method
+    assert ranked["method"].str.contains("resnet50").sum() == 1, "tells it from the other encoder"
+
+
+@pytest.mark.parametrize("modalities", ["RDN", "RDEL"])
+def test_the_terminal_shows_eighty_columns(
+    modalities: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr("benchmark.records.selection.PUBLISHED", tmp_path / "none")
+    monkeypatch.setenv("COLUMNS", "80")
+    for seed in (0, 1):
+        result = toy_result(modalities=modalities, seed=seed)
+        changes = {"overrides": LONG, "modalities": dict(zip(modalities, modalities, strict=True))}
+        toy_record(tmp_path / "runs", "control_dropout", seed, result, **changes)
+    assert main(["leaderboard", "--runs", str(tmp_path / "runs")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    table = [line for line in lines if "Leaderboard:" not in line]
+    assert max(map(len, table)) <= 80 and any(line.startswith("> 1") for line in table)
+    shown = "".join("".join(table).split())
+    assert "optimizer.lr=1e-3" in shown and "±" in shown, "nothing is cut off"
+    assert main(["leaderboard", "--runs", str(tmp_path / "runs"), "--wide"]) == 0
+    assert "+".join(modalities) in capsys.readouterr().out
+
+
+def test_latex_names_the_best_and_leaves_out_what_all_rows_share(rows: list[ScoreRow]) -> None:
+    table, best, note = latex_columns(rows)
+    assert set(table["method"]) == {
+        *("SGMA pvt_v2_b0", "SGMA resnet50", "SGMA pvt_v2_b0 [1]", "SGMA"),
+        "MuSS, random subsets (control)",
+    }
+    assert "backbone" not in table and "protocol" in table and "overrides" not in table
+    assert "[1] with trainer.max_steps=4 data.window=64" in note
+    for name in ("Average", "R", "R+D+N"):
+        values = table[name].str.split(" ").str[0].astype(float)
+        for mask in (
+            table["protocol"].str.startswith("paper"),
+            ~table["protocol"].str.startswith("paper"),
+        ):
+            assert (best[name][mask] == (values[mask] == values[mask].max())).all()
+
+
+def test_of_many_subsets_a_page_has_single_sensors_and_all(tmp_path: Path) -> None:
+    letters = dict(zip("RDEL", "RDEL", strict=True))
+    result = toy_result(modalities="RDEL")
+    record = toy_record(tmp_path, "sgma", result=result, modalities=letters)
+    table, _, note = latex_columns(leaderboard_rows(seed_groups([record])))
+    assert [name for name in table if re.fullmatch(r"[RDEL+]+", name)] == [*"RDEL", "R+D+E+L"]
+    assert "n 1" in note and "n" not in table
+
+
+def test_latex_is_written_with_bold_cells_and_optional_notes(
+    rows: list[ScoreRow], tmp_path: Path
+) -> None:
+    assert main(["leaderboard", "--runs", str(tmp_path / "runs"), "--out", str(tmp_path)]) == 0
+    text = (tmp_path / "toy.tex").read_text()
+    check_latex(text)
+    assert text.index(r"\ifdefined\imssnonotes\else") < text.index("mIoU in per cent")
+    assert text.count(r"\textbf{") >= 2 * 10
+
+
+def test_every_shipped_method_has_a_name() -> None:
+    assert set(DISPLAY_NAMES) == set(methods())
+
+
+def test_zero_has_no_sign() -> None:
+    assert format_mean_std(-0.001, 0.0) == "0.00 +- 0.00"
+    assert format_mean_std(-0.01, np.nan) == "-0.01"
