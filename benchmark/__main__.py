@@ -7,7 +7,6 @@ Example:
 """
 
 import argparse
-import errno
 import os
 import re
 import signal
@@ -15,10 +14,12 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import TextIOWrapper
 from itertools import chain
 from types import FrameType
 from typing import Any
 
+from benchmark.border import TRACEBACK, explain
 from benchmark.choices import nearest
 from benchmark.commands import bench, data, inspect_run, list_names, predict, profile, records
 from benchmark.commands.options import Command, options_from_variables, variables_of
@@ -51,7 +52,6 @@ VARIABLE = re.compile(r"\w+=")
 # of the configuration, for words such as `--trainer.max_epochs`
 SECTIONS = ("trainer", "model", "data", "evaluation", "cell", "seed_everything", "config")
 CHOSEN = {"scale": "SCALE", "protocol": "PROTOCOL", "method": "METHOD", "variant": "METHOD"}
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 Parsers = dict[str, argparse.ArgumentParser]
 
 
@@ -148,6 +148,10 @@ def ends_on_sigterm() -> Iterator[None]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; its exit status is 2 after a user's mistake, 130 or 143 after a signal."""
     goes_on = "starts again"
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            # a name may have letters that the terminal has not
+            stream.reconfigure(errors="backslashreplace")
     try:
         arguments, command = parse_words(sys.argv[1:] if argv is None else argv)
         if command.resumes:
@@ -155,19 +159,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         with ends_on_sigterm():
             command.run_command(arguments)
         sys.stdout.flush()
-    except UserError as error:
-        # a reading process hands its error over with a traceback in front
-        print(f"imss: {str(error).rsplit('UserError: ', 1)[-1].strip()}", file=sys.stderr)
-        return 2
     except BrokenPipeError:
         # the reader of our output has gone, as `| head` does; the flush at exit would fail again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except OSError as error:
-        if error.errno not in DISK_FULL:
+    except Exception as error:
+        line = explain(error, goes_on)
+        if line is None or os.environ.get(TRACEBACK):
             raise
-        remedy = f"make room, the same command {goes_on}"
-        print(f"imss: the disk is full ({error}); {remedy}.", file=sys.stderr)
+        if line:
+            print(f"imss: {line}", file=sys.stderr)
         return 2
     except SystemExit as stop:
         if stop.code != TERMINATED:

@@ -1,6 +1,5 @@
 """One datamodule over any scene store: classes, modalities, ignore index, windows and loaders."""
 
-import os
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -20,6 +19,7 @@ from datamodules.loading.datasets import (
 )
 from datamodules.loading.normalize import Rule, default_rule, fit_normalizer
 from datamodules.loading.samplers import EvaluationBatches, TrainingBatches, share_scenes
+from datamodules.store.cores import usable_cores
 from datamodules.store.names import check_name
 from datamodules.store.scene_store import IGNORE, Modality, SceneStore
 from usererror import UserError
@@ -48,7 +48,8 @@ class SceneDataModule(L.LightningDataModule):
         scale_jitter: range of the zoom factor in training.
         colour_jitter: strength on optical modalities in training.
         nadir: quarter turns and vertical flips in training; None takes it from the store.
-        num_workers: reading processes per loader; None means half the cores, at most 4.
+        num_workers: reading processes per loader; None means half of the cores that
+            the process may use, at most 4.
         seed: base of the draws.
         epoch_windows: training windows of an epoch; None takes as many as cover the training
             scenes without overlap.
@@ -67,9 +68,6 @@ class SceneDataModule(L.LightningDataModule):
         >>> {name: tuple(images.shape) for name, images in batch["image"].items()}
         {'irrg': (8, 3, 32, 32), 'dsm': (8, 1, 32, 32)}
     """
-
-    # a rank may get no scene at all when there are fewer scenes than processes
-    allow_zero_length_dataloader_with_multiple_devices = True
 
     def __init__(
         self,
@@ -97,8 +95,19 @@ class SceneDataModule(L.LightningDataModule):
         rotation: float | None = None,
     ) -> None:
         super().__init__()
-        if epoch_windows is not None and epoch_windows < 1:
-            raise UserError(f"epoch_windows is {epoch_windows}: an epoch has a window or more.")
+        # Lightning's constructor sets this too: a rank may get no scene at all where there are more
+        # processes than scenes
+        self.allow_zero_length_dataloader_with_multiple_devices = True
+        at_least = {"window": window, "batch_size": batch_size, "eval_batch_size": eval_batch_size}
+        for option, given in {**at_least, "epoch_windows": epoch_windows}.items():
+            if given is not None and given < 1:
+                raise UserError(f"data.{option} is {given}: give 1 or more.")
+        if num_workers is not None and num_workers < 0:
+            raise UserError(f"data.num_workers is {num_workers}: give 0 or more reading processes.")
+        if not 0 < scale_jitter[0] <= scale_jitter[1]:
+            raise UserError(
+                f"data.scale_jitter is {scale_jitter}: give a range above 0, as [0.5, 2]."
+            )
         self.epoch_windows, self.alike = epoch_windows, sampling == "scene"
         self.quarter_turns, self.rotation = quarter_turns is not False, rotation or 0.0
         self.store = SceneStore.open(Path(store).expanduser() / name)
@@ -118,7 +127,8 @@ class SceneDataModule(L.LightningDataModule):
         self.colour_jitter = colour_jitter
         self.nadir = bool(self.store.info.get("nadir", False)) if nadir is None else nadir
         if num_workers is None:
-            num_workers = min(4, (os.cpu_count() or 1) // 2)
+            # of the cores that the job was given
+            num_workers = min(4, usable_cores() // 2)
         self.num_workers = num_workers
         self.resume_at = (0, 0)  # epoch, and batches in it, that training begins with
         self.rasters = self._resolve_rasters(modalities, rasters or {})

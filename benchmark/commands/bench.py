@@ -51,6 +51,7 @@ class Bench(Command):
         request = Request(**values, overrides=tuple(arguments.overrides)).checked()
         # what is slow to import comes after the names were checked
         from benchmark.experiment.lightning_cli import build_cli
+        from benchmark.experiment.processes import claim
         from benchmark.experiment.train import archive_run, mention_other_code, train_and_score
         from benchmark.formats.files import make_writable
         from benchmark.leaderboard.write import update_leaderboard
@@ -61,19 +62,21 @@ class Bench(Command):
         cli = build_cli(request)
         # the directory is named by the identity, so that what was finished before is found again
         run_dir, record = cli.run_dir, cli.run_dir / "record"
-        if arguments.force and run_dir.exists():
-            archive_run(run_dir)
-        # the manifest is the last file of a record that is written
-        if (record / MANIFEST).exists():
-            print(f"This cell is finished: {run_dir} (FORCE=1 runs it again).")
-            mention_other_code(record)
-            if cli.trainer.is_global_zero and not (run_dir / FOLDER / INDEX).exists():
-                draw_missing(cli, record)
-        else:
-            outcome = train_and_score(cli)
-            # other ranks have sent their counts and are done
-            if cli.trainer.is_global_zero:
-                keep_outcome(cli, outcome, record)
+        with claim(run_dir, cli.trainer):
+            # by the first process alone: those that it starts find what it made
+            if arguments.force and run_dir.exists() and cli.trainer.is_global_zero:
+                archive_run(run_dir)
+            # the manifest is the last file of a record that is written
+            if (record / MANIFEST).exists() and not arguments.force:
+                print(f"This cell is finished: {run_dir} (FORCE=1 runs it again).")
+                mention_other_code(record)
+                if cli.trainer.is_global_zero and not (run_dir / FOLDER / INDEX).exists():
+                    draw_missing(cli, record)
+            else:
+                outcome = train_and_score(cli)
+                # other ranks have sent their counts and are done
+                if cli.trainer.is_global_zero:
+                    keep_outcome(cli, outcome, record)
         if cli.trainer.is_global_zero:
             update_leaderboard(request.runs, request.dataset, cli.group, arguments.wide)
             print(f"\nRun: {run_dir}\nRecord: {record}\nCheckpoints: {run_dir / 'checkpoints'}")

@@ -28,8 +28,10 @@ from benchmark.experiment.identity import (
     identify_config,
     name_file_contents,
 )
+from benchmark.experiment.processes import EndTogether, allow_unused_parameters
 from benchmark.experiment.progress import RunProgress
 from benchmark.experiment.request import Request
+from benchmark.experiment.trainer_options import check_trainer
 from benchmark.tracking.wandb_callback import ExampleLogging
 from benchmark.tracking.wandb_summary import wandb_logger
 from datamodules.base import SceneDataModule
@@ -87,6 +89,10 @@ class BenchCLI(LightningCLI):
             # known only when the store has been opened
             parser.link_arguments(*names, apply_on="instantiate")
 
+    def before_instantiate_classes(self) -> None:
+        """Refuse what else would surface when store, model and trainer are there."""
+        check_trainer(self.config.trainer)
+
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """Name the experiment, then build the trainer with its directory and loggers."""
         self.cell: ExperimentConfig = self.config_init.cell
@@ -109,7 +115,7 @@ class BenchCLI(LightningCLI):
             kwargs["limit_val_batches"] = 0
         # Lightning's counts no operations of networks that read batches of ours
         kwargs["enable_model_summary"] = bool(self.config.trainer.enable_model_summary)
-        return super().instantiate_trainer(
+        trainer = super().instantiate_trainer(
             # without weights: Slurm's environment takes up what lies there as `hpc_ckpt_*`
             default_root_dir=str(self.run_dir / "logs"),
             plugins=[*(self.config_init.trainer.plugins or []), *trainer_plugins()],
@@ -117,6 +123,8 @@ class BenchCLI(LightningCLI):
             callbacks=[*(self.config_init.trainer.callbacks or []), *self._callbacks()],
             **kwargs,
         )
+        allow_unused_parameters(trainer)
+        return trainer
 
     @property
     def seed(self) -> int:
@@ -125,7 +133,7 @@ class BenchCLI(LightningCLI):
 
     def _callbacks(self) -> list[L.Callback]:
         folder = self.run_dir / CHECKPOINTS
-        callbacks: list[L.Callback] = [DivergenceStop(), KeepLast(folder)]
+        callbacks: list[L.Callback] = [DivergenceStop(), EndTogether(), KeepLast(folder)]
         if self.config.trainer.enable_progress_bar is not False:
             callbacks.append(RunProgress())
         if self.cell.selection == BEST:

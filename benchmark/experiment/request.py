@@ -10,6 +10,9 @@ from typing import Any
 from benchmark import choices
 from benchmark.experiment.config import check_backbone, store_name
 from datamodules.prepare import ensure_store
+from usererror import UserError
+
+SEEDS = 2**32  # what NumPy takes
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,8 @@ class Request:
         if self.scale:
             choices.validate_choice("SCALE", self.scale, choices.SCALES)
         check_backbone(method, self.backbone)
+        if not 0 <= self.seed < SEEDS:
+            raise UserError(f"SEED is {self.seed}: give a number from 0 to {SEEDS - 1}.")
         return replace(self, method=method, data=data)
 
     def to_json(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmark import choices
+from benchmark.records.partial import partial_option
 from benchmark.records.record import Record, search_records
 from usererror import UserError
 
@@ -72,13 +73,27 @@ def select_records(
         if not wanted or name in wanted:
             # already printed above
             own = Skipped(text for data, text in unread if data == name or data not in by_data)
-            kept = keep_newest_fingerprint(name, by_data[name], own)
+            whole = drop_partial(by_data[name], own)
+            kept = keep_newest_fingerprint(name, whole, own)
             selections[name] = RecordSelection(drop_inconsistent_seeds(kept, own), own)
     return selections
 
 
+def drop_partial(records: Sequence[Record], skipped: Skipped) -> list[Record]:
+    """Drop records of a part of the scenes, which earlier versions made."""
+    kept = []
+    for record in records:
+        if partial := partial_option(record.manifest.config.get("trainer") or {}):
+            skipped.add(f"{record.path} does not score every scene once ({partial}).")
+        else:
+            kept.append(record)
+    return kept
+
+
 def keep_newest_fingerprint(data: str, records: Sequence[Record], skipped: Skipped) -> list[Record]:
     """Keep records of the newest fingerprint: scores on different pixels are not comparable."""
+    if not records:
+        return []
     newest = max(records, key=lambda record: record.manifest.created).manifest.fingerprint
     kept = [record for record in records if record.manifest.fingerprint == newest]
     if number := len(records) - len(kept):

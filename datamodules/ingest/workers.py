@@ -20,6 +20,7 @@ from datamodules.ingest.archives import close_archives
 from datamodules.ingest.journal import Item, Journal
 from datamodules.ingest.place_check import find_misplaced
 from datamodules.ingest.plan import ImportPlan
+from datamodules.store.cores import usable_cores
 from datamodules.store.scene_store import SceneClass
 from usererror import UserError
 
@@ -44,7 +45,7 @@ def run_jobs(
     if workers is not None and workers < 1:
         raise UserError(f"workers is {workers}; at least 1 process is needed.")
     size = sum(job.source.size for scene in plan.scenes for job in scene.jobs.values())
-    count = workers or (1 if size < SMALL_BYTES else min(4, os.cpu_count() or 1))
+    count = workers or (1 if size < SMALL_BYTES else min(4, usable_cores()))
     # jobs that are known already count as well: the bar shows how far the store is
     total = sum(len(scene.jobs) for scene in plan.scenes)
     results: Results = {scene.id: {} for scene in plan.scenes}

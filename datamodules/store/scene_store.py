@@ -198,13 +198,19 @@ class SceneStore:
 
 def write_text_whole(path: Path, text: str) -> None:
     """Write a text file so that there is never half of it, whatever happens."""
-    temporary = path.with_name(path.name + ".part")
-    with temporary.open("w", encoding="utf-8", newline="") as stream:
-        stream.write(text)
-        stream.flush()
-        # the content is on the disk before the name is
-        os.fsync(stream.fileno())
-    temporary.replace(path)
+    # another process may be writing the same file
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        with temporary.open("w", encoding="utf-8", newline="") as stream:
+            stream.write(text)
+            stream.flush()
+            # the content is on the disk before the name is
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except OSError:
+        # room for another try
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def dataset_fingerprint(

@@ -1,0 +1,57 @@
+"""Several processes: those of one run, and two commands that want the same run."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import lightning as L
+from filelock import FileLock, Timeout
+from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
+
+from usererror import UserError
+
+
+class EndTogether(L.Callback):
+    """Ends the processes that this one started when it ends with an error."""
+
+    def on_exception(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+    ) -> None:
+        """Kill them: each would wait for this one, and then say for itself that it is gone."""
+        launcher = trainer.strategy.launcher
+        if isinstance(launcher, _SubprocessScriptLauncher):
+            launcher.kill(signal.SIGKILL)
+
+
+def allow_unused_parameters(trainer: L.Trainer) -> None:
+    """Let a step of several processes leave parameters out.
+
+    What is drawn or missing in a step is not encoded, and differs between the processes: plain DDP
+    waits for such gradients for ever. Two optimisers use a part of the parameters each.
+    """
+    if isinstance(trainer.strategy, DDPStrategy):
+        trainer.strategy._ddp_kwargs.setdefault("find_unused_parameters", True)
+
+
+@contextmanager
+def claim(run_dir: Path, trainer: L.Trainer) -> Iterator[None]:
+    """Hold a run for the first process of one command; a UserError tells the second."""
+    if not trainer.is_global_zero:
+        yield
+        return
+    run_dir.parent.mkdir(parents=True, exist_ok=True)
+    # beside the run, which FORCE=1 renames; the lock of a process that was killed is free
+    lock = FileLock(run_dir.with_name(f".{run_dir.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        problem = f"Another process is at work on this cell, {run_dir}"
+        raise UserError(
+            f"{problem}: wait for it; the same command then uses its record."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,89 @@
+"""Options that give no result, or one of a part of the scenes, are refused with one line."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmark.experiment.request import Request
+from benchmark.experiment.trainer_options import check_trainer
+from datamodules.base import SceneDataModule
+from tests.benchmark.experiment.test_bench import bench, one_line
+from usererror import UserError
+
+REFUSED = [
+    ("limit_test_batches", 1),
+    ("limit_test_batches", 0.5),
+    ("limit_val_batches", 1),
+    ("fast_dev_run", True),
+    ("overfit_batches", 1),
+    ("use_distributed_sampler", True),
+    ("barebones", True),
+    ("enable_checkpointing", False),
+    ("max_steps", 0),
+    ("max_epochs", 0),
+]
+
+
+@pytest.mark.parametrize(("option", "value"), REFUSED)
+def test_a_trainer_that_gives_no_whole_result_is_refused(option: str, value: Any) -> None:
+    whole = {"max_steps": 2, "max_epochs": None, "limit_test_batches": 1.0, "barebones": False}
+    check_trainer(whole)
+    with pytest.raises(UserError, match=f"{option} {value}"):
+        check_trainer(whole | {option: value})
+
+
+def test_a_training_without_an_end_is_refused() -> None:
+    for given in ({}, {"max_epochs": -1}, {"max_steps": -1}):
+        with pytest.raises(UserError, match="needs an end"):
+            check_trainer(given)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("batch_size", 0),
+        ("eval_batch_size", 0),
+        ("window", 0),
+        ("num_workers", -1),
+        ("epoch_windows", 0),
+        ("scale_jitter", (0.0, 1.0)),
+    ],
+)
+def test_numbers_that_data_cannot_have_are_named(
+    option: str, value: Any, tiny_stores: Path
+) -> None:
+    with pytest.raises(UserError, match=option):
+        SceneDataModule("tiny", str(tiny_stores), **{option: value})
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_seeds_that_numpy_does_not_take_are_named(seed: int, tiny_stores: Path) -> None:
+    request = Request("control", "tiny", store=tiny_stores)
+    assert request.checked()
+    with pytest.raises(UserError, match="SEED"):
+        replace(request, seed=seed).checked()
+
+
+def test_the_command_says_so_before_anything_is_built(
+    tiny_stores: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("benchmark.experiment.lightning_cli.BenchCLI.instantiate_classes", None)
+    words = ["--trainer.max_steps", "2", "--trainer.limit_test_batches", "1"]
+    assert bench(tiny_stores, tmp_path / "runs", *words, method="control") == 2
+    assert "limit_test_batches 1" in one_line(capsys)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_what_two_optimisers_cannot_do_is_one_line(
+    tiny_stores: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--trainer.max_steps", "2", "--trainer.gradient_clip_val", "2"]
+    assert bench(tiny_stores, tmp_path / "runs", *words, method="gemmnet_cgan") == 2
+    assert "clipping is not supported" in one_line(capsys)
