@@ -14,7 +14,6 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from io import TextIOWrapper
 from itertools import chain
 from types import FrameType
 from typing import Any
@@ -23,6 +22,8 @@ from benchmark.border import TRACEBACK, explain
 from benchmark.choices import nearest
 from benchmark.commands import bench, data, inspect_run, list_names, predict, profile, records
 from benchmark.commands.options import Command, options_from_variables, variables_of
+from benchmark.formats.terminal import accept_any_character
+from datamodules.store.names import printable
 from usererror import TERMINATED, UserError
 
 # verb -> command, in the order of the help
@@ -147,11 +148,8 @@ def ends_on_sigterm() -> Iterator[None]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; its exit status is 2 after a user's mistake, 130 or 143 after a signal."""
+    accept_any_character()
     goes_on = "starts again"
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            # a name may have letters that the terminal has not
-            stream.reconfigure(errors="backslashreplace")
     try:
         arguments, command = parse_words(sys.argv[1:] if argv is None else argv)
         if command.resumes:
@@ -168,7 +166,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if line is None or os.environ.get(TRACEBACK):
             raise
         if line:
-            print(f"imss: {line}", file=sys.stderr)
+            print(f"imss: {printable(line)}", file=sys.stderr)
         return 2
     except SystemExit as stop:
         if stop.code != TERMINATED:

@@ -39,6 +39,7 @@ class Predict(Command):
         from benchmark.maps.geotiff import open_maps
         from benchmark.maps.window_grid import plain_rows, sheared_rows
         from datamodules.loading.inference_rasters import open_scene, parse_inputs
+        from datamodules.store.names import printable
 
         trained = load_trained_run(arguments.run, arguments.trust)
         inputs = trained.inputs
@@ -62,7 +63,7 @@ class Predict(Command):
             open_maps(out, grid, inputs.classes, inputs.outputs, second, tags) as maps,
         ):
             every = "+".join(inputs.letters.values())
-            print(f"{method} trained on {data}, {subset} of {every}")
+            print(printable(f"{method} trained on {data}, {subset} of {every}"))
             kind = plain_rows if arguments.quality == "standard" else sheared_rows
             rows = partial(kind, grid.height, grid.width, window, stride)
             number = sum(len(places) for _, places in rows())
@@ -81,7 +82,7 @@ class Predict(Command):
                     maps.write_probabilities(row, col, means if averaged else means.softmax(0))
             line.close()
         names = {entry.id: entry.name for entry in inputs.classes}
-        print(predict.describe_shares(counts, names))
+        print(printable(predict.describe_shares(counts, names)))
         print(f"Map: {out}" + (f"\nProbabilities: {second}" if second else ""))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         print(f"peak memory {peak / 1e9:.2f} GB")

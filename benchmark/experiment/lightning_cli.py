@@ -35,6 +35,7 @@ from benchmark.experiment.trainer_options import check_trainer
 from benchmark.tracking.wandb_callback import ExampleLogging
 from benchmark.tracking.wandb_summary import wandb_logger
 from datamodules.base import SceneDataModule
+from datamodules.store.names import check_name
 from methods.base import AnyModalitySegmenter
 from usererror import UserError
 
@@ -105,7 +106,7 @@ class BenchCLI(LightningCLI):
         fingerprint = self.datamodule.store.fingerprint
         self.identity, self.group = identify_config(self.resolved, fingerprint, self.model.revision)
         model_args = self.resolved["model"]["init_args"]
-        self.backbone = str(model_args.get("backbone", NO_BACKBONE))
+        self.backbone = check_name("backbone", str(model_args.get("backbone", NO_BACKBONE)))
         folder = self.request.runs / self.request.dataset / self.cell.variant
         # readable names first, the identity last
         name = f"{self.backbone}-seed{self.seed}-{self.identity[:8]}"

@@ -10,6 +10,7 @@ from typing import Any
 from benchmark import choices
 from benchmark.experiment.config import check_backbone, store_name
 from datamodules.prepare import ensure_store
+from datamodules.store.names import check_name
 from usererror import UserError
 
 SEEDS = 2**32  # what NumPy takes
@@ -61,6 +62,8 @@ class Request:
         # nothing heavy has been imported, so that a typing error is answered at once
         method = choices.resolve_method(self.method)
         data = choices.resolve_data(self.data, self.store)
+        check_name("method", choices.short_name(method))
+        check_name("dataset", choices.short_name(data))
         choices.validate_choice("PROTOCOL", self.protocol, choices.protocols())
         if self.scale:
             choices.validate_choice("SCALE", self.scale, choices.SCALES)

@@ -9,6 +9,7 @@ from typing import Literal
 
 import pandas as pd
 
+from benchmark.formats.terminal import as_shown
 from datamodules.store.names import printable
 
 Part = pd.DataFrame | str
@@ -79,21 +80,22 @@ def print_table(title: str, display: pd.DataFrame, compact: bool = False) -> Non
     from rich.table import Table
     from rich.text import Text
 
+    def text(cell: object) -> Text:
+        # a string would be read as markup, and a name as orders to the terminal
+        return Text(as_shown(printable(cell)))
+
     console = Console()
     if not compact:
         # a narrow terminal wraps lines; nothing is cut off
         console.width = 10_000
-    # texts rather than strings, in which brackets would be markup
-    heading = Text(printable(title))
-    table = Table(title=heading)
+    table = Table(title=text(title))
     if compact:
         # a title of the table would be wrapped to the table's width
-        console.print(heading, style="bold")
+        console.print(text(title), style="bold")
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     for name, side in zip(display.columns, column_alignment(display), strict=True):
         justify: Literal["left", "right"] = "right" if side == "r" else "left"
-        shown = Text(printable(name))
-        table.add_column(shown, justify=justify, no_wrap=not compact, overflow="fold")
+        table.add_column(text(name), justify=justify, no_wrap=not compact, overflow="fold")
     for row in display.astype(str).to_numpy():
-        table.add_row(*map(Text, map(printable, row)))
+        table.add_row(*map(text, row))
     console.print(table)

@@ -7,6 +7,7 @@ from pathlib import Path
 from benchmark import choices
 from benchmark.records.partial import partial_option
 from benchmark.records.record import Record, search_records
+from datamodules.store.names import printable
 from usererror import UserError
 
 PUBLISHED = choices.PUBLISHED / "records"
@@ -17,7 +18,7 @@ class Skipped(list[str]):
 
     def add(self, text: str) -> None:
         """Note a sentence and print it."""
-        print(f"Left out: {text}")
+        print(f"Left out: {printable(text)}")
         self.append(text)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 
 from datamodules.ingest.archives import close_archives
@@ -52,7 +53,7 @@ def run_jobs(
     errors: list[UserError] = []
     work = partial(_do_group, scratch, plan.classes)
     with Progress(console=out) as progress, _open_pool(count) as pool:
-        bar = progress.add_task(f"importing {root.name}", total=total)
+        bar = progress.add_task(escape(f"importing {root.name}"), total=total)
         # references first, since the size of the others is judged by them
         for references in (True, False):
             # an archive member that several jobs read is inflated once

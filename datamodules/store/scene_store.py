@@ -184,10 +184,11 @@ class SceneStore:
 
     def verify(self) -> list[str]:
         """Compare every file with its recorded checksum; return the problems found."""
+        from rich.markup import escape
         from rich.progress import track
 
         problems = self.changed_tables()
-        for row in track(read_rows(self.root), description=f"verifying {self.name}"):
+        for row in track(read_rows(self.root), description=escape(f"verifying {self.name}")):
             for raster in (*self.modalities, *self.labels):
                 if not row[raster]:
                     continue
