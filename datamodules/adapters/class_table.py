@@ -51,6 +51,7 @@ class ClassTable:
             file_bands=(1, 3, 4),
             file_dtypes=LABEL_TYPES,
             variants_by_band_count=variants,
+            vet=partial(find_label_fault, values=self.values, colors=self.colors),
             unknown_remedy=REMEDY,
         )
 
@@ -143,6 +144,25 @@ def read_rows(file: SourceFile, needed: Iterable[str]) -> list[Row]:
 
 def _is_yes(row: Row, column: str) -> bool:
     return row.get(column, "").lower() in ("1", "true", "yes")
+
+
+def find_label_fault(dataset: Any, values: dict[int, int], colors: dict[Color, int]) -> str:
+    """Return what makes an open label say something else than it seems to, "" for nothing."""
+    structure = dataset.tags(ns="IMAGE_STRUCTURE")
+    lossy = structure.get("COMPRESSION_REVERSIBILITY", "").startswith("LOSSY")
+    if lossy or dataset.driver == "JPEG" or "JPEG" in structure.get("COMPRESSION", "").split():
+        # neighbouring ids would be other classes, not unknown values
+        return "its compression changes values: save the label without loss (PNG or deflated TIFF)"
+    if dataset.count > 1 or dataset.colorinterp[0].name != "palette":
+        return ""
+    for value, color in dataset.colormap(1).items():
+        painted = colors.get(color[:3])
+        # entries that nobody filled are black
+        if any(color[:3]) and value in values and painted not in (None, values[value]):
+            said = f"its palette paints the value {value} as (r, g, b) = {color[:3]}"
+            remedy = "correct the ids, or save the label as colours, three bands"
+            return f"{said}, which is another class in classes.csv: {remedy}"
+    return ""
 
 
 def decode_class_ids(values: np.ndarray, ids: tuple[tuple[int, int], ...]) -> Decoded:

@@ -27,7 +27,8 @@ class Item:
     def key(self) -> str:
         """Text that is equal when the job would give the same pixels again."""
         source = self.job.source
-        text = f"{source.origin}|{source.stamp}|{self.job.recipe()}|{self.size}"
+        stamps = source.stamp + source.beside
+        text = f"{source.origin}|{stamps}|{self.job.recipe()}|{self.size}"
         if self.place is not None and self.place["transform"]:
             text += f"|{self.place}"
         # hashed, because a recipe may be long

@@ -48,6 +48,7 @@ class RasterJob:
     may_reference: bool = False
     variants_by_band_count: Variants = field(default_factory=dict)
     resize: bool = False  # to the scene's size by nearest neighbour, whatever its own is
+    vet: Callable[[Any], str] | None = None  # what is wrong with the open file, "" for nothing
     unknown_remedy: str = "is this the right label file?"  # for label values that mean nothing
     believe: bool = True  # what the file says of voids: nodata tags, masks, transparency
     size_tolerance: int = 0  # pixels by which it may differ from the scene's size

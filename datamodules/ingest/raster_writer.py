@@ -19,7 +19,7 @@ from datamodules.store.raster_file import (
     open_raw,
 )
 from datamodules.store.reader import pad_edge
-from datamodules.store.scene_store import IGNORE, SceneClass, file_sha256
+from datamodules.store.scene_store import IGNORE, SceneClass, file_sha256, mask_beside
 from datamodules.store.source_raster import Pixels, SourceRaster
 from datamodules.store.statistics import PixelHash, RasterStatistics, histogram_uint8
 from usererror import UserError
@@ -50,6 +50,8 @@ def store_raster(item: Item, path: Path, classes: list[SceneClass]) -> dict[str,
                 job = replace(job, bands=bands, decode=decode)
             raster = _describe(dataset, job)
             _check_bands(raster, job)
+            if job.vet is not None and (problem := job.vet(dataset)):
+                raise UserError(f"{shown}: {problem}.")
             own = dataset.height, dataset.width
             size = item.size or own
             if not (job.needs_whole or job.resize):
@@ -225,6 +227,8 @@ def _may_be_referenced(raster: SourceRaster, job: RasterJob, size: Size) -> bool
         and (dataset.height, dataset.width) == size
         and max(size) <= REFERENCE_SIDE
         and dataset.driver in ("GTiff", "PNG")
+        # a mask beside it could be written anew without a change of the raster
+        and mask_beside(Path(dataset.name)) is None
     )
 
 

@@ -13,7 +13,7 @@ import unicodedata
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
@@ -28,6 +28,7 @@ from datamodules.ingest.archives import (
     tell_damage,
 )
 from datamodules.store.raster_file import open_raw
+from datamodules.store.scene_store import file_stamp
 from datamodules.store.source_raster import SourceRaster
 from usererror import UserError
 
@@ -45,7 +46,8 @@ class SourceFile:
 
     `rel` is the path below the source, archives counted as folders; `origin` is what the user is
     shown; `stamp` changes when the content does (size and time of a file, size and CRC of a zip
-    member); `sidecars` are members of the same archive that georeference this one.
+    member); `sidecars` are members of the same archive that say more of this one (mask, place), and
+    `beside` changes when what lies beside it does.
     """
 
     path: Path
@@ -55,6 +57,7 @@ class SourceFile:
     stamp: str
     member: str | None = None
     sidecars: tuple[str, ...] = ()
+    beside: str = ""
 
     @classmethod
     def on_disk(cls, path: Path, rel: str) -> SourceFile:
@@ -86,7 +89,7 @@ class SourceFile:
             return self.path
         scratch.mkdir(parents=True, exist_ok=True)
         archive = keep_open(self.path, self.path.stat().st_mtime_ns)
-        # GDAL looks for the world file beside the raster, under its name
+        # GDAL looks beside the raster, under its name
         for member in (self.member, *self.sidecars):
             name = PurePosixPath(member.replace("\\", "/")).name
             target = scratch / (self.name if member == self.member else name)
@@ -195,12 +198,13 @@ class SourceIndex:
                     continue
                 # a copied archive has another time, but the same content
                 stamp = f"{info.file_size}:{info.CRC:08x}"
-                sidecars = []
-                for suffix in WORLD_FILES:
-                    if (other := name.rpartition(".")[0] + suffix) in members and other != name:
+                sidecars, beside = [], ""
+                for other in _names_beside(name):
+                    if other in members:
                         sidecars.append(members[other].filename)
+                        beside += f"|{other}:{members[other].CRC:08x}"
                 size, member = info.file_size, info.filename
-                yield SourceFile(path, rel, shown, size, stamp, member, tuple(sidecars))
+                yield SourceFile(path, rel, shown, size, stamp, member, tuple(sidecars), beside)
 
     def _unpack_inner(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo, shown: str) -> Path:
         name = f"{info.CRC:08x}-{info.file_size}-{PurePosixPath(shown).name}"
@@ -224,11 +228,27 @@ def walk_files(root: Path, exclude: Path | None = None) -> Iterator[SourceFile]:
             continue
         seen.add(inode)
         subfolders.sort()
+        present = set(names)
         for name in sorted(names):
             path = Path(folder) / name
             # no broken link
-            if path.is_file() and not is_litter(name):
-                yield SourceFile.on_disk(path, path.relative_to(root).as_posix())
+            if not path.is_file() or is_litter(name):
+                continue
+            file, beside = SourceFile.on_disk(path, path.relative_to(root).as_posix()), ""
+            for other in _names_beside(name):
+                if other in present:
+                    beside += f"|{other}:{file_stamp(path.with_name(other))}"
+            yield replace(file, beside=beside) if beside else file
+
+
+def _names_beside(name: str) -> Iterator[str]:
+    """Yield the names under which GDAL looks for what a raster does not say itself."""
+    for suffix in (".msk", ".MSK", ".aux.xml"):
+        yield name + suffix
+    stem = name.rpartition(".")[0]
+    for suffix in WORLD_FILES:
+        if stem and stem + suffix != name:
+            yield stem + suffix
 
 
 def _plain_rel(rel: str) -> str:

@@ -16,6 +16,7 @@ from datamodules.store.scene_store import (
     file_problem,
     file_stamp,
     import_command,
+    mask_beside,
     read_rows,
     write_text_whole,
 )
@@ -36,6 +37,9 @@ def check_unchanged(store: SceneStore, log: Callable[[str], None] = print) -> No
         stamps[place] = file_stamp(path)
         if not stamps[place] or stamps[place] != known.get(place):
             doubtful.append((path, sha256))
+        # a raster with one is copied by the import, so this one came later
+        if mask := mask_beside(path):
+            problems.append(f"{mask} was put beside a raster after the import")
     if len(doubtful) > TOLD_FILES:
         log(f"{store.name}: {len(doubtful)} files have new times: comparing their checksums once")
     for path, sha256 in doubtful:

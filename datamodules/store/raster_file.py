@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from datamodules.store.scene_store import mask_beside
 from usererror import UserError
 
 # first bytes: GDAL driver; nothing else is opened, in particular no file that refers to others
@@ -77,11 +78,8 @@ def read_stored(dataset: Any, bands: list[int] | None, window: Any) -> np.ndarra
 
 def foreign_mask(path: Path) -> Path | None:
     """Return the mask file beside a raster if it is no TIFF: such a one is not opened."""
-    for suffix in (".msk", ".MSK"):
-        mask = path.with_name(path.name + suffix)
-        if mask.is_file() and not _starts_as_tiff(mask):
-            return mask
-    return None
+    mask = mask_beside(path)
+    return None if mask is None or _starts_as_tiff(mask) else mask
 
 
 def _starts_as_tiff(path: Path) -> bool:

@@ -119,3 +119,30 @@ def test_grey_is_no_id_where_it_is_the_colour_of_another_class(load_labels):
     classes = "0,a,1,1,1,\n1,b,0,0,0,\n2,c,2,2,2,\n"
     colors = np.array([1, 0, 2], np.uint8)
     assert (load_labels(np.repeat(colors[truth], 3, 0), classes)[0] == truth[0]).all()
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "tif"])
+def test_a_label_whose_compression_changes_values_is_refused(suffix, load_labels, source):
+    """Ids between two classes are other classes, so that no share of unknown values tells."""
+    profile = {"driver": "JPEG"} if suffix == "jpg" else {"compress": "JPEG"}
+    with pytest.raises(UserError, match=r"label/s0\.tif: its compression changes values: save"):
+        load_labels(ids(), **profile)
+
+
+def test_a_palette_that_contradicts_the_classes_is_asked_for(tmp_path, source, pixels):
+    import rasterio
+
+    truth = ids()
+    for order, wrong in (([0, 1, 2], False), ([2, 0, 1], True)):
+        for i in range(2):
+            profile = {"driver": "GTiff", "count": 1, "height": 40, "width": 50, "dtype": "uint8"}
+            with rasterio.open(source / f"label/s{i}.tif", "w", **profile) as dataset:
+                dataset.write(truth)
+                palette = {v: (*COLORS[c].tolist(), 255) for v, c in enumerate(order)}
+                dataset.write_colormap(1, palette)
+        if not wrong:
+            store = import_named_dataset("mine", source, tmp_path / "store")
+            assert (pixels(store.scenes[0].paths["label"]) == truth).all()
+            continue
+        with pytest.raises(UserError, match=r"palette paints the value 0 as .*\(0, 110, 0\)"):
+            import_named_dataset("mine", source, tmp_path / "store")

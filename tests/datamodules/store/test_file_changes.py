@@ -141,3 +141,24 @@ def test_tables_of_the_store_that_were_edited(tmp_path, source):
     assert store.verify() != []
     assert load(source, tmp_path).fingerprint == store.fingerprint
     start(tmp_path)
+
+
+def test_a_mask_beside_a_raster_is_part_of_it(tmp_path, source):
+    import rasterio
+
+    store = load(source, tmp_path)
+    mask = np.full((40, 50), 255, np.uint8)
+    mask[:10] = 0
+    copy = shutil.copy(source / "rgb" / "s1.tif", tmp_path / "s1.tif")
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False), rasterio.open(copy, "r+") as dataset:
+        dataset.write_mask(mask)
+    shutil.move(f"{copy}.msk", source / "rgb" / "s1.tif.msk")
+    with pytest.raises(UserError, match=r"s1\.tif\.msk was put beside a raster"):
+        start(tmp_path)
+    again = load(source, tmp_path)
+    assert again.statistics["s1"]["rgb"]["count"] == 30 * 50
+    assert again.scenes[1].paths["rgb"].is_relative_to(again.root), "no longer referenced"
+    start(tmp_path)
+    packed = shutil.make_archive(str(tmp_path / "packed"), "zip", source)
+    zipped = import_named_dataset("mine", packed, tmp_path / "zipped")
+    assert zipped.fingerprint == again.fingerprint != store.fingerprint
