@@ -1,1 +1,19 @@
 """Published methods for incomplete multimodal segmentation, and the parts they share."""
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+
+def import_on_use(package: str, name: str) -> Callable[[str], Any]:
+    """Make the `__getattr__` of a method's package, for `from methods.sgma import SGMA`.
+
+    The module with torch is imported when its class is asked for.
+    """
+
+    def find(wanted: str) -> Any:
+        if wanted != name:
+            raise AttributeError(f"module {package!r} has no attribute {wanted!r}")
+        return getattr(import_module(f"{package}.module"), name)
+
+    return find
