@@ -10,7 +10,9 @@ from pathlib import Path
 from usererror import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
-CONFIGS = ROOT / "configs"
+# beside the packages in the repository, inside of one where they are installed
+INSTALLED = Path(__file__).parent / "configs"
+CONFIGS = ROOT / "configs" if (ROOT / "pyproject.toml").is_file() else INSTALLED
 DEFAULT_RUNS = "results/runs"
 DEFAULT_STORE = "data/stores"
 # committed; only `make publish` and `make refresh` write there

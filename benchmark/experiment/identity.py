@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-from benchmark.choices import ROOT
+from benchmark.choices import CONFIGS, INSTALLED, ROOT
 from benchmark.records.overrides import (
     IRRELEVANT_DATA,
     IRRELEVANT_TRAINER,
@@ -110,6 +110,10 @@ def _without_none(content: Any) -> Any:
 
 def git_state() -> dict[str, Any]:
     """Read the commit, and whether the tree differs from it (results apart); empty outside git."""
+
+    # installed packages may lie in a repository of somebody else's
+    if CONFIGS == INSTALLED:
+        return {}
 
     def git(*words: str) -> str:
         return subprocess.check_output(
