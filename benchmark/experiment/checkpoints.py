@@ -113,11 +113,11 @@ class Attempt:
 
 
 class KeepLast(Checkpoint):
-    """Saves `last.ckpt` at the start of an epoch, after a validation, every `save_every_s`."""
+    """Saves `last.ckpt` at the start of an epoch, after a validation, and every five minutes."""
 
-    def __init__(self, folder: Path, save_every_s: float = SAVE_EVERY_S) -> None:
+    def __init__(self, folder: Path) -> None:
         super().__init__()
-        self.folder, self.save_every_s = folder, save_every_s
+        self.folder = folder
         self.fit_s, self.finished, self.validated = 0.0, False, False
         self.logged: int | None = None  # the loggers' step, until it is restored
 
@@ -194,7 +194,7 @@ class KeepLast(Checkpoint):
         # gradients that are still being accumulated are in no checkpoint
         if not trainer.global_step or batch_idx % trainer.accumulate_grad_batches:
             return
-        due = time.monotonic() - self.saved > self.save_every_s
+        due = time.monotonic() - self.saved > SAVE_EVERY_S
         due = batch_idx == 0 or self.validated or due
         # the ranks' clocks differ
         if trainer.strategy.broadcast(due):
