@@ -23,6 +23,7 @@ import time
 import zipfile
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,9 @@ class Commands:
         run = next((path.parent for path in self.now.rglob("inputs.json")), self.now)
         words = words.format(now=self.now, src=self.src, run=run)
         if child := os.fork():
+            with suppress(OSError):
+                # by the parent too, which may kill the group before the child has made it
+                os.setpgid(child, child)
             return child
         os.setpgid(0, 0)
         log = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
