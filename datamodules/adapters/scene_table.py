@@ -5,6 +5,7 @@ What could be meant in two ways is asked: one line that names the cell and the r
 
 import re
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,6 +32,7 @@ RASTER_SUFFIX = re.compile(r"(?i).*\.(tiff?|png|jpe?g|bmp|jp2)$")
 LIKE_A_FILE = re.compile(
     r"(?i)(?!https?:)(.*[^\s/\\][/\\][\w.+-]+\.[a-z]\w{0,4}|[\w+-]+\.[a-z]\w{1,4})$"
 )
+LONGEST_PATH = 260
 TABLE = re.compile(r"(?i)scenes\.csv$")
 # of a spreadsheet, or with the ending that Windows adds
 OTHER_TABLE = re.compile(r"(?i)scenes(\.xlsx?|\.ods|\.numbers|\.tsv|\.txt|\.csv\.txt)?$")
@@ -104,12 +106,14 @@ def resolve_path(index: SourceIndex, table: SourceFile, cell: str) -> SourceFile
     cell = cell.replace("\\", "/")
     if (file := index.file_at(f"{table.folder}/{cell}")) is not None:
         return file
-    path = Path(cell).expanduser()
-    if table.member is None:
-        path = table.path.parent / path
-    if not path.is_absolute() or not path.is_file():
-        return None
-    return SourceFile.on_disk(path, cell)
+    # a text that cannot be a path leads nowhere: too long, or of a user who is not here
+    with suppress(OSError, RuntimeError, ValueError):
+        path = Path(cell).expanduser()
+        if table.member is None:
+            path = table.path.parent / path
+        if path.is_absolute() and path.is_file():
+            return SourceFile.on_disk(path, cell)
+    return None
 
 
 def _only_table(index: SourceIndex) -> SourceFile:
@@ -142,7 +146,9 @@ def _meeting(table: SceneTable, one: str, other: str, name: str) -> UserError:
 def _refuse_files(index: SourceIndex, table: SceneTable, column: str, cells: list[str]) -> None:
     """Refuse text that names files of a kind that is not read: the modality would be lost."""
     for cell in cells:
-        if cell and (LIKE_A_FILE.match(cell) or resolve_path(index, table.file, cell)):
+        if cell and (
+            LIKE_A_FILE.match(cell[-LONGEST_PATH:]) or resolve_path(index, table.file, cell)
+        ):
             what = f"{table.file.origin}: the column {column!r} holds {cell!r}, no {READ_FORMATS}"
             remedy = f"convert it (gdal_translate), or call the column 'attribute_{column}'"
             raise UserError(f"{what} file: {remedy} if it is a note and no raster.")

@@ -127,7 +127,7 @@ class _Import:
         if not (self.root / DATASET_FILE).is_file():
             return None
         store = SceneStore.open(self.root)
-        info = store.info
+        info, source = store.info, str(self.source)
         declared = info.get("ignored_nodata", []) == list(self.options.ignore_nodata)
         declared &= info.get("align", "check") == self.options.align
         if info["adapter"] != self.adapter.name or info["tiles"] != self._tiles or not declared:
@@ -136,28 +136,24 @@ class _Import:
             reason = f"{store.name} refers to files outside: copying them"
         elif info["incomplete"] and not self.options.allow_incomplete:
             reason = f"{store.name} was imported incomplete: looking for what was missing"
-        elif self._is_same_source(info) and (changed := changed_file(self.root, self.source)):
+        elif info["source"] == source and (changed := changed_file(self.root, self.source)):
             reason = f"{changed} has changed since the import: importing what differs"
         else:
             try:
                 check_unchanged(store, self.log)
+                self._tell_complete(store)
+                return store
             except UserError as error:
                 if not self.source.exists():
                     raise
                 reason = f"{error} (importing what differs)"
-            else:
-                self._tell_complete(store)
-                return store
         self.log(reason)
         return None
-
-    def _is_same_source(self, info: dict[str, Any]) -> bool:
-        return info["source"] == str(self.source)
 
     def _tell_complete(self, store: SceneStore) -> None:
         again = f"{import_command(store.name, str(self.source))} FORCE=1"
         scenes = f"{len(store.scenes)} scenes in {self.root}"
-        if not self._is_same_source(store.info):
+        if store.info["source"] != str(self.source):
             scenes += f", from {store.info['source']}, not from {self.source}"
         self.log(f"{store.name} is complete ({scenes}); to import it again: {again}")
 

@@ -108,7 +108,7 @@ def test_columns_that_could_be_meant_in_two_ways_are_asked_for(columns, text, tm
 def test_notes_stay_notes(tmp_path, source):
     cells = {
         "day": "12/05/2020", "speed": "3 km/h", "page": "https://town.org/a.html", "mean": "3.5",
-        "attribute_heat": "heat/s0.img",
+        "attribute_heat": "heat/s0.img", "about": "~nobody knows", "long": "a/" * 5000,
     }  # fmt: skip
     lines = [",".join([line, *(cells.values() if i else cells)]) for i, line in enumerate(LINES)]
     (source / "scenes.csv").write_text("\n".join(lines))
