@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import numpy as np
 import rasterio.shutil
 
-from datamodules.loading.inference_rasters import Grid
+from datamodules.store.placement import Grid
 from datamodules.store.raster_errors import check_written, explained_writing
 from datamodules.store.scene_store import IGNORE, SceneClass
 from usererror import UserError

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from benchmark.experiment.restore import TrainedRun
     from benchmark.maps.window_grid import Rows
-    from datamodules.loading.inference_rasters import Grid, InferenceRaster
+    from datamodules.loading.inference_rasters import InferenceRaster
+    from datamodules.store.placement import Grid
 
 PANEL = 8192  # columns that are blended at once
 CACHE_BYTES = 256 * 2**20  # GDAL alone would keep pixels in a twentieth of the machine's memory

@@ -16,17 +16,24 @@ from typing import Any
 import numpy as np
 
 from datamodules.loading.datasets import InputLayer
-from datamodules.loading.normalize import HEIGHTS, Normalizer, lowest_and_span
-from datamodules.store.raster_file import check_intact, open_raw, unreadable_error
+from datamodules.loading.normalize import Normalizer, lowest_and_span
+from datamodules.store.placement import (
+    REMEDY,
+    TOLERANCE,
+    Grid,
+    describe_shift,
+    match_grids,
+)
+from datamodules.store.raster_file import check_intact, open_raw
 from datamodules.store.reader import Window
 from datamodules.store.scene_store import Modality
+from datamodules.store.source_raster import SourceRaster
 from datamodules.store.statistics import RasterStatistics
-from datamodules.store.units import HEIGHT_FLOOR_M
+from datamodules.store.units import invalid_values
 from usererror import UserError
 
 FILE_AND_BANDS = re.compile(r"(?P<path>.+):(?P<bands>\d+(,\d+)*)$")
 STATISTICS_ROWS = 512  # read at once
-MAX_SHIFT = 0.05  # pixels by which two grids may differ at a corner
 # what an import makes of types that stores do not have
 STORED_AS = {"float64": "float32", "int8": "int16"}
 
@@ -79,29 +86,16 @@ class ModalitySpec:
         return Normalizer(mean, std, offsets, self.modality.kind, fill, spans)
 
 
-@dataclass(frozen=True)
-class Grid:
-    """Where pixels lie: size, coordinate system (None: unknown), transform (None: no place)."""
-
-    height: int
-    width: int
-    crs: Any
-    transform: Any
-
-
 @dataclass
 class InferenceRaster:
     """One modality of a scene, open for reading; `shown` is the file's name for the user.
 
-    `bands` count from 1; without `honour_nodata`, pixels that the file calls nodata are read like
-    all others. UserError where not one pixel is valid.
+    UserError where not one pixel is valid.
     """
 
     shown: str
-    dataset: Any
-    bands: Sequence[int]
+    source: SourceRaster
     expected: ModalitySpec
-    honour_nodata: bool = True
 
     def __post_init__(self) -> None:
         self.normalizer = self.expected.normalizer_for(self._statistics(), self.shown)
@@ -112,41 +106,32 @@ class InferenceRaster:
         Returns normalised float32 `(C, H, W)`, and bool `(H, W)` where the raster says something; a
         mirrored pixel is as valid as its original.
         """
-        rows = mirror_index(window.row, window.height, self.dataset.height)
-        columns = mirror_index(window.col, window.width, self.dataset.width)
+        size = self.source.dataset
+        rows = mirror_index(window.row, window.height, size.height)
+        columns = mirror_index(window.col, window.width, size.width)
         top, left = int(rows.min()), int(columns.min())
         height, width = int(rows.max()) - top + 1, int(columns.max()) - left + 1
-        raw = self._read_raw(Window(top, left, height, width))
+        kind = self.expected.modality.kind
+        values, void = self.source.read(top, left, height, width, kind)
+        raw = values.astype(np.float32)
+        if void is not None:
+            raw[:, void] = np.nan
+        raw[invalid_values(values, kind)] = np.nan
         clean = self.normalizer.to_valid(raw, self.shown)
         rows, columns = (rows - top)[:, None], (columns - left)[None, :]
         pixels = self.normalizer.standardize(clean[:, rows, columns], self.shown)
-        return pixels, np.isfinite(raw).any(0)[rows, columns]
-
-    def _read_raw(self, window: Window) -> np.ndarray:
-        """Read float32 `(C, H, W)` in stored units, NaN where a pixel is invalid."""
-        import rasterio.windows
-        from rasterio.errors import RasterioError
-
-        place = rasterio.windows.Window(window.col, window.row, window.width, window.height)
-        bands = list(self.bands)
-        try:
-            pixels = self.dataset.read(bands, window=place).astype(np.float32)
-            if self.honour_nodata:
-                # nodata in all bands: a colour may hold that value in one of them
-                pixels[:, ~self.dataset.read_masks(bands, window=place).any(0)] = np.nan
-        except RasterioError as error:
-            raise unreadable_error(self.shown, error) from error
-        if self.expected.modality.kind in HEIGHTS:
-            pixels[pixels < HEIGHT_FLOOR_M] = np.nan
-        return pixels
+        says = np.asarray(np.isfinite(raw).any(0))
+        return pixels, says[rows, columns]
 
     def _statistics(self) -> dict[str, Any]:
-        height, width = self.dataset.height, self.dataset.width
-        modality = self.expected.modality
-        statistics = RasterStatistics(len(self.bands), "float32", height, width, modality.kind)
+        source, modality = self.source, self.expected.modality
+        height, width = source.dataset.height, source.dataset.width
+        # bytes are counted exactly, as at import
+        dtype = "uint8" if source.dtype == "uint8" else "float32"
+        statistics = RasterStatistics(len(source.bands), dtype, height, width, modality.kind)
         for row in range(0, height, STATISTICS_ROWS):
             rows = min(STATISTICS_ROWS, height - row)
-            statistics.update(self._read_raw(Window(row, 0, rows, width)))
+            statistics.update(*source.read(row, 0, rows, width, modality.kind))
         found = statistics.result()
         if found["count"] == 0:
             raise UserError(
@@ -208,89 +193,66 @@ def open_scene(
     values than in training, another coordinate system or grid, no valid pixel.
     """
     with ExitStack() as stack:
-        datasets, bands = {}, {}
+        sources: dict[str, SourceRaster] = {}
         for name, (path, chosen) in inputs.items():
             # damaged files are told apart before pixels are looked at: decoders fill gaps silently
             check_intact(path, str(path))
-            datasets[str(path)] = dataset = stack.enter_context(open_raw(path, str(path)))
-            bands[name] = _choose_bands(dataset, chosen, expected[name].modality, path)
-        grid = _common_grid(datasets)
+            dataset = stack.enter_context(open_raw(path, str(path)))
+            modality = expected[name].modality
+            sources[name] = _describe(dataset, chosen, modality, path, honour_nodata)
+        grid = _common_grid(list(sources.values()))
         rasters = {}
-        for name, (path, _) in inputs.items():
-            shown, spec = str(path), expected[name]
-            file = datasets[shown]
-            rasters[name] = InferenceRaster(shown, file, bands[name], spec, honour_nodata)
+        for name, source in sources.items():
+            rasters[name] = InferenceRaster(source.shown, source, expected[name])
         yield rasters, grid
 
 
-def _choose_bands(
-    dataset: Any, bands: Sequence[int], modality: Modality, path: Path
-) -> Sequence[int]:
-    """Choose the bands to read: those asked for, or all but transparency."""
+def _describe(
+    dataset: Any, bands: Sequence[int], modality: Modality, path: Path, believe: bool
+) -> SourceRaster:
+    """Take the bands asked for, or all but transparency."""
+    source = SourceRaster(dataset, str(path), bands or None, believe=believe)
+    held = max(dataset.count, source.count)
     for band in bands:
-        if not 1 <= band <= dataset.count:
-            raise UserError(f"{path} has no band {band}; its bands are 1 to {dataset.count}.")
-    # transparency is a mask, which is read apart
-    kinds = enumerate(dataset.colorinterp, 1)
-    bands = bands or [number for number, kind in kinds if kind.name != "alpha"]
-    if len(bands) != modality.channels:
+        if not 1 <= band <= held:
+            raise UserError(f"{path} has no band {band}; its bands are 1 to {held}.")
+    if len(source.bands) != modality.channels:
         example = ",".join(map(str, range(1, modality.channels + 1)))
         raise UserError(
-            f"{modality.name} takes {modality.channels} band(s), but {len(bands)} of {path} are "
-            f"given: choose them with {modality.name}={path}:{example}."
+            f"{modality.name} takes {modality.channels} band(s), but {len(source.bands)} of {path} "
+            f"are given: choose them with {modality.name}={path}:{example}."
         )
-    types = {dataset.dtypes[band - 1] for band in bands}
     # counts of another type have another range; metres and decibels mean the same in any
+    types = source.dtypes
     if modality.unit == "counts" and {STORED_AS.get(t, t) for t in types} != {modality.dtype}:
         raise UserError(
             f"{path} holds {', '.join(sorted(types))} values, but this run was trained on "
             f"{modality.dtype} counts of {modality.name}: convert it to the range of the training "
             "data."
         )
-    return bands
+    return source
 
 
-def _common_grid(datasets: Mapping[str, Any]) -> Grid:
-    """Return the grid that all files share."""
-    first, reference = next(iter(datasets.items()))
-    # each file is compared with the first one that has what is compared
-    crs_of = transform_of = ""
-    for path, dataset in datasets.items():
-        if dataset.crs:
-            crs_of = crs_of or path
-            if dataset.crs != datasets[crs_of].crs:
-                places = f"{path} is in {_crs_name(dataset)}, {crs_of} in"
-                other = _crs_name(datasets[crs_of])
-                raise UserError(f"{places} {other}: reproject one of them (gdalwarp -t_srs).")
-        if dataset.shape != reference.shape:
-            rows, columns = dataset.shape
+def _common_grid(sources: Sequence[SourceRaster]) -> Grid:
+    """Return the grid that all files share; rows that run the other way are turned."""
+    first = sources[0]
+    height, width = first.dataset.shape
+    placed: tuple[Grid, str] | None = None
+    crs = None
+    for source in sources:
+        own = Grid.from_dataset(source.dataset, source.shown)
+        if (own.height, own.width) != (height, width):
             raise UserError(
-                f"{path} has {rows} x {columns} pixels (rows x columns), {first} "
-                f"{reference.height} x {reference.width}: bring them onto one grid "
-                "(gdalwarp -te -tr)."
+                f"{source.shown} has {own.height} x {own.width} pixels (rows x columns), "
+                f"{first.shown} {height} x {width}: {REMEDY}."
             )
-        if not dataset.transform.is_identity:
-            transform_of = transform_of or path
-            shift = _corner_shift(dataset, datasets[transform_of])
-            if shift > MAX_SHIFT:
-                raise UserError(
-                    f"{path} and {transform_of} do not share a grid (corners up to {shift:.2f} "
-                    "pixels apart): bring them onto one (gdalwarp -te -tr)."
-                )
-    crs = datasets[crs_of].crs if crs_of else None
-    transform = datasets[transform_of].transform if transform_of else None
-    return Grid(reference.height, reference.width, crs, transform)
-
-
-def _corner_shift(one: Any, other: Any) -> float:
-    """Return the largest distance between equal corners, in pixels of `other`."""
-    height, width = one.shape
-    corners = np.array([[0, width, 0, width], [0, 0, height, height], [1, 1, 1, 1]], float)
-    ground = np.reshape(one.transform, (3, 3)) @ corners
-    back = np.linalg.solve(np.reshape(other.transform, (3, 3)), ground)
-    return float(np.abs(back - corners).max())
-
-
-def _crs_name(dataset: Any) -> str:
-    code = dataset.crs.to_epsg()
-    return f"EPSG:{code}" if code else dataset.crs.to_wkt().split('"')[1]
+        crs = crs or own.crs
+        if placed is None:
+            placed = (own, source.shown) if own.transform is not None else None
+            continue
+        names = source.shown, placed[1]
+        match = match_grids(own, placed[0], names)
+        if match.shift > TOLERANCE:
+            raise UserError(f"{describe_shift(own, placed[0], names, match)}: {REMEDY}.")
+        source.upside_down = match.upside_down
+    return Grid(height, width, crs, placed[0].transform if placed else None)

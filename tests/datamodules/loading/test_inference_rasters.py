@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rasterio.transform import from_origin
+import rasterio
+from rasterio.transform import Affine, from_origin
 
 from datamodules.loading.inference_rasters import ModalitySpec, open_scene, parse_inputs
 from datamodules.store.reader import Window
@@ -106,6 +107,51 @@ def test_nodata_is_what_all_bands_call_so_unless_told_otherwise(tmp_path: Path) 
     assert valid.all() and pixels[0, 5, 5] == pytest.approx((255 - 10) / 2)
 
 
+def test_a_map_reads_what_the_import_of_the_same_files_stores(tmp_path: Path) -> None:
+    """Tagged and impossible values, a mask, transparency, a palette, a scale, rows from below."""
+    from datamodules.adapters.registry import import_named_dataset
+    from datamodules.base import SceneDataModule
+    from datamodules.loading.inference_rasters import ModalitySpec as Spec
+
+    side, source = 40, tmp_path / "source"
+    source.mkdir()
+    south = Affine(0.2, 0, PLACE.c, 0, 0.2, PLACE.f - side * 0.2)
+    rgba = colours(1, 4, side, side)
+    rgba[3], rgba[3, 5:9, 5:9] = 255, 0
+    write(source / "rgb.tif", rgba)
+    centimetres = (colours(2, 1, side, side).astype(np.int16) - 20) * 10
+    centimetres[0, 20:24] = -32768
+    dsm = write(source / "dsm.tif", centimetres, nodata=-32768, transform=south)
+    with rasterio.open(dsm, "r+") as file:
+        file.scales = (0.01,)
+    nir = write(source / "nir.tif", colours(3, 1, side, side))
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(nir, "r+") as file:
+        file.write_mask((colours(4, 1, side, side)[0] > 30).astype(np.uint8) * 255)
+    sar = colours(5, 2, side, side).astype(np.float32) / 10 - 25
+    sar[:, 3, :9], sar[1, 30:] = -9999, 3.4e38
+    write(source / "sar.tif", sar)
+    write(source / "map.tif", colours(6, 1, side, side) % 4)
+    with rasterio.open(source / "map.tif", "r+") as file:
+        file.write_colormap(1, {i: (9 * i, 40, 200 - 50 * i, 255) for i in range(4)})
+    write(source / "label.tif", colours(7, 1, side, side) % 2)
+    names = "rgb", "dsm", "nir", "sar", "map"
+    cells = ",".join(f"{name}.tif" for name in (*names, "label"))
+    rows = "".join(f"{part},{part},{cells}\n" for part in ("train", "test"))
+    (source / "scenes.csv").write_text(f"id,split,{','.join(names)},label\n{rows}")
+    (source / "classes.csv").write_text("id,name,r,g,b\n0,a,1,1,1\n1,b,2,2,2\n")
+    store = import_named_dataset("mine", source, tmp_path / "stores")
+    data = SceneDataModule("mine", str(tmp_path / "stores"), window=side, num_workers=0)
+    scored = data.evaluation_windows("test")[0, 0]["image"]
+    specs = {x.name: Spec.from_layer(x, store.modalities[x.name]) for x in data.layers}
+    words = [f"{name}={source / name}.tif" for name in names]
+    with open_scene(parse_inputs(words, names), specs) as (rasters, grid):
+        assert grid.transform == PLACE
+        for name in names:
+            pixels, valid = rasters[name].read(Window(0, 0, side, side))
+            np.testing.assert_array_equal(pixels, scored[name].numpy(), err_msg=name)
+            assert valid.all() == (name == "map")
+
+
 def test_transparency_is_no_colour_but_a_mask(tmp_path: Path) -> None:
     rgba = colours(3, 4)
     rgba[3], rgba[3, :7] = 255, 0
@@ -143,7 +189,7 @@ def test_files_that_do_not_fit(tmp_path: Path) -> None:
     wide = write(tmp_path / "wide.tif", colours(0, 3).astype(np.uint16))
     assert "holds uint16 values, but this run was trained on uint8" in refused(f"rgb={wide}")
     other = write(tmp_path / "other.tif", colours(1, 1), crs="EPSG:32631")
-    assert "is in EPSG:32631" in (text := refused(with_rgb, f"nir={other}")) and "EPSG:2154" in text
+    assert "EPSG:32631 and EPSG:2154" in refused(with_rgb, f"nir={other}")
     coarse = write(
         tmp_path / "coarse.tif",
         colours(1, 1, 20, 15),
