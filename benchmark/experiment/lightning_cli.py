@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,6 +53,10 @@ WARNINGS = (
     "Be aware that when using `ckpt_path`",  # `evaluate` needs no callback of the training
 )
 # lines of jsonargparse's messages that repeat types instead of saying what is wrong
+UNKNOWN_OPTION = re.compile(
+    r"Parser key \"(\w+)\": - Problem with given class_path '([\w.]+)': "
+    r"Option '([\w.]+)' is not accepted"
+)
 NOISE = (
     *("Does not validate", "Subtypes:", "Errors:", "- Expected a <class 'NoneType'>"),
     *("Given value type:", "Given value: NestedArg"),
@@ -256,4 +261,5 @@ def explain_parser_errors() -> Iterator[None]:
         # it words parse errors as trees in which only a few lines say what is wrong
         lines = map(str.strip, str(error).splitlines())
         text = " ".join(line for line in lines if not line.startswith(NOISE))
+        text = UNKNOWN_OPTION.sub(r"\2 has no option --\1.\3", text)
         raise UserError(f"The configuration does not parse: {text}") from error

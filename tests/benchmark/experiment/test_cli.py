@@ -277,6 +277,12 @@ def test_a_wrong_or_missing_word_runs_nothing(
     assert error.count("\n") == 1 and expected in error
 
 
+def test_an_unknown_setting_names_its_class() -> None:
+    expected = "methods.mmformer.module.MMFormer has no option --model.backbone"
+    with pytest.raises(UserError, match=expected), explain_parser_errors():
+        parse("mmformer", "miniature", "standard", 0, "--model.backbone", "resnet50")
+
+
 @pytest.mark.parametrize("word", ["--trainer.max_epoch", "--cell.select"])
 def test_settings_have_no_abbreviations(word: str) -> None:
     with pytest.raises(UserError, match="unrecognized arguments"), explain_parser_errors():

@@ -77,6 +77,12 @@ def test_the_table_is_the_dossiers(row: Published, described) -> None:
         assert (said["batch"], said["steps"]) == (str(row.batch), str(row.steps))
 
 
+def test_the_rows_of_other_backbones_can_be_made() -> None:
+    """ViT-L, as MoBaNet's Table IV has it (dossier, section 4)."""
+    large = Request("mobanet", "potsdam", "mobanet", backbone="vit_large_patch14_dinov2")
+    assert trainable_parameters(profile_method(large)) == 8_981_376
+
+
 def test_every_published_protocol_and_dataset_is_there(described) -> None:
     files = {path.stem for path in (choices.CONFIGS / "protocol").glob("*.yaml")}
     of_dataset = {tuple(stem.split(".")) for stem in files if "." in stem}
