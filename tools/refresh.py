@@ -256,9 +256,10 @@ def main() -> int:
     parser.add_argument("--costs", action="store_true", help="also count every method (minutes)")
     options = parser.parse_args()
     if options.costs:
-        line = [sys.executable, "-m", "benchmark", "profile", "--all", "--data", "potsdam"]
-        line += ["--out", str(RESULTS / "complexity")]
-        subprocess.run(line, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        for data in ("miniature", "potsdam"):
+            line = [sys.executable, "-m", "benchmark", "profile", "--all", "--data", data]
+            line += ["--out", str(RESULTS / "complexity")]
+            subprocess.run(line, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     stale = refresh_files(options.check)
     for name in stale:
         print(f"stale: {name}" if options.check else name)

@@ -5,11 +5,13 @@ from a disk.
 """
 
 import json
+import os
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from benchmark.choices import ROOT
 from benchmark.formats.files import write_texts
 
 SCRIPTS = ("state", "elements", "charts", "views", "sensor_values", "runs", "main")  # in this order
@@ -25,10 +27,14 @@ def write_page(out: Path, payload: Mapping[str, Any]) -> Path:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     page = write_page(Path(folder), {"datasets": [], "remarks": []}).read_text()
-        >>> '<script type="application/json" id="data">{"datasets":[],"remarks":[]}' in page
+        >>> '<script type="application/json" id="data">{"datasets":[],"remarks":[],' in page
         True
     """
-    return write_texts(out, {PAGE: build_page(payload)})[0]
+    place = out.resolve()
+    # links to ledgers lead into the checkout, from a page that lies in it
+    inside = place.is_relative_to(ROOT)
+    checkout = Path(os.path.relpath(ROOT, place)).as_posix() if inside else ""
+    return write_texts(out, {PAGE: build_page({**payload, "checkout": checkout})})[0]
 
 
 def build_page(payload: Mapping[str, Any]) -> str:

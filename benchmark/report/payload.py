@@ -14,11 +14,18 @@ from benchmark.leaderboard.score_rows import ScoreRow, leaderboard_rows
 from benchmark.leaderboard.table import reader_cells
 from benchmark.metrics.result import ALL
 from benchmark.metrics.summaries import SUMMARIES, mean_std
-from benchmark.records.groups import SeedGroup, comparable_groups, seed_groups, short_names
+from benchmark.records.groups import (
+    CONTROL_MARK,
+    SeedGroup,
+    comparable_groups,
+    seed_groups,
+    short_names,
+)
 from benchmark.records.record import Record
 from benchmark.records.selection import Skipped, select_records
 from benchmark.report.gallery import ROOM, collect_gallery, limit_galleries
 from benchmark.report.intervals import bootstrap_intervals
+from benchmark.report.references import references, spelled_letters
 from benchmark.report.scores import group_scores, round_for_json
 from benchmark.report.sensor_values import sensor_values
 from benchmark.report.training_curves import read_training_curves, run_directory
@@ -64,7 +71,8 @@ def read_costs(places: Sequence[Path], data: str) -> list[dict[str, Any]]:
     costs = []
     for line, row in zip(table.fillna({"backbone": ""}).to_dict("records"), numbers, strict=True):
         values = {str(name): round_for_json(value) for name, value in row.items()}
-        name, backbone = str(line["method"]), str(line.get("backbone", ""))
+        name = str(line["method"]).removesuffix(CONTROL_MARK)
+        backbone = str(line.get("backbone", ""))
         costs.append({"method": name, "backbone": backbone, "values": values})
     return costs
 
@@ -93,7 +101,7 @@ def _board(
     rows, titles = [], short_names(groups)
     for row in board:
         group = row.group
-        line = _identity(group, titles[group.group])
+        line = _identity(group, titles[group.group]) | references(group)
         pairs = map(round_for_json, map(mean_std, row.summary))
         line |= {"summary": dict(zip(SUMMARIES, pairs, strict=True))}
         line |= {"cells": _leaderboard_cells(board, row)}
@@ -106,6 +114,7 @@ def _board(
         "conditions": conditions,
         "labels": list(first.labels),
         "averaged": list(first.convention.averaged),
+        "letters": spelled_letters(max(groups, key=lambda group: len(group.manifest.modalities))),
         "note": footnote(board),
         "columns": _leaderboard_columns(board),
         "rows": rows,

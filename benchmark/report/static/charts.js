@@ -14,15 +14,19 @@ const DIVERGING = [
   [1, "#6aaede"],
 ];
 const INK = "#10151a";
-const DASHES = ["solid", "dash", "dot"];
-const SYMBOLS = ["circle", "square", "diamond"];
+// of a legend for which a phone has no room beside the figure
+const BELOW = { orientation: "h", x: 0, xanchor: "left", y: -0.15, yanchor: "top" };
+const DASHES = ["solid", "dash", "dot", "longdash", "dashdot", "longdashdot"];
+const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "cross", "star"];
 const PAPER = { text: "#1c2430", line: "#d3d9df", ground: "#ffffff" };
 
 // The looks of a row stay the same whichever rows are hidden.
 function looks(row) {
   const place = board().rows.indexOf(row);
-  const round = Math.floor(place / HUES.length) % DASHES.length;
-  return { color: HUES[place % HUES.length], dash: DASHES[round], symbol: SYMBOLS[round] };
+  const round = Math.floor(place / HUES.length);
+  // after all dashes each meets another symbol: no two of 252 rows look alike
+  const symbol = SYMBOLS[(round + Math.floor(round / DASHES.length)) % SYMBOLS.length];
+  return { color: HUES[place % HUES.length], dash: DASHES[round % DASHES.length], symbol };
 }
 
 // High enough for a legend with all of them, which would scroll else.
@@ -36,7 +40,7 @@ function paint(layout, colours, ground) {
     margin: { l: 60, r: 20, t: 20, b: 50 },
     hoverlabel: { namelength: -1 },
     ...layout,
-    legend: { tracegroupgap: 0, ...layout.legend },
+    legend: { tracegroupgap: 0, ...layout.legend, ...(NARROW.matches ? BELOW : {}) },
     paper_bgcolor: ground,
     plot_bgcolor: ground,
     font: { color: colours.text, size: 13 },

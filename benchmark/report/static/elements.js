@@ -100,11 +100,23 @@ function fileName(name, kind) {
   return `${dataset().name}.${name}.${kind}`.replace(/[^A-Za-z0-9._+-]+/g, "_");
 }
 
+function linksOf(cell) {
+  const links = cell?.links ?? [];
+  return links.map(([text, href]) => {
+    const away = href.startsWith("#") ? {} : { target: "_blank", rel: "noopener noreferrer" };
+    return el("a", { href, class: "more", ...away }, text);
+  });
+}
+
 /* A table with a CSV button; a click on a head sorts by it.
    columns: [{title, text: left aligned, parts: endings of its CSV columns}].
    A cell is a text, a number or {value, text, parts}. */
-function table({ title, name, columns, rows, remark, folded = false }) {
+function table({ title, name, columns: all, rows: whole, remark, folded = false }) {
   const shown = (cell) => (typeof cell === "number" ? fixed(cell) : (cell?.text ?? cell?.value ?? cell ?? "-"));
+  // a column that says nothing of any row is not shown
+  const said = (place) => !place || whole.some((row) => !["", "-"].includes(String(shown(row[place]))));
+  const columns = all.filter((_, place) => said(place));
+  const rows = whole.map((row) => row.filter((_, place) => said(place)));
   const value = (cell) => (cell !== null && typeof cell === "object" ? cell.value : cell);
   const body = el("tbody");
   const fill = (ordered) => {
@@ -116,7 +128,7 @@ function table({ title, name, columns, rows, remark, folded = false }) {
           ...row.map((cell, place) =>
             place
               ? el("td", { class: columns[place].text ? "text" : null }, String(shown(cell)))
-              : el("th", { scope: "row" }, String(shown(cell))),
+              : el("th", { scope: "row" }, String(shown(cell)), ...linksOf(cell)),
           ),
         ),
       ),

@@ -1,18 +1,30 @@
 // The frame: header, views, what happens when the address changes.
 
+// Each with what it shows, and whether there is any of it for this board.
+const always = () => true;
 const VIEWS = {
-  leaderboard: ["Leaderboard", leaderboardView],
-  subsets: ["Subsets", subsetsView],
-  classes: ["Classes", classesView],
-  conditions: ["Conditions", conditionsView],
-  confusion: ["Confusion", confusionView],
-  failures: ["Failures", failuresView],
-  sensors: ["Sensors", sensorsView],
-  cost: ["Cost", costView],
-  training: ["Training", trainingView],
-  pictures: ["Pictures", picturesView],
-  notes: ["Notes", notesView],
+  leaderboard: ["Leaderboard", leaderboardView, always],
+  subsets: ["Subsets", subsetsView, () => board().subsets.length > 1],
+  classes: ["Classes", classesView, always],
+  conditions: ["Conditions", conditionsView, () => board().conditions.length > 1],
+  confusion: ["Confusion", confusionView, always],
+  failures: ["Failures", failuresView, () => Boolean(worthRows().length)],
+  sensors: ["Sensors", sensorsView, () => Boolean(worthRows().length)],
+  cost: ["Cost", costView, () => Boolean(costRows().length)],
+  training: ["Training", trainingView, () => shownRows().some(hasCurves)],
+  pictures: ["Pictures", picturesView, () => Boolean(board().gallery.scenes)],
+  notes: ["Notes", notesView, always],
 };
+
+// The views without content: Notes leads to them, and they say how to fill them.
+function emptyViews() {
+  return Object.entries(VIEWS).filter(([, [, , filled]]) => !filled());
+}
+
+function spelledLetters() {
+  const letters = Object.entries(board().letters).map(([letter, text]) => `${letter} ${text}`);
+  return note(`Sensors: ${letters.join(", ")}.`);
+}
 
 const darkWanted = matchMedia("(prefers-color-scheme: dark)");
 
@@ -94,7 +106,7 @@ function drawFilters() {
   }
   filters.replaceChildren(...parts, themeButton());
   document.getElementById("views").replaceChildren(
-    ...Object.entries(VIEWS).map(([key, [text]]) =>
+    ...shownViews().map(([key, [text]]) =>
       el(
         "a",
         {
@@ -106,6 +118,12 @@ function drawFilters() {
       ),
     ),
   );
+}
+
+// A view without content stands there only while the address asks for it.
+function shownViews() {
+  const without = DATA.datasets.length ? new Set(emptyViews().map(([key]) => key)) : new Set();
+  return Object.entries(VIEWS).filter(([key]) => key === state.view || !without.has(key));
 }
 
 function emptyPage() {
@@ -131,7 +149,7 @@ function render() {
   main.querySelectorAll(".plot").forEach((plot) => Plotly.purge(plot));
   if (!DATA.datasets.length) main.replaceChildren(emptyPage());
   else if (!shownRows().length) main.replaceChildren(absent("All methods are hidden; choose some under Methods."));
-  else main.replaceChildren(...[VIEWS[state.view][1]()].flat().filter(Boolean));
+  else main.replaceChildren(spelledLetters(), ...[VIEWS[state.view][1]()].flat().filter(Boolean));
   drawAll();
   if (focused) document.getElementById(focused)?.focus();
   document.body.dataset.shown = location.hash || "#"; // tests wait for it
@@ -154,4 +172,5 @@ addEventListener("click", closeRows);
 addEventListener("keydown", closeRows);
 addEventListener("hashchange", render);
 darkWanted.addEventListener("change", render);
+NARROW.addEventListener("change", render);
 render();

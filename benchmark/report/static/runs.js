@@ -7,11 +7,15 @@ const CURVES = {
   "train/loss": "training loss",
 };
 
+function hasCurves(row) {
+  return row.training.some((log) => Object.keys(log).length);
+}
+
 function trainingView() {
-  const rows = shownRows().filter((row) => row.training.some((log) => Object.keys(log).length));
+  const rows = shownRows().filter(hasCurves);
   if (!rows.length) {
     return absent(
-      "No run shown here has logs: published records carry none. Runs of your own have curves; make one with:",
+      "No run shown here has logs: older published records carry none. Runs of your own have curves; make one with:",
       `make bench DATA=${dataset().name}`,
     );
   }
@@ -105,7 +109,7 @@ function picturesView() {
   const gallery = board().gallery;
   if (!gallery.scenes) {
     return absent(
-      "No run shown here has left pictures (published records have none). A run of your own leaves " +
+      "No run shown here has left pictures (many published records have none). A run of your own leaves " +
         "them by itself; for one made before, or for other scenes:",
       "make examples RUN=<run directory> SCENES=<ids>",
     );
@@ -180,6 +184,22 @@ function remarksList() {
   return el("section", {}, el("h2", {}, "Left out"), el("ul", {}, ...DATA.remarks.map((text) => el("li", {}, text))));
 }
 
+function originOf(row) {
+  const paper = row.paper ? el("a", { href: row.paper, target: "_blank", rel: "noopener noreferrer" }, row.paper) : "-";
+  return el(
+    "section",
+    {},
+    el("h2", {}, row.name),
+    el("p", {}, "Command: ", el("code", {}, row.command)),
+    el("p", {}, "Paper: ", paper, row.ledger ? ` \u00b7 Ledger of the port: ${row.ledger}` : ""),
+  );
+}
+
+function emptyList() {
+  const links = emptyViews().flatMap(([key, [text]]) => [" ", el("a", { href: address({ view: key }) }, text)]);
+  return links.length ? el("p", {}, "Views without content here, which say how to fill them:", ...links) : "";
+}
+
 function notesView() {
   const lines = DATA.datasets.map((entry) =>
     [
@@ -199,7 +219,7 @@ function notesView() {
   ];
   const runs = board().rows.flatMap((row) =>
     row.runs.map((run, place) => [
-      row.name,
+      rowHead(row),
       String(row.seeds[place]),
       run.created,
       run.device,
@@ -213,8 +233,11 @@ function notesView() {
     { title: "seed" },
     ...["made", "device", "steps", "commit", "record"].map((title) => ({ title, text: true })),
   ];
+  const chosen = board().rows.find((row) => short(row) === state.row);
   return [
+    chosen ? originOf(chosen) : "",
     table({ title: "What is in this report", name: "contents", columns, rows: lines }),
+    emptyList(),
     el("h2", {}, "What the numbers mean"),
     note(board().note),
     note(

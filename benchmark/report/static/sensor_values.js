@@ -171,20 +171,25 @@ function sensorsView() {
   ];
 }
 
-function costView() {
+// The shown rows that stand in the table of costs, with their lines.
+function costRows() {
   const lines = dataset().costs.filter((line) => Object.keys(line.values).length);
-  const found = shownRows()
+  return shownRows()
     .map((row) => [
       row,
       lines.find((line) => line.method === row.method && (!line.backbone || line.backbone === row.backbone)),
     ])
     .filter(([, line]) => line);
+}
+
+function costView() {
+  const found = costRows();
   if (!found.length) {
     return absent(
-      lines.length
+      dataset().costs.length
         ? "None of the methods shown here stands in the table of costs with this backbone."
         : "What the methods cost has not been counted for this dataset:",
-      lines.length ? "" : `make profile-all DATA=${dataset().name}`,
+      dataset().costs.length ? "" : `make profile-all DATA=${dataset().name}`,
     );
   }
   const kinds = Object.keys(found[0][1].values);

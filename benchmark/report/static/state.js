@@ -29,6 +29,8 @@ const FRESH = Object.fromEntries(
   ]),
 );
 
+const NARROW = matchMedia("(max-width: 600px)");
+
 function readState() {
   const given = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
   return Object.fromEntries(Object.entries(DEFAULTS).map(([key, value]) => [key, given[key] ?? value]));

@@ -1,7 +1,22 @@
 // Views of scores: leaderboard, subsets, classes, conditions, confusion.
 
+// Names beside a figure, each once: an axis puts those that read alike into one place.
 function names(rows = shownRows()) {
-  return rows.map((row) => clipped(row.name));
+  const seen = new Map();
+  return rows.map((row) => {
+    const text = clipped(row.name, NARROW.matches ? 14 : 34);
+    seen.set(text, (seen.get(text) ?? 0) + 1);
+    return seen.get(text) > 1 ? `${text} (${seen.get(text)})` : text;
+  });
+}
+
+// The name of a row with the ways to its paper, its ledger and the command that makes it.
+function rowHead(row) {
+  const links = [];
+  if (row.paper) links.push(["paper", row.paper]);
+  if (row.ledger && DATA.checkout) links.push(["ledger", `${DATA.checkout}/${row.ledger}`]);
+  links.push(["run", address({ view: "notes", row: short(row) })]);
+  return { ...row.cells[0], text: row.name, links };
 }
 
 function rowById(id) {
@@ -16,22 +31,27 @@ function interval(row, measure) {
 
 function leaderboardView() {
   const rows = shownRows();
-  const full = board().intervals.how !== "";
+  const full = rows.some((row) => row.id in board().intervals.rows);
   const summaries = ["Average", "Top-1", "Last-1"];
-  // the columns are those of benchmark/leaderboard/table.py, an interval beside each summary
+  // the columns are those of benchmark/leaderboard/table.py, then intervals of the summaries
   const columns = [];
-  const lines = rows.map((row) => [{ ...row.cells[0], text: row.name }]);
-  board().columns.forEach((column, place) => {
+  const lines = rows.map((row) => [rowHead(row)]);
+  // scores first: texts such as the protocol matter less, and a phone shows few columns
+  const places = board().columns.map((_, place) => place);
+  const order = (place) => (place && board().columns[place].text ? 1 : 0);
+  for (const place of places.sort((a, b) => order(a) - order(b))) {
+    const column = board().columns[place];
     columns.push(column);
     if (place) rows.forEach((row, number) => lines[number].push(row.cells[place]));
-    if (!full || !summaries.includes(column.title)) return;
+  }
+  for (const column of full ? board().columns.filter((one) => summaries.includes(one.title)) : []) {
     columns.push({ title: `${column.title} interval`, parts: [" low", " high"] });
     rows.forEach((row, number) => {
       const found = interval(row, column.title);
       const text = found ? `${fixed(found.low)} to ${fixed(found.high)}` : "-";
       lines[number].push({ value: found?.low ?? null, text, parts: [found?.low, found?.high] });
     });
-  });
+  }
   const intervals = full
     ? `Intervals: ${board().intervals.how}; they speak of the choice of test scenes, the spread (\u00b1) of the seeds.`
     : board().intervals.reason;

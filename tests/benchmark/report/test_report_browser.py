@@ -17,6 +17,7 @@ from benchmark.leaderboard.table import format_leaderboard
 from benchmark.records.groups import seed_groups
 from benchmark.records.record import search_records
 from tests.support.browser import PROGRAM, Page, chromium
+from tests.support.toy_records import toy_record
 from tests.support.toy_report import METHODS, SIDE, toy_prediction, toy_runs
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="there is no Chromium here")
@@ -134,7 +135,8 @@ def test_the_leaderboard_is_that_of_the_tables(page: Page, runs: Path) -> None:
     table = format_leaderboard(
         leaderboard_rows(seed_groups(search_records([runs])[0])), sign=" \u00b1 "
     )
-    cells = "(row) => [...row.cells].map((cell) => cell.innerText)"
+    # links follow the text of a cell
+    cells = "(row) => [...row.cells].map((cell) => cell.firstChild?.textContent ?? '')"
     found = page.run(f"[...document.querySelectorAll('main table')[0].rows].map({cells})")
     heads, lines = found[0], [dict(zip(found[0], line, strict=True)) for line in found[1:]]
     names = [name for name in table.columns if name in heads]
@@ -337,3 +339,64 @@ def test_empty_and_slim_folders_make_sense(browser: Page, tmp_path: Path) -> Non
         go(browser, f"view={view}")
         assert words in text(browser)
     assert browser.complaints == []
+
+
+def phone(browser: Page, width: int) -> None:
+    """Give the page the width of a phone; 0 takes it back."""
+    browser.call("Emulation.clearDeviceMetricsOverride")
+    if width:
+        size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+        browser.call("Emulation.setDeviceMetricsOverride", **size)
+
+
+def test_views_and_columns_without_content_are_not_shown(browser: Page, tmp_path: Path) -> None:
+    for seed in (0, 1):
+        toy_record(tmp_path / "runs", "alpha", seed)
+    browser.open(write_page(tmp_path / "runs", tmp_path / "page"), "#view=notes")
+    shown = browser.run("[...document.querySelectorAll('nav a')].map((tab) => tab.id)")
+    assert "view-leaderboard" in shown and "view-sensors" in shown
+    for view in ("conditions", "cost", "training", "pictures"):
+        assert f"view-{view}" not in shown
+        assert browser.run(f"Boolean(document.querySelector('main a[href=\"#view={view}\"]'))")
+    script = "table({title: 'a', name: 'a', columns: [{title: 'm'}, {title: 'none'}, {title: 'x'}],"
+    script += " rows: [['p', '-', 1], ['q', null, '-']]}).querySelector('thead').textContent"
+    assert browser.run(script) == "mx"
+
+
+def test_thirty_rows_differ_in_looks_and_in_names(browser: Page, tmp_path: Path) -> None:
+    same = "a_method_with_a_name_that_is_longer_than_its_room_"
+    for number in range(30):
+        toy_record(tmp_path / "runs", f"{same}{number}", 0)
+    browser.open(write_page(tmp_path / "runs", tmp_path / "page"))
+    looks = browser.run("board().rows.map((row) => JSON.stringify(looks(row)))")
+    assert len(looks) == len(set(looks)) == 30
+    assert len(set(browser.run("names()"))) == 30, "else an axis would draw them as one"
+
+
+def test_a_row_leads_to_paper_ledger_and_command(browser: Page, tmp_path: Path) -> None:
+    words = ("--trainer.max_steps", "4")
+    changes = {"overrides": words, "data": "miniature", "method": "sgma"}
+    toy_record(tmp_path / "runs", "sgma", 3, **changes)
+    browser.open(write_page(tmp_path / "runs", tmp_path / "page"))
+    links = browser.run("[...document.querySelectorAll('tbody th a')].map((a) => [a.text, a.href])")
+    assert dict(links)["paper"] == "https://arxiv.org/abs/2603.02505"
+    assert "ledger" not in dict(links), "a page outside the checkout names no place in it"
+    browser.run("[...document.querySelectorAll('tbody th a')].at(-1).click()")
+    browser.wait("location.hash.includes('view=notes') && document.querySelector('main code')")
+    said = text(browser)
+    assert "make bench METHOD=sgma DATA=miniature SEED=3 ARGS='--trainer.max_steps 4'" in (
+        said.replace("BACKBONE=pvt_v2_b0 ", "")
+    )
+    assert "methods/sgma/README.md" in said
+
+
+def test_a_phone_shows_scores(browser: Page, page_file: Path) -> None:
+    phone(browser, 390)
+    try:
+        browser.open(page_file)
+        assert browser.run("document.documentElement.scrollWidth") == 390
+        right = "document.querySelector('tbody td').getBoundingClientRect().right"
+        assert browser.run(right) <= 390, "the first score is in sight"
+        assert "Sensors: R red-green-blue, D surface height, N near infrared." in text(browser)
+    finally:
+        phone(browser, 0)

@@ -1,0 +1,68 @@
+"""Where a row of the report comes from: its paper, its ledger, and the command that makes it."""
+
+import shlex
+from typing import Any
+
+from benchmark import choices
+from benchmark.records.groups import SeedGroup
+
+# by folder of the method
+PAPERS = {
+    "gemmnet": "https://arxiv.org/abs/2509.11102",
+    "imlt": "https://doi.org/10.1109/TGRS.2024.3387837",
+    "m3l": "https://arxiv.org/abs/2304.10756",
+    "magic": "https://arxiv.org/abs/2407.11344",
+    "mmformer": "https://arxiv.org/abs/2206.02425",
+    "mobanet": "https://arxiv.org/abs/2603.17705",
+    "muss": "https://doi.org/10.1109/TGRS.2024.3390750",
+    "sgma": "https://arxiv.org/abs/2603.02505",
+    "shaspec": "https://arxiv.org/abs/2307.14126",
+}
+SENSORS = {
+    "depth": "depth",
+    "dsm": "surface height",
+    "event": "events",
+    "hha": "depth as HHA",
+    "irrg": "infrared-red-green",
+    "lidar": "LiDAR",
+    "ndsm": "height above ground",
+    "nir": "near infrared",
+    "rgb": "red-green-blue",
+    "sar": "radar",
+}
+
+
+def references(group: SeedGroup) -> dict[str, str]:
+    """Name paper (an address), ledger (a path in the checkout) and command; empty if unknown."""
+    manifest = group.manifest
+    ledger = f"methods/{manifest.method}/README.md"
+    shipped = manifest.variant in choices.methods() and (choices.ROOT / ledger).is_file()
+    return {
+        "paper": PAPERS.get(manifest.method, "") if shipped and not manifest.control else "",
+        "ledger": ledger if shipped else "",
+        "command": bench_command(group),
+    }
+
+
+def bench_command(group: SeedGroup) -> str:
+    """Write the command that trains the row's first seed."""
+    manifest = group.manifest
+    words: dict[str, Any] = {"METHOD": manifest.variant, "DATA": manifest.data}
+    if group.protocol != "standard":
+        words["PROTOCOL"] = group.protocol
+    if manifest.backbone in choices.BACKBONES:
+        words["BACKBONE"] = manifest.backbone
+    words["SEED"] = manifest.seed
+    if manifest.overrides:
+        words["ARGS"] = shlex.join(manifest.overrides)
+    return "make bench " + " ".join(
+        f"{key}={shlex.quote(str(word))}" for key, word in words.items()
+    )
+
+
+def spelled_letters(group: SeedGroup) -> dict[str, str]:
+    """Say what the letters of sensors stand for."""
+    letters = {}
+    for modality, letter in group.manifest.modalities.items():
+        letters[letter] = SENSORS.get(modality, modality)
+    return letters
