@@ -12,6 +12,7 @@ from pathlib import Path
 
 from datamodules.store.scene_store import (
     DAMAGE,
+    JOURNAL_FILE,
     SceneStore,
     file_problem,
     file_stamp,
@@ -23,6 +24,7 @@ from datamodules.store.scene_store import (
 from usererror import UserError
 
 STAMPS_FILE = "stamps.json"
+SOURCE_TABLES = (".csv", ".json", ".zip")
 MAX_LISTED = 5
 TOLD_FILES = 50  # from here on the reading may take longer than a moment
 
@@ -49,6 +51,9 @@ def check_unchanged(store: SceneStore, log: Callable[[str], None] = print) -> No
         raise changed_error(store, problems)
     if doubtful:
         write_stamps(store.root, stamps)
+    for edited in _changed_sources(store.root):
+        again = import_command(store.name, store.info["source"])
+        log(f"warning: {edited} has changed since the import, the store has not: {again}")
 
 
 def write_stamps(root: Path, stamps: dict[str, str]) -> None:
@@ -72,6 +77,20 @@ def _rasters(store: SceneStore) -> Iterator[tuple[str, str]]:
         for raster in (*store.modalities, *store.labels):
             if row[raster]:
                 yield row[raster], row.get(f"{raster}_sha256", "")
+
+
+def _changed_sources(root: Path) -> list[str]:
+    """Return tables and archives of the source that were edited after the import."""
+    files = {}
+    with suppress(*DAMAGE), (root / JOURNAL_FILE).open(encoding="utf-8") as stream:
+        # the header alone: the lines below it are many
+        files = dict(json.loads(stream.readline())["files"])
+    changed = []
+    for path in filter(lambda path: path.lower().endswith(SOURCE_TABLES), files):
+        now = file_stamp(Path(path))
+        if now and not now.startswith(f"{files[path]}:"):
+            changed.append(path)
+    return changed
 
 
 def _read_stamps(root: Path) -> dict[str, str]:

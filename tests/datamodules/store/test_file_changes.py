@@ -124,6 +124,21 @@ def test_edited_tables_are_seen_by_a_second_import(name, tmp_path, source):
     assert (parts["test"][0].id == "s0") == (name == "scenes.csv")
 
 
+def test_a_start_tells_of_edited_tables(tmp_path, source, capsys):
+    """The store is whole and says what is trained, but it may not be what is wanted."""
+    load(source, tmp_path)
+    start(tmp_path)
+    assert "warning" not in capsys.readouterr().out
+    (source / "classes.csv").write_text((source / "classes.csv").read_text() + "\n")
+    start(tmp_path)
+    out = capsys.readouterr().out
+    assert "classes.csv has changed since the import, the store has not: make data" in out
+    load(source, tmp_path)
+    capsys.readouterr()
+    start(tmp_path)
+    assert "warning" not in capsys.readouterr().out
+
+
 def test_another_source_of_the_same_name_is_named(tmp_path, source, capsys):
     load(source, tmp_path)
     other = shutil.copytree(source, tmp_path / "newer")
