@@ -95,9 +95,6 @@ class SceneDataModule(L.LightningDataModule):
         rotation: float | None = None,
     ) -> None:
         super().__init__()
-        # Lightning's constructor sets this too: a rank may get no scene at all where there are more
-        # processes than scenes
-        self.allow_zero_length_dataloader_with_multiple_devices = True
         at_least = {"window": window, "batch_size": batch_size, "eval_batch_size": eval_batch_size}
         for option, given in {**at_least, "epoch_windows": epoch_windows}.items():
             if given is not None and given < 1:

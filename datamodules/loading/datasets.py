@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 
 from datamodules.loading.augment import color_jitter, random_geometry
 from datamodules.loading.normalize import Normalizer
+from datamodules.loading.samplers import BLANK
 from datamodules.loading.windows import covering_starts, covering_windows, random_window
 from datamodules.store.reader import RasterReader, Window
 from datamodules.store.scene_store import BAND, IGNORE, REGIONS, Scene
@@ -159,9 +160,10 @@ class EvaluationWindows(SceneWindows):
         """Read a sample as `TrainingWindows` does, with `region` `(H, W)` and `scene_number`.
 
         `mask` holds the store's own ids (clutter included), `window` the part inside the scene (the
-        rest is padding: image edge, label 255), `region` an index into `REGIONS`.
+        rest is padding: image edge, label 255), `region` an index into `REGIONS`. The index `BLANK`
+        is the first window without its labels.
         """
-        index = key[1]
+        index = max(key[1], 0)
         scene, place = self.scene_at(index), self.places[index]
         images: dict[str, Tensor] = {}
         for layer in self.layers_of(scene):
@@ -169,6 +171,8 @@ class EvaluationWindows(SceneWindows):
             values = layer.normalizer.standardize(values, scene.id)
             images[layer.name] = torch.from_numpy(values)
         ids = self.read_label(self.label, scene, place)
+        if key[1] == BLANK:
+            ids[:] = IGNORE
         region = np.zeros_like(ids)
         if self.eroded:
             eroded = self.read_label(self.eroded, scene, place)

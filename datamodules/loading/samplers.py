@@ -19,6 +19,7 @@ import numpy as np
 from torch.utils.data import Sampler
 
 Batch = list[tuple[int, int]]
+BLANK = -1  # the index of a window without labels
 
 
 def _divide_up(number: int, by: int) -> int:
@@ -90,7 +91,8 @@ class TrainingBatches(Sampler[Batch]):
 class EvaluationBatches(Sampler[Batch]):
     """All windows of whole scenes in their order; no window twice, so ranks may differ in length.
 
-    `scenes` are those of this rank. A batch closes where the availability pattern changes.
+    `scenes` are those of this rank; one without any gets the window `BLANK`, which counts nothing.
+    A batch closes where the availability pattern changes.
 
     Example:
         >>> list(EvaluationBatches(["full"] * 5, [0, 0, 0, 1, 1], scenes=[0], batch_size=2))
@@ -115,6 +117,10 @@ class EvaluationBatches(Sampler[Batch]):
                 self.batches.append([])
             self.batches[-1].append((0, index))
             previous = patterns[index]
+        if not self.batches:
+            # Lightning leaves the evaluation out where there is nothing to load, and the other
+            # ranks would wait for this one at the end of it
+            self.batches.append([(0, BLANK)])
 
     def __iter__(self) -> Iterator[Batch]:
         return iter(self.batches)

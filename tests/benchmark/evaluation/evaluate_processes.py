@@ -25,8 +25,8 @@ class Pixelwise(AnyModalitySegmenter):
     them.
     """
 
-    def __init__(self, modalities: dict[str, int], num_classes: int) -> None:
-        super().__init__(modalities, num_classes)
+    def __init__(self, modalities: dict[str, int], num_classes: int, **options: Any) -> None:
+        super().__init__(modalities, num_classes, **options)
         self.weight = torch.nn.Parameter(torch.ones(1))
 
     def encode(self, images: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -76,4 +76,4 @@ def evaluate(stores: str, devices: int, overlap: bool, out: str) -> None:
 
 
 if __name__ == "__main__":
-    evaluate(sys.argv[1], 2, True, sys.argv[2])
+    evaluate(sys.argv[1], int(sys.argv[3]), True, sys.argv[2])

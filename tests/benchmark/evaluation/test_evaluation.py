@@ -88,11 +88,15 @@ def test_windows_that_meet_count_every_pixel_once(
     assert_same_pixels(counts, expected)
 
 
-def test_two_processes_with_uneven_scenes_count_the_same(
-    tiny_stores: Path, tmp_path: Path, overlapping: tuple[dict[str, np.ndarray], dict]
+@pytest.mark.parametrize("processes", [2, 4])
+def test_processes_with_uneven_scenes_or_none_count_the_same(
+    processes: int,
+    tiny_stores: Path,
+    tmp_path: Path,
+    overlapping: tuple[dict[str, np.ndarray], dict],
 ) -> None:
     # a process of its own: what forks must not have used OpenMP before
-    words = [sys.executable, str(SCRIPT), str(tiny_stores), str(tmp_path / "two")]
+    words = [sys.executable, str(SCRIPT), str(tiny_stores), str(tmp_path / "two"), str(processes)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
