@@ -26,7 +26,7 @@ def ensure_store(name: str, store: Path, force: bool = False, size: str = "demon
         Traceback (most recent call last):
         usererror.UserError: There is no data for 'vaihingen' in no_such_folder. ...
     """
-    from datamodules.store.file_changes import check_unchanged
+    from datamodules.ingest.file_changes import check_unchanged
     from datamodules.store.scene_store import DATASET_FILE, JOURNAL_FILE, SceneStore
 
     root = store / name
@@ -84,7 +84,7 @@ def missing_data(name: str, problem: str) -> str:
 
 def verify_store(root: Path) -> SceneStore:
     """Compare every file of the store in the folder `root` with its checksum; return the store."""
-    from datamodules.store.file_changes import changed_error
+    from datamodules.ingest.file_changes import changed_error
     from datamodules.store.scene_store import SceneStore
 
     store = SceneStore.open(root)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from datamodules.adapters.registry import import_named_dataset
+from datamodules.ingest import file_changes
 from datamodules.prepare import ensure_store
-from datamodules.store import file_changes
 from datamodules.store.scene_store import SceneStore
 from usererror import UserError
 
