@@ -28,10 +28,13 @@ def find_place(raster: SourceRaster, item: Item) -> tuple[Grid, list[str]]:
         if not unasked:
             raise
         return Grid(dataset.height, dataset.width, None, None), [f"not asked: {error}"]
-    apart = describe_shift(own, other, names, match)
     if match.shift > job.place_tolerance:
+        apart = describe_shift(own, other, names, match)
         raise UserError(f"{apart}: {REMEDY}, or say ALIGN=ignore if the pixels lie right.")
-    notes = [apart] if match.shift > TOLERANCE else []
+    notes = []
+    if match.shift > TOLERANCE:
+        # the note itself begins with the file's name
+        notes.append(describe_shift(own, other, ("it", item.reference), match))
     if unasked or not match.upside_down:
         return own, notes
     raster.upside_down = True

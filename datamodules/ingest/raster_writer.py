@@ -11,6 +11,7 @@ from datamodules.ingest.journal import Item
 from datamodules.ingest.place_check import find_place
 from datamodules.ingest.plan import RasterJob
 from datamodules.ingest.tiff_writer import write_tiff
+from datamodules.store.placement import REMEDY
 from datamodules.store.raster_file import (
     check_intact,
     foreign_mask,
@@ -146,7 +147,8 @@ class _Sink:
         assert self.stats is not None
         low, high = self.stats.outside_range
         # a single value is a fill, however much of it there is
-        if 2 * self.stats.outside > self.size[0] * self.size[1] and low < high:
+        values = len(self.job.bands) * self.size[0] * self.size[1]
+        if 2 * self.stats.outside > values and low < high:
             share = f"most of its values, {low:g} to {high:g}, are none of the kind {self.job.kind}"
             raise UserError(f"{self.shown}: {share}: name its kind and unit in about.json.")
 
@@ -212,7 +214,7 @@ def _check_size(size: Size, expected: Size, item: Item) -> None:
     if apart > item.job.size_tolerance:
         own = f"{item.job.source.origin} has {size[0]} x {size[1]} pixels (rows x columns)"
         other = f"{item.reference} has {expected[0]} x {expected[1]}"
-        raise UserError(f"{own}, but {other}: not the same ground; replace the wrong one.")
+        raise UserError(f"{own}, but {other}: {REMEDY}, or replace the wrong one.")
 
 
 def _may_be_referenced(raster: SourceRaster, job: RasterJob, size: Size) -> bool:

@@ -18,7 +18,7 @@ GDAL_ERRORS = (RasterioError, CPLE_BaseError)
 def check_written(path: Path) -> None:
     """Raise OSError where a full disk has left a short file without an error of GDAL."""
     try:
-        check_intact(path, path.name)
+        check_intact(path, path.name, sparse=False)
     except UserError as error:
         raise OSError(f"{path.name} is shorter than what was written") from error
 

@@ -93,12 +93,13 @@ def unreadable_error(shown: str, error: BaseException) -> UserError:
     return UserError(f"{shown} cannot be read as an image ({one_line(error)}): {FRESH_COPY}.")
 
 
-def check_intact(path: Path, shown: str) -> None:
+def check_intact(path: Path, shown: str, sparse: bool = True) -> None:
     """Raise UserError when the file is empty or cut short; `shown` is its name for the user.
 
     Checked first, because decoders silently fill truncated files. TIFF: every block must lie inside
-    the file; BMP: the size in its header; others: the end marker must be there. Damage inside the
-    data is left to the decoder, which notices part of it (TIFF keeps no checksums).
+    the file, or if it may be `sparse`, those that are stored; BMP: the size in its header; others:
+    the end marker must be there. Damage inside the data is left to the decoder, which notices part
+    of it (TIFF keeps no checksums).
     """
     driver = _find_driver(path, shown)
     size = path.stat().st_size
@@ -108,7 +109,7 @@ def check_intact(path: Path, shown: str) -> None:
         stream.seek(max(0, size - TAIL))
         tail = stream.read()
     if driver == "GTiff":
-        whole = _is_tiff_whole(path, shown, size)
+        whole = _is_tiff_whole(path, shown, size, sparse)
     elif driver == "BMP":
         whole = size >= int.from_bytes(head[2:6], "little")
     else:
@@ -139,11 +140,11 @@ def missing_blocks(dataset: Any) -> float:
     return offsets.count(0) / len(offsets)
 
 
-def _is_tiff_whole(path: Path, shown: str, size: int) -> bool:
+def _is_tiff_whole(path: Path, shown: str, size: int, sparse: bool) -> bool:
     with open_raw(path, shown) as dataset:
         ends = [offset + length for offset, length in _block_places(dataset)]
     # a sparse file lacks blocks on purpose, but not all of them
-    return 0 < max(ends) <= size
+    return 0 < max(ends) <= size and (sparse or min(ends) > 0)
 
 
 def _block_places(dataset: Any) -> Iterator[tuple[int, int]]:
