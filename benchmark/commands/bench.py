@@ -182,7 +182,7 @@ class Evaluate(Command):
         # the network as trained, whatever the configs of other data say, but for what was typed now
         stored = (*trained.overrides, *model_overrides(config["model"]))
         # other data may have another scale, of which this network is not
-        scale = f"--cell.scale={config['cell']['scale']}"
+        scale = f"--cell.scale={config['cell'].get('scale', 'paper')}"
         words = (*trusted_overrides(stored, trust), scale, *arguments.overrides)
         places = {"runs": arguments.runs, "store": arguments.store}
         request = replace(
