@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from datamodules.loading.inference_rasters import ModalitySpec
 
 INPUTS = "inputs.json"
+STITCHINGS = ("logits", "probabilities")
 PLAIN = ("outputs", "window", "stride", "stitching")
 
 
@@ -77,4 +78,11 @@ class Inputs:
         for name, spec in content["modalities"].items():
             check_name("modality", name)
             modalities[name] = ModalitySpec.from_json(spec)
+        # a run may come from anybody
+        ids = {entry.id for entry in classes}
+        window, stride = content["window"], content["stride"]
+        if not ids.issuperset(content["outputs"]) or {type(window), type(stride)} != {int}:
+            raise TypeError("outputs are ids of classes, window and stride are pixels")
+        if not 1 <= stride <= window or content["stitching"] not in STITCHINGS:
+            raise ValueError("the stride is at most the window; stitching is one of the known")
         return cls(modalities, classes, **{key: content[key] for key in PLAIN})

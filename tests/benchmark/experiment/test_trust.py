@@ -170,6 +170,20 @@ def test_a_configuration_that_nobody_wrote_is_one_line(
         _ = load_trained_run(received(edit)).data
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"window": "64"}, {"stride": 0}, {"outputs": [0, 9, 2]}, {"stitching": "x"}, {"classes": 3}],
+)
+def test_inputs_that_nobody_wrote_are_one_line(
+    change: dict[str, Any], received: Callable[[Edit], Path]
+) -> None:
+    run = received(lambda content: None)
+    content = json.loads((run / "inputs.json").read_text())
+    (run / "inputs.json").write_text(json.dumps({**content, **change}))
+    with pytest.raises(UserError, match=r"inputs\.json"):
+        load_trained_run(run)
+
+
 def test_names_of_modalities_stay_inside_the_run(
     received: Callable[[Edit], Path], tiny_stores: Path
 ) -> None:
