@@ -2,25 +2,23 @@
 
 import os
 import shutil
-import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 import rasterio.shutil
 
+from datamodules.store.part_files import part_of
 from datamodules.store.placement import Grid
 from datamodules.store.raster_errors import check_written, explained_writing
 from datamodules.store.scene_store import IGNORE, SceneClass
 from usererror import UserError
 
 TILE = 512
-# machines that share a folder do not know of each other's processes
-SCRATCH = f".predict-{socket.gethostname()}-"
+SCRATCH = ".predict"
 
 
 class MapFiles:
@@ -102,32 +100,22 @@ def open_maps(
         raise UserError(f"{out} is a folder: name a file in it, e.g. {out / 'map.tif'}.")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        remove_left_behind(out.parent)
-        scratch = TemporaryDirectory(prefix=f"{SCRATCH}{os.getpid()}-", dir=out.parent)
+        scratch = part_of(out.with_name(SCRATCH))
+        scratch.mkdir()
     except OSError as error:
         text = f"{out} cannot be written ({error.strerror}): name another place."
         raise UserError(text) from error
     # beside the map, so that renaming stays within one file system and is atomic
-    with scratch as folder, explained_writing(out):
-        maps = MapFiles(Path(folder), grid, classes, outputs, probabilities is not None, tags)
-        try:
-            yield maps
-            maps.publish(out, probabilities or out)
-        finally:
-            maps.close_files()
-
-
-def remove_left_behind(folder: Path) -> None:
-    """Remove the temporary files of processes that were killed on this machine."""
-    for path in folder.glob(f"{SCRATCH}*-*"):
-        process = path.name.removeprefix(SCRATCH).partition("-")[0]
-        try:
-            # asks whether the process is there, and does nothing to it
-            os.kill(int(process), 0)
-        except ProcessLookupError:
-            shutil.rmtree(path, ignore_errors=True)
-        except (ValueError, OverflowError, PermissionError):
-            continue  # not one of ours, or another user's at work
+    try:
+        with explained_writing(out):
+            maps = MapFiles(scratch, grid, classes, outputs, probabilities is not None, tags)
+            try:
+                yield maps
+                maps.publish(out, probabilities or out)
+            finally:
+                maps.close_files()
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def category_names(classes: Sequence[SceneClass]) -> bytes:

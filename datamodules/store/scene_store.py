@@ -18,6 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from datamodules.store.part_files import part_of
 from usererror import UserError
 
 FORMAT = 1
@@ -209,7 +210,7 @@ class SceneStore:
 def write_text_whole(path: Path, text: str) -> None:
     """Write a text file so that there is never half of it, whatever happens."""
     # another process may be writing the same file
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
+    temporary = part_of(path)
     try:
         with temporary.open("w", encoding="utf-8", newline="") as stream:
             stream.write(text)

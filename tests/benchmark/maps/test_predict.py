@@ -27,6 +27,7 @@ from benchmark.maps.geotiff import SCRATCH
 from benchmark.maps.predict import class_ids, predict_strips
 from benchmark.maps.window_grid import sheared_rows
 from datamodules.loading.inference_rasters import ModalitySpec, open_scene, parse_inputs
+from datamodules.store.part_files import HOST
 from datamodules.store.scene_store import Modality, SceneClass
 from tests.support.full_disk import files_end_at
 from tests.support.placed import PLACE, write
@@ -281,15 +282,15 @@ def test_a_full_disk_and_a_killed_process_leave_nothing(
     gone, alive = subprocess.Popen(["true"]), os.getppid()
     gone.wait()
     for process in (gone.pid, alive):
-        (folder / f"{SCRATCH}{process}-x").mkdir(parents=True)
-        (folder / f"{SCRATCH}{process}-x" / "map.raw.tif").touch()
+        (folder / f"{SCRATCH}.{HOST}.{process}.part").mkdir(parents=True)
+        (folder / f"{SCRATCH}.{HOST}.{process}.part" / "map.raw.tif").touch()
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     # less than the head of the raw map, and less than its first tile
     for limit in (2000, 200_000):
         with files_end_at(limit):
             assert run(folder / "map.tif", f"rgb={scene[0]}", "--probabilities") == 2
         assert "could not be written whole" in one_line(capsys)
-        assert [path.name for path in folder.iterdir()] == [f"{SCRATCH}{alive}-x"]
+        assert [path.name for path in folder.iterdir()] == [f"{SCRATCH}.{HOST}.{alive}.part"]
     assert resource.getrlimit(resource.RLIMIT_FSIZE) == before
     assert run(folder / "map.tif", f"rgb={scene[0]}", "--probabilities") == 0
 

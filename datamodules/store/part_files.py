@@ -1,0 +1,34 @@
+"""Temporary names beside what is being written, which say whose they are."""
+
+import os
+import shutil
+import socket
+from glob import escape
+from pathlib import Path
+
+HOST = socket.gethostname()  # machines that share a folder do not know of each other's processes
+
+
+def part_of(target: Path) -> Path:
+    """Name a temporary file or folder of this process; those of killed processes are removed.
+
+    Example:
+        >>> part_of(Path("table.csv")).name == f"table.csv.{HOST}.{os.getpid()}.part"
+        True
+    """
+    for path in target.parent.glob(f"{escape(target.name)}.{escape(HOST)}.*.part"):
+        if not _runs(path.name.split(".")[-2]):
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    return target.with_name(f"{target.name}.{HOST}.{os.getpid()}.part")
+
+
+def _runs(process: str) -> bool:
+    """Tell whether a process of this machine runs; what is no number is nobody's."""
+    try:
+        # asks whether it is there, and does nothing to it
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return False
+    except (ValueError, OverflowError, PermissionError):
+        return True
+    return True
