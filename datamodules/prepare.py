@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from datamodules.miniature.registry import MINIATURES, Miniature
+from datamodules.store.turns import hold
 from usererror import UserError
 
 if TYPE_CHECKING:
@@ -33,7 +35,11 @@ def ensure_store(name: str, store: Path, force: bool = False, size: str = "demon
     if (root / DATASET_FILE).exists() and not force:
         check_unchanged(SceneStore.open(root))
     elif name in MINIATURES:
-        _import_miniature(name, MINIATURES[name], store, force, size)
+        waiting = partial(print, f"Another process is making {name}: waiting for it.")
+        with hold(store / ".generated" / f"{name}.lock", waiting):
+            # the process that was waited for may have made it
+            if force or not (root / DATASET_FILE).exists():
+                _import_miniature(name, MINIATURES[name], store, force, size)
     elif (root / JOURNAL_FILE).exists():
         SceneStore.open(root)  # explains how to go on with the half import
     else:

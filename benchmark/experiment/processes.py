@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import lightning as L
-from filelock import FileLock, Timeout
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
+from datamodules.store.turns import hold
 from usererror import UserError
 
 
@@ -41,17 +41,11 @@ def claim(run_dir: Path, trainer: L.Trainer) -> Iterator[None]:
     if not trainer.is_global_zero:
         yield
         return
-    run_dir.parent.mkdir(parents=True, exist_ok=True)
-    # beside the run, which FORCE=1 renames; the lock of a process that was killed is free
-    lock = FileLock(run_dir.with_name(f".{run_dir.name}.lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
+
+    def busy() -> None:
         problem = f"Another process is at work on this cell, {run_dir}"
-        raise UserError(
-            f"{problem}: wait for it; the same command then uses its record."
-        ) from error
-    try:
+        raise UserError(f"{problem}: wait for it; the same command then uses its record.")
+
+    # beside the run, which FORCE=1 renames
+    with hold(run_dir.with_name(f".{run_dir.name}.lock"), busy):
         yield
-    finally:
-        lock.release()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from datamodules.miniature.registry import Miniature
 from datamodules.prepare import ensure_store
 from datamodules.store.scene_store import SceneStore
 from tests.support.full_disk import files_end_at
@@ -22,3 +26,23 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_to_stumble_over(tmp_path: Pa
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
     ensure_store("vaihingen_miniature", tmp_path, size="test")
     assert not SceneStore.open(tmp_path / "vaihingen_miniature").verify()
+
+
+def test_two_processes_make_a_miniature_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[Path] = []
+    original = Miniature.write_source
+
+    def write(self: Miniature, root: Path, *given: Any, **named: Any) -> None:
+        written.append(root)
+        original(self, root, *given, **named)
+
+    monkeypatch.setattr(Miniature, "write_source", write)
+    # the lock is of the operating system: threads stand for processes
+    with ThreadPoolExecutor(2) as pool:
+        made = partial(ensure_store, "vaihingen_miniature", tmp_path, size="test")
+        for done in [pool.submit(made), pool.submit(made)]:
+            done.result()
+    assert len(written) == 1
+    assert not list(tmp_path.rglob("*.part"))
