@@ -210,9 +210,9 @@ class MuSSNetwork(SharedEncoderNetwork):
     ) -> tuple[Tensor, Tensor | None]:
         """Predict logits and auxiliary logits (or None), (B, K, H, W); `present` as for `fuse`.
 
-        `available` says which images are real; what is not present among them is hidden only.
+        `available` says which images are real (None = all); those not present are hidden only.
         """
-        encoded = self.encode_present(images, available or present)
+        encoded = self.encode_present(images, available)
         return at_image_size(self.fuse(encoded, present), images)
 
 
