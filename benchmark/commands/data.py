@@ -81,7 +81,8 @@ class Show(Command):
         from datamodules.store.scene_store import SceneStore, write_text_whole
 
         name = store_name(arguments.data)
-        ensure_store(name, arguments.store)
+        # a picture may be what shows the damage
+        ensure_store(name, arguments.store, compare=False)
         store = SceneStore.open(arguments.store / name)
         split = arguments.split or store.info["splits"][0]
         store.split(split)  # an unknown one is said before any pixel is read
