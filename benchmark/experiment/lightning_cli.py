@@ -111,6 +111,8 @@ class BenchCLI(LightningCLI):
         fingerprint = self.datamodule.store.fingerprint
         self.identity, self.group = identify_config(self.resolved, fingerprint, self.model.revision)
         model_args = self.resolved["model"]["init_args"]
+        # both become parts of paths, here and where the record is published
+        check_name("method", self.cell.variant)
         self.backbone = check_name("backbone", str(model_args.get("backbone", NO_BACKBONE)))
         folder = self.request.runs / self.request.dataset / self.cell.variant
         # readable names first, the identity last

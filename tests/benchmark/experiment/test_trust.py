@@ -146,6 +146,15 @@ def test_a_run_that_was_watched_is_evaluated_without(finished: Path, tiny_stores
     assert evaluate(finished, tiny_stores) == 0
 
 
+def test_names_of_an_evaluation_lead_nowhere(
+    received: Callable[[Edit], Path], tiny_stores: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--cell.variant=../../x"]
+    run = received(lambda content: content["request"].update(overrides=words))
+    assert evaluate(run, tiny_stores) == 2
+    assert "'../../x' cannot be the name of a method" in one_line(capsys)
+
+
 def test_only_segmenters_are_methods() -> None:
     with pytest.raises(UserError, match="AnyModalitySegmenter"):
         import_stored_class("methods.parts.optim.Recipe", AnyModalitySegmenter, trust=True)
