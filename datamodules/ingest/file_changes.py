@@ -69,6 +69,7 @@ def changed_error(store: SceneStore, problems: list[str]) -> UserError:
     listed = "; ".join(problems[:MAX_LISTED]) + (f" and {rest} more" if rest > 0 else "")
     again = import_command(store.name, store.info["source"])
     remedy = "Put the files back as they were, or import them as they are now"
+    listed += ". The data command with --verify compares all files"
     return UserError(f"{store.root} is damaged or changed: {listed}. {remedy}: {again}")
 
 
