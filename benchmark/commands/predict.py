@@ -33,11 +33,11 @@ class Predict(Command):
         import numpy as np
         import rasterio
 
-        from benchmark.experiment.progress import ProgressLine, show_share
         from benchmark.experiment.restore import load_trained_run
         from benchmark.maps import predict
         from benchmark.maps.geotiff import open_maps
         from benchmark.maps.window_grid import plain_rows, sheared_rows
+        from benchmark.tracking.progress import ProgressLine, show_share
         from datamodules.loading.inference_rasters import open_scene, parse_inputs
         from datamodules.store.names import printable
 

@@ -30,9 +30,9 @@ from benchmark.experiment.identity import (
     name_file_contents,
 )
 from benchmark.experiment.processes import EndTogether, allow_unused_parameters
-from benchmark.experiment.progress import RunProgress
 from benchmark.experiment.request import Request
 from benchmark.experiment.trainer_options import check_trainer
+from benchmark.tracking.progress import RunProgress
 from benchmark.tracking.wandb_callback import ExampleLogging
 from benchmark.tracking.wandb_summary import wandb_logger
 from datamodules.base import SceneDataModule

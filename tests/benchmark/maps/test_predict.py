@@ -176,7 +176,7 @@ def test_modalities_are_absent_where_they_say_nothing(
     capsys: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("benchmark.experiment.progress.PLAIN_S", -1.0)
+    monkeypatch.setattr("benchmark.tracking.progress.PLAIN_S", -1.0)
     assert run(tmp_path / "map.tif", f"nir={scene[1]}", f"rgb={scene[0]}", "--stride", "16") == 0
     assert network.given == {
         ("rgb", "nir"),

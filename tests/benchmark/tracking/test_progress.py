@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from benchmark.experiment import progress
-from benchmark.experiment.progress import EVALUATION, TRAINING, VALIDATION, RunProgress, TimeLeft
+from benchmark.tracking import progress
+from benchmark.tracking.progress import EVALUATION, TRAINING, VALIDATION, RunProgress, TimeLeft
 
 TRAIN, VAL, TEST = 5, 2, 4  # batches
 
