@@ -25,6 +25,7 @@ from datamodules.store.scene_store import IGNORE, Modality, SceneStore
 from usererror import UserError
 
 Loader = DataLoader[dict[str, Any]]
+MOST_MODALITIES = 10  # the sums of every subset's logits are held at once
 
 
 class SceneDataModule(L.LightningDataModule):
@@ -285,6 +286,9 @@ class SceneDataModule(L.LightningDataModule):
             check_name("modality", name)
             check_name("letter", self.store.modalities[raster].letter)
             letters.append(self.store.modalities[raster].letter)
+        if len(names) > MOST_MODALITIES:
+            number = f"{self.name}: {len(names)} modalities have {2 ** len(names) - 1} subsets"
+            raise UserError(f"{number}; name {MOST_MODALITIES} or fewer with --data.modalities.")
         if len(set(letters)) < len(letters):
             raise UserError(
                 f"{self.name}: modalities {', '.join(names)} share a letter "

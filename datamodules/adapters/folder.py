@@ -47,6 +47,7 @@ from datamodules.store.scene_store import PARTS, SPLIT_VALUES, Modality
 from usererror import UserError
 
 STORED = ("uint8", "uint16", "int16", "float32")  # any other type is stored as float32
+ONE_FILE = "put the bands of a sensor into one file (gdalbuildvrt -separate)"
 
 
 def plan_folder(index: SourceIndex, options: ImportOptions) -> ImportPlan:
@@ -123,7 +124,10 @@ def _modalities(
         letter = said.letter or letter
         if not letter:
             wishes = [c for c in name.upper() + ascii_uppercase if c in ascii_uppercase]
-            letter = next(wish for wish in wishes if wish not in taken)
+            letter = next((wish for wish in wishes if wish not in taken), "")
+            if not letter:
+                number = f"{table.file.origin}: {len(table.modalities)} raster columns"
+                raise UserError(f"{number} are more than there are letters; {ONE_FILE}.")
             taken.add(letter)
         kind, unit = said.kind or kind, said.unit or unit
         modalities.append(Modality(name, letter, channels, dtype, unit, kind))

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import rasterio
 import torch
+import wandb
 import yaml
 from lightning.pytorch import Trainer
 from torch.utils.data import DataLoader
@@ -51,6 +52,7 @@ BORDER: dict[str, Callable[[], Any]] = {
     "backend": lambda: Trainer(accelerator="gpu", logger=False),
     "no/raster.tif": lambda: rasterio.open("no/raster.tif"),
     "mapping values": lambda: yaml.safe_load("a: b: c"),
+    "WANDB_MODE=offline": raiser(wandb.errors.CommError("Run initialization has timed out")),
     "memory": raiser(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")),
     "disk is full": raiser(OSError(errno.ENOSPC, "No space left on device")),
     "denied": raiser(PermissionError(errno.EACCES, "Permission denied", "runs")),

@@ -60,6 +60,14 @@ def test_numbers_that_data_cannot_have_are_named(
         SceneDataModule("tiny", str(tiny_stores), **{option: value})
 
 
+def test_more_modalities_than_subsets_can_be_scored_are_named(
+    tiny_stores: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("datamodules.base.MOST_MODALITIES", 2)
+    with pytest.raises(UserError, match="3 modalities have 7 subsets"):
+        SceneDataModule("tiny", str(tiny_stores))
+
+
 @pytest.mark.parametrize("seed", [-1, 2**32])
 def test_seeds_that_numpy_does_not_take_are_named(seed: int, tiny_stores: Path) -> None:
     request = Request("control", "tiny", store=tiny_stores)

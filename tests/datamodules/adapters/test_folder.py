@@ -342,3 +342,15 @@ def test_real_radar_chip(tmp_path):
         -17.0 < store.statistics["a"]["sar"]["mean"][0] < -9.3
     )  # between the medians of water and land
     assert re.fullmatch("[0-9a-f]{64}", store.fingerprint)
+
+
+def test_more_columns_than_letters_is_one_line(tmp_path, source):
+    table = source / "scenes.csv"
+    columns = [f"b{number}" for number in range(30)]
+    lines = table.read_text().splitlines()
+    name = str(next(source.rglob("*.tif")).relative_to(source))
+    wide = [f"{lines[0]},{','.join(columns)}"]
+    wide += [f"{line},{','.join([name] * 30)}" for line in lines[1:]]
+    table.write_text("\n".join(wide) + "\n")
+    with pytest.raises(UserError, match="more than there are letters"):
+        load(source, tmp_path)
