@@ -19,7 +19,7 @@ from datamodules.loading.datasets import (
 )
 from datamodules.loading.normalize import Rule, default_rule, fit_normalizer
 from datamodules.loading.samplers import EvaluationBatches, TrainingBatches, share_scenes
-from datamodules.store.cores import usable_cores
+from datamodules.processes import usable_cores
 from datamodules.store.names import check_name
 from datamodules.store.scene_store import IGNORE, Modality, SceneStore
 from usererror import UserError

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from datamodules.miniature.registry import MINIATURES, Miniature
-from datamodules.store.turns import hold
+from datamodules.processes import hold
 from usererror import UserError
 
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ from benchmark.experiment.identity import (
 )
 from benchmark.experiment.processes import EndTogether, allow_unused_parameters
 from benchmark.experiment.request import Request
-from benchmark.experiment.trainer_options import check_trainer
+from benchmark.records.trainer_options import check_trainer
 from benchmark.tracking.progress import RunProgress
 from benchmark.tracking.wandb_callback import ExampleLogging
 from benchmark.tracking.wandb_summary import wandb_logger

@@ -9,7 +9,7 @@ import lightning as L
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
-from datamodules.store.turns import hold
+from datamodules.processes import hold
 from usererror import UserError
 
 

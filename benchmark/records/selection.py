@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmark import choices
-from benchmark.records.partial import partial_option
 from benchmark.records.record import Record, search_records
+from benchmark.records.trainer_options import partial_option
 from datamodules.store.names import printable
 from usererror import UserError
 

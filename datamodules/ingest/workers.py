@@ -21,7 +21,7 @@ from datamodules.ingest.archives import close_archives
 from datamodules.ingest.journal import Item, Journal
 from datamodules.ingest.place_check import find_misplaced
 from datamodules.ingest.plan import ImportPlan
-from datamodules.store.cores import usable_cores
+from datamodules.processes import usable_cores
 from datamodules.store.scene_store import SceneClass
 from usererror import UserError
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from benchmark.experiment.request import Request
-from benchmark.experiment.trainer_options import check_trainer
+from benchmark.records.trainer_options import check_trainer
 from datamodules.base import SceneDataModule
 from tests.benchmark.experiment.test_bench import bench, one_line
 from usererror import UserError

@@ -8,8 +8,8 @@ from pathlib import Path
 import lightning as L
 import pytest
 
-from benchmark.records.partial import WHOLE, partial_option
 from benchmark.records.selection import select_records
+from benchmark.records.trainer_options import WHOLE, partial_option
 from tests.support.toy_records import toy_record
 
 

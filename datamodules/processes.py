@@ -1,8 +1,17 @@
-"""One process at a time: a lock that a killed process gives back, and that leaves no file."""
+"""What several processes share: the cores of a job, and turns at what one of them is to make."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+
+def usable_cores() -> int:
+    """Count the cores that the job was given, which may be fewer than the machine has."""
+    # not everywhere can a process be bound to cores
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @contextmanager

@@ -1,0 +1,48 @@
+"""Options of Lightning's trainer with which there is no result, or one of a part of the scenes."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from usererror import UserError
+
+# what each may be, besides not given; one batch is 1, all of them are 1.0
+WHOLE: dict[str, tuple[Any, ...]] = {
+    "limit_test_batches": (1.0,),
+    "limit_val_batches": (1.0, 0.0),  # without any the last weights are scored, and named so
+    "overfit_batches": (0.0,),
+    "fast_dev_run": (False,),
+    # windows would be dealt out, and some of them twice; a scene is put together in one process
+    "use_distributed_sampler": (False,),
+}
+# a run keeps weights and logs, and has some training to keep
+UNUSABLE = {"barebones": True, "enable_checkpointing": False, "max_steps": 0, "max_epochs": 0}
+ENDS = ("max_epochs", "max_steps", "max_time")
+
+
+def partial_option(trainer: Mapping[str, Any]) -> str:
+    """Name the option of a `trainer` section that leaves scenes out, as typed; empty for none.
+
+    Example:
+        >>> partial_option({"limit_test_batches": 1}), partial_option({"limit_test_batches": 1.0})
+        ('trainer.limit_test_batches 1', '')
+    """
+    for name, whole in WHOLE.items():
+        value = trainer.get(name)
+        batches = isinstance(value, int) and value > 0
+        if value is not None and (batches or value not in whole):
+            return f"trainer.{name} {value}"
+    return ""
+
+
+def check_trainer(options: Mapping[str, Any]) -> None:
+    """Raise a UserError for a `trainer` section that gives no result, or one of a part."""
+    if partial := partial_option(options):
+        remedy = "--trainer.max_steps or --trainer.limit_train_batches make a quick run"
+        raise UserError(f"{partial} does not score every scene once: leave it out; {remedy}.")
+    for name, value in UNUSABLE.items():
+        given = options.get(name)
+        # False is no zero, and no True a one
+        if given == value and isinstance(given, type(value)):
+            raise UserError(f"trainer.{name} {value} leaves no weights to score: leave it out.")
+    if all(options.get(name) in (None, -1) for name in ENDS):
+        raise UserError("The training needs an end: set --trainer.max_epochs or max_steps.")
