@@ -57,7 +57,7 @@ def ensure_store(
 
 def _import_miniature(name: str, miniature: Miniature, store: Path, force: bool, size: str) -> None:
     from datamodules.adapters.registry import import_named_dataset
-    from datamodules.store.raster_errors import check_written, explained_writing
+    from datamodules.rasters.raster_errors import check_written, explained_writing
 
     source = store / ".generated" / name
     if force or not source.exists():

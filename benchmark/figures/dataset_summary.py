@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from datamodules.loading.normalize import pooled_statistics
+from datamodules.rasters.units import SAR_LINEAR
 from datamodules.store.class_frequencies import ClassShares, count_classes
 from datamodules.store.scene_store import IGNORE
-from datamodules.store.units import SAR_LINEAR
 from usererror import UserError
 
 if TYPE_CHECKING:

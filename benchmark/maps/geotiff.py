@@ -11,9 +11,9 @@ from xml.etree import ElementTree
 import numpy as np
 import rasterio.shutil
 
+from datamodules.rasters.placement import Grid
+from datamodules.rasters.raster_errors import check_written, explained_writing
 from datamodules.store.part_files import part_of
-from datamodules.store.placement import Grid
-from datamodules.store.raster_errors import check_written, explained_writing
 from datamodules.store.scene_store import IGNORE, SceneClass
 from usererror import UserError
 

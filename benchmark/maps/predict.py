@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from benchmark.experiment.restore import TrainedRun
     from benchmark.maps.window_grid import Rows
     from datamodules.loading.inference_rasters import InferenceRaster
-    from datamodules.store.placement import Grid
+    from datamodules.rasters.placement import Grid
 
 PANEL = 8192  # columns that are blended at once
 CACHE_BYTES = 256 * 2**20  # GDAL alone would keep pixels in a twentieth of the machine's memory

@@ -10,9 +10,9 @@ import numpy as np
 
 from datamodules.ingest.plan import RasterJob
 from datamodules.ingest.sources import SourceFile, SourceIndex
+from datamodules.rasters.raster_file import one_line
 from datamodules.splits.tables import Row, read_text_table
 from datamodules.store.names import printable
-from datamodules.store.raster_file import one_line
 from datamodules.store.scene_store import IGNORE, SceneClass
 from usererror import UserError
 

@@ -16,7 +16,7 @@ import numpy as np
 from datamodules.adapters.isprs import Files, IsprsCity, label_jobs
 from datamodules.ingest.plan import RasterJob
 from datamodules.ingest.sources import SourceFile, SourceIndex
-from datamodules.store.raster_file import check_intact, one_line, open_raw
+from datamodules.rasters.raster_file import check_intact, one_line, open_raw
 from datamodules.store.scene_store import Modality
 from usererror import UserError
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from datamodules.rasters.raster_file import mask_beside
 from datamodules.store.scene_store import (
     DAMAGE,
     JOURNAL_FILE,
@@ -17,7 +18,6 @@ from datamodules.store.scene_store import (
     file_problem,
     file_stamp,
     import_command,
-    mask_beside,
     read_rows,
     write_text_whole,
 )

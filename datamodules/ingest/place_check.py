@@ -6,8 +6,8 @@ from typing import Any
 
 from datamodules.ingest.journal import Item
 from datamodules.ingest.plan import ImportPlan
-from datamodules.store.placement import REMEDY, TOLERANCE, Grid, describe_shift, match_grids
-from datamodules.store.source_raster import SourceRaster
+from datamodules.rasters.placement import REMEDY, TOLERANCE, Grid, describe_shift, match_grids
+from datamodules.rasters.source_raster import SourceRaster
 from usererror import UserError
 
 

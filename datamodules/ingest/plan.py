@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from datamodules.ingest.sources import SourceFile, SourceIndex
-from datamodules.store.placement import TOLERANCE
+from datamodules.rasters.placement import TOLERANCE
 from datamodules.store.scene_store import Modality, SceneClass
 
 Decode = Callable[[np.ndarray], Any]

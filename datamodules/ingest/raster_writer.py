@@ -11,17 +11,18 @@ from datamodules.ingest.journal import Item
 from datamodules.ingest.place_check import find_place
 from datamodules.ingest.plan import RasterJob
 from datamodules.ingest.tiff_writer import write_tiff
-from datamodules.store.placement import REMEDY
-from datamodules.store.raster_file import (
+from datamodules.rasters.placement import REMEDY
+from datamodules.rasters.raster_file import (
     check_intact,
     foreign_mask,
+    mask_beside,
     missing_blocks,
     one_line,
     open_raw,
 )
+from datamodules.rasters.source_raster import Pixels, SourceRaster
 from datamodules.store.reader import pad_edge
-from datamodules.store.scene_store import IGNORE, SceneClass, file_sha256, mask_beside
-from datamodules.store.source_raster import Pixels, SourceRaster
+from datamodules.store.scene_store import IGNORE, SceneClass, file_sha256
 from datamodules.store.statistics import PixelHash, RasterStatistics, histogram_uint8
 from usererror import UserError
 

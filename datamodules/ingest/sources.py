@@ -27,9 +27,9 @@ from datamodules.ingest.archives import (
     open_zip,
     tell_damage,
 )
-from datamodules.store.raster_file import open_raw
+from datamodules.rasters.raster_file import open_raw
+from datamodules.rasters.source_raster import SourceRaster
 from datamodules.store.scene_store import file_stamp
-from datamodules.store.source_raster import SourceRaster
 from usererror import UserError
 
 Key = TypeVar("Key", bound=Hashable)

@@ -17,11 +17,11 @@ import rasterio
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window
 
-from datamodules.store.placement import Grid
-from datamodules.store.raster_errors import GDAL_ERRORS
-from datamodules.store.raster_file import one_line
+from datamodules.rasters.placement import Grid
+from datamodules.rasters.raster_errors import GDAL_ERRORS
+from datamodules.rasters.raster_file import one_line
+from datamodules.rasters.source_raster import Pixels
 from datamodules.store.scene_store import SceneClass
-from datamodules.store.source_raster import Pixels
 from usererror import UserError
 
 TILE = 256

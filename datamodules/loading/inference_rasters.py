@@ -17,19 +17,19 @@ import numpy as np
 
 from datamodules.loading.datasets import InputLayer
 from datamodules.loading.normalize import Normalizer, lowest_and_span
-from datamodules.store.placement import (
+from datamodules.rasters.placement import (
     REMEDY,
     TOLERANCE,
     Grid,
     describe_shift,
     match_grids,
 )
-from datamodules.store.raster_file import check_intact, open_raw
+from datamodules.rasters.raster_file import check_intact, open_raw
+from datamodules.rasters.source_raster import SourceRaster
+from datamodules.rasters.units import invalid_values
 from datamodules.store.reader import Window
 from datamodules.store.scene_store import Modality
-from datamodules.store.source_raster import SourceRaster
 from datamodules.store.statistics import RasterStatistics
-from datamodules.store.units import invalid_values
 from usererror import UserError
 
 FILE_AND_BANDS = re.compile(r"(?P<path>.+):(?P<bands>\d+(,\d+)*)$")

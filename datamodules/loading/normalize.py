@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from datamodules.rasters.units import HEIGHTS, SAR_LINEAR, invalid_values, to_decibels
 from datamodules.store.scene_store import Modality
-from datamodules.store.units import HEIGHTS, SAR_LINEAR, invalid_values, to_decibels
 from usererror import UserError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)

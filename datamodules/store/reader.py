@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from datamodules.store.raster_file import open_dataset, read_stored
+from datamodules.rasters.raster_file import open_dataset, read_stored
 from usererror import UserError
 
 MEND = "Run the data command with --verify."

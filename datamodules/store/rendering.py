@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from datamodules.store.raster_file import open_raw, read_stored
+from datamodules.rasters.raster_file import open_raw, read_stored
+from datamodules.rasters.units import SAR_LINEAR, invalid_values, to_decibels
 from datamodules.store.scene_store import IGNORE, Modality, SceneClass
-from datamodules.store.units import SAR_LINEAR, invalid_values, to_decibels
 
 Array = npt.NDArray[Any]
 Colour = tuple[int, int, int]

@@ -87,15 +87,6 @@ def file_stamp(path: Path) -> str:
     return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}"
 
 
-def mask_beside(path: Path) -> Path | None:
-    """Return the file beside a raster that GDAL takes for its mask, None without one."""
-    for suffix in (".msk", ".MSK"):
-        mask = path.with_name(path.name + suffix)
-        if mask.is_file():
-            return mask
-    return None
-
-
 def import_command(name: str, source: str | None = None) -> str:
     """Return the command that imports the dataset `name`, for error texts.
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from datamodules.store.units import SAR_LINEAR, invalid_values, to_decibels
+from datamodules.rasters.units import SAR_LINEAR, invalid_values, to_decibels
 
 # percentiles of other types than uint8 come from a regular grid of about so many pixels at most
 PERCENTILE_PIXELS = 4_000_000

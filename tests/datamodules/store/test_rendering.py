@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from datamodules.rasters.units import to_decibels
 from datamodules.store.rendering import (
     ignore_colour,
     read_downsampled,
@@ -12,7 +13,6 @@ from datamodules.store.rendering import (
     render_modality,
 )
 from datamodules.store.scene_store import Modality, SceneClass
-from datamodules.store.units import to_decibels
 from usererror import UserError
 
 

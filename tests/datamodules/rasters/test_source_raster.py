@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import rasterio
 
-from datamodules.store.raster_file import check_intact, open_raw
-from datamodules.store.source_raster import SourceRaster
+from datamodules.rasters.raster_file import check_intact, open_raw
+from datamodules.rasters.source_raster import SourceRaster
 from tests.support.placed import write
 from usererror import UserError
 

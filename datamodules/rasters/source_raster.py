@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from datamodules.store.raster_file import unreadable_error
-from datamodules.store.units import invalid_values
+from datamodules.rasters.raster_file import unreadable_error
+from datamodules.rasters.units import invalid_values
 from usererror import UserError
 
 # a true alpha band says here or not here; one with more values between is infrared, which GDAL

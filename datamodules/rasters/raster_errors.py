@@ -8,7 +8,7 @@ from pathlib import Path
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 
-from datamodules.store.raster_file import check_intact, one_line
+from datamodules.rasters.raster_file import check_intact, one_line
 from usererror import UserError
 
 # some functions of rasterio let GDAL's own errors through

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from datamodules.store.scene_store import mask_beside
 from usererror import UserError
 
 # first bytes: GDAL driver; nothing else is opened, in particular no file that refers to others
@@ -25,6 +24,15 @@ SIGNATURES = {
 END_MARKERS = {"PNG": b"IEND\xaeB`\x82", "JPEG": b"\xff\xd9", "JP2OpenJPEG": b"\xff\xd9"}
 FRESH_COPY = "replace it by a fresh copy"
 TAIL = 65536  # some writers append a few bytes after the end marker
+
+
+def mask_beside(path: Path) -> Path | None:
+    """Return the file beside a raster that GDAL takes for its mask, None without one."""
+    for suffix in (".msk", ".MSK"):
+        mask = path.with_name(path.name + suffix)
+        if mask.is_file():
+            return mask
+    return None
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from rasterio.control import GroundControlPoint
 from rasterio.transform import Affine, from_origin
 
 from datamodules.adapters.registry import import_named_dataset
-from datamodules.store.placement import Grid, match_grids
+from datamodules.rasters.placement import Grid, match_grids
 from tests.support.placed import PLACE, write
 from usererror import UserError
 

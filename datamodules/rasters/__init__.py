@@ -1,0 +1,1 @@
+"""Raster files of anybody: what they say of themselves, and where they lie."""
