@@ -36,7 +36,7 @@ class Bench(Command):
     def run_command(self, arguments: argparse.Namespace) -> None:
         from benchmark.experiment.request import Request
 
-        names = (
+        names = [
             "method",
             "data",
             "protocol",
@@ -46,7 +46,7 @@ class Bench(Command):
             "store",
             "logger",
             "scale",
-        )
+        ]
         values = options.values_of(arguments, *names)
         request = Request(**values, overrides=tuple(arguments.overrides)).checked()
         # what is slow to import comes after the names were checked

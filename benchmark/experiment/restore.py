@@ -166,6 +166,7 @@ def load_weights(model: AnyModalitySegmenter, checkpoint: Path, name: str) -> No
     except RuntimeError as error:
         detail = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
         problem = f"{checkpoint} does not fit {name} ({detail[:120]})"
-        raise UserError(f"{problem}; it belongs to another method, backbone or dataset.") from error
+        owner = "another method, backbone, dataset or version"
+        raise UserError(f"{problem}; it belongs to {owner}.") from error
     if not all_finite(model.parameters()):
         raise UserError(f"{checkpoint} has weights that are not finite: its training diverged.")

@@ -146,7 +146,7 @@ def test_checkpoint_of_another_method(
     assert main([*words, "--method", "sgma_additive"]) == 2
     assert "is of method 'sgma'" in one_line(capsys)
     assert main([*words, "--model.fusion", "additive", "--model.mas", "false"]) == 2
-    assert "another method, backbone or dataset" in one_line(capsys)
+    assert "another method, backbone, dataset or version" in one_line(capsys)
 
 
 def test_no_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

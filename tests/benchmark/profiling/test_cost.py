@@ -5,6 +5,7 @@ evaluation does.
 from __future__ import annotations
 
 from itertools import combinations
+from typing import Any
 
 import pytest
 import torch
@@ -40,8 +41,8 @@ class Plain(AnyModalitySegmenter):
     reads.
     """
 
-    def __init__(self, modalities: dict[str, int], num_classes: int) -> None:
-        super().__init__(modalities, num_classes)
+    def __init__(self, modalities: dict[str, int], num_classes: int, **options: Any) -> None:
+        super().__init__(modalities, num_classes, **options)
         self.stems = nn.ModuleDict(
             {name: nn.Conv2d(c, 8, 3, padding=1) for name, c in modalities.items()}
         )
