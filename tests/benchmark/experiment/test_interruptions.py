@@ -53,6 +53,8 @@ def test_signals_end_with_their_status_and_the_run_continues(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    # a shell starts what it puts into the background deaf to SIGINT
+    found = signal.signal(signal.SIGINT, signal.default_int_handler)
     handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
     step = Control.training_step
     for number, at, saved in ((signal.SIGTERM, 2, 3), (signal.SIGINT, 4, 4)):
@@ -75,6 +77,7 @@ def test_signals_end_with_their_status_and_the_run_continues(
         assert torch.load(folder / LAST, weights_only=True)["global_step"] == saved
         assert not (folder.parent / "record").exists()
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == handlers
+    signal.signal(signal.SIGINT, found)
     # what a lost cache of a disk leaves
     (folder / LAST).write_bytes((folder / LAST).read_bytes()[:5000])
     assert bench(tiny_stores, tmp_path) == 0
