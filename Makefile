@@ -58,7 +58,7 @@ $(STAMP): $(shell cmp -s requirements.lock $(STAMP) || echo requirements.lock)
 	@# one that works is kept: only what differs from the lock is fetched
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv --clear $(VENV)
 	test -x $(VENV)/bin/uv || $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv
-	VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv pip install --require-hashes -r requirements.lock
+	VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv pip install --compile-bytecode --require-hashes -r requirements.lock
 	VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv pip install --quiet --no-deps --no-build-isolation -e .
 	@cp requirements.lock $(STAMP)
 
