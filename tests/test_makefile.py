@@ -61,4 +61,4 @@ def test_an_environment_that_works_is_not_cleared(tmp_path: Path) -> None:
     assert kept.exists()
     stamp, lock = tmp_path / ".venv" / ".installed", tmp_path / "requirements.lock"
     assert stamp.read_bytes() == lock.read_bytes()
-    assert "pip install --require-hashes" in (tmp_path / "called").read_text()
+    assert "pip install --compile-bytecode --require-hashes" in (tmp_path / "called").read_text()
