@@ -58,3 +58,9 @@ def tiny_stores(tiny_source: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     stores = tmp_path_factory.mktemp("stores")
     import_named_dataset("tiny", tiny_source, stores)
     return stores
+
+
+@pytest.fixture
+def no_published_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables are of the test's own runs alone."""
+    monkeypatch.setattr("benchmark.records.selection.PUBLISHED", tmp_path / "none")

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import io
-import json
-import random
 import shutil
 import struct
 import warnings
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-RASTERS = (".tif", ".tiff", ".png", ".jpg", ".bmp")
+from tests.support.harm_case import Case, put
+from tests.support.harm_texts import about_changed
+
 ODD = [
     "[red]x[/red].tif",
     "%s %d {0}.tif",
@@ -25,40 +23,6 @@ ODD = [
     "-r.tif",
     "x" * 240,
 ]
-
-
-@dataclass
-class Case:
-    """One source to be harmed; an error has to hold one of `names` (none: any file name)."""
-
-    root: Path
-    adapter: str
-    ids: list[str] | None
-    rng: random.Random
-    names: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.source = self.root / "source"
-
-    def files(self, *suffixes: str) -> list[Path]:
-        return sorted(
-            p
-            for p in self.source.rglob("*")
-            if p.suffix.lower() in (suffixes or RASTERS) and p.is_file()
-        )
-
-    def pick(self, *suffixes: str) -> Path:
-        """Draw a file; an error has to name it, or the scene it belongs to."""
-        path = self.rng.choice(self.files(*suffixes))
-        self.names += [path.name, *(i for i in self.ids or () if i in str(path))]
-        return path
-
-
-def put(path: Path, content: bytes) -> None:
-    """Give `path` a content of its own: the copies are hard links."""
-    path.unlink(missing_ok=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
 
 
 def rewrite(path: Path, change: Callable[[np.ndarray], np.ndarray]) -> None:
@@ -339,105 +303,6 @@ def zip_password(case: Case) -> None:
     content = bytearray(packed.read_bytes())
     content[content.find(b"PK\1\2") + 8] |= 1
     put(packed, bytes(content))
-
-
-# ---- what is done to text files
-
-NUMBERS: list[Any] = [-1, 0, True, 1e308, 10**30, float("nan"), float("inf")]
-VALUES: list[Any] = [*NUMBERS, None, [], {}, "x", "", "a\nb", [[]], {"a": 1}]
-CELLS = [
-    "",
-    "../../x",
-    "/etc/passwd",
-    "/dev/zero",
-    "nan",
-    '"',
-    "a\0b",
-    "\u2603",
-    "=1",
-    "-1",
-    "x" * 300,
-    "..",
-    "rgb",
-    "256",
-]
-
-
-def change_one(value: Any, rng: random.Random) -> Any:
-    """Take something out of a JSON value, or put something else there."""
-    if isinstance(value, dict | list) and value and rng.random() < 0.8:
-        keys = list(value) if isinstance(value, dict) else range(len(value))
-        key = rng.choice(keys)
-        if rng.random() < 0.3:
-            del value[key]
-        else:
-            value[key] = change_one(value[key], rng)
-        return value
-    return rng.choice(VALUES)
-
-
-def about_changed(case: Case) -> None:
-    about: dict[str, Any] = {
-        "title": "t",
-        "licence": "l",
-        "citation": "c",
-        "gsd_m": 0.5,
-        "nadir": True,
-    }
-    about["modalities"] = {"rgb": {"letter": "T", "kind": "optical", "unit": "K"}}
-    text = json.dumps(change_one(about, case.rng)).encode()
-    texts = [
-        text,
-        text,
-        text,
-        b"[" * 200_000,
-        b"",
-        b"\xff",
-        b'{"gsd_m": ' + b"9" * 6000 + b"}",
-        b"\xef\xbb\xbf" + text,
-    ]
-    put(case.source / "about.json", case.rng.choice(texts))
-    case.names.append("about.json")
-
-
-def json_changed(case: Case) -> None:
-    path = case.pick(".json")
-    text = path.read_bytes()
-    if case.rng.random() < 0.7:
-        text = json.dumps(change_one(json.loads(text), case.rng)).encode()
-    else:
-        text = case.rng.choice(
-            [
-                text[: case.rng.randrange(len(text))],
-                b"",
-                b"[" * 200_000,
-                b"\xff",
-                b"null",
-                b"[]",
-                b"{}",
-                b"7",
-            ]
-        )
-    put(path, text)
-
-
-def table_changed(case: Case) -> None:
-    path = case.pick(".csv")
-    lines = path.read_text().splitlines()
-    row = case.rng.randrange(len(lines))
-    cells = lines[row].split(",")
-    cells[case.rng.randrange(len(cells))] = case.rng.choice(CELLS)
-    lines[row] = ",".join(cells)
-    if case.rng.random() < 0.3:
-        lines.insert(row, case.rng.choice(lines))
-    text = "\n".join(lines).encode()
-    put(
-        path,
-        case.rng.choice(
-            [text, text, text, text, text[: len(text) // 2], b"\xff\xfe" + text, b"", b'"' * 9]
-        ),
-    )
-    case.names += ["scenes.csv", "classes.csv", "raster", "split_standard"]
 
 
 RASTER = (

@@ -316,10 +316,8 @@ def test_records_that_are_not_paired_are_refused(tmp_path: Path) -> None:
         compared(lonely)
 
 
-def test_command(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("benchmark.records.selection.PUBLISHED", tmp_path / "none")
+@pytest.mark.usefixtures("no_published_records")
+def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runs = tmp_path / "runs"
     toy_folder(runs, methods=4, seeds=2)
     words = [
@@ -369,10 +367,10 @@ def test_command(
         assert capsys.readouterr().err.count("\n") == 1
 
 
+@pytest.mark.usefixtures("no_published_records")
 def test_nothing_to_compare_is_one_line_and_an_error(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("benchmark.records.selection.PUBLISHED", tmp_path / "none")
     runs = tmp_path / "runs"
     toy_folder(runs, methods=4, seeds=2)
     for path in runs.rglob("scenes.npz"):

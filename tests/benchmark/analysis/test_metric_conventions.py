@@ -225,10 +225,8 @@ def test_equal_scores_share_a_rank(tmp_path: Path) -> None:
     assert set(convention_frame(seed_groups(entries))["rank"].dropna()) == {1}
 
 
-def test_command(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("benchmark.records.selection.PUBLISHED", tmp_path / "none")
+@pytest.mark.usefixtures("no_published_records")
+def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runs = tmp_path / "runs"
     toy_folder(runs, methods=3, seeds=2)
     toy_record(runs, "elsewhere", fingerprint="e" * 64, created="2025-01-01")

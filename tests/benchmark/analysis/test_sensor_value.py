@@ -127,10 +127,8 @@ def test_rows_of_one_name_are_told_apart_and_protocols_are_not_ranked_together()
     assert break_even_table(sensor_games(apart["standard (1)"], Skipped())).empty
 
 
-def test_command(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("benchmark.records.selection.PUBLISHED", tmp_path / "none")
+@pytest.mark.usefixtures("no_published_records")
+def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["sensor-value", "--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "worth")]
     (tmp_path / "runs").mkdir()
     assert main(words) == 2

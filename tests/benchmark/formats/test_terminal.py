@@ -37,10 +37,10 @@ def test_a_table_stays_a_table(screen: io.TextIOWrapper, monkeypatch: pytest.Mon
     assert all(scores in row for row in rows) and "[/x]" in rows[-1]
 
 
+@pytest.mark.usefixtures("no_published_records")
 def test_a_leaderboard_of_any_name(
     screen: io.TextIOWrapper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("benchmark.records.selection.PUBLISHED", tmp_path / "none")
     monkeypatch.setattr("sys.stdout", screen)
     runs, data = tmp_path / "runs", "\u5efa\u7269 [x]"
     for seed in (0, 1):

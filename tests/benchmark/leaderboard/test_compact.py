@@ -22,9 +22,8 @@ LONG = ("--trainer.max_steps", "4", "--data.window", "64", "--model.init_args.op
 
 
 @pytest.fixture
-def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[ScoreRow]:
+def rows(no_published_records: None, tmp_path: Path) -> list[ScoreRow]:
     """Two seeds of two methods, one with another encoder, one with overrides, another protocol."""
-    monkeypatch.setattr("benchmark.records.selection.PUBLISHED", tmp_path / "none")
     records = []
     for place, method in enumerate(("sgma", "muss_dropout")):
         for seed in (0, 1):
@@ -52,10 +51,10 @@ def test_ranks_count_rows_of_one_protocol(rows: list[ScoreRow]) -> None:
 
 
 @pytest.mark.parametrize("modalities", ["RDN", "RDEL"])
+@pytest.mark.usefixtures("no_published_records")
 def test_the_terminal_shows_eighty_columns(
     modalities: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    monkeypatch.setattr("benchmark.records.selection.PUBLISHED", tmp_path / "none")
     monkeypatch.setenv("COLUMNS", "80")
     for seed in (0, 1):
         result = toy_result(modalities=modalities, seed=seed)

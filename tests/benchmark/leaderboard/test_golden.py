@@ -34,17 +34,14 @@ from tests.support.tex import check_latex, compile_latex
 WRITTEN: dict[str, str] = {}
 REMEDY = "look at the difference; if it is meant: python -m tests.support.golden_records"
 
+pytestmark = pytest.mark.usefixtures("no_published_records")
+
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("golden") / "runs"
     write_records(root)
     return root
-
-
-@pytest.fixture(autouse=True)
-def nothing_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmark.records.selection.PUBLISHED", tmp_path / "none")
 
 
 @pytest.fixture(scope="module", autouse=True)

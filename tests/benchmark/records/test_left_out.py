@@ -141,13 +141,12 @@ def without_notes(text: str) -> str:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.usefixtures("no_published_records")
 def test_left_out_named_and_without_effect(
     command: str,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("benchmark.records.selection.PUBLISHED", tmp_path / "none")
     good(tmp_path / "runs")
     clean = written(command, tmp_path / "runs", tmp_path / "clean")
     assert "Left out" not in capsys.readouterr().out and not any(
@@ -182,10 +181,10 @@ def test_left_out_named_and_without_effect(
             check_latex(text)
 
 
+@pytest.mark.usefixtures("no_published_records")
 def test_without_counts_per_scene_there_is_no_comparison_and_the_page_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr("benchmark.records.selection.PUBLISHED", tmp_path / "none")
     good(tmp_path / "runs")
     for method in ("slim", "stale"):
         shutil.copytree(tmp_path / "runs" / "m3l", tmp_path / "runs" / method)

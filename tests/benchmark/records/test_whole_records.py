@@ -31,10 +31,8 @@ def test_all_or_no_validation_is_whole() -> None:
     assert partial_option({"limit_val_batches": 1})
 
 
-def test_partial_records_of_earlier_versions_are_left_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("benchmark.records.selection.PUBLISHED", tmp_path / "none")
+@pytest.mark.usefixtures("no_published_records")
+def test_partial_records_of_earlier_versions_are_left_out(tmp_path: Path) -> None:
     whole = toy_record(tmp_path, "whole")
     toy_record(tmp_path, "part", config={"trainer": {"limit_test_batches": 1}})
     selection = select_records(tmp_path, ["toy"])["toy"]

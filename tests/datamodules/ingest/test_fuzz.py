@@ -26,17 +26,9 @@ from datamodules.adapters.registry import import_named_dataset
 from datamodules.miniature.raster_io import write_raster
 from datamodules.splits.tables import read_split_table
 from datamodules.store.scene_store import SceneStore
-from tests.support.harm import (
-    HARM,
-    OFTEN,
-    RASTERS,
-    Case,
-    change_one,
-    json_changed,
-    pack,
-    put,
-    table_changed,
-)
+from tests.support.harm import HARM, OFTEN, pack
+from tests.support.harm_case import RASTERS, Case, put
+from tests.support.harm_texts import change_one, json_changed, table_changed
 from usererror import UserError
 
 LIMIT_S = 20  # of one import that takes a tenth of a second
