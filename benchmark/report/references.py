@@ -4,6 +4,7 @@ import shlex
 from typing import Any
 
 from benchmark import choices
+from benchmark.experiment.config import read_section
 from benchmark.records.groups import SeedGroup
 
 # by folder of the method
@@ -35,11 +36,14 @@ SENSORS = {
 def references(group: SeedGroup) -> dict[str, str]:
     """Name paper (an address), ledger (a path in the checkout) and command; empty if unknown."""
     manifest = group.manifest
-    ledger = f"methods/{manifest.method}/README.md"
-    shipped = manifest.variant in choices.methods() and (choices.ROOT / ledger).is_file()
+    folder = ""
+    if {manifest.method, manifest.variant} <= set(choices.methods()):
+        # the name of a family, as of a variant, need not be that of its folder
+        family = choices.CONFIGS / "method" / f"{manifest.method}.yaml"
+        folder = read_section(family, "model")["class_path"].split(".")[1]
     return {
-        "paper": PAPERS.get(manifest.method, "") if shipped and not manifest.control else "",
-        "ledger": ledger if shipped else "",
+        "paper": PAPERS.get(folder, "") if not manifest.control else "",
+        "ledger": f"methods/{folder}/README.md" if folder else "",
         "command": bench_command(group),
     }
 

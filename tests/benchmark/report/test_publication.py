@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 
 from benchmark.__main__ import main
+from benchmark.records.groups import seed_groups
+from benchmark.records.selection import PUBLISHED, select_records
 from benchmark.report.payload import build_payload
+from benchmark.report.references import references
 from datamodules.miniature.registry import LICENCE
 from tests.support.toy_report import toy_runs
 
@@ -70,3 +73,14 @@ def test_a_link_among_the_pictures_is_not_followed(runs: Path, tmp_path: Path) -
     (run / "examples" / "0" / "more.png").symlink_to(secret)
     assert main(["publish", "--run", str(run), "--pictures"]) == 0
     assert not list((tmp_path / "results").rglob("more.png"))
+
+
+def test_every_published_row_of_a_method_leads_to_its_paper_and_ledger() -> None:
+    for selection in select_records(PUBLISHED, [""]).values():
+        for group in seed_groups(selection.records):
+            found = references(group)
+            ledger = (PUBLISHED.parents[1] / found["ledger"]).read_text(encoding="utf-8")
+            assert group.manifest.variant in ledger
+            if not group.manifest.control:
+                number = found["paper"].partition("org/")[2].removeprefix("abs/")
+                assert number and number in ledger
