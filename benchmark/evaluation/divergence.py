@@ -69,3 +69,12 @@ def require_finite(trainer: L.Trainer, finite: Tensor | bool, what: str) -> None
     if not trainer.strategy.reduce_boolean_decision(bool(finite), all=True):
         where = f" at step {trainer.global_step}" if trainer.state.fn == "fit" else ""
         raise UserError(f"{what} not finite{where}: no result is recorded; {REMEDY}.")
+
+
+def check_logits(logits: Tensor) -> None:
+    """Raise a UserError where a trained network says something that is not finite of a scene."""
+    if not all_finite([logits]):
+        raise UserError(
+            "the network's logits are not finite: its training diverged, or a raster holds values "
+            "far from those that it was trained on."
+        )

@@ -111,6 +111,7 @@ def predict_all_subsets(
     """
     import torch
 
+    from benchmark.evaluation.divergence import check_logits
     from benchmark.evaluation.row_buffer import WindowStitcher
 
     subsets = subsets or modality_subsets(present_modalities(data, scene))
@@ -123,6 +124,7 @@ def predict_all_subsets(
             encoded = model.encode(images_for(model, batch))
             for number, subset in enumerate(subsets):
                 logits = decode_subset(model, encoded, subset, batch["mask"].shape[-2:])
+                check_logits(logits)
                 stitcher.add(place, logits[0].cpu(), number)
         channels = stitcher.pop_rows(scene.height).argmax(1).numpy()
     ids = np.asarray(data.outputs, np.uint8)[channels]

@@ -45,8 +45,8 @@ def predict_strips(
     """Predict a scene piece by piece, in memory that does not depend on its size.
 
     Overlapping windows are blended as logits or as probabilities, as the run's protocol stitches
-    them. A modality that says nothing in a whole window is absent from it. `rows` makes the rows of
-    windows anew for every `panel` of columns that are blended at once, see `window_grid`.
+    them. `rows` makes the rows of windows anew for every `panel` of columns that are blended at
+    once, see `window_grid`.
 
     Yields:
         (row, col, float64 `(K, h, w)`); pixels that no input says anything of are nan.
@@ -87,19 +87,23 @@ def predict_window(
     """
     import torch
 
+    from benchmark.evaluation.divergence import check_logits
+
     valid = torch.zeros(window.height, window.width, dtype=torch.bool)
     images = {}
     for name, raster in rasters.items():
         pixels, says = raster.read(window)
-        if says.any():
-            images[name] = torch.from_numpy(pixels)[None].to(trained.model.device)
-            valid |= torch.from_numpy(says)
-    # a network cannot decode nothing; the map says nodata there
-    if not images:
+        # filled where it is void, however much of the window that is: a modality is there or absent
+        # in a scene, as it is in training and evaluation
+        images[name] = torch.from_numpy(pixels)[None].to(trained.model.device)
+        valid |= torch.from_numpy(says)
+    # the map says nodata there
+    if not valid.any():
         return None, valid
     size = window.height, window.width
     with torch.inference_mode():
         logits = trained.model.decode(trained.model.encode(images), size)[0].float()
+        check_logits(logits)
         values = logits.softmax(0) if trained.inputs.stitching == "probabilities" else logits
     return values.cpu(), valid
 

@@ -169,7 +169,7 @@ def test_seams_are_counted(
         np.testing.assert_array_equal(found == 2, lower[:, None].repeat(700, 1))
 
 
-def test_modalities_are_absent_where_they_say_nothing(
+def test_holes_of_one_modality_are_filled_and_of_all_are_nodata(
     network: PixelNetwork,
     scene: tuple[Path, Path, np.ndarray],
     tmp_path: Path,
@@ -178,15 +178,33 @@ def test_modalities_are_absent_where_they_say_nothing(
 ) -> None:
     monkeypatch.setattr("benchmark.tracking.progress.PLAIN_S", -1.0)
     assert run(tmp_path / "map.tif", f"nir={scene[1]}", f"rgb={scene[0]}", "--stride", "16") == 0
-    assert network.given == {
-        ("rgb", "nir"),
-        ("nir",),
-    }  # one window lies in the corner without colours
+    # one window lies in the corner without colours
+    assert network.given == {("rgb", "nir")}
+    filled = scene[2].astype(np.float32)
+    for band in filled:
+        band[band == 0] = np.quantile(band[band > 0], 0.05, method="inverted_cdf")
+    images = {"rgb": (filled[:3] - 90) / np.float32(50), "nir": (filled[3:] - 100) / np.float32(60)}
+    tensors = {name: torch.from_numpy(image)[None] for name, image in images.items()}
+    expected = np.array([0, 2, 3], np.uint8)[network.decode(tensors, (150, 700))[0].argmax(0)]
+    expected[(scene[2] == 0).all(0)] = 255
     with rasterio.open(tmp_path / "map.tif") as file:
-        np.testing.assert_array_equal(file.read(1) == 255, (scene[2] == 0).all(0))
+        np.testing.assert_array_equal(file.read(1), expected)
         assert file.tags()["MODALITIES"] == "R+N"
     said = capsys.readouterr().out
     assert "600 px without input" in said and "100 % 0 s left" in said
+
+
+def test_a_network_that_says_nothing_finite_makes_no_map(
+    network: PixelNetwork,
+    scene: tuple[Path, Path, np.ndarray],
+    tmp_path: Path,
+    capsys: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(network, "decode", lambda *given: torch.full((1, 3, 64, 64), torch.nan))
+    assert run(tmp_path / "out" / "map.tif", f"rgb={scene[0]}") == 2
+    assert "logits are not finite" in one_line(capsys)
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_the_map_is_a_cloud_optimised_geotiff_with_palette_and_names(
