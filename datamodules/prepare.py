@@ -55,6 +55,13 @@ def ensure_store(
         raise UserError(missing_data(name, f"There is no data for {name!r} in {store}."))
 
 
+def will_generate(name: str, store: Path) -> bool:
+    """Tell whether `ensure_store` has a miniature to make, which takes a while."""
+    from datamodules.store.scene_store import DATASET_FILE
+
+    return name in MINIATURES and not (store / name / DATASET_FILE).exists()
+
+
 def _import_miniature(name: str, miniature: Miniature, store: Path, force: bool, size: str) -> None:
     from datamodules.adapters.registry import import_named_dataset
     from datamodules.rasters.raster_errors import check_written, explained_writing

@@ -6,6 +6,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger
 
-from benchmark.choices import NO_BACKBONE, is_config_file
+from benchmark.choices import NO_BACKBONE, is_config_file, nearest
 from benchmark.evaluation.callback import MissingModalityEvaluation
 from benchmark.evaluation.divergence import DivergenceStop
 from benchmark.experiment import config as files
@@ -54,8 +55,8 @@ WARNINGS = (
 )
 # lines of jsonargparse's messages that repeat types instead of saying what is wrong
 UNKNOWN_OPTION = re.compile(
-    r"Parser key \"(\w+)\": - Problem with given class_path '([\w.]+)': "
-    r"Option '([\w.]+)' is not accepted"
+    r"(?:Parser key \"(\w+)\": - Problem with given class_path '([\w.]+)': )?"
+    r"(?:Option '([\w.]+)' is not accepted|unrecognized arguments: --([\w.]+).*)"
 )
 NOISE = (
     *("Does not validate", "Subtypes:", "Errors:", "- Expected a <class 'NoneType'>"),
@@ -263,5 +264,20 @@ def explain_parser_errors() -> Iterator[None]:
         # it words parse errors as trees in which only a few lines say what is wrong
         lines = map(str.strip, str(error).splitlines())
         text = " ".join(line for line in lines if not line.startswith(NOISE))
-        text = UNKNOWN_OPTION.sub(r"\2 has no option --\1.\3", text)
+        if unknown := UNKNOWN_OPTION.search(text):
+            raise UserError(_describe_unknown(*unknown.groups(""))) from error
         raise UserError(f"The configuration does not parse: {text}") from error
+
+
+def _describe_unknown(section: str, owner: str, name: str, word: str) -> str:
+    """Say which class or section lacks an option, and which one is near."""
+    name = ".".join(filter(None, (section, name or word)))
+    known: list[str] = []
+    if owner or name.startswith("trainer."):
+        section = section or "trainer"
+        # a method hands options on to its base
+        for base in (import_class(owner) if owner else L.Trainer).__mro__:
+            for option in signature(base).parameters.values():
+                if not option.kind.name.startswith("VAR_"):
+                    known.append(f"--{section}.{option.name}")
+    return f"{owner or 'The configuration'} has no option --{name}.{nearest(f'--{name}', known)}"

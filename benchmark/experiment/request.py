@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmark import choices
 from benchmark.experiment.config import check_backbone, store_name
-from datamodules.prepare import ensure_store
+from datamodules.prepare import ensure_store, will_generate
 from datamodules.store.names import check_name
 from usererror import UserError
 
@@ -53,8 +53,13 @@ class Request:
     def checked(self) -> Request:
         """Return the request with valid names and a complete store, or raise a UserError."""
         request = self.named()
-        # miniatures are generated here, on first use
-        ensure_store(store_name(request.data), self.store)
+        name = store_name(request.data)
+        if will_generate(name, self.store):
+            from benchmark.experiment.models import resolve_config
+
+            # a typing error in an override is said before half a minute of work
+            resolve_config(request)
+        ensure_store(name, self.store)
         return request
 
     def named(self) -> Request:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import warnings
@@ -277,16 +278,21 @@ def test_a_wrong_or_missing_word_runs_nothing(
     assert error.count("\n") == 1 and expected in error
 
 
-def test_an_unknown_setting_names_its_class() -> None:
-    expected = "methods.mmformer.module.MMFormer has no option --model.backbone"
-    with pytest.raises(UserError, match=expected), explain_parser_errors():
-        parse("mmformer", "miniature", "standard", 0, "--model.backbone", "resnet50")
-
-
-@pytest.mark.parametrize("word", ["--trainer.max_epoch", "--cell.select"])
-def test_settings_have_no_abbreviations(word: str) -> None:
-    with pytest.raises(UserError, match="unrecognized arguments"), explain_parser_errors():
-        parse("control", "miniature", "standard", 0, word, "1")
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("--model.backbone resnet50", "methods.mmformer.module.MMFormer has no option --model.b"),
+        ("--model.optimiser.lr 1", "Did you mean --model.optimizer?"),
+        ("--model.optimizer.lrr 3", "MMFormer has no option --model.optimizer.lrr"),
+        # no abbreviations
+        ("--trainer.max_epoch 1", "no option --trainer.max_epoch. Did you mean --trainer.max_e"),
+        ("--trainer.max_stepz=3", "Did you mean --trainer.max_steps?"),
+        ("--cell.select 1", "The configuration has no option --cell.select."),
+    ],
+)
+def test_an_unknown_setting_names_its_class(words: str, expected: str) -> None:
+    with pytest.raises(UserError, match=re.escape(expected)), explain_parser_errors():
+        parse("mmformer", "miniature", "standard", 0, *words.split())
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from benchmark.__main__ import main
 from benchmark.experiment.request import Request
 from benchmark.records.trainer_options import check_trainer
 from datamodules.base import SceneDataModule
@@ -95,3 +96,12 @@ def test_what_two_optimisers_cannot_do_is_one_line(
     words = ["--trainer.max_steps", "2", "--trainer.gradient_clip_val", "2"]
     assert bench(tiny_stores, tmp_path / "runs", *words, method="gemmnet_cgan") == 2
     assert "clipping is not supported" in one_line(capsys)
+
+
+def test_no_miniature_is_made_for_a_command_that_cannot_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--data", "miniature", "--store", str(tmp_path), "--trainer.max_stepz", "3"]
+    assert main(["bench", *words]) == 2
+    assert "Did you mean --trainer.max_steps?" in one_line(capsys)
+    assert not list(tmp_path.iterdir())
