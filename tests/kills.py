@@ -29,11 +29,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import timm  # noqa: F401 - children need not import it
 import torch
 
 from benchmark.__main__ import main
-from benchmark.experiment import lightning_cli, train  # noqa: F401
+from benchmark.experiment import lightning_cli, train  # noqa: F401 - children need not
 from benchmark.maps import geotiff, predict  # noqa: F401
 from benchmark.report import payload  # noqa: F401
 from tests.support.placed import write

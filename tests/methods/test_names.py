@@ -33,3 +33,9 @@ def test_a_method_is_imported_from_its_package(path: str) -> None:
 def test_a_package_of_a_method_imports_no_torch() -> None:
     code = "import sys, methods.sgma, methods.gemmnet; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_timm_does_not_import_wandb() -> None:
+    # whose temporary folders a killed process would leave
+    code = "import sys, methods.base; sys.exit('wandb' in sys.modules or 'timm' not in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
