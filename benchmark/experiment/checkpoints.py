@@ -24,6 +24,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from datamodules.base import SceneDataModule
+from datamodules.store.part_files import whole_file
 from usererror import UserError
 
 CHECKPOINTS = "checkpoints"  # the folder in a run
@@ -41,23 +42,13 @@ class WholeFiles(TorchCheckpointIO):
     ) -> None:
         """Save to `path`; whatever stops this leaves the file that was there."""
         target = Path(path)
-        part = target.with_name(target.name + ".part")
         # in memory first: torch's own writer hides the error of a full disk
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
         target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with part.open("wb") as stream:
-                stream.write(buffer.getbuffer())
-                stream.flush()
-                os.fsync(stream.fileno())
-        except OSError:
-            # room for another try
-            part.unlink(missing_ok=True)
-            raise
-        if target.name == LAST and target.exists():
-            target.replace(target.with_name(PREVIOUS))
-        part.replace(target)
+        before = target.with_name(PREVIOUS) if target.name == LAST else None
+        with whole_file(target, before) as part:
+            part.write_bytes(buffer.getbuffer())
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

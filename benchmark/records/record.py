@@ -28,6 +28,7 @@ from benchmark.metrics.confusion import (
 from benchmark.metrics.result import ALL, EvaluationResult, sum_regions
 from benchmark.records.arrays import DAMAGE, as_names, check_counts, read_arrays
 from benchmark.records.manifest import AGAIN, MANIFEST, Manifest, read_manifest
+from datamodules.store.part_files import whole_file
 from datamodules.store.scene_store import write_text_whole
 from usererror import UserError
 
@@ -237,7 +238,6 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def _write_npz(path: Path, arrays: Mapping[str, Any]) -> None:
-    temporary = path.with_name(path.name + ".part")
-    with temporary.open("wb") as file:
-        np.savez_compressed(file, **arrays)
-    os.replace(temporary, path)
+    # a stream, since numpy gives a path another ending
+    with whole_file(path) as part, part.open("wb") as stream:
+        np.savez_compressed(stream, **arrays)

@@ -9,15 +9,15 @@ import json
 import re
 import shutil
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from statistics import median_high
 from typing import Any
 
 import pandas as pd
-from filelock import AcquireReturnProxy, FileLock, Timeout
 from rich.console import Console
 
 from datamodules.ingest.file_changes import check_unchanged, write_stamps
@@ -27,6 +27,7 @@ from datamodules.ingest.plan_checks import apply_options, check_plan, keep_usabl
 from datamodules.ingest.sources import SourceIndex
 from datamodules.ingest.voids import describe_voids
 from datamodules.ingest.workers import Results, run_jobs
+from datamodules.processes import hold
 from datamodules.store.scene_store import (
     DATASET_FILE,
     FORMAT,
@@ -84,7 +85,9 @@ def import_dataset(
     work = _Import(adapter, source, root, options, console or Console())
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with work.hold_lock():
+        # one import at a time; the second then finds the store complete
+        running = f"another import of {name} is running: waiting for it"
+        with hold(root / LOCK_FILE, partial(work.log, running)):
             # asked inside the lock: the import waited for may have done the work
             store = None if force else work.complete_store()
             return store or work.import_scenes(force, workers)
@@ -94,8 +97,7 @@ def import_dataset(
         raise UserError(f"{failed}: {remedy}.") from error
     finally:
         # nothing was imported: leave nothing behind
-        if root.is_dir() and {path.name for path in root.iterdir()} <= {LOCK_FILE}:
-            (root / LOCK_FILE).unlink(missing_ok=True)
+        with suppress(OSError):
             root.rmdir()
 
 
@@ -112,15 +114,6 @@ class _Import:
     def log(self, text: str) -> None:
         """Print a line as it is: file names are not to be wrapped or taken for markup."""
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
-
-    def hold_lock(self) -> AcquireReturnProxy:
-        """Let one import at a time work on a store; the second then finds it complete."""
-        lock = FileLock(self.root / LOCK_FILE)
-        try:
-            return lock.acquire(timeout=0)
-        except Timeout:
-            self.log(f"another import of {self.root.name} is running: waiting for it")
-            return lock.acquire()
 
     def complete_store(self) -> SceneStore | None:
         """Return the store if it is whole and holds what this import would bring."""

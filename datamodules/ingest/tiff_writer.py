@@ -2,7 +2,6 @@
 
 import errno
 import logging
-import os
 import shutil
 import warnings
 import zlib
@@ -21,6 +20,7 @@ from datamodules.rasters.placement import Grid
 from datamodules.rasters.raster_errors import GDAL_ERRORS
 from datamodules.rasters.raster_file import one_line
 from datamodules.rasters.source_raster import Pixels
+from datamodules.store.part_files import whole_file
 from datamodules.store.scene_store import SceneClass
 from usererror import UserError
 
@@ -41,7 +41,6 @@ def write_tiff(
     Where whole numbers are void it gets a mask inside, and with classes a `palette`.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f"{target.stem}.{os.getpid()}.part")
     # decoded before the file exists: a damaged source leaves none behind
     first = next(blocks)
     height, width = size
@@ -55,31 +54,26 @@ def write_tiff(
     voids: list[np.ndarray | None] = []
     inside = rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True)
     try:
-        with _silent_gdal(), inside, rasterio.open(temporary, "w", **profile) as dataset:
-            if palette:
-                dataset.write_colormap(1, {c.id: (*c.color, 255) for c in palette})
-            row = 0
-            for block, void in chain([first], blocks):
-                window = Window(0, row, width, block.shape[1])
-                dataset.write(block, window=window)
-                # a checksum, since the blocks together may not fit into memory
-                checks.append((window, zlib.crc32(np.ascontiguousarray(block).data)))
-                voids.append(None if void is None else np.packbits(void, axis=1))
-                row += block.shape[1]
-            if any(void is not None for void in voids):
-                _write_mask(dataset, checks, voids)
-        if not _reads_back(temporary, checks):
-            raise _write_error(target, "what was written does not read back")
-        # on the disk before it has its name: a power failure leaves no half-written raster
-        with temporary.open("rb+") as stream:
-            os.fsync(stream.fileno())
-        temporary.replace(target)
+        with whole_file(target) as part, _silent_gdal(), inside:
+            with rasterio.open(part, "w", **profile) as dataset:
+                if palette:
+                    dataset.write_colormap(1, {c.id: (*c.color, 255) for c in palette})
+                row = 0
+                for block, void in chain([first], blocks):
+                    window = Window(0, row, width, block.shape[1])
+                    dataset.write(block, window=window)
+                    # a checksum, since the blocks together may not fit into memory
+                    checks.append((window, zlib.crc32(np.ascontiguousarray(block).data)))
+                    voids.append(None if void is None else np.packbits(void, axis=1))
+                    row += block.shape[1]
+                if any(void is not None for void in voids):
+                    _write_mask(dataset, checks, voids)
+            if not _reads_back(part, checks):
+                raise _write_error(target, "what was written does not read back")
     except (*GDAL_ERRORS, OSError) as error:
         if isinstance(error, GDAL_ERRORS) or error.errno in FULL_DISK:
             raise _write_error(target, one_line(error)) from error
         raise
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _write_mask(
@@ -96,7 +90,7 @@ def _write_mask(
 def _reads_back(path: Path, checks: list[tuple[Window, int]]) -> bool:
     """Tell whether the file holds the blocks: one cut short by a full disk may open as well."""
     try:
-        with _silent_gdal(), rasterio.open(path, driver="GTiff") as dataset:
+        with rasterio.open(path, driver="GTiff") as dataset:
             for window, check in checks:
                 if zlib.crc32(dataset.read(window=window)) != check:
                     return False

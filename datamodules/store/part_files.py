@@ -3,10 +3,32 @@
 import os
 import shutil
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from glob import escape
 from pathlib import Path
 
 HOST = socket.gethostname()  # machines that share a folder do not know of each other's processes
+
+
+@contextmanager
+def whole_file(target: Path, before: Path | None = None) -> Iterator[Path]:
+    """Name a temporary file, which becomes `target` when the block ends: whole, or not at all.
+
+    The file that was there becomes `before`.
+    """
+    part = part_of(target)
+    try:
+        yield part
+        # on the disk before it has its name: a power failure leaves no half-written file
+        with part.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        if before and target.exists():
+            target.replace(before)
+        part.replace(target)
+    finally:
+        # room for another try
+        part.unlink(missing_ok=True)
 
 
 def part_of(target: Path) -> Path:

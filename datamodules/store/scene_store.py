@@ -11,14 +11,13 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from datamodules.store.part_files import part_of
+from datamodules.store.part_files import whole_file
 from usererror import UserError
 
 FORMAT = 1
@@ -200,19 +199,8 @@ class SceneStore:
 
 def write_text_whole(path: Path, text: str) -> None:
     """Write a text file so that there is never half of it, whatever happens."""
-    # another process may be writing the same file
-    temporary = part_of(path)
-    try:
-        with temporary.open("w", encoding="utf-8", newline="") as stream:
-            stream.write(text)
-            stream.flush()
-            # the content is on the disk before the name is
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    except OSError:
-        # room for another try
-        temporary.unlink(missing_ok=True)
-        raise
+    with whole_file(path) as part:
+        part.write_text(text, encoding="utf-8", newline="")
 
 
 def dataset_fingerprint(
