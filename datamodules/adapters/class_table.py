@@ -21,6 +21,7 @@ WHOLE_NUMBERS = ("uint8", "uint16", "int16", "int32", "uint32", "int8", "int64",
 LABEL_TYPES = (*WHOLE_NUMBERS, "float32", "float64")
 TABLE = re.compile(r"(?i)classes\.csv$")
 MAX_ID = 65535
+YES, NO = ("1", "true", "yes"), ("0", "false", "no", "")
 # a row with id 255 and one of these names says what 255 means anyway
 IGNORED_NAMES = ("", "ignore", "ignored", "void", "no data", "nodata", "unlabeled", "unlabelled")
 REMEDY = (
@@ -78,7 +79,7 @@ def read_class_table(index: SourceIndex, folder: str) -> ClassTable:
     names = set()
     for row in read_rows(file, ("id", "name", "r", "g", "b")):
         where, name = f"{file.origin}: class {row['name']!r}", row["name"]
-        is_ignored = _is_yes(row, "ignore")
+        is_ignored = _is_yes(row, "ignore", where)
         try:
             id_ = int(row["id"])
             is_ignored |= id_ == IGNORE and name.lower() in IGNORED_NAMES
@@ -95,7 +96,7 @@ def read_class_table(index: SourceIndex, folder: str) -> ClassTable:
         if is_ignored:
             ignored[id_] = color
         elif color is not None:
-            found[id_] = SceneClass(id_, name, color, _is_yes(row, "clutter"))
+            found[id_] = SceneClass(id_, name, color, _is_yes(row, "clutter", where))
             names.add(name)
     if not 2 <= len(found) <= IGNORE:
         wrong = f"{len(found)} class(es); at least 2 and at most {IGNORE} are needed"
@@ -142,8 +143,11 @@ def read_rows(file: SourceFile, needed: Iterable[str]) -> list[Row]:
     return rows
 
 
-def _is_yes(row: Row, column: str) -> bool:
-    return row.get(column, "").lower() in ("1", "true", "yes")
+def _is_yes(row: Row, column: str, where: str) -> bool:
+    said = row.get(column, "").lower()
+    if said not in (*YES, *NO):
+        raise UserError(f"{where}: {column} is {said!r}: write 1 for yes, 0 or nothing for no.")
+    return said in YES
 
 
 def find_label_fault(dataset: Any, values: dict[int, int], colors: dict[Color, int]) -> str:

@@ -114,6 +114,10 @@ def _modalities(
     """Return the modalities, in the type of their files."""
     # letters make the names of subsets, so none may stand for two modalities
     taken = {KNOWN[name][0] for name in table.modalities if name in KNOWN}
+    for name in card.modalities:
+        if name not in table.modalities:
+            have = f"the raster columns of scenes.csv are {', '.join(table.modalities)}"
+            raise UserError(f"about.json describes the modality {name!r}, but {have}: rename it.")
     taken.update(said.letter for said in card.modalities.values() if said.letter)
     modalities = []
     for name in table.modalities:
@@ -145,8 +149,6 @@ def _common_form(table: SceneTable, name: str, files: Sequence[SourceFile]) -> t
             this = f"{file.origin} has {other[0]} band(s) of {other[1]}"
             first = f"{files[0].origin} has {form[0]} of {form[1]}"
             raise UserError(f"{this}, but {first}: {name} must be alike in all scenes.")
-    if form[1].startswith("complex"):
-        raise UserError(f"{files[0].origin} holds complex numbers: give amplitudes or decibels.")
     return form
 
 

@@ -1,4 +1,4 @@
-"""Whether the rasters of a scene lie on the same ground, as their files say."""
+"""Whether rasters agree in what their files say: on their ground, and on the order of bands."""
 
 import math
 from collections.abc import Mapping
@@ -9,6 +9,8 @@ from datamodules.ingest.plan import ImportPlan
 from datamodules.rasters.placement import REMEDY, TOLERANCE, Grid, describe_shift, match_grids
 from datamodules.rasters.source_raster import SourceRaster
 from usererror import UserError
+
+Results = Mapping[str, Mapping[str, Mapping[str, Any]]]  # by scene and raster
 
 
 def find_place(raster: SourceRaster, item: Item) -> tuple[Grid, list[str]]:
@@ -41,9 +43,7 @@ def find_place(raster: SourceRaster, item: Item) -> tuple[Grid, list[str]]:
     return own.turned(), [*notes, "its rows run the other way than the scene's and were turned"]
 
 
-def find_misplaced(
-    plan: ImportPlan, results: Mapping[str, Mapping[str, Mapping[str, Any]]]
-) -> list[UserError]:
+def find_misplaced(plan: ImportPlan, results: Results) -> list[UserError]:
     """Compare the rasters of scenes whose reference has no place: with the first that has one."""
     errors = []
     for scene in plan.scenes:
@@ -61,4 +61,21 @@ def find_misplaced(
             if match.upside_down or match.shift > job.place_tolerance:
                 problem = describe_shift(own, first[1], names, match)
                 errors.append(UserError(f"{problem}: {REMEDY}, or say ALIGN=ignore."))
+    return errors
+
+
+def find_swapped_bands(plan: ImportPlan, results: Results) -> list[UserError]:
+    """Compare the names of bands between scenes: the same ones in another order are exchanged."""
+    errors = []
+    first: dict[tuple[str, frozenset[str]], tuple[str, list[str]]] = {}
+    for scene in plan.scenes:
+        for raster, job in scene.jobs.items():
+            names, origin = results[scene.id][raster].get("bands", []), job.source.origin
+            # bands that share a name, or have none, cannot be told apart by it
+            if len(set(names)) < len(names):
+                continue
+            other, order = first.setdefault((raster, frozenset(names)), (origin, names))
+            if names != order:
+                said = f"{origin} has the bands {', '.join(names)}, {other} {', '.join(order)}"
+                errors.append(UserError(f"{said}: bring them into one order (gdal_translate -b)."))
     return errors

@@ -71,7 +71,7 @@ def store_raster(item: Item, path: Path, classes: list[SceneClass]) -> dict[str,
                 blocks = _read_blocks(raster, sink, item)
                 write_tiff(target, blocks, size, job.dtype, place, palette)
             sink.notes += notes + _describe_file(raster, path)
-            gsd_m = _pixel_metres(dataset)
+            gsd_m, names = _pixel_metres(dataset), raster.names
         statistics = sink.final_statistics(len(classes))
     except DAMAGE as error:
         text = f"{shown} cannot be imported ({type(error).__name__}: {one_line(error)})."
@@ -81,7 +81,7 @@ def store_raster(item: Item, path: Path, classes: list[SceneClass]) -> dict[str,
     stored = {"path": str(target), "bytes": target.stat().st_size, "sha256": file_sha256(target)}
     stored |= {"height": size[0], "width": size[1], "statistics": statistics}
     stored |= {"constant": constant, "warnings": sink.list_warnings(), "gsd_m": gsd_m}
-    return stored | {"place": place.to_json()}
+    return stored | {"place": place.to_json(), "bands": names}
 
 
 class _Sink:

@@ -19,7 +19,7 @@ from rich.progress import Progress
 
 from datamodules.ingest.archives import close_archives
 from datamodules.ingest.journal import Item, Journal
-from datamodules.ingest.place_check import find_misplaced
+from datamodules.ingest.place_check import find_misplaced, find_swapped_bands
 from datamodules.ingest.plan import ImportPlan
 from datamodules.processes import usable_cores
 from datamodules.store.scene_store import SceneClass
@@ -74,7 +74,7 @@ def run_jobs(
                 progress.advance(bar)
     close_archives()
     if not errors:
-        errors = find_misplaced(plan, results)
+        errors = find_misplaced(plan, results) + find_swapped_bands(plan, results)
     if errors:
         raise _merge_errors(errors)
     return results

@@ -211,7 +211,7 @@ def _describe(
     dataset: Any, bands: Sequence[int], modality: Modality, path: Path, believe: bool
 ) -> SourceRaster:
     """Take the bands asked for, or all but transparency."""
-    source = SourceRaster(dataset, str(path), bands or None, believe=believe)
+    source = SourceRaster(dataset, str(path), bands or None, False, believe, by_colour=not bands)
     held = max(dataset.count, source.count)
     for band in bands:
         if not 1 <= band <= held:

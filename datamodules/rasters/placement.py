@@ -27,8 +27,9 @@ class Grid:
         """Read it from a file; UserError where control points say it, which is no grid."""
         transform = None if dataset.transform.is_identity else dataset.transform
         points, _ = dataset.gcps
-        if points and transform is None:
-            text = f"{shown} is placed by {len(points)} control points, not on a grid"
+        if transform is None and (points or dataset.rpcs):
+            by = f"{len(points)} control points" if points else "a camera model (RPC)"
+            text = f"{shown} is placed by {by}, not on a grid"
             raise UserError(f"{text}: {REMEDY}.")
         return cls(dataset.height, dataset.width, dataset.crs or None, transform)
 
@@ -88,9 +89,14 @@ def match_grids(own: Grid, other: Grid, names: Names, stretched: bool = False) -
     found = _apply(~other.transform, ground)
     if stretched:
         expected *= np.array([[other.width / own.width], [other.height / own.height]])
-    straight = float(np.abs(found - expected).max())
-    turned = float(np.abs(found - expected[:, [2, 3, 0, 1]]).max())
+    straight = _largest(found - expected)
+    turned = _largest(found - expected[:, [2, 3, 0, 1]])
     return Match(turned < straight, min(straight, turned))
+
+
+def _largest(apart: np.ndarray) -> float:
+    # what has no place lies as far away as can be
+    return float(np.nan_to_num(np.abs(apart), nan=FAR, posinf=FAR).max())
 
 
 def _apply(transform: Any, points: np.ndarray) -> np.ndarray:
@@ -109,8 +115,7 @@ def _transform_points(own: Any, other: Any, points: np.ndarray, names: Names) ->
     except (CPLE_BaseError, RasterioError) as error:
         places = f"{names[0]} is in {crs_name(own)}, {names[1]} in {crs_name(other)}"
         raise UserError(f"{places}, which cannot be compared: {REMEDY}.") from error
-    # points without a place in the other system are as far away as can be
-    return np.nan_to_num(moved, nan=FAR, posinf=FAR, neginf=-FAR)
+    return moved
 
 
 def describe_shift(own: Grid, other: Grid, names: Names, match: Match) -> str:

@@ -18,15 +18,18 @@ ALPHA_BETWEEN = 0.05
 ALPHA_ROWS = 65  # rows of the band that are looked at
 # tags in this range may be values: one band may hold them, so all bands together must
 POSSIBLE_VALUES = (0, 65535)
+COLOURS = ("red", "green", "blue")
 Pixels = tuple[np.ndarray, np.ndarray | None]
 
 
 class SourceRaster:
     """An open raster of a user: bands without alpha, palette expanded, scale and offset applied.
 
-    `bands` are the wanted ones, from 1, None all; a `label` keeps the indices of its palette.
-    Without `believe`, nodata tags, masks and transparency are not asked. With `upside_down`, rows
-    are read from the last to the first. UserError for a file of several pages.
+    `bands` are the wanted ones, from 1, None all; they count as in the file, or with `by_colour`
+    after red, green and blue are brought into this order, where the file names them in another. A
+    `label` keeps the indices of its palette. Without `believe`, nodata tags, masks and transparency
+    are not asked. With `upside_down`, rows are read from the last to the first. UserError for a
+    file of several pages, and for pixels that are no numbers as they stand.
     """
 
     def __init__(
@@ -36,6 +39,7 @@ class SourceRaster:
         bands: Sequence[int] | None = None,
         label: bool = False,
         believe: bool = True,
+        by_colour: bool = True,
     ) -> None:
         """Look at what the header says, and at a few rows of what is called alpha."""
         self.dataset, self.shown, self.believe = dataset, shown, believe
@@ -43,10 +47,13 @@ class SourceRaster:
         if dataset.subdatasets:
             pages = f"{shown} holds {len(dataset.subdatasets)} pages, of which one would be read"
             raise UserError(f"{pages}: save each as a file (gdal_translate GTIFF_DIR:1:<file>).")
+        _check_values(dataset, shown)
         self.alpha = _find_alpha(dataset, shown)
         if bands and max(bands) == dataset.count:
             self.alpha = 0  # asked for as a colour
         held = [band for band in dataset.indexes if band != self.alpha]
+        if by_colour:
+            held = _in_order_of_colours(dataset, held)
         self.palette, self._transparent = (None, None) if label else _read_palette(dataset)
         self.count = len(held) if self.palette is None else len(self.palette)
         self.bands = list(bands or range(1, self.count + 1))
@@ -70,9 +77,16 @@ class SourceRaster:
         return {self.dataset.dtypes[band - 1] for band in self._held}
 
     @property
+    def names(self) -> list[str]:
+        """What the file calls its bands, "" where it does not."""
+        return [self.dataset.descriptions[band - 1] or "" for band in self._held]
+
+    @property
     def is_plain(self) -> bool:
         """Whether the pixels read so far are what the store's reader would find in the file."""
         if self.palette is not None or self._scales is not None or self.upside_down:
+            return False
+        if self._held != sorted(self._held):
             return False
         # that reader asks masks, believed or not, and nothing else
         masked = "per_dataset" in self._flags and "alpha" not in self._flags
@@ -125,13 +139,39 @@ class SourceRaster:
             low, high = POSSIBLE_VALUES
             if all(tag is not None and low <= tag <= high for tag in tags):
                 void[:] = void.all(axis=0)
-        elif "per_dataset" in self._flags and "alpha" not in self._flags:
-            void[:] = self.dataset.read_masks(self._held[0], window=window) == 0
+        elif not self._flags & {"all_valid", "alpha"}:
+            void = self.dataset.read_masks(self._held, window=window) == 0
         if self.alpha:
             void |= self.dataset.read(self.alpha, window=window) == 0
         if self._transparent is not None:
             void |= self._transparent[values[0]]
         return void
+
+
+def _check_values(dataset: Any, shown: str) -> None:
+    """Raise UserError for complex numbers, scales without a meaning, and turned pictures."""
+    if any(dtype.startswith("complex") for dtype in dataset.dtypes):
+        raise UserError(f"{shown} holds complex numbers: give amplitudes or decibels.")
+    rules = np.array([dataset.scales, dataset.offsets])
+    if not (np.isfinite(rules).all() and rules[0].all()):
+        said = f"{shown} says that its values have the scale {dataset.scales[0]:g}"
+        raise UserError(f"{said} and the offset {dataset.offsets[0]:g}: correct or remove them.")
+    # cameras leave the turning of a picture to who shows it, and no label does
+    turn = dataset.tags().get("EXIF_Orientation", "1")
+    if turn not in ("0", "1"):
+        said = f"{shown} is to be turned before it is shown (EXIF orientation {turn})"
+        raise UserError(f"{said}: save it as it is seen (mogrify -auto-orient).")
+
+
+def _in_order_of_colours(dataset: Any, held: list[int]) -> list[int]:
+    """Bring the bands that are called red, green and blue into this order."""
+    names = [dataset.colorinterp[band - 1].name for band in held]
+    if any(names.count(colour) != 1 for colour in COLOURS):
+        return held
+    ordered, places = list(held), list(map(names.index, COLOURS))
+    for place, found in zip(sorted(places), places, strict=True):
+        ordered[place] = held[found]
+    return ordered
 
 
 def _find_alpha(dataset: Any, shown: str) -> int:

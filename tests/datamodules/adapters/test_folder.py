@@ -240,6 +240,7 @@ def test_a_column_without_files(tmp_path, source):
         ("id,name,r,g,b\n0,a,1,1,1\n1,a,1,1,1\n", "ids and names must be unique"),
         ("id,name,r,g,b\n0,a,1,1,256\n1,b,1,1,1\n", "colours from 0 to 255"),
         ("id,name,r,g,b\nx,a,1,1,1\n1,b,1,1,1\n", "must be whole numbers"),
+        ("id,name,r,g,b,ignore\n0,a,1,1,1,\n1,b,2,2,2,y\n", "ignore is 'y': write 1 for yes"),
         ("id,name\n0,a\n", "lacks the column"),
         ("", "no CSV table"),
     ],
@@ -271,6 +272,8 @@ def test_tables_that_are_not_there_or_no_text(tmp_path, source):
         '{"gsd_m": "1"}',
         '{"modalities": {"rgb": {"kind": "x"}}}',
         '{"modalities": {"rgb": 1}}',
+        '{"modalities": {"rbg": {"kind": "optical"}}}',
+        '{"modalities": {"label": {"kind": "optical"}}}',
     ],
 )
 def test_mistakes_in_about_json(about, tmp_path, source):

@@ -43,6 +43,22 @@ def test_a_label_is_void_where_it_is_masked_or_its_nodata_is_no_class(
     assert counts(import_named_dataset("mine", source, tmp_path / "masked")) == void
 
 
+def test_bands_of_two_scenes_in_another_order_are_refused(tmp_path, write_folder):
+    source = tmp_path / "source"
+    write_folder(source)
+    plain = import_named_dataset("mine", source, tmp_path / "plain")
+    names = {"s0": ("B4", "B3", "B2"), "s1": ("B4", "B3", "B2"), "s2": ("one", "two", "two")}
+    for scene in names:
+        with rasterio.open(source / f"rgb/{scene}.tif", "r+") as file:
+            file.descriptions = names[scene]
+    store = import_named_dataset("mine", source, tmp_path / "named")
+    assert store.fingerprint == plain.fingerprint
+    with rasterio.open(source / "rgb/s1.tif", "r+") as file:
+        file.descriptions = ("B2", "B3", "B4")
+    with pytest.raises(UserError, match=r"rgb/s1\.tif has the bands B2, B3, B4, .*s0\.tif B4"):
+        import_named_dataset("mine", source, tmp_path / "swapped")
+
+
 def test_a_mask_file_that_is_no_tiff_changes_nothing_and_is_named(tmp_path, write_folder):
     source = tmp_path / "source"
     write_folder(source)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import rasterio
 from rasterio.control import GroundControlPoint
+from rasterio.rpc import RPC
 from rasterio.transform import Affine, from_origin
 
 from datamodules.adapters.registry import import_named_dataset
@@ -42,6 +43,7 @@ def load(tmp_path: Path, **options: Any) -> Any:
         ({"transform": PLACE @ Affine.translation(20, -20)}, "20.00 pixels"),
         ({"transform": PLACE @ Affine.translation(0.5, 0.5)}, "0.50 pixels"),
         ({"transform": from_origin(770550, 6277600, 0.4, 0.4)}, "50.00 pixels"),
+        ({"transform": Affine(0.2, 0, float("nan"), 0, -0.2, 6277600)}, "do not share a grid"),
         ({"crs": "EPSG:3857"}, "EPSG:3857 and EPSG:2154"),
         ({"crs": 'LOCAL_CS["site",UNIT["metre",1]]'}, "cannot be compared"),
     ],
@@ -100,6 +102,18 @@ def test_control_points_are_no_grid(source, tmp_path):
     with rasterio.open(path, "r+") as file:
         file.gcps = points, "EPSG:2154"
     with pytest.raises(UserError, match=r"dsm/s0\.tif is placed by 4 control points"):
+        load(tmp_path)
+
+
+def test_a_camera_model_is_no_grid(source, tmp_path):
+    path = write(tmp_path / "source/dsm/s0.tif", source["dsm"], crs=None, transform=None)
+    offsets = {name: 1.0 for name in ("err_bias", "err_rand", "height_off", "height_scale")}
+    offsets |= dict.fromkeys(("lat_off", "lat_scale", "long_off", "long_scale"), 1.0)
+    offsets |= dict.fromkeys(("line_off", "line_scale", "samp_off", "samp_scale"), 1.0)
+    sides = ("line_num_coeff", "line_den_coeff", "samp_num_coeff", "samp_den_coeff")
+    with rasterio.open(path, "r+") as file:
+        file.rpcs = RPC(**offsets, **dict.fromkeys(sides, [1.0] * 20))
+    with pytest.raises(UserError, match=r"dsm/s0\.tif is placed by a camera model"):
         load(tmp_path)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+from rasterio.enums import ColorInterp
 
 from datamodules.rasters.raster_file import check_intact, open_raw
 from datamodules.rasters.source_raster import SourceRaster
@@ -65,6 +66,15 @@ def test_masks(inside, tmp_path):
     np.testing.assert_array_equal(seen(path)[1], valid == 0)
 
 
+def test_a_mask_of_each_band(tmp_path):
+    path, masks = write(tmp_path / "a.tif", colours(3)), np.full((3, 20, 30), 255, np.uint8)
+    masks[1, 5:, :4] = 0
+    write(tmp_path / "a.tif.msk", masks, crs=None, transform=None)
+    with rasterio.open(tmp_path / "a.tif.msk", "r+") as file:
+        file.update_tags(**{f"INTERNAL_MASK_FLAGS_{band}": 0 for band in (1, 2, 3)})
+    np.testing.assert_array_equal(seen(path)[1], masks[1] == 0)
+
+
 def test_a_mask_that_refers_to_other_files_is_not_opened(tmp_path):
     path, other = write(tmp_path / "a.tif", colours(1)), write(tmp_path / "b.tif", 0 * colours(1))
     (tmp_path / "a.tif.msk").write_text(
@@ -117,6 +127,48 @@ def test_scale_and_offset_are_applied_where_a_pixel_says_something(tmp_path):
     assert values.dtype == np.float32 and void.sum() == 1 and void[0, 0]
     expected = centimetres[0][~void] * 0.01 + 300
     np.testing.assert_allclose(values[0][~void], expected, rtol=1e-6)
+
+
+def test_bands_stand_in_the_order_of_their_colours_unless_asked_for_as_they_lie(tmp_path):
+    bands = colours(4)
+    path = write(tmp_path / "a.tif", bands, photometric="minisblack")
+    with rasterio.open(path, "r+") as file:
+        file.colorinterp = [ColorInterp[name] for name in ("blue", "green", "red", "undefined")]
+    np.testing.assert_array_equal(seen(path)[0], bands[[2, 1, 0, 3]])
+    np.testing.assert_array_equal(seen(path, bands=(1, 4))[0], bands[[2, 3]])
+    np.testing.assert_array_equal(seen(path, bands=(1, 4), by_colour=False)[0], bands[[0, 3]])
+    with open_raw(path, "a.tif") as dataset:
+        assert not SourceRaster(dataset, "a.tif").is_plain
+
+
+@pytest.mark.parametrize("scale", [0, np.nan, np.inf])
+def test_a_scale_without_a_meaning_is_asked_for(scale, tmp_path):
+    path = write(tmp_path / "a.tif", colours(1))
+    with rasterio.open(path, "r+") as file:
+        file.scales = (scale,)
+    with pytest.raises(UserError, match=rf"a\.tif says .* scale {scale}"):
+        seen(path)
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "complex_int16"])
+def test_complex_numbers_are_refused(dtype, tmp_path):
+    size = {"count": 1, "height": 20, "width": 30}
+    with rasterio.open(tmp_path / "a.tif", "w", driver="GTiff", dtype=dtype, **size) as file:
+        file.write(colours(1, "complex64"))
+    with pytest.raises(UserError, match=r"a\.tif holds complex numbers"):
+        seen(tmp_path / "a.tif")
+
+
+def test_a_picture_that_is_to_be_turned_is_refused(tmp_path):
+    from PIL import Image
+
+    turn = Image.Exif()
+    for value in (1, 3):
+        turn[0x0112] = value
+        Image.fromarray(colours(1)[0]).save(tmp_path / f"{value}.jpg", exif=turn)
+    seen(tmp_path / "1.jpg")
+    with pytest.raises(UserError, match="EXIF orientation 3"):
+        seen(tmp_path / "3.jpg")
 
 
 def test_pages_are_refused(tmp_path):
