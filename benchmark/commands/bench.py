@@ -197,6 +197,8 @@ class Evaluate(Command):
             name = f"{request.dataset}, {request.protocol}"
             if unchanged and not arguments.overrides:
                 name = f"evaluation of {checkpoint.stem}"
+            # tables name what was typed, not what makes the network the trained one again
+            cli.request = replace(request, overrides=(*trained.overrides, *arguments.overrides))
             outcome = Outcome(result, checkpoint, name, 0, {})
             write_record(out / "record", run_manifest(cli, outcome), result)
             print_scores(cli, result)

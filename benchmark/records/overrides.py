@@ -43,10 +43,13 @@ def describe_overrides(words: Sequence[str]) -> str:
     Example:
         >>> describe_overrides(["--data.window", "64", "--trainer.enable_progress_bar", "false"])
         'data.window=64'
+        >>> describe_overrides(["--data.window", "64", "--data.stride", "9", "--data.window=96"])
+        'data.window=96 data.stride=9'
     """
-    shown = []
+    shown = {}
     for key, value in read_overrides(words):
         # a callback may be typed in parts, `trainer.callbacks.patience`
         if not {key, ".".join(key.split(".")[:2])} & IRRELEVANT:
-            shown.append(f"{key}={value}" if key else value)
-    return " ".join(shown)
+            # of an option that is typed twice the last word counts
+            shown[key] = f"{key}={value}" if key else value
+    return " ".join(shown.values())

@@ -16,7 +16,7 @@ WHOLE: dict[str, tuple[Any, ...]] = {
 }
 # a run keeps weights and logs, and has some training to keep
 UNUSABLE = {"barebones": True, "enable_checkpointing": False, "max_steps": 0, "max_epochs": 0}
-ENDS = ("max_epochs", "max_steps", "max_time")
+ENDS = ("max_epochs", "max_steps")
 
 
 def partial_option(trainer: Mapping[str, Any]) -> str:
@@ -36,6 +36,10 @@ def partial_option(trainer: Mapping[str, Any]) -> str:
 
 def check_trainer(options: Mapping[str, Any]) -> None:
     """Raise a UserError for a `trainer` section that gives no result, or one of a part."""
+    if options.get("max_time") is not None:
+        said = f"trainer.max_time {options['max_time']} ends a training where a machine is by then"
+        remedy = "a run that is cut off continues when it is started again"
+        raise UserError(f"{said}: set --trainer.max_steps instead; {remedy}.")
     if partial := partial_option(options):
         remedy = "--trainer.max_steps or --trainer.limit_train_batches make a quick run"
         raise UserError(f"{partial} does not score every scene once: leave it out; {remedy}.")

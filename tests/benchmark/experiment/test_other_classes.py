@@ -53,6 +53,7 @@ def test_outputs_are_matched_by_name(
     assert main([*evaluate, "--data", "turned", "--out", str(tmp_path / "turned")]) == 0
     other = read_record(tmp_path / "turned" / "record")
     assert other.convention.outputs == tuple(TURNED[label] for label in own.convention.outputs)
+    assert other.manifest.overrides == own.manifest.overrides  # what was typed, and no more
     renumbered = other.counts[..., [TURNED[label] for label in range(3)], :]
     assert np.array_equal(renumbered, own.counts)
     for subset, scores in own.scores().items():

@@ -26,6 +26,7 @@ REFUSED = [
     ("enable_checkpointing", False),
     ("max_steps", 0),
     ("max_epochs", 0),
+    ("max_time", "00:00:00:01"),  # other steps on another machine
 ]
 
 
