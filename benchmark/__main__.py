@@ -148,10 +148,20 @@ def ends_on_sigterm() -> Iterator[None]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; its exit status is 2 after a user's mistake, 130 or 143 after a signal."""
+    status = run_words(sys.argv[1:] if argv is None else argv)
+    if argv is None:
+        # all is done but the end of Python, which takes a second, with torch in it
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: os._exit(status))
+    return status
+
+
+def run_words(words: Sequence[str]) -> int:
+    """Run the command that the words name, and return its exit status."""
     accept_any_character()
     goes_on = "starts again"
     try:
-        arguments, command = parse_words(sys.argv[1:] if argv is None else argv)
+        arguments, command = parse_words(words)
         if command.resumes:
             goes_on = "continues where it stopped"
         with ends_on_sigterm():
@@ -175,6 +185,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return TERMINATED
     except KeyboardInterrupt:
         print(f"imss: interrupted; the same command {goes_on}.", file=sys.stderr)
+        # Python would end itself with SIGINT later if the exception has come through an `exec`,
+        # such as that of a dataclass; the next one forgets it
+        exec("")
         return 130
     return 0
 

@@ -1,5 +1,6 @@
 """Arrays of an `.npz` file that anybody may have written."""
 
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterable
@@ -12,10 +13,10 @@ import numpy.typing as npt
 # what a cut or altered file raises, and one whose header promises more than there is
 DAMAGE = (
     *(KeyError, ValueError, TypeError, EOFError, OSError, MemoryError, OverflowError),
-    *(RecursionError, NotImplementedError, zipfile.BadZipFile, zlib.error),
+    *(RecursionError, NotImplementedError, zipfile.BadZipFile, zlib.error, tokenize.TokenError),
 )
 # unpacked; DELIVER's counts by scene take 0.2 GB
-MOST_BYTES = 4 << 30
+MOST_BYTES = 1 << 30
 MOST_PIXELS = 1 << 60  # so that sums of a record fit into int64
 Array = npt.NDArray[Any]
 
@@ -27,7 +28,12 @@ def read_arrays(path: Path, names: Iterable[str] = ()) -> dict[str, Array]:
     if size > MOST_BYTES:
         raise ValueError(f"{size / 1e9:.0f} GB unpacked, more than {MOST_BYTES / 1e9:.0f} GB")
     with np.load(path, allow_pickle=False) as file:
-        return {name: file[name] for name in names or file.files}
+        found = {name: file[name] for name in names or file.files}
+    for name, array in found.items():
+        # what is no array comes as the bytes that it is
+        if not isinstance(array, np.ndarray):
+            raise ValueError(f"{name} is no array")
+    return found
 
 
 def check_counts(array: Array) -> Array:

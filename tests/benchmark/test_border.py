@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -116,3 +117,22 @@ def test_names_that_the_terminal_cannot_show_do_not_end_a_command(
         assert main(["list"]) == 0
         raw.seek(0)
         assert raw.read() == b"b\\xe2timent \\u6a39\n"
+
+
+PROGRAM = (
+    "import atexit, os, signal, sys, benchmark.__main__ as program\n{}\nsys.exit(program.main())"
+)
+ENDING = (
+    "atexit.register(os.kill, os.getpid(), signal.SIGTERM); program.run_words = lambda words: {}"
+)
+THROUGH_EXEC = "program.parse_words = lambda words: exec('raise KeyboardInterrupt')"
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [(ENDING.format(0), 0), (ENDING.format(2), 2), (THROUGH_EXEC, 130)],
+)
+def test_the_status_is_the_command_s_however_python_ends(code: str, status: int) -> None:
+    words = [sys.executable, "-c", PROGRAM.format(code)]
+    ended = subprocess.run(words, capture_output=True, text=True)
+    assert ended.returncode == status and "Traceback" not in ended.stderr

@@ -58,12 +58,17 @@ def rewrite(path: Path, **changes: np.ndarray) -> None:
 def promise(path: Path) -> None:
     """Let the header of the counts promise more than any memory holds."""
     header = {"descr": "<i8", "fortran_order": False, "shape": (10**14,)}
-    with zipfile.ZipFile(path / SUMMARY) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
     stream = io.BytesIO()
     np.lib.format.write_array_header_1_0(stream, header)
+    replace_counts(path, stream.getvalue() + b"0" * 64)
+
+
+def replace_counts(path: Path, raw: bytes) -> None:
+    """Let other bytes stand where the array of the counts does."""
+    with zipfile.ZipFile(path / SUMMARY) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
     with zipfile.ZipFile(path / SUMMARY, "w") as archive:
-        for name, content in {**members, "counts.npy": stream.getvalue() + b"0" * 64}.items():
+        for name, content in {**members, "counts.npy": raw}.items():
             archive.writestr(name, content)
 
 
@@ -98,6 +103,8 @@ def spoil(runs: Path) -> list[str]:
     foreign = ("R", "D", "<", "R+D", "R+<", "D+<", "R+D+<")
     rewrite(add(runs, "foreign"), subsets=np.array(foreign))
     promise(add(runs, "huge"))
+    replace_counts(add(runs, "unclosed"), np.lib.format.magic(1, 0) + b"\x03\x00((\n")
+    replace_counts(add(runs, "no_array"), b"counts")
     add(runs, "elsewhere", fingerprint="e" * 64)
     edit(add(runs, "altered", convention=replace(CONVENTION, absent="zero")), to_sgma)
     other = PROTOCOL.model_copy(update={"name": "other"})
@@ -121,6 +128,8 @@ def spoil(runs: Path) -> list[str]:
         "nameless/0/record is damaged",
         "foreign/0/record does not fit its counts",
         "huge/0/record is damaged",
+        "unclosed/0/record is damaged",
+        "no_array/0/record is damaged",
         "Two records of one cell differ: the older one",
         "1 records of potsdam with another fingerprint than ffffffffffff",
         "altered/0/record was scored by another protocol",

@@ -92,8 +92,9 @@ def test_damaged_stores_are_one_line(name, content, text, store):
     assert "FORCE=1" in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_damaged_statistics_are_one_line(store):
-    (store.root / "statistics.json").write_text("{")
+@pytest.mark.parametrize("text", ["{", "{}", "[" * 5000, '{"a": []}'])
+def test_damaged_statistics_are_one_line(store, text):
+    (store.root / "statistics.json").write_text(text)
     with pytest.raises(UserError, match=r"statistics\.json cannot be read"):
         SceneStore.open(store.root).statistics  # noqa: B018
 
