@@ -58,6 +58,7 @@ def list_members(
     if depth > MAX_DEPTH:
         nested = f"{origin} lies in {depth} archives, one within the other (at most {MAX_DEPTH})"
         raise UserError(f"{nested}: {UNPACK}.")
+    seen: dict[str, int] = {}
     for info in archive.infolist():
         name = member_path(info)
         if not name or name.endswith("/") or is_litter(name):
@@ -70,6 +71,8 @@ def list_members(
         if info.compress_type not in READ_METHODS:
             method = METHOD_NAMES.get(info.compress_type, f"method {info.compress_type}")
             raise UserError(f"{origin} is packed by {method}, which is not read here: {UNPACK}.")
+        if seen.setdefault(name, info.CRC) != info.CRC:
+            raise UserError(f"{origin} holds two different files {name}: take one out.")
         yield info, name
 
 

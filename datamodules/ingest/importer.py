@@ -39,6 +39,7 @@ from datamodules.store.scene_store import (
     dataset_fingerprint,
     file_sha256,
     import_command,
+    info_sha256,
     write_text_whole,
 )
 from usererror import UserError
@@ -224,6 +225,7 @@ class _Import:
         write_stamps(self.root, stamps)
         tables = (SCENES_FILE, STATISTICS_FILE)
         info["tables"] = {name: file_sha256(self.root / name) for name in tables}
+        info["tables"][DATASET_FILE] = info_sha256(info)
         write_text_whole(self.root / DATASET_FILE, json.dumps(info, indent=1) + "\n")
         return info["warnings"]
 

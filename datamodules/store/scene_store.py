@@ -181,7 +181,10 @@ class SceneStore:
         """Return the tables of the store that were edited: they would change what is trained."""
         problems = []
         # stores of older versions do not tell
-        for name, sha256 in self.info.get("tables", {}).items():
+        tables = dict(self.info.get("tables", {}))
+        if tables.pop(DATASET_FILE, None) not in (None, info_sha256(self.info)):
+            problems.append(f"{self.root / DATASET_FILE} has changed since the import")
+        for name, sha256 in tables.items():
             if problem := file_problem(self.root / name, sha256):
                 problems.append(problem)
         return problems
@@ -224,6 +227,12 @@ def dataset_fingerprint(
     content |= {"format": FORMAT, "scenes": listed}
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def info_sha256(info: dict[str, Any]) -> str:
+    """Return the SHA-256 of what dataset.json says, but for the checksums that it holds."""
+    content = {key: info[key] for key in info if key != "tables"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def read_rows(root: Path) -> list[dict[str, str]]:

@@ -47,6 +47,17 @@ def test_other_systems_give_the_same_store(tmp_path, source):
         assert load(place, tmp_path, f"store{i}").fingerprint == expected
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_two_files_of_one_name_are_asked_for_unless_they_are_equal(tmp_path, source):
+    content = (source / "rgb/s0.tif").read_bytes()
+    twice = pack(source, tmp_path / "twice.zip", **{"rgb/s0.tif": content})
+    assert load(twice, tmp_path).fingerprint == load(source, tmp_path, "plain").fingerprint
+    # a system that takes backslashes for parts of names sees two names
+    other = pack(source, tmp_path / "other.zip", **{"rgb\\s0.tif": content + b"x"})
+    with pytest.raises(UserError, match=r"holds two different files rgb/s0\.tif"):
+        load(other, tmp_path, "other")
+
+
 def test_letters_with_accents(tmp_path, source):
     """One character in the table, a letter and its accent in the archive of a Mac."""
     text = (source / "scenes.csv").read_text()

@@ -149,13 +149,23 @@ def test_another_source_of_the_same_name_is_named(tmp_path, source, capsys):
 def test_tables_of_the_store_that_were_edited(tmp_path, source):
     """A scene moved to another part would be trained under the identity of the old split."""
     store = load(source, tmp_path)
-    path = store.root / "scenes.csv"
-    path.write_text(path.read_text().replace("train", "test"))
-    with pytest.raises(UserError, match=r"store/mine/scenes\.csv has changed"):
+    for name, old, new in (("scenes.csv", "train", "test"), ("dataset.json", "roof", "tower")):
+        path = store.root / name
+        path.write_text(path.read_text().replace(old, new))
+        with pytest.raises(UserError, match=f"store/mine/{name} has changed"):
+            start(tmp_path)
+        assert SceneStore.open(store.root).verify() != []
+        assert load(source, tmp_path).fingerprint == store.fingerprint
         start(tmp_path)
-    assert store.verify() != []
-    assert load(source, tmp_path).fingerprint == store.fingerprint
-    start(tmp_path)
+
+
+def test_a_store_whose_source_is_gone_names_what_is_missing(tmp_path, source):
+    load(source, tmp_path)
+    source.rename(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match=r"store/mine is damaged or changed: .*s0\.tif is missing"):
+        load(source, tmp_path)
+    with pytest.raises(UserError, match=r"SOURCE .*source does not exist\. A folder of your own"):
+        import_named_dataset("new", source, tmp_path / "store")
 
 
 def test_a_mask_beside_a_raster_is_part_of_it(tmp_path, source):
