@@ -18,11 +18,7 @@ if TYPE_CHECKING:
 
 
 def ensure_store(
-    name: str,
-    store: Path,
-    force: bool = False,
-    size: str = "demonstration",
-    compare: bool = True,
+    name: str, store: Path, force: bool = False, size: str = "demonstration", compare: bool = True
 ) -> None:
     """Make sure that a whole, unchanged store exists: generate a miniature, explain anything else.
 

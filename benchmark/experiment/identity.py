@@ -5,19 +5,12 @@ import json
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
 from benchmark.choices import CONFIGS, INSTALLED, ROOT
-from benchmark.records.overrides import (
-    IRRELEVANT_DATA,
-    IRRELEVANT_TRAINER,
-    read_overrides,
-)
+from benchmark.records.overrides import IRRELEVANT_DATA, IRRELEVANT_TRAINER, read_overrides
 from datamodules.store.scene_store import file_sha256
-
-PACKAGES = ("torch", "torchvision", "lightning", "timm", "numpy", "rasterio", "jsonargparse")
 
 
 @dataclass
@@ -125,8 +118,3 @@ def git_state() -> dict[str, Any]:
         return {"commit": git("rev-parse", "HEAD"), "dirty": bool(changes)}
     except (OSError, subprocess.CalledProcessError):
         return {}
-
-
-def package_versions() -> dict[str, str]:
-    """Read the versions of the packages that decide numbers."""
-    return {name: metadata.version(name) for name in PACKAGES}

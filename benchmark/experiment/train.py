@@ -7,6 +7,7 @@ import platform
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +15,7 @@ import torch
 
 from benchmark.evaluation.protocol import convention_of
 from benchmark.experiment.checkpoints import CHECKPOINTS, Attempt
-from benchmark.experiment.identity import (
-    git_state,
-    name_file_contents,
-    name_override_contents,
-    package_versions,
-)
+from benchmark.experiment.identity import git_state, name_file_contents, name_override_contents
 from benchmark.experiment.model_inputs import INPUTS, Inputs
 from benchmark.experiment.restore import CONFIG, checkpoint_for, load_weights
 from benchmark.experiment.signals import ends_when_asked
@@ -31,6 +27,8 @@ if TYPE_CHECKING:
     from benchmark.experiment.lightning_cli import BenchCLI
     from benchmark.metrics.result import EvaluationResult
 
+# whose versions decide numbers
+PACKAGES = ("torch", "torchvision", "lightning", "timm", "numpy", "rasterio", "jsonargparse")
 # of the protocol, as the datamodule calls them
 OF_DATA = ("split_note", "train_label", "score_label", "clutter", "rasters", "window", "stride")
 
@@ -163,7 +161,7 @@ def run_manifest(cli: BenchCLI, outcome: Outcome) -> Manifest:
         threads=torch.get_num_threads(),
         world_size=cli.trainer.world_size,
         git=git_state(),
-        packages=package_versions(),
+        packages={name: version(name) for name in PACKAGES},
         # after linking, the parsed configuration still holds the unlinked values
         model=name_file_contents(json.loads(json.dumps(dict(cli.model.hparams), default=str))),
         config=config,

@@ -50,10 +50,7 @@ def import_named_dataset(
     source = Path(source).expanduser().absolute()
     # a misspelt name of a known dataset is no new name, unless the folder says so
     is_new = not get_close_matches(dataset, ADAPTERS, cutoff=0.8)
-    if dataset not in ADAPTERS and (is_new or _is_own(source)):
+    is_own = source.is_file() or (source / "scenes.csv").is_file()
+    if dataset not in ADAPTERS and (is_new or is_own):
         dataset, name = "folder", name or dataset
     return import_dataset(load_adapter(dataset), source, store_root, name=name, **options)
-
-
-def _is_own(source: Path) -> bool:
-    return source.is_file() or (source / "scenes.csv").is_file()

@@ -105,11 +105,6 @@ def keep_open(path: Path, time: int) -> zipfile.ZipFile:
     return open_zip(path, str(path))
 
 
-def close_archives() -> None:
-    """Let go of the archives that `keep_open` keeps open."""
-    keep_open.cache_clear()
-
-
 def check_text_size(size: int, origin: str, most: int = MAX_TEXT_BYTES) -> None:
     """Raise UserError for a table or a description that is too large to be one."""
     if size > most:

@@ -6,7 +6,7 @@ store is read once and not at every start.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,7 +18,6 @@ from datamodules.store.scene_store import (
     file_problem,
     file_stamp,
     import_command,
-    read_rows,
     write_text_whole,
 )
 from usererror import UserError
@@ -31,10 +30,13 @@ TOLD_FILES = 50  # from here on the reading may take longer than a moment
 
 def check_unchanged(store: SceneStore, log: Callable[[str], None] = print) -> None:
     """Raise UserError when a raster of the store, referenced or its own, has changed."""
-    known = _read_stamps(store.root)
+    known: dict[str, str] = {}
+    # a store without notes, or with damaged ones, is in doubt as a whole
+    with suppress(*DAMAGE):
+        known = dict(json.loads((store.root / STAMPS_FILE).read_text(encoding="utf-8")))
     stamps, problems = {}, list(store.changed_tables())
     doubtful = []
-    for place, sha256 in _rasters(store):
+    for _, place, sha256 in store.list_rasters():
         path = store.root / place
         stamps[place] = file_stamp(path)
         if not stamps[place] or stamps[place] != known.get(place):
@@ -73,13 +75,6 @@ def changed_error(store: SceneStore, problems: list[str]) -> UserError:
     return UserError(f"{store.root} is damaged or changed: {listed}. {remedy}: {again}")
 
 
-def _rasters(store: SceneStore) -> Iterator[tuple[str, str]]:
-    for row in read_rows(store.root):
-        for raster in (*store.modalities, *store.labels):
-            if row[raster]:
-                yield row[raster], row.get(f"{raster}_sha256", "")
-
-
 def _changed_sources(root: Path) -> list[str]:
     """Return tables and archives of the source that were edited after the import."""
     files = {}
@@ -92,10 +87,3 @@ def _changed_sources(root: Path) -> list[str]:
         if now and not now.startswith(f"{files[path]}:"):
             changed.append(path)
     return changed
-
-
-def _read_stamps(root: Path) -> dict[str, str]:
-    # a store without notes, or with damaged ones, is in doubt as a whole
-    with suppress(*DAMAGE):
-        return dict(json.loads((root / STAMPS_FILE).read_text(encoding="utf-8")))
-    return {}

@@ -17,13 +17,7 @@ import numpy as np
 
 from datamodules.loading.datasets import InputLayer
 from datamodules.loading.normalize import Normalizer, lowest_and_span
-from datamodules.rasters.placement import (
-    REMEDY,
-    TOLERANCE,
-    Grid,
-    describe_shift,
-    match_grids,
-)
+from datamodules.rasters.placement import REMEDY, TOLERANCE, Grid, describe_shift, match_grids
 from datamodules.rasters.raster_file import check_intact, open_raw
 from datamodules.rasters.source_raster import SourceRaster
 from datamodules.rasters.units import invalid_values

@@ -86,14 +86,10 @@ def read_stored(dataset: Any, bands: list[int] | None, window: Any) -> np.ndarra
 
 def foreign_mask(path: Path) -> Path | None:
     """Return the mask file beside a raster if it is no TIFF: such a one is not opened."""
-    mask = mask_beside(path)
-    return None if mask is None or _starts_as_tiff(mask) else mask
-
-
-def _starts_as_tiff(path: Path) -> bool:
-    with path.open("rb") as stream:
-        head = stream.read(4)
-    return SIGNATURES.get(head) == "GTiff"
+    if (mask := mask_beside(path)) is None:
+        return None
+    with mask.open("rb") as stream:
+        return None if SIGNATURES.get(stream.read(4)) == "GTiff" else mask
 
 
 def unreadable_error(shown: str, error: BaseException) -> UserError:

@@ -177,6 +177,16 @@ class SceneStore:
                 parts[part].append(scene)
         return parts
 
+    def list_rasters(self) -> list[tuple[str, str, str]]:
+        """List scene and column, path as in scenes.csv, and checksum of every raster."""
+        found = []
+        for row in read_rows(self.root):
+            for raster in (*self.modalities, *self.labels):
+                if row[raster]:
+                    sha256 = row.get(f"{raster}_sha256", "")
+                    found.append((f"{row['id']} {raster}", row[raster], sha256))
+        return found
+
     def changed_tables(self) -> list[str]:
         """Return the tables of the store that were edited: they would change what is trained."""
         problems = []
@@ -195,12 +205,10 @@ class SceneStore:
         from rich.progress import track
 
         problems = self.changed_tables()
-        for row in track(read_rows(self.root), description=escape(f"verifying {self.name}")):
-            for raster in (*self.modalities, *self.labels):
-                if not row[raster]:
-                    continue
-                if problem := file_problem(self.root / row[raster], row[f"{raster}_sha256"]):
-                    problems.append(f"{row['id']} {raster}: {problem}")
+        rasters, told = self.list_rasters(), escape(f"verifying {self.name}")
+        for raster, place, sha256 in track(rasters, description=told):
+            if problem := file_problem(self.root / place, sha256):
+                problems.append(f"{raster}: {problem}")
         return problems
 
 

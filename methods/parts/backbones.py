@@ -104,10 +104,7 @@ def _create(name: str, pretrained: bool, file: Path | None, drop_path: float) ->
 
 
 def create_pyramid(
-    name: str,
-    pretrained: bool = False,
-    pretrained_path: str | None = None,
-    drop_path: float = 0.0,
+    name: str, pretrained: bool = False, pretrained_path: str | None = None, drop_path: float = 0.0
 ) -> nn.Module:
     """A timm feature extractor (B, 3, H, W) -> four maps at strides 4, 8, 16, 32.
 
