@@ -90,18 +90,7 @@ COLUMNS = (
 
 
 def leaderboard_frame(rows: Sequence[ScoreRow]) -> pd.DataFrame:
-    """Write every column of every row; scores in per cent, seeds as mean and std (ddof 1).
-
-    Example:
-        >>> from pathlib import Path
-        >>> from benchmark.leaderboard.score_rows import leaderboard_rows
-        >>> from benchmark.records.groups import seed_groups
-        >>> from benchmark.records.record import search_records
-        >>> records, _ = search_records([Path("results/records/dfc2023_miniature")])
-        >>> frame = leaderboard_frame(leaderboard_rows(seed_groups(records)))
-        >>> frame[["method", "Average", "Top-1 subset"]].round(1).to_dict("records")
-        [{'method': 'sgma', 'Average': 70.3, 'Top-1 subset': 'R+D+S'}]
-    """
+    """Write every column of every row; scores in per cent, seeds as mean and std (ddof 1)."""
     # as wide as the data: subsets have columns of their own, which spreadsheets and pandas read
     lines = []
     for row in rows:

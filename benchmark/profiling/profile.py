@@ -97,12 +97,6 @@ def profile_method(request: Request, side: int = 0) -> ProfiledMethod:
     """Configure a method as a run of the request would; the data need not be there.
 
     `side` is that of the square window in pixels; 0 is the dataset's.
-
-    Example:
-        >>> method = profile_method(Request("control", "potsdam", backbone="pvt_v2_b0"), side=64)
-        >>> row = method.cost_row()
-        >>> row["parameters"] == row["trainable"], row["GMAC R"] < row["GMAC all"]
-        (True, True)
     """
     request = request.named()
     if side:

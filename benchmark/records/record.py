@@ -78,19 +78,7 @@ class Record:
 
 
 def write_record(path: Path, manifest: Manifest, result: EvaluationResult) -> None:
-    """Write a whole record; whatever interrupts it leaves no manifest behind.
-
-    Example:
-        >>> import tempfile
-        >>> published = read_record(next(Path("results/records/miniature").glob("sgma-*")))
-        >>> counts = np.full((7, 1, 1, 6, 5), 9)  # subsets, blocks, regions, labels, outputs
-        >>> axes = (published.subsets, ["tile"], {}, ["interior"], published.labels)
-        >>> result = EvaluationResult(*axes, counts=[counts], scored=np.ones((7, 1), bool))
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     write_record(Path(folder), published.manifest, result)
-        ...     read_record(Path(folder)).matrices()[0].tolist()[5]
-        [9, 9, 9, 9, 9]
-    """
+    """Write a whole record; whatever interrupts it leaves no manifest behind."""
     path.mkdir(parents=True, exist_ok=True)
     # it goes first and comes last: its presence says that the rest is whole
     (path / MANIFEST).unlink(missing_ok=True)

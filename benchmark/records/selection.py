@@ -45,13 +45,6 @@ def select_records(
 
     Without a name of a dataset, all that have records are selected; `required` makes it a mistake
     of the user if there are none. A record that no longer says its dataset is listed with all.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as runs:
-        ...     selections = select_records(Path(runs), ["miniature"])
-        >>> sorted({record.manifest.variant for record in selections["miniature"].records})[:2]
-        ['ae', 'cgan']
     """
     records, unread = search_records(filter(Path.exists, (runs, PUBLISHED)))
     by_data: dict[str, list[Record]] = {}

@@ -31,22 +31,7 @@ def load_adapter(name: str) -> Adapter:
 def import_named_dataset(
     dataset: str, source: Path, store_root: Path, *, name: str | None = None, **options: Any
 ) -> SceneStore:
-    """Import a dataset as `import_dataset` does; a new name stands for one's own rasters.
-
-    Example:
-        >>> import tempfile
-        >>> from datamodules.miniature.registry import MINIATURES
-        >>> from rich.console import Console
-        >>> folder = tempfile.TemporaryDirectory()
-        >>> source, stores = Path(folder.name, "downloaded"), Path(folder.name, "stores")
-        >>> MINIATURES["vaihingen_miniature"].write_source(source, "test")
-        >>> store = import_named_dataset(
-        ...     "vaihingen", source, stores, tiles=["1", "2"], console=Console(quiet=True)
-        ... )
-        >>> [(scene.id, sorted(scene.paths)) for scene in store.scenes]
-        [('area1', ['dsm', 'irrg', 'label', 'label_eroded']),
-         ('area2', ['dsm', 'irrg', 'label', 'label_eroded'])]
-    """
+    """Import a dataset as `import_dataset` does; a new name stands for one's own rasters."""
     source = Path(source).expanduser().absolute()
     # a misspelt name of a known dataset is no new name, unless the folder says so
     is_new = not get_close_matches(dataset, ADAPTERS, cutoff=0.8)

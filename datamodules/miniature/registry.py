@@ -15,13 +15,6 @@ class Miniature:
 
     `adapter` names the real dataset, and the module here that writes its copy: it has
     `write_<adapter>` and `SIZES`. `gsd_m` is set where the files say nothing of it.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     MINIATURES["deliver_miniature"].write_source(Path(folder), "test")
-        ...     sorted(path.name for path in Path(folder).iterdir())
-        ['about.json', 'depth', 'event', 'hha', 'img', 'lidar', 'semantic']
     """
 
     adapter: str

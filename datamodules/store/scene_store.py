@@ -101,16 +101,6 @@ class SceneStore:
 
     `info` is the content of dataset.json; `classes` have contiguous ids from 0; `modalities` are by
     name in the dataset's own order; for the `fingerprint` see `dataset_fingerprint`.
-
-    Example:
-        >>> import contextlib, io, tempfile
-        >>> from datamodules.prepare import ensure_store
-        >>> folder = tempfile.TemporaryDirectory()
-        >>> with contextlib.redirect_stdout(io.StringIO()):
-        ...     ensure_store("vaihingen_miniature", Path(folder.name), size="test")
-        >>> store = SceneStore.open(Path(folder.name, "vaihingen_miniature"))
-        >>> list(store.modalities), len(store.split("split_standard")["test"])
-        (['irrg', 'dsm'], 17)
     """
 
     def __init__(self, root: Path, info: dict[str, Any], scenes: list[Scene]) -> None:

@@ -15,12 +15,6 @@ class EarlyFusion(AnyModalitySegmenter):
     """Segment with one ordinary network on the channels of all modalities.
 
     `unet` sees full sets in training (`subsets: full`), `unet_dropout` any subset (`any_subset`).
-
-    Example:
-        >>> import torch
-        >>> model = EarlyFusion({"rgb": 3, "dsm": 1}, 5, backbone="resnet18").eval()
-        >>> model({"dsm": torch.randn(2, 1, 64, 64)}).shape
-        torch.Size([2, 5, 64, 64])
     """
 
     default_loss_weights: ClassVar[dict[str, float]] = {"seg": 1.0}

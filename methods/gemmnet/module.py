@@ -55,12 +55,6 @@ class GEMMNet(AnyModalitySegmenter):
     `adversarial`, `l1` and `discriminator` (eq. 9, with the released weights). With `update:
     alternating_adam` a batch is one step of the discriminators on detached pictures, then one of
     everything else against the new, frozen discriminators; it counts as one step of the run.
-
-    Example:
-        >>> options = {"table_grid": 4, "token_width": 32, "generator_width": 8}
-        >>> model = GEMMNet({"rgb": 3, "dsm": 1}, num_classes=5, **options).eval()
-        >>> model({"dsm": torch.randn(2, 1, 64, 64)}).shape
-        torch.Size([2, 5, 64, 64])
     """
 
     default_loss_weights: ClassVar[dict[str, float]] = {

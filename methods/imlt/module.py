@@ -19,13 +19,6 @@ class IMLT(AnyModalitySegmenter):
 
     Loss terms: `seg`, cross-entropy of a random subset of each sample, and `con`, the contrastive
     term with the authors' weight 0.3 (absent for `contrast: none`).
-
-    Example:
-        >>> import torch
-        >>> options = {"backbone": "pvt_v2_b0", "pretrained": False}
-        >>> model = IMLT({"rgb": 3, "dsm": 1}, num_classes=5, **options).eval()
-        >>> model({"dsm": torch.randn(2, 1, 64, 64)}).shape
-        torch.Size([2, 5, 64, 64])
     """
 
     default_loss_weights: ClassVar[dict[str, float]] = {"seg": 1.0, "con": 0.3}

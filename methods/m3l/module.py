@@ -48,12 +48,6 @@ class M3L(AnyModalitySegmenter):
 
     Loss terms, each with the weight 1: `streams`, the sum of the M streams' cross-entropies over M
     + 1, and `ensemble`, that of their mean over M + 1.
-
-    Example:
-        >>> options = {"backbone": "pvt_v2_b0", "pretrained": False}
-        >>> model = M3L({"rgb": 3, "dsm": 1}, num_classes=5, **options).eval()
-        >>> model({"dsm": torch.randn(2, 1, 64, 64)}).shape
-        torch.Size([2, 5, 64, 64])
     """
 
     default_loss_weights: ClassVar[dict[str, float]] = {"streams": 1.0, "ensemble": 1.0}

@@ -27,12 +27,6 @@ class MAGIC(AnyModalitySegmenter):
     Loss terms: `main` (L_M), `selection` (L_S, weight lambda), `consistency` (L_C, weight beta; 0
     for fewer than four modalities unless `rest_to_sa`). The paper's lambda and beta are unknown;
     both are 1 here.
-
-    Example:
-        >>> options = {"backbone": "pvt_v2_b0", "pretrained": False}
-        >>> model = MAGIC({"rgb": 3, "dsm": 1}, num_classes=5, **options).eval()
-        >>> model({"dsm": torch.randn(2, 1, 64, 64)}).shape
-        torch.Size([2, 5, 64, 64])
     """
 
     default_loss_weights: ClassVar[dict[str, float]] = {

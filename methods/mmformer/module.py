@@ -25,12 +25,6 @@ class MMFormer(AnyModalitySegmenter):
     Loss terms, each with the weight 1, each a sum of Dice plus weighted cross-entropy (dossier
     I.4): `fused`, of the prediction; `scales`, over the four coarser outputs of the decoder;
     `unimodal`, over the modalities, each decoded by itself, whether or not the step masks it.
-
-    Example:
-        >>> options = {"width": 64, "mlp": 128, "grid": 4}
-        >>> model = MMFormer({"rgb": 3, "dsm": 1}, num_classes=5, **options).eval()
-        >>> model({"dsm": torch.randn(2, 1, 64, 64)}).shape
-        torch.Size([2, 5, 64, 64])
     """
 
     default_loss_weights: ClassVar[dict[str, float]] = {

@@ -44,12 +44,6 @@ class MoBaNet(AnyModalitySegmenter):
     Loss terms: `seg`, cross-entropy of the fused logits, and with MCRM `hard`, the sum of the
     auxiliary heads' cross-entropies over the pixels that the fused logits get wrong, with the
     published weight 0.01. A sample that lacks a modality does not train that modality's head.
-
-    Example:
-        >>> options = {"backbone": "vit_tiny_patch8", "pretrained": False}
-        >>> model = MoBaNet({"rgb": 3, "dsm": 1}, num_classes=5, **options).eval()
-        >>> model({"dsm": torch.randn(2, 1, 64, 64)}).shape
-        torch.Size([2, 5, 64, 64])
     """
 
     default_loss_weights: ClassVar[dict[str, float]] = {"seg": 1.0, "hard": 0.01}

@@ -20,12 +20,6 @@ class MuSS(AnyModalitySegmenter):
 
     Loss terms: `main` and, with `aux`, `aux`; the weight of `aux` falls linearly from its entry in
     `loss_weights` at the first step to `aux_last` at the end (MultiSenseSeg: 0.5 to 0.4).
-
-    Example:
-        >>> options = {"backbone": "pvt_v2_b0", "pretrained": False}
-        >>> model = MuSS({"rgb": 3, "dsm": 1}, num_classes=5, **options).eval()
-        >>> model({"dsm": torch.randn(2, 1, 64, 64)}).shape
-        torch.Size([2, 5, 64, 64])
     """
 
     default_loss_weights: ClassVar[dict[str, float]] = {"main": 1.0, "aux": 0.5}

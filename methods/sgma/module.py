@@ -19,12 +19,6 @@ class SGMA(AnyModalitySegmenter):
 
     Loss terms: `sgf` and `mas` with the paper's weights 2 and 1 (eq. 14); additive fusion has the
     one term `additive`.
-
-    Example:
-        >>> options = {"backbone": "pvt_v2_b0", "pretrained": False}
-        >>> model = SGMA({"rgb": 3, "dsm": 1}, num_classes=5, **options).eval()
-        >>> model({"dsm": torch.randn(2, 1, 64, 64)}).shape
-        torch.Size([2, 5, 64, 64])
     """
 
     default_loss_weights: ClassVar[dict[str, float]] = {"sgf": 2.0, "mas": 1.0, "additive": 1.0}

@@ -31,12 +31,6 @@ class ShaSpec(AnyModalitySegmenter):
     Loss terms: `seg`, Dice and weighted cross-entropy of a random subset; `dao`, the distance
     between the shared features of its modalities; `dco`, the cross-entropy of telling them apart by
     their specific features (paper eq. 9).
-
-    Example:
-        >>> options = {"backbone": "resnet50_w8"}
-        >>> model = ShaSpec({"rgb": 3, "dsm": 1}, num_classes=5, **options).eval()
-        >>> model({"dsm": torch.randn(2, 1, 64, 64)}).shape
-        torch.Size([2, 5, 64, 64])
     """
 
     default_loss_weights: ClassVar[dict[str, float]] = {"seg": 1.0, "dao": 0.1, "dco": 0.02}
