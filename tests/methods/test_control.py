@@ -12,17 +12,15 @@ from methods.control.network import ControlNetwork
 from methods.parts.backbones import pad_to_multiple, to_three_channels
 from methods.parts.losses import cross_entropy
 from tests.support.contract import (
-    CHANNELS,
     CLASSES,
-    SIZE,
+    SMALL,
+    THREE,
     MethodContract,
+    check_trains_and_stays_exact,
     images,
     subsets,
     training_batch,
 )
-
-SMALL = {"backbone": "pvt_v2_b0", "pretrained": False, "head_width": 16}
-THREE = dict(list(CHANNELS.items())[:3])
 
 
 class TestControl(MethodContract):
@@ -140,24 +138,12 @@ def test_cost_is_that_of_encoder_and_head(count):
 
 
 def test_resnet_trains_and_stays_exact():
-    module, given = make(backbone="resnet50", subsets="any_subset").train(), images(THREE)
-    loss = module.weighted_sum(module.training_losses(training_batch(THREE)))
-    loss.backward()
-    assert loss.isfinite() and module.network.encoder.channels == (64, 128, 320, 512)
-    with torch.inference_mode():
-        encoded = module.eval().encode(given)
-        for subset in subsets(list(THREE)):
-            cached = module.decode({m: encoded[m] for m in subset}, SIZE)
-            torch.testing.assert_close(
-                cached, module({m: given[m] for m in subset}), rtol=1e-4, atol=1e-4
-            )
+    module = make(backbone="resnet50", subsets="any_subset")
+    assert module.network.encoder.channels == (64, 128, 320, 512)
+    check_trains_and_stays_exact(module)
 
 
 def test_what_cannot_be_done():
-    with pytest.raises(ValueError, match="non-empty subset"):
-        make().encode({"lidar": torch.zeros(1, 3, 32, 32)})
-    with pytest.raises(ValueError, match="non-empty subset"):
-        make().decode({}, (32, 32))
     with pytest.raises(ValueError, match="expected a rule"):
         make(subsets="some").training_losses(training_batch(THREE))
 

@@ -8,11 +8,10 @@ import torch
 from torch.nn import functional as F
 
 from methods.early_fusion.module import EarlyFusion
-from tests.support.contract import CHANNELS, CLASSES, MethodContract, images, training_batch
+from tests.support.contract import CLASSES, THREE, MethodContract, images, training_batch
 from usererror import UserError
 
 SMALL = {"backbone": "tu-mobilenetv3_small_050"}
-THREE = dict(list(CHANNELS.items())[:3])
 
 
 class TestUNet(MethodContract):

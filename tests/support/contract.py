@@ -22,6 +22,9 @@ from torch import Tensor
 from methods.base import AnyModalitySegmenter
 
 CHANNELS = {"rgb": 3, "dsm": 1, "sar": 2, "event": 5}
+TWO, THREE, FOUR = (dict(list(CHANNELS.items())[:count]) for count in (2, 3, 4))
+# of methods on the shared encoder
+SMALL = {"backbone": "pvt_v2_b0", "pretrained": False, "head_width": 16}
 CLASSES = 4
 SIZE = (40, 72)  # not multiples of 32
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-5}
@@ -68,6 +71,39 @@ def check_eval_follows_training(
     assert not torch.allclose(first, second, atol=1e-3)
 
 
+def check_cached_subsets(
+    module: AnyModalitySegmenter, given: dict[str, Tensor], atol: float = 1e-5
+) -> None:
+    """Every subset of what is encoded once, and of what is masked, equals its own images alone."""
+
+    def check_close(found: Tensor, expected: Tensor) -> None:
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=atol)
+
+    fuse = module.network.fuse
+    with torch.inference_mode():
+        encoded = module.encode(given)
+        assert set(encoded) == set(given)
+        for subset in subsets(list(given)):
+            few = {m: encoded[m] for m in subset}
+            logits = module.decode(few, SIZE)
+            assert logits.shape == (2, CLASSES, *SIZE) and logits.isfinite().all()
+            check_close(logits, module({m: given[m] for m in subset}))
+            # the first sample lacks what is not in the subset, the second has all
+            present = {m: torch.tensor([m in subset, True]) for m in given}
+            masked = fuse(encoded, present)[0]
+            check_close(masked[0], fuse(few)[0][0])
+            check_close(masked[1], fuse(encoded)[0][1])
+
+
+def check_trains_and_stays_exact(module: AnyModalitySegmenter) -> None:
+    """One step's losses are finite, and evaluation by subsets is exact after it."""
+    modalities = module.modalities
+    loss = module.train().weighted_sum(module.training_losses(training_batch(modalities)))
+    loss.backward()
+    assert loss.isfinite()
+    check_cached_subsets(module.eval(), images(modalities), atol=1e-4)
+
+
 def default_options(method: type[AnyModalitySegmenter]) -> dict[str, Any]:
     """The options of a method and their defaults, as the command line finds them."""
     parser = ArgumentParser(exit_on_error=False)
@@ -83,8 +119,6 @@ class MethodContract:
     # parameters whose gradient may be zero although they are connected, with the reason beside the
     # entry
     silent: ClassVar[tuple[str, ...]] = ()
-    # per-sample masks (`network.fuse(encoded, present)`); a method that never masks samples says no
-    masks: ClassVar[bool] = True
 
     @pytest.fixture(scope="class", params=[2, 3, 4], ids=["two", "three", "four"])
     @classmethod
@@ -109,17 +143,16 @@ class MethodContract:
         torch.manual_seed(seed)
         return cls.method(modalities=modalities, num_classes=CLASSES, **{**cls.options, **options})
 
-    def test_every_subset_cached_equals_direct(self, modalities, settled):
-        module, given = settled, images(modalities)
-        with torch.inference_mode():
-            encoded = module.encode(given)
-            assert set(encoded) == set(modalities)
-            for subset in subsets(list(modalities)):
-                logits = module.decode({m: encoded[m] for m in subset}, SIZE)
-                assert logits.shape == (2, CLASSES, *SIZE) and logits.isfinite().all()
-                torch.testing.assert_close(
-                    logits, module({m: given[m] for m in subset}), **TOLERANCE
-                )
+    def test_every_subset_cached_or_masked_equals_direct(self, modalities, settled):
+        check_cached_subsets(settled, images(modalities))
+
+    def test_unknown_and_no_modalities_are_refused(self, settled):
+        for call in (
+            lambda: settled.encode({"lidar": torch.zeros(1, 3, 32, 32)}),
+            lambda: settled.decode({}, (32, 32)),
+        ):
+            with pytest.raises(ValueError, match="non-empty subset"):
+                call()
 
     def test_diagnostics_have_the_announced_shapes(self, modalities, settled):
         batch = training_batch(modalities)
@@ -154,22 +187,6 @@ class MethodContract:
                     module.decode({kept: entries[kept]}, SIZE) for entries in (encoded, mixed)
                 ]
                 torch.testing.assert_close(logits[0], logits[1], **TOLERANCE)
-
-    def test_masked_equals_absent(self, modalities, settled):
-        if not self.masks:
-            pytest.skip("the method does not mask samples")
-        module, given = settled, images(modalities)
-        with torch.inference_mode():
-            encoded = module.encode(given)
-            for subset in subsets(list(modalities)):
-                # the first sample lacks what is not in the subset, the second has all
-                present = {m: torch.tensor([m in subset, True]) for m in modalities}
-                masked = module.network.fuse(encoded, present)[0]
-                absent = module.network.fuse({m: encoded[m] for m in subset})[0]
-                torch.testing.assert_close(masked[0], absent[0], **TOLERANCE)
-                torch.testing.assert_close(
-                    masked[1], module.network.fuse(encoded)[0][1], **TOLERANCE
-                )
 
     def test_order_of_the_dictionary_is_irrelevant(self, modalities, settled):
         module, given = settled, images(modalities)

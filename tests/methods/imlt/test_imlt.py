@@ -18,16 +18,16 @@ from tests.support.contract import (
     CHANNELS,
     CLASSES,
     SIZE,
+    SMALL,
+    THREE,
     MethodContract,
     check_eval_follows_training,
+    check_trains_and_stays_exact,
     images,
     subsets,
     training_batch,
 )
 from usererror import UserError
-
-SMALL = {"backbone": "pvt_v2_b0", "pretrained": False, "head_width": 16}
-THREE = dict(list(CHANNELS.items())[:3])
 
 
 class TestIMLT(MethodContract):
@@ -246,23 +246,7 @@ def test_tokens_vectors_and_queries_are_not_decayed():
     ids=["a", "b", "c", "resnet50", "reduced"],
 )
 def test_options_train_and_stay_exact(options):
-    module, batch = make(**options).train(), training_batch(THREE)
-    loss = module.weighted_sum(module.training_losses(batch))
-    loss.backward()
-    assert loss.isfinite()
-    given = images(THREE)
-    with torch.inference_mode():
-        encoded = module.eval().encode(given)
-        for subset in subsets(list(THREE)):
-            cached = module.decode({m: encoded[m] for m in subset}, SIZE)
-            torch.testing.assert_close(
-                cached, module({m: given[m] for m in subset}), rtol=1e-4, atol=1e-4
-            )
-            present = {m: torch.tensor([m in subset, True]) for m in THREE}
-            absent = module.network.fuse({m: encoded[m] for m in subset})[0][0]
-            torch.testing.assert_close(
-                module.network.fuse(encoded, present)[0][0], absent, rtol=1e-4, atol=1e-4
-            )
+    check_trains_and_stays_exact(make(**options))
 
 
 def test_what_cannot_be_configured():
@@ -276,10 +260,6 @@ def test_what_cannot_be_configured():
         make(backbone="resnet5")
     with pytest.raises(UserError, match="at least 4"):
         make(contrast="infonce").training_losses(training_batch(THREE, batch=1))
-    with pytest.raises(ValueError, match="non-empty subset"):
-        make().encode({"lidar": torch.zeros(1, 3, 32, 32)})
-    with pytest.raises(ValueError, match="non-empty subset"):
-        make().decode({}, (32, 32))
     with pytest.raises(RuntimeError, match="contrast: none"):
         make(contrast="none").network.contrastive_loss({}, torch.zeros(1, 256, 1, 1))
 

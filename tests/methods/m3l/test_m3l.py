@@ -20,17 +20,17 @@ from tests.support.contract import (
     CHANNELS,
     CLASSES,
     SIZE,
+    SMALL,
+    THREE,
     MethodContract,
+    check_trains_and_stays_exact,
     default_options,
     images,
-    subsets,
     training_batch,
 )
 from tests.support.reference_m3l import without_drop_path
 from usererror import UserError
 
-SMALL = {"backbone": "pvt_v2_b0", "pretrained": False, "head_width": 16}
-THREE = dict(list(CHANNELS.items())[:3])
 VARIANTS = {
     "m3l": {},
     "m3l_any_subset": {"subsets": "any_subset"},
@@ -223,18 +223,7 @@ def test_shapes_with_the_published_backbones(count, backbone, options):
     ids=["resnet50", "resnet50_block", "options", "options_block", "reduced"],
 )
 def test_options_train_and_stay_exact(options):
-    module = make(**options).train()
-    loss = module.weighted_sum(module.training_losses(training_batch(THREE)))
-    loss.backward()
-    assert loss.isfinite()
-    given = images(THREE)
-    with torch.inference_mode():
-        encoded = module.eval().encode(given)
-        for subset in subsets(list(THREE)):
-            cached = module.decode({m: encoded[m] for m in subset}, SIZE)
-            torch.testing.assert_close(
-                cached, module({m: given[m] for m in subset}), rtol=1e-4, atol=1e-4
-            )
+    check_trains_and_stays_exact(make(**options))
 
 
 def test_hard_pixels_by_brute_force():
@@ -294,10 +283,4 @@ def test_what_cannot_be_configured():
     ):
         with pytest.raises(UserError, match=word):
             make(**options)
-    for call in (
-        lambda: make().encode({"lidar": torch.zeros(1, 3, 32, 32)}),
-        lambda: make().decode({}, (32, 32)),
-    ):
-        with pytest.raises(ValueError, match="non-empty subset"):
-            call()
     assert cross_entropy is make().criterion

@@ -19,7 +19,7 @@ from methods.m3l.streams import (
 )
 from methods.parts.backbones import create_pyramid
 from methods.parts.heads import ChannelNorm
-from tests.support.contract import CHANNELS, images, subsets
+from tests.support.contract import CHANNELS, THREE, images, subsets
 from tests.support.reference_m3l import (
     literal_block,
     literal_stage,
@@ -29,7 +29,6 @@ from tests.support.reference_m3l import (
 )
 from usererror import UserError
 
-THREE = dict(list(CHANNELS.items())[:3])
 NETWORKS = {"stage": StageM3L, "block": BlockM3L}
 
 

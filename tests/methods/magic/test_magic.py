@@ -11,16 +11,17 @@ from methods.magic.module import MAGIC
 from tests.support.contract import (
     CHANNELS,
     CLASSES,
-    SIZE,
+    FOUR,
+    SMALL,
+    THREE,
     MethodContract,
+    check_trains_and_stays_exact,
     images,
     subsets,
     training_batch,
 )
 from usererror import UserError
 
-SMALL = {"backbone": "pvt_v2_b0", "pretrained": False, "head_width": 16}
-TWO, THREE, FOUR = (dict(list(CHANNELS.items())[:count]) for count in (2, 3, 4))
 LEVELS = ("logits", "features")
 
 
@@ -152,18 +153,7 @@ def test_shapes_for_one_to_four_modalities(backbone, level):
     ids=["a", "b", "c", "d", "e", "resnet50"],
 )
 def test_options_train_and_stay_exact(options):
-    module = make(FOUR, **options).train()
-    loss = module.weighted_sum(module.training_losses(training_batch(FOUR)))
-    loss.backward()
-    assert loss.isfinite()
-    given = images(FOUR)
-    with torch.inference_mode():
-        encoded = module.eval().encode(given)
-        for subset in subsets(list(FOUR)):
-            cached = module.decode({m: encoded[m] for m in subset}, SIZE)
-            torch.testing.assert_close(
-                cached, module({m: given[m] for m in subset}), rtol=1e-4, atol=1e-4
-            )
+    check_trains_and_stays_exact(make(FOUR, **options))
 
 
 def test_what_cannot_be_configured():
@@ -178,7 +168,3 @@ def test_what_cannot_be_configured():
     ):
         with pytest.raises(UserError, match=word):
             make(**options)
-    with pytest.raises(ValueError, match="non-empty subset"):
-        make().encode({"lidar": torch.zeros(1, 3, 32, 32)})
-    with pytest.raises(ValueError, match="non-empty subset"):
-        make().decode({}, (32, 32))

@@ -13,11 +13,19 @@ from torch import Tensor
 
 from methods.mmformer.module import MMFormer
 from methods.parts.losses import class_probabilities, segmentation_loss
-from tests.support.contract import CHANNELS, CLASSES, SIZE, default_options, images, training_batch
+from tests.support.contract import (
+    CHANNELS,
+    CLASSES,
+    SIZE,
+    THREE,
+    TWO,
+    default_options,
+    images,
+    training_batch,
+)
 from usererror import UserError
 
 SMALL = {"width": 16, "mlp": 24, "heads": 4, "grid": 3}
-TWO, THREE = (dict(list(CHANNELS.items())[:count]) for count in (2, 3))
 CONFIGS = Path(__file__).resolve().parents[3] / "configs" / "method"
 PARTS = (
     "encoders",
@@ -291,9 +299,3 @@ def test_what_cannot_be_configured():
     ):
         with pytest.raises(UserError, match=word):
             make(**options)
-    for call in (
-        lambda: make().encode({"lidar": torch.zeros(1, 3, 32, 32)}),
-        lambda: make().decode({}, (32, 32)),
-    ):
-        with pytest.raises(ValueError, match="non-empty subset"):
-            call()

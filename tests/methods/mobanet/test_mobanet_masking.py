@@ -15,10 +15,9 @@ from methods.mobanet.masking import (
     masked_counts,
 )
 from methods.parts.losses import cross_entropy
-from tests.support.contract import CHANNELS, images, training_batch
+from tests.support.contract import THREE, images, training_batch
 from tests.support.mobanet_tiny import TWO, make
 
-THREE = dict(list(CHANNELS.items())[:3])
 CPU = torch.device("cpu")
 
 

@@ -22,7 +22,9 @@ from tests.support.contract import (
     CHANNELS,
     CLASSES,
     SIZE,
+    THREE,
     MethodContract,
+    check_cached_subsets,
     images,
     subsets,
     training_batch,
@@ -36,7 +38,6 @@ SMALL = {
     "pretrained": False,
     "head_width": 16,
 }
-THREE = dict(list(CHANNELS.items())[:3])
 
 
 class TestEarly(MethodContract):
@@ -277,13 +278,7 @@ def test_the_decode_gate_trains_and_stays_exact():
         torch.manual_seed(seed)
         module.weighted_sum(module.training_losses(batch)).backward()
     assert [n for n, p in module.named_parameters() if p.grad is None or not p.grad.any()] == []
-    with torch.inference_mode():
-        given = images(THREE)
-        encoded = module.eval().encode(given)
-        for subset in subsets(list(THREE)):
-            cached = module.decode({m: encoded[m] for m in subset}, SIZE)
-            direct = module({m: given[m] for m in subset})
-            torch.testing.assert_close(cached, direct, rtol=1e-4, atol=1e-4)
+    check_cached_subsets(module.eval(), images(THREE), atol=1e-4)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4])

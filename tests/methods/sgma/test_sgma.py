@@ -14,19 +14,16 @@ from methods.parts.optim import Recipe
 from methods.sgma.module import SGMA
 from methods.sgma.network import sampling_probabilities
 from tests.support.contract import (
-    CHANNELS,
     CLASSES,
-    SIZE,
+    SMALL,
+    THREE,
     MethodContract,
     check_eval_follows_training,
+    check_trains_and_stays_exact,
     images,
-    subsets,
     training_batch,
 )
 from usererror import UserError
-
-SMALL = {"backbone": "pvt_v2_b0", "pretrained": False, "head_width": 16}
-THREE = dict(list(CHANNELS.items())[:3])
 
 
 class TestSGMA(MethodContract):
@@ -182,18 +179,7 @@ def test_additive_fusion_is_the_sum_of_the_encoders_maps():
     ids=["a", "b", "c", "resnet50", "reduced"],
 )
 def test_options_train_and_stay_exact(options):
-    module = make(**options).train()
-    loss = module.weighted_sum(module.training_losses(training_batch(THREE)))
-    loss.backward()
-    assert loss.isfinite()
-    given = images(THREE)
-    with torch.inference_mode():
-        encoded = module.eval().encode(given)
-        for subset in subsets(list(THREE)):
-            cached = module.decode({m: encoded[m] for m in subset}, SIZE)
-            torch.testing.assert_close(
-                cached, module({m: given[m] for m in subset}), rtol=1e-4, atol=1e-4
-            )
+    check_trains_and_stays_exact(make(**options))
 
 
 def test_a_step_at_the_dossiers_size():
@@ -220,10 +206,6 @@ def test_what_cannot_be_configured():
         make(backbone="resnet5")
     with pytest.raises(UserError, match="heads"):
         make(sp_heads=5)
-    with pytest.raises(ValueError, match="non-empty subset"):
-        make().encode({"lidar": torch.zeros(1, 3, 32, 32)})
-    with pytest.raises(ValueError, match="non-empty subset"):
-        make().decode({}, (32, 32))
 
 
 def test_eval_follows_training_after_evaluation():

@@ -18,10 +18,16 @@ from methods.shaspec.layers import StandardisedConv, standardise_filters
 from methods.shaspec.losses import alignment_loss, domain_classification
 from methods.shaspec.module import ShaSpec
 from methods.shaspec.network import ShaSpecNetwork, repeat_channels
-from tests.support.contract import CHANNELS, CLASSES, SIZE, images, subsets, training_batch
+from tests.support.contract import (
+    CLASSES,
+    SIZE,
+    THREE,
+    TWO,
+    images,
+    subsets,
+    training_batch,
+)
 
-THREE = dict(list(CHANNELS.items())[:3])
-TWO = dict(list(CHANNELS.items())[:2])
 LARGE = (64, 96)
 KINDS = {"full": {"backbone": "resnet50_w4"}, "light": {"backbone": "pyramid"}}
 
