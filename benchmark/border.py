@@ -3,14 +3,13 @@
 They are known by name, since most commands import none of these libraries.
 """
 
-import errno
 import os
 import traceback
 from collections.abc import Iterator
 
+from datamodules.store.part_files import FULL_DISK
 from usererror import UserError
 
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # what these packages complain of themselves are settings, files and addresses, and what to do then;
 # an error of torch's arithmetic or of our own code is a fault of a program, whose place matters
 REMEDIES = {
@@ -41,7 +40,7 @@ def explain(error: Exception, goes_on: str) -> str | None:
     if isinstance(error, UserError):
         # a reading process hands its error over with a traceback in front
         return str(error).rsplit("UserError: ", 1)[-1].strip()
-    if getattr(error, "errno", None) in DISK_FULL or "No space left" in text:
+    if getattr(error, "errno", None) in FULL_DISK or "No space left" in text:
         return f"the disk is full ({text}); make room, the same command {goes_on}."
     names = {kind.__name__ for kind in type(error).__mro__}
     if names & {"MemoryError", "OutOfMemoryError"} or "can't allocate memory" in text:

@@ -31,6 +31,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from benchmark.formats.markdown import markdown_rows
 from benchmark.metrics.confusion import Scores
 from benchmark.records.record import search_records
 
@@ -83,9 +84,7 @@ def fill_tables(text: str, render: Callable[[TableRequest], str]) -> str:
 def markdown_table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     """Lay out a table whose columns but the first are numbers."""
     names = list(header)
-    rule = f"|---|{'---:|' * (len(names) - 1)}"
-    lines = [f"| {' | '.join(cells)} |" for cells in (names, *rows)]
-    return "\n".join([lines[0], rule, *lines[1:]])
+    return markdown_rows(names, map(list, rows), "l" + "r" * (len(names) - 1))
 
 
 def copied_table(folder: str, request: TableRequest) -> str:

@@ -36,8 +36,8 @@ class Bench(Command):
     def run_command(self, arguments: argparse.Namespace) -> None:
         from benchmark.experiment.request import Request
 
-        names = ("method", "data", "protocol", "scale", "backbone", "seed")
-        names += ("runs", "store", "logger")
+        names = ["method", "data", "protocol", "scale", "backbone", "seed"]
+        names += ["runs", "store", "logger"]
         values = options.values_of(arguments, *names)
         request = Request(**values, overrides=tuple(arguments.overrides)).checked()
         # what is slow to import comes after the names were checked

@@ -16,7 +16,7 @@ from matplotlib.colors import Colormap, ListedColormap
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Rectangle
 
-from benchmark.figures.dataset_summary import KEYS, Statistics, ignored_share, per_cent
+from benchmark.figures.dataset_summary import KEYS, Statistics, per_cent
 from datamodules.store import rendering
 
 if TYPE_CHECKING:
@@ -221,7 +221,7 @@ def _draw_panels(
     known = [(entry.name, entry.color) for entry in store.classes]
     labels, colours = zip(*known, ("ignored", ignored), strict=True)
     rows, painted = np.arange(len(labels)), np.array(colours) / 255
-    heights = {part: [*one.shares, ignored_share(one)] for part, one in shares.items()}
+    heights = {part: [*one.shares, one.ignored_share] for part, one in shares.items()}
     # one scale for all parts, or their bars could not be compared
     highest = np.max(list(heights.values())) or 1.0
     for part, values in heights.items():

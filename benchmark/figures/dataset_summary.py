@@ -130,7 +130,7 @@ def share_table(
             place = split, label, part
             for number, entry in enumerate(store.classes):
                 rows.append((*place, entry.id, entry.name, one.pixels[number], one.shares[number]))
-            rows.append((*place, IGNORE, "ignored", one.ignored, ignored_share(one)))
+            rows.append((*place, IGNORE, "ignored", one.ignored, one.ignored_share))
     columns = ["split", "label", "part", "id", "name", "pixels", "share"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -150,16 +150,11 @@ def describe_dataset(store: SceneStore, split: str, shares: Mapping[str, ClassSh
     names = [*(entry.name for entry in store.classes), "ignored"]
     width = max(map(len, names))
     lines += ["", f"{'class':{width}}" + "".join(map("{:>11} %".format, shares))]
-    columns = [[*one.shares, ignored_share(one)] for one in shares.values()]
+    columns = [[*one.shares, one.ignored_share] for one in shares.values()]
     for name, *row in zip(names, *columns, strict=True):
         lines.append(f"{name:{width}}" + "".join(f"{per_cent(share):>13}" for share in row))
     lines[-1] += "  of all pixels"
     return lines
-
-
-def ignored_share(shares: ClassShares) -> float:
-    """Compute the part of all pixels that has no class."""
-    return shares.ignored / max(1, shares.ignored + sum(shares.pixels))
 
 
 def per_cent(share: float) -> str:

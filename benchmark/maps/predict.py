@@ -40,12 +40,11 @@ def predict_strips(
     grid: Grid,
     window: int,
     rows: Callable[[], Rows],
-    panel: int = PANEL,
 ) -> Iterator[tuple[int, int, Tensor]]:
     """Predict a scene piece by piece, in memory that does not depend on its size.
 
     Overlapping windows are blended as logits or as probabilities, as the run's protocol stitches
-    them. `rows` makes the rows of windows anew for every `panel` of columns that are blended at
+    them. `rows` makes the rows of windows anew for every `PANEL` of columns that are blended at
     once, see `window_grid`.
 
     Yields:
@@ -59,11 +58,11 @@ def predict_strips(
 
     weights = window_weights(window).double()
     outputs = len(trained.inputs.outputs)
-    lefts = range(0, grid.width, panel)
+    lefts = range(0, grid.width, PANEL)
     steps = ((left, number, row) for left in lefts for number, row in enumerate(rows()))
     total = len(lefts) * len(list(rows()))
     for left, number, (final, places) in track(steps, description="predicting", total=total):
-        width = min(panel, grid.width - left)
+        width = min(PANEL, grid.width - left)
         if number == 0:
             stitcher, top = WindowStitcher((outputs,), width, weights, dtype=torch.float64), 0
         for row, col in places:

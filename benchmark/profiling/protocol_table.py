@@ -45,7 +45,9 @@ def describe_run(request: Request) -> dict[str, str]:
     profiled = profile_method(request)
     data, trainer = profiled.config["data"]["init_args"], profiled.config["trainer"]
     scenes = count_scenes(request.data, data["split"])
-    windows = data.get("epoch_windows") or scenes["train"] * _windows_of(request.data, data)
+    side, window = SIDES[request.data], data["window"]
+    per_scene = len(covering_windows(side, side, window, window))
+    windows = data.get("epoch_windows") or scenes["train"] * per_scene
     steps = trainer["max_epochs"] * ceil(windows / data["batch_size"])
     if trainer["max_steps"] > 0:
         steps = trainer["max_steps"]
@@ -78,11 +80,6 @@ def count_scenes(data: str, split: str) -> Counter[str]:
     column = SAME_SPLIT.get((data, split), split)
     parts.update(row[column] for row in read_split_table(data).values())
     return parts
-
-
-def _windows_of(data: str, section: dict[str, Any]) -> int:
-    side, window = SIDES[data], section["window"]
-    return len(covering_windows(side, side, window, window))
 
 
 def protocol_rows() -> list[tuple[dict[str, str], dict[str, str]]]:

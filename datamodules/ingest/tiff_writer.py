@@ -1,6 +1,5 @@
 """Rasters of the store as GeoTIFF: written whole or not at all, read back, then renamed."""
 
-import errno
 import logging
 import shutil
 import warnings
@@ -20,12 +19,11 @@ from datamodules.rasters.placement import Grid
 from datamodules.rasters.raster_errors import GDAL_ERRORS
 from datamodules.rasters.raster_file import one_line
 from datamodules.rasters.source_raster import Pixels
-from datamodules.store.part_files import whole_file
+from datamodules.store.part_files import FULL_DISK, whole_file
 from datamodules.store.scene_store import SceneClass
 from usererror import UserError
 
 TILE = 256
-FULL_DISK = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
 
 def write_tiff(

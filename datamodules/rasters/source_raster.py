@@ -48,7 +48,7 @@ class SourceRaster:
             pages = f"{shown} holds {len(dataset.subdatasets)} pages, of which one would be read"
             raise UserError(f"{pages}: save each as a file (gdal_translate GTIFF_DIR:1:<file>).")
         _check_values(dataset, shown)
-        self.alpha = _find_alpha(dataset, shown)
+        self.alpha = _find_alpha(dataset)
         if bands and max(bands) == dataset.count:
             self.alpha = 0  # asked for as a colour
         held = [band for band in dataset.indexes if band != self.alpha]
@@ -174,9 +174,8 @@ def _in_order_of_colours(dataset: Any, held: list[int]) -> list[int]:
     return ordered
 
 
-def _find_alpha(dataset: Any, shown: str) -> int:
+def _find_alpha(dataset: Any) -> int:
     """Return the band that says where the raster is transparent, 0: none."""
-    from rasterio.errors import RasterioError
     from rasterio.windows import Window
 
     kinds = [kind.name for kind in dataset.colorinterp]
@@ -184,10 +183,7 @@ def _find_alpha(dataset: Any, shown: str) -> int:
         return 0
     band, width = kinds.index("alpha") + 1, dataset.width
     rows = np.unique(np.linspace(0, dataset.height - 1, ALPHA_ROWS).astype(int))
-    try:
-        looked = [dataset.read(band, window=Window(0, row, width, 1)) for row in rows.tolist()]
-    except RasterioError as error:
-        raise unreadable_error(shown, error) from error
+    looked = [dataset.read(band, window=Window(0, row, width, 1)) for row in rows.tolist()]
     values = np.concatenate(looked)
     between = (values > 0) & (values < values.max())
     # nor is a raster invisible everywhere

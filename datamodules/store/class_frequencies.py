@@ -27,6 +27,11 @@ class ClassShares:
         """float64 (K,): the part of all labelled pixels that has the class, 0 without any."""
         return np.array(self.pixels, float) / max(1, sum(self.pixels))
 
+    @property
+    def ignored_share(self) -> float:
+        """The part of all pixels that has no class."""
+        return self.ignored / max(1, self.ignored + sum(self.pixels))
+
 
 def count_classes(
     store: SceneStore, split: str = "split_standard", part: str = "train", label: str = "label"

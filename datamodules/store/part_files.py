@@ -1,5 +1,6 @@
 """Temporary names beside what is being written, which say whose they are."""
 
+import errno
 import os
 import shutil
 import socket
@@ -8,6 +9,7 @@ from contextlib import contextmanager
 from glob import escape
 from pathlib import Path
 
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 HOST = socket.gethostname()  # machines that share a folder do not know of each other's processes
 
 

@@ -130,7 +130,7 @@ def test_panels_do_not_show(
 ) -> None:
     words = [f"rgb={scene[0]}", f"nir={scene[1]}"]
     assert run(tmp_path / "one.tif", *words) == 0
-    monkeypatch.setattr(predict_strips, "__defaults__", (100,))
+    monkeypatch.setattr("benchmark.maps.predict.PANEL", 100)
     assert run(tmp_path / "many.tif", *words) == 0
     with rasterio.open(tmp_path / "one.tif") as one, rasterio.open(tmp_path / "many.tif") as many:
         np.testing.assert_array_equal(one.read(), many.read())

@@ -12,16 +12,8 @@ from methods.parts.conv_unet import normalise_maps
 from methods.parts.losses import (
     class_probabilities,
 )
-from tests.methods.gemmnet.test_gemmnet import (
-    PLAIN,
-    TWO,
-    make,
-    settled,
-)
-from tests.support.contract import (
-    CLASSES,
-    images,
-)
+from tests.methods.gemmnet.test_gemmnet import PLAIN, make, settled
+from tests.support.contract import CLASSES, TWO, images
 
 
 def literal(network: GEMMNetwork, shown: str, rgb: Tensor, dsm: Tensor) -> Tensor:
