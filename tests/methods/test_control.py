@@ -12,7 +12,6 @@ from methods.control.network import ControlNetwork
 from methods.parts.backbones import pad_to_multiple, to_three_channels
 from methods.parts.losses import cross_entropy
 from tests.support.contract import (
-    CLASSES,
     SMALL,
     THREE,
     MethodContract,
@@ -33,9 +32,7 @@ class TestDropout(MethodContract):
     options = {**SMALL, "subsets": "any_subset"}
 
 
-def make(modalities: dict[str, int] = THREE, **options) -> Control:
-    torch.manual_seed(0)
-    return Control(modalities, CLASSES, **{**SMALL, **options})
+make = TestControl.make
 
 
 def test_features_are_the_mean_of_the_encoders_maps():

@@ -24,9 +24,7 @@ class TestDropout(MethodContract):
     options = {**SMALL, "subsets": "any_subset"}
 
 
-def make(**options) -> EarlyFusion:
-    torch.manual_seed(0)
-    return EarlyFusion(THREE, CLASSES, **{**SMALL, **options})
+make = TestUNet.make
 
 
 def test_network_is_smps_own_on_channels_side_by_side():

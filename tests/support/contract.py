@@ -119,6 +119,7 @@ class MethodContract:
     # parameters whose gradient may be zero although they are connected, with the reason beside the
     # entry
     silent: ClassVar[tuple[str, ...]] = ()
+    fewest: ClassVar[int] = 1  # modalities that the method can be built for
 
     @pytest.fixture(scope="class", params=[2, 3, 4], ids=["two", "three", "four"])
     @classmethod
@@ -137,9 +138,7 @@ class MethodContract:
         return module.eval()
 
     @classmethod
-    def make(
-        cls, modalities: dict[str, int], seed: int = 0, **options: Any
-    ) -> AnyModalitySegmenter:
+    def make(cls, modalities: dict[str, int] = THREE, seed: int = 0, **options: Any) -> Any:
         torch.manual_seed(seed)
         return cls.method(modalities=modalities, num_classes=CLASSES, **{**cls.options, **options})
 
@@ -170,6 +169,12 @@ class MethodContract:
                 sums[kind, where[1]] = sums.get((kind, where[1]), torch.zeros(())) + values
         for total in sums.values():
             torch.testing.assert_close(total, torch.ones_like(total), rtol=0, atol=1e-5)
+
+    def test_the_fewest_modalities(self):
+        modalities = dict(list(CHANNELS.items())[: self.fewest])
+        with torch.inference_mode():
+            logits = self.make(modalities).eval()(images(modalities))
+        assert logits.shape == (2, CLASSES, *SIZE) and logits.isfinite().all()
 
     def test_sizes_and_single_samples(self, modalities, settled):
         module = settled

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import re
 import shutil
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -377,21 +376,6 @@ def test_the_inventory_tells_counts(plain, tmp_path):
     assert "5 of 5 tiles have irrg, dsm, label, label_eroded" in text
     assert "split_official: 3 train, 2 test (whole dataset: 16 train, 17 test)" in text
     assert "1 of 61 x 69" in text and "1 of 64 x 47" in text
-
-
-def test_a_damaged_member_of_a_zip_is_named(plain, tmp_path, load):
-    packed = tmp_path / "copy.zip"
-    with zipfile.ZipFile(packed, "w") as archive:  # stored, so that a byte can be turned
-        for path in plain.rglob("*.*"):
-            archive.write(path, path.relative_to(plain))
-    content = bytearray(packed.read_bytes())
-    dsm = one(plain, "dsm_*area7.tif").read_bytes()
-    content[content.find(dsm) + len(dsm) // 2] ^= 255
-    packed.write_bytes(content)
-    with pytest.raises(
-        UserError, match=r"dsm_09cm_matching_area7\.tif is damaged inside its archive"
-    ):
-        load(packed)
 
 
 def test_splits_are_the_published_ones():

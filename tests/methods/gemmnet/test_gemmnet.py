@@ -51,11 +51,13 @@ def make(modalities: dict[str, int] = TWO, seed: int = 0, **options) -> GEMMNet:
 class TestGEMMNetCGAN(MethodContract):
     method = GEMMNet
     options = SMALL
+    fewest = 2
 
 
 class TestAE(MethodContract):
     method = GEMMNet
     options = {**SMALL, **VARIANTS["ae"]}
+    fewest = 2
 
 
 def settled(modalities: dict[str, int] = TWO, **options) -> GEMMNet:

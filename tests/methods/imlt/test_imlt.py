@@ -15,8 +15,6 @@ from methods.parts.losses import cross_entropy
 from methods.parts.modality_dropout import draw_subsets
 from methods.parts.optim import Recipe
 from tests.support.contract import (
-    CHANNELS,
-    CLASSES,
     SIZE,
     SMALL,
     THREE,
@@ -40,27 +38,7 @@ class TestNoContrast(MethodContract):
     options = {**SMALL, "contrast": "none"}
 
 
-def make(modalities: dict[str, int] = THREE, **options) -> IMLT:
-    torch.manual_seed(0)
-    return IMLT(modalities, CLASSES, **{**SMALL, **options})
-
-
-@pytest.mark.parametrize("backbone", ["pvt_v2_b0", "resnet50"])
-@pytest.mark.parametrize("count", [1, 2, 3, 4])
-def test_every_subset_runs(backbone, count):
-    """Check 4, sides that are multiples of 32 and differ."""
-    modalities = dict(list(CHANNELS.items())[:count])
-    module, given = (
-        make(modalities, backbone=backbone, head_width=8).eval(),
-        images(modalities, 1, (32, 64)),
-    )
-    with torch.inference_mode():
-        encoded, seen = module.encode(given), 0
-        for subset in subsets(list(modalities)):
-            logits = module.decode({m: encoded[m] for m in subset}, (32, 64))
-            assert logits.shape == (1, CLASSES, 32, 64) and logits.isfinite().all()
-            seen += 1
-    assert seen == 2**count - 1
+make = TestIMLT.make
 
 
 def test_streams_do_not_depend_on_the_set():

@@ -48,9 +48,7 @@ class TestM3LBlock(MethodContract):
     options = {**SMALL, **VARIANTS["m3l_block"]}
 
 
-def make(modalities: dict[str, int] = THREE, **options) -> M3L:
-    torch.manual_seed(0)
-    return M3L(modalities, CLASSES, **{**SMALL, **options})
+make = TestM3L.make
 
 
 def shown(**samples: list[bool]) -> dict[str, Tensor]:

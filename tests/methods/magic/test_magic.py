@@ -9,7 +9,6 @@ import torch
 
 from methods.magic.module import MAGIC
 from tests.support.contract import (
-    CHANNELS,
     CLASSES,
     FOUR,
     SMALL,
@@ -37,9 +36,7 @@ class TestMAGICFeatures(MethodContract):
     options = {**SMALL, "level": "features"}
 
 
-def make(modalities: dict[str, int] = THREE, **options) -> MAGIC:
-    torch.manual_seed(0)
-    return MAGIC(modalities, CLASSES, **{**SMALL, **options})
+make = TestMAGIC.make
 
 
 def frozen(modalities: dict[str, int] = THREE, **options) -> MAGIC:
@@ -121,18 +118,6 @@ def test_selection_does_not_run_in_eval_mode(level):
         assert torch.equal(module(given), before) and not calls
     module.train().training_losses(training_batch(THREE))
     assert len(calls) == 2 * len(module.network.mam)
-
-
-@pytest.mark.parametrize("backbone", ["pvt_v2_b2", "resnet50"])
-@pytest.mark.parametrize("level", LEVELS)
-def test_shapes_for_one_to_four_modalities(backbone, level):
-    """Check 10."""
-    for count in (1, 2, 3, 4):
-        modalities = dict(list(CHANNELS.items())[:count])
-        module = make(modalities, backbone=backbone, level=level).eval()
-        with torch.inference_mode():
-            for size in ((32, 64), (96, 32)):
-                assert module(images(modalities, 1, size)).shape == (1, CLASSES, *size)
 
 
 @pytest.mark.parametrize(

@@ -46,9 +46,7 @@ class TestMeanFeature(MethodContract):
     options = {**SMALL, "missing": "mean_feature", "experts": True, "trained_phases": True}
 
 
-def make(modalities: dict[str, int] = THREE, **options) -> MuSS:
-    torch.manual_seed(0)
-    return MuSS(modalities, CLASSES, **{**SMALL, **options})
+make = TestConcat.make
 
 
 def settled(modalities: dict[str, int] = THREE, steps: int = 2, **options) -> MuSS:

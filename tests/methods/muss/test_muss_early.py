@@ -20,7 +20,6 @@ from methods.parts.backbones import SharedEncoder
 from methods.parts.heads import AllMLPHead
 from tests.support.contract import (
     CHANNELS,
-    CLASSES,
     SIZE,
     THREE,
     MethodContract,
@@ -45,9 +44,7 @@ class TestEarly(MethodContract):
     options = SMALL
 
 
-def make(modalities: dict[str, int] = THREE, **options) -> MuSS:
-    torch.manual_seed(0)
-    return MuSS(modalities, CLASSES, **{**SMALL, **options})
+make = TestEarly.make
 
 
 def matching(

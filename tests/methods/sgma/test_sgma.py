@@ -36,9 +36,7 @@ class TestAdditive(MethodContract):
     options = {**SMALL, "fusion": "additive", "mas": False}
 
 
-def make(modalities: dict[str, int] = THREE, **options) -> SGMA:
-    torch.manual_seed(0)
-    return SGMA(modalities, CLASSES, **{**SMALL, **options})
+make = TestSGMA.make
 
 
 def mas_gradients(module: SGMA) -> tuple[dict[str, Tensor], list[set[str]]]:
