@@ -1,6 +1,6 @@
 """Reads windows of rasters with handles that are opened when first needed, and kept."""
 
-from collections import OrderedDict
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,6 +9,7 @@ import numpy as np
 from datamodules.rasters.raster_file import open_dataset, read_stored
 from usererror import UserError
 
+MOST_OPEN = 128
 MEND = "Run the data command with --verify."
 
 
@@ -22,7 +23,7 @@ class Window(NamedTuple):
 
 
 class RasterReader:
-    """Keeps up to `max_open` rasterio handles, least recently used closed first.
+    """Keeps up to `MOST_OPEN` rasterio handles, least recently used closed first.
 
     Example:
         >>> import rasterio, tempfile
@@ -34,26 +35,13 @@ class RasterReader:
         [[[5, 6], [5, 6]]]
     """
 
-    def __init__(self, max_open: int = 128) -> None:
-        self.max_open = max_open
-        self._handles: OrderedDict[Path, Any] = OrderedDict()
+    def __init__(self) -> None:
+        # what is let go of closes itself
+        self._open = lru_cache(MOST_OPEN)(_open_stored)
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __reduce__(self) -> tuple[type["RasterReader"], tuple[()]]:
         # handles do not survive pickling: a worker process starts with none (dossier, rule 1.7)
-        return {"max_open": self.max_open, "_handles": OrderedDict()}
-
-    def _open(self, path: Path) -> Any:
-        if path in self._handles:
-            self._handles.move_to_end(path)
-            return self._handles[path]
-        try:
-            handle = open_dataset(path, str(path))
-        except (OSError, UserError) as error:
-            raise UserError(f"Cannot open {path}: {error}. {MEND}") from error
-        self._handles[path] = handle
-        if len(self._handles) > self.max_open:
-            self._handles.popitem(last=False)[1].close()
-        return handle
+        return RasterReader, ()
 
     def read(self, path: Path, window: Window, channels: int | None = None) -> np.ndarray:
         """Read the first `channels` bands (None: all) as stored, `(C, height, width)`.
@@ -72,6 +60,13 @@ class RasterReader:
         except RasterioIOError as error:
             raise UserError(f"Cannot read {path}: {error}. {MEND}") from error
         return pad_edge(pixels, window.height, window.width)
+
+
+def _open_stored(path: Path) -> Any:
+    try:
+        return open_dataset(path, str(path))
+    except (OSError, UserError) as error:
+        raise UserError(f"Cannot open {path}: {error}. {MEND}") from error
 
 
 def pad_edge(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
