@@ -8,14 +8,14 @@ modality alone is computed in `project`, what depends on the set in `fuse`.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from methods.parts.heads import upsample_bilinear
-from methods.parts.kernel_folding import FoldCache
+from methods.parts.kernel_folding import FoldingModule
 from methods.parts.precision import at_least_float32
 from methods.parts.tokens import tokens_of
 from usererror import UserError
@@ -161,7 +161,7 @@ class GatedFeedForward(nn.Module):
         return self.contract(signal * F.gelu(gate))
 
 
-class FusionLayer(nn.Module):
+class FusionLayer(FoldingModule):
     """Fusion tokens of one scale: modality attention, then stream attention (dossier 2.2, 4.2).
 
     Each attention is followed by a feed-forward of its own, as the authors'.
@@ -209,12 +209,6 @@ class FusionLayer(nn.Module):
         self.modality_feed_forward = GatedFeedForward(channels, inner)
         self.stream_attention = StreamAttention(channels, heads)
         self.feed_forward = GatedFeedForward(channels, inner)
-        self._fold = FoldCache()
-
-    def train(self, mode: bool = True) -> Self:
-        """Switch mode; a new eval phase prepares the fusion stream anew."""
-        self._fold.clear()
-        return super().train(mode)
 
     def pool_maps(self, maps: Tensor) -> Tensor:
         """(B, C, h, w) -> (B, Q, C), averages over min(key_grid, h) x min(key_grid, w) cells."""

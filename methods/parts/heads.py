@@ -1,14 +1,14 @@
 """Segmentation heads, and the step from logits at stride 4 to logits at the image's size."""
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from methods.parts.backbones import STRIDES
-from methods.parts.kernel_folding import FoldCache
+from methods.parts.kernel_folding import FoldingModule
 from usererror import UserError
 
 
@@ -40,7 +40,7 @@ _BATCH_NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm)
 _NORMS = {"bn": nn.BatchNorm2d, "syncbn": nn.SyncBatchNorm, "ln": ChannelNorm}
 
 
-class AllMLPHead(nn.Module):
+class AllMLPHead(FoldingModule):
     """The SegFormer head (Xie et al. 2021): per scale C_i -> E, upsampling, fusion, classes.
 
     The fusion convolution (4E -> E on the concatenated maps, no bias) and bilinear upsampling are
@@ -64,12 +64,6 @@ class AllMLPHead(nn.Module):
         self.norm: Any = _NORMS[norm](width)
         self.dropout = nn.Dropout2d(dropout)
         self.classifier = nn.Conv2d(width, num_classes, 1)
-        self._fold = FoldCache()
-
-    def train(self, mode: bool = True) -> Self:
-        """Switch mode; a new eval phase folds anew."""
-        self._fold.clear()
-        return super().train(mode)
 
     def _folded(self) -> tuple[list[Tensor], Tensor]:
         """Multiply fusion, projection and BatchNorm: a matrix (E, C_i) per scale, and one bias."""

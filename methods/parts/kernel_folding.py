@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from methods.parts.precision import no_autocast
 
@@ -62,3 +62,16 @@ class FoldCache:
     def __reduce__(self) -> tuple[type[FoldCache], tuple[()]]:
         """A pickled module too."""
         return (FoldCache, ())
+
+
+class FoldingModule(nn.Module):
+    """A module that keeps what it computed from its weights in `_fold`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._fold = FoldCache()
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch mode; a new eval phase folds anew."""
+        self._fold.clear()
+        return super().train(mode)

@@ -7,14 +7,14 @@ set of modalities in `SGFScale.fuse`.
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from methods.parts.kernel_folding import FoldCache
+from methods.parts.kernel_folding import FoldingModule
 from methods.parts.precision import at_least_float32, no_autocast
 from usererror import UserError
 
@@ -47,7 +47,7 @@ class Tokens(NamedTuple):
     rp_value: Tensor
 
 
-class ModalityProjector(nn.Module):
+class ModalityProjector(FoldingModule):
     """MP (section III-C): depthwise convolutions of several sizes, then a pointwise one.
 
     In parallel the depthwise convolutions are summed; being linear they are merged into one kernel
@@ -74,12 +74,6 @@ class ModalityProjector(nn.Module):
             layer = nn.Conv2d(channels, channels, side, padding=side // 2, **options)
             self.depthwise.append(layer)
         self.pointwise = nn.Conv2d(channels, channels, 1, bias=pointwise_bias)
-        self._fold = FoldCache()
-
-    def train(self, mode: bool = True) -> Self:
-        """Switch mode; a new eval phase merges the kernels anew."""
-        self._fold.clear()
-        return super().train(mode)
 
     def _merged(self) -> tuple[Tensor, Tensor | None]:
         layers: list[Any] = list(self.depthwise)
