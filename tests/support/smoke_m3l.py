@@ -8,12 +8,8 @@ R alone comes near R+D+N in every row. A collapse points to a fault in masking, 
 
 from __future__ import annotations
 
-import sys
-
-import torch
-
 from methods.m3l.module import M3L
-from tests.support.smoke_sgma import CLASSES, SIGNAL, Task, report, train_and_score
+from tests.support.smoke_sgma import run_row
 
 VARIANTS = {
     "m3l": {},
@@ -22,21 +18,5 @@ VARIANTS = {
 }
 
 
-def main(variant: str, seed: int) -> None:
-    """Train and report one row."""
-    task = Task(seed)
-    torch.manual_seed(seed)
-    options = VARIANTS[variant]
-    model = M3L(
-        dict.fromkeys(SIGNAL, 3),
-        CLASSES,
-        backbone="pvt_v2_b0",
-        pretrained=False,
-        head_width=64,
-        **options,
-    )  # type: ignore[arg-type]
-    report(variant, seed, train_and_score(model, task))
-
-
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 0)
+    run_row(M3L, VARIANTS)

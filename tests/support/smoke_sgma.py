@@ -11,6 +11,7 @@ equal full-set scores is what counts, the class colours are the seed's own.
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -103,21 +104,15 @@ def report(name: str, seed: int, scores: dict[str, float]) -> None:
     print(f"Average {sum(scores.values()) / len(scores):.1f}")
 
 
-def main(variant: str, seed: int) -> None:
-    """Train and report one row."""
+def run_row(method: type[AnyModalitySegmenter], variants: dict[str, dict[str, Any]]) -> None:
+    """Train and report the row that the command line names, and its seed."""
+    variant, seed = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 0
     task = Task(seed)
     torch.manual_seed(seed)
-    options = VARIANTS[variant]
-    model = SGMA(
-        dict.fromkeys(SIGNAL, 3),
-        CLASSES,
-        backbone="pvt_v2_b0",
-        pretrained=False,
-        head_width=64,
-        **options,
-    )  # type: ignore[arg-type]
+    options = {"backbone": "pvt_v2_b0", "pretrained": False, "head_width": 64}
+    model = method(dict.fromkeys(SIGNAL, 3), CLASSES, **options, **variants[variant])
     report(variant, seed, train_and_score(model, task))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 0)
+    run_row(SGMA, VARIANTS)

@@ -17,6 +17,7 @@ from benchmark.__main__ import main, parse_words
 from benchmark.experiment.request import Request
 from benchmark.figures import features
 from datamodules.base import SceneDataModule
+from tests.support.short_run import train_one_step
 from usererror import UserError
 
 NAMES = ["rgb", "dsm", "nir"]
@@ -145,18 +146,7 @@ def test_scenes_that_lack_a_modality_are_left_out(tiny_stores: Path, capsys: Any
 
 
 def test_a_trained_run(tiny_stores: Path, tmp_path: Path, capsys: Any) -> None:
-    places = ["--runs", str(tmp_path / "runs"), "--store", str(tiny_stores)]
-    short = [
-        "--trainer.max_steps",
-        "1",
-        "--trainer.val_check_interval",
-        "1",
-        "--data.init_args.window",
-        "32",
-    ]
-    small = ["--data.init_args.batch_size", "2", "--trainer.enable_progress_bar", "false"]
-    assert main(["bench", "--method", "sgma", "--data", "tiny", *places, *short, *small]) == 0
-    trained = next((tmp_path / "runs").rglob("config.json")).parent
+    trained = train_one_step(tiny_stores, tmp_path / "runs", "sgma")
     assert main(["diagnose", "--run", str(trained), "--scenes", "three", "--points", "5"]) == 0
     tables = {path.stem: pd.read_csv(path) for path in (trained / "diagnostics").glob("*.csv")}
     assert set(tables) == {"variance", "silhouette", "tsne", "robustness", "sampling"}

@@ -27,6 +27,7 @@ from benchmark.figures.modality_synthesis import (
 )
 from benchmark.metrics.subsets import modality_subsets
 from datamodules.base import SceneDataModule
+from tests.support.short_run import train_one_step
 from usererror import UserError
 
 REACH = 3.0
@@ -122,18 +123,7 @@ def test_one_stretch_for_true_and_painted() -> None:
 def test_pictures_and_table_of_a_trained_run(
     tiny_stores: Path, tmp_path: Path, capsys: Any
 ) -> None:
-    places = ["--runs", str(tmp_path / "runs"), "--store", str(tiny_stores)]
-    short = [
-        "--trainer.max_steps",
-        "1",
-        "--trainer.val_check_interval",
-        "1",
-        "--data.init_args.window",
-        "32",
-    ]
-    small = ["--data.init_args.batch_size", "2", "--trainer.enable_progress_bar", "false"]
-    assert main(["bench", "--method", "ae", "--data", "tiny", *places, *short, *small]) == 0
-    run = next((tmp_path / "runs").rglob("config.json")).parent
+    run = train_one_step(tiny_stores, tmp_path / "runs", "ae")
     assert main(["synthesised", "--run", str(run), "--scenes", "four"]) == 0
     assert (run / "synthesised" / "four.png").read_bytes().startswith(b"\x89PNG")
     with (run / "synthesised" / SCORES).open() as file:

@@ -31,6 +31,7 @@ from datamodules.store.part_files import HOST
 from datamodules.store.scene_store import Modality, SceneClass
 from tests.support.full_disk import files_end_at
 from tests.support.placed import PLACE, write
+from tests.support.short_run import train_one_step
 
 ROOT = Path(__file__).resolve().parents[3]
 IGN = ROOT.parent / "shared" / "samples" / "ign_rgb_nir_dsm"
@@ -317,21 +318,7 @@ def test_a_full_disk_and_a_killed_process_leave_nothing(
 def trained_run(tiny_stores: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One step of training on the tiny store, in windows of the size of its smallest scene."""
     runs = tmp_path_factory.mktemp("runs")
-    places = ["--runs", str(runs), "--store", str(tiny_stores)]
-    short = [
-        "--trainer.max_steps",
-        "1",
-        "--trainer.val_check_interval",
-        "1",
-        "--data.init_args.window",
-        "33",
-    ]
-    small = ["--data.init_args.batch_size", "1", "--trainer.enable_progress_bar", "false"]
-    assert (
-        main(["bench", "--method", "control_dropout", "--data", "tiny", *places, *short, *small])
-        == 0
-    )
-    return next(runs.rglob("config.json")).parent
+    return train_one_step(tiny_stores, runs, "control_dropout", window=33, batch=1)
 
 
 def test_a_run_maps_without_its_store_what_it_scores_with_it(
