@@ -87,6 +87,9 @@ class Attempt:
     @classmethod
     def find(cls, folder: Path) -> "Attempt | None":
         """Find the newest whole checkpoint in the folder of a run."""
+        # of processes that were killed while they wrote, perhaps on other machines
+        for part in folder.glob("*.part"):
+            part.unlink(missing_ok=True)
         for name in (LAST, PREVIOUS):
             path = folder / name
             if not path.exists():

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from benchmark.__main__ import main
-from benchmark.experiment.checkpoints import LAST, PREVIOUS, WholeFiles, read_checkpoint
+from benchmark.experiment.checkpoints import LAST, PREVIOUS, Attempt, WholeFiles, read_checkpoint
 from benchmark.records.record import read_record
 from methods.control.module import Control
 from usererror import UserError
@@ -163,6 +163,11 @@ def test_the_one_before_stays_until_the_next_is_on_the_disk(
         with pytest.raises(OSError, match="No space"):
             save(3)
     assert steps() == {LAST: 2, PREVIOUS: 1}, "and no half file takes room"
+
+
+def test_what_a_killed_process_was_writing_goes(tmp_path: Path) -> None:
+    (tmp_path / f"{LAST}.elsewhere.7.part").touch()
+    assert Attempt.find(tmp_path) is None and not list(tmp_path.iterdir())
 
 
 def test_a_run_that_cannot_be_written_is_one_line(
