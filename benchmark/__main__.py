@@ -16,10 +16,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from benchmark.border import TRACEBACK, explain
-from benchmark.choices import nearest
+from benchmark.choices import nearest, validate_choice
 from benchmark.commands import bench, data, inspect_run, list_names, predict, profile, records
 from benchmark.commands.options import Command, options_from_variables, variables_of
 from benchmark.formats.terminal import accept_any_character
@@ -53,15 +53,22 @@ VARIABLE = re.compile(r"\w+=")
 # of the configuration, for words such as `--trainer.max_epochs`
 SECTIONS = ("trainer", "model", "data", "evaluation", "cell", "seed_everything", "config")
 CHOSEN = {"scale": "SCALE", "protocol": "PROTOCOL", "method": "METHOD", "variant": "METHOD"}
-Parsers = dict[str, argparse.ArgumentParser]
 
 
-def build_parser() -> tuple[argparse.ArgumentParser, Parsers]:
+class OneLineParser(argparse.ArgumentParser):
+    """A parser whose errors are a user's mistakes like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise a UserError."""
+        raise UserError(f"{message}; {self.prog} --help explains.")
+
+
+def build_parser() -> tuple[OneLineParser, dict[str, OneLineParser]]:
     """Build the parser of the program and those of its commands, by verb and alias."""
     description = "Benchmark of incomplete multimodal semantic segmentation."
     # no abbreviations: `--data` must not be what a longer name was meant to be
     whole_names: dict[str, Any] = {"allow_abbrev": False}
-    parser = argparse.ArgumentParser(prog="imss", description=description, **whole_names)
+    parser = OneLineParser(prog="imss", description=description, **whole_names)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for verb, command in COMMANDS.items():
         text = command.summary
@@ -82,8 +89,10 @@ def parse_words(argv: Sequence[str]) -> tuple[argparse.Namespace, Command]:
     """Parse a command line; `NAME=value` directly after the verb is what make was given."""
     parser, parsers = build_parser()
     words = list(argv)
+    if not {"-h", "--help"} & set(words[:1]):
+        validate_choice("command", words[0] if words else "", list(parsers))
     # only there: `predict --input NIR=file` must not be taken for a variable
-    if words and words[0] in parsers:
+    if words[0] in parsers:
         end = 1
         while end < len(words) and VARIABLE.match(words[end]):
             end += 1
@@ -91,9 +100,7 @@ def parse_words(argv: Sequence[str]) -> tuple[argparse.Namespace, Command]:
         ask_for_what_is_missing(parsers[words[0]], words)
     arguments, overrides = parser.parse_known_args(words)
     command: Command = arguments.command
-    if overrides and not command.passes_on:
-        parser.error(f"unrecognized arguments: {' '.join(overrides)}")
-    check_sections(overrides, parsers[words[0]])
+    check_overrides(overrides, parsers[words[0]])
     arguments.overrides = overrides
     return arguments, command
 
@@ -113,20 +120,28 @@ def ask_for_what_is_missing(parser: argparse.ArgumentParser, words: Sequence[str
         raise UserError(f"{verb} needs {needs}; for example: {command.example}")
 
 
-def check_sections(overrides: Sequence[str], parser: argparse.ArgumentParser) -> None:
-    """Raise a UserError for an option that neither the command nor the configuration has."""
+def check_overrides(overrides: Sequence[str], parser: argparse.ArgumentParser) -> None:
+    """Raise a UserError for a word that neither the command nor the configuration has."""
+    command: Command = parser.get_default("command")
+    verb, value_follows = parser.prog.split()[-1], False
     for word in overrides:
-        name = word.partition("=")[0]
+        name, sign, _ = word.partition("=")
         section, _, setting = name[2:].partition(".")
-        if section == "cell" and setting in CHOSEN:
+        if not name.startswith("--"):
+            if not value_follows:
+                remedy = "options are --name value, and a value with spaces is quoted"
+                if sign:
+                    remedy = "variables of make come directly after the command"
+                raise UserError(f"{verb} does not know what {word} is for: {remedy}.")
+        elif section == "cell" and setting in CHOSEN:
             # alone it would change the label and nothing else
             raise UserError(f"{name} is chosen as {CHOSEN[setting]}=, which reads its files too.")
-        if not name.startswith("--") or section in SECTIONS:
-            continue
-        spellings = chain.from_iterable(action.option_strings for action in parser._actions)
-        sections = ", ".join(f"--{section}.<name>" for section in SECTIONS[:4])
-        verb, near = parser.prog.split()[-1], nearest(name, spellings)
-        raise UserError(f"{verb} has no option {name}; the configuration has {sections}.{near}")
+        elif not command.passes_on or section not in SECTIONS:
+            spellings = chain.from_iterable(action.option_strings for action in parser._actions)
+            sections = ", ".join(f"--{section}.<name>" for section in SECTIONS[:4])
+            has = f"; the configuration has {sections}" if command.passes_on else ""
+            raise UserError(f"{verb} has no option {name}{has}.{nearest(name, spellings)}")
+        value_follows = name.startswith("--") and not sign
 
 
 @contextmanager

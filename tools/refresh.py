@@ -202,10 +202,12 @@ KINDS: dict[str, Callable[[TableRequest], str]] = {
 def rebuilt_files(directory: Path) -> dict[Path, str]:
     """Run the table commands on the published records; map each path to its content."""
     contents: dict[Path, str] = {}
+    # a folder without runs: a user's own runs do not enter what is published
+    none = directory / "none"
+    none.mkdir()
     for verb, folder in COMMANDS:
         out = directory / verb
-        # a folder without runs: a user's own runs do not enter what is published
-        runs = [] if verb == "audit" else ["--runs", str(directory / "none")]
+        runs = [] if verb == "audit" else ["--runs", str(none)]
         line = [sys.executable, "-m", "benchmark", verb, *runs, "--out", str(out)]
         subprocess.run(line, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
         for path in sorted(out.rglob("*.*")):

@@ -67,9 +67,9 @@ def load_trained_run(run_dir: Path, trust: bool = False) -> TrainedRun:
     """Load the selected weights of a run that `bench` made; see `experiment.trust`.
 
     Example:
-        >>> load_trained_run(Path("nowhere"))
+        >>> load_trained_run(Path("nowhere"))  # doctest: +ELLIPSIS
         Traceback (most recent call last):
-        usererror.UserError: nowhere is no run directory: nowhere/config.json cannot be read.
+        usererror.UserError: nowhere is no run directory: nowhere/config.json cannot be read; ...
     """
     import torch
 
@@ -110,7 +110,8 @@ def read_run_config(run_dir: Path, trust: bool = False) -> tuple[Request, dict[s
         for section in ("model", "data"):
             dict(**config[section]["init_args"])
     except DAMAGE as error:
-        raise UserError(f"{run_dir} is no run directory: {path} cannot be read.") from error
+        text = f"{run_dir} is no run directory: {path} cannot be read"
+        raise UserError(f"{text}; `bench` prints the directory as `Run:`.") from error
     if trust:
         # a class of the user's own lies beside their YAML file
         for word in filter(is_config_file, (request.method, request.data)):

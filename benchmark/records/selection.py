@@ -46,6 +46,9 @@ def select_records(
     Without a name of a dataset, all that have records are selected; `required` makes it a mistake
     of the user if there are none. A record that no longer says its dataset is listed with all.
     """
+    if not runs.is_dir() and runs != Path(choices.DEFAULT_RUNS):
+        # the published records alone would look like an answer
+        raise UserError(f"There is no folder {runs}: RUNS is that of the runs of `bench`.")
     records, unread = search_records(filter(Path.exists, (runs, PUBLISHED)))
     by_data: dict[str, list[Record]] = {}
     for record in records:

@@ -44,6 +44,7 @@ def test_a_published_run_shows_all_that_its_own_page_shows(
         label_pictures(runs / "alpha" / seed, LICENCE)
         assert main(["publish", "--run", str(runs / "alpha" / seed), "--pictures"]) == 0
     shutil.move(runs / "alpha", tmp_path / "alone" / "alpha")
+    (tmp_path / "none").mkdir()
     own, published = only_board(tmp_path, "alone"), only_board(tmp_path, "none")
     (row,), (copy,) = own["rows"], published["rows"]
     assert row["training"] == copy["training"] and all(copy["training"])

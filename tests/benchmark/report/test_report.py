@@ -286,6 +286,7 @@ def test_command_and_empty_folder(
     runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["report", "--out", str(tmp_path / "page"), "--samples", "100", "--runs"]
+    (tmp_path / "none").mkdir()
     assert main([*words, str(tmp_path / "none")]) == 0
     said = capsys.readouterr().out
     assert "no run record" in said and "make bench" in said
