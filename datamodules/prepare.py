@@ -32,13 +32,23 @@ def ensure_store(
         usererror.UserError: There is no data for 'vaihingen' in no_such_folder. ...
     """
     from datamodules.ingest.file_changes import check_unchanged
-    from datamodules.store.scene_store import DATASET_FILE, JOURNAL_FILE, SceneStore
+    from datamodules.store.scene_store import (
+        DATASET_FILE,
+        JOURNAL_FILE,
+        SceneStore,
+        import_command,
+    )
 
     root = store / name
     if (root / DATASET_FILE).exists() and not force:
         opened = SceneStore.open(root)
         if compare:
             check_unchanged(opened)
+        # generated files say nothing of themselves that an earlier import could have missed
+        if "align" not in opened.info and name not in MINIATURES:
+            again = f"{import_command(name, opened.info['source'])} FORCE=1"
+            unasked = "which did not ask files for voids, scales and places"
+            print(f"warning: {name} was imported by an earlier version, {unasked}: {again}")
     elif name in MINIATURES:
         waiting = partial(print, f"Another process is making {name}: waiting for it.")
         with hold(store / ".generated" / f"{name}.lock", waiting):

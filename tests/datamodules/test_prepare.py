@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from datamodules.adapters.registry import import_named_dataset
 from datamodules.miniature.registry import Miniature
 from datamodules.prepare import ensure_store
 from datamodules.store.scene_store import SceneStore
@@ -46,3 +48,20 @@ def test_two_processes_make_a_miniature_once(
             done.result()
     assert len(written) == 1
     assert not list(tmp_path.rglob("*.part"))
+
+
+def test_a_store_of_an_earlier_version_is_told_at_every_start(
+    tmp_path: Path, write_folder: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Voids that its import did not ask for stay in it until it is imported again."""
+    write_folder(tmp_path / "source")
+    store = import_named_dataset("mine", tmp_path / "source", tmp_path / "stores")
+    capsys.readouterr()
+    ensure_store("mine", tmp_path / "stores")
+    assert capsys.readouterr().out == ""
+    earlier = {key: store.info[key] for key in store.info if key not in ("align", "tables")}
+    (store.root / "dataset.json").write_text(json.dumps(earlier))
+    ensure_store("mine", tmp_path / "stores")
+    assert f"make data DATA=mine SOURCE={tmp_path}/source FORCE=1" in capsys.readouterr().out
+    again = import_named_dataset("mine", tmp_path / "source", tmp_path / "stores", force=True)
+    assert again.info["align"] == "check"
