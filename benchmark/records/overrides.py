@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
-# devices, loggers, workers and paths may differ between two runs of one experiment
+# devices, loggers, workers and paths may differ between two runs of one experiment; callbacks may
+# not, as some stop the training or average its weights
 IRRELEVANT_TRAINER = {
-    *("accelerator", "barebones", "callbacks", "default_root_dir", "enable_checkpointing"),
+    *("accelerator", "barebones", "default_root_dir", "enable_checkpointing"),
     *("enable_model_summary", "enable_progress_bar", "log_every_n_steps", "logger"),
     *("num_sanity_val_steps", "profiler"),
 }
@@ -48,7 +49,7 @@ def describe_overrides(words: Sequence[str]) -> str:
     """
     shown = {}
     for key, value in read_overrides(words):
-        # a callback may be typed in parts, `trainer.callbacks.patience`
+        # a logger may be typed in parts, `trainer.logger.save_dir`
         if not {key, ".".join(key.split(".")[:2])} & IRRELEVANT:
             # of an option that is typed twice the last word counts
             shown[key] = f"{key}={value}" if key else value

@@ -154,6 +154,8 @@ def test_identity_names_what_changes_a_number_and_nothing_else() -> None:
     assert identify_config(same, "f") == base
     other_seed = identify_config(parse("sgma", "miniature", "standard", 1), "f")
     assert other_seed[0] != base[0] and other_seed[1] == base[1]
+    stopped = ["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val/loss"]
+    later = [*stopped, "--trainer.callbacks.patience=9"]
     changed = [
         identify_config(parse("sgma", "miniature"), "another fingerprint"),
         identify_config(parse("sgma", "miniature", "sgma"), "f"),
@@ -166,6 +168,8 @@ def test_identity_names_what_changes_a_number_and_nothing_else() -> None:
         identify_config(
             parse("sgma", "miniature", "standard", 0, "--evaluation.absent", "zero"), "f"
         ),
+        identify_config(parse("sgma", "miniature", "standard", 0, *stopped), "f"),
+        identify_config(parse("sgma", "miniature", "standard", 0, *later), "f"),
     ]
     assert len({base[1], *(group for _, group in changed)}) == len(changed) + 1
 
