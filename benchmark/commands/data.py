@@ -76,7 +76,7 @@ class Show(Command):
 
         from benchmark.experiment.config import store_name
         from benchmark.figures import dataset_summary
-        from benchmark.formats.files import csv_text
+        from benchmark.formats.files import csv_text, make_writable
         from datamodules.prepare import ensure_store
         from datamodules.store.scene_store import SceneStore, write_text_whole
 
@@ -102,20 +102,16 @@ class Show(Command):
             problem = f"No imported scene of {store.name} takes part in {split}"
             raise UserError(f"{problem}: name another column with --split.")
         statistics = dataset_summary.training_statistics(store, split)
-        try:
-            out.parent.mkdir(parents=True, exist_ok=True)
-            tables = {
-                "class_shares.csv": dataset_summary.share_table(store, split, shares),
-                "statistics.csv": pd.DataFrame(statistics),
-            }
-            for name, table in tables.items():
-                write_text_whole(out.parent / name, csv_text(table, None))
-            from benchmark.figures.contact_sheet import compose_sheet
+        tables = {
+            "class_shares.csv": dataset_summary.share_table(store, split, shares),
+            "statistics.csv": pd.DataFrame(statistics),
+        }
+        make_writable(out.parent)
+        for name, table in tables.items():
+            write_text_whole(out.parent / name, csv_text(table, None))
+        from benchmark.figures.contact_sheet import compose_sheet
 
-            figure = compose_sheet(store, split, scenes, first, statistics, arguments.blend)
-            figure.savefig(out)
-        except PermissionError as error:
-            problem = f"{out} cannot be written ({error.strerror})"
-            raise UserError(f"{problem}: name another place with OUT=.") from error
+        figure = compose_sheet(store, split, scenes, first, statistics, arguments.blend)
+        figure.savefig(out)
         print("\n".join(dataset_summary.describe_dataset(store, split, first)))
         print(f"Contact sheet: {out}; beside it: class_shares.csv, statistics.csv")

@@ -55,9 +55,11 @@ class Examples(Command):
     def run_command(self, arguments: argparse.Namespace) -> None:
         from benchmark.evaluation.inference import evenly_spaced, select_test_scenes
         from benchmark.experiment.restore import load_trained_run
+        from benchmark.formats.files import make_writable
         from benchmark.tracking.example_images import FOLDER, store_examples
 
         run = load_trained_run(arguments.run, arguments.trust)
+        make_writable(arguments.run, "--run")
         scenes = select_test_scenes(run.data, arguments.scenes)
         if not arguments.scenes:
             scenes = evenly_spaced(scenes)

@@ -42,7 +42,8 @@ def part_of(target: Path) -> Path:
     """
     for path in target.parent.glob(f"{escape(target.name)}.{escape(HOST)}.*.part"):
         if not _runs(path.name.split(".")[-2]):
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            # another process may be at it too
+            shutil.rmtree(path, True) if path.is_dir() else path.unlink(missing_ok=True)
     return target.with_name(f"{target.name}.{HOST}.{os.getpid()}.part")
 
 

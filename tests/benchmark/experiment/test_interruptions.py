@@ -184,6 +184,7 @@ def test_a_run_that_cannot_be_written_is_one_line(
         [*evaluate, *store, "--out", str(run / "config.json" / "out")],
         ["picture", "--run", str(run), "--out", str(run / "config.json" / "a.png")],
         ["bench", "--data", "tiny", *store, "--runs", str(run / "config.json")],
+        ["show", "tiny", *store, "--out", str(run / "config.json" / "a.png")],
     ):
         assert main(words) == 2
         error = capsys.readouterr().err
