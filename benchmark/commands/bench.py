@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from methods.base import AnyModalitySegmenter
 
 
+IN_WANDB = Path("wandb", "logged")  # in a run, when W&B has its scores
+
+
 class Bench(Command):
     """Train a method, score every modality subset, write the leaderboard."""
 
@@ -47,7 +50,6 @@ class Bench(Command):
         from benchmark.formats.files import make_writable
         from benchmark.leaderboard.write import update_leaderboard
         from benchmark.records.manifest import MANIFEST
-        from benchmark.tracking.example_images import FOLDER, INDEX
 
         make_writable(request.runs, "--runs")
         cli = build_cli(request)
@@ -61,8 +63,8 @@ class Bench(Command):
             if (record / MANIFEST).exists() and not arguments.force:
                 print(f"This cell is finished: {run_dir} (FORCE=1 runs it again).")
                 mention_other_code(record)
-                if cli.trainer.is_global_zero and not (run_dir / FOLDER / INDEX).exists():
-                    draw_missing(cli, record)
+                if cli.trainer.is_global_zero:
+                    make_up_for(cli, record)
             else:
                 outcome = train_and_score(cli)
                 # other ranks have sent their counts and are done
@@ -75,21 +77,27 @@ class Bench(Command):
 
 def keep_outcome(cli: BenchCLI, outcome: Outcome, record: Path) -> None:
     """Write the record, log to W&B if wanted, store example pictures."""
-    from benchmark.evaluation.protocol import convention_of
     from benchmark.experiment.train import run_manifest
     from benchmark.records.record import write_record
-    from benchmark.tracking.wandb_summary import log_result
 
     # the record comes first: whatever fails later, the numbers are kept
     write_record(record, run_manifest(cli, outcome), outcome.result)
-    model, data, result = cli.model, cli.datamodule, outcome.result
     if cli.request.logger == "wandb":
-        convention = convention_of(data, cli.config_init.evaluation.absent)
-        scores = result.scores(convention)
-        more = measure_cost(model, data.window) | outcome.durations
-        step = outcome.steps
-        log_result(cli.trainer.loggers, step, scores, convention, result.labels, more)
+        log_record(cli, record)
     draw_examples(cli)
+
+
+def log_record(cli: BenchCLI, path: Path) -> None:
+    """Log the scores of a record to W&B, and remember that."""
+    from benchmark.records.record import read_record
+    from benchmark.tracking.wandb_summary import log_result
+
+    record = read_record(path)
+    manifest = record.manifest
+    more = measure_cost(cli.model, cli.datamodule.window) | manifest.durations
+    scores, labels = record.scores(), record.labels
+    log_result(cli.trainer.loggers, manifest.steps, scores, record.convention, labels, more)
+    (cli.run_dir / IN_WANDB).touch()
 
 
 def draw_examples(cli: BenchCLI) -> None:
@@ -101,13 +109,17 @@ def draw_examples(cli: BenchCLI) -> None:
     store_examples(cli.model, data, cli.run_dir, evenly_spaced(select_test_scenes(data)))
 
 
-def draw_missing(cli: BenchCLI, record: Path) -> None:
-    """Store the pictures of a run that was cut off after its record, if its weights are there."""
+def make_up_for(cli: BenchCLI, record: Path) -> None:
+    """Do what a run that was cut off after its record has left undone."""
     from benchmark.experiment.restore import load_weights
     from benchmark.records.manifest import read_manifest
+    from benchmark.tracking.example_images import FOLDER, INDEX
 
+    if cli.request.logger == "wandb" and not (cli.run_dir / IN_WANDB).exists():
+        log_record(cli, record)
     checkpoint = cli.run_dir / read_manifest(record).checkpoint
-    if checkpoint.is_file():
+    # a run that was cleaned up has no weights
+    if not (cli.run_dir / FOLDER / INDEX).exists() and checkpoint.is_file():
         load_weights(cli.model, checkpoint, cli.cell.variant)
         draw_examples(cli)
 

@@ -110,8 +110,9 @@ class Show(Command):
         for name, table in tables.items():
             write_text_whole(out.parent / name, csv_text(table, None))
         from benchmark.figures.contact_sheet import compose_sheet
+        from benchmark.figures.picture_grid import write_figure
 
         figure = compose_sheet(store, split, scenes, first, statistics, arguments.blend)
-        figure.savefig(out)
+        write_figure(figure, out)
         print("\n".join(dataset_summary.describe_dataset(store, split, first)))
         print(f"Contact sheet: {out}; beside it: class_shares.csv, statistics.csv")

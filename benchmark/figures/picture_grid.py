@@ -6,6 +6,8 @@ from typing import Any
 from matplotlib import rcParams
 from matplotlib.figure import Figure
 
+from datamodules.store.part_files import whole_file
+
 # a dollar in the name of a class is no formula
 rcParams["text.parse_math"] = False
 
@@ -22,4 +24,10 @@ def picture_grid(rows: int, columns: int, size: tuple[float, float]) -> tuple[Fi
 def save_figure(figure: Figure, title: str, path: Path) -> None:
     """Write a PNG under a title."""
     figure.suptitle(title, fontsize=10)
-    figure.savefig(path, dpi=110)
+    write_figure(figure, path, dpi=110)
+
+
+def write_figure(figure: Figure, path: Path, **options: Any) -> None:
+    """Write a picture, whole or not at all."""
+    with whole_file(path) as part:
+        figure.savefig(part, format=path.suffix[1:] or "png", **options)

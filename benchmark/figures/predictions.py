@@ -17,7 +17,7 @@ from benchmark.evaluation.inference import (
     predict_all_subsets,
     present_modalities,
 )
-from benchmark.figures.picture_grid import AS_IT_IS, picture_grid, save_figure
+from benchmark.figures.picture_grid import AS_IT_IS, picture_grid, save_figure, write_figure
 from datamodules.store.rendering import render_label
 from usererror import UserError
 
@@ -97,7 +97,7 @@ def draw_strip(
             axis.set_title(panel[0], fontsize=9, pad=3, va="bottom")
             axis.set_anchor("S")  # titles of one and of two lines stand on the pictures
     _class_legend(figure, data.store.classes, columns=8)
-    figure.savefig(out, dpi=STRIP_DPI, bbox_inches="tight", pad_inches=0.02)
+    write_figure(figure, out, dpi=STRIP_DPI, bbox_inches="tight", pad_inches=0.02)
 
 
 def subsets_from_letters(data: SceneDataModule, scene: Scene, names: Sequence[str]) -> list[Any]:

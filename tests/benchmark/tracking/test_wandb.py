@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 
 from benchmark.__main__ import main
+from benchmark.commands.bench import IN_WANDB
 from benchmark.experiment.lightning_cli import build_cli
 from benchmark.experiment.request import Request
 from benchmark.experiment.restore import load_trained_run, read_run_config
@@ -36,6 +37,11 @@ COLUMNS = {
     "subset_scores": ["subset", "miou", "mf1", "oa", "oa_all"],
     "class_scores": ["subset", "class", "iou", "f1"],
 }
+OVERRIDES = (
+    *("--data.window", "32", "--data.num_workers", "0", "--trainer.max_steps", "2"),
+    *("--trainer.val_check_interval", "1", "--trainer.log_every_n_steps", "1"),
+    *("--trainer.enable_progress_bar", "false", "--trainer.accelerator", "cpu"),
+)
 
 
 @dataclass
@@ -78,10 +84,7 @@ def read_back(path: Path) -> Run:
 @pytest.fixture(scope="module")
 def runs(tiny_stores: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
     root = tmp_path_factory.mktemp("runs")
-    words = ["bench", "--data", "tiny", "--store", str(tiny_stores), "--data.window", "32"]
-    words += ["--data.num_workers", "0", "--trainer.max_steps", "2"]
-    words += ["--trainer.val_check_interval", "1", "--trainer.log_every_n_steps", "1"]
-    words += ["--trainer.enable_progress_bar", "false", "--trainer.accelerator", "cpu"]
+    words = ["bench", "--data", "tiny", "--store", str(tiny_stores), *OVERRIDES]
     with pytest.MonkeyPatch.context() as patch:
         # the pictures of the report have tests of their own
         patch.setattr("benchmark.tracking.example_images.store_examples", lambda *given: None)
@@ -294,3 +297,21 @@ def test_masks_of_mcrm_are_shown(tiny_stores: Path, tmp_path: Path) -> None:
     hard = np.stack([np.asarray(image.image) for image in found["maps/hard"]])
     assert set(np.unique(hard)) <= {0, 255}
     assert found["diagnostics/hard"] == pytest.approx((hard == 255).mean())
+
+
+def test_a_run_killed_after_its_record_logs_its_scores_when_asked_for_again(
+    runs: Runs, tiny_stores: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logged: list[Any] = []
+    name = "benchmark.tracking.wandb_summary.log_result"
+    monkeypatch.setattr(name, lambda loggers, *values: logged.append(values))
+    monkeypatch.setattr("benchmark.tracking.example_images.store_examples", lambda *given: None)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    words = ["bench", "--data", "tiny", "--store", str(tiny_stores), *OVERRIDES]
+    words += ["--runs", str(runs.with_wandb.parents[2]), "--logger", "wandb"]
+    (runs.with_wandb / IN_WANDB).unlink()
+    assert main(words) == main(words) == 0
+    [[step, scores, *_, more]] = logged
+    assert step == 2 and more["fit_s"] > 0
+    for subset, entry in runs.record.scores().items():
+        assert scores[subset].miou == entry.miou
