@@ -187,6 +187,9 @@ def options_from_variables(parser: argparse.ArgumentParser, words: Sequence[str]
             raise UserError(f"{verb} has no variable {name}, only {has}.{near}")
         if name not in known or not value:
             continue
+        # FORCE=0 is no wish to run again
+        if known[name].nargs == 0 and value.casefold() in ("0", "no", "false", "off"):
+            continue
         spellings, nargs = known[name].option_strings, known[name].nargs
         if not spellings:
             yield value

@@ -20,7 +20,7 @@ from benchmark.experiment.model_inputs import INPUTS, Inputs
 from benchmark.experiment.models import instantiate_model
 from benchmark.experiment.request import Request
 from benchmark.experiment.trust import import_stored_class
-from datamodules.prepare import ensure_store
+from datamodules.prepare import ensure_store, will_generate
 from datamodules.store.names import check_name
 from datamodules.store.scene_store import DAMAGE
 from usererror import UserError
@@ -54,8 +54,13 @@ class TrainedRun:
 
         section = self.config["data"]
         kind = import_stored_class(section.get("class_path"), SceneDataModule, self.trust)
+        name, stores = check_name("dataset", section["init_args"].get("name")), self.request.store
+        if will_generate(name, stores):
+            # a run says where it reads, not where this program writes
+            missing = f"There is no {name} in {stores}, which the run names"
+            raise UserError(f"{missing}; make it there with: make data DATA={name} STORE={stores}")
         # explains what is missing better than the datamodule could
-        ensure_store(check_name("dataset", section["init_args"].get("name")), self.request.store)
+        ensure_store(name, stores)
         with explain_misfit("data"):
             data: SceneDataModule = kind(**section["init_args"])
         # the store may have been imported anew since

@@ -6,6 +6,7 @@ No paper; the network is any architecture of segmentation-models-pytorch (smp) o
 from collections.abc import Mapping
 
 import segmentation_models_pytorch as smp
+import timm
 import torch
 from torch import Tensor
 
@@ -26,6 +27,9 @@ def create_smp_model(
     own = backbone in smp.encoders.encoders or backbone.startswith("tu-")
     encoder = backbone if own else f"tu-{backbone}"
     try:
+        # timm would ask a hub for what its registry lacks
+        if encoder.startswith("tu-") and not timm.is_model(encoder.removeprefix("tu-")):
+            raise ValueError("neither smp nor timm has it")
         model = smp.create_model(architecture, encoder, None, in_channels, classes)
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise UserError(

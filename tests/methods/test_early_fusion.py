@@ -50,7 +50,13 @@ def test_other_architectures_train_at_any_size(architecture, backbone):
 
 
 @pytest.mark.parametrize(
-    "options", [{"architecture": "wnet"}, {"backbone": "resnet19"}, {"architecture": "dpt"}]
+    "options",
+    [
+        {"architecture": "wnet"},
+        {"backbone": "resnet19"},
+        {"backbone": "tu-hf-hub:someone/else"},
+        {"architecture": "dpt"},
+    ],
 )
 def test_what_smp_cannot_build_is_named(options):
     words = {"backbone": "resnet18", **options}

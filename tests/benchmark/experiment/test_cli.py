@@ -243,10 +243,11 @@ def test_help_of_every_command_shows_an_example_that_parses(
 
 
 def test_variables_of_make_are_options() -> None:
-    words = ["data", "DATA=potsdam", "SOURCE=/a b", "INCOMPLETE=1", "COPY=1", "FORCE=", "RUNS=x"]
-    arguments, _ = parse_words(words)
-    assert (arguments.data, str(arguments.source)) == ("potsdam", "/a b")
-    assert arguments.allow_incomplete and arguments.copy and not arguments.force
+    words = ["data", "DATA=potsdam", "SOURCE=/a b", "INCOMPLETE=1", "COPY=yes", "RUNS=x"]
+    for no in ("", "0", "No", "false"):
+        arguments, _ = parse_words([*words, f"FORCE={no}"])
+        assert (arguments.data, str(arguments.source)) == ("potsdam", "/a b")
+        assert arguments.allow_incomplete and arguments.copy and not arguments.force
     words = ["predict", "RUN=r", "INPUT=rgb=a.tif nir=b.tif:4", "OUT=x.tif", "PROBABILITIES=1"]
     arguments, _ = parse_words(words)
     assert arguments.input == ["rgb=a.tif", "nir=b.tif:4"] and arguments.probabilities

@@ -205,6 +205,18 @@ def test_names_of_modalities_stay_inside_the_run(
         _ = load_trained_run(received(edit)).data
 
 
+def test_nothing_is_generated_where_a_run_says(
+    received: Callable[[Edit], Path], tmp_path: Path
+) -> None:
+    def edit(content: dict[str, Any]) -> None:
+        content["request"]["store"] = str(tmp_path / "elsewhere")
+        content["resolved"]["data"]["init_args"]["name"] = "miniature"
+
+    with pytest.raises(UserError, match="make data DATA=miniature STORE="):
+        _ = load_trained_run(received(edit)).data
+    assert not (tmp_path / "elsewhere").exists()
+
+
 def test_a_method_of_ones_own_needs_trust_or_its_name(
     tiny_stores: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
