@@ -36,6 +36,7 @@ class AnyModalitySegmenter(L.LightningModule):
     # raised when the same configuration gives other numbers than before: part of the identity
     revision: int = 1
     network: Any
+    progress: float = 0.0  # share of the training that is done
     subsets: SubsetRule = "full"
     subsets_per: SubsetScope = "sample"
 
@@ -147,6 +148,7 @@ class AnyModalitySegmenter(L.LightningModule):
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Reseed torch, so that a resumed run draws what an uninterrupted one would have drawn."""
+        self.progress = self.global_step / self.schedule_length()[0]
         # micro-batches of one accumulated step must not draw alike
         micro = batch_idx % self.trainer.accumulate_grad_batches
         torch.manual_seed(mix_seed(self.seed, self.global_step, micro, self.global_rank))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from methods.parts.backbones import pad_to_multiple
-from methods.parts.network import AnyModalityNetwork, Fused, Present, as_mask
+from methods.parts.network import AnyModalityNetwork, Fused, Present, blank_missing
 from usererror import UserError
 
 
@@ -64,14 +64,7 @@ class EarlyFusionNetwork(AnyModalityNetwork):
 
     def fuse(self, encoded: Mapping[str, Tensor], present: Present | None = None) -> Fused:
         """Predict padded logits (B, K, H, W), with zeros for what is missing; no extras."""
-        like = encoded[self.ordered_names(encoded)[0]]
-        parts = []
-        for m, channels in self.channels.items():
-            # zero is the mean of a normalised channel, the least telling value
-            if m not in encoded:
-                parts.append(like.new_zeros(len(like), channels, *like.shape[-2:]))
-            elif present is None:
-                parts.append(encoded[m])
-            else:
-                parts.append(torch.where(as_mask(present[m]), encoded[m], 0.0))
-        return self.model(torch.cat(parts, 1)), {}
+        given = {m: encoded[m] for m in self.ordered_names(encoded)}
+        # zero is the mean of a normalised channel, the least telling value
+        whole = blank_missing(given, present, self.channels)
+        return self.model(torch.cat(list(whole.values()), 1)), {}

@@ -12,13 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from methods.gemmnet.generators import Discriminator, Generator
+from methods.parts.backbones import pad_to_multiple
 from methods.parts.conv_unet import (
+    LEAST,
+    STRIDE,
     WIDTHS,
     FusedDecoder,
     NormKind,
     PyramidEncoder,
     UnimodalDecoder,
-    pad_to,
 )
 from methods.parts.network import AnyModalityNetwork, Fused, Present, as_mask
 from methods.parts.tokens import LAYOUTS, Layout, TokenBlock, resized_table, tokens_of
@@ -130,7 +132,7 @@ class GEMMNetwork(AnyModalityNetwork):
 
     def scale_images(self, image: Tensor) -> Tensor:
         """Scale z-scores (B, c, H, W) to the generators' [-1, 1], padded to multiples of 16."""
-        return (pad_to(image) / self.input_range).clamp(-1.0, 1.0)
+        return (pad_to_multiple(image, STRIDE, LEAST) / self.input_range).clamp(-1.0, 1.0)
 
     def generator_source(self, target: str, images: Mapping[str, Tensor], seen: Present) -> Tensor:
         """List what `target` is painted from: the others in order, zeros where not seen.

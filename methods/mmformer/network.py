@@ -13,13 +13,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from methods.parts.backbones import pad_to_multiple
 from methods.parts.conv_unet import (
+    LEAST,
+    STRIDE,
     WIDTHS,
     FusedDecoder,
     NormKind,
     PyramidEncoder,
     UnimodalDecoder,
-    pad_to,
 )
 from methods.parts.network import AnyModalityNetwork, Fused, Present
 from methods.parts.tokens import (
@@ -110,7 +112,10 @@ class MMFormerNetwork(AnyModalityNetwork):
 
     def encode(self, images: Mapping[str, Tensor]) -> dict[str, Encoded]:
         """Encode the images (B, C, H, W) of any non-empty subset, padded to multiples of 16."""
-        return {m: self._encode(m, pad_to(images[m])) for m in self.ordered_names(images)}
+        return {
+            m: self._encode(m, pad_to_multiple(images[m], STRIDE, LEAST))
+            for m in self.ordered_names(images)
+        }
 
     def _encode(self, modality: str, image: Tensor) -> Encoded:
         maps = self.encoders[modality](image)

@@ -17,7 +17,7 @@ from methods.muss.network import AUX_SCALE, AuxHead, at_image_size
 from methods.parts.backbones import STRIDES, pad_to_multiple
 from methods.parts.heads import AllMLPHead
 from methods.parts.kernel_folding import FoldCache
-from methods.parts.network import Fused, Present, SharedEncoderNetwork, as_mask
+from methods.parts.network import Fused, Present, SharedEncoderNetwork, as_mask, blank_missing
 from usererror import UserError
 
 EXPERT_WIDTH = 32
@@ -46,18 +46,6 @@ def enter_at_stride_4(pyramid: Any) -> int:
     raise UserError(
         "Early fusion knows where to enter PVT-v2 and ResNet backbones only; take fusion: concat."
     )
-
-
-def blank_missing(
-    images: Mapping[str, Tensor], present: Present, modalities: Mapping[str, int]
-) -> dict[str, Tensor]:
-    """Put an image (B, C, H, W) of zeros wherever a sample lacks one of `modalities` (channels)."""
-    some = next(iter(images.values()))
-    black = {m: image * as_mask(present[m]) for m, image in images.items()}
-    for m, channels in modalities.items():
-        if m not in images:
-            black[m] = some.new_zeros(len(some), channels, *some.shape[-2:])
-    return black
 
 
 class GatedHead(AllMLPHead):

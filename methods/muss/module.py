@@ -48,7 +48,7 @@ class MuSS(AnyModalitySegmenter):
             aux_last: weight of the auxiliary loss at the end of training.
             subsets: which subsets training draws; the authors have none but the full set.
         """
-        self.aux_last, self.progress = aux_last, 0.0
+        self.aux_last = aux_last
         if experts or fusion == "early":
             self.revision = 2  # the experts' squeeze-excitation lost its biases
         self.subsets, self.subsets_per = subsets, subsets_per
@@ -94,8 +94,3 @@ class MuSS(AnyModalitySegmenter):
         """L = main + a_t aux."""
         weights = {**self.loss_weights, "aux": self.aux_weight(self.progress)}
         return torch.stack([weights[name] * term for name, term in terms.items()]).sum()
-
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Reseed, and note how far the training is."""
-        super().on_train_batch_start(batch, batch_idx)
-        self.progress = self.global_step / self.schedule_length()[0]

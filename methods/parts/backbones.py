@@ -19,9 +19,14 @@ STRIDES = (4, 8, 16, 32)
 REDUCED = (64, 128, 320, 512)
 
 
-def pad_to_multiple(image: Tensor, multiple: int = STRIDES[-1]) -> Tensor:
-    """Replicate the lower and right edge of (B, C, H, W) until `multiple` divides both sides."""
-    bottom, right = (-image.shape[-2]) % multiple, (-image.shape[-1]) % multiple
+def pad_to_multiple(image: Tensor, multiple: int = STRIDES[-1], at_least: int = 1) -> Tensor:
+    """Replicate the lower and right edge of (B, C, H, W) until `multiple` divides both sides.
+
+    They get `at_least` so long; `heads.to_image_size` crops what a network makes of the image.
+    """
+    height, width = image.shape[-2:]
+    bottom = -(-max(height, at_least) // multiple) * multiple - height
+    right = -(-max(width, at_least) // multiple) * multiple - width
     return F.pad(image, (0, right, 0, bottom), mode="replicate") if bottom or right else image
 
 

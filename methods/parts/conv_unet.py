@@ -22,17 +22,6 @@ SLOPE = 0.2
 NormKind = Literal["instance", "layer"]
 
 
-def pad_to(image: Tensor, multiple: int = STRIDE, at_least: int = LEAST) -> Tensor:
-    """Replicate the lower and right edge until both sides are multiples, and at least `at_least`.
-
-    `heads.to_image_size(logits, size, stride=1)` crops what the network makes of it.
-    """
-    bottom, right = (
-        max(at_least, -(-side // multiple) * multiple) - side for side in image.shape[-2:]
-    )
-    return F.pad(image, (0, right, 0, bottom), mode="replicate") if bottom or right else image
-
-
 def normalise_maps(features: Tensor, norm: NormKind) -> Tensor:
     """(B, C, H, W) with mean 0 and biased variance 1, without scale or shift, eps 1e-5.
 

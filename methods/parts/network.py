@@ -21,6 +21,21 @@ def as_mask(present: Tensor) -> Tensor:
     return present[:, None, None, None]
 
 
+def blank_missing(
+    images: Mapping[str, Tensor], present: Present | None, channels: Mapping[str, int]
+) -> dict[str, Tensor]:
+    """Complete the modalities of `channels` with images of zeros, for samples without them too."""
+    some, blank = next(iter(images.values())), {}
+    for m, count in channels.items():
+        if m not in images:
+            blank[m] = some.new_zeros(len(some), count, *some.shape[-2:])
+        elif present is None:
+            blank[m] = images[m]
+        else:
+            blank[m] = torch.where(as_mask(present[m]), images[m], 0.0)
+    return blank
+
+
 class AnyModalityNetwork(torch.nn.Module):
     """A network with `encode(images)` and `fuse(encoded, present) -> (logits, extras)`.
 

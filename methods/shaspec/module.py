@@ -12,7 +12,7 @@ from methods.parts.diagnostics import name_feature_maps
 from methods.parts.heads import upsample_bilinear
 from methods.parts.losses import segmentation_loss
 from methods.parts.modality_dropout import SubsetRule, SubsetScope, draw_subsets
-from methods.parts.network import as_mask
+from methods.parts.network import blank_missing
 from methods.parts.optim import warmup_schedule
 from methods.parts.precision import at_least_float32
 from methods.shaspec.losses import Pairs, alignment_loss, domain_classification
@@ -69,7 +69,7 @@ class ShaSpec(AnyModalitySegmenter):
             raise UserError(f"ShaSpec's pairs {pairs!r} are neither all nor ring.")
         self.pairs, self.blank_terms = pairs, blank_terms
         self.subsets, self.subsets_per = subsets, subsets_per
-        self.warmup_share, self.progress = warmup_share, 0.0
+        self.warmup_share = warmup_share
         self.momentum = momentum
         self.network = ShaSpecNetwork(
             self.modalities, self.num_classes, missing=missing, pooling_norm=pooling_norm, **network
@@ -93,7 +93,9 @@ class ShaSpec(AnyModalitySegmenter):
         """The three terms of a drawn subset."""
         images, present, mask = batch["image"], self.draw_shown(batch), batch["mask"]
         if self.blank_terms:
-            images, present = self._blanked(images, present)
+            images = blank_missing(images, present, self.modalities)
+            nowhere = torch.zeros_like(next(iter(present.values())))
+            present = {m: present.get(m, nowhere) for m in self.modalities}
         encoded = self.encode(images)
         logits = self._to_size(self.network.fuse(encoded, present)[0], mask.shape[-2:])
         flags = torch.stack([present[m] for m in encoded])
@@ -117,19 +119,6 @@ class ShaSpec(AnyModalitySegmenter):
         single = {m: [entry.fused] for m, entry in self.encode(batch["image"]).items()}
         return name_feature_maps([], single)
 
-    def _blanked(
-        self, images: Mapping[str, Tensor], present: Mapping[str, Tensor]
-    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Complete the modalities with zeros where a sample is not shown one, and say where."""
-        first = next(iter(images.values()))
-        nowhere = torch.zeros(len(first), dtype=torch.bool, device=first.device)
-        flags, blanked = {}, {}
-        for m, channels in self.modalities.items():
-            flags[m] = present.get(m, nowhere)
-            zeros = first.new_zeros(len(first), channels, *first.shape[-2:])
-            blanked[m] = torch.where(as_mask(flags[m]), images.get(m, zeros), zeros)
-        return blanked, flags
-
     def configure_optimizers(self) -> Any:
         """The shared recipe; with `momentum` SGD under the same schedule."""
         if self.momentum is None:
@@ -144,8 +133,3 @@ class ShaSpec(AnyModalitySegmenter):
         )
         schedule = warmup_schedule(optimizer, recipe, *self.schedule_length())
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Reseed, and note how far the training is."""
-        super().on_train_batch_start(batch, batch_idx)
-        self.progress = self.global_step / self.schedule_length()[0]

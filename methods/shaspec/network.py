@@ -12,7 +12,8 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from methods.parts.conv_unet import WIDTHS, pad_to
+from methods.parts.backbones import pad_to_multiple
+from methods.parts.conv_unet import WIDTHS
 from methods.parts.network import AnyModalityNetwork, Fused, Present, as_mask
 from methods.shaspec.full import ResidualEncoder, SkipDecoder
 from methods.shaspec.layers import StandardisedConv
@@ -101,7 +102,8 @@ class ShaSpecNetwork(AnyModalityNetwork):
     def encode(self, images: Mapping[str, Tensor]) -> dict[str, Entry]:
         """All that one modality alone determines: eqs. 1 and 2, and its part of the skips."""
         names = self.ordered_names(images)
-        padded = [pad_to(images[m], self.decoder.multiple, self.decoder.at_least) for m in names]
+        sides = self.decoder.multiple, self.decoder.at_least
+        padded = [pad_to_multiple(images[m], *sides) for m in names]
         shared = self.shared(torch.cat([repeat_channels(image, self.channels) for image in padded]))
         indices = [self.modalities.index(m) for m in names]
         pairs = zip(indices, padded, strict=True)

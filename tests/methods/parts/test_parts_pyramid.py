@@ -10,7 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmark.profiling.complexity import count_gmac, count_parameters
+from methods.parts.backbones import pad_to_multiple
 from methods.parts.conv_unet import (
+    LEAST,
+    STRIDE,
     WIDTHS,
     FusedDecoder,
     FusionBlock,
@@ -18,7 +21,6 @@ from methods.parts.conv_unet import (
     PyramidEncoder,
     UnimodalDecoder,
     normalise_maps,
-    pad_to,
 )
 from methods.parts.heads import to_image_size
 from methods.shaspec.layers import conv_norm_act
@@ -36,7 +38,7 @@ def maps(modalities: int = 1, size: tuple[int, int] = (32, 48), batch: int = 2) 
 @pytest.mark.parametrize("size", [(20, 20), (32, 32), (33, 95), (1, 100)])
 def test_padding_replicates_and_is_cropped(size):
     image = torch.randn(2, 3, *size)
-    padded = pad_to(image)
+    padded = pad_to_multiple(image, STRIDE, LEAST)
     height, width = padded.shape[-2:]
     assert height % 16 == 0 and width % 16 == 0 and min(height, width) >= 32
     assert height - max(size[0], 32) < 16 and width - max(size[1], 32) < 16
