@@ -37,12 +37,13 @@ class Bench(Command):
         add_flag(parser, "--force", "run a finished cell again; the old record is set aside")
 
     def run_command(self, arguments: argparse.Namespace) -> None:
+        from benchmark.experiment.models import checked_request
         from benchmark.experiment.request import Request
 
         names = ["method", "data", "protocol", "scale", "backbone", "seed"]
         names += ["runs", "store", "logger"]
         values = options.values_of(arguments, *names)
-        request = Request(**values, overrides=tuple(arguments.overrides)).checked()
+        request = checked_request(Request(**values, overrides=tuple(arguments.overrides)))
         # what is slow to import comes after the names were checked
         from benchmark.experiment.lightning_cli import build_cli
         from benchmark.experiment.processes import claim
@@ -159,6 +160,7 @@ class Evaluate(Command):
 
     def run_command(self, arguments: argparse.Namespace) -> None:
         from benchmark.experiment.lightning_cli import build_cli
+        from benchmark.experiment.models import checked_request
         from benchmark.experiment.restore import model_overrides, read_inputs, read_run_config
         from benchmark.experiment.train import Outcome, run_manifest, score_checkpoint
         from benchmark.experiment.trust import refuse_stored_files, trusted_overrides
@@ -188,9 +190,8 @@ class Evaluate(Command):
         scale = f"--cell.scale={config['cell'].get('scale', 'paper')}"
         words = (*trusted_overrides(stored, trust), scale, *arguments.overrides)
         places = {"runs": arguments.runs, "store": arguments.store}
-        request = replace(
-            trained, data=data, protocol=protocol, overrides=words, **places
-        ).checked()
+        request = replace(trained, data=data, protocol=protocol, overrides=words, **places)
+        request = checked_request(request)
         # not the run's own record, which says what its selection rule chose
         out = make_writable(arguments.out or run_dir / "evaluations" / checkpoint.stem)
         cli = build_cli(request, run_dir=out)

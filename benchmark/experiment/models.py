@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from benchmark import choices
-from benchmark.experiment.config import import_class
+from benchmark.experiment.config import import_class, store_name
 from benchmark.experiment.request import Request
+from datamodules.prepare import ensure_store, will_generate
 
 if TYPE_CHECKING:
     from methods.base import AnyModalitySegmenter
@@ -30,6 +31,17 @@ def build_model(
     """
     request = Request(choices.resolve_method(method), PAPER)
     return instantiate_model(resolve_config(request)["model"], channels, num_classes, **options)
+
+
+def checked_request(request: Request) -> Request:
+    """Return a request with valid names and a complete store, or raise a UserError."""
+    request = request.named()
+    name = store_name(request.data)
+    if will_generate(name, request.store):
+        # a typing error in an override is said before half a minute of work
+        resolve_config(request)
+    ensure_store(name, request.store)
+    return request
 
 
 def resolve_config(request: Request) -> dict[str, Any]:

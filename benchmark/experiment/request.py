@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark import choices
-from benchmark.experiment.config import check_backbone, store_name
-from datamodules.prepare import ensure_store, will_generate
+from benchmark.experiment.config import check_backbone
 from datamodules.store.names import check_name
 from usererror import UserError
 
@@ -49,18 +48,6 @@ class Request:
     def dataset(self) -> str:
         """Name of the data in tables and paths."""
         return choices.short_name(self.data)
-
-    def checked(self) -> Request:
-        """Return the request with valid names and a complete store, or raise a UserError."""
-        request = self.named()
-        name = store_name(request.data)
-        if will_generate(name, self.store):
-            from benchmark.experiment.models import resolve_config
-
-            # a typing error in an override is said before half a minute of work
-            resolve_config(request)
-        ensure_store(name, self.store)
-        return request
 
     def named(self) -> Request:
         """Return the request with valid names, or raise a UserError; the data need not be there."""

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from benchmark.__main__ import main
+from benchmark.experiment.models import checked_request
 from benchmark.experiment.request import Request
 from benchmark.records.trainer_options import check_trainer
 from datamodules.base import SceneDataModule
@@ -73,9 +74,9 @@ def test_more_modalities_than_subsets_can_be_scored_are_named(
 @pytest.mark.parametrize("seed", [-1, 2**32])
 def test_seeds_that_numpy_does_not_take_are_named(seed: int, tiny_stores: Path) -> None:
     request = Request("control", "tiny", store=tiny_stores)
-    assert request.checked()
+    assert checked_request(request)
     with pytest.raises(UserError, match="SEED"):
-        replace(request, seed=seed).checked()
+        checked_request(replace(request, seed=seed))
 
 
 def test_the_command_says_so_before_anything_is_built(
