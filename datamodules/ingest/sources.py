@@ -80,8 +80,13 @@ class SourceFile:
         check_text_size(self.size, self.origin)
         if self.member is None:
             return self.path.read_bytes()
-        with open_zip(self.path, self.origin) as archive, tell_damage(self.origin):
-            return archive.read(self.member)
+        with (
+            open_zip(self.path, self.origin) as archive,
+            tell_damage(self.origin),
+            archive.open(self.member) as stream,
+        ):
+            # not all at once: what is packed may be more than the archive says
+            return stream.read(self.size + 1)
 
     def extract(self, scratch: Path) -> Path:
         """Return a path on the disk: the file itself, or a checked copy of it in `scratch`."""

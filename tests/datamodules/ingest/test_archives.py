@@ -146,6 +146,21 @@ def test_a_table_of_gigabytes_is_refused_before_it_is_read(tmp_path, source):
     tracemalloc.stop()
 
 
+def test_a_table_that_is_larger_than_its_archive_says_fills_no_memory(tmp_path, source):
+    packed = tmp_path / "a.zip"
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("scenes.csv", bytes(40 << 20))
+    raw = bytearray(packed.read_bytes())
+    # the unpacked size in the directory
+    struct.pack_into("<I", raw, raw.index(b"PK\x01\x02") + 24, 400)
+    packed.write_bytes(raw)
+    tracemalloc.start()
+    with pytest.raises(UserError, match=r"scenes\.csv is damaged inside its archive"):
+        load(packed, tmp_path)
+    assert tracemalloc.get_traced_memory()[1] < 20e6
+    tracemalloc.stop()
+
+
 def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path, source, monkeypatch):
     monkeypatch.setattr(archives, "RATIO_FROM_BYTES", 1 << 20)
     packed = pack(source, tmp_path / "a.zip", lambda name: name.replace("rgb/s0.tif", "rgb/no"))
