@@ -96,8 +96,10 @@ class SceneDataModule(L.LightningDataModule):
         rotation: float | None = None,
     ) -> None:
         super().__init__()
-        at_least = {"window": window, "batch_size": batch_size, "eval_batch_size": eval_batch_size}
-        for option, given in {**at_least, "epoch_windows": epoch_windows}.items():
+        at_least: dict[str, int | None] = {"window": window, "stride": stride}
+        at_least |= {"batch_size": batch_size, "eval_batch_size": eval_batch_size}
+        at_least["epoch_windows"] = epoch_windows
+        for option, given in at_least.items():
             if given is not None and given < 1:
                 raise UserError(f"data.{option} is {given}: give 1 or more.")
         if num_workers is not None and num_workers < 0:

@@ -16,6 +16,7 @@ WHOLE: dict[str, tuple[Any, ...]] = {
 }
 # a run keeps weights and logs, and has some training to keep
 UNUSABLE = {"barebones": True, "enable_checkpointing": False, "max_steps": 0, "max_epochs": 0}
+UNUSABLE |= {"limit_train_batches": 0, "accumulate_grad_batches": 0}
 ENDS = ("max_epochs", "max_steps")
 
 
@@ -46,7 +47,7 @@ def check_trainer(options: Mapping[str, Any]) -> None:
     for name, value in UNUSABLE.items():
         given = options.get(name)
         # False is no zero, and no True a one
-        if given == value and isinstance(given, type(value)):
-            raise UserError(f"trainer.{name} {value} leaves no weights to score: leave it out.")
+        if given == value and isinstance(given, bool) == isinstance(value, bool):
+            raise UserError(f"trainer.{name} {given} leaves no weights to score: leave it out.")
     if all(options.get(name) in (None, -1) for name in ENDS):
         raise UserError("The training needs an end: set --trainer.max_epochs or max_steps.")

@@ -27,6 +27,9 @@ REFUSED = [
     ("enable_checkpointing", False),
     ("max_steps", 0),
     ("max_epochs", 0),
+    ("limit_train_batches", 0),
+    ("limit_train_batches", 0.0),
+    ("accumulate_grad_batches", 0),
     ("max_time", "00:00:00:01"),  # other steps on another machine
 ]
 
@@ -53,6 +56,7 @@ def test_a_training_without_an_end_is_refused() -> None:
         ("window", 0),
         ("num_workers", -1),
         ("epoch_windows", 0),
+        ("stride", 0),
         ("scale_jitter", (0.0, 1.0)),
     ],
 )
