@@ -276,7 +276,10 @@ class SceneDataModule(L.LightningDataModule):
     def _resolve_rasters(
         self, modalities: list[str] | None, rasters: dict[str, str]
     ) -> dict[str, str]:
-        names = modalities or list(self.store.modalities)
+        names = list(self.store.modalities) if modalities is None else modalities
+        if not names or len(set(names)) < len(names):
+            listed = f"data.modalities is [{', '.join(names)}]"
+            raise UserError(f"{listed}: name each of them once, or leave it out for all.")
         resolved = {name: rasters.get(name, name) for name in names}
         letters: list[str] = []
         for name, raster in resolved.items():

@@ -57,6 +57,8 @@ def test_a_training_without_an_end_is_refused() -> None:
         ("num_workers", -1),
         ("epoch_windows", 0),
         ("stride", 0),
+        ("modalities", []),
+        ("modalities", ["rgb", "rgb"]),
         ("scale_jitter", (0.0, 1.0)),
     ],
 )
