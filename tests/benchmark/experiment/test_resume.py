@@ -83,9 +83,33 @@ def test_every_state_of_the_disk_leads_to_the_same_end(
         assert bench(tiny_stores, tmp_path / "whole", *words) == 0
     weights, counts, steps, losses = end_of(tmp_path / "whole")
     for state in states[chosen]:
+        earlier = only_run(state) / "checkpoints" / "last.ckpt"
+        # the first save may be of the best weights
+        spent = 1000.0 if earlier.exists() else 0.0
+        if spent:
+            content = torch.load(earlier, weights_only=True)
+            content["callbacks"]["KeepLast"]["fit_s"] = spent
+            torch.save(content, earlier)
         assert bench(tiny_stores, state, *words) == 0
+        durations = read_record(only_run(state) / "record").manifest.durations
+        assert spent < durations["fit_s"] < spent + 900, "over all attempts"
         mine = end_of(state)
         assert mine[2] == steps
         assert mine[3] == losses, "every step drew the same windows"
         assert all(torch.equal(value, mine[0][name]) for name, value in weights.items())
         assert np.array_equal(mine[1], counts)
+
+
+def test_a_training_that_a_rule_ended_is_not_continued(tiny_stores: Path, tmp_path: Path) -> None:
+    """Killed in its evaluation it is evaluated again, although the rule is not asked again."""
+    stop = "--trainer.callbacks"
+    words = [*STEPS, "--data.num_workers", "0", f"{stop}+=EarlyStopping"]
+    words += [f"{stop}.monitor=val/average_miou", f"{stop}.mode=max"]
+    words += [f"{stop}.stopping_threshold=0"]
+    assert bench(tiny_stores, tmp_path, *words) == 0
+    _, counts, steps, _ = end_of(tmp_path)
+    assert steps == 3, "the first validation"
+    shutil.rmtree(only_run(tmp_path) / "record")
+    assert bench(tiny_stores, tmp_path, *words) == 0
+    again = read_record(only_run(tmp_path) / "record")
+    assert again.manifest.steps == 3 and np.array_equal(again.counts, counts)
