@@ -30,6 +30,9 @@ class AnyModalitySegmenter(L.LightningModule):
         ignore_index: label value that is neither trained nor scored.
         seed: every draw within a step depends on (seed, step, micro-batch, rank) only.
         loss_weights: weights of loss terms that differ from `default_loss_weights`.
+        optimizer: rate, decay and schedule; the default is the benchmark's common recipe for every
+            method. What a paper trains with stands in `configs/method`, from where commands and
+            `build_model` take it; here it would become part of the identity of published runs.
     """
 
     default_loss_weights: ClassVar[dict[str, float]] = {}
