@@ -118,7 +118,7 @@ class SceneDataModule(L.LightningDataModule):
         for entry in self.store.classes:
             if not (entry.clutter and clutter == "ignore"):
                 self.outputs.append(entry.id)
-        self.window, self.stride = window, stride or max(1, window // 2)
+        self.window, self.stride = window, max(1, window // 2) if stride is None else stride
         if not 1 <= self.stride <= window:
             limits = f"between 1 and the window of {window} px."
             raise UserError(f"stride {self.stride} must lie {limits}")

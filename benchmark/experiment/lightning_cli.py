@@ -58,6 +58,8 @@ UNKNOWN_OPTION = re.compile(
     r"(?:Parser key \"(\w+)\": - Problem with given class_path '([\w.]+)': )?"
     r"(?:Option '([\w.]+)' is not accepted|unrecognized arguments: --([\w.]+).*)"
 )
+KEY = re.compile(r"Parser key \"([\w.]+)\":")
+IN_CLASS = re.compile(rf"{KEY.pattern} - Problem with given class_path '[\w.]+': {KEY.pattern}")
 NOISE = (
     *("Does not validate", "Subtypes:", "Errors:", "- Expected a <class 'NoneType'>"),
     *("Given value type:", "Given value: NestedArg"),
@@ -266,6 +268,7 @@ def explain_parser_errors() -> Iterator[None]:
         text = " ".join(line for line in lines if not line.startswith(NOISE))
         if unknown := UNKNOWN_OPTION.search(text):
             raise UserError(_describe_unknown(*unknown.groups(""))) from error
+        text = KEY.sub(r"--\1:", IN_CLASS.sub(r"--\1.\2:", text))
         raise UserError(f"The configuration does not parse: {text}") from error
 
 

@@ -57,15 +57,25 @@ function screenColours() {
   return { text: style.getPropertyValue("--text").trim(), line: style.getPropertyValue("--line").trim() };
 }
 
+// Plotly reads tags and entities in every text: in names they are letters. The templates are ours.
+function literal(value) {
+  if (typeof value === "string") return value.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
+  if (Array.isArray(value)) return value.map(literal);
+  if (value === null || typeof value !== "object") return value;
+  const part = ([key, inside]) => [key, key.endsWith("template") ? inside : literal(inside)];
+  return Object.fromEntries(Object.entries(value).map(part));
+}
+
 // A figure with its SVG button; drawn when it is in the page, since plotly asks for its width.
 function figure({ title, name, traces, layout, height = 420, remark }) {
+  const [shown, shape] = literal([traces, layout]);
   const place = el("div", { class: "plot", role: "img", "aria-label": title, style: `height:${height}px` });
   const saveSvg = () =>
     Plotly.downloadImage(
       {
-        data: traces,
+        data: shown,
         layout: paint(
-          { ...layout, title: { text: title, font: { size: 15 } }, margin: { t: 50, l: 60, r: 20, b: 50 } },
+          { ...shape, title: { text: literal(title), font: { size: 15 } }, margin: { t: 50, l: 60, r: 20, b: 50 } },
           PAPER,
           PAPER.ground,
         ),
@@ -78,7 +88,7 @@ function figure({ title, name, traces, layout, height = 420, remark }) {
       },
     );
   drawLater.push(() =>
-    Plotly.newPlot(place, traces, paint(layout, screenColours(), "rgba(0,0,0,0)"), {
+    Plotly.newPlot(place, shown, paint(shape, screenColours(), "rgba(0,0,0,0)"), {
       responsive: true,
       displayModeBar: false,
     }),

@@ -33,7 +33,7 @@ function trainingView() {
         x: log.step,
         y: log.value,
         line: { color: looks(row).color, dash: looks(row).dash, width: 1.8 },
-        hovertemplate: `step %{x}: %{y:.2f}<extra>${clipped(row.name)}, seed ${row.seeds[place]}</extra>`,
+        hovertemplate: `step %{x}: %{y:.2f}<extra>${literal(clipped(row.name))}, seed ${row.seeds[place]}</extra>`,
       })),
   );
   const unit = curve === "train/loss" ? "loss" : "mIoU in per cent";

@@ -26,7 +26,7 @@ function failuresView() {
       x: p,
       y: worth.curve,
       line: { color: look.color, dash: look.dash, width: 2.2 },
-      hovertemplate: "p = %{x}: %{y:.2f}<extra>" + clipped(row.name) + "</extra>",
+      hovertemplate: "p = %{x}: %{y:.2f}<extra>" + literal(clipped(row.name)) + "</extra>",
     };
     if (!banded || worth.band[0] === null) return [line];
     const edge = [
@@ -118,7 +118,7 @@ function sensorsView() {
       y: worth[kind][part].map((entry) => entry[0]),
       error_y: { type: "data", array: worth[kind][part].map((entry) => entry[1] ?? 0), thickness: 1, width: 2 },
       marker: { color: looks(row).color, pattern: { shape: { solid: "", dash: "/", dot: "." }[looks(row).dash] } },
-      hovertemplate: "%{x}: %{y:.2f}<extra>" + clipped(row.name) + "</extra>",
+      hovertemplate: "%{x}: %{y:.2f}<extra>" + literal(clipped(row.name)) + "</extra>",
     }));
   const layout = {
     barmode: "group",
@@ -203,7 +203,7 @@ function costView() {
     y: [row.summary[headline][0]],
     marker: { color: looks(row).color, symbol: looks(row).symbol, size: 12 },
     error_y: { type: "data", array: [row.summary[headline][1] ?? 0], thickness: 1.2, width: 4 },
-    hovertemplate: `%{x}, %{y:.2f}<extra>${clipped(row.name)}</extra>`,
+    hovertemplate: `%{x}, %{y:.2f}<extra>${literal(clipped(row.name))}</extra>`,
   }));
   const layout = {
     xaxis: { title: { text: kind }, rangemode: "tozero" },

@@ -95,7 +95,7 @@ function headlineChart(rows, summaries, full) {
         thickness: 1.4,
         width: 4,
       },
-      hovertemplate: "%{y}<br>%{x:.2f}<extra>" + title + "</extra>",
+      hovertemplate: "%{y}<br>%{x:.2f}<extra>" + literal(title) + "</extra>",
     };
   });
   const layout = {

@@ -301,6 +301,8 @@ def test_a_wrong_or_missing_word_runs_nothing(
         ("--trainer.max_epoch 1", "no option --trainer.max_epoch. Did you mean --trainer.max_e"),
         ("--trainer.max_stepz=3", "Did you mean --trainer.max_steps?"),
         ("--cell.select 1", "The configuration has no option --cell.select."),
+        ("--model.optimizer.lr abc", "does not parse: --model.optimizer.lr: Expected"),
+        ("--trainer.max_steps x", "does not parse: --trainer.max_steps: Expected"),
     ],
 )
 def test_an_unknown_setting_names_its_class(words: str, expected: str) -> None:

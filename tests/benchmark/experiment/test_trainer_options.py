@@ -54,6 +54,7 @@ def test_a_training_without_an_end_is_refused() -> None:
         ("batch_size", 0),
         ("eval_batch_size", 0),
         ("window", 0),
+        ("stride", 0),
         ("num_workers", -1),
         ("epoch_windows", 0),
         ("stride", 0),

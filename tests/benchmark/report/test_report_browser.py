@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import os
 import time
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from benchmark.leaderboard.table import format_leaderboard
 from benchmark.records.groups import seed_groups
 from benchmark.records.record import search_records
 from tests.support.browser import PROGRAM, Page, chromium
-from tests.support.toy_records import toy_record
+from tests.support.toy_records import toy_record, toy_result
 from tests.support.toy_report import METHODS, SIDE, toy_prediction, toy_runs
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="there is no Chromium here")
@@ -322,6 +323,7 @@ def test_light_and_dark(page: Page) -> None:
 
 def test_empty_and_slim_folders_make_sense(browser: Page, tmp_path: Path) -> None:
     browser.complaints.clear()
+    (tmp_path / "none").mkdir()
     browser.open(write_page(tmp_path / "none", tmp_path / "empty"))
     assert "Nothing to show yet" in text(browser) and "make bench" in text(browser)
     runs = toy_runs(tmp_path)
@@ -398,5 +400,24 @@ def test_a_phone_shows_scores(browser: Page, page_file: Path) -> None:
         right = "document.querySelector('tbody td').getBoundingClientRect().right"
         assert browser.run(right) <= 390, "the first score is in sight"
         assert "Sensors: R red-green-blue, D surface height, N near infrared." in text(browser)
+    finally:
+        phone(browser, 0)
+
+
+def test_names_are_letters_in_figures_and_break_on_a_phone(browser: Page, tmp_path: Path) -> None:
+    labels = ("a <b>bold</b> roof & more", "b &lt; c | $x_1$", "tree", "clutter")
+    result = dataclasses.replace(toy_result(), labels=labels)
+    toy_record(tmp_path / "runs", "m" + "_long" * 9, 0, result, classes=labels)
+    page = write_page(tmp_path / "runs", tmp_path / "page")
+    phone(browser, 360)
+    try:
+        for view in ("confusion", "subsets", "leaderboard"):
+            browser.open(page, f"#view={view}")
+            assert browser.run("document.documentElement.scrollWidth") == 360
+        browser.open(page, "#view=confusion")
+        ticks = browser.run(
+            "[...document.querySelectorAll('.ytick text')].map((t) => t.textContent)"
+        )
+        assert sorted(map(str.strip, ticks)) == sorted(labels)
     finally:
         phone(browser, 0)
