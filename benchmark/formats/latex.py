@@ -11,6 +11,7 @@ WORDS = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textascii
 # signs that some fonts show as others
 WORDS |= {"|": r"\textbar{}", "`": r"\textasciigrave{}", "\n": " "}
 SIGNS = {"<": r"$<$", ">": r"$>$"} | {sign: rf"\{sign}" for sign in "&%$#_{}"}
+MOST_ROWS = 45
 LATIN = 0x24F  # the last letter that pdfLaTeX has in its usual fonts
 OTHER_LETTERS = (
     r"% has letters that pdfLaTeX lacks: compile with LuaLaTeX or XeLaTeX, and a font of them"
@@ -46,17 +47,20 @@ def latex_table(table: pd.DataFrame, notes: Sequence[str], best: pd.DataFrame | 
 
 def latex_page(cells: pd.DataFrame, alignment: str, notes: Sequence[str]) -> str:
     """Write cells and notes that are LaTeX already; pairs of headings span what they share."""
-    style = cells.style.hide(axis="index")
-    tabular = style.to_latex(hrules=True, column_format=alignment, multicol_align="c").rstrip("\n")
     parts = [
         r"% needs \usepackage{booktabs,graphicx}; no notes: \def\imssnonotes{}",
         r"\begingroup\footnotesize\setlength{\tabcolsep}{3pt}\noindent",
-        # shrunk where it is wider than the lines of the page
-        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
-        f"{tabular}}}",
-        "",
-        r"\ifdefined\imssnonotes\else\smallskip",
     ]
+    # no table is higher than a page
+    for start in range(0, max(1, len(cells)), MOST_ROWS):
+        style = cells.iloc[start : start + MOST_ROWS].style.hide(axis="index")
+        tabular = style.to_latex(hrules=True, column_format=alignment, multicol_align="c")
+        if start:
+            parts += ["", r"\medskip\noindent"]
+        # shrunk where it is wider than the lines of the page
+        parts.append(r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%")
+        parts.append(tabular.rstrip("\n") + "}")
+    parts += ["", r"\ifdefined\imssnonotes\else\smallskip"]
     for note in notes:
         parts += [rf"\noindent {note}", ""]
     page = "\n".join([*parts, r"\fi", r"\endgroup", ""])

@@ -58,5 +58,6 @@ def compile_latex(directory: Path, texts: Mapping[str, str]) -> None:
     assert done.returncode == 0, done.stdout[-2000:]
     assert (directory / "article.pdf").stat().st_size > 1000
     # a table that leaves the page; notes may hold words too long for a line
+    assert "Overfull \\vbox" not in done.stdout, done.stdout[-2000:]
     wide = re.findall(r"Overfull .hbox \((\d+)[.\d]*pt too wide\) detected", done.stdout)
     assert not wide, done.stdout[-2000:]

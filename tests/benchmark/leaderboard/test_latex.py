@@ -48,4 +48,7 @@ def test_a_page_is_markdown() -> None:
 def test_all_of_it_compiles(tmp_path: Path) -> None:
     texts = {path.name: path.read_text() for path in COMMITTED}
     assert len(texts) == len(COMMITTED)
-    compile_latex(tmp_path, {**texts, "page.tex": latex_table(TABLE, NOTES)})
+    long = pd.DataFrame({"pair": [f"a{row} - b" for row in range(100)], "R": "1.00"})
+    check_latex(latex_table(long, NOTES))
+    texts |= {"page.tex": latex_table(TABLE, NOTES), "long.tex": latex_table(long, NOTES)}
+    compile_latex(tmp_path, texts)
