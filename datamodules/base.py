@@ -102,6 +102,9 @@ class SceneDataModule(L.LightningDataModule):
         for option, given in at_least.items():
             if given is not None and given < 1:
                 raise UserError(f"data.{option} is {given}: give 1 or more.")
+        for option, share in {"colour_jitter": colour_jitter, "rotation": rotation}.items():
+            if share is not None and share < 0:
+                raise UserError(f"data.{option} is {share}: give 0 or more.")
         if num_workers is not None and num_workers < 0:
             raise UserError(f"data.num_workers is {num_workers}: give 0 or more reading processes.")
         if not 0 < scale_jitter[0] <= scale_jitter[1]:
