@@ -20,7 +20,16 @@ from typing import Any, NoReturn
 
 from benchmark.border import TRACEBACK, explain
 from benchmark.choices import nearest, validate_choice
-from benchmark.commands import bench, data, inspect_run, list_names, predict, profile, records
+from benchmark.commands import (
+    bench,
+    data,
+    inspect_run,
+    list_names,
+    predict,
+    profile,
+    records,
+    sweep,
+)
 from benchmark.commands.options import Command, options_from_variables, variables_of
 from benchmark.formats.terminal import accept_any_character
 from datamodules.store.names import printable
@@ -30,6 +39,13 @@ from usererror import TERMINATED, UserError
 COMMANDS: dict[str, Command] = {
     "bench": bench.Bench(),
     "evaluate": bench.Evaluate(),
+    "sweep": sweep.Sweep(),
+    "sweep-plan": sweep.SweepPlan(),
+    "sweep-status": sweep.SweepStatus(),
+    "sweep-cancel": sweep.SweepCancel(),
+    "sweep-logs": sweep.SweepLogs(),
+    "sweep-cell": sweep.SweepCell(),
+    "reproduce": sweep.Reproduce(),
     "data": data.Data(),
     "show": data.Show(),
     "leaderboard": records.Leaderboard(),
@@ -47,6 +63,7 @@ COMMANDS: dict[str, Command] = {
     "synthesised": inspect_run.Synthesised(),
     "diagnose": inspect_run.Diagnose(),
     "wandb-workspace": records.WandbWorkspace(),
+    "wandb-import": records.WandbImport(),
     "list": list_names.ListNames(),
 }
 VARIABLE = re.compile(r"\w+=")
@@ -89,6 +106,9 @@ def parse_words(argv: Sequence[str]) -> tuple[argparse.Namespace, Command]:
     """Parse a command line; `NAME=value` directly after the verb is what make was given."""
     parser, parsers = build_parser()
     words = list(argv)
+    # `sweep plan` is `sweep-plan`
+    if "-".join(words[:2]) in parsers:
+        words[:2] = ["-".join(words[:2])]
     if not {"-h", "--help"} & set(words[:1]):
         validate_choice("command", words[0] if words else "", list(parsers))
     # only there: `predict --input NIR=file` must not be taken for a variable
@@ -192,7 +212,7 @@ def run_words(words: Sequence[str]) -> int:
             raise
         if line:
             print(f"imss: {printable(line)}", file=sys.stderr)
-        return 2
+        return error.status if isinstance(error, UserError) else 2
     except SystemExit as stop:
         if stop.code != TERMINATED:
             raise

@@ -1,9 +1,15 @@
 """What several processes share: the cores of a job, and turns at what one of them is to make."""
 
 import os
+import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+
+# after which a lock is free that nobody has touched: its holder's machine is gone
+LEASE_S = 120.0
 
 
 def usable_cores() -> int:
@@ -16,19 +22,32 @@ def usable_cores() -> int:
 
 @contextmanager
 def hold(path: Path, busy: Callable[[], None]) -> Iterator[None]:
-    """Hold the lock file `path`; if another holds it, call `busy`, which may raise, and wait."""
-    from filelock import FileLock, Timeout
+    """Hold the lock file `path`; if another process does, call `busy`, which may raise, and wait.
+
+    The file names its holder, who touches it every 40 s, so that it works where several machines
+    share a disk. One that a killed process left is taken over: at once on the same machine, from
+    another one after two minutes without a sign of life.
+    """
+    from filelock import SoftFileLease, Timeout
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path)
+    # as any request to end: the work of two must not mix
+    end = partial(os.kill, os.getpid(), signal.SIGTERM)
+    lock = SoftFileLease(path, lease_duration=LEASE_S, on_compromise=lambda _: end())
     try:
-        lock.acquire(timeout=0)
+        # of a holder that was silent for long it is worth to wait for a sign
+        lock.acquire(timeout=LEASE_S + 10 if _age_s(path) > LEASE_S else 0)
     except Timeout:
         busy()
         lock.acquire()
     try:
         yield
     finally:
-        # whoever waits for this file notices that it is gone, and makes it anew
-        path.unlink(missing_ok=True)
         lock.release()
+
+
+def _age_s(path: Path) -> float:
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0

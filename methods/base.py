@@ -43,6 +43,11 @@ class AnyModalitySegmenter(L.LightningModule):
     subsets: SubsetRule = "full"
     subsets_per: SubsetScope = "sample"
 
+    @classmethod
+    def revision_of(cls, arguments: Mapping[str, Any]) -> int:
+        """Return the revision of what these arguments of the constructor build."""
+        return cls.revision
+
     def __init_subclass__(cls, **options: Any) -> None:
         """Refuse a constructor that the seed and the ignored label cannot reach."""
         super().__init_subclass__(**options)

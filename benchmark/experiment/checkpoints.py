@@ -23,12 +23,11 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from benchmark.records.attempts import LAST, PREVIOUS
 from datamodules.base import SceneDataModule
 from datamodules.store.part_files import whole_file
 from usererror import UserError
 
-CHECKPOINTS = "checkpoints"  # the folder in a run
-LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 SAVE_EVERY_S = 300.0  # an epoch of a large dataset takes longer
 # what a cut, empty or noisy file raises
 DAMAGE = (RuntimeError, ValueError, KeyError, EOFError, zipfile.BadZipFile, pickle.UnpicklingError)

@@ -1,15 +1,18 @@
 """What names an experiment: the part of its configuration that decides numbers, as a hash."""
 
+import copy
 import hashlib
 import json
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from benchmark.choices import CONFIGS, INSTALLED, ROOT
+from benchmark.choices import CONFIGS, INSTALLED, NO_BACKBONE, ROOT
 from benchmark.records.overrides import IRRELEVANT_DATA, IRRELEVANT_TRAINER, read_overrides
+from datamodules.store.names import check_name
 from datamodules.store.scene_store import file_sha256
 
 
@@ -26,6 +29,52 @@ class ExperimentConfig:
     selection: Literal["best", "last"] = "best"
     # no published method but what a plain network reaches; tables mark its row
     control: bool = False
+    # trials of the search that chose the settings, 0 for a trial itself; None: there was no search
+    tuned: int | None = None
+
+
+@dataclass(frozen=True)
+class ResolvedExperiment:
+    """A configuration, and what else its numbers depend on."""
+
+    config: dict[str, Any]  # as resolved
+    fingerprint: str  # of the scene store
+    revision: int = 1  # of the method's code
+
+    @cached_property
+    def identity(self) -> str:
+        """Hash of everything."""
+        return self._hashes[0]
+
+    @cached_property
+    def group(self) -> str:
+        """Hash of everything but the seed."""
+        return self._hashes[1]
+
+    @cached_property
+    def _hashes(self) -> tuple[str, str]:
+        return identify_config(self.config, self.fingerprint, self.revision)
+
+    @property
+    def backbone(self) -> str:
+        """Name of the encoder in paths and tables."""
+        # a method without options has no such section
+        arguments = self.config["model"].get("init_args", {})
+        return check_name("backbone", str(arguments.get("backbone", NO_BACKBONE)))
+
+    @property
+    def run_name(self) -> str:
+        """Name of the run: what can be read first, the identity last."""
+        return f"{self.backbone}-seed{self.config['seed_everything']}-{self.identity[:8]}"
+
+    def with_seed(self, seed: int) -> "ResolvedExperiment":
+        """Return the same experiment with another seed, as the parser would give it."""
+        config = copy.deepcopy(self.config)
+        config["seed_everything"] = seed
+        for part in ("data", "model"):
+            if "seed" in config[part].get("init_args", {}):
+                config[part]["init_args"]["seed"] = seed
+        return replace(self, config=config)
 
 
 def identify_config(

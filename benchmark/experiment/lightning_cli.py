@@ -18,24 +18,25 @@ from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger
 
-from benchmark.choices import NO_BACKBONE, is_config_file, nearest
+from benchmark.choices import is_config_file, nearest
 from benchmark.evaluation.callback import MissingModalityEvaluation
 from benchmark.evaluation.divergence import DivergenceStop
 from benchmark.experiment import config as files
-from benchmark.experiment.checkpoints import CHECKPOINTS, KeepLast, trainer_plugins
+from benchmark.experiment.checkpoints import KeepLast, trainer_plugins
 from benchmark.experiment.config import import_class, read_section, store_name
 from benchmark.experiment.identity import (
     ExperimentConfig,
+    ResolvedExperiment,
     git_state,
-    identify_config,
     name_file_contents,
 )
 from benchmark.experiment.processes import EndTogether, allow_unused_parameters
 from benchmark.experiment.request import Request
+from benchmark.records.attempts import CHECKPOINTS
 from benchmark.records.trainer_options import check_trainer
 from benchmark.tracking.progress import RunProgress
 from benchmark.tracking.wandb_callback import ExampleLogging
-from benchmark.tracking.wandb_summary import wandb_logger
+from benchmark.tracking.wandb_summary import run_names, wandb_logger
 from datamodules.base import SceneDataModule
 from datamodules.store.names import check_name
 from methods.base import AnyModalitySegmenter
@@ -112,15 +113,13 @@ class BenchCLI(LightningCLI):
         # a method without options has no such section
         self.resolved["model"].setdefault("init_args", {})
         fingerprint = self.datamodule.store.fingerprint
-        self.identity, self.group = identify_config(self.resolved, fingerprint, self.model.revision)
-        model_args = self.resolved["model"]["init_args"]
-        # both become parts of paths, here and where the record is published
+        self.revision = self.model.revision_of(self.resolved["model"]["init_args"])
+        found = ResolvedExperiment(self.resolved, fingerprint, self.revision)
+        self.identity, self.group, self.backbone = found.identity, found.group, found.backbone
+        # a part of paths, here and where the record is published
         check_name("method", self.cell.variant)
-        self.backbone = check_name("backbone", str(model_args.get("backbone", NO_BACKBONE)))
         folder = self.request.runs / self.request.dataset / self.cell.variant
-        # readable names first, the identity last
-        name = f"{self.backbone}-seed{self.seed}-{self.identity[:8]}"
-        self.run_dir = self._fixed_run_dir or folder / name
+        self.run_dir = self._fixed_run_dir or folder / found.run_name
         if not self.datamodule.has_validation:
             # else Lightning would ask for a loader of no scenes
             kwargs["limit_val_batches"] = 0
@@ -161,10 +160,10 @@ class BenchCLI(LightningCLI):
         # a new version per attempt: continuing an old one would delete what it logged
         loggers: list[Logger] = [CSVLogger(str(self.run_dir), name="logs")]
         if self.request.logger == "wandb":
-            # a group is a row of the leaderboard: the same but for the seed
-            row = f"{self.request.dataset}/{self.cell.variant}/{self.backbone}"
-            names = (f"{row}/seed{self.seed}", f"{row}/{self.group[:8]}", self.identity)
-            loggers.append(wandb_logger(self.run_dir, *names, self._description()))
+            row = (self.request.dataset, self.cell.variant, self.backbone)
+            names = run_names(*row, self.seed, self.group)
+            about = self._description()
+            loggers.append(wandb_logger(self.run_dir, *names, self.identity, about))
         return loggers
 
     def _description(self) -> dict[str, Any]:

@@ -9,8 +9,9 @@ import lightning as L
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
+from benchmark.records.attempts import lock_file
 from datamodules.processes import hold
-from usererror import UserError
+from usererror import Busy
 
 
 class EndTogether(L.Callback):
@@ -37,15 +38,14 @@ def allow_unused_parameters(trainer: L.Trainer) -> None:
 
 @contextmanager
 def claim(run_dir: Path, trainer: L.Trainer) -> Iterator[None]:
-    """Hold a run for the first process of one command; a UserError tells the second."""
+    """Hold a run for the first process of one command; Busy tells the second."""
     if not trainer.is_global_zero:
         yield
         return
 
     def busy() -> None:
         problem = f"Another process is at work on this cell, {run_dir}"
-        raise UserError(f"{problem}: wait for it; the same command then uses its record.")
+        raise Busy(f"{problem}: wait for it; the same command then uses its record.")
 
-    # beside the run, which FORCE=1 renames
-    with hold(run_dir.with_name(f".{run_dir.name}.lock"), busy):
+    with hold(lock_file(run_dir), busy):
         yield

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from benchmark.evaluation.protocol import convention_of
-from benchmark.experiment.checkpoints import CHECKPOINTS, Attempt
+from benchmark.experiment.checkpoints import Attempt
 from benchmark.experiment.identity import git_state, name_file_contents, name_override_contents
 from benchmark.experiment.model_inputs import INPUTS, Inputs
 from benchmark.experiment.restore import CONFIG, checkpoint_for, load_weights
 from benchmark.experiment.signals import ends_when_asked
+from benchmark.records.attempts import CHECKPOINTS, LastAttempt
 from benchmark.records.manifest import Manifest, Protocol, read_manifest
 from benchmark.records.record import write_json
 from datamodules.miniature.registry import MINIATURES
@@ -53,6 +54,7 @@ def train_and_score(cli: BenchCLI) -> Outcome:
         write_json(cli.run_dir / CONFIG, config)
         inputs = Inputs.of(cli.datamodule, cli.config_init.evaluation.stitching)
         write_json(cli.run_dir / INPUTS, inputs.to_json())
+        LastAttempt.begin(cli.run_dir)
     print_start(cli)
     started = time.monotonic()
     earlier = Attempt.find(cli.run_dir / CHECKPOINTS)
@@ -142,8 +144,7 @@ def run_manifest(cli: BenchCLI, outcome: Outcome) -> Manifest:
     config["data"]["init_args"].pop("store", None)
     return Manifest(
         **_attributes(cell, "method", "variant", "control"),
-        **_attributes(cli, "identity", "group", "backbone", "seed"),
-        revision=cli.model.revision,
+        **_attributes(cli, "identity", "group", "revision", "backbone", "seed"),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         data=cli.request.dataset,
         overrides=name_override_contents(cli.request.overrides),
@@ -160,6 +161,7 @@ def run_manifest(cli: BenchCLI, outcome: Outcome) -> Manifest:
         # sums in another order: last digits of a CPU run depend on it
         threads=torch.get_num_threads(),
         world_size=cli.trainer.world_size,
+        batch=data.batch_size * cli.trainer.world_size * cli.trainer.accumulate_grad_batches,
         git=git_state(),
         packages={name: version(name) for name in PACKAGES},
         # after linking, the parsed configuration still holds the unlinked values

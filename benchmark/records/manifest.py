@@ -78,6 +78,8 @@ class Manifest(BaseModel):
     steps: int
     durations: dict[str, float]
     device: str
+    # windows in a step of the optimiser, over all processes; None: a record that did not say
+    batch: int | None = None
     threads: int | None  # None: an older record, which did not say
     world_size: int
     git: dict[str, Any]
@@ -90,6 +92,12 @@ class Manifest(BaseModel):
         """Tell the recipe of minutes (`small`) from the published one (`paper`)."""
         cell = self.config.get("cell")
         return str(cell.get("scale", "paper")) if isinstance(cell, dict) else "paper"
+
+    @property
+    def tuned(self) -> int | None:
+        """Trials of the search that chose the settings, 0 for a trial; None without a search."""
+        cell = self.config.get("cell")
+        return cell.get("tuned") if isinstance(cell, dict) else None
 
 
 def read_manifest(record: Path) -> Manifest:

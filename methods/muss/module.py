@@ -24,6 +24,13 @@ class MuSS(AnyModalitySegmenter):
 
     default_loss_weights: ClassVar[dict[str, float]] = {"main": 1.0, "aux": 0.5}
 
+    @classmethod
+    def revision_of(cls, arguments: Mapping[str, Any]) -> int:
+        """Count the corrections of what a configuration uses."""
+        # the experts' squeeze-excitation lost its biases
+        has_experts = arguments.get("experts") or arguments.get("fusion") == "early"
+        return 2 if has_experts else cls.revision
+
     def build_network(
         self,
         pretrained: bool = True,
@@ -49,8 +56,6 @@ class MuSS(AnyModalitySegmenter):
             subsets: which subsets training draws; the authors have none but the full set.
         """
         self.aux_last = aux_last
-        if experts or fusion == "early":
-            self.revision = 2  # the experts' squeeze-excitation lost its biases
         self.subsets, self.subsets_per = subsets, subsets_per
         if fusion == "early":
             if missing != "zero_image" or experts:

@@ -14,14 +14,13 @@ import pytest
 
 from benchmark import choices
 from benchmark.__main__ import COMMANDS, main, parse_words
-from benchmark.experiment.config import config_files, read_section
+from benchmark.experiment.config import config_files, import_class, read_section
 from benchmark.experiment.identity import identify_config
 from benchmark.experiment.lightning_cli import (
     ParsedExperiment,
     explain_parser_errors,
     silence_known_warnings,
 )
-from benchmark.experiment.models import build_model
 from benchmark.experiment.request import Request
 from benchmark.experiment.restore import model_overrides
 from usererror import UserError
@@ -213,9 +212,10 @@ def test_a_corrected_method_has_another_identity_for_the_same_configuration() ->
     first, second = (identify_config(config, "f", revision) for revision in (1, 2))
     assert first == identify_config(config, "f")
     assert first[0] != second[0] and first[1] != second[1]
-    assert build_model("muss_early", {"rgb": 3}, 4, backbone="pvt_v2_b0").revision == 2
-    # what the correction does not touch keeps its records
-    assert build_model("muss", {"rgb": 3}, 4, backbone="pvt_v2_b0").revision == 1
+    # what a correction does not touch keeps its records
+    for method, revision in (("muss_early", 2), ("muss", 1), ("imlt", 2), ("sgma", 1)):
+        model = parse(method, "miniature")["model"]
+        assert import_class(model["class_path"]).revision_of(model["init_args"]) == revision
 
 
 def test_help_and_names_import_nothing_heavy() -> None:
@@ -280,7 +280,7 @@ def test_variables_of_make_are_options() -> None:
         (["data", "mytown", "--source=nowhere"], "nowhere does not exist."),
         (["lens", "ign"], "conventions does not know what ign is for"),
         (["bench", "--trainer.max_epochs", "3", "SEED=1"], "come directly after the command"),
-        (["bench", "--seed", "one"], "argument --seed: invalid int value: 'one'"),
+        (["bench", "--seed", "one"], "SEED is one: give numbers"),
     ],
 )
 def test_a_wrong_or_missing_word_runs_nothing(
