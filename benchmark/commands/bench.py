@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from benchmark.choices import LOGGERS, is_config_file, short_name
 from benchmark.commands import options
 from benchmark.commands.options import Command, add_flag, add_option, add_path
+from benchmark.commands.sweep import run_seeds
 from usererror import UserError
 
 if TYPE_CHECKING:
@@ -30,20 +31,25 @@ class Bench(Command):
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         options.add_method_arguments(parser)
-        add_option(parser, "--seed", 0, "seed of everything")
+        add_option(parser, "--seed", ["0"], "seed of everything, or several: 0,1,2 (default: 0)")
         add_option(parser, "--logger", "csv", "besides CSV", choices=LOGGERS)
         options.add_runs(parser)
         options.add_wide(parser)
         add_flag(parser, "--force", "run a finished cell again; the old record is set aside")
+        add_flag(parser, "--no-leaderboard", "leave the leaderboard as it is, as a sweep does")
 
     def run_command(self, arguments: argparse.Namespace) -> None:
         from benchmark.experiment.models import checked_request
         from benchmark.experiment.request import Request
 
-        names = ["method", "data", "protocol", "scale", "backbone", "seed"]
-        names += ["runs", "store", "logger"]
+        names = ["method", "data", "protocol", "scale", "backbone", "runs", "store", "logger"]
         values = options.values_of(arguments, *names)
-        request = checked_request(Request(**values, overrides=tuple(arguments.overrides)))
+        seed, *others = options.read_seeds(arguments.seed)
+        request = Request(**values, seed=seed, overrides=tuple(arguments.overrides))
+        if others:
+            run_seeds(request, [seed, *others], "local")
+            return
+        request = checked_request(request)
         # what is slow to import comes after the names were checked
         from benchmark.experiment.lightning_cli import build_cli
         from benchmark.experiment.processes import claim
@@ -72,7 +78,8 @@ class Bench(Command):
                 if cli.trainer.is_global_zero:
                     keep_outcome(cli, outcome, record)
         if cli.trainer.is_global_zero:
-            update_leaderboard(request.runs, request.dataset, cli.group, arguments.wide)
+            if not arguments.no_leaderboard:
+                update_leaderboard(request.runs, request.dataset, cli.group, arguments.wide)
             print(f"\nRun: {run_dir}\nRecord: {record}\nCheckpoints: {run_dir / 'checkpoints'}")
 
 

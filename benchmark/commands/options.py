@@ -61,9 +61,22 @@ def add_option(
     """Add an option of the type of its default, which the help says unless `text` does."""
     if default not in ("", []) and "default" not in text:
         text += " (default %(default)s)"
-    # type([]) would split a word into its letters
-    kind = comma_separated if default == [] else type(default)
+    # list() would split a word into its letters
+    kind = comma_separated if isinstance(default, list) else type(default)
     parser.add_argument(name, type=kind, default=default, help=text, **more)
+
+
+def read_seeds(words: Sequence[str]) -> list[int]:
+    """Read seeds; a UserError for what is no number.
+
+    Example:
+        >>> read_seeds(["0", "2"])
+        [0, 2]
+    """
+    try:
+        return list(map(int, words))
+    except ValueError as error:
+        raise UserError(f"SEED is {','.join(words)}: give numbers, such as 0 or 0,1,2.") from error
 
 
 def add_flag(parser: argparse.ArgumentParser, *names_and_text: str) -> None:
@@ -176,7 +189,9 @@ def options_from_variables(parser: argparse.ArgumentParser, words: Sequence[str]
         usererror.UserError: bench has no variable data, only DATA FORCE. Did you mean DATA?
     """
     known = variables_of(parser)
-    for word in words:
+    places = dict(zip(known, range(len(known)), strict=True))
+    # make sorts its variables, but words without a name are known by their order
+    for word in sorted(words, key=lambda word: places.get(word.partition("=")[0], -1)):
         name, _, value = word.partition("=")
         if name not in known and name not in PLACES:
             verb, has = parser.prog.split()[-1], " ".join(known)

@@ -195,6 +195,7 @@ class Tables(Command):
     def run_command(self, arguments: argparse.Namespace) -> None:
         from benchmark.papers.render import write_paper_tables
         from benchmark.papers.tables import paper_tables_of_runs
+        from benchmark.sweep.sweep_file import sweeps_of_tables
 
         tables = paper_tables_of_runs(arguments.runs, not arguments.no_audit)
         out = options.output_directory(arguments, "tables")
@@ -206,6 +207,8 @@ class Tables(Command):
                 printed += bool(row.printed)
         files = f"{len(tables)} in {out}, {len(paths)} files"
         print(f"Tables: {files}; {measured} of {printed} rows have been measured.")
+        for name, path in sorted(sweeps_of_tables().items()):
+            print(f"  {name:12} is filled by {path.name}: make reproduce TABLE={name}")
 
 
 class Audit(Command):
@@ -248,6 +251,7 @@ class WandbWorkspace(Command):
         text = f"W&B project (default: WANDB_PROJECT, or {WANDB_PROJECT})"
         add_option(parser, "--project", "", text)
         add_option(parser, "--entity", "", "W&B user or team (default: WANDB_ENTITY, or your own)")
+        add_option(parser, "--sweep", "", "show the runs of this sweep alone")
 
     def run_command(self, arguments: argparse.Namespace) -> None:
         os.environ.setdefault("WANDB_SILENT", "true")
@@ -271,7 +275,31 @@ class WandbWorkspace(Command):
         records = select_records(arguments.runs, [data])[data].records
         longest = max(records, key=lambda record: len(record.manifest.modalities))
         letters = longest.manifest.modalities
-        view = build_workspace(project, entity, data, letters)
+        view = build_workspace(project, entity, data, letters, arguments.sweep)
         # the address is kept, so that the next call replaces this workspace instead of adding one
-        memory = arguments.runs / data / f"wandb-workspace.{entity}.{project}.txt"
+        name = ".".join(filter(None, ["wandb-workspace", entity, project, arguments.sweep]))
+        memory = arguments.runs / data / f"{name}.txt"
         print(f"Workspace: {call_wandb(save_workspace, view, memory)}")
+
+
+class WandbImport(Command):
+    """Send published records to W&B, so that a new project has baselines to compare with."""
+
+    example = "imss wandb import --data miniature"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        add_option(parser, "--data", "miniature", "dataset with published records")
+        options.add_runs(parser)
+
+    def run_command(self, arguments: argparse.Namespace) -> None:
+        os.environ.setdefault("WANDB_SILENT", "true")
+        from benchmark.records.selection import PUBLISHED, select_records
+        from benchmark.tracking.wandb_summary import import_record
+        from benchmark.tracking.wandb_workspace import call_wandb
+
+        folder = beside_runs(arguments.runs, "wandb_import")
+        records = select_records(PUBLISHED, [arguments.data])[arguments.data].records
+        for record in records:
+            call_wandb(import_record, record, folder)
+            print(f"Sent: {record.path.name}", flush=True)
+        print(f"{len(records)} runs; what W&B keeps of them here is in {folder}")

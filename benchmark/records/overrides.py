@@ -53,4 +53,7 @@ def describe_overrides(words: Sequence[str]) -> str:
         if not {key, ".".join(key.split(".")[:2])} & IRRELEVANT:
             # of an option that is typed twice the last word counts
             shown[key] = f"{key}={value}" if key else value
+            if key == "cell.tuned":
+                # how many trials the search had that chose the others
+                shown[key] = f"tuned ({value})"
     return " ".join(shown.values())

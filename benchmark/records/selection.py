@@ -70,7 +70,7 @@ def select_records(
         if not wanted or name in wanted:
             # already printed above
             own = Skipped(text for data, text in unread if data == name or data not in by_data)
-            whole = drop_partial(by_data[name], own)
+            whole = drop_trials(drop_partial(by_data[name], own))
             kept = keep_newest_fingerprint(name, whole, own)
             selections[name] = RecordSelection(drop_inconsistent_seeds(kept, own), own)
     return selections
@@ -85,6 +85,11 @@ def drop_partial(records: Sequence[Record], skipped: Skipped) -> list[Record]:
         else:
             kept.append(record)
     return kept
+
+
+def drop_trials(records: Sequence[Record]) -> list[Record]:
+    """Drop the trials of a search of hyperparameters, of which one was chosen."""
+    return [record for record in records if record.manifest.tuned != 0]
 
 
 def keep_newest_fingerprint(data: str, records: Sequence[Record], skipped: Skipped) -> list[Record]:

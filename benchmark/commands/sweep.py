@@ -1,0 +1,297 @@
+"""Grids of experiments: plan, run, look, stop."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmark.commands import options
+from benchmark.commands.options import Command, add_flag, add_option
+from usererror import UserError
+
+if TYPE_CHECKING:
+    from benchmark.experiment.request import Request
+    from benchmark.sweep.plan import Plan
+    from benchmark.sweep.run_sweep import SweepRun
+    from benchmark.sweep.sweep_file import SweepFile
+
+EVERY_S = 30  # between two looks
+ON = "local, local:2 for two at a time, or slurm (default: local, one per GPU)"
+
+
+def plan_sweep(path: Path, sweep: SweepFile, places: Request, failed: bool = False) -> SweepRun:
+    """Compute and keep the plan of a sweep; `places` says where runs and stores are."""
+    from benchmark.formats.files import make_writable
+    from benchmark.sweep.plan import Plan, digest_of, plan_cells, sweep_folder
+    from benchmark.sweep.run_sweep import SweepRun
+    from benchmark.sweep.sweep_file import wanted_cells
+
+    make_writable(places.runs, "--runs")
+    wanted = wanted_cells(sweep, places)
+    if not wanted:
+        raise UserError(f"{path} names no experiment: its grid needs a method.")
+    if sweep.tune:
+        from benchmark.sweep.tuning import trial_cells, tuned_cells
+
+        wanted = trial_cells(sweep, sweep.tune, places)
+        wanted += tuned_cells(sweep, sweep.tune, places, plan_cells(wanted))
+    about = (str(path.absolute()), digest_of(path), tuple(sweep.tables))
+    plan = Plan(path.stem, plan_cells(wanted), *about)
+    folder = sweep_folder(places.runs, path.stem)
+    plan.write(folder)
+    return SweepRun(plan, folder, places.runs, sweep.env, sweep.retries, failed)
+
+
+def run_on(place: str, run: SweepRun) -> int:
+    """Run a sweep where the user wants it; return how it stands."""
+    from benchmark.sweep.local_engine import read_place
+    from benchmark.sweep.run_sweep import check_place
+
+    name, slots = read_place(place)
+    check_place(run.plan, name == "slurm")
+    return run.on_slurm() if name == "slurm" else run.on_this_machine(slots)
+
+
+class SweepCommand(Command):
+    """What the commands of a sweep share: its file, and where its runs are."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("sweep", help="YAML file, or the name of one in configs/sweep")
+        options.add_runs(parser)
+        options.add_store(parser)
+
+    @staticmethod
+    def folder(arguments: argparse.Namespace) -> Path:
+        """Return the folder of the sweep's plan and jobs."""
+        from benchmark.sweep.plan import PLAN, sweep_folder
+        from benchmark.sweep.sweep_file import find_sweep
+
+        # a plan that is there needs no file any more, and some never had one
+        folder = sweep_folder(arguments.runs, Path(arguments.sweep).stem)
+        if not (folder / PLAN).exists():
+            find_sweep(arguments.sweep)
+        return folder
+
+    @staticmethod
+    def plan(arguments: argparse.Namespace) -> SweepRun:
+        """Read the file, compute the identities, write the plan."""
+        from benchmark.experiment.request import Request
+        from benchmark.sweep.sweep_file import find_sweep, read_sweep
+
+        path = find_sweep(arguments.sweep)
+        places = Request("", "miniature", runs=arguments.runs, store=arguments.store)
+        return plan_sweep(path, read_sweep(path), places, getattr(arguments, "failed", False))
+
+    def read_plan(self, arguments: argparse.Namespace) -> Plan:
+        """Read the plan that was made, and say so if the file has changed since."""
+        from benchmark.sweep.plan import PLAN, Plan, digest_of
+
+        plan = Plan.read(self.folder(arguments) / PLAN)
+        path = Path(plan.file)
+        if plan.file and path.exists() and digest_of(path) != plan.digest:
+            print(f"{path} was edited after the plan was made; make sweep-plan reads it again.")
+        return plan
+
+
+class SweepPlan(SweepCommand):
+    """List the experiments of a sweep: done, missing, not valid; and how long they take."""
+
+    example = "imss sweep plan miniature"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        super().add_arguments(parser)
+        add_flag(parser, "--json", "print the plan as JSON, for other engines")
+        text = "train 20 steps of every row whose time no record tells, to estimate it"
+        add_flag(parser, "--probe", text)
+
+    def run_command(self, arguments: argparse.Namespace) -> None:
+        from benchmark.sweep.plan import PLAN
+        from benchmark.sweep.status import find_states
+
+        run = self.plan(arguments)
+        if arguments.json:
+            print((run.folder / PLAN).read_text(encoding="utf-8"), end="")
+            return
+        states = find_states(run.plan, run.folder)
+        if arguments.probe:
+            from benchmark.sweep.probe import probe_missing
+
+            probe_missing(states, run.folder)
+        run.show(states)
+        print(f"Plan: {run.folder / PLAN}")
+
+
+class Sweep(SweepCommand):
+    """Run the experiments of a sweep that are not done, here or on a cluster."""
+
+    example = "imss sweep run miniature --on local:2"
+    aliases = ("sweep-run",)
+    resumes = True
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        super().add_arguments(parser)
+        add_option(parser, "--on", "local", ON)
+        add_flag(parser, "--failed", "also run again what has failed")
+
+    def run_command(self, arguments: argparse.Namespace) -> None:
+        from benchmark.sweep.local_engine import read_place
+
+        read_place(arguments.on)
+        cells = -1
+        # what trials have chosen is known when they are done
+        while cells < len((run := self.plan(arguments)).plan.cells):
+            cells = len(run.plan.cells)
+            status = run_on(arguments.on, run)
+        if status:
+            raise SystemExit(status)
+
+
+class SweepStatus(SweepCommand):
+    """Show where the experiments of a sweep stand."""
+
+    example = "imss sweep status miniature --watch"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        super().add_arguments(parser)
+        add_flag(parser, "--watch", "look again every half minute until nothing runs")
+        add_flag(parser, "--write", "also write the tables of what is done")
+
+    def run_command(self, arguments: argparse.Namespace) -> None:
+        from benchmark.sweep.status import UNFINISHED, exit_status, find_states, status_lines
+
+        plan, folder = self.read_plan(arguments), self.folder(arguments)
+        while True:
+            states = find_states(plan, folder)
+            print("\n".join(status_lines(plan, states, folder)), flush=True)
+            status = exit_status(states)
+            if not arguments.watch or status != UNFINISHED:
+                break
+            time.sleep(EVERY_S)
+        if arguments.write:
+            from benchmark.sweep.run_sweep import write_results
+
+            write_results(arguments.runs, states, plan.tables)
+        if status:
+            raise SystemExit(status)
+
+
+class SweepCancel(SweepCommand):
+    """Stop the experiments of a sweep; each saves where it is."""
+
+    example = "imss sweep cancel miniature"
+
+    def run_command(self, arguments: argparse.Namespace) -> None:
+        from benchmark.sweep.jobs import cancel_jobs, jobs_by_cell, queued_jobs
+        from benchmark.sweep.run_sweep import end_driver
+
+        folder = self.folder(arguments)
+        queued = queued_jobs()
+        jobs = [job for found in jobs_by_cell(folder).values() for job in found if job in queued]
+        cancel_jobs(jobs)
+        ended = end_driver(folder)
+        here = "; the sweep on this machine ends, each of its experiments saved" if ended else ""
+        print(f"Cancelled {len(jobs)} jobs of the queue{here}.")
+
+
+class SweepLogs(SweepCommand):
+    """Print what an experiment of a sweep printed."""
+
+    example = "imss sweep logs miniature --cell 3"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        super().add_arguments(parser)
+        add_option(parser, "--cell", "", "its number in the plan, or a part of its name")
+
+    def run_command(self, arguments: argparse.Namespace) -> None:
+        from benchmark.sweep.jobs import jobs_by_cell, log_file
+
+        plan, folder = self.read_plan(arguments), self.folder(arguments)
+        jobs = jobs_by_cell(folder)
+        shown = 0
+        for number, cell in enumerate(plan.cells):
+            if arguments.cell != str(number) and arguments.cell not in cell.label:
+                continue
+            for job in jobs.get(cell.identity, [])[-1:]:
+                out = log_file(folder, job)
+                for path in filter(Path.exists, (out, out.with_suffix(".err"))):
+                    shown += 1
+                    print(f"==> {number}: {cell.label}  {path}")
+                    print(path.read_text(encoding="utf-8", errors="replace"))
+        if not shown:
+            raise UserError(f"No experiment of {plan.sweep} like {arguments.cell!r} has a log yet.")
+
+
+class SweepCell(Command):
+    """Run one experiment of a plan, as the jobs of other engines do."""
+
+    example = "imss sweep cell results/runs/sweeps/miniature/plan.json 3"
+    resumes = True
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("plan", type=options.user_path, help="plan.json of a sweep")
+        parser.add_argument("index", type=int, help="number of the experiment, from 0")
+
+    def run_command(self, arguments: argparse.Namespace) -> None:
+        from benchmark.sweep.plan import Plan
+        from benchmark.sweep.run_cell import RunCell
+
+        plan, index = Plan.read(arguments.plan), arguments.index
+        if not 0 <= index < len(plan.cells):
+            raise UserError(f"INDEX is {index}: give 0 to {len(plan.cells) - 1}.")
+        cell = plan.cells[index]
+        if cell.problem:
+            raise UserError(cell.problem)
+        if status := RunCell.of(cell, {})():
+            raise SystemExit(status)
+
+
+class Reproduce(Command):
+    """Run what a table of a paper lacks, under its protocol, and write the table."""
+
+    example = "imss reproduce --table sgma_I --seeds 0,1,2 --dry"
+    resumes = True
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        add_option(parser, "--table", "", "as results/tables calls it, sgma_I", required=True)
+        add_option(parser, "--seeds", ["0", "1", "2"], "comma separated (default: 0,1,2)")
+        add_flag(parser, "--dry", "only say what is done and what is missing, with hours")
+        add_option(parser, "--on", "local", ON)
+        add_flag(parser, "--failed", "also run again what has failed")
+        options.add_runs(parser)
+        options.add_store(parser)
+
+    def run_command(self, arguments: argparse.Namespace) -> None:
+        from benchmark.experiment.request import Request
+        from benchmark.sweep.status import exit_status, find_states
+        from benchmark.sweep.sweep_file import read_sweep, sweep_of_table
+
+        path = sweep_of_table(arguments.table)
+        sweep = read_sweep(path)
+        seeds = options.read_seeds(arguments.seeds)
+        grid = sweep.grid.model_copy(update={"seed": seeds})
+        sweep = sweep.model_copy(update={"grid": grid})
+        places = Request("", "", runs=arguments.runs, store=arguments.store)
+        run = plan_sweep(path, sweep, places, arguments.failed)
+        if arguments.dry:
+            states = find_states(run.plan, run.folder)
+            run.show(states)
+            raise SystemExit(exit_status(states))
+        if status := run_on(arguments.on, run):
+            raise SystemExit(status)
+
+
+def run_seeds(request: Request, seeds: list[int], place: str) -> None:
+    """Run one experiment for several seeds: a sweep without a file."""
+    from benchmark.sweep.plan import Plan, plan_cells, sweep_folder
+    from benchmark.sweep.run_sweep import SweepRun
+    from benchmark.sweep.sweep_file import Resources, Wanted
+
+    wanted = [Wanted(replace(request, seed=seed), Resources()) for seed in seeds]
+    plan = Plan(f"{request.variant}-{request.dataset}", plan_cells(wanted))
+    run = SweepRun(plan, sweep_folder(request.runs, plan.sweep), request.runs, failed=True)
+    plan.write(run.folder)
+    if status := run_on(place, run):
+        raise SystemExit(status)

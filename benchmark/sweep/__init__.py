@@ -1,0 +1,1 @@
+"""A grid of experiments: which are done, and running the others on this machine or a cluster."""

@@ -1,0 +1,65 @@
+"""Which jobs were submitted for which experiments of a sweep, and which of them the queue knows."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmark.sweep.plan import Cell
+
+JOBS = "jobs.jsonl"
+PATIENCE_S = 60  # for a busy queue to answer
+
+
+def note_jobs(folder: Path, jobs: dict[str, Cell]) -> None:
+    """Add submitted jobs to the table of a sweep."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / JOBS).open("a", encoding="utf-8") as stream:
+        for job, cell in jobs.items():
+            # one short line at a time: what several processes append does not mix
+            stream.write(json.dumps({"job": job, "identity": cell.identity}) + "\n")
+
+
+def jobs_by_cell(folder: Path) -> dict[str, list[str]]:
+    """Read the table: jobs of every experiment, by its identity, the newest last."""
+    found: dict[str, list[str]] = defaultdict(list)
+    if (folder / JOBS).exists():
+        for line in (folder / JOBS).read_text(encoding="utf-8").splitlines():
+            try:
+                entry = json.loads(line)
+                found[entry["identity"]].append(entry["job"])
+            except (ValueError, KeyError, TypeError):
+                continue  # a line that was cut off; the run directory knows the rest
+    return found
+
+
+def log_file(folder: Path, job: str) -> Path:
+    """Name the log of a job; what it printed as errors is in `.err` beside it."""
+    return folder / "jobs" / f"{job}_0_log.out"
+
+
+def queued_jobs() -> set[str]:
+    """Ask the queue, if there is one, for the jobs of this user that wait or run."""
+    if not shutil.which("squeue"):
+        return set()
+    return set(ask_queue("squeue", "--me", "--noheader", "--array", "--format=%i").split())
+
+
+def ask_queue(*words: str) -> str:
+    """Run a command of the queue; nothing where it does not answer."""
+    try:
+        return subprocess.run(
+            words, capture_output=True, text=True, timeout=PATIENCE_S, check=True
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+def cancel_jobs(jobs: Sequence[str]) -> None:
+    """Take jobs off the queue."""
+    if jobs:
+        ask_queue("scancel", *jobs)

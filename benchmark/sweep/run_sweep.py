@@ -1,0 +1,148 @@
+"""Runs what a plan lacks, and writes what is made of all its records once, at the end."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+
+from filelock import SoftFileLease
+
+from benchmark.choices import PUBLISHED_COSTS, beside_runs
+from benchmark.records.attempts import FAILED, RUNNING
+from benchmark.sweep.cell_states import DONE, INVALID, QUEUED, CellState
+from benchmark.sweep.local_engine import LocalEngine, visible_gpus
+from benchmark.sweep.plan import Cell, Plan
+from benchmark.sweep.slurm_engine import submit_arrays, submit_follow_up
+from benchmark.sweep.status import UNFINISHED, exit_status, find_states, status_lines
+from datamodules.processes import LEASE_S, hold
+from usererror import Busy, UserError
+
+DRIVER = "driver.lock"  # held by the process that runs a sweep on this machine
+SAMPLES = 2000  # draws of the report's intervals
+
+
+@dataclass(frozen=True)
+class SweepRun:
+    """A plan, where its jobs are noted, and what its file says of running it."""
+
+    plan: Plan
+    folder: Path
+    runs: Path
+    env: Mapping[str, str] = field(default_factory=dict)
+    retries: int = 1
+    failed: bool = False  # also what has failed before
+
+    def on_this_machine(self, slots: int) -> int:
+        """Run what is missing, `slots` at a time (0: one per GPU); return the exit status."""
+        states = find_states(self.plan, self.folder)
+        self.show(states)
+        wanted = self.select(states, DONE, INVALID)
+        gpus = visible_gpus() if wanted else []
+        for cell in wanted:
+            if 0 < len(gpus) < cell.resources.gpus:
+                needs = f"{cell.label} needs {cell.resources.gpus} GPUs, and here are {len(gpus)}"
+                raise UserError(f"{needs}: ask for fewer in the sweep's resources.")
+
+        def busy() -> None:
+            raise Busy(f"Another process runs {self.plan.sweep}: look with make sweep-status.")
+
+        check_engine()
+        with hold(self.folder / DRIVER, busy):
+            if wanted:
+                number = slots or max(1, len(gpus))
+                LocalEngine(self.folder, number, self.retries, self.environment, gpus).run(wanted)
+            return self.finish()
+
+    def on_slurm(self) -> int:
+        """Submit what is neither done nor in the queue; return the exit status."""
+        states = find_states(self.plan, self.folder)
+        self.show(states)
+        wanted = self.select(states, DONE, INVALID, QUEUED, RUNNING)
+        check_engine()
+        if not wanted:
+            # others run what is left
+            return UNFINISHED if exit_status(states) == UNFINISHED else self.finish()
+        jobs = submit_arrays(self.plan.sweep, wanted, self.folder, self.environment, self.retries)
+        words = ["sweep-status", self.plan.sweep, "--runs", str(self.runs), "--write"]
+        submit_follow_up(self.plan.sweep, words, jobs, self.folder)
+        print(f"Submitted {len(jobs)} jobs; look with: make sweep-status SWEEP={self.plan.sweep}")
+        return 0
+
+    def select(self, states: Sequence[CellState], *skipped: str) -> list[Cell]:
+        """Return the cells that are to run: all but those in states to be skipped."""
+        if not self.failed and any(entry.state == FAILED for entry in states):
+            print("What has failed is not run again by itself: FAILED=1 does it.", flush=True)
+            skipped = (*skipped, FAILED)
+        return [entry.cell for entry in states if entry.state not in skipped]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables of every experiment; W&B finds those of a sweep by its name."""
+        return {"WANDB_TAGS": self.plan.sweep, **self.env}
+
+    def show(self, states: Sequence[CellState]) -> None:
+        """Print where the sweep stands."""
+        for line in status_lines(self.plan, states, self.folder):
+            print(line, flush=True)
+
+    def finish(self) -> int:
+        """Write leaderboards, the papers' tables and the report; return how the sweep stands."""
+        states = find_states(self.plan, self.folder)
+        write_results(self.runs, states, self.plan.tables)
+        self.show(states)
+        return exit_status(states)
+
+
+def write_results(runs: Path, states: Sequence[CellState], tables: Sequence[str]) -> None:
+    """Write what is made of records: leaderboards of datasets, tables of papers, the report."""
+    from benchmark.leaderboard.write import update_leaderboard
+    from benchmark.papers.render import write_paper_tables
+    from benchmark.papers.tables import paper_tables_of_runs
+    from benchmark.report.page import write_page
+    from benchmark.report.payload import build_payload
+
+    datasets = {entry.cell.request.dataset for entry in states if entry.record}
+    for data in sorted(datasets):
+        update_leaderboard(runs, data)
+    if tables and datasets:
+        out = beside_runs(runs, "tables")
+        write_paper_tables(out, paper_tables_of_runs(runs))
+        print("Tables: " + ", ".join(str(out / f"{name}.md") for name in tables))
+    if datasets:
+        only = next(iter(datasets)) if len(datasets) == 1 else ""
+        costs = (beside_runs(runs, "complexity"), PUBLISHED_COSTS)
+        path = write_page(beside_runs(runs, "report"), build_payload(runs, only, SAMPLES, *costs))
+        print(f"Report: {path}")
+
+
+def check_engine() -> None:
+    """Raise a UserError where what starts jobs is not installed."""
+    if not find_spec("submitit"):
+        install = "pip install 'imss-bench[cluster]', or make install in the repository"
+        raise UserError(f"Sweeps need submitit: {install}.")
+
+
+def check_place(plan: Plan, slurm: bool) -> None:
+    """Raise a UserError for what the chosen place cannot run."""
+    if slurm:
+        return
+    for cell in plan.valid:
+        if cell.resources.nodes > 1:
+            problem = f"{cell.label} needs {cell.resources.nodes} machines"
+            raise UserError(f"{problem}: run the sweep with ON=slurm.")
+
+
+def end_driver(folder: Path) -> bool:
+    """Ask the process that runs a sweep on this machine to end; False if there is none."""
+    lock = SoftFileLease(folder / DRIVER, lease_duration=LEASE_S)
+    if not (pid := lock.pid):
+        return False
+    try:
+        os.kill(pid, signal.SIGTERM)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True

@@ -1,0 +1,74 @@
+"""A sweep as arrays of a Slurm cluster, one for all experiments that need the same resources."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmark.sweep.jobs import note_jobs
+from benchmark.sweep.plan import Cell
+from benchmark.sweep.run_cell import RunCell
+from benchmark.sweep.sweep_file import Resources
+from usererror import UserError
+
+TIMEOUTS = 20  # how often an experiment may run into its time limit
+
+
+def submit_arrays(
+    name: str, cells: Sequence[Cell], folder: Path, env: Mapping[str, str], retries: int = 0
+) -> list[str]:
+    """Submit experiments and return the jobs; it does not wait for them."""
+    from submitit import SlurmExecutor
+    from submitit.core.utils import FailedJobError, FailedSubmissionError
+
+    alike: dict[str, list[Cell]] = {}
+    for cell in cells:
+        alike.setdefault(cell.resources.model_dump_json(), []).append(cell)
+    submitted: list[str] = []
+    for members in alike.values():
+        try:
+            executor = SlurmExecutor(folder / "jobs", max_num_timeout=TIMEOUTS)
+            executor.update_parameters(**sbatch_options(name, members[0].resources))
+            jobs = executor.submit_array([RunCell.of(cell, env, retries) for cell in members])
+        except (FailedJobError, FailedSubmissionError, RuntimeError) as error:
+            reason = " ".join(str(error).split())
+            raise UserError(f"Slurm does not take the jobs of {name}: {reason}") from error
+        found = {str(job.job_id): cell for job, cell in zip(jobs, members, strict=True)}
+        note_jobs(folder, found)
+        submitted += found
+    return submitted
+
+
+def submit_follow_up(name: str, words: Sequence[str], jobs: Sequence[str], folder: Path) -> None:
+    """Submit a short job that runs a command of ours when all others have ended, however."""
+    from submitit import SlurmExecutor
+
+    executor = SlurmExecutor(folder / "jobs")
+    # the array as a whole
+    arrays = sorted({job.partition("_")[0] for job in jobs})
+    options = {"job_name": f"imss-{name}-tables", "time": 15, "cpus_per_task": 1}
+    executor.update_parameters(**options, dependency=f"afterany:{':'.join(arrays)}")
+    executor.submit(subprocess.call, [sys.executable, "-m", "benchmark", *words])
+
+
+def sbatch_options(name: str, resources: Resources) -> dict[str, Any]:
+    """Translate resources into options of submitit."""
+    more: dict[str, Any] = {"requeue": True, **resources.slurm}
+    if resources.memory:
+        more["mem"] = resources.memory
+    options: dict[str, Any] = {
+        "job_name": f"imss-{name}",
+        "time": resources.minutes,
+        "nodes": resources.nodes,
+        "ntasks_per_node": resources.tasks_per_node,
+        "cpus_per_task": resources.cpus,
+        "gpus_per_node": resources.gpus or None,
+        "partition": resources.partition,
+        "array_parallelism": resources.at_a_time,
+        "setup": resources.setup or None,
+        "additional_parameters": more,
+    }
+    return {key: value for key, value in options.items() if value is not None}
