@@ -10,6 +10,7 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 from benchmark.choices import WANDB_PROJECT
 from benchmark.metrics.confusion import Convention, Scores
 from benchmark.metrics.summaries import average_top1_last1
+from benchmark.records.record import Record
 
 SUBSET_COLUMNS = ["subset", "miou", "mf1", "oa", "oa_all"]
 CLASS_COLUMNS = ["subset", "class", "iou", "f1"]
@@ -36,6 +37,32 @@ def wandb_logger(
         mode=mode,
         config=dict(config),
     )
+
+
+def run_names(data: str, variant: str, backbone: str, seed: int, group: str) -> tuple[str, str]:
+    """Name a run and its group, a row of the leaderboard: runs that are equal but for the seed.
+
+    Example:
+        >>> run_names("miniature", "sgma", "pvt_v2_b0", 1, "0123456789")
+        ('miniature/sgma/pvt_v2_b0/seed1', 'miniature/sgma/pvt_v2_b0/01234567')
+    """
+    row = f"{data}/{variant}/{backbone}"
+    return f"{row}/seed{seed}", f"{row}/{group[:8]}"
+
+
+def import_record(record: Record, folder: Path) -> None:
+    """Send the scores of a published record to W&B as a run, so that new ones have company."""
+    entry = record.manifest
+    names = run_names(entry.data, entry.variant, entry.backbone, entry.seed, entry.group)
+    config = {
+        **entry.model_dump(include={"method", "variant", "data", "backbone", "seed"}),
+        **entry.model_dump(include={"identity", "fingerprint", "git", "config"}),
+        "protocol": entry.protocol.name,
+        "split_note": entry.protocol.split_note,
+    }
+    logger = wandb_logger(folder, *names, entry.identity, config)
+    scores, labels = record.scores(), record.labels
+    log_result([logger], entry.steps, scores, record.convention, labels, entry.durations)
 
 
 def log_result(

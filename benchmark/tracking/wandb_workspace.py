@@ -48,9 +48,9 @@ def entity_of_user(chosen: str) -> str:
 
 
 def build_workspace(
-    project: str, entity: str, data: str, letters: Mapping[str, str]
+    project: str, entity: str, data: str, letters: Mapping[str, str], sweep: str = ""
 ) -> ws.Workspace:
-    """Build the workspace of one dataset; nothing is asked of W&B.
+    """Build the workspace of one dataset, or of its runs of one sweep; nothing is asked of W&B.
 
     Every panel shows the mean of a group with the standard deviation over its seeds. `letters` are
     {modality: letter} of the dataset, in the order of the table.
@@ -61,15 +61,19 @@ def build_workspace(
     sections = []
     for name, panels in workspace_sections(letters).items():
         sections.append(ws.Section(name=name, panels=panels, is_open=name in OPEN))
+    # scores of two datasets do not belong into one panel
+    shown: Any = expr.Config("data") == data
+    if sweep:
+        # which every run of a sweep has as a tag
+        shown = expr.And(shown, expr.Tags().isin([sweep]))
     return ws.Workspace(
         entity=entity,
         project=project,
-        name=f"IMSS-Bench {data}",
+        name=" ".join(filter(None, ["IMSS-Bench", data, sweep])),
         sections=sections,
         settings=ws.WorkspaceSettings(x_axis=STEP, max_runs=100),
         runset_settings=ws.RunsetSettings(
-            # scores of two datasets do not belong into one panel
-            filters=expr.And(expr.Config("data") == data),
+            filters=expr.And(shown),
             # a row of the leaderboard: equal but for the seed
             groupby=[expr.Metric("Group")],
             order=[expr.Ordering(expr.Summary("average_miou"), ascending=False)],

@@ -27,6 +27,7 @@ from benchmark.profiling.cost import count_cost
 from benchmark.records.record import Record, read_record
 from benchmark.tracking.keys import KEYS
 from benchmark.tracking.wandb_callback import diagnostic_values, example_scenes
+from benchmark.tracking.wandb_summary import import_record
 from benchmark.tracking.wandb_workspace import workspace_sections
 from datamodules.base import SceneDataModule
 
@@ -165,6 +166,26 @@ def test_tables_are_the_records_scores(runs: Runs) -> None:
     ) == 21
     for subset, label, *values in found["class_scores"]:
         assert values == pytest.approx(expected[subset, label])
+
+
+def test_a_published_record_is_sent_as_the_run_that_it_came_from(
+    runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    import_record(runs.record, tmp_path)
+    sent = read_back(next(tmp_path.rglob("run-*.wandb")))
+    original = runs.logged[0]
+    assert sent.summary["run_id"] == original.summary["run_id"]
+    for key in ("run_group", "display_name"):
+        values = {entry[key] for entry in sent.of("run") if key in entry}
+        assert values == {entry[key] for entry in original.of("run") if key in entry}
+    # what only the model knows is not in a record
+    scores = {key for key in original.summary["summary"] if "miou" in key and "/" not in key}
+    for key in scores:
+        assert sent.summary["summary"][key] == pytest.approx(original.summary["summary"][key])
+    config = sent.summary["config"]
+    for key in ("method", "variant", "data", "backbone", "seed", "fingerprint", "protocol"):
+        assert config[key] == original.summary["config"][key]
 
 
 def test_curves_have_a_point_per_validation(runs: Runs) -> None:
