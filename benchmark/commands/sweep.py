@@ -185,14 +185,18 @@ class SweepCancel(SweepCommand):
 
     def run_command(self, arguments: argparse.Namespace) -> None:
         from benchmark.sweep.jobs import cancel_jobs, jobs_by_cell, queued_jobs
-        from benchmark.sweep.run_sweep import end_driver
+        from benchmark.sweep.run_sweep import end_driver, end_left_over
+        from benchmark.sweep.status import find_states
 
-        folder = self.folder(arguments)
+        plan, folder = self.read_plan(arguments), self.folder(arguments)
         queued = queued_jobs()
         jobs = [job for found in jobs_by_cell(folder).values() for job in found if job in queued]
         cancel_jobs(jobs)
-        ended = end_driver(folder)
-        here = "; the sweep on this machine ends, each of its experiments saved" if ended else ""
+        here = ""
+        if end_driver(folder):
+            here = "; the sweep on this machine ends, each of its experiments saved"
+        elif left := end_left_over(find_states(plan, folder)):
+            here = f"; {left} experiments on this machine end, each saved"
         print(f"Cancelled {len(jobs)} jobs of the queue{here}.")
 
 

@@ -18,9 +18,9 @@ PATIENCE_S = 60  # for a busy queue to answer
 def note_jobs(folder: Path, jobs: dict[str, Cell]) -> None:
     """Add submitted jobs to the table of a sweep."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / JOBS).open("a", encoding="utf-8") as stream:
+    # one short line at a time: what several processes append does not mix
+    with (folder / JOBS).open("a", buffering=1, encoding="utf-8") as stream:
         for job, cell in jobs.items():
-            # one short line at a time: what several processes append does not mix
             stream.write(json.dumps({"job": job, "identity": cell.identity}) + "\n")
 
 

@@ -45,10 +45,6 @@ class LocalEngine:
 
     def run(self, cells: Sequence[Cell]) -> None:
         """Run experiments until none is left; an interruption ends those that run, too."""
-        from submitit import LocalExecutor
-
-        self.executor = LocalExecutor(self.folder / "jobs")
-        self.executor.update_parameters(timeout_min=FOR_EVER_MIN)
         self.per_cell = min(1, len(self.gpus))
         self.running: list[_Running] = []
         self.waiting = list(cells)
@@ -90,6 +86,8 @@ class LocalEngine:
             self.gpus += entry.gpus
             state = find_state(entry.cell)
             print(f"{state.state:12} {entry.cell.label}  {state.text}".rstrip(), flush=True)
+            if state.state == RUNNING:
+                self.waiting.append(entry.cell)  # another process was quicker
 
     def _start(self) -> None:
         busy = len(self.running)
@@ -108,15 +106,21 @@ class LocalEngine:
                 busy += 1
 
     def _submit(self, cell: Cell, gpus: list[str]) -> None:
+        from submitit import LocalExecutor
+
         env = {"CUDA_VISIBLE_DEVICES": ",".join(gpus), "OMP_NUM_THREADS": str(self._threads())}
         if not gpus:
             del env["CUDA_VISIBLE_DEVICES"]
         # what the file says of processors wins
         if cell.resources.cpus or "OMP_NUM_THREADS" in os.environ:
             del env["OMP_NUM_THREADS"]
+        # submitit names files by the number of a process, which others have had before
+        place = f"{cell.name}-{time.time_ns()}"
+        executor = LocalExecutor(self.folder / "jobs" / place)
+        executor.update_parameters(timeout_min=FOR_EVER_MIN)
         with _interruptions_are_ours():
-            job = self.executor.submit(RunCell.of(cell, {**env, **self.env}, self.retries))
-        note_jobs(self.folder, {str(job.job_id): cell})
+            job = executor.submit(RunCell.of(cell, {**env, **self.env}, self.retries))
+        note_jobs(self.folder, {f"{place}/{job.job_id}": cell})
         print(f"{'started':12} {cell.label}", flush=True)
         self.running.append(_Running(cell, job, gpus))
 

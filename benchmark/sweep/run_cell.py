@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -109,16 +110,22 @@ class RunCell:
         status = status if status >= 0 else 128 - status
         first = os.environ.get("SLURM_PROCID", "0") == "0"
         if first and status not in (0, Busy.status):
-            self._note(status, last_line.removeprefix("imss: "), self._saved_at() != saved)
+            error = last_line.removeprefix("imss: ")
+            self._note(child.pid, status, error, self._saved_at() != saved)
         return status
 
-    def _note(self, status: int, error: str, saved: bool) -> None:
+    def _note(self, pid: int, status: int, error: str, saved: bool) -> None:
         attempt = LastAttempt.read(self.run_dir)
-        if attempt is None or attempt.state != RUNNING:
+        own = attempt and (attempt.pid, attempt.host) == (pid, socket.gethostname())
+        if attempt and not own and attempt.is_alive(self.run_dir):
+            return  # the run is another process's, which goes on
+        if attempt is None or not own or attempt.state != RUNNING:
             # it ended before it came to the run
             attempt = LastAttempt.begin(self.run_dir)
         interrupted = status >= 128
-        fruitless = attempt.fruitless + 1 if interrupted and not saved else 0
+        # whoever ends a sweep by hand may do so as often and as early as he likes
+        by_hand = self.asked and os.environ.get("SUBMITIT_EXECUTOR") != "slurm"
+        fruitless = attempt.fruitless + 1 if interrupted and not (saved or by_hand) else 0
         state = INTERRUPTED if interrupted else FAILED
         if fruitless >= FRUITLESS:
             state, error = FAILED, f"nothing was saved in {fruitless} attempts; {error}"

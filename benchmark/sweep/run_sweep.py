@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
-from filelock import SoftFileLease
+from filelock import SoftFileLease, Timeout
 
 from benchmark.choices import PUBLISHED_COSTS, beside_runs
 from benchmark.records.attempts import FAILED, RUNNING
@@ -139,8 +140,32 @@ def check_place(plan: Plan, slurm: bool) -> None:
 def end_driver(folder: Path) -> bool:
     """Ask the process that runs a sweep on this machine to end; False if there is none."""
     lock = SoftFileLease(folder / DRIVER, lease_duration=LEASE_S)
-    if not (pid := lock.pid):
+    if not (owner := lock.owner):
         return False
+    # in a container the name of its processes' numbers comes after it
+    host = owner.hostname.partition("?")[0]
+    if host != socket.gethostname():
+        # the same number is another process here
+        raise UserError(f"The sweep runs on {host}: cancel it there.")
+    try:
+        with lock.acquire(timeout=0):
+            return False  # a killed one left it behind
+    except Timeout:
+        return end_process(owner.pid)
+
+
+def end_left_over(states: Sequence[CellState]) -> int:
+    """Ask experiments to end that a killed sweep has left running on this machine; count them."""
+    ended = 0
+    for entry in states:
+        attempt = entry.attempt
+        if entry.state == RUNNING and attempt and not attempt.job:
+            ended += attempt.host == socket.gethostname() and end_process(attempt.pid)
+    return ended
+
+
+def end_process(pid: int) -> bool:
+    """Ask a process to end; False if it is gone or somebody else's."""
     try:
         os.kill(pid, signal.SIGTERM)
     except (ProcessLookupError, PermissionError):

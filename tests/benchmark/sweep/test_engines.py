@@ -18,14 +18,16 @@ import pytest
 from benchmark.choices import ROOT
 from benchmark.experiment.request import Request
 from benchmark.records.attempts import LastAttempt, lock_file
-from benchmark.sweep import local_engine
+from benchmark.sweep import local_engine, run_sweep
 from benchmark.sweep.cell_states import find_state
+from benchmark.sweep.jobs import jobs_by_cell
 from benchmark.sweep.local_engine import LocalEngine
 from benchmark.sweep.plan import Cell
 from benchmark.sweep.run_cell import RunCell
 from benchmark.sweep.slurm_engine import sbatch_options
 from benchmark.sweep.sweep_file import Resources
 from datamodules.processes import hold
+from usererror import UserError
 
 
 @pytest.fixture
@@ -118,12 +120,40 @@ def test_a_signal_of_the_queue_ends_the_experiment_and_then_requeues(
     assert attempt and attempt.state == "interrupted"
 
 
+def test_who_fails_before_the_run_says_nothing_of_the_one_that_is_at_work(
+    program: Path, tmp_path: Path
+) -> None:
+    program.write_text("import sys; sys.exit(143)")
+    run_dir = tmp_path / "run"
+    with hold(lock_file(run_dir), lambda: None):
+        LastAttempt.begin(run_dir)
+        before = LastAttempt.read(run_dir)
+        RunCell(("bench",), run_dir)()
+        assert LastAttempt.read(run_dir) == before
+    RunCell(("bench",), run_dir)()
+    after = LastAttempt.read(run_dir)
+    assert after and (after.state, after.number) == ("interrupted", 2)
+
+
+def test_a_sweep_is_ended_where_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[int] = []
+    monkeypatch.setattr(os, "kill", lambda pid, number: ended.append(pid) if number else None)
+    assert not run_sweep.end_driver(tmp_path)
+    with hold(tmp_path / run_sweep.DRIVER, lambda: None):
+        assert run_sweep.end_driver(tmp_path) and ended == [os.getpid()]
+        monkeypatch.setattr(run_sweep.socket, "gethostname", lambda: "elsewhere")
+        with pytest.raises(UserError, match="cancel it there"):
+            run_sweep.end_driver(tmp_path)
+    assert ended == [os.getpid()]
+
+
 @dataclass
 class Jobs:
     """Stands for submitit: jobs that end after a few looks."""
 
     running: list[RunCell] = field(default_factory=list)
     shared: list[set[str]] = field(default_factory=list)
+    folders: list[Path] = field(default_factory=list)
 
     def submit(self, run: RunCell) -> Any:
         gpus = set(run.env["CUDA_VISIBLE_DEVICES"].split(","))
@@ -151,7 +181,9 @@ def test_no_two_experiments_have_one_gpu_at_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jobs = Jobs()
-    monkeypatch.setattr("submitit.LocalExecutor", lambda folder: jobs)
+    monkeypatch.setattr(
+        "submitit.LocalExecutor", lambda folder: jobs.folders.append(folder) or jobs
+    )
     monkeypatch.setattr(Jobs, "update_parameters", lambda *given, **more: None, raising=False)
     monkeypatch.setattr(local_engine, "POLL_S", 0)
     cells = []
@@ -163,6 +195,9 @@ def test_no_two_experiments_have_one_gpu_at_a_time(
     engine.run(cells)
     assert len(jobs.shared) > 5 and not any(jobs.shared)
     assert sorted(engine.gpus) == ["0", "1", "2", "3"]
+    # the number of a process names its files, and has had others before
+    assert len(set(jobs.folders)) == len(cells)
+    assert {job for found in jobs_by_cell(tmp_path).values() for job in found}.isdisjoint({"1"})
 
 
 def test_a_run_is_running_for_as_long_as_somebody_holds_it(tmp_path: Path) -> None:
