@@ -5,11 +5,13 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 # after which a lock is free that nobody has touched: its holder's machine is gone
 LEASE_S = 120.0
+POLL_S = 0.5
 
 
 def usable_cores() -> int:
@@ -26,7 +28,8 @@ def hold(path: Path, busy: Callable[[], None]) -> Iterator[None]:
 
     The file names its holder, who touches it every 40 s, so that it works where several machines
     share a disk. One that a killed process left is taken over: at once on the same machine, from
-    another one after two minutes without a sign of life.
+    another one after two minutes without a sign of life, for which it waits: a queue starts a job
+    of a machine that is gone on another one at once, and only once.
     """
     from filelock import SoftFileLease, Timeout
 
@@ -34,9 +37,16 @@ def hold(path: Path, busy: Callable[[], None]) -> Iterator[None]:
     # as any request to end: the work of two must not mix
     end = partial(os.kill, os.getpid(), signal.SIGTERM)
     lock = SoftFileLease(path, lease_duration=LEASE_S, on_compromise=lambda _: end())
+    seen = _touched_at(path)
+
+    def is_alive() -> bool:
+        owner, touched = lock.owner, _touched_at(path)
+        # one of this machine that is gone has lost the file already; a stopped one is silent
+        here = owner is not None and owner.hostname == this_machine()
+        return touched > seen or here and time.time() - touched <= LEASE_S
+
     try:
-        # of a holder that was silent for long it is worth to wait for a sign
-        lock.acquire(timeout=LEASE_S + 10 if _age_s(path) > LEASE_S else 0)
+        lock.acquire(timeout=LEASE_S + 10, poll_interval=POLL_S, cancel_check=is_alive)
     except Timeout:
         busy()
         lock.acquire()
@@ -46,8 +56,22 @@ def hold(path: Path, busy: Callable[[], None]) -> Iterator[None]:
         lock.release()
 
 
-def _age_s(path: Path) -> float:
+@cache
+def this_machine() -> str:
+    """Return what a lock file calls this machine, or this container: its name alone is not enough.
+
+    The pods that follow each other in a place of a Kubernetes job have one name, and number their
+    processes alike.
+    """
+    from filelock import SoftFileLease
+
+    with TemporaryDirectory() as folder, SoftFileLease(Path(folder, "lock")) as lock:
+        owner = lock.owner
+        return owner.hostname if owner else ""
+
+
+def _touched_at(path: Path) -> float:
     try:
-        return time.time() - path.stat().st_mtime
+        return path.stat().st_mtime
     except FileNotFoundError:
         return 0.0

@@ -19,7 +19,7 @@ from benchmark.sweep.local_engine import LocalEngine, visible_gpus
 from benchmark.sweep.plan import Cell, Plan
 from benchmark.sweep.slurm_engine import submit_arrays, submit_follow_up
 from benchmark.sweep.status import UNFINISHED, exit_status, find_states, status_lines
-from datamodules.processes import LEASE_S, hold
+from datamodules.processes import LEASE_S, hold, this_machine
 from usererror import Busy, UserError
 
 DRIVER = "driver.lock"  # held by the process that runs a sweep on this machine
@@ -142,11 +142,9 @@ def end_driver(folder: Path) -> bool:
     lock = SoftFileLease(folder / DRIVER, lease_duration=LEASE_S)
     if not (owner := lock.owner):
         return False
-    # in a container the name of its processes' numbers comes after it
-    host = owner.hostname.partition("?")[0]
-    if host != socket.gethostname():
+    if owner.hostname != this_machine():
         # the same number is another process here
-        raise UserError(f"The sweep runs on {host}: cancel it there.")
+        raise UserError(f"The sweep runs on {owner.hostname.partition('?')[0]}: cancel it there.")
     try:
         with lock.acquire(timeout=0):
             return False  # a killed one left it behind

@@ -26,8 +26,9 @@ from benchmark.sweep.plan import Cell
 from benchmark.sweep.run_cell import RunCell
 from benchmark.sweep.slurm_engine import sbatch_options
 from benchmark.sweep.sweep_file import Resources
+from datamodules import processes
 from datamodules.processes import hold
-from usererror import UserError
+from usererror import Busy, UserError
 
 
 @pytest.fixture
@@ -141,7 +142,7 @@ def test_a_sweep_is_ended_where_it_runs(tmp_path: Path, monkeypatch: pytest.Monk
     assert not run_sweep.end_driver(tmp_path)
     with hold(tmp_path / run_sweep.DRIVER, lambda: None):
         assert run_sweep.end_driver(tmp_path) and ended == [os.getpid()]
-        monkeypatch.setattr(run_sweep.socket, "gethostname", lambda: "elsewhere")
+        monkeypatch.setattr(run_sweep, "this_machine", lambda: "elsewhere")
         with pytest.raises(UserError, match="cancel it there"):
             run_sweep.end_driver(tmp_path)
     assert ended == [os.getpid()]
@@ -233,6 +234,37 @@ def test_the_lock_of_a_killed_process_is_taken_over_at_once(tmp_path: Path) -> N
     assert lock.exists()
     with hold(lock, lambda: pytest.fail("the lock of a dead process is free")):
         pass
+
+
+def test_a_sign_of_a_holder_on_another_machine_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = tmp_path / "lock"
+    record = "host=elsewhere"
+    monkeypatch.setattr(processes, "LEASE_S", 3.0)
+    with hold(lock, lambda: None):
+        mine = lock.read_text()
+    assert f"host={processes.this_machine()}" in mine
+    theirs = mine.replace(f"host={processes.this_machine()}", record)
+    lock.write_text(theirs)
+    # it has just been touched, but never is again: its machine is gone
+    with hold(lock, lambda: pytest.fail("a lock that nobody touches is free")):
+        assert record not in lock.read_text()
+    lock.write_text(theirs)
+
+    def touch() -> None:
+        time.sleep(1)
+        lock.touch()
+
+    thread = threading.Thread(target=touch)
+    thread.start()
+    with pytest.raises(Busy), hold(lock, raise_busy):
+        pass
+    thread.join()
+
+
+def raise_busy() -> None:
+    raise Busy
 
 
 def test_resources_are_options_of_sbatch() -> None:
