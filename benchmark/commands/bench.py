@@ -47,6 +47,9 @@ class Bench(Command):
         seed, *others = options.read_seeds(arguments.seed)
         request = Request(**values, seed=seed, overrides=tuple(arguments.overrides))
         if others:
+            for name in ("force", "wide", "no_leaderboard"):
+                if getattr(arguments, name):
+                    raise UserError(f"{name.upper()}=1 is for one SEED: several are a sweep.")
             run_seeds(request, [seed, *others], "local")
             return
         request = checked_request(request)
@@ -56,7 +59,6 @@ class Bench(Command):
         from benchmark.experiment.train import archive_run, mention_other_code, train_and_score
         from benchmark.formats.files import make_writable
         from benchmark.leaderboard.write import update_leaderboard
-        from benchmark.records.manifest import MANIFEST
 
         make_writable(request.runs, "--runs")
         cli = build_cli(request)
@@ -66,8 +68,7 @@ class Bench(Command):
             # by the first process alone: those that it starts find what it made
             if arguments.force and run_dir.exists() and cli.trainer.is_global_zero:
                 archive_run(run_dir)
-            # the manifest is the last file of a record that is written
-            if (record / MANIFEST).exists() and not arguments.force:
+            if is_whole(record) and not arguments.force:
                 print(f"This cell is finished: {run_dir} (FORCE=1 runs it again).")
                 mention_other_code(record)
                 if cli.trainer.is_global_zero:
@@ -81,6 +82,22 @@ class Bench(Command):
             if not arguments.no_leaderboard:
                 update_leaderboard(request.runs, request.dataset, cli.group, arguments.wide)
             print(f"\nRun: {run_dir}\nRecord: {record}\nCheckpoints: {run_dir / 'checkpoints'}")
+
+
+def is_whole(record: Path) -> bool:
+    """Tell whether there is a record that can be read; say so if there is a damaged one."""
+    from benchmark.records.manifest import MANIFEST
+    from benchmark.records.record import read_record
+
+    # the manifest is the last file of a record that is written
+    if not (record / MANIFEST).exists():
+        return False
+    try:
+        read_record(record)
+    except UserError:
+        print(f"The record {record} is damaged; it is made again.", flush=True)
+        return False
+    return True
 
 
 def keep_outcome(cli: BenchCLI, outcome: Outcome, record: Path) -> None:

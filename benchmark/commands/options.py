@@ -70,13 +70,17 @@ def read_seeds(words: Sequence[str]) -> list[int]:
     """Read seeds; a UserError for what is no number.
 
     Example:
-        >>> read_seeds(["0", "2"])
+        >>> read_seeds(["0", "2", "0"])
         [0, 2]
     """
     try:
-        return list(map(int, words))
-    except ValueError as error:
-        raise UserError(f"SEED is {','.join(words)}: give numbers, such as 0 or 0,1,2.") from error
+        # named twice is wanted once
+        seeds = list(dict.fromkeys(map(int, words)))
+    except ValueError:
+        seeds = []
+    if not seeds:
+        raise UserError(f"SEED is {','.join(words)!r}: give numbers, such as 0 or 0,1,2.")
+    return seeds
 
 
 def add_flag(parser: argparse.ArgumentParser, *names_and_text: str) -> None:

@@ -22,14 +22,29 @@ EVERY_S = 30  # between two looks
 ON = "local, local:2 for two at a time, or slurm (default: local, one per GPU)"
 
 
-def plan_sweep(path: Path, sweep: SweepFile, places: Request, failed: bool = False) -> SweepRun:
-    """Compute and keep the plan of a sweep; `places` says where runs and stores are."""
+def plan_sweep(
+    path: Path, sweep: SweepFile, places: Request, failed: bool = False, part: str = ""
+) -> SweepRun:
+    """Compute and keep the plan of a sweep; `places` says where runs and stores are.
+
+    `part` names what is another sweep than that of the whole file.
+    """
     from benchmark.formats.files import make_writable
-    from benchmark.sweep.plan import Plan, digest_of, plan_cells, sweep_folder
+    from benchmark.sweep.plan import (
+        Plan,
+        check_folder,
+        digest_of,
+        name_of,
+        plan_cells,
+        sweep_folder,
+    )
     from benchmark.sweep.run_sweep import SweepRun
     from benchmark.sweep.sweep_file import wanted_cells
 
     make_writable(places.runs, "--runs")
+    name = name_of(str(path)) + part
+    folder = sweep_folder(places.runs, name)
+    check_folder(folder, path)
     wanted = wanted_cells(sweep, places)
     if not wanted:
         raise UserError(f"{path} names no experiment: its grid needs a method.")
@@ -39,8 +54,7 @@ def plan_sweep(path: Path, sweep: SweepFile, places: Request, failed: bool = Fal
         wanted = trial_cells(sweep, sweep.tune, places)
         wanted += tuned_cells(sweep, sweep.tune, places, plan_cells(wanted))
     about = (str(path.absolute()), digest_of(path), tuple(sweep.tables))
-    plan = Plan(path.stem, plan_cells(wanted), *about)
-    folder = sweep_folder(places.runs, path.stem)
+    plan = Plan(name, plan_cells(wanted), *about)
     plan.write(folder)
     return SweepRun(plan, folder, places.runs, sweep.env, sweep.retries, failed)
 
@@ -66,13 +80,15 @@ class SweepCommand(Command):
     @staticmethod
     def folder(arguments: argparse.Namespace) -> Path:
         """Return the folder of the sweep's plan and jobs."""
-        from benchmark.sweep.plan import PLAN, sweep_folder
+        from benchmark.sweep.plan import PLAN, check_folder, name_of, sweep_folder
         from benchmark.sweep.sweep_file import find_sweep
 
         # a plan that is there needs no file any more, and some never had one
-        folder = sweep_folder(arguments.runs, Path(arguments.sweep).stem)
+        folder = sweep_folder(arguments.runs, name_of(arguments.sweep))
         if not (folder / PLAN).exists():
             find_sweep(arguments.sweep)
+        if (file := Path(arguments.sweep).expanduser()).is_file():
+            check_folder(folder, file)
         return folder
 
     @staticmethod
@@ -140,11 +156,13 @@ class Sweep(SweepCommand):
         from benchmark.sweep.local_engine import read_place
 
         read_place(arguments.on)
-        cells = -1
+        run = self.plan(arguments)
+        status = run_on(arguments.on, run)
         # what trials have chosen is known when they are done
-        while cells < len((run := self.plan(arguments)).plan.cells):
-            cells = len(run.plan.cells)
-            status = run_on(arguments.on, run)
+        if run.plan.has_trials:
+            again = self.plan(arguments)
+            if len(again.plan.cells) > len(run.plan.cells):
+                status = run_on(arguments.on, again)
         if status:
             raise SystemExit(status)
 
@@ -269,16 +287,20 @@ class Reproduce(Command):
 
     def run_command(self, arguments: argparse.Namespace) -> None:
         from benchmark.experiment.request import Request
+        from benchmark.sweep.local_engine import read_place
         from benchmark.sweep.status import exit_status, find_states
         from benchmark.sweep.sweep_file import read_sweep, sweep_of_table
 
+        read_place(arguments.on)
         path = sweep_of_table(arguments.table)
-        sweep = read_sweep(path)
+        whole = read_sweep(path)
         seeds = options.read_seeds(arguments.seeds)
-        grid = sweep.grid.model_copy(update={"seed": seeds})
-        sweep = sweep.model_copy(update={"grid": grid})
+        grid = whole.grid.model_copy(update={"seed": seeds})
+        sweep = whole.model_copy(update={"grid": grid})
         places = Request("", "", runs=arguments.runs, store=arguments.store)
-        run = plan_sweep(path, sweep, places, arguments.failed)
+        # other seeds are another sweep, which leaves the plan of the file's as it is
+        part = "" if seeds == whole.grid.seed else f"-seed{'-'.join(map(str, seeds))}"
+        run = plan_sweep(path, sweep, places, arguments.failed, part)
         if arguments.dry:
             states = find_states(run.plan, run.folder)
             run.show(states)
@@ -294,7 +316,10 @@ def run_seeds(request: Request, seeds: list[int], place: str) -> None:
     from benchmark.sweep.sweep_file import Resources, Wanted
 
     wanted = [Wanted(replace(request, seed=seed), Resources()) for seed in seeds]
-    plan = Plan(f"{request.variant}-{request.dataset}", plan_cells(wanted))
+    cells = plan_cells(wanted)
+    # other settings of the method are another sweep
+    words = [request.variant, request.dataset, cells[0].group[:8]]
+    plan = Plan("-".join(filter(None, words)), cells)
     run = SweepRun(plan, sweep_folder(request.runs, plan.sweep), request.runs, failed=True)
     plan.write(run.folder)
     if status := run_on(place, run):

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark.choices import beside_runs
+from benchmark.choices import beside_runs, short_name
 from benchmark.experiment.request import Request
 from benchmark.records.overrides import describe_overrides
 from benchmark.sweep.sweep_file import Resources, Wanted
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 PLAN = "plan.json"
 AGAIN = "make sweep-plan"
+TRIAL = "--cell.tuned=0"  # in the words of every trial
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,11 @@ class Plan:
         return [cell for cell in self.cells if not cell.problem]
 
     @property
+    def has_trials(self) -> bool:
+        """Whether a search of hyperparameters is a part of it."""
+        return any(TRIAL in cell.request.overrides for cell in self.cells)
+
+    @property
     def shared_overrides(self) -> list[str]:
         """Overrides that all cells have."""
         first, *others = [cell.request.overrides for cell in self.cells] or [()]
@@ -114,6 +120,21 @@ class Plan:
 def sweep_folder(runs: Path, name: str) -> Path:
     """Say where a sweep keeps its plan, its jobs and their logs."""
     return beside_runs(runs, "sweeps") / name
+
+
+def name_of(file: str) -> str:
+    """Name a sweep by its file."""
+    return Path(short_name(file)).name
+
+
+def check_folder(folder: Path, file: Path) -> None:
+    """Raise a UserError for the folder of a sweep of another file with the same name."""
+    try:
+        other = Path(Plan.read(folder / PLAN).file)
+    except UserError:
+        return  # there is none, or none that could be followed
+    if other != file.absolute() and other.is_file():
+        raise UserError(f"{other} is a sweep of this name, too, in {folder}: rename {file}.")
 
 
 def digest_of(path: Path) -> str:

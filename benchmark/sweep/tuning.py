@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmark.experiment.request import Request
 from benchmark.sweep.cell_states import record_of
-from benchmark.sweep.plan import Cell
+from benchmark.sweep.plan import TRIAL, Cell
 from benchmark.sweep.sweep_file import (
     Range,
     SweepFile,
@@ -30,7 +30,6 @@ from benchmark.sweep.sweep_file import (
 from usererror import UserError
 
 AVERAGE = "val/average_miou"
-TRIAL = 0  # what `cell.tuned` is in a trial
 
 
 def draw_trials(tuning: Tuning) -> list[dict[str, Any]]:
@@ -66,7 +65,7 @@ def trial_cells(sweep: SweepFile, tuning: Tuning, places: Request) -> list[Wante
     found: dict[Request, Wanted] = {}
     for entry in wanted_cells(sweep, places):
         for trial in draw_trials(tuning):
-            words = (*entry.request.overrides, *override_words({**trial, "cell.tuned": TRIAL}))
+            words = (*entry.request.overrides, *override_words(trial), TRIAL)
             request = replace(entry.request, seed=tuning.seed, overrides=words)
             # once for all seeds
             found.setdefault(request, replace(entry, request=request))

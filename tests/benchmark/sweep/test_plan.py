@@ -15,8 +15,9 @@ from benchmark.experiment.models import resolve_experiment
 from benchmark.experiment.request import Request
 from benchmark.records.record import search_records
 from benchmark.records.selection import PUBLISHED
-from benchmark.sweep.plan import Plan, plan_cells
+from benchmark.sweep.plan import Plan, check_folder, name_of, plan_cells
 from benchmark.sweep.sweep_file import Resources, Wanted
+from usererror import UserError
 
 
 @pytest.mark.parametrize("method", methods())
@@ -93,3 +94,19 @@ def test_a_plan_is_read_without_torch(tiny_stores: Path, tmp_path: Path) -> None
     # unfinished
     assert done.returncode == 3, done.stdout + done.stderr
     assert "1 missing" in done.stdout
+
+
+def test_two_files_of_one_name_do_not_share_a_folder(tmp_path: Path) -> None:
+    files = [tmp_path / place / "mine.yaml" for place in ("one", "other")]
+    for file in files:
+        file.parent.mkdir()
+        file.touch()
+    folder = tmp_path / "sweeps" / name_of(str(files[0]))
+    check_folder(folder, files[0])
+    Plan("mine", (), str(files[0])).write(folder)
+    check_folder(folder, files[0])
+    with pytest.raises(UserError, match="rename"):
+        check_folder(folder, files[1])
+    # what was moved is no other
+    files[0].unlink()
+    check_folder(folder, files[1])

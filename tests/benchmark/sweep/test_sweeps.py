@@ -157,7 +157,9 @@ def test_seeds_of_one_bench_are_a_sweep(tiny_stores: Path, tmp_path: Path) -> No
     # one row of two seeds
     table = (tmp_path / "leaderboards" / "tiny.md").read_text()
     assert table.count("| control") == 1
-    status = imss("sweep", "status", "control-tiny", "--runs", runs)
+    (sweep,) = (tmp_path / "sweeps").iterdir()
+    assert sweep.name.startswith("control-tiny-")
+    status = imss("sweep", "status", sweep.name, "--runs", runs)
     assert status.returncode == 0, status.stdout + status.stderr
 
 
