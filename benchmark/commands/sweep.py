@@ -178,14 +178,15 @@ class SweepStatus(SweepCommand):
         add_flag(parser, "--write", "also write the tables of what is done")
 
     def run_command(self, arguments: argparse.Namespace) -> None:
-        from benchmark.sweep.status import UNFINISHED, exit_status, find_states, status_lines
+        from benchmark.sweep.status import exit_status, find_states, goes_on, status_lines
 
-        plan, folder = self.read_plan(arguments), self.folder(arguments)
         while True:
+            # what trials choose joins the plan
+            plan, folder = self.read_plan(arguments), self.folder(arguments)
             states = find_states(plan, folder)
             print("\n".join(status_lines(plan, states, folder)), flush=True)
             status = exit_status(states)
-            if not arguments.watch or status != UNFINISHED:
+            if not arguments.watch or not goes_on(states, folder):
                 break
             time.sleep(EVERY_S)
         if arguments.write:
@@ -202,12 +203,12 @@ class SweepCancel(SweepCommand):
     example = "imss sweep cancel miniature"
 
     def run_command(self, arguments: argparse.Namespace) -> None:
-        from benchmark.sweep.jobs import cancel_jobs, jobs_by_cell, queued_jobs
+        from benchmark.sweep.jobs import cancel_jobs, jobs_by_cell, queued_jobs_if_any
         from benchmark.sweep.run_sweep import end_driver, end_left_over
         from benchmark.sweep.status import find_states
 
         plan, folder = self.read_plan(arguments), self.folder(arguments)
-        queued = queued_jobs()
+        queued = queued_jobs_if_any()
         jobs = [job for found in jobs_by_cell(folder).values() for job in found if job in queued]
         cancel_jobs(jobs)
         here = ""
@@ -234,7 +235,8 @@ class SweepLogs(SweepCommand):
         jobs = jobs_by_cell(folder)
         shown = 0
         for number, cell in enumerate(plan.cells):
-            if arguments.cell != str(number) and arguments.cell not in cell.label:
+            wanted = arguments.cell == str(number)
+            if not (wanted or arguments.cell in cell.label and not arguments.cell.isdigit()):
                 continue
             for job in jobs.get(cell.identity, [])[-1:]:
                 out = log_file(folder, job)

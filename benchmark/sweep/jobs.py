@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
 from benchmark.sweep.plan import Cell
+from usererror import UserError
 
 JOBS = "jobs.jsonl"
 PATIENCE_S = 60  # for a busy queue to answer
@@ -43,20 +43,28 @@ def log_file(folder: Path, job: str) -> Path:
 
 
 def queued_jobs() -> set[str]:
-    """Ask the queue, if there is one, for the jobs of this user that wait or run."""
-    if not shutil.which("squeue"):
-        return set()
+    """Ask the queue for the jobs of this user that wait or run; a UserError without an answer."""
     return set(ask_queue("squeue", "--me", "--noheader", "--array", "--format=%i").split())
 
 
+def queued_jobs_if_any() -> set[str]:
+    """Ask likewise where there may be no queue."""
+    try:
+        return queued_jobs()
+    except UserError:
+        return set()
+
+
 def ask_queue(*words: str) -> str:
-    """Run a command of the queue; nothing where it does not answer."""
+    """Run a command of the queue, or raise a UserError."""
     try:
         return subprocess.run(
             words, capture_output=True, text=True, timeout=PATIENCE_S, check=True
         ).stdout
-    except (OSError, subprocess.SubprocessError):
-        return ""
+    except (OSError, subprocess.SubprocessError) as error:
+        said = getattr(error, "stderr", None) or error
+        reason = " ".join(str(said).split())
+        raise UserError(f"Slurm does not answer {words[0]} ({reason}): try again later.") from error
 
 
 def cancel_jobs(jobs: Sequence[str]) -> None:

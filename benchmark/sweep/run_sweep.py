@@ -15,14 +15,14 @@ from filelock import SoftFileLease, Timeout
 from benchmark.choices import PUBLISHED_COSTS, beside_runs
 from benchmark.records.attempts import FAILED, RUNNING
 from benchmark.sweep.cell_states import DONE, INVALID, QUEUED, CellState
+from benchmark.sweep.jobs import queued_jobs
 from benchmark.sweep.local_engine import LocalEngine, visible_gpus
 from benchmark.sweep.plan import Cell, Plan
 from benchmark.sweep.slurm_engine import submit_arrays, submit_follow_up
-from benchmark.sweep.status import UNFINISHED, exit_status, find_states, status_lines
+from benchmark.sweep.status import DRIVER, UNFINISHED, exit_status, find_states, status_lines
 from datamodules.processes import LEASE_S, hold, this_machine
 from usererror import Busy, UserError
 
-DRIVER = "driver.lock"  # held by the process that runs a sweep on this machine
 SAMPLES = 2000  # draws of the report's intervals
 
 
@@ -60,6 +60,8 @@ class SweepRun:
 
     def on_slurm(self) -> int:
         """Submit what is neither done nor in the queue; return the exit status."""
+        # what waits would be submitted again if the queue were too busy to tell of it
+        queued_jobs()
         states = find_states(self.plan, self.folder)
         self.show(states)
         wanted = self.select(states, DONE, INVALID, QUEUED, RUNNING)
@@ -69,8 +71,10 @@ class SweepRun:
             return UNFINISHED if exit_status(states) == UNFINISHED else self.finish()
         jobs = submit_arrays(self.plan.sweep, wanted, self.folder, self.environment, self.retries)
         words = ["sweep-status", self.plan.sweep, "--runs", str(self.runs), "--write"]
-        submit_follow_up(self.plan.sweep, words, jobs, self.folder)
+        submit_follow_up(self.plan.sweep, words, jobs, self.folder, wanted[0].resources)
         print(f"Submitted {len(jobs)} jobs; look with: make sweep-status SWEEP={self.plan.sweep}")
+        if self.plan.has_trials:
+            print("When the trials are done, the same command submits what they choose.")
         return 0
 
     def select(self, states: Sequence[CellState], *skipped: str) -> list[Cell]:

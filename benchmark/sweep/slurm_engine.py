@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,36 +23,49 @@ def submit_arrays(
 ) -> list[str]:
     """Submit experiments and return the jobs; it does not wait for them."""
     from submitit import SlurmExecutor
-    from submitit.core.utils import FailedJobError, FailedSubmissionError
 
     alike: dict[str, list[Cell]] = {}
     for cell in cells:
         alike.setdefault(cell.resources.model_dump_json(), []).append(cell)
     submitted: list[str] = []
     for members in alike.values():
-        try:
+        with explain_refusal(name):
             executor = SlurmExecutor(folder / "jobs", max_num_timeout=TIMEOUTS)
             executor.update_parameters(**sbatch_options(name, members[0].resources))
             jobs = executor.submit_array([RunCell.of(cell, env, retries) for cell in members])
-        except (FailedJobError, FailedSubmissionError, RuntimeError) as error:
-            reason = " ".join(str(error).split())
-            raise UserError(f"Slurm does not take the jobs of {name}: {reason}") from error
         found = {str(job.job_id): cell for job, cell in zip(jobs, members, strict=True)}
         note_jobs(folder, found)
         submitted += found
     return submitted
 
 
-def submit_follow_up(name: str, words: Sequence[str], jobs: Sequence[str], folder: Path) -> None:
+def submit_follow_up(
+    name: str, words: Sequence[str], jobs: Sequence[str], folder: Path, resources: Resources
+) -> None:
     """Submit a short job that runs a command of ours when all others have ended, however."""
     from submitit import SlurmExecutor
 
-    executor = SlurmExecutor(folder / "jobs")
     # the array as a whole
     arrays = sorted({job.partition("_")[0] for job in jobs})
-    options = {"job_name": f"imss-{name}-tables", "time": 15, "cpus_per_task": 1}
-    executor.update_parameters(**options, dependency=f"afterany:{':'.join(arrays)}")
-    executor.submit(subprocess.call, [sys.executable, "-m", "benchmark", *words])
+    # whose account and partition, and what makes the program start, are those of the others
+    alike = resources.model_dump(include={"partition", "slurm", "setup"})
+    options = sbatch_options(f"{name}-tables", Resources(minutes=15, cpus=1, **alike))
+    with explain_refusal(name):
+        executor = SlurmExecutor(folder / "jobs")
+        executor.update_parameters(**options, dependency=f"afterany:{':'.join(arrays)}")
+        executor.submit(subprocess.call, [sys.executable, "-m", "benchmark", *words])
+
+
+@contextmanager
+def explain_refusal(name: str) -> Iterator[None]:
+    """Turn what submitit says of jobs that a cluster refuses into the user's mistake."""
+    from submitit.core.utils import FailedJobError, FailedSubmissionError
+
+    try:
+        yield
+    except (FailedJobError, FailedSubmissionError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"Slurm does not take the jobs of {name}: {reason}") from error
 
 
 def sbatch_options(name: str, resources: Resources) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
@@ -17,17 +18,19 @@ from benchmark.sweep.cell_states import (
     find_state,
 )
 from benchmark.sweep.estimate import Durations, in_words
-from benchmark.sweep.jobs import jobs_by_cell, log_file, queued_jobs
+from benchmark.sweep.jobs import jobs_by_cell, log_file, queued_jobs_if_any
 from benchmark.sweep.plan import Plan
+from datamodules.processes import LEASE_S
 from usererror import UserError
 
+DRIVER = "driver.lock"  # held by the process that runs a sweep on this machine
 ALL_DONE, NOT_ALL_RIGHT, UNFINISHED = 0, 1, 3
 LINES = 40  # of one state, before the rest is only counted
 
 
 def find_states(plan: Plan, folder: Path) -> list[CellState]:
     """Find where every experiment stands."""
-    jobs, queued = jobs_by_cell(folder), queued_jobs()
+    jobs, queued = jobs_by_cell(folder), queued_jobs_if_any()
     states = []
     for cell in plan.cells:
         state = find_state(cell, queued, jobs.get(cell.identity, ()))
@@ -110,6 +113,15 @@ def last_line(folder: Path, jobs: list[str]) -> str:
     # the engine's own lines are of no interest
     said = [line.strip() for line in lines if line.strip() and not line.startswith("submitit")]
     return said[-1] if said else ""
+
+
+def goes_on(states: Iterable[CellState], folder: Path) -> bool:
+    """Tell whether anything runs or waits in a queue, or a sweep on this disk starts the next."""
+    try:
+        driven = time.time() - (folder / DRIVER).stat().st_mtime < 2 * LEASE_S
+    except FileNotFoundError:
+        driven = False
+    return driven or any(entry.state in (RUNNING, QUEUED) for entry in states)
 
 
 def exit_status(states: Iterable[CellState]) -> int:

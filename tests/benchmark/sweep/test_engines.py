@@ -182,9 +182,12 @@ def test_no_two_experiments_have_one_gpu_at_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jobs = Jobs()
-    monkeypatch.setattr(
-        "submitit.LocalExecutor", lambda folder: jobs.folders.append(folder) or jobs
-    )
+
+    def executor(folder: Path) -> Jobs:
+        jobs.folders.append(folder)
+        return jobs
+
+    monkeypatch.setattr("submitit.LocalExecutor", executor)
     monkeypatch.setattr(Jobs, "update_parameters", lambda *given, **more: None, raising=False)
     monkeypatch.setattr(local_engine, "POLL_S", 0)
     cells = []
