@@ -19,7 +19,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from benchmark.border import TRACEBACK, explain
-from benchmark.choices import nearest, validate_choice
+from benchmark.choices import CONFIG_SECTIONS, VARIABLE_OF_CELL, nearest, validate_choice
 from benchmark.commands import (
     bench,
     data,
@@ -67,9 +67,7 @@ COMMANDS: dict[str, Command] = {
     "list": list_names.ListNames(),
 }
 VARIABLE = re.compile(r"\w+=")
-# of the configuration, for words such as `--trainer.max_epochs`
-SECTIONS = ("trainer", "model", "data", "evaluation", "cell", "seed_everything", "config")
-CHOSEN = {"scale": "SCALE", "protocol": "PROTOCOL", "method": "METHOD", "variant": "METHOD"}
+SECTIONS = (*CONFIG_SECTIONS, "seed_everything", "config")
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -153,9 +151,10 @@ def check_overrides(overrides: Sequence[str], parser: argparse.ArgumentParser) -
                 if sign:
                     remedy = "variables of make come directly after the command"
                 raise UserError(f"{verb} does not know what {word} is for: {remedy}.")
-        elif section == "cell" and setting in CHOSEN:
+        elif section == "cell" and setting in VARIABLE_OF_CELL:
             # alone it would change the label and nothing else
-            raise UserError(f"{name} is chosen as {CHOSEN[setting]}=, which reads its files too.")
+            variable = VARIABLE_OF_CELL[setting]
+            raise UserError(f"{name} is chosen as {variable}=, which reads its files too.")
         elif not command.passes_on or section not in SECTIONS:
             spellings = chain.from_iterable(action.option_strings for action in parser._actions)
             sections = ", ".join(f"--{section}.<name>" for section in SECTIONS[:4])

@@ -22,6 +22,10 @@ NO_BACKBONE = "none"  # stands for the encoder of a method that has no choice of
 LOGGERS = ("csv", "wandb")
 SCALES = ("small", "paper")
 WANDB_PROJECT = "imss-bench"
+# of the configuration, for words such as `--trainer.max_epochs`
+CONFIG_SECTIONS = ("trainer", "model", "data", "evaluation", "cell")
+# what of the section `cell` is chosen by a variable of make
+VARIABLE_OF_CELL = dict(scale="SCALE", protocol="PROTOCOL", method="METHOD", variant="METHOD")
 BACKBONES = ("pvt_v2_b0", "pvt_v2_b2", "resnet50")
 
 

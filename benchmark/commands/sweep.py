@@ -317,6 +317,8 @@ def run_seeds(request: Request, seeds: list[int], place: str) -> None:
     from benchmark.sweep.run_sweep import SweepRun
     from benchmark.sweep.sweep_file import Resources, Wanted
 
+    if any(word.startswith("--seed_everything") for word in request.overrides):
+        raise UserError("--seed_everything is for one SEED: it would be that of all.")
     wanted = [Wanted(replace(request, seed=seed), Resources()) for seed in seeds]
     cells = plan_cells(wanted)
     # other settings of the method are another sweep

@@ -13,9 +13,23 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
-from benchmark.choices import CONFIGS, nearest, validate_choice
+from benchmark.choices import (
+    CONFIG_SECTIONS,
+    CONFIGS,
+    VARIABLE_OF_CELL,
+    nearest,
+    validate_choice,
+)
 from benchmark.experiment.request import Request
 from usererror import UserError
 
@@ -28,8 +42,21 @@ def _listed(value: Any) -> Any:
 
 Words = Annotated[list[str], BeforeValidator(_listed)]
 Seeds = Annotated[list[int], BeforeValidator(_listed)]
+
+
+def _setting(name: str) -> str:
+    section, _, rest = name.partition(".")
+    if section not in CONFIG_SECTIONS or not rest:
+        raise ValueError(f"{name} is no setting, such as trainer.max_steps")
+    if section == "cell" and rest in VARIABLE_OF_CELL:
+        # alone it would change the label and nothing else
+        raise ValueError(f"{name} is chosen in the grid, which reads its files too")
+    return name
+
+
 # of the configuration, by dotted name as on the command line
-Settings = dict[str, Any]
+Setting = Annotated[str, AfterValidator(_setting)]
+Settings = dict[Setting, Any]
 
 
 class _Section(BaseModel):
@@ -54,7 +81,8 @@ class Cells(_Section):
     def combinations(self) -> Iterator[dict[str, Any]]:
         """List every combination of what is named."""
         columns = {name: values for name, values in self if values}
-        for values in product(*columns.values()):
+        # of nothing there is no combination, though product() has an empty one
+        for values in product(*columns.values()) if columns else ():
             yield dict(zip(columns, values, strict=True))
 
 
@@ -91,7 +119,7 @@ class Tuning(_Section):
 
     trials: int = Field(gt=1)
     # by setting: a list to choose from, or {low:, high:, log:} to draw from
-    space: dict[str, list[Any] | Range] = Field(min_length=1)
+    space: dict[Setting, Annotated[list[Any], Field(min_length=1)] | Range] = Field(min_length=1)
     seed: int = 0  # of the draws, and of the trials' trainings
 
 
@@ -236,5 +264,7 @@ def override_words(settings: Mapping[str, Any]) -> tuple[str, ...]:
     """
     words = []
     for name, value in settings.items():
-        words.append(f"--{name}={value if isinstance(value, str) else json.dumps(value)}")
+        # YAML also has dates, which are words here
+        text = value if isinstance(value, str) else json.dumps(value, default=str)
+        words.append(f"--{name}={text}")
     return tuple(words)

@@ -77,10 +77,10 @@ def tuned_cells(
 ) -> list[Wanted]:
     """List the experiments with the settings that won, of those whose trials are all done."""
     by_row: dict[Request, list[Cell]] = {}
-    for cell in trials:
-        # what was typed without the draws, which come last
-        kept = cell.request.overrides[: -len(tuning.space) - 1]
-        row = replace(cell.request, seed=0, overrides=kept)
+    for asked, cell in zip(trial_cells(sweep, tuning, places), trials, strict=True):
+        # as asked for, since a plan knows files by their whole paths, and without the draws
+        kept = asked.request.overrides[: -len(tuning.space) - 1]
+        row = replace(asked.request, seed=0, overrides=kept)
         by_row.setdefault(row, []).append(cell)
     chosen: dict[Request, tuple[str, ...]] = {}
     for row, cells in by_row.items():
@@ -105,6 +105,8 @@ def highest_average(run_dir: Path) -> float:
             for row in csv.DictReader(stream):
                 if row.get(AVERAGE):
                     values.append(float(row[AVERAGE]))
+    # of a training that diverged: no other is less than it
+    values = [value if value == value else -math.inf for value in values]
     if not values:
         problem = f"{run_dir} has no validation scores, and trials are chosen by nothing else"
         raise UserError(f"{problem}: tune on data and a protocol with validation scenes.")

@@ -6,6 +6,7 @@ from itertools import product
 from typing import Any
 
 import pytest
+import yaml
 
 from benchmark.choices import CONFIGS, methods
 from benchmark.experiment.request import Request
@@ -13,6 +14,7 @@ from benchmark.records.selection import PUBLISHED, select_records
 from benchmark.sweep.sweep_file import (
     FOLDER,
     find_sweep,
+    override_words,
     parse_sweep,
     read_sweep,
     sweep_of_table,
@@ -74,8 +76,17 @@ def test_what_is_named_twice_is_wanted_once() -> None:
         ({"where": [{"overrides": {}}]}, ["where.0.is"]),
         ({"resources": {"minutes": 0}}, ["resources.minutes"]),
         ({"tune": {"trials": 1, "space": {"a": [1]}}}, ["tune.trials"]),
-        ({"tune": {"trials": 2, "space": {"a": {"low": 1, "high": 0}}}}, ["low must be below"]),
+        (
+            {"tune": {"trials": 2, "space": {"model.a": {"low": 1, "high": 0}}}},
+            ["low must be below"],
+        ),
+        ({"tune": {"trials": 2, "space": {"model.a": []}}}, ["tune.space"]),
+        ({"tune": {"trials": 2, "space": {"a": [1]}}}, ["a is no setting"]),
         ({"grid": {"seed": "first"}}, ["grid.seed"]),
+        # each would be done under another name than the planned one, or under a wrong label
+        ({"overrides": {"seed_everything": 3}}, ["seed_everything is no setting"]),
+        ({"overrides": {"cell.protocol": "sgma"}}, ["chosen in the grid"]),
+        ({"where": [{"is": {}, "overrides": {"trainer": {"max_steps": 2}}}]}, ["no setting"]),
         ([], ["a.yaml"]),
     ],
 )
@@ -85,6 +96,25 @@ def test_mistakes_are_one_line_with_the_key(content: Any, expected: list[str]) -
         parse_sweep(whole, "a.yaml")
     text = str(caught.value)
     assert "\n" not in text and all(word in text for word in expected), text
+
+
+def test_values_of_yaml_reach_the_parser_of_the_configuration_as_it_reads_them() -> None:
+    text = "{data.a: no, data.b: null, data.c: 1.0e-5, data.d: 1e-5, data.e: [rgb], "
+    text += "data.f: 2020-01-01}"
+    words = override_words(yaml.safe_load(text))
+    assert words == (
+        "--data.a=false",
+        "--data.b=null",
+        "--data.c=1e-05",
+        "--data.d=1e-5",
+        '--data.e=["rgb"]',
+        '--data.f="2020-01-01"',
+    )
+
+
+def test_what_names_nothing_is_no_cell() -> None:
+    sweep = parse_sweep({"grid": {}, "also": [{"method": "sgma"}]}, "a.yaml")
+    assert [entry.request.method for entry in wanted_cells(sweep, DEFAULTS)] == ["sgma"]
 
 
 def test_a_sweep_that_is_not_there_names_the_nearest() -> None:
@@ -109,8 +139,6 @@ def test_the_sweep_of_the_miniature_has_every_published_row() -> None:
 
 
 def test_smoke_runs_every_family_of_methods() -> None:
-    import yaml
-
     families = set()
     for name in methods():
         own = yaml.safe_load((CONFIGS / "method" / f"{name}.yaml").read_text())

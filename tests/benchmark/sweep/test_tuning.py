@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmark.choices import CONFIGS
 from benchmark.experiment.request import Request
 from benchmark.leaderboard.score_rows import leaderboard_rows
 from benchmark.leaderboard.table import leaderboard_frame
@@ -76,6 +78,26 @@ def test_every_method_gets_the_same_trials_and_the_best_validation_is_trained_ov
     plain = replace(chosen[0], request=replace(chosen[0].request, overrides=()))
     cells = plan_cells([*chosen, plain])
     assert len({cell.group for cell in cells}) == 2
+
+
+def test_files_of_the_users_own_are_tuned_too_and_what_diverged_is_not_chosen(
+    tiny_stores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(CONFIGS / "method" / "control.yaml", tmp_path / "own.yaml")
+    content = {**CONTENT, "grid": {"method": "./own.yaml", "data": "tiny"}}
+    sweep = parse_sweep(content, "a.yaml")
+    assert sweep.tune
+    places = Request("", "", runs=tmp_path, store=tiny_stores)
+    trials = plan_cells(trial_cells(sweep, sweep.tune, places))
+    monkeypatch.setattr(tuning, "record_of", lambda cell: True)
+    for cell, value in zip(trials, ("nan", "0.2", "0.3", "nan"), strict=True):
+        assert not cell.problem
+        logs = cell.run_dir / "logs" / "version_0"
+        logs.mkdir(parents=True)
+        (logs / "metrics.csv").write_text(f"step,val/average_miou\n1,{value}\n")
+    (chosen,) = tuned_cells(sweep, sweep.tune, places, trials)
+    assert chosen.request.overrides[:-1] == trials[2].request.overrides[:-1]
 
 
 def test_data_without_validation_cannot_be_tuned_on(tmp_path: Path) -> None:
