@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from benchmark.choices import LOGGERS, is_config_file, short_name
 from benchmark.commands import options
 from benchmark.commands.options import Command, add_flag, add_option, add_path
-from benchmark.commands.sweep import run_seeds
 from usererror import UserError
 
 if TYPE_CHECKING:
@@ -50,7 +49,10 @@ class Bench(Command):
             for name in ("force", "wide", "no_leaderboard"):
                 if getattr(arguments, name):
                     raise UserError(f"{name.upper()}=1 is for one SEED: several are a sweep.")
-            run_seeds(request, [seed, *others], "local")
+            from benchmark.sweep.start import run_seeds
+
+            if status := run_seeds(request, [seed, *others]):
+                raise SystemExit(status)
             return
         request = checked_request(request)
         # what is slow to import comes after the names were checked

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,60 +12,11 @@ from benchmark.commands.options import Command, add_flag, add_option
 from usererror import UserError
 
 if TYPE_CHECKING:
-    from benchmark.experiment.request import Request
     from benchmark.sweep.plan import Plan
     from benchmark.sweep.run_sweep import SweepRun
-    from benchmark.sweep.sweep_file import SweepFile
 
 EVERY_S = 30  # between two looks
 ON = "local, local:2 for two at a time, or slurm (default: local, one per GPU)"
-
-
-def plan_sweep(
-    path: Path, sweep: SweepFile, places: Request, failed: bool = False, part: str = ""
-) -> SweepRun:
-    """Compute and keep the plan of a sweep; `places` says where runs and stores are.
-
-    `part` names what is another sweep than that of the whole file.
-    """
-    from benchmark.formats.files import make_writable
-    from benchmark.sweep.plan import (
-        Plan,
-        check_folder,
-        digest_of,
-        name_of,
-        plan_cells,
-        sweep_folder,
-    )
-    from benchmark.sweep.run_sweep import SweepRun
-    from benchmark.sweep.sweep_file import wanted_cells
-
-    make_writable(places.runs, "--runs")
-    name = name_of(str(path)) + part
-    folder = sweep_folder(places.runs, name)
-    check_folder(folder, path)
-    wanted = wanted_cells(sweep, places)
-    if not wanted:
-        raise UserError(f"{path} names no experiment: its grid needs a method.")
-    if sweep.tune:
-        from benchmark.sweep.tuning import trial_cells, tuned_cells
-
-        wanted = trial_cells(sweep, sweep.tune, places)
-        wanted += tuned_cells(sweep, sweep.tune, places, plan_cells(wanted))
-    about = (str(path.absolute()), digest_of(path), tuple(sweep.tables))
-    plan = Plan(name, plan_cells(wanted), *about)
-    plan.write(folder)
-    return SweepRun(plan, folder, places.runs, sweep.env, sweep.retries, failed)
-
-
-def run_on(place: str, run: SweepRun) -> int:
-    """Run a sweep where the user wants it; return how it stands."""
-    from benchmark.sweep.local_engine import read_place
-    from benchmark.sweep.run_sweep import check_place
-
-    name, slots = read_place(place)
-    check_place(run.plan, name == "slurm")
-    return run.on_slurm() if name == "slurm" else run.on_this_machine(slots)
 
 
 class SweepCommand(Command):
@@ -95,6 +45,7 @@ class SweepCommand(Command):
     def plan(arguments: argparse.Namespace) -> SweepRun:
         """Read the file, compute the identities, write the plan."""
         from benchmark.experiment.request import Request
+        from benchmark.sweep.start import plan_sweep
         from benchmark.sweep.sweep_file import find_sweep, read_sweep
 
         path = find_sweep(arguments.sweep)
@@ -154,12 +105,13 @@ class Sweep(SweepCommand):
 
     def run_command(self, arguments: argparse.Namespace) -> None:
         from benchmark.sweep.local_engine import read_place
+        from benchmark.sweep.start import run_on
 
         read_place(arguments.on)
         run = self.plan(arguments)
         status = run_on(arguments.on, run)
         # what trials have chosen is known when they are done
-        if run.plan.has_trials:
+        if run.plan.undecided:
             again = self.plan(arguments)
             if len(again.plan.cells) > len(run.plan.cells):
                 status = run_on(arguments.on, again)
@@ -185,7 +137,7 @@ class SweepStatus(SweepCommand):
             plan, folder = self.read_plan(arguments), self.folder(arguments)
             states = find_states(plan, folder)
             print("\n".join(status_lines(plan, states, folder)), flush=True)
-            status = exit_status(states)
+            status = exit_status(states, plan)
             if not arguments.watch or not goes_on(states, folder):
                 break
             time.sleep(EVERY_S)
@@ -268,7 +220,7 @@ class SweepCell(Command):
         cell = plan.cells[index]
         if cell.problem:
             raise UserError(cell.problem)
-        if status := RunCell.of(cell, {})():
+        if status := RunCell.of(cell, plan.environment)():
             raise SystemExit(status)
 
 
@@ -290,6 +242,7 @@ class Reproduce(Command):
     def run_command(self, arguments: argparse.Namespace) -> None:
         from benchmark.experiment.request import Request
         from benchmark.sweep.local_engine import read_place
+        from benchmark.sweep.start import plan_sweep, run_on
         from benchmark.sweep.status import exit_status, find_states
         from benchmark.sweep.sweep_file import read_sweep, sweep_of_table
 
@@ -306,25 +259,6 @@ class Reproduce(Command):
         if arguments.dry:
             states = find_states(run.plan, run.folder)
             run.show(states)
-            raise SystemExit(exit_status(states))
+            raise SystemExit(exit_status(states, run.plan))
         if status := run_on(arguments.on, run):
             raise SystemExit(status)
-
-
-def run_seeds(request: Request, seeds: list[int], place: str) -> None:
-    """Run one experiment for several seeds: a sweep without a file."""
-    from benchmark.sweep.plan import Plan, plan_cells, sweep_folder
-    from benchmark.sweep.run_sweep import SweepRun
-    from benchmark.sweep.sweep_file import Resources, Wanted
-
-    if any(word.startswith("--seed_everything") for word in request.overrides):
-        raise UserError("--seed_everything is for one SEED: it would be that of all.")
-    wanted = [Wanted(replace(request, seed=seed), Resources()) for seed in seeds]
-    cells = plan_cells(wanted)
-    # other settings of the method are another sweep
-    words = [request.variant, request.dataset, cells[0].group[:8]]
-    plan = Plan("-".join(filter(None, words)), cells)
-    run = SweepRun(plan, sweep_folder(request.runs, plan.sweep), request.runs, failed=True)
-    plan.write(run.folder)
-    if status := run_on(place, run):
-        raise SystemExit(status)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 PLAN = "plan.json"
 AGAIN = "make sweep-plan"
-TRIAL = "--cell.tuned=0"  # in the words of every trial
 
 
 @dataclass(frozen=True)
@@ -80,6 +79,9 @@ class Plan:
     file: str = ""  # empty for a sweep without one
     digest: str = ""  # of the file
     tables: tuple[str, ...] = ()  # of papers, which it fills
+    env: Mapping[str, str] = field(default_factory=dict)
+    retries: int = 1
+    undecided: int = 0  # cells that wait for what a search of hyperparameters chooses
 
     @property
     def valid(self) -> list[Cell]:
@@ -87,9 +89,9 @@ class Plan:
         return [cell for cell in self.cells if not cell.problem]
 
     @property
-    def has_trials(self) -> bool:
-        """Whether a search of hyperparameters is a part of it."""
-        return any(TRIAL in cell.request.overrides for cell in self.cells)
+    def environment(self) -> dict[str, str]:
+        """Variables of every experiment; W&B finds those of a sweep by its name."""
+        return {"WANDB_TAGS": self.sweep, **self.env}
 
     @property
     def shared_overrides(self) -> list[str]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -28,13 +28,11 @@ SAMPLES = 2000  # draws of the report's intervals
 
 @dataclass(frozen=True)
 class SweepRun:
-    """A plan, where its jobs are noted, and what its file says of running it."""
+    """A plan, and where its jobs are noted and its runs lie."""
 
     plan: Plan
     folder: Path
     runs: Path
-    env: Mapping[str, str] = field(default_factory=dict)
-    retries: int = 1
     failed: bool = False  # also what has failed before
 
     def on_this_machine(self, slots: int) -> int:
@@ -55,7 +53,8 @@ class SweepRun:
         with hold(self.folder / DRIVER, busy):
             if wanted:
                 number = slots or max(1, len(gpus))
-                LocalEngine(self.folder, number, self.retries, self.environment, gpus).run(wanted)
+                options = (self.plan.retries, self.plan.environment, gpus)
+                LocalEngine(self.folder, number, *options).run(wanted)
             return self.finish()
 
     def on_slurm(self) -> int:
@@ -68,13 +67,13 @@ class SweepRun:
         check_engine()
         if not wanted:
             # others run what is left
-            return UNFINISHED if exit_status(states) == UNFINISHED else self.finish()
-        jobs = submit_arrays(self.plan.sweep, wanted, self.folder, self.environment, self.retries)
-        words = ["sweep-status", self.plan.sweep, "--runs", str(self.runs), "--write"]
-        submit_follow_up(self.plan.sweep, words, jobs, self.folder, wanted[0].resources)
-        print(f"Submitted {len(jobs)} jobs; look with: make sweep-status SWEEP={self.plan.sweep}")
-        if self.plan.has_trials:
-            print("When the trials are done, the same command submits what they choose.")
+            waits = any(entry.state in (QUEUED, RUNNING) for entry in states)
+            return UNFINISHED if waits else self.finish()
+        name, options = self.plan.sweep, (self.plan.environment, self.plan.retries)
+        jobs = submit_arrays(name, wanted, self.folder, *options)
+        words = ["sweep-status", name, "--runs", str(self.runs), "--write"]
+        submit_follow_up(name, words, jobs, self.folder, wanted[0].resources)
+        print(f"Submitted {len(jobs)} jobs; look with: make sweep-status SWEEP={name}")
         return 0
 
     def select(self, states: Sequence[CellState], *skipped: str) -> list[Cell]:
@@ -83,11 +82,6 @@ class SweepRun:
             print("What has failed is not run again by itself: FAILED=1 does it.", flush=True)
             skipped = (*skipped, FAILED)
         return [entry.cell for entry in states if entry.state not in skipped]
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """Variables of every experiment; W&B finds those of a sweep by its name."""
-        return {"WANDB_TAGS": self.plan.sweep, **self.env}
 
     def show(self, states: Sequence[CellState]) -> None:
         """Print where the sweep stands."""
@@ -99,7 +93,7 @@ class SweepRun:
         states = find_states(self.plan, self.folder)
         write_results(self.runs, states, self.plan.tables)
         self.show(states)
-        return exit_status(states)
+        return exit_status(states, self.plan)
 
 
 def write_results(runs: Path, states: Sequence[CellState], tables: Sequence[str]) -> None:

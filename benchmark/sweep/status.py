@@ -62,6 +62,9 @@ def status_lines(plan: Plan, states: Iterable[CellState], folder: Path) -> Itera
             yield f"  {state:12} {entry.cell.label_beside(shared)}  {text}".rstrip()
         if len(members) > LINES:
             yield f"  {state:12} ... and {len(members) - LINES} more"
+    if plan.undecided:
+        waiting = f"{plan.undecided} cells wait for what trials choose"
+        yield f"  {waiting}; when all are done, make sweep goes on with them"
     yield from time_lines(states, folder)
 
 
@@ -124,7 +127,7 @@ def goes_on(states: Iterable[CellState], folder: Path) -> bool:
     return driven or any(entry.state in (RUNNING, QUEUED) for entry in states)
 
 
-def exit_status(states: Iterable[CellState]) -> int:
+def exit_status(states: Iterable[CellState], plan: Plan) -> int:
     """Tell a program how a sweep stands: 0 all done, 1 failed or invalid, 3 unfinished.
 
     A sweep of which nothing can run is a user's mistake, 2.
@@ -134,4 +137,6 @@ def exit_status(states: Iterable[CellState]) -> int:
         return UserError.status
     if found & {QUEUED, MISSING, INTERRUPTED, RUNNING}:
         return UNFINISHED
-    return NOT_ALL_RIGHT if found & {FAILED, INVALID} else ALL_DONE
+    if found & {FAILED, INVALID}:
+        return NOT_ALL_RIGHT
+    return UNFINISHED if plan.undecided else ALL_DONE

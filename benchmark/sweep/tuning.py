@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmark.experiment.request import Request
 from benchmark.sweep.cell_states import record_of
-from benchmark.sweep.plan import TRIAL, Cell
+from benchmark.sweep.plan import Cell
 from benchmark.sweep.sweep_file import (
     Range,
     SweepFile,
@@ -30,6 +30,7 @@ from benchmark.sweep.sweep_file import (
 from usererror import UserError
 
 AVERAGE = "val/average_miou"
+TRIAL = "--cell.tuned=0"  # in the words of every trial
 
 
 def draw_trials(tuning: Tuning) -> list[dict[str, Any]]:

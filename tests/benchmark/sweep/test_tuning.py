@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 from dataclasses import replace
@@ -18,8 +19,11 @@ from benchmark.leaderboard.table import leaderboard_frame
 from benchmark.records.groups import seed_groups
 from benchmark.records.selection import drop_trials
 from benchmark.sweep import tuning
-from benchmark.sweep.plan import plan_cells
-from benchmark.sweep.sweep_file import Tuning, parse_sweep
+from benchmark.sweep.cell_states import CellState
+from benchmark.sweep.plan import PLAN, Plan, plan_cells
+from benchmark.sweep.start import plan_sweep
+from benchmark.sweep.status import UNFINISHED, exit_status, status_lines
+from benchmark.sweep.sweep_file import Tuning, parse_sweep, read_sweep
 from benchmark.sweep.tuning import draw_trials, trial_cells, tuned_cells
 from tests.support.toy_records import toy_record
 from usererror import UserError
@@ -78,6 +82,28 @@ def test_every_method_gets_the_same_trials_and_the_best_validation_is_trained_ov
     plain = replace(chosen[0], request=replace(chosen[0].request, overrides=()))
     cells = plan_cells([*chosen, plain])
     assert len({cell.group for cell in cells}) == 2
+
+
+def test_a_sweep_is_not_done_before_its_trials_have_chosen(
+    tiny_stores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "a.yaml"
+    content = {**CONTENT, "env": {"WANDB_PROJECT": "mine"}}
+    file.write_text(json.dumps(content))
+    places = Request("", "", runs=tmp_path / "runs", store=tiny_stores)
+    first = plan_sweep(file, read_sweep(file), places)
+    assert (len(first.plan.cells), first.plan.undecided) == (8, 6)
+    done = [CellState(cell, "done") for cell in first.plan.cells]
+    assert exit_status(done, first.plan) == UNFINISHED
+    assert any("6 cells wait" in line for line in status_lines(first.plan, done, tmp_path))
+    monkeypatch.setattr(tuning, "record_of", lambda cell: cell in first.plan.cells or None)
+    monkeypatch.setattr(tuning, "highest_average", lambda run_dir: 0.5)
+    second = plan_sweep(file, read_sweep(file), places)
+    assert second.plan.undecided == 0 and len(second.plan.cells) == 14
+    # jobs of other queues go by number
+    assert second.plan.cells[:8] == first.plan.cells
+    read = Plan.read(second.folder / PLAN)
+    assert read == second.plan and read.environment["WANDB_PROJECT"] == "mine"
 
 
 def test_files_of_the_users_own_are_tuned_too_and_what_diverged_is_not_chosen(
