@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from benchmark.__main__ import parse_words
 from benchmark.choices import ROOT
+from benchmark.sweep.plan import PLAN, sweep_folder
 from usererror import UserError
 
 CLOUDS = ROOT / "examples" / "clouds"
@@ -17,6 +19,7 @@ CLOUDS = ROOT / "examples" / "clouds"
 def command(text: str) -> tuple[Any, Any]:
     """Parse the command of ours in a line of shell, for the first experiment."""
     words = shlex.split(text.replace("$JOB_COMPLETION_INDEX", "0").replace("$INDEX", "0"))
+    words = words[words[0] == "exec" :]
     assert words[0].endswith("imss")
     return parse_words(words[1:])
 
@@ -37,7 +40,9 @@ def test_an_indexed_job_runs_one_cell_a_pod() -> None:
     volumes = {volume["name"] for volume in pod["volumes"]}
     assert {mount["name"] for mount in container["volumeMounts"]} == volumes
     arguments, _ = command(container["args"][0])
-    assert arguments.plan.name == "plan.json" and arguments.index == 0
+    # where the command in its first comment puts it
+    assert arguments.plan == sweep_folder(Path("runs"), "paper") / PLAN and arguments.index == 0
+    assert container["args"][0].startswith("exec "), "a shell does not hand signals on"
 
 
 def test_a_skypilot_task_runs_one_cell() -> None:
@@ -46,4 +51,4 @@ def test_a_skypilot_task_runs_one_cell() -> None:
     arguments, _ = command(task["run"].strip())
     (mount,) = task["file_mounts"]
     # what the machine leaves behind
-    assert str(arguments.plan).startswith(mount)
+    assert arguments.plan == sweep_folder(Path(mount, "runs"), "paper") / PLAN
