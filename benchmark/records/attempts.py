@@ -35,6 +35,7 @@ class LastAttempt:
     error: str = ""  # the last line that it printed
     status: int | None = None  # its exit status
     fruitless: int = 0  # interrupted attempts in a row that saved nothing
+    gpus: str = ""  # CUDA_VISIBLE_DEVICES
 
     @classmethod
     def begin(cls, run_dir: Path) -> LastAttempt:
@@ -48,6 +49,7 @@ class LastAttempt:
             started=datetime.now(UTC).isoformat(timespec="seconds"),
             number=earlier.number + 1 if earlier else 1,
             fruitless=earlier.fruitless if earlier else 0,
+            gpus=os.environ.get("CUDA_VISIBLE_DEVICES", ""),
         )
         attempt.write(run_dir)
         return attempt

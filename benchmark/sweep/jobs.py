@@ -64,7 +64,8 @@ def ask_queue(*words: str) -> str:
     except (OSError, subprocess.SubprocessError) as error:
         said = getattr(error, "stderr", None) or error
         reason = " ".join(str(said).split())
-        raise UserError(f"Slurm does not answer {words[0]} ({reason}): try again later.") from error
+        remedy = "on a machine of the cluster, try again later"
+        raise UserError(f"Slurm does not answer {words[0]} ({reason}): {remedy}.") from error
 
 
 def cancel_jobs(jobs: Sequence[str]) -> None:

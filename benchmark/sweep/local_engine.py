@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import socket
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmark.records.attempts import RUNNING
+from benchmark.records.attempts import RUNNING, LastAttempt
 from benchmark.sweep.cell_states import find_state
 from benchmark.sweep.estimate import in_words
 from benchmark.sweep.jobs import note_jobs
@@ -22,6 +23,7 @@ from datamodules.processes import usable_cores
 from usererror import UserError
 
 POLL_S = 0.5
+ASK_AGAIN_S = 5.0
 EVERY_S = 300.0  # between two lines of progress
 FOR_EVER_MIN = 60 * 24 * 365
 
@@ -48,6 +50,7 @@ class LocalEngine:
         self.per_cell = min(1, len(self.gpus))
         self.running: list[_Running] = []
         self.waiting = list(cells)
+        self._leave_gpus()
         try:
             self.started = self.told = time.monotonic()
             while self.waiting or self.running:
@@ -59,13 +62,27 @@ class LocalEngine:
             self._stop()
             raise
 
+    def _leave_gpus(self) -> None:
+        """Leave to what a killed sweep has left running the GPUs that it has."""
+        self.left_over: list[tuple[Cell, list[str]]] = []
+        for cell in self.waiting:
+            state = find_state(cell)
+            if state.state == RUNNING and state.attempt and is_here(state.attempt):
+                taken = [gpu for gpu in state.attempt.gpus.split(",") if gpu in self.gpus]
+                self.gpus = [gpu for gpu in self.gpus if gpu not in taken]
+                self.left_over.append((cell, taken))
+
     def _stop(self) -> None:
-        for entry in self.running:
-            # submitit's job is its controller, which passes this on; it may have ended just now
-            with suppress(ProcessLookupError):
-                os.kill(int(entry.job.job_id), signal.SIGTERM)
         print(f"Ending {len(self.running)} experiments; each saves where it is.", flush=True)
-        while any(not entry.job.done() for entry in self.running):
+        asked = -math.inf
+        while running := [entry for entry in self.running if not entry.job.done()]:
+            # again: one that is just starting does not listen yet, one that was asked knows it
+            if time.monotonic() - asked > ASK_AGAIN_S:
+                asked = time.monotonic()
+                for entry in running:
+                    # submitit's job is its controller, which passes this on
+                    with suppress(ProcessLookupError):
+                        os.kill(int(entry.job.job_id), signal.SIGTERM)
             time.sleep(POLL_S)
 
     def _tell_progress(self, total: int) -> None:
@@ -81,6 +98,10 @@ class LocalEngine:
         print(said, flush=True)
 
     def _take_in(self) -> None:
+        for cell, gpus in list(self.left_over):
+            if find_state(cell).state != RUNNING:
+                self.left_over.remove((cell, gpus))
+                self.gpus += gpus
         for entry in [entry for entry in self.running if entry.job.done()]:
             self.running.remove(entry)
             self.gpus += entry.gpus
@@ -99,7 +120,7 @@ class LocalEngine:
                 self.waiting.remove(cell)  # somebody else has finished it
             elif state.attempt and state.state == RUNNING:
                 # of a sweep that was killed, or a command of its own; it shares this machine
-                busy += state.attempt.host == socket.gethostname()
+                busy += is_here(state.attempt)
             elif (need := self.per_cell * max(1, cell.resources.gpus)) <= len(self.gpus):
                 self.waiting.remove(cell)
                 self._submit(cell, [self.gpus.pop(0) for _ in range(need)])
@@ -127,6 +148,11 @@ class LocalEngine:
     def _threads(self) -> int:
         # processes that fight for cores take many times as long
         return max(1, usable_cores() // self.slots)
+
+
+def is_here(attempt: LastAttempt) -> bool:
+    """Tell whether an attempt was made on this machine."""
+    return attempt.host == socket.gethostname()
 
 
 def visible_gpus() -> list[str]:

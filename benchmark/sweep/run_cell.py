@@ -84,6 +84,15 @@ class RunCell:
 
     def _attempt(self) -> int:
         saved = self._saved_at()
+        child: subprocess.Popen[str] | None = None
+
+        def ask_to_end(number: int, frame: FrameType | None) -> None:
+            # once: a second request would end it while it saves
+            if child and not self.asked:
+                child.send_signal(signal.SIGTERM)
+            self.asked.add(number)
+
+        signal.signal(signal.SIGTERM, ask_to_end)
         # a queue signals all processes of a job: the child ignores this one for ever
         signal.signal(signal.SIGUSR2, signal.SIG_IGN)
         child = subprocess.Popen(
@@ -93,13 +102,9 @@ class RunCell:
             text=True,
             errors="replace",
         )
-
-        def ask_to_end(number: int, frame: FrameType | None) -> None:
-            self.asked.add(number)
+        signal.signal(signal.SIGUSR2, ask_to_end)
+        if self.asked:
             child.send_signal(signal.SIGTERM)
-
-        for number in (signal.SIGUSR2, signal.SIGTERM):
-            signal.signal(number, ask_to_end)
         last_line = ""
         assert child.stderr is not None
         for line in child.stderr:

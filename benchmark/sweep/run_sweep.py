@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -16,7 +15,7 @@ from benchmark.choices import PUBLISHED_COSTS, beside_runs
 from benchmark.records.attempts import FAILED, RUNNING
 from benchmark.sweep.cell_states import DONE, INVALID, QUEUED, CellState
 from benchmark.sweep.jobs import queued_jobs
-from benchmark.sweep.local_engine import LocalEngine, visible_gpus
+from benchmark.sweep.local_engine import LocalEngine, is_here, visible_gpus
 from benchmark.sweep.plan import Cell, Plan
 from benchmark.sweep.slurm_engine import submit_arrays, submit_follow_up
 from benchmark.sweep.status import DRIVER, UNFINISHED, exit_status, find_states, status_lines
@@ -156,7 +155,7 @@ def end_left_over(states: Sequence[CellState]) -> int:
     for entry in states:
         attempt = entry.attempt
         if entry.state == RUNNING and attempt and not attempt.job:
-            ended += attempt.host == socket.gethostname() and end_process(attempt.pid)
+            ended += is_here(attempt) and end_process(attempt.pid)
     return ended
 
 

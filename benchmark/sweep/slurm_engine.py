@@ -15,6 +15,7 @@ from benchmark.sweep.run_cell import RunCell
 from benchmark.sweep.sweep_file import Resources
 from usererror import UserError
 
+LARGEST = 1000  # array that Slurm takes if nobody has configured it otherwise
 TIMEOUTS = 20  # how often an experiment may run into its time limit
 
 
@@ -27,8 +28,12 @@ def submit_arrays(
     alike: dict[str, list[Cell]] = {}
     for cell in cells:
         alike.setdefault(cell.resources.model_dump_json(), []).append(cell)
-    submitted: list[str] = []
+    arrays = []
     for members in alike.values():
+        for start in range(0, len(members), LARGEST):
+            arrays.append(members[start : start + LARGEST])
+    submitted: list[str] = []
+    for members in arrays:
         with explain_refusal(name):
             executor = SlurmExecutor(folder / "jobs", max_num_timeout=TIMEOUTS)
             executor.update_parameters(**sbatch_options(name, members[0].resources))

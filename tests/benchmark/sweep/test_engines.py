@@ -204,6 +204,52 @@ def test_no_two_experiments_have_one_gpu_at_a_time(
     assert {job for found in jobs_by_cell(tmp_path).values() for job in found}.isdisjoint({"1"})
 
 
+def test_what_a_killed_sweep_left_running_keeps_its_gpus(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell = Cell(Request("control", "tiny", runs=tmp_path), Resources(), "0123", name="seed0")
+    engine = LocalEngine(tmp_path, slots=2, gpus=["0", "1"])
+    engine.waiting, engine.running, engine.per_cell = [cell], [], 1
+    with hold(lock_file(cell.run_dir), lambda: None):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+        LastAttempt.begin(cell.run_dir)
+        engine._leave_gpus()
+        engine._take_in()
+        assert engine.gpus == ["1"]
+    engine._take_in()
+    assert sorted(engine.gpus) == ["0", "1"]
+
+
+def test_an_experiment_is_asked_to_end_once_however_early(
+    program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = "asked = []\nsignal.signal(signal.SIGTERM, lambda *_: asked.append(1))\n"
+    body += "open('ready', 'w').close(); time.sleep(1.5); sys.exit(100 + len(asked))"
+    program.write_text(counting(tmp_path / "starts", body))
+
+    def tell() -> None:
+        while not (tmp_path / "ready").exists():
+            time.sleep(0.05)
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.1)
+
+    thread = threading.Thread(target=tell)
+    thread.start()
+    assert RunCell(("bench",), tmp_path / "run")() == 101
+    thread.join()
+    # before there is a child
+    start = subprocess.Popen
+
+    def late(*given: Any, **more: Any) -> subprocess.Popen[str]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return start(*given, **more)
+
+    monkeypatch.setattr(subprocess, "Popen", late)
+    program.write_text("import time; time.sleep(60)")
+    assert RunCell(("bench",), tmp_path / "run")() == 143
+
+
 def test_a_run_is_running_for_as_long_as_somebody_holds_it(tmp_path: Path) -> None:
     request = Request("control", "tiny", runs=tmp_path)
     cell = Cell(request, Resources(), "0123", name="seed0")

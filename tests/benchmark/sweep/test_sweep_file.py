@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from benchmark.choices import CONFIGS, methods
+from benchmark.choices import CONFIGS, ROOT, methods
 from benchmark.experiment.request import Request
 from benchmark.records.selection import PUBLISHED, select_records
 from benchmark.sweep.sweep_file import (
@@ -110,6 +110,13 @@ def test_values_of_yaml_reach_the_parser_of_the_configuration_as_it_reads_them()
         '--data.e=["rgb"]',
         '--data.f="2020-01-01"',
     )
+
+
+def test_the_documented_file_is_one() -> None:
+    text = (ROOT / "docs" / "sweeps.md").read_text()
+    sweep = parse_sweep(yaml.safe_load(text.split("```yaml\n")[1].split("```")[0]), "docs")
+    assert set(type(sweep).model_fields) <= sweep.model_fields_set
+    assert set(type(sweep.resources).model_fields) <= sweep.resources.model_fields_set
 
 
 def test_what_names_nothing_is_no_cell() -> None:
