@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,7 +80,9 @@ class SweepPlan(SweepCommand):
         from benchmark.sweep.plan import PLAN
         from benchmark.sweep.status import find_states
 
-        run = self.plan(arguments)
+        # what is told on the way, such as that a miniature is generated, is no JSON
+        with redirect_stdout(sys.stderr if arguments.json else sys.stdout):
+            run = self.plan(arguments)
         if arguments.json:
             print((run.folder / PLAN).read_text(encoding="utf-8"), end="")
             return

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-from benchmark.records.record import Record
+from benchmark.choices import PUBLISHED
+from benchmark.records.manifest import MANIFEST, Manifest, read_manifest
 from benchmark.sweep.plan import Cell
+from usererror import UserError
 
 PROBES = "probes.json"
 
@@ -22,11 +25,24 @@ class Durations:
     probed: Mapping[str, float] = field(default_factory=dict)  # by group
 
     @classmethod
-    def of(cls, records: Iterable[Record], folder: Path) -> Durations:
-        """Gather what records say, and what was probed for the sweep in a folder."""
+    def at_hand(cls, cells: Iterable[Cell], folder: Path) -> Durations:
+        """Gather what the user's records and the published ones say of the data of cells."""
+        files: set[Path] = set()
+        for runs, data in {(cell.request.runs, cell.request.dataset) for cell in cells}:
+            files.update((runs / data).glob(f"*/*/record/{MANIFEST}"))
+            files.update((PUBLISHED / "records" / data).glob(f"*/{MANIFEST}"))
+        manifests = []
+        for file in sorted(files):
+            # a damaged one tells nothing
+            with suppress(UserError):
+                manifests.append(read_manifest(file.parent))
+        return cls.of(manifests, folder)
+
+    @classmethod
+    def of(cls, manifests: Iterable[Manifest], folder: Path) -> Durations:
+        """Gather what manifests say, and what was probed for the sweep in a folder."""
         found: dict[tuple[str, ...], list[float]] = {}
-        for record in records:
-            entry = record.manifest
+        for entry in manifests:
             total = sum(entry.durations.values())
             row = (entry.variant, entry.data, entry.backbone, entry.protocol.name)
             words = " ".join(entry.overrides)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -91,7 +92,8 @@ class Plan:
     @property
     def environment(self) -> dict[str, str]:
         """Variables of every experiment; W&B finds those of a sweep by its name."""
-        return {"WANDB_TAGS": self.sweep, **self.env}
+        tags = filter(None, (os.environ.get("WANDB_TAGS"), self.sweep))
+        return {"WANDB_TAGS": ",".join(tags), **self.env}
 
     @property
     def shared_overrides(self) -> list[str]:

@@ -69,8 +69,7 @@ def probe_cell(cell: Cell, steps: int = STEPS) -> Probe:
 
 def probe_missing(states: Sequence[CellState], folder: Path) -> None:
     """Probe one experiment of every row that no record tells the time of, and keep what it says."""
-    records = [entry.record for entry in states if entry.record]
-    durations = Durations.of(records, folder)
+    durations = Durations.at_hand([entry.cell for entry in states], folder)
     seconds = dict(durations.probed)
     for entry in states:
         cell = entry.cell

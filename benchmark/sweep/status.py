@@ -81,8 +81,7 @@ def _invalid_lines(members: Iterable[CellState], shared: Collection[str]) -> Ite
 def time_lines(states: Iterable[CellState], folder: Path) -> Iterator[str]:
     """Say what was spent, and what is left as far as records tell."""
     states = list(states)
-    done = [entry.record for entry in states if entry.record]
-    durations = Durations.of(done, folder)
+    durations = Durations.at_hand([entry.cell for entry in states], folder)
     spent, left, unknown, gpu = 0.0, 0.0, 0, 0.0
     for entry in states:
         gpus = entry.cell.resources.gpus * entry.cell.resources.nodes

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmark.choices import PUBLISHED
 from benchmark.experiment.lightning_cli import build_cli
 from benchmark.experiment.request import Request
 from benchmark.sweep import probe
@@ -19,12 +20,12 @@ from tests.support.toy_records import toy_record
 
 
 def test_times_are_those_of_the_nearest_records(tmp_path: Path) -> None:
-    records = []
+    manifests = []
     for seed, seconds in enumerate((10.0, 30.0, 20.0)):
         durations = {"fit_s": seconds, "test_s": 5.0}
-        records.append(toy_record(tmp_path, "sgma", seed, durations=durations))
-    entry = records[0].manifest
-    durations = Durations.of(records, tmp_path)
+        manifests.append(toy_record(tmp_path, "sgma", seed, durations=durations).manifest)
+    entry = manifests[0]
+    durations = Durations.of(manifests, tmp_path)
     request = Request("sgma", entry.data, protocol=entry.protocol.name)
     cell = Cell(request, Resources(), group="g", backbone=entry.backbone)
     assert durations.of_cell(cell) == 25.0
@@ -35,7 +36,16 @@ def test_times_are_those_of_the_nearest_records(tmp_path: Path) -> None:
     assert durations.of_cell(changed) is None
     assert durations.of_cell(replace(cell, request=replace(request, method="magic"))) is None
     (tmp_path / PROBES).write_text(json.dumps({"g": 7.0}))
-    assert Durations.of(records, tmp_path).of_cell(changed) == 7.0
+    assert Durations.of(manifests, tmp_path).of_cell(changed) == 7.0
+
+
+def test_published_records_tell_the_time_of_a_new_seed(tmp_path: Path) -> None:
+    manifest = next((PUBLISHED / "records" / "miniature").glob("sgma-*/manifest.json"))
+    backbone = json.loads(manifest.read_text())["backbone"]
+    request = Request("sgma", "miniature", seed=99, runs=tmp_path)
+    cell = Cell(request, Resources(), backbone=backbone)
+    known = Durations.at_hand([cell], tmp_path).of_cell(cell)
+    assert known and 60 < known < 36000
 
 
 def test_a_probe_knows_the_steps_of_the_whole_training(
