@@ -49,7 +49,7 @@ class Bench(Command):
             for name in ("force", "wide", "no_leaderboard"):
                 if getattr(arguments, name):
                     raise UserError(f"{name.upper()}=1 is for one SEED: several are a sweep.")
-            from benchmark.sweep.start import run_seeds
+            from benchmark.sweep.run_sweep import run_seeds
 
             if status := run_seeds(request, [seed, *others]):
                 raise SystemExit(status)

@@ -47,7 +47,7 @@ class SweepCommand(Command):
     def plan(arguments: argparse.Namespace) -> SweepRun:
         """Read the file, compute the identities, write the plan."""
         from benchmark.experiment.request import Request
-        from benchmark.sweep.start import plan_sweep
+        from benchmark.sweep.run_sweep import plan_sweep
         from benchmark.sweep.sweep_file import find_sweep, read_sweep
 
         path = find_sweep(arguments.sweep)
@@ -109,7 +109,7 @@ class Sweep(SweepCommand):
 
     def run_command(self, arguments: argparse.Namespace) -> None:
         from benchmark.sweep.local_engine import read_place
-        from benchmark.sweep.start import run_on
+        from benchmark.sweep.run_sweep import run_on
 
         read_place(arguments.on)
         run = self.plan(arguments)
@@ -159,20 +159,20 @@ class SweepCancel(SweepCommand):
     example = "imss sweep cancel miniature"
 
     def run_command(self, arguments: argparse.Namespace) -> None:
-        from benchmark.sweep.jobs import cancel_jobs, jobs_by_cell, queued_jobs_if_any
+        from benchmark.sweep.jobs import cancel_jobs, jobs_of_queue, queued_jobs
         from benchmark.sweep.run_sweep import end_driver, end_left_over
         from benchmark.sweep.status import find_states
 
         plan, folder = self.read_plan(arguments), self.folder(arguments)
-        queued = queued_jobs_if_any()
-        jobs = [job for found in jobs_by_cell(folder).values() for job in found if job in queued]
-        cancel_jobs(jobs)
-        here = ""
         if end_driver(folder):
-            here = "; the sweep on this machine ends, each of its experiments saved"
+            print("The sweep on this machine ends, each of its experiments saved.", flush=True)
         elif left := end_left_over(find_states(plan, folder)):
-            here = f"; {left} experiments on this machine end, each saved"
-        print(f"Cancelled {len(jobs)} jobs of the queue{here}.")
+            print(f"{left} experiments on this machine end, each saved.", flush=True)
+        submitted = jobs_of_queue(folder)
+        # one that does not answer has perhaps not cancelled anything
+        jobs = sorted(submitted & queued_jobs()) if submitted else []
+        cancel_jobs(jobs)
+        print(f"Cancelled {len(jobs)} jobs of the queue.")
 
 
 class SweepLogs(SweepCommand):
@@ -246,7 +246,7 @@ class Reproduce(Command):
     def run_command(self, arguments: argparse.Namespace) -> None:
         from benchmark.experiment.request import Request
         from benchmark.sweep.local_engine import read_place
-        from benchmark.sweep.start import plan_sweep, run_on
+        from benchmark.sweep.run_sweep import plan_sweep, run_on
         from benchmark.sweep.status import exit_status, find_states
         from benchmark.sweep.sweep_file import read_sweep, sweep_of_table
 

@@ -37,6 +37,11 @@ def jobs_by_cell(folder: Path) -> dict[str, list[str]]:
     return found
 
 
+def jobs_of_queue(folder: Path) -> set[str]:
+    """Read the jobs that a queue was given; those of one machine are named by a folder."""
+    return {job for found in jobs_by_cell(folder).values() for job in found if "/" not in job}
+
+
 def log_file(folder: Path, job: str) -> Path:
     """Name the log of a job; what it printed as errors is in `.err` beside it."""
     return folder / "jobs" / f"{job}_0_log.out"

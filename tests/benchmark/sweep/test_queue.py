@@ -92,6 +92,26 @@ def test_the_log_of_a_number_is_of_that_cell_alone(
         assert [line for line in said if line.startswith("said")] == expected
 
 
+def test_cancelling_takes_off_the_queue_what_it_was_given_and_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cells, folder = cells_below(tmp_path / "runs"), tmp_path / "sweeps" / "mine"
+    Plan("mine", tuple(cells)).write(folder)
+    words = ["sweep", "cancel", "mine", "--runs", str(tmp_path / "runs")]
+    monkeypatch.setenv("PATH", str(tmp_path))
+    note_jobs(folder, {"seed0-1/7": cells[0]})
+    # without a queue
+    assert main(words) == 0
+    note_jobs(folder, {"7_1": cells[1], "8": cells[2], "9": cells[3]})
+    assert main(words) == 2 and "does not answer" in capsys.readouterr().err
+    (tmp_path / "squeue").write_text("#!/bin/sh\necho 7; echo 7_1; echo 8\n")
+    (tmp_path / "scancel").write_text(f"#!/bin/sh\necho $* > {tmp_path}/cancelled\n")
+    for name in ("squeue", "scancel"):
+        (tmp_path / name).chmod(0o755)
+    assert main(words) == 0 and "Cancelled 2 jobs" in capsys.readouterr().out
+    assert (tmp_path / "cancelled").read_text().split() == ["7_1", "8"]
+
+
 def test_a_look_is_repeated_while_something_goes_on(tmp_path: Path) -> None:
     (cell, *_) = cells_below(tmp_path)
     for state, expected in (("queued", True), ("running", True), ("interrupted", False)):

@@ -21,7 +21,7 @@ from benchmark.records.selection import drop_trials
 from benchmark.sweep import tuning
 from benchmark.sweep.cell_states import CellState
 from benchmark.sweep.plan import PLAN, Plan, plan_cells
-from benchmark.sweep.start import plan_sweep
+from benchmark.sweep.run_sweep import plan_sweep
 from benchmark.sweep.status import UNFINISHED, exit_status, status_lines
 from benchmark.sweep.sweep_file import Tuning, parse_sweep, read_sweep
 from benchmark.sweep.tuning import draw_trials, trial_cells, tuned_cells
