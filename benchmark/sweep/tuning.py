@@ -1,8 +1,8 @@
 """Random search of hyperparameters with one budget for every method: none has had more care.
 
-Every method is trained with the same draws; the one whose highest validation Average is best is
-trained again over the seeds. Test scenes have no say. Trials stand in no table, and the rows that
-they led to say how many there were: `tuned (8)`.
+Every method is trained with the same draws; the one with the best validation Average, of the weights
+that the protocol scores, is trained again over the seeds. Test scenes have no say. Trials stand in
+no table, and the rows that they led to say how many there were: `tuned (8)`.
 """
 
 from __future__ import annotations
@@ -85,8 +85,14 @@ def tuned_cells(
         by_row.setdefault(row, []).append(cell)
     chosen: dict[Request, tuple[str, ...]] = {}
     for row, cells in by_row.items():
-        if all(not cell.problem and record_of(cell) for cell in cells):
-            best = max(cells, key=lambda cell: highest_average(cell.run_dir))
+        records = [None if cell.problem else record_of(cell) for cell in cells]
+        scores = []
+        for cell, record in zip(cells, records, strict=True):
+            if record and all(records):
+                scores.append(validation_average(cell.run_dir, record.manifest.protocol.selected))
+        if scores:
+            # of equal ones the first draw
+            best = cells[scores.index(max(scores))]
             draws = best.request.overrides[len(row.overrides) : -1]
             chosen[row] = (*draws, *override_words({"cell.tuned": tuning.trials}))
     found = []
@@ -98,17 +104,17 @@ def tuned_cells(
     return found
 
 
-def highest_average(run_dir: Path) -> float:
-    """Read the highest validation Average of a run, over all its attempts."""
-    values = []
+def validation_average(run_dir: Path, selected: str) -> float:
+    """Read the validation Average of the weights that a run scores: its `best`, or its `last`."""
+    values: dict[int, float] = {}
     for file in sorted(run_dir.glob("logs/version_*/metrics.csv")):
         with file.open(encoding="utf-8", newline="") as stream:
             for row in csv.DictReader(stream):
                 if row.get(AVERAGE):
-                    values.append(float(row[AVERAGE]))
-    # of a training that diverged: no other is less than it
-    values = [value if value == value else -math.inf for value in values]
+                    value = float(row[AVERAGE])
+                    # of a training that diverged: no other is less than it
+                    values[int(row["step"])] = -math.inf if math.isnan(value) else value
     if not values:
         problem = f"{run_dir} has no validation scores, and trials are chosen by nothing else"
         raise UserError(f"{problem}: tune on data and a protocol with validation scenes.")
-    return max(values)
+    return max(values.values()) if selected == "best" else values[max(values)]

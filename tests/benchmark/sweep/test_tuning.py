@@ -7,6 +7,7 @@ import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,11 @@ CONTENT = {
 }
 
 
+def done_by(selected: str) -> Any:
+    """A record, of which only this is asked."""
+    return SimpleNamespace(manifest=SimpleNamespace(protocol=SimpleNamespace(selected=selected)))
+
+
 def test_draws_are_seeded_and_lie_in_their_space() -> None:
     one, other = (draw_trials(Tuning(trials=400, space=SPACE, seed=seed)) for seed in (0, 1))
     assert one == draw_trials(Tuning(trials=400, space=SPACE, seed=0)) != other
@@ -65,7 +71,9 @@ def test_every_method_gets_the_same_trials_and_the_best_validation_is_trained_ov
     # nothing is chosen before all trials of a method are done
     assert tuned_cells(sweep, sweep.tune, places, trials) == []
     done = {cell.run_dir for cell in trials if cell.request.method == "sgma"}
-    monkeypatch.setattr(tuning, "record_of", lambda cell: cell.run_dir in done or None)
+    monkeypatch.setattr(
+        tuning, "record_of", lambda cell: done_by("best") if cell.run_dir in done else None
+    )
     best = trials[-2]
     for cell in trials:
         logs = cell.run_dir / "logs" / "version_0"
@@ -96,8 +104,8 @@ def test_a_sweep_is_not_done_before_its_trials_have_chosen(
     done = [CellState(cell, "done") for cell in first.plan.cells]
     assert exit_status(done, first.plan) == UNFINISHED
     assert any("6 cells wait" in line for line in status_lines(first.plan, done, tmp_path))
-    monkeypatch.setattr(tuning, "record_of", lambda cell: cell in first.plan.cells or None)
-    monkeypatch.setattr(tuning, "highest_average", lambda run_dir: 0.5)
+    monkeypatch.setattr(tuning, "record_of", lambda cell: done_by("best"))
+    monkeypatch.setattr(tuning, "validation_average", lambda run_dir, selected: 0.5)
     second = plan_sweep(file, read_sweep(file), places)
     assert second.plan.undecided == 0 and len(second.plan.cells) == 14
     # jobs of other queues go by number
@@ -116,7 +124,7 @@ def test_files_of_the_users_own_are_tuned_too_and_what_diverged_is_not_chosen(
     assert sweep.tune
     places = Request("", "", runs=tmp_path, store=tiny_stores)
     trials = plan_cells(trial_cells(sweep, sweep.tune, places))
-    monkeypatch.setattr(tuning, "record_of", lambda cell: True)
+    monkeypatch.setattr(tuning, "record_of", lambda cell: done_by("best"))
     for cell, value in zip(trials, ("nan", "0.2", "0.3", "nan"), strict=True):
         assert not cell.problem
         logs = cell.run_dir / "logs" / "version_0"
@@ -128,7 +136,17 @@ def test_files_of_the_users_own_are_tuned_too_and_what_diverged_is_not_chosen(
 
 def test_data_without_validation_cannot_be_tuned_on(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="validation"):
-        tuning.highest_average(tmp_path)
+        tuning.validation_average(tmp_path, "best")
+
+
+def test_what_counts_in_a_trial_is_what_its_protocol_scores(tmp_path: Path) -> None:
+    # continued at step 2, and in an order of names that is none of time
+    for version, lines in (("2", ["1,0.9", "2,0.3"]), ("10", ["2,0.4", "3,0.6"])):
+        logs = tmp_path / "logs" / f"version_{version}"
+        logs.mkdir(parents=True)
+        (logs / "metrics.csv").write_text("\n".join(["step,val/average_miou", *lines]) + "\n")
+    assert tuning.validation_average(tmp_path, "best") == 0.9
+    assert tuning.validation_average(tmp_path, "last") == 0.6
 
 
 def test_tables_hold_no_trials_and_mark_what_was_tuned(tmp_path: Path) -> None:
