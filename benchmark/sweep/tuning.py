@@ -1,7 +1,7 @@
 """Random search of hyperparameters with one budget for every method: none has had more care.
 
-Every method is trained with the same draws; the one with the best validation Average, of the weights
-that the protocol scores, is trained again over the seeds. Test scenes have no say. Trials stand in
+Every method is trained with the same draws; the one with the best validation Average, of weights
+that its protocol scores, is trained again over the seeds. Test scenes have no say. Trials stand in
 no table, and the rows that they led to say how many there were: `tuned (8)`.
 """
 
