@@ -31,6 +31,7 @@ def explain(error: Exception, goes_on: str) -> str | None:
     `goes_on` says what the same command does next time.
 
     Example:
+        >>> import errno
         >>> explain(PermissionError(errno.EACCES, "Permission denied", "runs/a"), "starts again")
         'runs/a: Permission denied.'
         >>> explain(KeyError("a"), "starts again") is None

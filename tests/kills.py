@@ -42,7 +42,7 @@ TIMES = re.compile(
     r"\d{4}-\d\d-\d\dT\d\d:\d\d[^\"<,]*|\"(fit_s|test_s|mtime\w*)\": [\d.]+|version_\d+"
 )
 # what tells of attempts and of times
-OMITTED = ("logs", "previous.ckpt", ".lock", "import.jsonl", "stamps.json")
+OMITTED = ("logs", "previous.ckpt", "attempt.json", ".lock", "import.jsonl", "stamps.json")
 TRAINING = "--data.window 32 --data.batch_size 2 --trainer.accelerator cpu --trainer.max_steps 7"
 TRAINING += " --trainer.val_check_interval 3 --trainer.enable_progress_bar false"
 LIMIT_S = 300.0  # for any command

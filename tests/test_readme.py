@@ -113,7 +113,8 @@ def test_make_report(places) -> None:
     (own,) = [row for row in boards[0]["rows"] if "max_steps" in row["overrides"]]
     assert own["runs"][0]["local"] and own["training"][0]["val/average_miou"]["step"]
     scenes = boards[0]["gallery"]["scenes"]
-    assert scenes and all(list(scene["rows"]) == [own["id"]] for scene in scenes)
+    # beside the published rows that have pictures of theirs
+    assert any(own["id"] in scene["rows"] for scene in scenes)
 
 
 def test_make_evaluate(places, capfd) -> None:

@@ -45,9 +45,9 @@ def describe_run(request: Request) -> dict[str, str]:
     profiled = profile_method(request)
     data, trainer = profiled.config["data"]["init_args"], profiled.config["trainer"]
     scenes = count_scenes(request.data, data["split"])
-    side, window = SIDES[request.data], data["window"]
-    per_scene = len(covering_windows(side, side, window, window))
-    windows = data.get("epoch_windows") or scenes["train"] * per_scene
+    if not (windows := data.get("epoch_windows")):
+        side, window = SIDES[request.data], data["window"]
+        windows = scenes["train"] * len(covering_windows(side, side, window, window))
     steps = trainer["max_epochs"] * ceil(windows / data["batch_size"])
     if trainer["max_steps"] > 0:
         steps = trainer["max_steps"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -60,6 +61,8 @@ def start_imss(*words: object, env: Mapping[str, str] | None = None) -> subproce
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        # test runners are deaf to it, and what they start would be, too
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
 
 

@@ -280,7 +280,7 @@ def test_variables_of_make_are_options() -> None:
         (["data", "mytown", "--source=nowhere"], "nowhere does not exist."),
         (["lens", "ign"], "conventions does not know what ign is for"),
         (["bench", "--trainer.max_epochs", "3", "SEED=1"], "come directly after the command"),
-        (["bench", "--seed", "one"], "SEED is one: give numbers"),
+        (["bench", "--seed", "one"], "SEED is 'one': give numbers"),
     ],
 )
 def test_a_wrong_or_missing_word_runs_nothing(
