@@ -91,6 +91,11 @@ def lock_file(run_dir: Path) -> Path:
     return run_dir.with_name(f".{run_dir.name}.lock")
 
 
+def last_checkpoint(run_dir: Path) -> Path:
+    """Name the checkpoint that a run continues from, if it is there."""
+    return run_dir / CHECKPOINTS / LAST
+
+
 def job_id() -> str:
     """Name the job of a cluster that this process is a part of, as its queue does."""
     array, task = (os.environ.get(f"SLURM_ARRAY_{name}_ID", "") for name in ("JOB", "TASK"))

@@ -6,14 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from benchmark.choices import PUBLISHED
-from benchmark.records.attempts import (
-    CHECKPOINTS,
-    FAILED,
-    INTERRUPTED,
-    LAST,
-    RUNNING,
-    LastAttempt,
-)
+from benchmark.records.attempts import FAILED, INTERRUPTED, RUNNING, LastAttempt, last_checkpoint
 from benchmark.records.manifest import MANIFEST
 from benchmark.records.record import Record, read_record
 from benchmark.sweep.plan import Cell
@@ -66,8 +59,8 @@ def find_state(cell: Cell, queued: Collection[str] = (), jobs: Sequence[str] = (
         return CellState(cell, QUEUED, f"job {waiting[-1]}", attempt)
     if attempt and attempt.state == FAILED:
         return CellState(cell, FAILED, attempt.error or f"exit status {attempt.status}", attempt)
-    if (cell.run_dir / CHECKPOINTS / LAST).exists() or attempt:
-        saved = (cell.run_dir / CHECKPOINTS / LAST).exists()
+    saved = last_checkpoint(cell.run_dir).exists()
+    if saved or attempt:
         text = "continues from its last checkpoint" if saved else "starts again"
         return CellState(cell, INTERRUPTED, text, attempt)
     return CellState(cell, MISSING)

@@ -25,14 +25,7 @@ from types import FrameType
 from typing import Any
 
 from benchmark.experiment.request import Request
-from benchmark.records.attempts import (
-    CHECKPOINTS,
-    FAILED,
-    INTERRUPTED,
-    LAST,
-    RUNNING,
-    LastAttempt,
-)
+from benchmark.records.attempts import FAILED, INTERRUPTED, RUNNING, LastAttempt, last_checkpoint
 from benchmark.sweep.plan import Cell
 from usererror import TERMINATED, Busy, UserError
 
@@ -139,7 +132,7 @@ class RunCell:
 
     def _saved_at(self) -> int:
         try:
-            return (self.run_dir / CHECKPOINTS / LAST).stat().st_mtime_ns
+            return last_checkpoint(self.run_dir).stat().st_mtime_ns
         except FileNotFoundError:
             return 0
 

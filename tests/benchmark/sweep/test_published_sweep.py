@@ -32,6 +32,16 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Cell]:
     return cells
 
 
+@pytest.fixture
+def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the published records, which is read in their place."""
+    copy = tmp_path / "published"
+    records = copy / "records" / "miniature"
+    shutil.copytree(PUBLISHED / "records" / "miniature", records)
+    monkeypatch.setattr("benchmark.sweep.cell_states.PUBLISHED", copy)
+    return records
+
+
 def test_what_is_published_is_not_run_again_and_gives_the_published_table(
     started: list[Cell], tmp_path: Path
 ) -> None:
@@ -44,13 +54,10 @@ def test_what_is_published_is_not_run_again_and_gives_the_published_table(
 
 
 def test_of_a_record_that_is_missing_exactly_that_cell_runs(
-    started: list[Cell], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    started: list[Cell], published: Path, tmp_path: Path
 ) -> None:
-    copy = tmp_path / "published"
-    shutil.copytree(PUBLISHED / "records" / "miniature", copy / "records" / "miniature")
-    lost = next((copy / "records" / "miniature").glob("magic-*-seed1-*"))
+    lost = next(published.glob("magic-*-seed1-*"))
     shutil.rmtree(lost)
-    monkeypatch.setattr("benchmark.sweep.cell_states.PUBLISHED", copy)
     with pytest.raises(SystemExit) as ended:
         main(["sweep", "miniature", "--runs", str(tmp_path / "runs")])
     assert ended.value.code == 3, "nothing has run it"
@@ -59,14 +66,11 @@ def test_of_a_record_that_is_missing_exactly_that_cell_runs(
 
 
 def test_a_damaged_record_is_no_record(
-    started: list[Cell], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    started: list[Cell], published: Path, tmp_path: Path
 ) -> None:
-    copy = tmp_path / "published"
-    shutil.copytree(PUBLISHED / "records" / "miniature", copy / "records" / "miniature")
-    damaged = next((copy / "records" / "miniature").glob("sgma-*-seed2-*"))
+    damaged = next(published.glob("sgma-*-seed2-*"))
     content = (damaged / "summary.npz").read_bytes()
     (damaged / "summary.npz").write_bytes(content[:-200])
-    monkeypatch.setattr("benchmark.sweep.cell_states.PUBLISHED", copy)
     with pytest.raises(SystemExit):
         main(["sweep", "miniature", "--runs", str(tmp_path / "runs")])
     assert [f"sgma-{cell.name}" for cell in started] == [damaged.name]
