@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
-import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
-from benchmark.__main__ import main
 from benchmark.leaderboard.score_rows import leaderboard_rows
 from benchmark.leaderboard.table import format_leaderboard
 from benchmark.records.groups import seed_groups
 from benchmark.records.record import search_records
-from tests.support.browser import PROGRAM, Page, chromium
-from tests.support.toy_records import toy_record, toy_result
-from tests.support.toy_report import METHODS, SIDE, toy_prediction, toy_runs
+from tests.support.browser import PROGRAM, Page
+from tests.support.report_page import downloaded, go, text
+from tests.support.toy_report import METHODS, SIDE, toy_prediction
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="there is no Chromium here")
 VIEWS = [
@@ -41,75 +37,6 @@ PAIRS = [
 ]
 PAIRS += [("--accent", "--ground"), ("--accent", "--raised"), ("--on-accent", "--accent")]
 CONTRAST = 4.5  # WCAG 2.1, level AA, text
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return toy_runs(tmp_path_factory.mktemp("report"))
-
-
-@pytest.fixture(scope="module")
-def page_file(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_page(runs, tmp_path_factory.mktemp("page"))
-
-
-def write_page(runs: Path, folder: Path) -> Path:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("benchmark.records.selection.PUBLISHED", folder / "no published records")
-        words = [
-            "--runs",
-            str(runs),
-            "--out",
-            str(folder),
-            "--complexity",
-            str(runs.parent / "complexity"),
-        ]
-        assert main(["report", *words, "--samples", "100"]) == 0
-    return folder / "index.html"
-
-
-@pytest.fixture(scope="module")
-def downloads(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("browser")
-
-
-@pytest.fixture(scope="module")
-def browser(downloads: Path) -> Iterator[Page]:
-    with chromium(downloads) as page:
-        yield page
-
-
-@pytest.fixture
-def page(browser: Page, page_file: Path) -> Iterator[Page]:
-    browser.complaints.clear()
-    browser.requests.clear()
-    browser.open(page_file)
-    yield browser
-    assert browser.complaints == []
-    assert not [
-        address
-        for address in browser.requests
-        if not address.startswith(("file:", "data:", "blob:", "about:"))
-    ]
-
-
-def go(page: Page, words: str) -> None:
-    """Change what follows the # and wait until it is drawn."""
-    page.run(f"location.hash = {words!r}")
-    page.wait(f"document.body.dataset.shown === '#' + {words!r}")
-
-
-def text(page: Page, selector: str = "main") -> str:
-    return str(page.run(f"document.querySelector({selector!r}).innerText"))
-
-
-def downloaded(folder: Path, name: str) -> Path:
-    """The file, once it is whole."""
-    deadline = time.monotonic() + 60
-    while not (folder / name).exists() or list(folder.glob("*.crdownload")):
-        assert time.monotonic() < deadline, f"{name} did not arrive: {os.listdir(folder)}"
-        time.sleep(0.05)
-    return folder / name
 
 
 def test_every_view_by_clicks(page: Page) -> None:
@@ -319,105 +246,3 @@ def test_light_and_dark(page: Page) -> None:
         " && location.hash.includes('theme=light')"
     )
     page.call("Emulation.setEmulatedMedia", features=[])
-
-
-def test_empty_and_slim_folders_make_sense(browser: Page, tmp_path: Path) -> None:
-    browser.complaints.clear()
-    (tmp_path / "none").mkdir()
-    browser.open(write_page(tmp_path / "none", tmp_path / "empty"))
-    assert "Nothing to show yet" in text(browser) and "make bench" in text(browser)
-    runs = toy_runs(tmp_path)
-    for path in [*runs.rglob("scenes.npz"), *runs.rglob("metrics.csv"), *runs.rglob("index.json")]:
-        path.unlink()
-    (runs.parent / "complexity" / "toy.csv").unlink()
-    browser.open(write_page(runs, tmp_path / "slim"))
-    assert "counts per scene" in text(browser)
-    remedies = {
-        "cost": "make profile-all DATA=toy",
-        "training": "make bench",
-        "pictures": "make examples",
-    }
-    for view, words in remedies.items():
-        go(browser, f"view={view}")
-        assert words in text(browser)
-    assert browser.complaints == []
-
-
-def phone(browser: Page, width: int) -> None:
-    """Give the page the width of a phone; 0 takes it back."""
-    browser.call("Emulation.clearDeviceMetricsOverride")
-    if width:
-        size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": True}
-        browser.call("Emulation.setDeviceMetricsOverride", **size)
-
-
-def test_views_and_columns_without_content_are_not_shown(browser: Page, tmp_path: Path) -> None:
-    for seed in (0, 1):
-        toy_record(tmp_path / "runs", "alpha", seed)
-    browser.open(write_page(tmp_path / "runs", tmp_path / "page"), "#view=notes")
-    shown = browser.run("[...document.querySelectorAll('nav a')].map((tab) => tab.id)")
-    assert "view-leaderboard" in shown and "view-sensors" in shown
-    for view in ("conditions", "cost", "training", "pictures"):
-        assert f"view-{view}" not in shown
-        assert browser.run(f"Boolean(document.querySelector('main a[href=\"#view={view}\"]'))")
-    script = "table({title: 'a', name: 'a', columns: [{title: 'm'}, {title: 'none'}, {title: 'x'}],"
-    script += " rows: [['p', '-', 1], ['q', null, '-']]}).querySelector('thead').textContent"
-    assert browser.run(script) == "mx"
-
-
-def test_thirty_rows_differ_in_looks_and_in_names(browser: Page, tmp_path: Path) -> None:
-    same = "a_method_with_a_name_that_is_longer_than_its_room_"
-    for number in range(30):
-        toy_record(tmp_path / "runs", f"{same}{number}", 0)
-    browser.open(write_page(tmp_path / "runs", tmp_path / "page"))
-    looks = browser.run("board().rows.map((row) => JSON.stringify(looks(row)))")
-    assert len(looks) == len(set(looks)) == 30
-    assert len(set(browser.run("names()"))) == 30, "else an axis would draw them as one"
-
-
-def test_a_row_leads_to_paper_ledger_and_command(browser: Page, tmp_path: Path) -> None:
-    words = ("--trainer.max_steps", "4")
-    changes = {"overrides": words, "data": "miniature", "method": "sgma"}
-    toy_record(tmp_path / "runs", "sgma", 3, **changes)
-    browser.open(write_page(tmp_path / "runs", tmp_path / "page"))
-    links = browser.run("[...document.querySelectorAll('tbody th a')].map((a) => [a.text, a.href])")
-    assert dict(links)["paper"] == "https://arxiv.org/abs/2603.02505"
-    assert "ledger" not in dict(links), "a page outside the checkout names no place in it"
-    browser.run("[...document.querySelectorAll('tbody th a')].at(-1).click()")
-    browser.wait("location.hash.includes('view=notes') && document.querySelector('main code')")
-    said = text(browser)
-    assert "make bench METHOD=sgma DATA=miniature SEED=3 ARGS='--trainer.max_steps 4'" in (
-        said.replace("BACKBONE=pvt_v2_b0 ", "")
-    )
-    assert "methods/sgma/README.md" in said
-
-
-def test_a_phone_shows_scores(browser: Page, page_file: Path) -> None:
-    phone(browser, 390)
-    try:
-        browser.open(page_file)
-        assert browser.run("document.documentElement.scrollWidth") == 390
-        right = "document.querySelector('tbody td').getBoundingClientRect().right"
-        assert browser.run(right) <= 390, "the first score is in sight"
-        assert "Sensors: R red-green-blue, D surface height, N near infrared." in text(browser)
-    finally:
-        phone(browser, 0)
-
-
-def test_names_are_letters_in_figures_and_break_on_a_phone(browser: Page, tmp_path: Path) -> None:
-    labels = ("a <b>bold</b> roof & more", "b &lt; c | $x_1$", "tree", "clutter")
-    result = dataclasses.replace(toy_result(), labels=labels)
-    toy_record(tmp_path / "runs", "m" + "_long" * 9, 0, result, classes=labels)
-    page = write_page(tmp_path / "runs", tmp_path / "page")
-    phone(browser, 360)
-    try:
-        for view in ("confusion", "subsets", "leaderboard"):
-            browser.open(page, f"#view={view}")
-            assert browser.run("document.documentElement.scrollWidth") == 360
-        browser.open(page, "#view=confusion")
-        ticks = browser.run(
-            "[...document.querySelectorAll('.ytick text')].map((t) => t.textContent)"
-        )
-        assert sorted(map(str.strip, ticks)) == sorted(labels)
-    finally:
-        phone(browser, 0)
