@@ -31,7 +31,7 @@ from benchmark.sweep.slurm_engine import submit_arrays, submit_follow_up
 from benchmark.sweep.status import DRIVER, UNFINISHED, exit_status, find_states, status_lines
 from benchmark.sweep.sweep_file import Resources, SweepFile, Wanted, wanted_cells
 from benchmark.sweep.tuning import trial_cells, tuned_cells
-from datamodules.processes import LEASE_S, hold, this_machine
+from datamodules.processes import LEASE_S, hold, this_machine, usable_cores
 from usererror import Busy, UserError
 
 SAMPLES = 2000  # draws of the report's intervals
@@ -64,6 +64,7 @@ class SweepRun:
         with hold(self.folder / DRIVER, busy):
             if wanted:
                 number = slots or max(1, len(gpus))
+                warn_of_crowd(wanted, number)
                 options = (self.plan.retries, self.plan.environment, gpus)
                 LocalEngine(self.folder, number, *options).run(wanted)
             return self.finish()
@@ -189,6 +190,15 @@ def check_engine() -> None:
     if not find_spec("submitit"):
         install = "pip install 'imss-bench[cluster]', or make install in the repository"
         raise UserError(f"Sweeps need submitit: {install}.")
+
+
+def warn_of_crowd(cells: Sequence[Cell], number: int) -> None:
+    """Say that experiments will fight for processors, which makes each many times slower."""
+    threads = max(cell.resources.cpus or 1 for cell in cells)
+    here = usable_cores()
+    if number > 1 and threads * number > here:
+        crowd = f"{number} experiments of {threads} thread(s) at a time, and {here} processors here"
+        print(f"They will slow each other: {crowd}. ON=local:{max(1, here // threads)} fits.")
 
 
 def check_place(plan: Plan, slurm: bool) -> None:

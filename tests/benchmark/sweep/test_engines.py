@@ -204,6 +204,17 @@ def test_no_two_experiments_have_one_gpu_at_a_time(
     assert {job for found in jobs_by_cell(tmp_path).values() for job in found}.isdisjoint({"1"})
 
 
+@pytest.mark.parametrize(("cpus", "number", "fits"), [(2, 2, 1), (1, 3, 2), (4, 1, 0), (1, 2, 0)])
+def test_experiments_that_would_fight_for_processors_are_warned_of(
+    cpus: int, number: int, fits: int, monkeypatch: Any, capsys: Any
+) -> None:
+    monkeypatch.setattr(run_sweep, "usable_cores", lambda: 2)
+    cell = Cell(Request("control", "tiny"), Resources(cpus=cpus), "0123", name="seed0")
+    run_sweep.warn_of_crowd([cell], number)
+    said = capsys.readouterr().out
+    assert (f"ON=local:{fits} fits" in said) if fits else not said
+
+
 def test_what_a_killed_sweep_left_running_keeps_its_gpus(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
