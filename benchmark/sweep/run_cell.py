@@ -25,7 +25,14 @@ from types import FrameType
 from typing import Any
 
 from benchmark.experiment.request import Request
-from benchmark.records.attempts import FAILED, INTERRUPTED, RUNNING, LastAttempt, last_checkpoint
+from benchmark.records.attempts import (
+    FAILED,
+    INTERRUPTED,
+    RUNNING,
+    LastAttempt,
+    job_id,
+    last_checkpoint,
+)
 from benchmark.sweep.plan import Cell
 from usererror import TERMINATED, Busy, UserError
 
@@ -107,7 +114,9 @@ class RunCell:
         # as a shell says that a signal ended it
         status = status if status >= 0 else 128 - status
         first = os.environ.get("SLURM_PROCID", "0") == "0"
-        if first and status not in (0, Busy.status):
+        by_itself = status < 128 and not self.asked
+        # what ends the others when one has failed is no news
+        if status not in (0, Busy.status) and (first or by_itself):
             error = last_line.removeprefix("imss: ")
             self._note(child.pid, status, error, self._saved_at() != saved)
         return status
@@ -115,6 +124,10 @@ class RunCell:
     def _note(self, pid: int, status: int, error: str, saved: bool) -> None:
         attempt = LastAttempt.read(self.run_dir)
         own = attempt and (attempt.pid, attempt.host) == (pid, socket.gethostname())
+        if attempt and is_one_of_several() and attempt.job == job_id():
+            if attempt.state == FAILED:
+                return  # the first to fail has said why
+            own = True
         if attempt and not own and attempt.is_alive(self.run_dir):
             return  # the run is another process's, which goes on
         if attempt is None or not own or attempt.state != RUNNING:
@@ -144,9 +157,13 @@ def may_try_again(status: int) -> bool:
         >>> may_try_again(2), may_try_again(143), may_try_again(137)  # mistake, SIGTERM, SIGKILL
         (False, False, True)
     """
-    alone = os.environ.get("SLURM_NTASKS", "1") == "1"
     meant = (0, UserError.status, Busy.status, TERMINATED, 128 + signal.SIGINT)
-    return alone and status not in meant
+    return not is_one_of_several() and status not in meant
+
+
+def is_one_of_several() -> bool:
+    """Tell whether other processes of a queue's job work on the same experiment."""
+    return os.environ.get("SLURM_NTASKS", "1") != "1"
 
 
 def bench_words(request: Request) -> tuple[str, ...]:

@@ -88,6 +88,8 @@ def sbatch_options(name: str, resources: Resources) -> dict[str, Any]:
         "partition": resources.partition,
         "array_parallelism": resources.at_a_time,
         "setup": resources.setup or None,
+        # processes of one experiment would wait half an hour for one that failed before they met
+        "srun_args": ["--kill-on-bad-exit=1"],
         "additional_parameters": more,
     }
     return {key: value for key, value in options.items() if value is not None}

@@ -10,9 +10,7 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -189,11 +187,10 @@ def queue(cluster: dict[str, str], *words: str) -> str:
     return done.stdout
 
 
-@pytest.mark.skipif("IMSS_SLURM" not in os.environ, reason="five minutes: IMSS_SLURM=1 runs it")
 def test_whatever_a_queue_does_every_cell_ends_as_if_undisturbed(
     whole: Ended, cluster: dict[str, str], tiny_stores: Path, tmp_path: Path
 ) -> None:
-    soon = {"is": {"seed": TIMED_OUT}, "resources": {"minutes": 2}}
+    soon = {"is": {"seed": TIMED_OUT}, "resources": {"minutes": 4}}
     sweep = write_sweep(tmp_path / "slurm.yaml", STEPS, list(range(8)), where=[*MISTAKES, soon])
     runs = tmp_path / "runs"
     words = ("sweep", sweep, "--store", tiny_stores, "--runs", runs, "--on", "slurm")
@@ -228,10 +225,7 @@ def test_whatever_a_queue_does_every_cell_ends_as_if_undisturbed(
     queue(cluster, "scancel", job(CANCELLED))
     os.kill(attempt(runs, KILLED)["pid"], signal.SIGKILL)
     wait_for(lambda: stop_those_that_saved([TIMED_OUT]))
-    # of two minutes; the queue's signal comes 90 s before they are over
-    time.sleep(45)
-    with suppress(ProcessLookupError):  # the queue may have let it go itself
-        os.kill(attempt(runs, TIMED_OUT)["pid"], signal.SIGCONT)
+    # of four minutes; 90 to 150 s before they are over Slurm sends its signal, and SIGCONT first
     wait_for(lambda: "Restarts=1" in details(TIMED_OUT))
     let_go(TIMED_OUT)
     queue(cluster, "scontrol", "requeue", job(REQUEUED))
@@ -280,3 +274,26 @@ def test_two_machines_train_one_cell_and_score_it_as_one_process_does(
     assert done.returncode == 0, done.stdout + done.stderr
     scored = read_record(run / "evaluations" / checkpoint.stem / "record")
     assert np.array_equal(scored.counts, record.counts)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_processes_of_a_cell_do_not_wait_for_one_that_fails_before_they_meet(
+    rank: int, cluster: dict[str, str], tiny_stores: Path, tmp_path: Path
+) -> None:
+    # what Python imports by itself
+    fails = f"""
+import os, sys
+if "benchmark" in sys.orig_argv and os.environ.get("SLURM_PROCID") == "{rank}":
+    sys.stderr.write("imss: The disk of this machine is gone.\\n")
+    os._exit(2)
+"""
+    (tmp_path / "sitecustomize.py").write_text(fails)
+    several = {"trainer.num_nodes": 2, "trainer.strategy": "ddp"}
+    more = {"resources": {"nodes": 2}, "env": {"PYTHONPATH": str(tmp_path)}}
+    sweep = write_sweep(tmp_path / "two.yaml", 8, [0], overrides=several, **more)
+    words = ("sweep", sweep, "--store", tiny_stores, "--runs", tmp_path / "runs", "--on", "slurm")
+    submitted = imss(*words, env=cluster)
+    assert submitted.returncode == 0, submitted.stdout + submitted.stderr
+    wait_for(lambda: not queue(cluster, "squeue", "--noheader").strip(), seconds=120)
+    status = imss("sweep", "status", sweep, "--runs", tmp_path / "runs", env=cluster)
+    assert "1 failed" in status.stdout and "The disk of this machine is gone." in status.stdout
