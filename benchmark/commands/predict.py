@@ -25,6 +25,8 @@ class Predict(Command):
         add_option(parser, "--quality", "standard", text, choices=("standard", "high"))
         text = "pixels (default: half the window; a tenth for high quality)"
         add_option(parser, "--stride", 0, text)
+        text = "windows that the network sees together (default: what suits device and window)"
+        add_option(parser, "--batch", 0, text)
 
     def run_command(self, arguments: argparse.Namespace) -> None:
         import resource
@@ -35,6 +37,7 @@ class Predict(Command):
 
         from benchmark.experiment.restore import load_trained_run
         from benchmark.maps import predict
+        from benchmark.maps.batches import default_batch
         from benchmark.maps.geotiff import open_maps
         from benchmark.maps.window_grid import plain_rows, sheared_rows
         from benchmark.tracking.progress import ProgressLine, show_share
@@ -54,6 +57,9 @@ class Predict(Command):
         stride = arguments.stride or predict.default_stride(window, arguments.quality)
         if not 1 <= stride <= window:
             raise UserError(f"stride {stride} must lie between 1 and the window of {window} px.")
+        if arguments.batch < 0:
+            raise UserError(f"batch is {arguments.batch}: give 1 or more, or leave it out.")
+        batch = arguments.batch or default_batch(window, trained.model.device.type)
         subset = "+".join(inputs.letters[name] for name in files)
         method, data = trained.request.variant, trained.request.dataset
         tags = {"METHOD": method, "TRAINED_ON": data, "MODALITIES": subset}
@@ -67,10 +73,11 @@ class Predict(Command):
             kind = plain_rows if arguments.quality == "standard" else sheared_rows
             rows = partial(kind, grid.height, grid.width, window, stride)
             number = sum(len(places) for _, places in rows())
-            windows = f"{number} windows of {window} px every {stride}, {trained.model.device}"
-            print(f"{grid.height} x {grid.width} px, {windows}; a larger --stride is faster")
+            windows = f"{number} windows of {window} px every {stride}, {batch} at a time"
+            print(f"{grid.height} x {grid.width} px, {windows}, {trained.model.device}")
             counts, done, line = np.zeros(256, np.int64), 0, ProgressLine()
-            for row, col, means in predict.predict_strips(trained, rasters, grid, window, rows):
+            strips = predict.predict_strips(trained, rasters, grid, window, rows, batch)
+            for row, col, means in strips:
                 # strips come as they are finished, so that no map is held in memory as a whole
                 ids = predict.class_ids(means, inputs.outputs)
                 counts += np.bincount(ids.ravel(), minlength=256)
@@ -79,7 +86,9 @@ class Predict(Command):
                 maps.write_ids(row, col, ids)
                 if second:
                     averaged = inputs.stitching == "probabilities"
-                    maps.write_probabilities(row, col, means if averaged else means.softmax(0))
+                    maps.write_probabilities(
+                        row, col, (means if averaged else means.softmax(0)).cpu()
+                    )
             line.close()
         names = {entry.id: entry.name for entry in inputs.classes}
         print(printable(predict.describe_shares(counts, names)))

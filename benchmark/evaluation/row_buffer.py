@@ -123,7 +123,7 @@ class WindowStitcher(RowBuffer):
             return
         weights = self.weights if valid is None else self.weights * valid
         weights = weights[top:height, left:right]
-        here[:-1] += weights * values.to(self.values.dtype)
+        here[:-1].addcmul_(weights, values.to(self.values.dtype))
         here[-1] += weights
 
     def pop_rows(self, row: int) -> Tensor:

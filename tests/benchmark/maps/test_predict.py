@@ -160,7 +160,8 @@ def test_seams_are_counted(
     def halves(encoded: dict[str, torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
         """Class 0 in the upper half of a window, class 2 in the lower."""
         lower = (torch.arange(size[0]) >= size[0] // 2).float()[:, None].expand(size)
-        return torch.stack([1 - lower, lower, torch.full(size, -9.0)])[None]
+        said = torch.stack([1 - lower, lower, torch.full(size, -9.0)])
+        return said.expand(len(encoded["rgb"]), 3, *size)
 
     monkeypatch.setattr(network, "decode", halves)
     rows = np.arange(150)
@@ -202,7 +203,10 @@ def test_a_network_that_says_nothing_finite_makes_no_map(
     capsys: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(network, "decode", lambda *given: torch.full((1, 3, 64, 64), torch.nan))
+    def diverged(encoded: dict[str, torch.Tensor], size: Any) -> torch.Tensor:
+        return torch.full((len(encoded["rgb"]), 3, 64, 64), torch.nan)
+
+    monkeypatch.setattr(network, "decode", diverged)
     assert run(tmp_path / "out" / "map.tif", f"rgb={scene[0]}") == 2
     assert "logits are not finite" in one_line(capsys)
     assert list((tmp_path / "out").iterdir()) == []
@@ -259,10 +263,10 @@ def test_what_is_not_finished_leaves_nothing(
 ) -> None:
     windows = iter(range(3))
 
-    def fails(*arguments: Any) -> Any:
+    def fails(encoded: dict[str, torch.Tensor], size: Any) -> Any:
         if next(windows, None) is None:
             raise failure
-        return torch.zeros(1, 3, 64, 64)
+        return torch.zeros(len(encoded["rgb"]), 3, 64, 64)
 
     monkeypatch.setattr(network, "decode", fails)
     assert run(tmp_path / "out" / "map.tif", f"rgb={scene[0]}") == status
