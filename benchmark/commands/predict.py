@@ -30,6 +30,7 @@ class Predict(Command):
 
     def run_command(self, arguments: argparse.Namespace) -> None:
         import resource
+        from contextlib import closing
         from functools import partial
 
         import numpy as np
@@ -39,6 +40,7 @@ class Predict(Command):
         from benchmark.maps import predict
         from benchmark.maps.batches import default_batch
         from benchmark.maps.geotiff import open_maps
+        from benchmark.maps.overlap import finished_behind
         from benchmark.maps.window_grid import plain_rows, sheared_rows
         from benchmark.tracking.progress import ProgressLine, show_share
         from datamodules.loading.inference_rasters import open_scene, parse_inputs
@@ -77,18 +79,19 @@ class Predict(Command):
             print(f"{grid.height} x {grid.width} px, {windows}, {trained.model.device}")
             counts, done, line = np.zeros(256, np.int64), 0, ProgressLine()
             strips = predict.predict_strips(trained, rasters, grid, window, rows, batch)
-            for row, col, means in strips:
-                # strips come as they are finished, so that no map is held in memory as a whole
-                ids = predict.class_ids(means, inputs.outputs)
-                counts += np.bincount(ids.ravel(), minlength=256)
-                done += ids.size
-                show_share(line, done / (grid.height * grid.width))
-                maps.write_ids(row, col, ids)
-                if second:
-                    averaged = inputs.stitching == "probabilities"
-                    maps.write_probabilities(
-                        row, col, (means if averaged else means.softmax(0)).cpu()
-                    )
+            averaged, probabilities = inputs.stitching == "probabilities", None
+            # closed at once where writing fails: it reads ahead from files that are closed next
+            with closing(strips), finished_behind(maps.write_strip) as write_strip:
+                for row, col, means in strips:
+                    # strips come as they are finished: no map is held in memory as a whole
+                    ids = predict.class_ids(means, inputs.outputs)
+                    if second:
+                        shares = means if averaged else means.softmax(0)
+                        probabilities = shares.float().cpu().numpy()
+                    write_strip(row, col, ids, probabilities)
+                    counts += np.bincount(ids.ravel(), minlength=256)
+                    done += ids.size
+                    show_share(line, done / (grid.height * grid.width))
             line.close()
         names = {entry.id: entry.name for entry in inputs.classes}
         print(printable(predict.describe_shares(counts, names)))

@@ -76,6 +76,6 @@ def read_batch(
     valid = cut(said, corners)
     # the map says nodata elsewhere
     kept = np.flatnonzero(valid.any((1, 2)))
-    some = [corners[number] for number in kept]
+    some = [corners[number] for number in kept.tolist()]
     images = {name: cut(pixels, some) for name, (pixels, _) in read.items()} if some else {}
     return Batch(some, images, valid[kept], final)

@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 import numpy as np
 import rasterio.shutil
 
+from datamodules.processes import usable_cores
 from datamodules.rasters.placement import Grid
 from datamodules.rasters.raster_errors import check_written, explained_writing
 from datamodules.store.part_files import part_of
@@ -56,15 +57,14 @@ class MapFiles:
             for band, number in enumerate(outputs, 1):
                 self.probabilities.set_band_description(band, names[number])
 
-    def write_ids(self, row: int, col: int, ids: np.ndarray) -> None:
-        """Write uint8 class ids `(h, w)` from (row, col) on."""
-        self.map.write(ids, 1, window=((row, row + ids.shape[0]), (col, col + ids.shape[1])))
-
-    def write_probabilities(self, row: int, col: int, values: Any) -> None:
-        """Write `(K, h, w)` from (row, col) on."""
-        assert self.probabilities is not None
-        window = ((row, row + values.shape[1]), (col, col + values.shape[2]))
-        self.probabilities.write(np.asarray(values, np.float32), window=window)
+    def write_strip(
+        self, row: int, col: int, ids: np.ndarray, probabilities: np.ndarray | None = None
+    ) -> None:
+        """Write uint8 class ids `(h, w)` from (row, col) on, and `(K, h, w)` where wanted."""
+        window = ((row, row + ids.shape[0]), (col, col + ids.shape[1]))
+        self.map.write(ids, 1, window=window)
+        if self.probabilities is not None:
+            self.probabilities.write(probabilities, window=window)
 
     def close_files(self) -> None:
         """Close the files that are open."""
@@ -139,6 +139,7 @@ def _optimised(stem: Path, resampling: str) -> Path:
     """Make <stem>.tif, cloud-optimised, of <stem>.raw.tif, which is removed."""
     raw, target = stem.with_suffix(".raw.tif"), stem.with_suffix(".tif")
     options = {"blocksize": TILE, "compress": "deflate", "predictor": "yes", "bigtiff": "if_safer"}
+    options["num_threads"] = usable_cores()
     rasterio.shutil.copy(raw, target, driver="COG", overview_resampling=resampling, **options)
     check_written(target)
     raw.unlink()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from benchmark.maps.batches import Batch, read_batches
+from benchmark.maps.overlap import made_ahead
 from datamodules.store.scene_store import IGNORE
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def predict_strips(
     window: int,
     rows: Callable[[], Rows],
     size: int = 1,
-) -> Iterator[tuple[int, int, Tensor]]:
+) -> Generator[tuple[int, int, Tensor], None, None]:
     """Predict a scene piece by piece, in memory that does not depend on its size.
 
     Overlapping windows are blended as logits or as probabilities, as the run's protocol stitches
@@ -64,16 +65,17 @@ def predict_strips(
         columns, top = range(left, min(left + PANEL, grid.width)), 0
         stitcher = WindowStitcher((len(trained.inputs.outputs),), len(columns), **options)
         # windows across the border of two panels are computed for both, so that no border shows
-        for batch in read_batches(rasters, rows(), columns, window, size):
-            if batch.corners:
-                values, valid = predict_batch(trained, batch), torch.from_numpy(batch.valid)
-                parts = zip(batch.corners, values, valid.to(device), strict=True)
-                for (row, col), value, says in parts:
-                    stitcher.add((row, col - left, window, window), value, valid=says)
-            # rows of the sheared grid may lie wholly above the scene
-            if batch.final > top:
-                yield top, left, stitcher.pop_rows(batch.final)
-                top = batch.final
+        with made_ahead(read_batches(rasters, rows(), columns, window, size)) as batches:
+            for batch in batches:
+                if batch.corners:
+                    values, valid = predict_batch(trained, batch), torch.from_numpy(batch.valid)
+                    parts = zip(batch.corners, values, valid.to(device), strict=True)
+                    for (row, col), value, says in parts:
+                        stitcher.add((row, col - left, window, window), value, valid=says)
+                # rows of the sheared grid may lie wholly above the scene
+                if batch.final > top:
+                    yield top, left, stitcher.pop_rows(batch.final)
+                    top = batch.final
 
 
 def predict_batch(trained: TrainedRun, batch: Batch) -> Tensor:

@@ -55,8 +55,13 @@ class Normalizer:
 
     def standardize(self, values: np.ndarray, scene: str) -> np.ndarray:
         """Return valid values as the network takes them, float32 `(C, H, W)`."""
-        scaled = (values - self.offsets.get(scene, 0.0) - self.mean) / self.std
-        return scaled / self.spans[scene] if self.spans else scaled
+        # in place: fresh memory costs more than the arithmetic
+        scaled = values - self.offsets.get(scene, 0.0)
+        scaled -= self.mean
+        scaled /= self.std
+        if self.spans:
+            scaled /= self.spans[scene]
+        return scaled
 
 
 def fit_normalizer(

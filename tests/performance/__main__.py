@@ -21,14 +21,14 @@ import numpy as np
 from benchmark.choices import ROOT
 from benchmark.metrics.subsets import modality_subsets
 from benchmark.profiling.cost import time_interleaved
-from tests.performance import data, subsets
+from tests.performance import data, maps, subsets
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the chosen parts."""
     parts = {
         "subsets": subsets.sgma, "methods": subsets.methods, "store": store, "import": data.imports,
-        "frame": data.frame, "step": step, "memory": memory,
+        "frame": data.frame, "step": step, "memory": memory, "maps": maps.command,
     }  # fmt: skip
     parser = argparse.ArgumentParser(
         prog="make speed",
