@@ -1,4 +1,4 @@
-"""What a user may type for METHOD, DATA, PROTOCOL and BACKBONE: names, or files of their own.
+"""What a user may type for METHOD, DATA, PROTOCOL, ...: names, or files of their own.
 
 Standard library only, so that `--help` stays quick.
 """
@@ -21,6 +21,8 @@ PUBLISHED_COSTS = PUBLISHED / "complexity"
 NO_BACKBONE = "none"  # stands for the encoder of a method that has no choice of one
 LOGGERS = ("csv", "wandb")
 SCALES = ("small", "paper")
+# and what the trainer calls them
+PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
 WANDB_PROJECT = "imss-bench"
 # of the configuration, for words such as `--trainer.max_epochs`
 CONFIG_SECTIONS = ("trainer", "model", "data", "evaluation", "cell")

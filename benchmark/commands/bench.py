@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.choices import LOGGERS, is_config_file, short_name
+from benchmark.choices import LOGGERS, PRECISIONS, is_config_file, short_name
 from benchmark.commands import options
 from benchmark.commands.options import Command, add_flag, add_option, add_path
 from usererror import UserError
@@ -30,6 +30,8 @@ class Bench(Command):
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         options.add_method_arguments(parser)
+        text = "bf16 is half precision, a row of its own in tables (default: fp32)"
+        add_option(parser, "--precision", "", text, choices=tuple(PRECISIONS))
         add_option(parser, "--seed", ["0"], "seed of everything, or several: 0,1,2 (default: 0)")
         add_option(parser, "--logger", "csv", "besides CSV", choices=LOGGERS)
         options.add_runs(parser)
@@ -44,7 +46,11 @@ class Bench(Command):
         names = ["method", "data", "protocol", "scale", "backbone", "runs", "store", "logger"]
         values = options.values_of(arguments, *names)
         seed, *others = options.read_seeds(arguments.seed)
-        request = Request(**values, seed=seed, overrides=tuple(arguments.overrides))
+        words = arguments.overrides
+        if arguments.precision:
+            # an override like any other: identity, tables and plans know what to make of it
+            words = [f"--trainer.precision={PRECISIONS[arguments.precision]}", *words]
+        request = Request(**values, seed=seed, overrides=tuple(words))
         if others:
             for name in ("force", "wide", "no_leaderboard"):
                 if getattr(arguments, name):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -26,6 +26,7 @@ from pydantic import (
 from benchmark.choices import (
     CONFIG_SECTIONS,
     CONFIGS,
+    PRECISIONS,
     VARIABLE_OF_CELL,
     nearest,
     validate_choice,
@@ -41,6 +42,7 @@ def _listed(value: Any) -> Any:
 
 
 Words = Annotated[list[str], BeforeValidator(_listed)]
+Precisions = Annotated[list[Literal["fp32", "bf16"]], BeforeValidator(_listed)]
 Seeds = Annotated[list[int], BeforeValidator(_listed)]
 
 
@@ -71,12 +73,12 @@ class Cells(_Section):
     backbone: Words = []
     protocol: Words = []
     scale: Words = []
+    precision: Precisions = []
     seed: Seeds = []
 
-    def fit(self, request: Request) -> bool:
+    def fit(self, names: Mapping[str, Any]) -> bool:
         """Tell whether an experiment has one of the named values in every named column."""
-        named = {name: values for name, values in self if values}
-        return all(getattr(request, name) in values for name, values in named.items())
+        return all(names.get(name) in values for name, values in self if values)
 
     def combinations(self) -> Iterator[dict[str, Any]]:
         """List every combination of what is named."""
@@ -241,15 +243,18 @@ def wanted_cells(sweep: SweepFile, defaults: Request) -> list[Wanted]:
     found: dict[Request, Resources] = {}
     for cells in (sweep.grid, *sweep.also):
         for names in cells.combinations():
-            request = replace(defaults, **names, logger=sweep.logger)
-            if cells is sweep.grid and any(rule.fit(request) for rule in sweep.excluded):
+            names = {**vars(defaults), "logger": sweep.logger, **names}
+            if cells is sweep.grid and any(rule.fit(names) for rule in sweep.excluded):
                 continue
             settings, resources = dict(sweep.overrides), sweep.resources.model_dump()
             for rule in sweep.where:
-                if rule.cells.fit(request):
+                if rule.cells.fit(names):
                     settings |= rule.overrides
                     resources |= rule.resources
-            request = replace(request, overrides=override_words(settings))
+            # an override, as it is for `bench`
+            if precision := names.pop("precision", ""):
+                settings["trainer.precision"] = PRECISIONS[precision]
+            request = Request(**names | {"overrides": override_words(settings)})
             # named twice is wanted once
             found.setdefault(request, Resources.model_validate(resources))
     return [Wanted(request, resources) for request, resources in found.items()]

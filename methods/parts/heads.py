@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from methods.parts.backbones import STRIDES
 from methods.parts.kernel_folding import FoldingModule
+from methods.parts.precision import at_least_float32
 from usererror import UserError
 
 
@@ -20,12 +21,16 @@ def upsample_bilinear(features: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def to_image_size(logits: Tensor, size: Sequence[int], stride: int = STRIDES[0]) -> Tensor:
-    """Logits of a padded image at `stride` -> logits (B, K, H, W) of the image itself."""
+    """Logits of a padded image at `stride` -> logits (B, K, H, W) of the image itself.
+
+    They are upsampled in at least float32: of two that half precision rounds to one number the
+    argmax would take the first.
+    """
     padded = (logits.shape[-2] * stride, logits.shape[-1] * stride)
     if any(not 0 <= have - want < STRIDES[-1] for have, want in zip(padded, size, strict=True)):
         raise ValueError(f"logits of a {padded} image cannot be cropped to {tuple(size)}")
     # the padding lies below and right, so that the pixel grid stays where it was
-    return upsample_bilinear(logits, padded)[..., : size[0], : size[1]]
+    return upsample_bilinear(at_least_float32(logits), padded)[..., : size[0], : size[1]]
 
 
 class ChannelNorm(nn.LayerNorm):

@@ -82,7 +82,8 @@ class ShaSpec(AnyModalitySegmenter):
     def _to_size(self, logits: Tensor, size: Sequence[int]) -> Tensor:
         """Upsample logits to the padded image, and crop it; small images are padded by much."""
         height, width = (side * self.network.stride for side in logits.shape[-2:])
-        return upsample_bilinear(logits, (height, width))[..., : size[0], : size[1]]
+        padded = upsample_bilinear(at_least_float32(logits), (height, width))
+        return padded[..., : size[0], : size[1]]
 
     def draw_shown(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Draw what a training step shows; everything during the warm-up."""
@@ -109,7 +110,7 @@ class ShaSpec(AnyModalitySegmenter):
         scores = [self.network.classifier(vector) for vector in vectors]
         indices = [self.network.modalities.index(m) for m in encoded]
         return {
-            "seg": segmentation_loss(at_least_float32(logits).softmax(1), mask, self.ignore_index),
+            "seg": segmentation_loss(logits.softmax(1), mask, self.ignore_index),
             "dao": alignment_loss(shared, flags, self.pairs),
             "dco": domain_classification(scores, indices, flags),
         }

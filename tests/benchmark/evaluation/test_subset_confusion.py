@@ -16,7 +16,7 @@ from torchmetrics.classification import (
 
 from benchmark.evaluation import SubsetConfusion
 from benchmark.evaluation.protocol import clip_to_scene
-from benchmark.evaluation.subset_confusion import SceneWindows, block_grid
+from benchmark.evaluation.subset_confusion import SceneWindows, Stitching, block_grid
 from benchmark.metrics.confusion import Convention, score_matrices
 from datamodules.loading.windows import covering_windows
 
@@ -94,6 +94,25 @@ def test_counts_equal_those_of_whole_scene_sums(
     assert not before.any() and not behind.any()
     confusion.reset()
     assert not confusion.counts.any()
+
+
+@pytest.mark.parametrize("stitching", ["logits", "probabilities"])
+@pytest.mark.parametrize("stride", [32, 8])
+def test_half_precision_is_summed_and_counted_like_the_same_numbers_in_full(
+    stride: int, stitching: Stitching
+) -> None:
+    scene = scene_windows(64, 64, 32, stride)
+    mask, _ = truth_of(64, 64)
+    generator = torch.Generator().manual_seed(2)
+    logits = torch.randn(len(scene.windows), OUTPUTS, 32, 32, generator=generator).bfloat16()
+    masks = torch.stack([cut(mask, place, 32, 255) for place in scene.windows])
+    counts = []
+    for values in (logits, logits.float()):
+        confusion = SubsetConfusion(["R"], LABELS, OUTPUTS, [scene], stitching=stitching)
+        confusion.update({"R": values}, masks, None, [0] * len(masks), scene.windows)
+        counts += confusion.compute()
+    assert torch.equal(*counts) and counts[0].dtype == torch.int64
+    assert int(counts[0].sum()) == int((mask != 255).sum())
 
 
 def test_torchmetrics_gives_the_same_matrix_iou_and_f1() -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from benchmark.__main__ import main
+from benchmark.records.overrides import describe_overrides
 from benchmark.records.record import read_record
 from methods.sgma.module import SGMA
 
@@ -63,6 +64,21 @@ def test_a_cell_leaves_record_leaderboard_and_manifest(finished: Path) -> None:
     assert {"val/average_miou", "val/top1_miou", "val/last1_miou", "val/miou/R+D"} <= set(
         text.split(",")
     )
+
+
+def test_half_precision_is_a_row_of_its_own_and_counts_the_same_pixels(
+    finished: Path, tiny_stores: Path, tmp_path: Path
+) -> None:
+    words = ["--precision", "bf16", "--trainer.max_steps", "4"]
+    assert bench(tiny_stores, tmp_path / "runs", *words) == 0
+    half = read_record(only_run(tmp_path / "runs") / "record")
+    exact = read_record(only_run(finished) / "record")
+    assert half.manifest.group != exact.manifest.group
+    shown = [describe_overrides(one.manifest.overrides).split() for one in (half, exact)]
+    assert set(shown[0]) ^ set(shown[1]) == {"trainer.precision=bf16-mixed"}
+    # by scene, region and label; what was predicted of them is another question
+    assert half.counts.dtype == np.int64
+    assert np.array_equal(half.counts.sum(-1), exact.counts.sum(-1))
 
 
 def test_a_finished_cell_is_not_run_twice_unless_forced(

@@ -62,6 +62,19 @@ def test_exceptions_additions_and_rules_hold_in_their_order() -> None:
     }
 
 
+def test_precision_is_a_column_and_becomes_an_override() -> None:
+    grid = {"method": "sgma", "data": "potsdam", "precision": ["fp32", "bf16"]}
+    half = {"precision": "bf16"}
+    rules = [{"is": half, "overrides": {"data.batch_size": 16}, "resources": {"gpus": 1}}]
+    also = [{"method": "control", **half}]
+    excluded = [{"method": "sgma", "precision": "fp32"}]
+    common = ("--data.batch_size=16", "--trainer.precision=bf16-mixed", 1)
+    found = {("sgma", "potsdam", 0, *common), ("control", "miniature", 0, *common)}
+    assert cells(grid=grid, where=rules, also=also, **{"except": excluded}) == found
+    found.add(("sgma", "potsdam", 0, "--trainer.precision=32-true", 0))
+    assert cells(grid=grid, where=rules, also=also) == found
+
+
 def test_what_is_named_twice_is_wanted_once() -> None:
     assert cells(also=[{"method": "sgma", "seed": 0}]) == cells()
 
@@ -83,6 +96,7 @@ def test_what_is_named_twice_is_wanted_once() -> None:
         ({"tune": {"trials": 2, "space": {"model.a": []}}}, ["tune.space"]),
         ({"tune": {"trials": 2, "space": {"a": [1]}}}, ["a is no setting"]),
         ({"grid": {"seed": "first"}}, ["grid.seed"]),
+        ({"grid": {"precision": "fp16"}}, ["grid.precision", "'fp32' or 'bf16'"]),
         # each would be done under another name than the planned one, or under a wrong label
         ({"overrides": {"seed_everything": 3}}, ["seed_everything is no setting"]),
         ({"overrides": {"cell.protocol": "sgma"}}, ["chosen in the grid"]),

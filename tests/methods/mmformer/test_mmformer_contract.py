@@ -39,9 +39,9 @@ class DoubleContract(MethodContract):
         with precision(torch.float64):
             yield
 
-    def test_half_precision_is_finite(self, modalities):
+    def test_half_precision_follows_float32(self, modalities):
         with precision(torch.float32):
-            super().test_half_precision_is_finite(modalities)
+            super().test_half_precision_follows_float32(modalities)
 
 
 class TestMMFormer(DoubleContract):
