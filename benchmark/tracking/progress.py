@@ -6,7 +6,8 @@ On a terminal the line is a bar that is drawn anew, elsewhere a plain line now a
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import lightning as L
@@ -34,9 +35,13 @@ class TimeLeft:
     """
 
     def __init__(
-        self, planned: dict[str, float], clock: Callable[[], float] = time.monotonic
+        self,
+        planned: dict[str, float],
+        clock: Callable[[], float] = time.monotonic,
+        earlier: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
-        self.planned, self.clock = planned, clock
+        # `earlier` are batches of attempts before this one
+        self.planned, self.clock, self.earlier = planned, clock, earlier
         self.done, self.spent = dict.fromkeys(planned, 0), dict.fromkeys(planned, 0.0)
         self.last = clock()
 
@@ -50,20 +55,23 @@ class TimeLeft:
     @property
     def seconds(self) -> float:
         """Seconds left, of kinds that have not begun as the most similar one."""
-        left = 0.0
-        for kind, planned in self.planned.items():
-            similar = VALIDATION if kind == EVALUATION else EVALUATION
-            known = [name for name in (kind, similar, TRAINING) if self.done.get(name)]
-            batches = max(0.0, planned - self.done[kind])
-            if batches and known:
-                left += batches * self.spent[known[0]] / self.done[known[0]]
-        return left
+        left = {kind: max(0.0, whole - self.done[kind]) for kind, whole in self.planned.items()}
+        return self._estimate(left)
 
     @property
     def share(self) -> float:
-        """Part of the run's time that is over; 0 where its end is not known."""
-        spent = sum(self.spent.values())
-        return spent / (spent + self.seconds) if spent else 0.0
+        """Part of the run's time that is over, earlier attempts included; 0 where nothing is."""
+        over = sum(self.spent.values()) + self._estimate(self.earlier)
+        return over / (over + self.seconds) if over else 0.0
+
+    def _estimate(self, batches: Mapping[str, float]) -> float:
+        seconds = 0.0
+        for kind, number in batches.items():
+            similar = VALIDATION if kind == EVALUATION else EVALUATION
+            known = [name for name in (kind, similar, TRAINING) if self.done.get(name)]
+            if number and known:
+                seconds += number * self.spent[known[0]] / self.done[known[0]]
+        return seconds
 
 
 def describe_seconds(seconds: float) -> str:
@@ -144,13 +152,16 @@ class RunProgress(ProgressBar):
         every = trainer.accumulate_grad_batches
         begun = trainer.global_step * every
         batches = trainer.estimated_stepping_batches * every
-        planned = {TRAINING: batches - begun}
-        planned[VALIDATION] = _validations_until(trainer, batches)
-        planned[VALIDATION] -= _validations_until(trainer, begun)
-        if planned[VALIDATION]:
-            planned[VALIDATION] *= _batches(trainer, "val")
+        validated = _validations_until(trainer, begun)
+        validations = _validations_until(trainer, batches) - validated
+        planned: dict[str, float] = {TRAINING: batches - begun, VALIDATION: validations}
+        earlier: dict[str, float] = {TRAINING: begun}
+        if validations:
+            each = _batches(trainer, "val")
+            planned[VALIDATION] *= each
+            earlier[VALIDATION] = validated * each
         planned[EVALUATION] = _batches(trainer, "test")
-        self._plan(planned)
+        self._plan(planned, earlier)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, *batch: Any
@@ -175,7 +186,7 @@ class RunProgress(ProgressBar):
     def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Plan an evaluation that no training preceded."""
         if self.left is None:
-            self._plan({EVALUATION: _batches(trainer, "test")})
+            self._plan({EVALUATION: _batches(trainer, "test")}, {})
 
     def on_test_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, *batch: Any
@@ -199,8 +210,8 @@ class RunProgress(ProgressBar):
             self.line.close()
         self.line = None
 
-    def _plan(self, planned: dict[str, float]) -> None:
-        self.left = TimeLeft(planned)
+    def _plan(self, planned: dict[str, float], earlier: Mapping[str, float]) -> None:
+        self.left = TimeLeft(planned, earlier=earlier)
         self.line = ProgressLine() if self.enabled else None
 
     def _show(self, kind: str, text: Callable[[], str]) -> None:

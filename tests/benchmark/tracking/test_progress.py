@@ -121,3 +121,10 @@ def test_time_is_estimated_by_kind() -> None:
     for kind in (TRAINING, TRAINING, VALIDATION):
         left.count(kind)
     assert left.seconds == 2 + 1 + 6 and left.share == 3 / 12
+
+
+def test_a_continued_run_is_as_far_as_all_of_its_attempts() -> None:
+    seconds = iter([0.0, 2.0])
+    left = TimeLeft({TRAINING: 5}, lambda: next(seconds), {TRAINING: 95})
+    left.count(TRAINING)
+    assert left.share == 96 / 100 and left.seconds == 8
