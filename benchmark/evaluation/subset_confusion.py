@@ -14,7 +14,7 @@ itself would give five pixels, one of them wrong.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from math import prod
 from typing import Any, Literal, NamedTuple
 
@@ -49,21 +49,27 @@ def block_grid(height: int, width: int, block: int) -> tuple[int, int]:
 class _OpenScene:
     """What is held of a scene whose windows are not all there yet."""
 
-    def __init__(self, scene: SceneWindows, subsets: int, outputs: int, device: Any) -> None:
+    def __init__(
+        self, scene: SceneWindows, subsets: int, outputs: int, ignored: int, device: Any
+    ) -> None:
         self.remaining = len(scene.windows)
         self.scored: set[int] = set()  # subsets whose modalities the scene has
         self.sums = WindowStitcher((subsets, outputs), scene.width, device=device)
-        self.bins = RowBuffer((1,), scene.width, fill=-1, dtype=torch.int64, device=device)
+        self.bins = RowBuffer((1,), scene.width, fill=ignored, dtype=torch.int64, device=device)
 
 
 class SubsetConfusion(Metric):
     """Confusion matrices of a model under every subset of its modalities.
 
-    A `torchmetrics.Metric` whose one state is a flat int64 vector, which ranks sum. Where windows
-    of a scene overlap, their logits (or probabilities) are summed before the argmax; only rows that
-    a later window can touch are held, so memory grows with the width of a scene and not with its
-    height, and nothing is held where no windows overlap. Ranks hold whole scenes. Call `update`,
-    not `forward`, which would forget the rows held.
+    A `torchmetrics.Metric` whose one state is an int64 matrix, a row per subset, which ranks sum.
+    Where windows of a scene overlap, their logits (or probabilities) are summed before the argmax;
+    only rows that a later window can touch are held, so memory grows with the width of a scene and
+    not with its height, and nothing is held where no windows overlap. Ranks hold whole scenes. Call
+    `update`, not `forward`, which would forget the rows held.
+
+    `update` never waits for a GPU, so that the next batch is prepared while one is counted. What
+    only pixels can tell is therefore said by `compute`, a ValueError: a label that is neither
+    ignored nor one of `labels`, a region beyond `regions`.
 
     Args:
         subsets: names of the subsets, in the order of the counts.
@@ -108,10 +114,12 @@ class SubsetConfusion(Metric):
         self.grids = [block_grid(scene.height, scene.width, block) for scene in self.scenes]
         self.overlapping = list(map(_windows_overlap, self.scenes))
         axes = regions, labels, outputs
-        self.shapes = [(len(subsets), rows * cols, *axes) for rows, cols in self.grids]
-        # one flat vector, since `sum` over ranks needs equal shapes and scenes differ in blocks
+        self.shapes = [(rows * cols, *axes) for rows, cols in self.grids]
+        # scenes side by side, since `sum` over ranks needs equal shapes and they differ in blocks
         self.offsets = [0, *accumulate(map(prod, self.shapes))]
-        zeros = torch.zeros(self.offsets[-1], dtype=torch.int64)
+        # behind them the pixels that are not scored, by output, and those with a strange label
+        self.ignored, self.strange = self.offsets[-1], self.offsets[-1] + outputs
+        zeros = torch.zeros(len(subsets), self.strange + outputs, dtype=torch.int64)
         self.add_state("counts", zeros, dist_reduce_fx="sum")
         self._open: dict[int, _OpenScene] = {}
 
@@ -142,80 +150,95 @@ class SubsetConfusion(Metric):
         region = torch.zeros_like(target) if region is None else region
         numbers = list(scene) or [0] * len(target)
         places = list(window) or [(0, 0, target.shape[1], target.shape[2])] * len(target)
-        bins = list(map(self._first_bin, numbers, places, target, region))
-        held = self._hold_rows(numbers, places, bins)
+        bins = torch.full_like(target, self.ignored, dtype=torch.int64)
+        windows = list(zip(numbers, places, strict=True))
+        for first, labels, parts, where in zip(bins, target, region, windows, strict=True):
+            self._fill_first_bins(first, labels, parts, *where)
+        held = self._hold_rows(windows, bins)
+        for first, number in zip(bins, numbers, strict=True):
+            if number in held:
+                # counted with the rows that it completes
+                first.fill_(self.ignored)
         for name, values in logits.items() if isinstance(logits, Mapping) else logits:
-            subset = self.subsets[name]
-            for number, place, first, one in zip(numbers, places, bins, values, strict=True):
-                if number not in held:
-                    self._count(number, subset, first, one[:, : place[2], : place[3]].argmax(0))
-                    continue
-                if self.stitching == "probabilities":
-                    one = one.float().softmax(0)
-                held[number].sums.add(place, one, subset)
-                held[number].scored.add(subset)
+            subset, outputs = self.subsets[name], self.shapes[0][-1]
+            if values.shape[1] != outputs:
+                raise ValueError(f"{name} has {values.shape[1]} outputs, not {outputs}")
+            if not held.keys() >= set(numbers):
+                self._count(subset, bins, values, 1)
+            for (number, place), one in zip(windows, values, strict=True):
+                if number in held:
+                    if self.stitching == "probabilities":
+                        one = one.float().softmax(0)
+                    one = one[:, : place[2], : place[3]]
+                    held[number].sums.add(place, one, subset)
+                    held[number].scored.add(subset)
         for number, opened in held.items():
             # free a scene's rows as soon as its last window is in, not at the end of the split
             opened.remaining -= numbers.count(number)
             if not opened.remaining:
-                self._count_rows(number, opened, self.scenes[number].height)
+                self._count_rows(opened, self.scenes[number].height)
                 del self._open[number]
 
     def compute(self) -> list[Tensor]:
         """Counts of every scene, int64 `(subsets, blocks, regions, labels, outputs)`."""
-        return list(map(self._counts_of, range(len(self.shapes))))
-
-    def _counts_of(self, number: int) -> Tensor:
-        start, end = self.offsets[number : number + 2]
-        return self.counts[start:end].view(self.shapes[number])
+        if self.counts[:, self.strange :].any():
+            raise ValueError("there are labels or regions beyond those that were announced")
+        scenes = zip(pairwise(self.offsets), self.shapes, strict=True)
+        return [self.counts[:, start:end].view(-1, *shape) for (start, end), shape in scenes]
 
     def _hold_rows(
-        self, numbers: Sequence[int], places: Sequence[Place], bins: Sequence[Tensor]
+        self, windows: Sequence[tuple[int, Place]], bins: Tensor
     ) -> dict[int, _OpenScene]:
         """Open scenes whose windows overlap, count their rows above the batch, note its bins."""
         held: dict[int, _OpenScene] = {}
-        for number, place, first in zip(numbers, places, bins, strict=True):
+        for (number, place), first in zip(windows, bins, strict=True):
             if not self.overlapping[number]:
                 continue
             if number not in self._open:
-                sizes = len(self.subsets), self.shapes[number][-1]
+                sizes = len(self.subsets), self.shapes[number][-1], self.ignored
                 self._open[number] = _OpenScene(self.scenes[number], *sizes, self.device)
             opened = self._open[number]
             if number not in held:
-                self._count_rows(number, opened, place[0])
+                self._count_rows(opened, place[0])
                 held[number] = opened
             opened.bins.extend_to(place[0] + place[2])
-            opened.bins.view(place)[0] = first
+            opened.bins.view(place)[0] = first[: place[2], : place[3]]
         return held
 
-    def _first_bin(self, number: int, place: Place, target: Tensor, region: Tensor) -> Tensor:
-        """Bin of output 0 for every pixel of a window, `(h, w)`; -1 where the label is ignored."""
+    def _fill_first_bins(
+        self, first: Tensor, target: Tensor, region: Tensor, number: int, place: Place
+    ) -> None:
+        """Write the bin of output 0 for every pixel of a window into `first`, `(H, W)`."""
         row, col, height, width = place
         target, region = target[:height, :width], region[:height, :width]
-        _, _, regions, labels, outputs = self.shapes[number]
+        _, regions, labels, outputs = self.shapes[number]
         block: Tensor | int = 0
         (grid_rows, grid_cols), scene = self.grids[number], self.scenes[number]
         if grid_rows * grid_cols > 1:
             rows = torch.arange(row, row + height, device=target.device) * grid_rows // scene.height
             cols = torch.arange(col, col + width, device=target.device) * grid_cols // scene.width
             block = rows[:, None] * grid_cols + cols
-        first = ((block * regions + region.long()) * labels + target) * outputs
-        return first.masked_fill_(target == IGNORE, -1)
+        bins = ((block * regions + region.long()) * labels + target) * outputs
+        bins += self.offsets[number]
+        strange = (target < 0) | (target >= labels) | (region >= regions)
+        bins.masked_fill_(strange, self.strange).masked_fill_(target == IGNORE, self.ignored)
+        first[:height, :width] = bins
 
-    def _count(self, number: int, subset: int, first: Tensor, prediction: Tensor) -> None:
-        counts = self._counts_of(number)[subset].view(-1)
-        # bin 0 collects the ignored pixels, so that no selection of pixels has to be copied
-        index = (first + prediction + 1).masked_fill_(first < 0, 0)
-        counts += torch.bincount(index.flatten(), minlength=len(counts) + 1)[1:]
+    def _count(self, subset: int, first: Tensor, logits: Tensor, axis: int) -> None:
+        """Count the largest logits, along `axis`; the bins of output 0 have the other axes."""
+        # the first of equal ones, as `argmax`, which is slower on a CPU
+        bins = logits.max(axis).indices.add_(first).flatten()
+        # `bincount` waits for the device, which tells it the largest bin
+        self.counts[subset].scatter_add_(0, bins, bins.new_ones(1).expand(len(bins)))
 
-    def _count_rows(self, number: int, opened: _OpenScene, row: int) -> None:
+    def _count_rows(self, opened: _OpenScene, row: int) -> None:
         """Count the rows above `row`, and let go of them."""
         first = opened.bins.rows_above(row)[0]
         if not len(first):
             return
         # sums of a subset that the scene lacks are zeros, whose argmax is no prediction
         for subset in opened.scored:
-            self._count(number, subset, first, opened.sums.rows_above(row)[subset].argmax(0))
+            self._count(subset, first, opened.sums.rows_above(row)[subset], 0)
         opened.sums.discard_above(row)
         opened.bins.discard_above(row)
 

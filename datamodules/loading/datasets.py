@@ -134,7 +134,7 @@ class TrainingWindows(SceneWindows):
             images[layer.name] = torch.from_numpy(values)
         ids = self.label_map[self.read_label(self.label, scene, place)]
         mask = geometry.apply_to_mask(torch.from_numpy(ids)).long()
-        return {"image": images, "mask": mask, "scene": scene.id, "window": torch.tensor(place)}
+        return {"image": images, "mask": mask, "scene": scene.id, "window": tuple(place)}
 
 
 @dataclass(eq=False)
@@ -185,7 +185,7 @@ class EvaluationWindows(SceneWindows):
             "region": torch.from_numpy(region),
             "scene": scene.id,
             "scene_number": self.scene_of_index[index],
-            "window": torch.tensor((place.row, place.col, height, width)),
+            "window": (place.row, place.col, height, width),
         }
 
     def row_of_windows(self, index: int, batch_size: int) -> tuple[int, int] | None:
@@ -201,7 +201,8 @@ def collate_windows(samples: Sequence[Mapping[str, Any]], modalities: Sequence[s
     """Stack samples of one availability pattern; `scene` becomes a list of ids.
 
     `image` {name: float32 `(B, C, H, W)`} holds the modalities the batch has, `available` {name:
-    bool `(B,)`} all `modalities`; `mask` is int64 `(B, H, W)`.
+    bool `(B,)`} all `modalities`; `mask` is int64 `(B, H, W)`. Where windows lie is said by NumPy
+    arrays, `scene_number` `(B,)` and `window` `(B, 4)`.
     """
     # the samplers put one availability pattern into a batch, so the first sample speaks for all
     first = samples[0]
@@ -212,5 +213,6 @@ def collate_windows(samples: Sequence[Mapping[str, Any]], modalities: Sequence[s
         batch["available"][name] = torch.full((len(samples),), name in first["image"])
     for key in first.keys() - batch.keys():
         values = [sample[key] for sample in samples]
-        batch[key] = torch.stack(values) if isinstance(values[0], Tensor) else torch.tensor(values)
+        # a GPU gets tensors only: to read a number from there is to wait for all it has to do
+        batch[key] = torch.stack(values) if isinstance(values[0], Tensor) else np.array(values)
     return batch

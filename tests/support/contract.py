@@ -175,6 +175,18 @@ class MethodContract:
         for total in sums.values():
             torch.testing.assert_close(total, torch.ones_like(total), rtol=0, atol=1e-5)
 
+    def test_scoring_reads_no_value_of_the_device(self):
+        """A GPU would be waited for; the meta device has no values that could be read."""
+        with torch.device("meta"), torch.inference_mode():
+            module = self.make(THREE).eval()
+            given = {m: torch.empty(2, channels, *SIZE) for m, channels in THREE.items()}
+            # weights are folded in the first round
+            for _ in range(2):
+                encoded = module.encode(given)
+                for subset in subsets(list(THREE)):
+                    logits = module.decode({m: encoded[m] for m in subset}, SIZE)
+        assert logits.shape == (2, CLASSES, *SIZE)
+
     def test_the_fewest_modalities(self):
         modalities = dict(list(CHANNELS.items())[: self.fewest])
         with torch.inference_mode():

@@ -137,6 +137,38 @@ def test_torchmetrics_gives_the_same_matrix_iou_and_f1() -> None:
 
 
 @pytest.mark.parametrize("stride", [32, 16])
+def test_labels_regions_and_outputs_that_were_not_announced_are_no_result(stride: int) -> None:
+    scene, place = scene_windows(64, 64, 32, stride), (0, 0, 32, 32)
+    logits, whole = torch.randn(1, OUTPUTS, 32, 32), torch.zeros(1, 32, 32).long()
+    for label, region in ((LABELS, 0), (-1, 0), (0, REGIONS)):
+        mask, parts = whole.clone(), whole.clone()
+        mask[0, 3, 4], parts[0, 3, 4] = label, region
+        confusion = SubsetConfusion(["R"], LABELS, OUTPUTS, [scene, scene], REGIONS)
+        for window in scene.windows:
+            given = (mask, parts) if window == place else (whole, whole)
+            confusion.update({"R": logits}, *given, [0], [window])
+        with pytest.raises(ValueError, match="beyond those that were announced"):
+            confusion.compute()
+    confusion = SubsetConfusion(["R"], LABELS, OUTPUTS + 1, [scene])
+    with pytest.raises(ValueError, match="R has 3 outputs, not 4"):
+        confusion.update({"R": logits}, whole, None, [0], [place])
+
+
+def test_of_equal_logits_the_first_counts() -> None:
+    """As `argmax` promises; networks in half precision have many of them."""
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randint(0, 3, (2, 7, 40, 50), generator=generator)
+    target = torch.randint(0, 7, (2, 40, 50), generator=generator)
+    for dtype in (torch.float32, torch.bfloat16):
+        for layout in (torch.contiguous_format, torch.channels_last):
+            confusion = SubsetConfusion(["R"], 7, 7)
+            confusion.update({"R": logits.to(dtype, memory_format=layout)}, target)
+            expected = np.zeros((7, 7), np.int64)
+            np.add.at(expected, (target.numpy(), logits.numpy().argmax(1)), 1)
+            np.testing.assert_array_equal(confusion.compute()[0][0, 0, 0], expected)
+
+
+@pytest.mark.parametrize("stride", [32, 16])
 def test_a_subset_that_was_never_added_counts_nothing(stride: int) -> None:
     mask, region = truth_of(64, 64)
     scene = scene_windows(64, 64, 32, stride)

@@ -224,12 +224,12 @@ def test_a_batch_stays_within_one_row_of_windows_where_a_row_fills_it(
 ) -> None:
     # 50 px wide, window 16, stride 8: six windows a row; four fit a batch, eight do not fill one
     rows = [
-        batch["window"][:, 0].unique().tolist()
+        np.unique(batch["window"][:, 0]).tolist()
         for batch in module(store[0], eval_batch_size=4).test_dataloader()
     ]
     assert all(len(row) == 1 for row in rows) and sorted({row[0] for row in rows}) == [0, 8, 16, 24]
     mixed = [
-        batch["window"][:, 0].unique().tolist()
+        np.unique(batch["window"][:, 0]).tolist()
         for batch in module(store[0], eval_batch_size=8).test_dataloader()
     ]
     assert any(len(row) > 1 for row in mixed)
