@@ -14,6 +14,7 @@ from usererror import UserError
 # an error of torch's arithmetic or of our own code is a fault of a program, whose place matters
 REMEDIES = {
     "wandb": "use LOGGER=csv, or WANDB_MODE=offline and `wandb sync` later",
+    **dict.fromkeys(("torch._dynamo", "torch._inductor"), "leave --cell.compile out"),
     "rasterio": "is the file whole, and the disk not full",
     **dict.fromkeys(("lightning", "jsonargparse", "yaml", "filelock", "torch.optim"), ""),
     **dict.fromkeys(("torch.utils.data", "torch.serialization", "PIL", "pyarrow"), ""),

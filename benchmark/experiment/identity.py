@@ -11,7 +11,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from benchmark.choices import CONFIGS, INSTALLED, NO_BACKBONE, ROOT
-from benchmark.records.overrides import IRRELEVANT_DATA, IRRELEVANT_TRAINER, read_overrides
+from benchmark.records.overrides import (
+    IRRELEVANT_CELL,
+    IRRELEVANT_DATA,
+    IRRELEVANT_TRAINER,
+    read_overrides,
+)
 from datamodules.store.names import check_name
 from datamodules.store.scene_store import file_sha256
 
@@ -31,6 +36,10 @@ class ExperimentConfig:
     control: bool = False
     # trials of the search that chose the settings, 0 for a trial itself; None: there was no search
     tuned: int | None = None
+    # float32 products on a GPU in full; not given, they are rounded to TensorFloat-32
+    exact: Literal[True] | None = None
+    # modules that torch compiles, for speed
+    compile: Literal["none", "encoder"] = "none"
 
 
 @dataclass(frozen=True)
@@ -95,8 +104,7 @@ def identify_config(
     """
     content = name_file_contents(json.loads(json.dumps(config, default=str)))
     content.pop("config", None)
-    # the mark of a control changes no number
-    content["cell"].pop("control", None)
+    content["cell"] = _without(content["cell"], IRRELEVANT_CELL)
     content["trainer"] = _without(content["trainer"], IRRELEVANT_TRAINER)
     content["data"]["init_args"] = _without(content["data"]["init_args"], IRRELEVANT_DATA)
     content["fingerprint"] = fingerprint

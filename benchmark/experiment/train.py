@@ -144,7 +144,7 @@ def run_manifest(cli: BenchCLI, outcome: Outcome) -> Manifest:
     config["data"]["init_args"].pop("store", None)
     return Manifest(
         **_attributes(cell, "method", "variant", "control"),
-        **_attributes(cli, "identity", "group", "revision", "backbone", "seed"),
+        **_attributes(cli, "identity", "group", "revision", "backbone", "seed", "compiled"),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         data=cli.request.dataset,
         overrides=name_override_contents(cli.request.overrides),

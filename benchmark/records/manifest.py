@@ -80,6 +80,7 @@ class Manifest(BaseModel):
     device: str
     # windows in a step of the optimiser, over all processes; None: a record that did not say
     batch: int | None = None
+    compiled: str = "none"  # or `encoder`; whose sums are made in another order
     threads: int | None  # None: an older record, which did not say
     world_size: int
     git: dict[str, Any]

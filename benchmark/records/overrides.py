@@ -10,8 +10,11 @@ IRRELEVANT_TRAINER = {
     *("num_sanity_val_steps", "profiler"),
 }
 IRRELEVANT_DATA = {"name", "num_workers", "store"}
-# the seed has a column of its own, and the mark of a control changes no number
-IRRELEVANT = {"seed_everything", "model.seed", "data.seed", "cell.control"}
+# a mark, and what is faster and else the same
+IRRELEVANT_CELL = {"compile", "control"}
+# the seed has a column of its own
+IRRELEVANT = {"seed_everything", "model.seed", "data.seed"}
+IRRELEVANT |= set(map("cell.{}".format, IRRELEVANT_CELL))
 IRRELEVANT |= set(map("trainer.{}".format, IRRELEVANT_TRAINER))
 IRRELEVANT |= set(map("data.{}".format, IRRELEVANT_DATA))
 

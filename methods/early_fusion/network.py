@@ -4,6 +4,7 @@ No paper; the network is any architecture of segmentation-models-pytorch (smp) o
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import segmentation_models_pytorch as smp
 import timm
@@ -56,6 +57,11 @@ class EarlyFusionNetwork(AnyModalityNetwork):
         self.model = create_smp_model(
             architecture, backbone, sum(self.channels.values()), num_classes
         )
+
+    def encoding_modules(self) -> list[torch.nn.Module]:
+        """See the base class."""
+        model: Any = self.model
+        return [model.encoder]
 
     def encode(self, images: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Pad the images (B, C, H, W); nothing else depends on one modality alone."""

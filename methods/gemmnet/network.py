@@ -221,6 +221,10 @@ class GEMMNetwork(AnyModalityNetwork):
 
     # ---- the contract ----------------------------------------------------------------------------
 
+    def encoding_modules(self) -> list[nn.Module]:
+        """See the base class."""
+        return list(self.encoders.values())
+
     def encode(self, images: Mapping[str, Tensor]) -> dict[str, Encoded]:
         """Encode the z-scores (B, C, H, W) of any non-empty subset of one size."""
         names = self.ordered_names(images)

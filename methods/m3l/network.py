@@ -17,6 +17,7 @@ from methods.m3l.streams import (
     first_embedding,
     interleave_streams,
     run_stages,
+    stages_of,
     token_width,
 )
 from methods.parts.backbones import pad_to_multiple, to_three_channels
@@ -186,6 +187,10 @@ class BlockM3L(M3LNetwork):
         super().__init__(modalities, num_classes, **options)
         interleave_streams(self.encoder.pyramid, self.fusion)
         self.token = nn.Parameter(torch.randn(token_width(self.encoder.pyramid)))
+
+    def encoding_modules(self) -> list[nn.Module]:
+        """The stages, which are called one by one."""
+        return stages_of(self.encoder.pyramid)
 
     def project_packed(
         self, names: Sequence[str], packed: Tensor, counts: Sequence[int]

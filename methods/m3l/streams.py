@@ -123,13 +123,17 @@ def first_embedding(
     return list(packed.split(list(counts)))
 
 
+def stages_of(pyramid: Any) -> list[nn.Module]:
+    """List the four stages of a rebuilt pyramid."""
+    return [part for name, part in pyramid.items() if name.startswith(("stages_", "layer"))]
+
+
 def run_stages(pyramid: Any, embedded: Tensor) -> list[Tensor]:
     """The four stages of a rebuilt pyramid: (M*B, C, H/4, W/4) -> [(M*B, C_i, H_i, W_i]) * 4."""
     maps: list[Tensor] = []
     # PVT's first stage takes channels last and returns channels first
     state = embedded.permute(0, 2, 3, 1) if "patch_embed" in pyramid else embedded
-    for name, stage in pyramid.items():
-        if name.startswith(("stages_", "layer")):
-            state = stage(state)
-            maps.append(state)
+    for stage in stages_of(pyramid):
+        state = stage(state)
+        maps.append(state)
     return maps

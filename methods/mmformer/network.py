@@ -110,6 +110,10 @@ class MMFormerNetwork(AnyModalityNetwork):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight)
 
+    def encoding_modules(self) -> list[nn.Module]:
+        """See the base class."""
+        return list(self.encoders.values())
+
     def encode(self, images: Mapping[str, Tensor]) -> dict[str, Encoded]:
         """Encode the images (B, C, H, W) of any non-empty subset, padded to multiples of 16."""
         return {

@@ -87,6 +87,10 @@ class MoBaNetNetwork(AnyModalityNetwork):
         bottom, right = (-image.shape[-2]) % self.stride, (-image.shape[-1]) % self.stride
         return F.pad(image, (0, right, 0, bottom)) if bottom or right else image
 
+    def encoding_modules(self) -> list[nn.Module]:
+        """The frozen blocks: prompts and fusion lie between them."""
+        return list(self.backbone.model.blocks)
+
     def encode(self, images: Mapping[str, Tensor]) -> dict[str, Any]:
         """{modality: (B, C, H, W)} -> what it alone determines.
 

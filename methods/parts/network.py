@@ -53,6 +53,10 @@ class AnyModalityNetwork(torch.nn.Module):
         super().__init__()
         self.modalities = tuple(modalities)
 
+    def encoding_modules(self) -> list[torch.nn.Module]:
+        """List what makes features of images, each called as a whole: what may be compiled."""
+        return []
+
     def ordered_names(self, given: Mapping[str, Any]) -> list[str]:
         """List the keys of `given` in configured order."""
         unknown = set(given) - set(self.modalities)
@@ -132,6 +136,10 @@ class SharedEncoderNetwork(AnyModalityNetwork):
     def make_encoder(self, drop_path: float = 0.0) -> SharedEncoder:
         """Build the shared encoder; for `drop_path` see `create_pyramid`."""
         return SharedEncoder(*self._encoder_options, drop_path=drop_path)
+
+    def encoding_modules(self) -> list[torch.nn.Module]:
+        """See the base class."""
+        return [self.encoder.pyramid]
 
     def make_head(self, num_classes: int) -> AllMLPHead:
         """Build the head on the maps of `self.encoder`."""

@@ -99,6 +99,10 @@ class ShaSpecNetwork(AnyModalityNetwork):
         self.stride = self.decoder.stride
         self.classifier = nn.Linear(inner, count)
 
+    def encoding_modules(self) -> list[nn.Module]:
+        """See the base class."""
+        return [self.shared, *self.specific]
+
     def encode(self, images: Mapping[str, Tensor]) -> dict[str, Entry]:
         """All that one modality alone determines: eqs. 1 and 2, and its part of the skips."""
         names = self.ordered_names(images)

@@ -81,6 +81,28 @@ def test_half_precision_is_a_row_of_its_own_and_counts_the_same_pixels(
     assert np.array_equal(half.counts.sum(-1), exact.counts.sum(-1))
 
 
+def test_compiling_is_in_the_manifest_and_makes_no_other_cell(
+    finished: Path,
+    tiny_stores: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    place = "benchmark.experiment.lightning_cli.compile_encoders"
+    words = ["--trainer.max_steps", "4", "--cell.compile", "encoder"]
+    monkeypatch.setattr(place, lambda *given: "there is no compiler")
+    assert bench(tiny_stores, finished, *words) == 0
+    said = capsys.readouterr().out
+    assert "This cell is finished" in said
+    assert said.count("The encoders are not compiled: there is no compiler.") == 1
+    monkeypatch.setattr(place, lambda *given: "")
+    assert bench(tiny_stores, tmp_path / "runs", *words) == 0
+    manifests = [read_record(only_run(runs) / "record").manifest for runs in (finished, tmp_path)]
+    assert [manifest.compiled for manifest in manifests] == ["none", "encoder"]
+    assert manifests[0].identity == manifests[1].identity
+    assert "cell.compile" not in describe_overrides(manifests[1].overrides)
+
+
 def test_a_finished_cell_is_not_run_twice_unless_forced(
     finished: Path, tiny_stores: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

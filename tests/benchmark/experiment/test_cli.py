@@ -151,6 +151,12 @@ def test_identity_names_what_changes_a_number_and_nothing_else() -> None:
         "cpu",
     )
     assert identify_config(same, "f") == base
+    # as records of before there was the option, and what is faster and else the same
+    old = parse("sgma", "miniature")
+    assert "exact" not in old["cell"] and old["cell"].pop("compile") == "none"
+    assert identify_config(old, "f") == base
+    faster = parse("sgma", "miniature", "standard", 0, "--cell.compile", "encoder")
+    assert faster["cell"]["compile"] == "encoder" and identify_config(faster, "f") == base
     other_seed = identify_config(parse("sgma", "miniature", "standard", 1), "f")
     assert other_seed[0] != base[0] and other_seed[1] == base[1]
     stopped = ["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val/loss"]
@@ -166,6 +172,10 @@ def test_identity_names_what_changes_a_number_and_nothing_else() -> None:
         identify_config(parse("sgma", "miniature", "standard", 0, "--data.stride", "128"), "f"),
         identify_config(
             parse("sgma", "miniature", "standard", 0, "--evaluation.absent", "zero"), "f"
+        ),
+        identify_config(parse("sgma", "miniature", "standard", 0, "--cell.exact", "true"), "f"),
+        identify_config(
+            parse("sgma", "miniature", "standard", 0, "--trainer.precision", "bf16-mixed"), "f"
         ),
         identify_config(parse("sgma", "miniature", "standard", 0, *stopped), "f"),
         identify_config(parse("sgma", "miniature", "standard", 0, *later), "f"),

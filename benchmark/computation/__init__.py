@@ -1,0 +1,1 @@
+"""How a network is computed: the rounding of products, compiled encoders."""
