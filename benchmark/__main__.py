@@ -32,6 +32,7 @@ from benchmark.commands import (
 )
 from benchmark.commands.options import Command, options_from_variables, variables_of
 from benchmark.formats.terminal import accept_any_character
+from benchmark.machine import prepare_process
 from datamodules.store.names import printable
 from usererror import TERMINATED, UserError
 
@@ -182,6 +183,8 @@ def ends_on_sigterm() -> Iterator[None]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; its exit status is 2 after a user's mistake, 130 or 143 after a signal."""
+    if argv is None:
+        prepare_process()
     status = run_words(sys.argv[1:] if argv is None else argv)
     if argv is None:
         # all is done but the end of Python, which takes a second, with torch in it

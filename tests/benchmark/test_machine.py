@@ -1,42 +1,58 @@
-"""What a process asks of the operating system."""
+"""What a process asks of threads and memory."""
 
 from __future__ import annotations
 
 import os
-import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from benchmark import machine
 from benchmark.choices import ROOT
 
+HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 TAKES_AND_FREES = """
 import resource
-import numpy as np
 from benchmark.machine import prepare_process
 
 if {prepared}:
     prepare_process()
-np.ones(2**23)
+import torch
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(20):
-    np.ones(2**23)
+    torch.ones(2**24)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
-def faults(prepared: bool, **variables: str) -> int:
+def faults(prepared: bool) -> int:
     """Count the pages that the system hands out while 64 MiB are taken and freed 20 times."""
-    clean = {name: value for name, value in os.environ.items() if "MALLOC" not in name}
+    env = {key: value for key, value in os.environ.items() if key not in machine.ENVIRONMENT}
     words = [sys.executable, "-c", TAKES_AND_FREES.format(prepared=prepared)]
-    env = {**clean, **variables}
     done = subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True, check=True)
     return int(done.stdout)
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a matter of glibc")
-def test_memory_that_is_freed_is_used_again() -> None:
-    assert faults(False) > 10 * faults(True)
-    # who has tuned the C library himself has the last word
-    assert faults(True, MALLOC_TRIM_THRESHOLD_="131072") > 10 * faults(True)
+@pytest.mark.skipif(
+    not HUGE_PAGES.exists() or "[madvise]" not in HUGE_PAGES.read_text(),
+    reason="this system gives no huge pages on demand",
+)
+def test_tensors_lie_in_huge_pages() -> None:
+    # a huge page is 512 of the others
+    assert faults(False) > 20 * faults(True)
+
+
+def test_what_the_user_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in machine.ENVIRONMENT:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", "0")
+    machine.prepare_process()
+    assert "GOMP_SPINCOUNT" not in os.environ
+    assert os.environ["THP_MEM_ALLOC_ENABLE"] == "0"
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
+    machine.prepare_process()
+    assert os.environ["GOMP_SPINCOUNT"] == "7"

@@ -13,8 +13,6 @@ from benchmark.choices import ROOT, methods
 from benchmark.experiment.lightning_cli import build_cli
 from benchmark.experiment.models import resolve_experiment
 from benchmark.experiment.request import Request
-from benchmark.records.record import search_records
-from benchmark.records.selection import PUBLISHED
 from benchmark.sweep.plan import Plan, check_folder, name_of, plan_cells
 from benchmark.sweep.sweep_file import Resources, Wanted
 from usererror import UserError
@@ -42,17 +40,6 @@ def test_a_seed_that_is_set_is_the_seed_that_is_parsed(tiny_stores: Path) -> Non
         request = Request(method, "tiny", store=tiny_stores)
         other = resolve_experiment(replace(request, seed=9))
         assert resolve_experiment(request).with_seed(9).identity == other.identity
-
-
-def test_published_records_are_found_by_what_is_planned_today() -> None:
-    store = Path("data/stores")
-    records, _ = search_records([PUBLISHED / "miniature"])
-    if not (store / "miniature" / "dataset.json").exists():
-        pytest.skip("the miniature was not generated here")
-    for record in records:
-        entry = record.manifest
-        request = Request(entry.variant, entry.data, seed=entry.seed, overrides=entry.overrides)
-        assert resolve_experiment(request.named()).identity == entry.identity
 
 
 def test_what_cannot_run_says_why_and_the_rest_is_planned(
