@@ -92,6 +92,8 @@ class Predict(Command):
                     counts += np.bincount(ids.ravel(), minlength=256)
                     done += ids.size
                     show_share(line, done / (grid.height * grid.width))
+                    # otherwise held beside the next strip while that is computed
+                    del means
             line.close()
         names = {entry.id: entry.name for entry in inputs.classes}
         print(printable(predict.describe_shares(counts, names)))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from datamodules.rasters.placement import Grid
 
 PANEL = 8192  # columns that are blended at once
-CACHE_BYTES = 256 * 2**20  # GDAL alone would keep pixels in a twentieth of the machine's memory
+CACHE_BYTES = 128 * 2**20  # GDAL alone would keep pixels in a twentieth of the machine's memory
 
 
 def default_stride(window: int, quality: str) -> int:
