@@ -74,16 +74,19 @@ class ProfiledMethod:
         from benchmark.computation.compilation import compile_encoders
         from benchmark.profiling.cost import measure_time, resolve_device
 
-        model, problem = self.build(), ""
+        model, compiled = self.build(), "none"
         if self.config["cell"]["compile"] == "encoder":
             problem = compile_encoders(model, resolve_device(device))
-            print(f"{self.method}: {problem or 'the encoders are compiled'}.")
+            compiled = "none" if problem else "encoder"
+            if problem:
+                print(f"The encoders are not compiled: {problem}.")
         timing = measure_time(model, self.inputs.side, device, rounds)
         return self._names() | {
             "latency ms": timing.full_ms,
             "all subsets ms": timing.every_ms,
             "windows/s": 1000 / timing.full_ms,
             "memory MiB": timing.memory,
+            "compiled": compiled,
             "device": timing.device,
             "threads": timing.threads,
             "torch": timing.torch,
