@@ -99,7 +99,10 @@ class AnyModalitySegmenter(L.LightningModule):
         return self.network.encode(images)
 
     def decode(self, encoded: Mapping[str, Any], size: Sequence[int]) -> Tensor:
-        """Predict logits (B, K, H, W) of images of `size` from any subset of `encode`'s result."""
+        """Predict logits (B, K, H, W) of images of `size` from any subset of `encode`'s result.
+
+        They are float32 whatever the precision of the network.
+        """
         return to_image_size(self.network.fuse(encoded)[0], size, self.network.stride)
 
     def forward(self, images: Mapping[str, Tensor]) -> Tensor:

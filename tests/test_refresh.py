@@ -50,6 +50,30 @@ def test_check_names_the_stale_file_and_writes_nothing(tmp_path, monkeypatch, ca
     assert refresh.main() == 0
 
 
+def test_a_row_goes_by_its_name_if_nothing_else_was_set(tmp_path, monkeypatch) -> None:
+    table = """| method | Average | overrides |
+|---|---:|---|
+| a (control) | 9 | trainer.max_steps=5 |
+| a (control) | 7 |  |
+| b\\|c | 6 |  |
+| a (control) | 5 | data.window=8 |
+
+mIoU"""
+    (tmp_path / "leaderboards").mkdir()
+    (tmp_path / "leaderboards" / "toy.md").write_text(table)
+    lines = "method,Average,overrides\na,9,trainer.max_steps=5\na,7,\n"
+    (tmp_path / "leaderboards" / "toy.csv").write_text(lines)
+    monkeypatch.setattr(refresh, "RESULTS", tmp_path)
+    copied = refresh.copied_table("leaderboards", parse_request("leaderboard toy b\\|c a"))
+    assert copied.splitlines() == [
+        "| method | Average |",
+        "|---|---:|",
+        "| b\\|c | 6 |",
+        "| a (control) | 7 |",
+    ]
+    assert refresh.leaderboard_frame("toy")["Average"].to_dict() == {"a": 7}
+
+
 @pytest.mark.parametrize("path", refresh.documents(), ids=lambda path: path.parent.name)
 def test_every_table_of_a_document_can_be_asked_for(path) -> None:
     for comment in refresh.MARKED.findall(path.read_text(encoding="utf-8")):

@@ -42,6 +42,8 @@ DOCUMENTS = ("*.md", "docs/*.md", "methods/*/README.md", "results/**/README.md",
 COMMANDS = (("leaderboard", "leaderboards"), ("tables", "tables"), ("audit", "."))
 # letters of tables in the words of a newcomer
 SENSORS = {"R": "RGB"}
+OVERRIDES = " overrides "  # the column of settings that differ from those of the row's name
+CELL = re.compile(r"(?<!\\)\|")
 MARKED = re.compile(r"<!-- table: (.*?)-->\n.*?<!-- end -->", flags=re.DOTALL)
 
 
@@ -92,14 +94,22 @@ def copied_table(folder: str, request: TableRequest) -> str:
     text = (RESULTS / folder / f"{request.data}.md").read_text(encoding="utf-8").rstrip("\n")
     if not request.rows:
         return text
-    head, rule, *lines = text.split("\n\n")[0].splitlines()
-    by_name = {line.split("|")[1].split()[0]: line for line in lines}
-    return "\n".join([head, rule, *(by_name[name] for name in request.rows)])
+    head, rule, *lines = [CELL.split(line) for line in text.split("\n\n")[0].splitlines()]
+    other = head.index(OVERRIDES) if OVERRIDES in head else None
+    by_name = {}
+    for line in lines:
+        # a name is that of the row without other settings
+        if other is None or not line[other].strip():
+            by_name[line[1].split()[0]] = line
+    rows = [head, rule, *(by_name[name] for name in request.rows)]
+    kept = [number for number in range(len(head)) if number != other]
+    return "\n".join("|".join(row[number] for number in kept) for row in rows)
 
 
 def leaderboard_frame(data: str) -> pd.DataFrame:
-    """Read a published leaderboard, indexed by method."""
-    return pd.read_csv(RESULTS / "leaderboards" / f"{data}.csv").set_index("method")
+    """Read the rows of a published leaderboard that have no settings of their own, by method."""
+    frame = pd.read_csv(RESULTS / "leaderboards" / f"{data}.csv").set_index("method")
+    return frame[frame[OVERRIDES.strip()].isna()]
 
 
 def seed_scores(request: TableRequest) -> dict[str, dict[int, dict[str, Scores]]]:
@@ -107,7 +117,7 @@ def seed_scores(request: TableRequest) -> dict[str, dict[int, dict[str, Scores]]
     records, _ = search_records([RESULTS / "records" / request.data])
     found: dict[str, dict[int, dict[str, Scores]]] = {name: {} for name in request.rows}
     for record in records:
-        if record.manifest.variant in found:
+        if record.manifest.variant in found and not record.manifest.overrides:
             seeds = found[record.manifest.variant]
             seeds[record.manifest.seed] = dict(record.scores())
     return found
@@ -150,6 +160,8 @@ def budget_table(request: TableRequest) -> str:
     costs = costs.set_index(costs["method"].str.split().str[0])
     minutes: dict[str, float] = {}
     for record in search_records([RESULTS / "records" / request.data])[0]:
+        if record.manifest.overrides:
+            continue
         name, seconds = record.manifest.variant, record.manifest.durations["fit_s"]
         minutes[name] = min(minutes.get(name, float("inf")), seconds / 60)
     rows = []

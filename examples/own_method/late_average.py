@@ -11,6 +11,7 @@ from torch.nn.functional import interpolate
 
 from methods.base import AnyModalitySegmenter
 from methods.parts.losses import cross_entropy
+from methods.parts.precision import at_least_float32
 
 
 class LateAverage(AnyModalitySegmenter):
@@ -46,7 +47,8 @@ class LateAverage(AnyModalitySegmenter):
 
     def decode(self, encoded: Mapping[str, Tensor], size: tuple[int, int]) -> Tensor:
         """Logits (B, K, H, W) of any non-empty subset of what `encode` returned."""
-        mean = torch.stack(list(encoded.values())).mean(0)
+        # two logits that half precision rounds to one number are no tie
+        mean = at_least_float32(torch.stack(list(encoded.values()))).mean(0)
         return interpolate(mean, size, mode="bilinear")
 
     def training_losses(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
