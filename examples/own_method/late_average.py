@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -45,11 +45,11 @@ class LateAverage(AnyModalitySegmenter):
         """{modality: (B, C, H, W)} -> {modality: logits (B, K, H/4, W/4)}."""
         return {name: self.networks[name](image) for name, image in images.items()}
 
-    def decode(self, encoded: Mapping[str, Tensor], size: tuple[int, int]) -> Tensor:
+    def decode(self, encoded: Mapping[str, Tensor], size: Sequence[int]) -> Tensor:
         """Logits (B, K, H, W) of any non-empty subset of what `encode` returned."""
         # two logits that half precision rounds to one number are no tie
         mean = at_least_float32(torch.stack(list(encoded.values()))).mean(0)
-        return interpolate(mean, size, mode="bilinear")
+        return interpolate(mean, tuple(size), mode="bilinear")
 
     def training_losses(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Cross-entropy of each network on its own, so that none relies on the others."""
