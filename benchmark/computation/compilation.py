@@ -1,14 +1,31 @@
 """Encoders compiled in place, where torch finds what it needs for that."""
 
+from typing import Literal
+
 import torch
+from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
 from methods.base import AnyModalitySegmenter
 from methods.parts.network import AnyModalityNetwork
 
+# modules that torch compiles, for speed
+Compile = Literal["none", "encoder"]
 # of one function: encoders of one class for several modalities, in training and in evaluation, for
 # the number of windows in a full batch and for any other
 MOST_VERSIONS = 64
+
+
+def compile_where_possible(
+    wanted: Compile, model: AnyModalitySegmenter, device: torch.device
+) -> Compile:
+    """Compile what is wanted, or say in one line why not; return what was compiled."""
+    if wanted == "none":
+        return "none"
+    if problem := compile_encoders(model, device):
+        rank_zero_only(print)(f"The encoders are not compiled: {problem}.")
+        return "none"
+    return "encoder"
 
 
 def compile_encoders(model: AnyModalitySegmenter, device: torch.device) -> str:

@@ -19,7 +19,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger
 
 from benchmark.choices import is_config_file, nearest
-from benchmark.computation.compilation import compile_encoders
+from benchmark.computation.compilation import Compile, compile_where_possible
 from benchmark.computation.products import round_products
 from benchmark.evaluation.callback import MissingModalityEvaluation
 from benchmark.evaluation.divergence import DivergenceStop
@@ -72,7 +72,7 @@ NOISE = (
 class BenchCLI(LightningCLI):
     """Instantiate an experiment; `run_dir`, `identity`, `group` and `resolved` describe it."""
 
-    compiled = "none"  # what was, whatever was asked for
+    compiled: Compile = "none"  # what was, whatever was asked for
 
     def __init__(self, request: Request, run_dir: Path | None = None) -> None:
         self.request, self._fixed_run_dir = request, run_dir
@@ -242,11 +242,7 @@ def build_cli(request: Request, run_dir: Path | None = None) -> BenchCLI:
         cli.model.to(memory_format=torch.channels_last)
     device = cli.trainer.strategy.root_device
     round_products(device, cli.cell.exact)
-    if cli.cell.compile == "encoder":
-        problem = compile_encoders(cli.model, device)
-        cli.compiled = "none" if problem else "encoder"
-        if problem and cli.trainer.is_global_zero:
-            print(f"The encoders are not compiled: {problem}.")
+    cli.compiled = compile_where_possible(cli.cell.compile, cli.model, device)
     return cli
 
 

@@ -71,15 +71,11 @@ class ProfiledMethod:
 
     def timing_row(self, device: str, rounds: int) -> dict[str, Any]:
         """Time the module on a device; the row says what it was taken on."""
-        from benchmark.computation.compilation import compile_encoders
+        from benchmark.computation.compilation import compile_where_possible
         from benchmark.profiling.cost import measure_time, resolve_device
 
-        model, compiled = self.build(), "none"
-        if self.config["cell"]["compile"] == "encoder":
-            problem = compile_encoders(model, resolve_device(device))
-            compiled = "none" if problem else "encoder"
-            if problem:
-                print(f"The encoders are not compiled: {problem}.")
+        model, wanted = self.build(), self.config["cell"]["compile"]
+        compiled = compile_where_possible(wanted, model, resolve_device(device))
         timing = measure_time(model, self.inputs.side, device, rounds)
         return self._names() | {
             "latency ms": timing.full_ms,

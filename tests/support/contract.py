@@ -10,7 +10,7 @@ A method's own test is three lines:
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
 from typing import Any, ClassVar
 
@@ -18,6 +18,7 @@ import pytest
 import torch
 from jsonargparse import ArgumentParser
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from methods.base import AnyModalitySegmenter
 
@@ -96,6 +97,19 @@ def check_cached_subsets(
             masked = fuse(encoded, present)[0]
             check_close(masked[0], fuse(few)[0][0])
             check_close(masked[1], fuse(encoded)[0][1])
+
+
+def tensors_of(entries: Any) -> Iterator[Tensor]:
+    """The tensors of what `encode` returned, whatever it is made of, in their order."""
+    for leaf in tree_leaves(list(entries)):
+        if isinstance(leaf, Tensor):
+            yield leaf
+
+
+def check_rounding(found: Sequence[Tensor], expected: Sequence[Tensor]) -> None:
+    """Equal to 1e-5 of the largest value."""
+    largest = max(float(part.detach().abs().max()) for part in expected if part.numel())
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5 * largest)
 
 
 def check_trains_and_stays_exact(module: AnyModalitySegmenter) -> None:
@@ -198,6 +212,26 @@ class MethodContract:
         for size in ((64, 64), (33, 95), (20, 20)):
             with torch.inference_mode():
                 assert module(images(modalities, 1, size)).shape == (1, CLASSES, *size)
+
+    def test_one_encoder_call_equals_a_call_for_each(self, modalities, settled):
+        """Without and with gradients: in evaluation what shares an encoder does not touch there."""
+        module, given = settled, images(modalities)
+        with torch.no_grad():
+            alone = [module.encode({m: image})[m] for m, image in given.items()]
+            check_rounding(list(tensors_of(module.encode(given).values())), list(tensors_of(alone)))
+        leaves = [image.requires_grad_() for image in given.values()]
+        leaves += [p for p in module.parameters() if p.requires_grad]
+        joint = list(tensors_of([module.encode(given)[m] for m in modalities]))
+        alone = list(tensors_of([module.encode({m: given[m]})[m] for m in modalities]))
+        check_rounding(joint, alone)
+        found = []
+        for parts in (joint, alone):
+            generator = torch.Generator().manual_seed(2)
+            parts = [part for part in parts if part.requires_grad]
+            weights = [torch.randn(part.shape, generator=generator) for part in parts]
+            gradients = torch.autograd.grad(parts, leaves, weights, materialize_grads=True)
+            found.append(gradients)
+        check_rounding(*found)
 
     def test_missing_pixels_have_no_influence(self, modalities, settled):
         module, given, other = settled, images(modalities), images(modalities, seed=1)

@@ -88,7 +88,7 @@ def test_compiling_is_in_the_manifest_and_makes_no_other_cell(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    place = "benchmark.experiment.lightning_cli.compile_encoders"
+    place = "benchmark.computation.compilation.compile_encoders"
     words = ["--trainer.max_steps", "4", "--cell.compile", "encoder"]
     monkeypatch.setattr(place, lambda *given: "there is no compiler")
     assert bench(tiny_stores, finished, *words) == 0
