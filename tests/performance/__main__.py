@@ -12,7 +12,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 
@@ -20,16 +21,19 @@ import numpy as np
 
 from benchmark.choices import ROOT
 from benchmark.metrics.subsets import modality_subsets
-from benchmark.profiling.cost import time_interleaved
-from tests.performance import data, maps, subsets
+from benchmark.profiling.cost import resolve_device, time_interleaved
+from tests.performance import data, device, maps, subsets, threads
+from usererror import UserError
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the chosen parts."""
-    parts = {
+    parts: dict[str, Callable[[int], None]] = {
         "subsets": subsets.sgma, "methods": subsets.methods, "store": store, "import": data.imports,
         "frame": data.frame, "step": step, "memory": memory, "maps": maps.command,
+        "threads": threads.beside, "device": device.part,
     }  # fmt: skip
+    on_device = {"device": device.part, "step": step}
     parser = argparse.ArgumentParser(
         prog="make speed",
         description="Measure the suite itself; prints ratios.",
@@ -39,14 +43,22 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--rounds", type=int, default=5, help="interleaved repetitions; minimums count"
     )
+    parser.add_argument("--device", help=f"cpu or cuda, for {' and '.join(on_device)}")
     arguments = parser.parse_args(argv)
+    if arguments.device:
+        try:
+            resolve_device(arguments.device)
+        except UserError as error:
+            parser.error(str(error))
+        for name, part in on_device.items():
+            parts[name] = partial(part, device=arguments.device)
     import torch
 
     print(
         f"{torch.get_num_threads()} threads, torch {torch.__version__}, minimum of "
         f"{arguments.rounds} rounds"
     )
-    for name in arguments.parts or parts:
+    for name in arguments.parts or (on_device if arguments.device else parts):
         print(f"\n{name}")
         parts[name](arguments.rounds)
 
@@ -112,9 +124,10 @@ def store(rounds: int) -> None:
     )
 
 
-def step(rounds: int) -> None:
+def step(rounds: int, device: str = "cpu") -> None:
     """Share of a training step that is spent waiting for data, on the miniature."""
     import torch
+    from lightning.fabric.utilities import move_data_to_device
 
     from benchmark.choices import DEFAULT_STORE
     from datamodules.base import SceneDataModule
@@ -126,6 +139,7 @@ def step(rounds: int) -> None:
         "miniature", DEFAULT_STORE, ["rgb", "dsm", "nir"], window=128, batch_size=8
     )
     model = SGMA(data.channels, data.num_classes, backbone="pvt_v2_b0", pretrained=False)
+    model.to(resolve_device(device))
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
     waited = worked = 0.0
     steps = 0
@@ -141,15 +155,18 @@ def step(rounds: int) -> None:
                 break
             arrived = time.perf_counter()
             optimizer.zero_grad()
+            batch = move_data_to_device(batch, model.device)
             model.weighted_sum(model.training_losses(batch)).backward()
             optimizer.step()
+            if model.device.type == "cuda":
+                torch.cuda.synchronize()
             waited, worked, steps = (
                 waited + arrived - started,
                 worked + time.perf_counter() - arrived,
                 steps + 1,
             )
     print(
-        f"  SGMA, PVT-v2-b0, 128 px, batch 8: {steps} steps of "
+        f"  SGMA, PVT-v2-b0, 128 px, batch 8, {model.device}: {steps} steps of "
         f"{1000 * (waited + worked) / steps:.0f} ms, "
         f"{100 * waited / (waited + worked):.2f} % of it waiting for data (limit 5 %)"
     )
