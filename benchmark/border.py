@@ -21,7 +21,7 @@ REMEDIES = {
     **dict.fromkeys(("timm", "segmentation_models_pytorch", "huggingface_hub", "safetensors"), ""),
     **dict.fromkeys(("urllib", "urllib3", "requests", "httpx", "http", "ssl", "socket"), ""),
 }
-MEMORY = "the memory is full: try a smaller --data.batch_size or --data.window"
+MEMORY = "the memory is full: try ACCUMULATE=2, a smaller --data.batch_size or --data.window"
 RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID")
 TRACEBACK = "IMSS_TRACEBACK"  # variable of the environment with which nothing becomes one line
 

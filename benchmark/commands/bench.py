@@ -32,6 +32,8 @@ class Bench(Command):
         options.add_method_arguments(parser)
         text = "bf16 is half precision, a row of its own in tables (default: fp32)"
         add_option(parser, "--precision", "", text, choices=tuple(PRECISIONS))
+        text = "divide each batch among so many, for less memory; a row of its own (default: 1)"
+        add_option(parser, "--accumulate", 0, text)
         add_option(parser, "--seed", ["0"], "seed of everything, or several: 0,1,2 (default: 0)")
         add_option(parser, "--logger", "csv", "besides CSV", choices=LOGGERS)
         options.add_runs(parser)
@@ -50,6 +52,8 @@ class Bench(Command):
         if arguments.precision:
             # an override like any other: identity, tables and plans know what to make of it
             words = [f"--trainer.precision={PRECISIONS[arguments.precision]}", *words]
+        if arguments.accumulate:
+            words = [f"--cell.accumulate={arguments.accumulate}", *words]
         request = Request(**values, seed=seed, overrides=tuple(words))
         if others:
             for name in ("force", "wide", "no_leaderboard"):

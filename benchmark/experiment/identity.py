@@ -38,6 +38,8 @@ class ExperimentConfig:
     tuned: int | None = None
     # float32 products on a GPU in full; not given, they are rounded to TensorFloat-32
     exact: Literal[True] | None = None
+    # batches, of which one step is made; the configured batch is divided among them
+    accumulate: int | None = None
     # modules that torch compiles, for speed
     compile: Literal["none", "encoder"] = "none"
 

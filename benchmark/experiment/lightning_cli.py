@@ -35,7 +35,7 @@ from benchmark.experiment.identity import (
 from benchmark.experiment.processes import EndTogether, allow_unused_parameters
 from benchmark.experiment.request import Request
 from benchmark.records.attempts import CHECKPOINTS
-from benchmark.records.trainer_options import check_trainer
+from benchmark.records.trainer_options import check_trainer, divide_batch
 from benchmark.tracking.progress import RunProgress
 from benchmark.tracking.wandb_callback import ExampleLogging
 from benchmark.tracking.wandb_summary import run_names, wandb_logger
@@ -104,8 +104,13 @@ class BenchCLI(LightningCLI):
             parser.link_arguments(*names, apply_on="instantiate")
 
     def before_instantiate_classes(self) -> None:
-        """Refuse what else would surface when store, model and trainer are there."""
-        check_trainer(self.config.trainer)
+        """Refuse what else would surface later, and divide batches that are to be accumulated."""
+        trainer, data = self.config.trainer, self.config.data.init_args
+        check_trainer(trainer)
+        if (count := self.config.cell.accumulate) is not None:
+            data.batch_size, options = divide_batch(count, data.batch_size, trainer)
+            for name, value in options.items():
+                trainer[name] = value
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """Name the experiment, then build the trainer with its directory and loggers."""

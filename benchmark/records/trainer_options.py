@@ -18,6 +18,32 @@ WHOLE: dict[str, tuple[Any, ...]] = {
 UNUSABLE = {"barebones": True, "enable_checkpointing": False, "max_steps": 0, "max_epochs": 0}
 UNUSABLE |= {"limit_train_batches": 0, "accumulate_grad_batches": 0}
 ENDS = ("max_epochs", "max_steps")
+# where they are whole numbers, as 1.0 is an epoch
+IN_BATCHES = ("val_check_interval", "limit_train_batches")
+
+
+def divide_batch(count: int, size: int, trainer: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
+    """Divide batches of `size` windows into `count`, whose gradients make one step.
+
+    Returns the size of these batches, and the trainer's options with which steps, validations and
+    limits stay where they were; a UserError where that cannot be.
+
+    Example:
+        >>> divide_batch(4, 8, {"val_check_interval": 60, "limit_train_batches": 1.0})
+        (2, {'accumulate_grad_batches': 4, 'val_check_interval': 240})
+    """
+    divisors = [number for number in range(2, size + 1) if size % number == 0]
+    if count not in divisors:
+        listed = f"one of {', '.join(map(str, divisors))}, or leave it out" if divisors else "none"
+        raise UserError(f"ACCUMULATE is {count}: for a batch of {size} windows give {listed}.")
+    if trainer.get("accumulate_grad_batches") not in (None, 1):
+        given = trainer["accumulate_grad_batches"]
+        raise UserError(f"trainer.accumulate_grad_batches is {given}: leave it or ACCUMULATE out.")
+    options: dict[str, Any] = {"accumulate_grad_batches": count}
+    for name in IN_BATCHES:
+        if isinstance(value := trainer.get(name), int):
+            options[name] = value * count
+    return size // count, options
 
 
 def partial_option(trainer: Mapping[str, Any]) -> str:

@@ -81,6 +81,20 @@ def test_half_precision_is_a_row_of_its_own_and_counts_the_same_pixels(
     assert np.array_equal(half.counts.sum(-1), exact.counts.sum(-1))
 
 
+def test_an_accumulated_batch_is_a_row_of_its_own_with_the_same_steps(
+    finished: Path, tiny_stores: Path, tmp_path: Path
+) -> None:
+    words = ["--accumulate", "2", "--trainer.max_steps", "4"]
+    assert bench(tiny_stores, tmp_path / "runs", *words) == 0
+    whole, parts = (read_record(only_run(runs) / "record") for runs in (finished, tmp_path))
+    assert whole.manifest.group != parts.manifest.group
+    shown = [describe_overrides(one.manifest.overrides).split() for one in (whole, parts)]
+    assert set(shown[0]) ^ set(shown[1]) == {"cell.accumulate=2"}
+    for one in (whole, parts):
+        assert (one.manifest.batch, one.manifest.steps) == (2, 4)
+    assert np.array_equal(whole.counts.sum(-1), parts.counts.sum(-1))
+
+
 def test_compiling_is_in_the_manifest_and_makes_no_other_cell(
     finished: Path,
     tiny_stores: Path,

@@ -174,6 +174,7 @@ def test_identity_names_what_changes_a_number_and_nothing_else() -> None:
             parse("sgma", "miniature", "standard", 0, "--evaluation.absent", "zero"), "f"
         ),
         identify_config(parse("sgma", "miniature", "standard", 0, "--cell.exact", "true"), "f"),
+        identify_config(parse("sgma", "miniature", "standard", 0, "--cell.accumulate", "2"), "f"),
         identify_config(
             parse("sgma", "miniature", "standard", 0, "--trainer.precision", "bf16-mixed"), "f"
         ),

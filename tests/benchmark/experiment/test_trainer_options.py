@@ -14,6 +14,7 @@ from benchmark.experiment.request import Request
 from benchmark.records.trainer_options import check_trainer
 from datamodules.base import SceneDataModule
 from tests.benchmark.experiment.test_bench import bench, one_line
+from tests.benchmark.experiment.test_cli import parse
 from usererror import UserError
 
 REFUSED = [
@@ -109,6 +110,42 @@ def test_what_two_optimisers_cannot_do_is_one_line(
     words = ["--trainer.max_steps", "2", "--trainer.gradient_clip_val", "2"]
     assert bench(tiny_stores, tmp_path / "runs", *words, method="gemmnet_cgan") == 2
     assert "clipping is not supported" in one_line(capsys)
+
+
+def test_a_divided_batch_moves_neither_steps_nor_validations() -> None:
+    whole = parse("sgma", "miniature")
+    parts = parse("sgma", "miniature", "standard", 0, "--cell.accumulate", "4")
+    assert "accumulate" not in whole["cell"] and whole["trainer"]["accumulate_grad_batches"] == 1
+    windows, steps = [], []
+    for config in (whole, parts):
+        trainer = config["trainer"]
+        every = trainer["accumulate_grad_batches"]
+        windows.append(config["data"]["init_args"]["batch_size"] * every)
+        steps.append((trainer["val_check_interval"] / every, trainer["max_steps"]))
+    assert windows == [8, 8] and steps[0] == steps[1] == (60, 300)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--cell.accumulate", "3"], "of 8 windows give one of 2, 4, 8"),
+        (["--cell.accumulate", "1"], "leave it out"),
+        (["--cell.accumulate", "0"], "leave it out"),
+        (["--cell.accumulate", "2", "--data.batch_size", "1"], "of 1 windows give none"),
+        (["--cell.accumulate=2", "--trainer.accumulate_grad_batches=4"], "ACCUMULATE out"),
+    ],
+)
+def test_what_does_not_divide_a_batch_is_named(words: list[str], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        parse("sgma", "miniature", "standard", 0, *words)
+
+
+def test_a_method_that_steps_by_itself_cannot_accumulate(
+    tiny_stores: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--trainer.max_steps", "2", "--accumulate", "2"]
+    assert bench(tiny_stores, tmp_path / "runs", *words, method="gemmnet_cgan") == 2
+    assert "accumulation is not supported" in one_line(capsys)
 
 
 def test_no_miniature_is_made_for_a_command_that_cannot_run(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -233,3 +234,16 @@ def test_a_batch_stays_within_one_row_of_windows_where_a_row_fills_it(
         for batch in module(store[0], eval_batch_size=8).test_dataloader()
     ]
     assert any(len(row) > 1 for row in mixed)
+
+
+@pytest.mark.parametrize(("device", "workers"), [("cuda", 2), ("cpu", 1), ("cpu", 0)])
+def test_readers_stay_and_read_ahead_into_memory_that_a_gpu_copies_from(
+    device: str, workers: int, store: tuple[Path, dict[str, dict[str, np.ndarray]]]
+) -> None:
+    data = module(store[0], num_workers=workers)
+    strategy = SimpleNamespace(root_device=torch.device(device))
+    data.trainer = cast(Any, SimpleNamespace(strategy=strategy, global_rank=0, world_size=1))
+    for loader in (data.train_dataloader(), data.val_dataloader(), data.test_dataloader()):
+        assert loader.pin_memory is (device == "cuda")
+        assert loader.persistent_workers is (workers > 0)
+        assert loader.prefetch_factor == (2 if workers else None)  # batches for each reader

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
+from lightning.pytorch.plugins import MixedPrecision
 from torch import nn
 
 from methods.parts.optim import Recipe, build_optimizer, parameter_groups, warmup_poly, warmup_steps
@@ -17,6 +20,38 @@ def test_groups_by_dimension():
     assert plain["weight_decay"] == 0.0 and [p.ndim for p in plain["params"]] == [1, 1, 1, 1]
     (everything,) = parameter_groups(module.parameters(), 0.1, no_decay_1d=False)
     assert len(everything["params"]) == 5
+
+
+def test_groups_on_a_gpu_are_fused_and_no_others():
+    for device, expected in (("cuda", [True, True]), ("cpu", [None, None])):
+        given = [
+            SimpleNamespace(requires_grad=True, ndim=n, device=torch.device(device)) for n in (1, 2)
+        ]
+        assert [group.get("fused") for group in parameter_groups(given, 0.1)] == expected
+    assert all(
+        "fused" not in group for group in parameter_groups(nn.Linear(2, 2).parameters(), 0.1)
+    )
+
+
+def test_fused_groups_step_alike_and_may_be_clipped_in_half_precision():
+    """A CPU has the kernel, too."""
+    plugin, found = MixedPrecision("bf16-mixed", "cpu"), []
+    for options in ({}, {"fused": True}):
+        torch.manual_seed(0)
+        layer = nn.Linear(5, 3)
+        groups = [{**group, **options} for group in parameter_groups(layer.parameters(), 0.1)]
+        optimizer = torch.optim.AdamW(groups, lr=0.1)
+        for _ in range(3):
+            optimizer.zero_grad()
+            layer(torch.ones(2, 5)).square().sum().backward()
+            plugin.clip_gradients(optimizer, 0.5)
+            optimizer.step()
+        assert optimizer.param_groups[0]["fused"] is options.get("fused")
+        found.append([p.detach() for p in layer.parameters()])
+    torch.testing.assert_close(*found)
+    whole = torch.optim.AdamW(layer.parameters(), fused=True)
+    with pytest.raises(RuntimeError, match="fused"):
+        plugin.clip_gradients(whole, 0.5)
 
 
 def test_warmup_is_the_shorter_limit():
