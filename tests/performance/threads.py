@@ -10,18 +10,18 @@ import time
 import torch
 
 from benchmark.choices import ROOT
-from benchmark.machine import ENVIRONMENT, OWN_WISH
+from benchmark.machine import OWN_WISH, SPINS
 from methods.sgma.module import SGMA
 from tests.performance.variants import EAGER
 from tests.performance.workloads import Case, training
 
-SPIN, STEPS = "GOMP_SPINCOUNT", 5
+STEPS = 5
 CHILD = "from tests.performance.threads import steps_here; steps_here()"
 
 
 def beside(rounds: int) -> None:
     """Training steps of one and of two processes, with and without what `imss` sets."""
-    ways = {"as torch comes": {}, f"{SPIN}={ENVIRONMENT[SPIN]}": {SPIN: ENVIRONMENT[SPIN]}}
+    ways = {"as torch comes": {}, "=".join(SPINS): dict([SPINS])}
     best = {(name, count): float("inf") for name in ways for count in (1, 2)}
     for _ in range(rounds):
         for name, count in best:
@@ -34,7 +34,7 @@ def beside(rounds: int) -> None:
 
 def _seconds(extra: dict[str, str], count: int) -> float:
     """Seconds of a step of the slower process, the mean of its steps."""
-    given = {k: v for k, v in os.environ.items() if k not in (SPIN, OWN_WISH)}
+    given = {k: v for k, v in os.environ.items() if k not in (SPINS[0], OWN_WISH)}
     children = []
     for _ in range(count):
         words, pipe = [sys.executable, "-c", CHILD], subprocess.PIPE
