@@ -74,6 +74,23 @@ mIoU"""
     assert refresh.leaderboard_frame("toy")["Average"].to_dict() == {"a": 7}
 
 
+def test_longer_training_stands_beside_the_short_one(tmp_path, monkeypatch) -> None:
+    (tmp_path / "leaderboards").mkdir()
+    (tmp_path / "leaderboards" / "toy.csv").write_text(
+        "method,Average,Top-1 subset,mIoU R,mIoU R+D,overrides\n"
+        "a,50,R+D,40,60,\nb,55,R+D,50,65,\n"
+        "a,66.04,R+D,60,72.04,trainer.max_steps=1500\nb,58,R+D,50,70,trainer.max_steps=1500\n"
+        "b,1,R+D,1,1,data.window=8\n"
+    )
+    monkeypatch.setattr(refresh, "RESULTS", tmp_path)
+    table = refresh.longer_table(parse_request("longer toy b a"))
+    # by the mean after the longer training
+    assert [line.strip("| ").split(" | ") for line in table.splitlines()[2:]] == [
+        ["a", "50.0", "66.0", "60.0", "72.0"],
+        ["b", "55.0", "58.0", "65.0", "70.0"],
+    ]
+
+
 @pytest.mark.parametrize("path", refresh.documents(), ids=lambda path: path.parent.name)
 def test_every_table_of_a_document_can_be_asked_for(path) -> None:
     for comment in refresh.MARKED.findall(path.read_text(encoding="utf-8")):

@@ -44,6 +44,7 @@ COMMANDS = (("leaderboard", "leaderboards"), ("tables", "tables"), ("audit", "."
 SENSORS = {"R": "RGB"}
 OVERRIDES = " overrides "  # the column of settings that differ from those of the row's name
 CELL = re.compile(r"(?<!\\)\|")
+LONGER = "trainer.max_steps=1500"  # what configs/sweep/budget.yaml sets
 MARKED = re.compile(r"<!-- table: (.*?)-->\n.*?<!-- end -->", flags=re.DOTALL)
 
 
@@ -106,10 +107,10 @@ def copied_table(folder: str, request: TableRequest) -> str:
     return "\n".join("|".join(row[number] for number in kept) for row in rows)
 
 
-def leaderboard_frame(data: str) -> pd.DataFrame:
-    """Read the rows of a published leaderboard that have no settings of their own, by method."""
+def leaderboard_frame(data: str, overrides: str = "") -> pd.DataFrame:
+    """Read the rows of a published leaderboard with these settings of their own, by method."""
     frame = pd.read_csv(RESULTS / "leaderboards" / f"{data}.csv").set_index("method")
-    return frame[frame[OVERRIDES.strip()].isna()]
+    return frame[frame[OVERRIDES.strip()].fillna("") == overrides]
 
 
 def seed_scores(request: TableRequest) -> dict[str, dict[int, dict[str, Scores]]]:
@@ -151,6 +152,19 @@ def demo_table(request: TableRequest) -> str:
         best = int(mean.argmax())
         cells[best] = f"**{cells[best]}**"
         table[title] = cells
+    return markdown_table(table.columns, table.to_numpy().tolist())
+
+
+def longer_table(request: TableRequest) -> str:
+    """Show what five times the training changes, by the longer one's mean of all subsets."""
+    boards = {"300": leaderboard_frame(request.data)}
+    boards["1,500"] = leaderboard_frame(request.data, LONGER)
+    names = boards["1,500"]["Average"][list(request.rows)].sort_values(ascending=False).index
+    full = boards["300"]["Top-1 subset"].iloc[0]
+    table = pd.DataFrame({"method": names})
+    for title, column in (("mean of all subsets", "Average"), ("all sensors", f"mIoU {full}")):
+        for steps, board in boards.items():
+            table[f"{title}, {steps} steps"] = board[column][names].map("{:.1f}".format).to_numpy()
     return markdown_table(table.columns, table.to_numpy().tolist())
 
 
@@ -205,6 +219,7 @@ KINDS: dict[str, Callable[[TableRequest], str]] = {
     "costs": lambda request: copied_table("complexity", request),
     "f1": f1_table,
     "demo": demo_table,
+    "longer": longer_table,
     "budget": budget_table,
     "full-set-drop": seed_table(full_set_drop),
     "missing-f1": seed_table(missing_f1),
