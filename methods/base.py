@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from methods.parts.heads import to_image_size
-from methods.parts.modality_dropout import SubsetRule, SubsetScope, draw_subsets
+from methods.parts.modality_dropout import Masks, SubsetRule, SubsetScope, draw_subsets
 from methods.parts.optim import Recipe, build_optimizer
 from methods.parts.seeds import mix_seed
 from usererror import UserError
@@ -123,8 +123,13 @@ class AnyModalitySegmenter(L.LightningModule):
     def available(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Say which images of a batch are real, {modality: bool (B,)}; all, unless it says so."""
         given = batch.get("available") or {}
-        everything = torch.ones_like(batch["mask"][:, 0, 0], dtype=torch.bool)
-        return {m: given.get(m, everything) for m in self.modalities if m in batch["image"]}
+        everything = torch.ones(len(batch["mask"]), dtype=torch.bool)
+        masks = {}
+        for m in self.modalities:
+            if m in batch["image"]:
+                # the suite's own batches leave them on the host
+                masks[m] = torch.as_tensor(given.get(m, everything)).cpu()
+        return Masks(masks, batch["mask"].device)
 
     def draw_shown(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Draw what a training step shows of each sample by the rule `subsets`."""
@@ -142,7 +147,8 @@ class AnyModalitySegmenter(L.LightningModule):
         """Log `train/loss` and every term as `train/<term>`."""
         size = len(batch["mask"])
         for name, term in {"loss": loss, **terms}.items():
-            self.log(f"train/{name}", term.detach(), prog_bar=name == "loss", batch_size=size)
+            # not for Lightning's bar: it reads the values whenever a callback looks at any
+            self.log(f"train/{name}", term.detach(), batch_size=size)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor | None:
         """Take one automatic optimisation step."""

@@ -81,7 +81,7 @@ class MissingModalityEvaluation(L.Callback):
         scores = self.result.scores(protocol.convention_of(data, self.absent))
         summary = average_top1_last1([entry.miou for entry in scores.values()])
         for name, value in summary._asdict().items():
-            pl_module.log(f"{self._part}/{name}_miou", value, prog_bar=name == "average")
+            pl_module.log(f"{self._part}/{name}_miou", value)
         for name, entry in scores.items():
             pl_module.log(f"{self._part}/miou/{name}", entry.miou)
 

@@ -244,7 +244,7 @@ def _validations_until(trainer: L.Trainer, batches: float) -> float:
 
 
 def _scores(trainer: L.Trainer) -> str:
-    metrics = trainer.progress_bar_metrics
+    metrics = trainer.callback_metrics
     text = f", loss {metrics['train/loss']:.3f}" if "train/loss" in metrics else ""
     if "val/average_miou" in metrics:
         text += f", Average {100 * metrics['val/average_miou']:.1f}"

@@ -200,9 +200,9 @@ class EvaluationWindows(SceneWindows):
 def collate_windows(samples: Sequence[Mapping[str, Any]], modalities: Sequence[str]) -> Sample:
     """Stack samples of one availability pattern; `scene` becomes a list of ids.
 
-    `image` {name: float32 `(B, C, H, W)`} holds the modalities the batch has, `available` {name:
-    bool `(B,)`} all `modalities`; `mask` is int64 `(B, H, W)`. Where windows lie is said by NumPy
-    arrays, `scene_number` `(B,)` and `window` `(B, 4)`.
+    `image` {name: float32 `(B, C, H, W)`} holds the modalities the batch has; `mask` is int64
+    `(B, H, W)`. NumPy arrays, which stay on the host, are `available` {name: bool `(B,)`} of all
+    `modalities`, and where windows lie, `scene_number` `(B,)` and `window` `(B, 4)`.
     """
     # the samplers put one availability pattern into a batch, so the first sample speaks for all
     first = samples[0]
@@ -210,7 +210,8 @@ def collate_windows(samples: Sequence[Mapping[str, Any]], modalities: Sequence[s
     for name in first["image"]:
         batch["image"][name] = torch.stack([sample["image"][name] for sample in samples])
     for name in modalities:
-        batch["available"][name] = torch.full((len(samples),), name in first["image"])
+        # decides what a step computes, hence is read
+        batch["available"][name] = np.full(len(samples), name in first["image"])
     for key in first.keys() - batch.keys():
         values = [sample[key] for sample in samples]
         # a GPU gets tensors only: to read a number from there is to wait for all it has to do

@@ -24,7 +24,14 @@ from methods.gemmnet.network import Condition, Encoded, GEMMNetwork, ScaleHeads
 from methods.parts.conv_unet import NormKind
 from methods.parts.diagnostics import name_feature_maps
 from methods.parts.losses import class_probabilities, segmentation_loss
-from methods.parts.modality_dropout import SubsetRule, SubsetScope, draw_subsets
+from methods.parts.modality_dropout import (
+    Masks,
+    SubsetRule,
+    SubsetScope,
+    draw_subsets,
+    on_host,
+    row_numbers,
+)
 from methods.parts.network import as_mask
 from methods.parts.optim import build_optimizer
 from methods.parts.precision import at_least_float32
@@ -139,27 +146,31 @@ class GEMMNet(AnyModalitySegmenter):
         network, available = self.network, self.available(batch)
         images = {m: network.scale_images(batch["image"][m]) for m in available}
         shown = draw_subsets(self.subsets, available, self.subsets_per)
-        nobody = torch.zeros_like(next(iter(shown.values())))
+        # what is run depends on the masks, which the host has
+        have, known, device = on_host(available), on_host(shown), batch["mask"].device
+        nobody = torch.zeros_like(next(iter(known.values())))
         entries, pairs = {}, []
         for m in self.modalities:
-            seen = _sources(m, shown, available)
+            seen = _sources(m, known, have)
             rows = torch.stack([nobody, *seen.values()]).any(0)
-            visible = shown.get(m, nobody)
-            image = torch.where(as_mask(visible), images[m], 0.0) if m in images else None
+            visible = known.get(m, nobody)
+            image = torch.where(as_mask(shown[m]), images[m], 0.0) if m in images else None
             if rows.any():
-                source = network.generator_source(m, images, seen)[rows]
+                painted = row_numbers(rows, device)
+                source = network.generator_source(m, images, Masks(seen, device))[painted]
                 fake = network.generators[m](source)
-                wanted = rows & available.get(m, nobody)
+                wanted = rows & have.get(m, nobody)
                 # released: a generator learns only in steps that masked its modality
                 if self.rec_when == "missing":
                     wanted = wanted & ~visible
                 if wanted.any():
-                    real, kept = images[m][wanted], wanted[rows]
+                    real = images[m][row_numbers(wanted, device)]
+                    kept = row_numbers(wanted[rows], device)
                     seen_beside = real if network.condition == "target" else source[kept]
                     pairs.append(SynthesisPair(m, seen_beside, fake[kept], real))
                 if not visible.all():
-                    whole = fake.new_zeros(len(rows), *fake.shape[1:]).index_put((rows,), fake)
-                    image = whole if image is None else torch.where(as_mask(visible), image, whole)
+                    whole = fake.new_zeros(len(rows), *fake.shape[1:]).index_put((painted,), fake)
+                    image = whole if image is None else torch.where(as_mask(shown[m]), image, whole)
             entries[m] = network.encode_image(m, image)
         return entries, pairs
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from methods.parts.backbones import SharedEncoder
 from methods.parts.heads import STRIDES, AllMLPHead, to_image_size
+from methods.parts.modality_dropout import on_host, row_numbers
 
 # {modality: bool (B,)}: which samples have it
 Present = Mapping[str, Tensor]
@@ -19,6 +20,14 @@ Fused = tuple[Tensor, dict[str, Any]]
 def as_mask(present: Tensor) -> Tensor:
     """Reshape (B,) to (B, 1, 1, 1), so that it masks maps."""
     return present[:, None, None, None]
+
+
+def all_present(names: Sequence[str], present: Present | None) -> bool:
+    """Tell whether all samples have all of these modalities; None stands for that."""
+    if present is None:
+        return True
+    masks = on_host(present)
+    return bool(torch.stack([masks[m] for m in names]).all())
 
 
 def blank_missing(
@@ -81,18 +90,20 @@ class AnyModalityNetwork(torch.nn.Module):
         keeps its entry, so that distributed processes agree on the parameters in use.
         """
         encode, names = encode or self.encode, self.ordered_names(images)
-        if present is None or torch.stack([present[m] for m in names]).all():
+        if present is None or all_present(names, present):
             return encode(images)
-        encoded = encode({m: images[m][present[m]] for m in names})
+        size, device = len(images[names[0]]), images[names[0]].device
+        places = {m: row_numbers(on_host(present)[m], device) for m in names}
+        encoded = encode({m: images[m][places[m]] for m in names})
 
-        def spread_rows(rows: Tensor, there: Tensor) -> Tensor:
-            whole = rows.new_zeros(len(there), *rows.shape[1:])
-            whole[there] = rows
+        def spread_rows(rows: Tensor, place: Tensor) -> Tensor:
+            whole = rows.new_zeros(size, *rows.shape[1:])
+            whole[place] = rows
             return whole
 
         whole = {}
         for m, entry in encoded.items():
-            whole[m] = apply_to_collection(entry, Tensor, spread_rows, present[m])
+            whole[m] = apply_to_collection(entry, Tensor, spread_rows, places[m])
         return whole
 
     def forward(self, images: Mapping[str, Tensor], present: Present | None = None) -> Tensor:

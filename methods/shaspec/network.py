@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from methods.parts.backbones import pad_to_multiple
 from methods.parts.conv_unet import WIDTHS
-from methods.parts.network import AnyModalityNetwork, Fused, Present, as_mask
+from methods.parts.network import AnyModalityNetwork, Fused, Present, all_present, as_mask
 from methods.shaspec.full import ResidualEncoder, SkipDecoder
 from methods.shaspec.layers import StandardisedConv
 from methods.shaspec.light import LightDecoder, LightEncoder
@@ -147,7 +147,7 @@ class ShaSpecNetwork(AnyModalityNetwork):
         everywhere = torch.ones(1, dtype=torch.bool, device=self.classifier.weight.device)
         flags = {m: as_mask(everywhere if present is None else present[m]) for m in names}
         generated = self._generated([encoded[m].shared for m in names], list(flags.values()))
-        whole = present is None or bool(torch.stack(list(flags.values())).all())
+        whole = all_present(names, present)
         # an encoding of zeros stands for what is missing; it costs a pass of the shared encoder
         complete = whole and len(names) == len(self.modalities)
         absent = [] if complete else self._absent_skips(encoded[names[0]].skips[0])

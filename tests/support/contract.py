@@ -309,6 +309,19 @@ class MethodContract:
         module = self.method(modalities=modalities, num_classes=CLASSES, **given)
         assert (module.seed, module.ignore_index) == (7, 254)
 
+    def test_a_training_step_waits_for_no_device(self, modalities):
+        """The meta device has no values: whoever asks for one gets an error."""
+        with torch.device("meta"):
+            module = self.make(modalities).train()
+        batch = training_batch(modalities)
+        # the second sample lacks the second sensor
+        batch["available"][list(modalities)[1]][1] = False
+        batch["image"] = {m: image.to("meta") for m, image in batch["image"].items()}
+        batch["mask"] = batch["mask"].to("meta")
+        loss = module.weighted_sum(module.training_losses(batch))
+        loss.backward()
+        assert loss.device.type == "meta"
+
     def test_absent_sensors_train_nothing(self, modalities):
         """Per-sample gaps in training: what stands in an absent sensor's pixels reaches neither the
         loss nor a gradient, nor the statistics that evaluation uses.

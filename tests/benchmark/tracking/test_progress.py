@@ -27,11 +27,11 @@ class Line(L.LightningModule):
 
     def training_step(self, batch: torch.Tensor, _: int) -> torch.Tensor:
         loss = self.layer(batch).square().mean()
-        self.log("train/loss", loss, prog_bar=True)
+        self.log("train/loss", loss)
         return loss
 
     def validation_step(self, batch: torch.Tensor, _: int) -> None:
-        self.log("val/average_miou", 0.25, prog_bar=True)
+        self.log("val/average_miou", 0.25)
 
     def test_step(self, batch: torch.Tensor, _: int) -> None:
         pass
