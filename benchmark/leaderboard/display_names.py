@@ -5,6 +5,9 @@ DISPLAY_NAMES = {
     "cgan": "cGAN",
     "control": "Mean fusion",
     "control_dropout": "Mean fusion, random subsets",
+    "deeplabv3plus": "DeepLabv3+",
+    "deeplabv3plus_dropout": "DeepLabv3+, random subsets",
+    "fpn_dropout": "FPN, random subsets",
     "gemmnet_ae": "GEMMNet (AE)",
     "gemmnet_cgan": "GEMMNet (cGAN)",
     "imlt": "IMLT",
@@ -25,6 +28,8 @@ DISPLAY_NAMES = {
     "muss": "MuSS",
     "muss_dropout": "MuSS, random subsets",
     "muss_early": "MuSS, early fusion",
+    "segformer_early": "SegFormer, early fusion",
+    "segformer_early_dropout": "SegFormer, early fusion, random subsets",
     "sgma": "SGMA",
     "sgma_additive": "SGMA, additive",
     "sgma_sgf_only": "SGMA, SGF only",
@@ -33,6 +38,8 @@ DISPLAY_NAMES = {
     "shaspec_released": "ShaSpec, as released",
     "unet": "U-Net",
     "unet_dropout": "U-Net, random subsets",
+    "unetplusplus_dropout": "U-Net++, random subsets",
+    "upernet_dropout": "UPerNet, random subsets",
 }
 
 

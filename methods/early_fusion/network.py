@@ -31,12 +31,13 @@ def create_smp_model(
         # timm would ask a hub for what its registry lacks
         if encoder.startswith("tu-") and not timm.is_model(encoder.removeprefix("tu-")):
             raise ValueError("neither smp nor timm has it")
-        model = smp.create_model(architecture, encoder, None, in_channels, classes)
+        # it reads values while it builds, which "meta", where costs are counted, has not
+        with torch.device("cpu"):
+            model = smp.create_model(architecture, encoder, None, in_channels, classes)
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise UserError(
             f"segmentation-models-pytorch cannot build {architecture} on {backbone}: {error}"
         ) from error
-    # smp makes the first convolution on the CPU even where costs are counted on "meta"
     return model.to(torch.get_default_device())
 
 

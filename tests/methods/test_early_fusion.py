@@ -7,6 +7,7 @@ import segmentation_models_pytorch as smp
 import torch
 from torch.nn import functional as F
 
+from benchmark.experiment.models import build_model
 from methods.early_fusion.module import EarlyFusion
 from tests.support.contract import CLASSES, THREE, MethodContract, images, training_batch
 from usererror import UserError
@@ -24,7 +25,57 @@ class TestDropout(MethodContract):
     options = {**SMALL, "subsets": "any_subset"}
 
 
+class TestUNetPlusPlus(MethodContract):
+    method = EarlyFusion
+    options = {**SMALL, "architecture": "unetplusplus"}
+
+
+class TestDeepLabV3Plus(MethodContract):
+    method = EarlyFusion
+    options = {**SMALL, "architecture": "deeplabv3plus"}
+
+
+class TestFPN(MethodContract):
+    method = EarlyFusion
+    options = {**SMALL, "architecture": "fpn", "subsets": "any_subset"}
+
+
+class TestUPerNet(MethodContract):
+    method = EarlyFusion
+    options = {**SMALL, "architecture": "upernet", "subsets": "any_subset"}
+
+
+class TestSegFormer(MethodContract):
+    method = EarlyFusion
+    options = {"backbone": "mit_b0", "architecture": "segformer", "subsets": "any_subset"}
+
+
 make = TestUNet.make
+
+
+@pytest.mark.parametrize(
+    ("row", "network", "encoder", "subsets"),
+    [
+        ("unet", smp.Unet, "resnet34", "full"),
+        ("unet_dropout", smp.Unet, "resnet34", "any_subset"),
+        ("unetplusplus_dropout", smp.UnetPlusPlus, "resnet34", "any_subset"),
+        ("deeplabv3plus", smp.DeepLabV3Plus, "resnet34", "full"),
+        ("deeplabv3plus_dropout", smp.DeepLabV3Plus, "resnet34", "any_subset"),
+        ("fpn_dropout", smp.FPN, "resnet34", "any_subset"),
+        ("upernet_dropout", smp.UPerNet, "resnet34", "any_subset"),
+        ("segformer_early", smp.Segformer, "mit_b2", "full"),
+        ("segformer_early_dropout", smp.Segformer, "mit_b2", "any_subset"),
+    ],
+)
+def test_a_row_is_the_network_of_its_name(row, network, encoder, subsets):
+    with torch.device("meta"):
+        model = build_model(row, {"rgb": 3, "dsm": 1, "nir": 1}, 6)
+    with torch.device("cpu"):
+        same = network(encoder, encoder_weights=None, in_channels=5, classes=6)
+    assert type(model.network.model) is network and model.subsets == subsets
+    shapes = {name: tuple(weight.shape) for name, weight in same.state_dict().items()}
+    ours = model.network.model.state_dict()
+    assert {name: tuple(weight.shape) for name, weight in ours.items()} == shapes
 
 
 def test_network_is_smps_own_on_channels_side_by_side():
@@ -79,6 +130,6 @@ def test_training_depends_on_the_drawn_modalities_only(rule):
 
 
 def test_it_is_built_on_the_default_device():
-    """Costs are counted without values; smp alone leaves its first convolution on the CPU."""
+    """Costs are counted without values."""
     with torch.device("meta"):
         assert {weight.device.type for weight in make().parameters()} == {"meta"}
