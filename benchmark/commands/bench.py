@@ -66,11 +66,13 @@ class Bench(Command):
             return
         request = checked_request(request)
         # what is slow to import comes after the names were checked
+        from benchmark.commands.teacher import train_teacher
         from benchmark.experiment.lightning_cli import build_cli
         from benchmark.experiment.processes import claim
         from benchmark.experiment.train import archive_run, mention_other_code, train_and_score
         from benchmark.formats.files import make_writable
         from benchmark.leaderboard.write import update_leaderboard
+        from benchmark.records.record import is_whole
 
         make_writable(request.runs, "--runs")
         cli = build_cli(request)
@@ -86,6 +88,7 @@ class Bench(Command):
                 if cli.trainer.is_global_zero:
                     make_up_for(cli, record)
             else:
+                cli.stages = train_teacher(cli)
                 outcome = train_and_score(cli)
                 # other ranks have sent their counts and are done
                 if cli.trainer.is_global_zero:
@@ -94,22 +97,6 @@ class Bench(Command):
             if not arguments.no_leaderboard:
                 update_leaderboard(request.runs, request.dataset, cli.group, arguments.wide)
             print(f"\nRun: {run_dir}\nRecord: {record}\nCheckpoints: {run_dir / 'checkpoints'}")
-
-
-def is_whole(record: Path) -> bool:
-    """Tell whether there is a record that can be read; say so if there is a damaged one."""
-    from benchmark.records.manifest import MANIFEST
-    from benchmark.records.record import read_record
-
-    # the manifest is the last file of a record that is written
-    if not (record / MANIFEST).exists():
-        return False
-    try:
-        read_record(record)
-    except UserError:
-        print(f"The record {record} is damaged; it is made again.", flush=True)
-        return False
-    return True
 
 
 def keep_outcome(cli: BenchCLI, outcome: Outcome, record: Path) -> None:

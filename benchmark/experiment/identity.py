@@ -42,6 +42,10 @@ class ExperimentConfig:
     accumulate: int | None = None
     # modules that torch compiles, for speed
     compile: Literal["none", "encoder"] = "none"
+    # METHOD whose network, trained on the same data, this one learns from
+    teacher: str | None = None
+    teacher_seed: int | None = None  # not given, that of the student
+    teacher_words: list[str] | None = None  # settings for the teacher alone, as typed
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ class ResolvedExperiment:
     config: dict[str, Any]  # as resolved
     fingerprint: str  # of the scene store
     revision: int = 1  # of the method's code
+    teacher: "ResolvedExperiment | None" = None  # whose network this one learns from
 
     @cached_property
     def identity(self) -> str:
@@ -64,7 +69,8 @@ class ResolvedExperiment:
 
     @cached_property
     def _hashes(self) -> tuple[str, str]:
-        return identify_config(self.config, self.fingerprint, self.revision)
+        teacher = (self.teacher.identity, self.teacher.group) if self.teacher else None
+        return identify_config(self.config, self.fingerprint, self.revision, teacher)
 
     @property
     def backbone(self) -> str:
@@ -85,16 +91,23 @@ class ResolvedExperiment:
         for part in ("data", "model"):
             if "seed" in config[part].get("init_args", {}):
                 config[part]["init_args"]["seed"] = seed
-        return replace(self, config=config)
+        teacher = self.teacher
+        if teacher and config["cell"].get("teacher_seed") is None:
+            teacher = teacher.with_seed(seed)
+        return replace(self, config=config, teacher=teacher)
 
 
 def identify_config(
-    config: Mapping[str, Any], fingerprint: str, revision: int = 1
+    config: Mapping[str, Any],
+    fingerprint: str,
+    revision: int = 1,
+    teacher: tuple[str, str] | None = None,
 ) -> tuple[str, str]:
     """Hash a resolved configuration as (identity, group); equal groups differ in the seed only.
 
     `revision` is the method's (`AnyModalitySegmenter.revision`): a method whose code was corrected
     gives other numbers from the same configuration, and its older records are not taken for them.
+    `teacher` is the pair of the experiment whose network this one learns from.
 
     Example:
         >>> config = {"cell": {"method": "sgma"}, "trainer": {}, "seed_everything": 0}
@@ -112,7 +125,11 @@ def identify_config(
     content["fingerprint"] = fingerprint
     if revision != 1:  # the first one is not named: it has no place in older identities
         content["revision"] = revision
+    if teacher:
+        content["teacher"] = teacher[0]
     full = _digest(content)
+    if teacher:
+        content["teacher"] = teacher[1]
     content.pop("seed_everything")
     for part in ("data", "model"):
         content[part]["init_args"].pop("seed", None)

@@ -4,7 +4,7 @@ import logging
 import os
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from inspect import signature
 from pathlib import Path
@@ -33,14 +33,16 @@ from benchmark.experiment.identity import (
     name_file_contents,
 )
 from benchmark.experiment.processes import EndTogether, allow_unused_parameters
-from benchmark.experiment.request import Request
+from benchmark.experiment.request import Request, Teacher, teacher_request
 from benchmark.records.attempts import CHECKPOINTS
+from benchmark.records.manifest import Stage
 from benchmark.records.trainer_options import check_trainer, divide_batch
 from benchmark.tracking.progress import RunProgress
 from benchmark.tracking.wandb_callback import ExampleLogging
 from benchmark.tracking.wandb_summary import run_names, wandb_logger
 from datamodules.base import SceneDataModule
 from datamodules.store.names import check_name
+from datamodules.store.scene_store import SceneStore
 from methods.base import AnyModalitySegmenter
 from usererror import UserError
 
@@ -73,6 +75,7 @@ class BenchCLI(LightningCLI):
     """Instantiate an experiment; `run_dir`, `identity`, `group` and `resolved` describe it."""
 
     compiled: Compile = "none"  # what was, whatever was asked for
+    stages: tuple[Stage, ...] = ()  # before this training
 
     def __init__(self, request: Request, run_dir: Path | None = None) -> None:
         self.request, self._fixed_run_dir = request, run_dir
@@ -123,7 +126,9 @@ class BenchCLI(LightningCLI):
         self.resolved["model"].setdefault("init_args", {})
         fingerprint = self.datamodule.store.fingerprint
         self.revision = self.model.revision_of(self.resolved["model"]["init_args"])
-        found = ResolvedExperiment(self.resolved, fingerprint, self.revision)
+        self.teacher = find_teacher(self.request, self.resolved)
+        taught_by = self.teacher.experiment if self.teacher else None
+        found = ResolvedExperiment(self.resolved, fingerprint, self.revision, taught_by)
         self.identity, self.group, self.backbone = found.identity, found.group, found.backbone
         # a part of paths, here and where the record is published
         check_name("method", self.cell.variant)
@@ -226,6 +231,42 @@ class ParsedExperiment(BenchCLI):
     def instantiate_classes(self) -> None:
         """Keep what was parsed, as plain values, in `parsed`."""
         self.parsed: dict[str, Any] = yaml.safe_load(self.parser.dump(self.config))
+
+
+def resolve_config(request: Request) -> dict[str, Any]:
+    """Resolve the configuration of a request as plain values; the data need not be there."""
+    silence_known_warnings()
+    with explain_parser_errors():
+        return ParsedExperiment(request).parsed
+
+
+def resolve_experiment(request: Request) -> ResolvedExperiment:
+    """Resolve an experiment, whose store must be there, without building anything."""
+    config = resolve_config(request)
+    data, cell = config["data"]["init_args"], config["cell"]
+    store = SceneStore.open(request.store / data["name"])
+    # a run that cannot validate is one of the last weights
+    if cell["selection"] == "best" and not store.split(data["split"]).get("val"):
+        cell["selection"] = "last"
+    # a method without options has no such section
+    config["model"].setdefault("init_args", {})
+    model = config["model"]
+    revision = import_class(model["class_path"]).revision_of(model["init_args"])
+    teacher = find_teacher(request, config)
+    taught_by = teacher.experiment if teacher else None
+    return ResolvedExperiment(config, store.fingerprint, revision, taught_by)
+
+
+def find_teacher(request: Request, config: Mapping[str, Any]) -> Teacher | None:
+    """Resolve the experiment that the one of a request and configuration learns from, if any."""
+    asked = teacher_request(request, config["cell"])
+    if asked is None:
+        return None
+    asked = asked.named()
+    found = resolve_experiment(asked)
+    if found.teacher:
+        raise UserError(f"{asked.variant} has a teacher itself: name one that learns from labels.")
+    return Teacher(asked, found)
 
 
 def silence_known_warnings() -> None:

@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark import choices
 from benchmark.experiment.config import import_class, store_name
-from benchmark.experiment.identity import ResolvedExperiment
 from benchmark.experiment.request import Request
 from datamodules.prepare import ensure_store, will_generate
-from datamodules.store.scene_store import SceneStore
 
 if TYPE_CHECKING:
     from methods.base import AnyModalitySegmenter
@@ -31,12 +29,16 @@ def build_model(
         >>> type(model).__name__, model.num_classes
         ('Control', 5)
     """
+    from benchmark.experiment.lightning_cli import resolve_config
+
     request = Request(choices.resolve_method(method), PAPER)
     return instantiate_model(resolve_config(request)["model"], channels, num_classes, **options)
 
 
 def checked_request(request: Request) -> Request:
     """Return a request with valid names and a complete store, or raise a UserError."""
+    from benchmark.experiment.lightning_cli import resolve_config
+
     request = request.named()
     name = store_name(request.data)
     if will_generate(name, request.store):
@@ -44,30 +46,6 @@ def checked_request(request: Request) -> Request:
         resolve_config(request)
     ensure_store(name, request.store)
     return request
-
-
-def resolve_config(request: Request) -> dict[str, Any]:
-    """Resolve the configuration of a request as plain values; the data need not be there."""
-    from benchmark.experiment import lightning_cli
-
-    lightning_cli.silence_known_warnings()
-    with lightning_cli.explain_parser_errors():
-        return lightning_cli.ParsedExperiment(request).parsed
-
-
-def resolve_experiment(request: Request) -> ResolvedExperiment:
-    """Resolve an experiment, whose store must be there, without building anything."""
-    config = resolve_config(request)
-    data, cell = config["data"]["init_args"], config["cell"]
-    store = SceneStore.open(request.store / data["name"])
-    # a run that cannot validate is one of the last weights
-    if cell["selection"] == "best" and not store.split(data["split"]).get("val"):
-        cell["selection"] = "last"
-    # a method without options has no such section
-    config["model"].setdefault("init_args", {})
-    model = config["model"]
-    revision = import_class(model["class_path"]).revision_of(model["init_args"])
-    return ResolvedExperiment(config, store.fingerprint, revision)
 
 
 def instantiate_model(

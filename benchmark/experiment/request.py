@@ -9,10 +9,19 @@ from typing import Any
 
 from benchmark import choices
 from benchmark.experiment.config import check_backbone
+from benchmark.experiment.identity import ResolvedExperiment
+from benchmark.records.overrides import read_overrides
 from datamodules.store.names import check_name
 from usererror import UserError
 
 SEEDS = 2**32  # what NumPy takes
+# what was typed for the student and holds for its teacher
+SHARED_SECTIONS = ("data.", "trainer.", "evaluation.", "cell.selection", "cell.exact")
+SHARED_OPTIONS = (
+    *("backbone", "pretrained", "pretrained_path", "reduction"),
+    *("head_width", "head_norm", "head_dropout"),
+)
+SHARED = (*SHARED_SECTIONS, *(f"model.{name}" for name in SHARED_OPTIONS))
 
 
 @dataclass(frozen=True)
@@ -64,6 +73,21 @@ class Request:
             raise UserError(f"SEED is {self.seed}: give a number from 0 to {SEEDS - 1}.")
         return replace(self, method=method, data=data)
 
+    def command_words(self) -> tuple[str, ...]:
+        """Write the request as a command line that leaves the leaderboard to others.
+
+        Example:
+            >>> Request("sgma", "miniature", overrides=("--data.window=64",)).command_words()[-2:]
+            ('--no-leaderboard', '--data.window=64')
+        """
+        words = ["bench"]
+        for name in ("method", "data", "protocol", "seed", "runs", "store", "logger"):
+            words.append(f"--{name}={getattr(self, name)}")
+        for name in ("backbone", "scale"):
+            if value := getattr(self, name):
+                words.append(f"--{name}={value}")
+        return (*words, "--no-leaderboard", *self.overrides)
+
     def to_json(self) -> dict[str, Any]:
         """Convert to plain values."""
         return {**asdict(self), "runs": str(self.runs), "store": str(self.store)}
@@ -84,3 +108,39 @@ class Request:
         for name, kind in (("runs", Path), ("store", Path), ("overrides", tuple)):
             values[name] = kind(values[name])
         return cls(**values)
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """The experiment whose network teaches another: one like any other, with a record."""
+
+    request: Request
+    experiment: ResolvedExperiment
+
+    @property
+    def run_dir(self) -> Path:
+        """The directory of its run."""
+        folder = self.request.runs / self.request.dataset / self.request.variant
+        return folder / self.experiment.run_name
+
+
+def teacher_request(student: Request, cell: Mapping[str, Any]) -> Request | None:
+    """Say what the teacher of a student is asked for; None if it has none.
+
+    Example:
+        >>> words = ("--trainer.max_steps=9", "--model.loss_weights.mad=1", "--data.window", "64")
+        >>> asked = Request("anyseg", "miniature", seed=3, overrides=words)
+        >>> teacher = teacher_request(asked, {"teacher": "control"})
+        >>> teacher.method, teacher.seed, teacher.overrides
+        ('control', 3, ('--trainer.max_steps=9', '--data.window=64'))
+    """
+    if not cell.get("teacher"):
+        return None
+    words = []
+    for key, value in read_overrides(student.overrides):
+        if key.startswith(SHARED):
+            words.append(f"--{key}={value}")
+    words += cell.get("teacher_words") or []
+    seed = student.seed if cell.get("teacher_seed") is None else cell["teacher_seed"]
+    method = str(cell["teacher"])
+    return replace(student, method=method, seed=seed, overrides=tuple(words), logger="csv")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
@@ -20,13 +22,14 @@ from benchmark.experiment.model_inputs import INPUTS, Inputs
 from benchmark.experiment.restore import CONFIG, checkpoint_for, load_weights
 from benchmark.experiment.signals import ends_when_asked
 from benchmark.records.attempts import CHECKPOINTS, LastAttempt
-from benchmark.records.manifest import Manifest, Protocol, read_manifest
+from benchmark.records.manifest import Manifest, Protocol, Stage, read_manifest
 from benchmark.records.record import write_json
 from datamodules.miniature.registry import MINIATURES
 
 if TYPE_CHECKING:
     from benchmark.experiment.lightning_cli import BenchCLI
     from benchmark.metrics.result import EvaluationResult
+    from methods.base import AnyModalitySegmenter
 
 # whose versions decide numbers
 PACKAGES = ("torch", "torchvision", "lightning", "timm", "numpy", "rasterio", "jsonargparse")
@@ -142,11 +145,16 @@ def run_manifest(cli: BenchCLI, outcome: Outcome) -> Manifest:
     config = name_file_contents(json.loads(json.dumps(cli.resolved, default=str)))
     config.pop("config", None)
     config["data"]["init_args"].pop("store", None)
+    stages = cli.stages
+    if stages:
+        names = (cell.variant, cli.identity, cli.seed)
+        stages = (*stages, describe_stage("student", *names, cli.model))
     return Manifest(
         **_attributes(cell, "method", "variant", "control"),
         **_attributes(cli, "identity", "group", "revision", "backbone", "seed", "compiled"),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         data=cli.request.dataset,
+        stages=stages,
         overrides=name_override_contents(cli.request.overrides),
         protocol=protocol,
         convention=convention_of(data, evaluation.absent),
@@ -168,6 +176,42 @@ def run_manifest(cli: BenchCLI, outcome: Outcome) -> Manifest:
         model=name_file_contents(json.loads(json.dumps(dict(cli.model.hparams), default=str))),
         config=config,
     )
+
+
+def describe_stage(
+    stage: Literal["teacher", "student"],
+    variant: str,
+    identity: str,
+    seed: int,
+    model: AnyModalitySegmenter,
+) -> Stage:
+    """Describe the training that gave a network its weights."""
+    shown = model.subsets if model.subsets == "full" else f"{model.subsets} per {model.subsets_per}"
+    return Stage(
+        stage=stage,
+        variant=variant,
+        identity=identity,
+        seed=seed,
+        subsets=shown,
+        weights_sha256=hash_weights(model.state_dict()),
+    )
+
+
+def hash_weights(state: Mapping[str, torch.Tensor]) -> str:
+    """Hash names, kinds, shapes and values of weights, wherever they are stored.
+
+    Example:
+        >>> import torch
+        >>> one, two = {"a": torch.ones(2), "b": torch.zeros(1)}, {"b": torch.zeros(1)}
+        >>> hash_weights(one) == hash_weights({**two, "a": torch.ones(2)}), len(hash_weights(two))
+        (True, 64)
+    """
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        values = state[name].detach().cpu().contiguous()
+        digest.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
+        digest.update(values.numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _attributes(source: object, *names: str) -> dict[str, Any]:

@@ -2,8 +2,11 @@
 
 DISPLAY_NAMES = {
     "ae": "AE",
+    "anyseg": "AnySeg",
+    "anyseg_kd": "AnySeg, predictions only",
     "cgan": "cGAN",
     "control": "Mean fusion",
+    "control_distilled": "Mean fusion, random subsets, teacher",
     "control_dropout": "Mean fusion, random subsets",
     "deeplabv3plus": "DeepLabv3+",
     "deeplabv3plus_dropout": "DeepLabv3+, random subsets",

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from benchmark import choices
-from benchmark.experiment.models import instantiate_model, resolve_config
+from benchmark.experiment.lightning_cli import resolve_config
+from benchmark.experiment.models import instantiate_model
 from benchmark.experiment.request import Request
 from benchmark.formats.files import csv_text, write_texts
 from benchmark.formats.latex import latex_table

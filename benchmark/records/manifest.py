@@ -51,6 +51,19 @@ class Protocol(BaseModel):
         return f"{self.name}{SPLIT_MARK if self.split_note else ''}, {self.selected}"
 
 
+class Stage(BaseModel):
+    """One training of several that made a network: what it saw, and what came of it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    stage: Literal["teacher", "student"]
+    variant: str
+    identity: str
+    seed: int
+    subsets: str  # of the sensors, that training showed
+    weights_sha256: str
+
+
 class Manifest(BaseModel):
     """Everything a reader of the numbers may ask about a run."""
 
@@ -80,6 +93,8 @@ class Manifest(BaseModel):
     device: str
     # windows in a step of the optimiser, over all processes; None: a record that did not say
     batch: int | None = None
+    # of a network with a teacher, the teacher first; none where one training is all
+    stages: tuple[Stage, ...] = ()
     compiled: str = "none"  # or `encoder`; whose sums are made in another order
     threads: int | None  # None: an older record, which did not say
     world_size: int

@@ -123,6 +123,19 @@ def read_record(path: Path) -> Record:
     return record
 
 
+def is_whole(record: Path) -> bool:
+    """Tell whether there is a record that can be read; say so if there is a damaged one."""
+    # the manifest is the last file of a record that is written
+    if not (record / MANIFEST).exists():
+        return False
+    try:
+        read_record(record)
+    except UserError:
+        print(f"The record {record} is damaged; it is made again.", flush=True)
+        return False
+    return True
+
+
 def _fits(record: Record) -> bool:
     """Tell whether the convention speaks of labels, outputs and regions that the counts have."""
     convention, shape = record.convention, tuple(map(len, record.axes))

@@ -112,9 +112,13 @@ class LocalEngine:
 
     def _start(self) -> None:
         busy = len(self.running)
+        unfinished = {cell.identity for cell in self.waiting}
+        unfinished |= {entry.cell.identity for entry in self.running}
         for cell in list(self.waiting):
             if busy >= self.slots:
                 return
+            if cell.teacher in unfinished:
+                continue  # one that fails leaves it to the student to say why
             state = find_state(cell)
             if state.record:
                 self.waiting.remove(cell)  # somebody else has finished it

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.choices import beside_runs, short_name
-from benchmark.experiment.request import Request
+from benchmark.experiment.request import Request, teacher_request
 from benchmark.records.overrides import describe_overrides
 from benchmark.sweep.sweep_file import Resources, Wanted
 from datamodules.store.scene_store import write_text_whole
@@ -38,6 +38,7 @@ class Cell:
     group: str = ""  # the same for all seeds
     backbone: str = ""
     name: str = ""  # of the run and the record: encoder, seed, identity
+    teacher: str = ""  # identity of the experiment that has to be done before
     problem: str = ""
 
     @property
@@ -149,13 +150,16 @@ def digest_of(path: Path) -> str:
 def plan_cells(wanted: Sequence[Wanted]) -> tuple[Cell, ...]:
     """Compute the identity of every experiment; what cannot run says why.
 
-    Miniatures are generated here, on first use, and stores compared with their sources once.
+    Miniatures are generated here, on first use, and stores compared with their sources once. An
+    experiment that another one learns from is in the plan, whether it was asked for or not.
     """
-    from benchmark.experiment.models import checked_request, resolve_experiment
+    from benchmark.experiment.lightning_cli import resolve_experiment
+    from benchmark.experiment.models import checked_request
 
     stores: set[tuple[str, Path]] = set()
     parsed: dict[Request, ResolvedExperiment] = {}
     cells: dict[str, Cell] = {}
+    teachers: dict[str, Cell] = {}
     for entry in wanted:
         cell = Cell(entry.request, entry.resources)
         try:
@@ -169,12 +173,22 @@ def plan_cells(wanted: Sequence[Wanted]) -> tuple[Cell, ...]:
             if alike not in parsed:
                 parsed[alike] = resolve_experiment(alike)
             found = parsed[alike].with_seed(request.seed)
-            identity, name = found.identity, found.run_name
-            cell = replace(cell, backbone=found.backbone, name=name)
-            cell = replace(cell, identity=identity, group=found.group)
+            cell = named_cell(cell, found)
+            asked = teacher_request(request, found.config["cell"])
+            if asked and found.teacher:
+                teacher = named_cell(Cell(asked.named(), entry.resources), found.teacher)
+                teachers[teacher.identity] = teacher
+                cell = replace(cell, teacher=teacher.identity)
             if twin := cells.get(cell.identity):
                 cell = replace(cell, identity="", problem=f"It is the same as {twin.label}.")
         except UserError as error:
             cell = replace(cell, problem=str(error))
         cells[cell.identity or f"problem {len(cells)}"] = cell
-    return tuple(cells.values())
+    # those that the grid does not name itself come last: the numbers of the others stay
+    return tuple({**cells, **{key: cells.get(key, own) for key, own in teachers.items()}}.values())
+
+
+def named_cell(cell: Cell, found: ResolvedExperiment) -> Cell:
+    """Give a cell its identity and the names that follow from it."""
+    cell = replace(cell, identity=found.identity, group=found.group)
+    return replace(cell, backbone=found.backbone, name=found.run_name)

@@ -24,7 +24,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from benchmark.experiment.request import Request
 from benchmark.records.attempts import (
     FAILED,
     INTERRUPTED,
@@ -54,7 +53,7 @@ class RunCell:
         """Make what an engine calls for a cell of a plan."""
         # sums in another order would be another result
         threads = {"OMP_NUM_THREADS": str(cell.resources.cpus)} if cell.resources.cpus else {}
-        return cls(bench_words(cell.request), cell.run_dir, {**threads, **env}, retries)
+        return cls(cell.request.command_words(), cell.run_dir, {**threads, **env}, retries)
 
     def __call__(self) -> int:
         """Run the experiment and note how it ended."""
@@ -164,19 +163,3 @@ def may_try_again(status: int) -> bool:
 def is_one_of_several() -> bool:
     """Tell whether other processes of a queue's job work on the same experiment."""
     return os.environ.get("SLURM_NTASKS", "1") != "1"
-
-
-def bench_words(request: Request) -> tuple[str, ...]:
-    """Write an experiment as a command line.
-
-    Example:
-        >>> bench_words(Request("sgma", "miniature", overrides=("--data.window=64",)))[-2:]
-        ('--no-leaderboard', '--data.window=64')
-    """
-    words = ["bench"]
-    for name in ("method", "data", "protocol", "seed", "runs", "store", "logger"):
-        words.append(f"--{name}={getattr(request, name)}")
-    for name in ("backbone", "scale"):
-        if value := getattr(request, name):
-            words.append(f"--{name}={value}")
-    return (*words, "--no-leaderboard", *request.overrides)

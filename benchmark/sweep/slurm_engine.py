@@ -23,6 +23,31 @@ def submit_arrays(
     name: str, cells: Sequence[Cell], folder: Path, env: Mapping[str, str], retries: int = 0
 ) -> list[str]:
     """Submit experiments and return the jobs; it does not wait for them."""
+    names = {cell.identity for cell in cells}
+    taught = [cell for cell in cells if cell.teacher in names]
+    jobs = _submit(name, [cell for cell in cells if cell not in taught], folder, env, retries)
+    # teachers are no students themselves, and may lie in any of the arrays
+    return jobs + _submit(name, taught, folder, env, retries, after_any_of(jobs))
+
+
+def after_any_of(jobs: Sequence[str]) -> str:
+    """Make Slurm's condition that jobs have ended, however, each array as a whole.
+
+    Example:
+        >>> after_any_of(["7_0", "7_1", "9_0"])
+        'afterany:7:9'
+    """
+    return ":".join(["afterany", *sorted({job.partition("_")[0] for job in jobs})])
+
+
+def _submit(
+    name: str,
+    cells: Sequence[Cell],
+    folder: Path,
+    env: Mapping[str, str],
+    retries: int,
+    dependency: str = "",
+) -> list[str]:
     from submitit import SlurmExecutor
 
     alike: dict[str, list[Cell]] = {}
@@ -36,7 +61,8 @@ def submit_arrays(
     for members in arrays:
         with explain_refusal(name):
             executor = SlurmExecutor(folder / "jobs", max_num_timeout=TIMEOUTS)
-            executor.update_parameters(**sbatch_options(name, members[0].resources))
+            options = sbatch_options(name, members[0].resources)
+            executor.update_parameters(**options, dependency=dependency or None)
             jobs = executor.submit_array([RunCell.of(cell, env, retries) for cell in members])
         found = {str(job.job_id): cell for job, cell in zip(jobs, members, strict=True)}
         note_jobs(folder, found)
@@ -50,14 +76,12 @@ def submit_follow_up(
     """Submit a short job that runs a command of ours when all others have ended, however."""
     from submitit import SlurmExecutor
 
-    # the array as a whole
-    arrays = sorted({job.partition("_")[0] for job in jobs})
     # whose account and partition, and what makes the program start, are those of the others
     alike = resources.model_dump(include={"partition", "slurm", "setup"})
     options = sbatch_options(f"{name}-tables", Resources(minutes=15, cpus=1, **alike))
     with explain_refusal(name):
         executor = SlurmExecutor(folder / "jobs")
-        executor.update_parameters(**options, dependency=f"afterany:{':'.join(arrays)}")
+        executor.update_parameters(**options, dependency=after_any_of(jobs))
         executor.submit(subprocess.call, [sys.executable, "-m", "benchmark", *words])
 
 

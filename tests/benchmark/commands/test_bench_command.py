@@ -9,7 +9,7 @@ import pytest
 
 from benchmark.__main__ import main
 from benchmark.choices import PUBLISHED
-from benchmark.commands.bench import is_whole
+from benchmark.records.record import is_whole
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from benchmark import choices
-from benchmark.experiment.models import resolve_config
+from benchmark.experiment.lightning_cli import resolve_config
 from benchmark.experiment.request import Request
 from benchmark.formats.files import read_csv_rows
 from benchmark.profiling.paper_costs import trainable_parameters

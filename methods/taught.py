@@ -1,0 +1,46 @@
+"""What a method needs that learns from the predictions of another, trained network."""
+
+from typing import Any
+
+from methods.base import AnyModalitySegmenter
+from usererror import UserError
+
+
+class TaughtSegmenter(AnyModalitySegmenter):
+    """A method whose training needs a teacher; evaluation, maps and costs never do.
+
+    The suite hands over the network that `cell.teacher` names before the training starts. It is no
+    part of the module: neither its weights nor its mode, memory or optimiser are the student's.
+    """
+
+    # options of the teacher's network that must be those of the student's
+    shared_options: tuple[str, ...] = ("backbone", "head_width")
+    _teacher: tuple[Any, ...] = ()
+
+    def take_teacher(self, teacher: AnyModalitySegmenter) -> None:
+        """Learn from a trained network of the same modalities, in the same order, and classes."""
+        wanted = {"modalities": self.modalities, "num_classes": self.num_classes}
+        found = {"modalities": teacher.modalities, "num_classes": teacher.num_classes}
+        for name in self.shared_options:
+            wanted[name], found[name] = self.hparams.get(name), teacher.hparams.get(name)
+        differs = [name for name in wanted if wanted[name] != found[name]]
+        if differs or list(teacher.modalities) != list(self.modalities):
+            name = differs[0] if differs else "modalities"
+            problem = f"the teacher has {name} {found[name]}, the student {wanted[name]}"
+            raise UserError(f"They do not fit: {problem}; give both the same.")
+        teacher.requires_grad_(False)
+        # in a tuple, where torch does not look for modules
+        self._teacher = (teacher,)
+
+    @property
+    def teacher(self) -> AnyModalitySegmenter:
+        """The teacher, in eval mode; a UserError without one."""
+        if not self._teacher:
+            name = type(self).__name__
+            raise UserError(f"{name} learns from a teacher: name its METHOD with --cell.teacher.")
+        teacher: AnyModalitySegmenter = self._teacher[0]
+        return teacher.eval()
+
+    def on_fit_start(self) -> None:
+        """Bring the teacher to where the student is."""
+        self.teacher.to(self.device)
