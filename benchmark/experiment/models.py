@@ -37,11 +37,11 @@ def build_model(
 
 def checked_request(request: Request) -> Request:
     """Return a request with valid names and a complete store, or raise a UserError."""
-    from benchmark.experiment.lightning_cli import resolve_config
-
     request = request.named()
     name = store_name(request.data)
     if will_generate(name, request.store):
+        from benchmark.experiment.lightning_cli import resolve_config
+
         # a typing error in an override is said before half a minute of work
         resolve_config(request)
     ensure_store(name, request.store)
