@@ -27,7 +27,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Cell]:
     newest = max(records, key=lambda record: record.manifest.created).manifest.fingerprint
     store = SimpleNamespace(fingerprint=newest, split=lambda name: {"val": ["a scene"]})
     monkeypatch.setattr("benchmark.experiment.models.checked_request", lambda request: request)
-    monkeypatch.setattr("benchmark.experiment.models.SceneStore.open", lambda path: store)
+    monkeypatch.setattr("benchmark.experiment.lightning_cli.SceneStore.open", lambda path: store)
     monkeypatch.setattr("benchmark.sweep.local_engine.LocalEngine.run", run)
     return cells
 
