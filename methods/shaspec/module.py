@@ -11,7 +11,13 @@ from methods.base import AnyModalitySegmenter
 from methods.parts.diagnostics import name_feature_maps
 from methods.parts.heads import upsample_bilinear
 from methods.parts.losses import segmentation_loss
-from methods.parts.modality_dropout import SubsetRule, SubsetScope, draw_subsets
+from methods.parts.modality_dropout import (
+    Masks,
+    SubsetRule,
+    SubsetScope,
+    draw_subsets,
+    on_host,
+)
 from methods.parts.network import blank_missing
 from methods.parts.optim import warmup_schedule
 from methods.parts.precision import at_least_float32
@@ -95,8 +101,9 @@ class ShaSpec(AnyModalitySegmenter):
         images, present, mask = batch["image"], self.draw_shown(batch), batch["mask"]
         if self.blank_terms:
             images = blank_missing(images, present, self.modalities)
-            nowhere = torch.zeros_like(next(iter(present.values())))
-            present = {m: present.get(m, nowhere) for m in self.modalities}
+            known = on_host(present)
+            nowhere = torch.zeros_like(next(iter(known.values())))
+            present = Masks({m: known.get(m, nowhere) for m in self.modalities}, mask.device)
         encoded = self.encode(images)
         logits = self._to_size(self.network.fuse(encoded, present)[0], mask.shape[-2:])
         flags = torch.stack([present[m] for m in encoded])
