@@ -19,15 +19,16 @@ class TaughtSegmenter(AnyModalitySegmenter):
 
     def take_teacher(self, teacher: AnyModalitySegmenter) -> None:
         """Learn from a trained network of the same modalities, in the same order, and classes."""
-        wanted = {"modalities": self.modalities, "num_classes": self.num_classes}
-        found = {"modalities": teacher.modalities, "num_classes": teacher.num_classes}
-        for name in self.shared_options:
-            wanted[name], found[name] = self.hparams.get(name), teacher.hparams.get(name)
-        differs = [name for name in wanted if wanted[name] != found[name]]
-        if differs or list(teacher.modalities) != list(self.modalities):
-            name = differs[0] if differs else "modalities"
-            problem = f"the teacher has {name} {found[name]}, the student {wanted[name]}"
-            raise UserError(f"They do not fit: {problem}; give both the same.")
+        # as a list: their order counts
+        pairs: list[tuple[str, Any, Any]] = [
+            ("modalities", list(self.modalities.items()), list(teacher.modalities.items()))
+        ]
+        for name in ("num_classes", *self.shared_options):
+            pairs.append((name, self.hparams.get(name), teacher.hparams.get(name)))
+        for name, wanted, found in pairs:
+            if wanted != found:
+                problem = f"the teacher has {name} {found}, the student {wanted}"
+                raise UserError(f"They do not fit: {problem}; give both the same.")
         teacher.requires_grad_(False)
         # in a tuple, where torch does not look for modules
         self._teacher = (teacher,)

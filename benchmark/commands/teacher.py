@@ -8,6 +8,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from benchmark.records.manifest import read_manifest
 from benchmark.records.record import is_whole, write_json
 from usererror import Busy, UserError
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from benchmark.records.manifest import Stage
 
 TEACHER = "teacher.json"  # in the run of a student
-PATIENCE_S = 5.0  # between two looks at a teacher that another process trains
+PATIENCE_S = 30.0  # between two looks at a teacher that another process trains
 
 
 def train_teacher(cli: BenchCLI) -> tuple[Stage, ...]:
@@ -28,6 +29,7 @@ def train_teacher(cli: BenchCLI) -> tuple[Stage, ...]:
     Raises:
         UserError: the student began with another teacher, or its network is not taught by any.
     """
+    from benchmark.experiment.models import instantiate_model
     from benchmark.experiment.restore import load_trained_run
     from benchmark.experiment.train import describe_stage
     from methods.taught import TaughtSegmenter
@@ -37,6 +39,9 @@ def train_teacher(cli: BenchCLI) -> tuple[Stage, ...]:
         return ()
     if not isinstance(cli.model, TaughtSegmenter):
         raise UserError(f"{cli.cell.variant} learns from no teacher: leave --cell.teacher out.")
+    # one that does not fit is said before it is trained
+    section = teacher.experiment.config["model"]
+    cli.model.take_teacher(instantiate_model(section, cli.model.modalities, cli.model.num_classes))
     run_until_done(teacher)
     network = load_trained_run(teacher.run_dir).model
     cli.model.take_teacher(network)
@@ -48,22 +53,22 @@ def train_teacher(cli: BenchCLI) -> tuple[Stage, ...]:
 
 def run_until_done(teacher: Teacher) -> None:
     """Train a teacher as a command of its own, unless its record and its weights are there."""
-    request, told = teacher.request, False
-    weights = teacher.run_dir / "checkpoints" / "last.ckpt"
-    while not ((whole := is_whole(teacher.run_dir / "record")) and weights.exists()):
+    request, record = teacher.request, teacher.run_dir / "record"
+    status = Busy.status
+    while status == Busy.status:
+        whole = is_whole(record)
+        if whole and (teacher.run_dir / read_manifest(record).checkpoint).is_file():
+            print(f"The teacher {request.variant} is trained: {teacher.run_dir}", flush=True)
+            return
+        print(f"The teacher {request.variant} comes first: {teacher.run_dir}", flush=True)
         # a record without weights: they were cleaned up, and are made again
         words = [*request.command_words(), *(["--force"] if whole else [])]
-        if not told:
-            print(f"The teacher {request.variant} comes first: {teacher.run_dir}", flush=True)
-            told = True
         status = run_command([sys.executable, "-m", "benchmark", *words])
         if status == Busy.status:
             time.sleep(PATIENCE_S)
-        elif status:
-            # it has said why
-            raise SystemExit(status)
-    if not told:
-        print(f"The teacher {request.variant} is trained: {teacher.run_dir}", flush=True)
+    if status:
+        # it has said why
+        raise SystemExit(status)
 
 
 def run_command(words: list[str]) -> int:

@@ -16,7 +16,10 @@ from usererror import UserError
 
 SEEDS = 2**32  # what NumPy takes
 # what was typed for the student and holds for its teacher
-SHARED_SECTIONS = ("data.", "trainer.", "evaluation.", "cell.selection", "cell.exact")
+SHARED_SECTIONS = (
+    *("data.", "trainer.", "evaluation."),
+    *("cell.selection", "cell.exact", "cell.accumulate", "cell.compile"),
+)
 SHARED_OPTIONS = (
     *("backbone", "pretrained", "pretrained_path", "reduction"),
     *("head_width", "head_norm", "head_dropout"),

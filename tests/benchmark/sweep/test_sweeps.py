@@ -205,9 +205,10 @@ def test_whatever_a_queue_does_every_cell_ends_as_if_undisturbed(
         return queue(cluster, "scontrol", "show", "job", job(seed))
 
     def let_go(seed: int) -> None:
-        # a requeued job waits for two minutes otherwise
+        # a requeued job waits for two minutes otherwise; in the second that it was ended in, a node
+        # would refuse it ("Job credential revoked") and Slurm give it up
         wait_for(lambda: "PENDING" in details(seed))
-        queue(cluster, "scontrol", "update", f"JobId={job(seed)}", "StartTime=now")
+        queue(cluster, "scontrol", "update", f"JobId={job(seed)}", "StartTime=now+5")
 
     def is_empty() -> bool:
         return not queue(cluster, "squeue", "--noheader").strip()
