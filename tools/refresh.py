@@ -32,6 +32,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmark.formats.markdown import markdown_rows
+from benchmark.method_table import method_entry, method_table
 from benchmark.metrics.confusion import Scores
 from benchmark.records.record import search_records
 
@@ -95,16 +96,22 @@ def copied_table(folder: str, request: TableRequest) -> str:
     text = (RESULTS / folder / f"{request.data}.md").read_text(encoding="utf-8").rstrip("\n")
     if not request.rows:
         return text
-    head, rule, *lines = [CELL.split(line) for line in text.split("\n\n")[0].splitlines()]
-    other = head.index(OVERRIDES) if OVERRIDES in head else None
-    by_name = {}
-    for line in lines:
-        # a name is that of the row without other settings
-        if other is None or not line[other].strip():
-            by_name[line[1].split()[0]] = line
-    rows = [head, rule, *(by_name[name] for name in request.rows)]
-    kept = [number for number in range(len(head)) if number != other]
-    return "\n".join("|".join(row[number] for number in kept) for row in rows)
+    by_name: dict[str, dict[str, str]] = {}
+    shown: list[dict[str, str]] = []
+    for block in text.split("\n\n"):
+        if not block.startswith("|"):
+            continue
+        head, rule, *lines = [CELL.split(line[1:-1]) for line in block.splitlines()]
+        # of a page with variants folded away, the first table's columns
+        shown = shown or [dict(zip(head, head, strict=True)), dict(zip(head, rule, strict=True))]
+        for line in lines:
+            cells = dict(zip(head, line, strict=True))
+            # a name is that of the row without other settings
+            if not cells.get(OVERRIDES, "").strip():
+                by_name[line[0].split()[0]] = cells
+    shown += [by_name[name] for name in request.rows]
+    columns = [name for name in shown[0] if name != OVERRIDES]
+    return "\n".join(f"|{'|'.join(row[name] for name in columns)}|" for row in shown)
 
 
 def leaderboard_frame(data: str, overrides: str = "") -> pd.DataFrame:
@@ -136,7 +143,7 @@ def f1_table(request: TableRequest) -> str:
 
 def full_set_column(frame: pd.DataFrame) -> str:
     """Name the column of the mIoU with all sensors, which need not be a row's best."""
-    return max(frame.filter(regex=r"^mIoU \S+$"), key=lambda name: name.count("+"))
+    return max(map(str, frame.filter(regex=r"^mIoU \S+$")), key=lambda name: name.count("+"))
 
 
 def demo_table(request: TableRequest) -> str:
@@ -191,6 +198,41 @@ def budget_table(request: TableRequest) -> str:
     return markdown_table(header, rows)
 
 
+def methods_table(request: TableRequest) -> str:
+    """Introduce every family of methods in a line: its members, its idea, its paper."""
+    members: dict[str, list[str]] = {}
+    for name, entry in method_table().items():
+        members.setdefault(entry.family, []).append(f"`{name}`")
+    rows = []
+    for family, names in members.items():
+        entry = method_entry(family)
+        idea = "; ".join(filter(None, [entry.idea, ", ".join(names[1:])]))
+        source = f"[{entry.source}]({entry.address})" if entry.address else ""
+        rows.append([names[0], idea, " ".join(filter(None, [entry.year, source]))])
+    return markdown_rows(["METHOD", "idea; related rows", "source"], rows, "lll")
+
+
+def catalogue_table(request: TableRequest) -> str:
+    """Say of every row what it is and what it costs on a dataset, for one window of 512 px."""
+    costs = pd.read_csv(RESULTS / "complexity" / f"{request.data}.csv")
+    costs = costs.set_index(costs["method"].str.split().str[0])
+    rows = []
+    for name, entry in method_table().items():
+        cells = ["-"] * 3
+        if name in costs.index:
+            cost = costs.loc[name]
+            cells = [
+                f"{cost['parameters'] / 1e6:.1f}",
+                f"{cost.iloc[-2]:.0f}",
+                f"{cost.iloc[-1]:.0f}",
+            ]
+        year, code = entry.year or "-", entry.code_licence or "-"
+        rows.append([f"`{name}`", entry.name, entry.kind, year, code, *cells])
+    header = ["METHOD", "name", "kind", "year", "authors' code", "parameters, millions"]
+    header += ["GMAC, all sensors", "GMAC, all subsets"]
+    return markdown_rows(header, rows, "lllrlrrr")
+
+
 def full_set_drop(scores: dict[str, Scores]) -> float:
     """Points of mIoU between all modalities and the first alone."""
     names = list(scores)
@@ -220,6 +262,8 @@ def seed_table(figure: Callable[[dict[str, Scores]], float]) -> Callable[[TableR
 
 KINDS: dict[str, Callable[[TableRequest], str]] = {
     "leaderboard": lambda request: copied_table("leaderboards", request),
+    "methods": methods_table,
+    "catalogue": catalogue_table,
     "costs": lambda request: copied_table("complexity", request),
     "f1": f1_table,
     "demo": demo_table,

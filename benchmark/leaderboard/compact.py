@@ -4,10 +4,10 @@ from collections.abc import Collection, Sequence
 
 import pandas as pd
 
-from benchmark.leaderboard.display_names import display_name
 from benchmark.leaderboard.notes import describe_scoring, split_notes
 from benchmark.leaderboard.score_rows import ScoreRow
 from benchmark.leaderboard.table import EACH, reader_cells
+from benchmark.method_table import method_entry
 from benchmark.metrics.summaries import MeanStd
 from benchmark.records.groups import comparable_groups, short_names
 
@@ -42,7 +42,7 @@ def latex_columns(rows: Sequence[ScoreRow]) -> tuple[pd.DataFrame, pd.DataFrame,
     names: dict[str, str] = {}
     for title, groups in comparable_groups([row.group for row in rows]).items():
         titles |= dict.fromkeys((group.group for group in groups), title)
-        names |= short_names(groups, display_name)
+        names |= short_names(groups, lambda method: method_entry(method).name)
     lines, values = [], []
     changed: dict[str, int] = {}
     for row in rows:

@@ -3,6 +3,8 @@
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from benchmark.choices import beside_runs
 from benchmark.formats.markdown import Part, escape_markdown, print_table
 from benchmark.formats.table_files import write_table_files
@@ -11,6 +13,7 @@ from benchmark.leaderboard.notes import describe_scoring, footnote, split_notes
 from benchmark.leaderboard.per_class import class_frame, class_page, score_classes
 from benchmark.leaderboard.score_rows import ScoreRow, condition_rows, leaderboard_rows
 from benchmark.leaderboard.table import format_leaderboard, leaderboard_frame
+from benchmark.method_table import method_entry
 from benchmark.records.groups import seed_groups
 from benchmark.records.selection import RecordSelection, select_records
 
@@ -48,7 +51,7 @@ def write_leaderboard(
     for stem, shown in {data: rows, f"{data}.conditions": condition_rows(rows)}.items():
         # test scenes need not have conditions
         if shown:
-            page: list[Part] = [format_leaderboard(shown), escape_markdown(footnote(shown))]
+            page = [*fold_variants(shown), escape_markdown(footnote(shown))]
             cells, best, note = latex_columns(shown)
             csv = {"csv": leaderboard_frame(shown)}
             paths += write_table_files(out, stem, csv, page, {"": cells}, note, skipped, best)
@@ -61,6 +64,24 @@ def write_leaderboard(
     return paths + write_table_files(
         out, stem, csv, [*parts, escape_markdown(basis)], tables, note, skipped
     )
+
+
+def fold_variants(rows: Sequence[ScoreRow]) -> list[Part]:
+    """Lay out the rows as Markdown: methods and baselines, and folded what else was made of them.
+
+    That is every variant, and every row with other settings.
+    """
+    table = format_leaderboard(rows)
+    folded = []
+    for row in rows:
+        folded.append(bool(row.group.overrides) or method_entry(row.group.method).kind == "variant")
+    if all(folded) or not any(folded):
+        return [table]
+    more = table[folded]
+    # the others have no such settings
+    shown = table[~pd.Series(folded)].drop(columns="overrides", errors="ignore")
+    summary = f"<summary>{len(more)} more: variants, other settings</summary>"
+    return [shown, f"<details>\n{summary}", more, "</details>"]
 
 
 def update_leaderboard(runs: Path, data: str, own: str = "", wide: bool = False) -> None:

@@ -5,20 +5,9 @@ from typing import Any
 
 from benchmark import choices
 from benchmark.experiment.config import read_section
+from benchmark.method_table import method_entry
 from benchmark.records.groups import SeedGroup
 
-# by folder of the method
-PAPERS = {
-    "gemmnet": "https://arxiv.org/abs/2509.11102",
-    "imlt": "https://doi.org/10.1109/TGRS.2024.3387837",
-    "m3l": "https://arxiv.org/abs/2304.10756",
-    "magic": "https://arxiv.org/abs/2407.11344",
-    "mmformer": "https://arxiv.org/abs/2206.02425",
-    "mobanet": "https://arxiv.org/abs/2603.17705",
-    "muss": "https://doi.org/10.1109/TGRS.2024.3390750",
-    "sgma": "https://arxiv.org/abs/2603.02505",
-    "shaspec": "https://arxiv.org/abs/2307.14126",
-}
 SENSORS = {
     "depth": "depth",
     "dsm": "surface height",
@@ -34,17 +23,24 @@ SENSORS = {
 
 
 def references(group: SeedGroup) -> dict[str, str]:
-    """Name paper (an address), ledger (a path in the checkout) and command; empty if unknown."""
+    """Name paper (an address), ledger (a path in the checkout) and command, empty if unknown.
+
+    And family, kind and year, by which the page parts the rows.
+    """
     manifest = group.manifest
+    entry = method_entry(manifest.variant)
     folder = ""
     if {manifest.method, manifest.variant} <= set(choices.methods()):
         # the name of a family, as of a variant, need not be that of its folder
         family = choices.CONFIGS / "method" / f"{manifest.method}.yaml"
         folder = read_section(family, "model")["class_path"].split(".")[1]
     return {
-        "paper": PAPERS.get(folder, "") if not manifest.control else "",
+        "paper": entry.address if not manifest.control else "",
         "ledger": f"methods/{folder}/README.md" if folder else "",
         "command": bench_command(group),
+        "family": method_entry(entry.family).name,
+        "kind": "control" if manifest.control else entry.kind,
+        "year": entry.year,
     }
 
 

@@ -68,13 +68,28 @@ function rowFilter() {
     { id: "rows-first", onclick: () => go({ hide: board().rows.slice(1).map(short).sort().join(".") }) },
     "first only",
   );
+  // the best of a family decides where it stands
+  const families = [...new Set(board().rows.map((row) => row.family))].map((family) =>
+    el(
+      "fieldset",
+      {},
+      el("legend", {}, family),
+      ...board()
+        .rows.filter((row) => row.family === family)
+        .map(box),
+    ),
+  );
+  const sorts = Object.entries(SORTS).map(([key, name]) => {
+    const values = [...new Set(board().rows.map((row) => row[key]))].filter(Boolean).sort();
+    return values.length > 1 && choice(key, name, [["", "all"], ...values.map((value) => [value, value])]);
+  });
   const text = `Methods (${shownRows().length} of ${board().rows.length})`;
   const open = document.querySelector("details.rows")?.open;
   return el(
     "details",
     { class: "rows", open: open ? "" : null },
     el("summary", { id: "rows" }, text),
-    el("div", {}, el("div", { class: "tools" }, all, none), ...board().rows.map(box)),
+    el("div", {}, controls(...sorts), el("div", { class: "tools" }, all, none), ...families),
   );
 }
 

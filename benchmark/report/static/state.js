@@ -6,6 +6,9 @@ const DEFAULTS = {
   view: "leaderboard",
   data: "",
   board: "0",
+  family: "",
+  kind: "",
+  year: "",
   hide: "",
   theme: "",
   subset: "",
@@ -23,10 +26,7 @@ const DEFAULTS = {
 };
 // Another dataset or protocol has other rows, subsets, classes and scenes.
 const FRESH = Object.fromEntries(
-  ["data", "board", "hide", "subset", "condition", "measure", "against", "row", "seed", "part", "scene"].map((key) => [
-    key,
-    DEFAULTS[key],
-  ]),
+  Object.entries(DEFAULTS).filter(([key]) => !["view", "theme", "share", "cost", "headline", "curve"].includes(key)),
 );
 
 const NARROW = matchMedia("(max-width: 600px)");
@@ -67,9 +67,13 @@ function hidden() {
   return new Set(state.hide.split(".").filter(Boolean));
 }
 
+// By which the list of methods parts the rows.
+const SORTS = { family: "Family", kind: "Kind", year: "Year" };
+
 function shownRows() {
   const off = hidden();
-  return board().rows.filter((row) => !off.has(short(row)));
+  const wanted = (row) => Object.keys(SORTS).every((key) => !state[key] || row[key] === state[key]);
+  return board().rows.filter((row) => wanted(row) && !off.has(short(row)));
 }
 
 // The chosen row, if it is shown, else the first one.

@@ -9,9 +9,7 @@ import numpy as np
 import pytest
 
 from benchmark.__main__ import main
-from benchmark.choices import methods
 from benchmark.leaderboard.compact import latex_columns, terminal_tables
-from benchmark.leaderboard.display_names import DISPLAY_NAMES
 from benchmark.leaderboard.score_rows import ScoreRow, leaderboard_rows
 from benchmark.metrics.summaries import format_mean_std
 from benchmark.records.groups import seed_groups
@@ -104,10 +102,6 @@ def test_latex_is_written_with_bold_cells_and_optional_notes(
     check_latex(text)
     assert text.index(r"\ifdefined\imssnonotes\else") < text.index("mIoU in per cent")
     assert text.count(r"\textbf{") >= 2 * 10
-
-
-def test_every_shipped_method_has_a_name() -> None:
-    assert set(DISPLAY_NAMES) == set(methods())
 
 
 def test_zero_has_no_sign() -> None:

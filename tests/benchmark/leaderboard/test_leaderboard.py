@@ -58,6 +58,26 @@ def written(directory: Path, records: list[Record]) -> list[Path]:
     return write_leaderboard("toy", ranked(*records), [], directory)
 
 
+def test_variants_and_other_settings_are_folded_below_the_methods(tmp_path: Path) -> None:
+    records = [
+        record({"R": 70.0, "R+D": 80.0}, group="sgma"),
+        record({"R": 71.0, "R+D": 81.0}, group="sgma_additive"),
+        record({"R": 72.0, "R+D": 82.0}, group="long", variant="sgma", overrides=("--a.b=1",)),
+        record({"R": 10.0, "R+D": 20.0}, group="own"),
+    ]
+    written(tmp_path, records)
+    shown, folded = (tmp_path / "toy.md").read_text().split("<details>")
+    names = [
+        [line.split("|")[1].strip() for line in part.splitlines() if "|" in line]
+        for part in (shown, folded)
+    ]
+    head, rule = names[0][:2]
+    assert names == [[head, rule, "sgma", "own"], [head, rule, "sgma", "sgma_additive"]]
+    assert "a.b=1" in folded and "overrides" not in shown and "2 more" in folded
+    # spreadsheets have all of them
+    assert len(pd.read_csv(tmp_path / "toy.csv")) == 4
+
+
 def test_published_row_of_sgma_is_summarised_as_printed() -> None:
     # SGMA, Table I, PVT-v2-b2
     row = {

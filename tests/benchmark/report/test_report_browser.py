@@ -14,7 +14,8 @@ from benchmark.leaderboard.table import format_leaderboard
 from benchmark.records.groups import seed_groups
 from benchmark.records.record import search_records
 from tests.support.browser import PROGRAM, Page
-from tests.support.report_page import downloaded, go, text
+from tests.support.report_page import downloaded, go, text, write_page
+from tests.support.toy_records import toy_record
 from tests.support.toy_report import METHODS, SIDE, toy_prediction
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="there is no Chromium here")
@@ -209,6 +210,26 @@ def test_methods_are_chosen_from_the_keyboard(page: Page) -> None:
         page.run("document.querySelector('details.rows').open || document.activeElement.id")
         == "rows"
     )
+
+
+def test_methods_stand_by_family_and_are_chosen_by_kind_and_year(
+    browser: Page, tmp_path: Path
+) -> None:
+    for variant in ("sgma", "sgma_additive", "shaspec"):
+        toy_record(tmp_path / "runs", variant, method=variant.partition("_")[0])
+    browser.open(write_page(tmp_path / "runs", tmp_path / "page"))
+    legends = "[...document.querySelectorAll('details.rows legend')].map((one) => one.textContent)"
+    assert set(browser.run(legends)) == {"SGMA", "ShaSpec"}
+    for words, shown in {"kind=variant": {"sgma_additive"}, "year=2023": {"shaspec"}}.items():
+        go(browser, words)
+        first = "[...document.querySelectorAll('main table')[0].tBodies[0].rows]"
+        assert (
+            set(browser.run(f"{first}.map((row) => row.cells[0].firstChild.textContent)")) == shown
+        )
+        assert "Methods (1 of 3)" in text(browser, "#filters")
+    browser.run("document.getElementById('choice-year').value = ''")
+    browser.run("document.getElementById('choice-year').dispatchEvent(new Event('change'))")
+    browser.wait("document.getElementById('rows').textContent === 'Methods (3 of 3)'")
 
 
 def contrast(page: Page, front: str, back: str) -> float:
