@@ -22,7 +22,7 @@ def class_divergence(student: Tensor, teacher: Tensor) -> Tensor:
         >>> class_divergence(torch.zeros(1, 2, 1, 1), torch.tensor([3.0, 1.0]).reshape(1, 2, 1, 1))
         tensor(0.3278)
     """
-    return _divergence(student, teacher, 1).sum(1).mean()
+    return divergence(student, teacher, 1).sum(1).mean()
 
 
 def feature_divergence(
@@ -33,13 +33,16 @@ def feature_divergence(
     Per scale features are (M, B, C, h, w) and `shown` is bool (M, B); `dim` 3 takes the softmax
     over the rows of a map instead. Mean over elements and shown sensors, sum over scales.
     """
-    shares = shown / shown.sum(0)
-    total = shares.new_zeros(())
+    total = student[0].new_zeros((), dtype=torch.float32)
     for one, other in zip(student, teacher, strict=True):
-        per_sensor = _divergence(one, other, dim).mean((2, 3, 4))
-        # where, not a product: what is not shown is without meaning
-        total = total + torch.where(shown, per_sensor * shares, 0.0).sum(0).mean()
+        total = total + mean_of_shown(divergence(one, other, dim).mean((2, 3, 4)), shown)
     return total
+
+
+def mean_of_shown(values: Tensor, shown: Tensor) -> Tensor:
+    """Average values (M, B) over the sensors that a sample shows, then over samples."""
+    # where, not a product: what is not shown is without meaning
+    return torch.where(shown, values * (shown / shown.sum(0)), 0.0).sum(0).mean()
 
 
 def relation_difference(
@@ -65,8 +68,8 @@ def sensor_similarity(features: Tensor) -> Tensor:
     return torch.einsum("mbcp,nbcp->bmn", maps, maps) / features.shape[2]
 
 
-def _divergence(student: Tensor, teacher: Tensor, dim: int) -> Tensor:
-    """Summands of the KL along `dim`, in at least float32."""
+def divergence(student: Tensor, teacher: Tensor, dim: int) -> Tensor:
+    """Summands of the KL of logits along `dim`, teacher from student, in at least float32."""
     predicted = at_least_float32(student).log_softmax(dim)
     wanted = at_least_float32(teacher).log_softmax(dim)
     return F.kl_div(predicted, wanted, reduction="none", log_target=True)
