@@ -19,7 +19,7 @@ from methods.mobanet.fusion import CPIA, DGFM
 from methods.parts.backbones import to_three_channels
 from methods.parts.heads import ChannelNorm
 from methods.parts.kernel_folding import FoldCache
-from methods.parts.network import AnyModalityNetwork, Fused, Present, as_mask
+from methods.parts.network import AnyModalityNetwork, Fused, Present, as_mask, main_modality
 from usererror import UserError
 
 Prompts = Literal["code", "paper_eq9", "none"]
@@ -56,8 +56,7 @@ class MoBaNetNetwork(AnyModalityNetwork):
         if cpia not in ("code", "paper_eq9", "none"):
             raise UserError(f"cpia {cpia!r} is none of code, paper_eq9, none.")
         count = len(modalities)
-        colour = [m for m, channels in modalities.items() if channels == 3]
-        self.optical = (colour or self.modalities)[0]
+        self.optical = main_modality(modalities)
         self.backbone = FrozenViT(backbone, pretrained, pretrained_path, seed)
         self.stride, width = self.backbone.patch, self.backbone.width
         # the frozen patch embedding knows colour images only

@@ -22,6 +22,16 @@ def as_mask(present: Tensor) -> Tensor:
     return present[:, None, None, None]
 
 
+def main_modality(modalities: Mapping[str, int]) -> str:
+    """Name the optical modality: the first with three channels, else the first.
+
+    Example:
+        >>> main_modality({"dsm": 1, "irrg": 3}), main_modality({"dsm": 1, "sar": 2})
+        ('irrg', 'dsm')
+    """
+    return next((m for m, channels in modalities.items() if channels == 3), next(iter(modalities)))
+
+
 def all_present(names: Sequence[str], present: Present | None) -> bool:
     """Tell whether all samples have all of these modalities; None stands for that."""
     if present is None:

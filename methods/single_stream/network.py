@@ -1,0 +1,81 @@
+"""One network on one image: the channels of all modalities, or those of the optical one alone."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from methods.parts.backbones import pad_to_multiple
+from methods.parts.network import AnyModalityNetwork, Fused, Present, as_mask, main_modality
+from methods.single_stream.first_layer import respond
+from methods.single_stream.unetformer import UNetFormer
+from usererror import UserError
+
+# A network lists its first convolutions in `first`. It is called with what each of them returns and
+# returns logits at `stride`, in training also those of its auxiliary heads, at strides of theirs.
+ON_RESNET: dict[str, Any] = {"unetformer": UNetFormer}
+
+
+class SingleStreamNetwork(AnyModalityNetwork):
+    """A network whose first convolution is the sum of one per modality; a missing one adds nothing.
+
+    That is the network on the concatenated channels, with zeros for what is missing.
+
+    Args:
+        architecture: `unetformer`.
+        inputs: `all`: the channels of all modalities. `optical`: those of the main one, the first
+            with three channels (else the first); a subset without it is an image of zeros.
+        backbone: a timm ResNet.
+        pretrained_path: local weight file instead of the cache.
+    """
+
+    def __init__(
+        self,
+        modalities: Mapping[str, int],
+        num_classes: int,
+        architecture: str = "unetformer",
+        inputs: Literal["all", "optical"] = "all",
+        backbone: str = "resnet18.tv_in1k",
+        pretrained: bool = False,
+        pretrained_path: str | None = None,
+    ) -> None:
+        super().__init__(modalities)
+        if inputs not in ("all", "optical"):
+            raise UserError(f"inputs {inputs!r} is neither all nor optical.")
+        if architecture not in ON_RESNET:
+            raise UserError(f"architecture {architecture!r} is none of {', '.join(ON_RESNET)}.")
+        self._places: dict[str, slice] = {}
+        channels: list[int] = []
+        for m, count in modalities.items():
+            seen = count if inputs == "all" or m == main_modality(modalities) else 0
+            self._places[m] = slice(sum(channels), sum(channels) + seen)
+            channels += [seen] if seen else []
+        encoder = (backbone, pretrained, pretrained_path)
+        self.model: Any = ON_RESNET[architecture](channels, num_classes, *encoder)
+        self.stride = self.model.stride
+
+    def encoding_modules(self) -> list[nn.Module]:
+        """All but the first convolution."""
+        return [self.model]
+
+    def encode(self, images: Mapping[str, Tensor]) -> dict[str, list[Tensor]]:
+        """{modality: (B, C, H, W)} -> {modality: [(B, E, h, w)]}, a map for each of `first`."""
+        encoded = {}
+        for m in self.ordered_names(images):
+            image, place = pad_to_multiple(images[m]), self._places[m]
+            encoded[m] = [respond(conv, image, place) for conv in self.model.first]
+        return encoded
+
+    def fuse(self, encoded: Mapping[str, list[Tensor]], present: Present | None = None) -> Fused:
+        """Predict padded logits at `stride`, in training `auxiliary` ones too, at any stride."""
+        names, sums = self.ordered_names(encoded), []
+        for number, conv in enumerate(self.model.first):
+            parts = [encoded[m][number] for m in names]
+            if present is not None:
+                pairs = zip(names, parts, strict=True)
+                parts = [torch.where(as_mask(present[m]), part, 0.0) for m, part in pairs]
+            total: Any = sum(parts[1:], parts[0])
+            sums.append(total if conv.bias is None else total + conv.bias[:, None, None])
+        logits, auxiliary = self.model(sums)
+        return logits, {"auxiliary": auxiliary}
