@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +18,10 @@ from usererror import UserError
 
 LARGEST = 1000  # array that Slurm takes if nobody has configured it otherwise
 TIMEOUTS = 20  # how often an experiment may run into its time limit
+
+# A job that is preempted while it starts would end by SIGTERM, and one that has ended is not
+# requeued: it does not hear it until `RunCell` listens.
+DEAF_PYTHON = f'sh -c \'trap "" TERM; exec "$@"\' sh {shlex.quote(sys.executable)}'
 
 
 def submit_arrays(
@@ -60,7 +65,7 @@ def _submit(
     submitted: list[str] = []
     for members in arrays:
         with explain_refusal(name):
-            executor = SlurmExecutor(folder / "jobs", max_num_timeout=TIMEOUTS)
+            executor = SlurmExecutor(folder / "jobs", max_num_timeout=TIMEOUTS, python=DEAF_PYTHON)
             options = sbatch_options(name, members[0].resources)
             executor.update_parameters(**options, dependency=dependency or None)
             jobs = executor.submit_array([RunCell.of(cell, env, retries) for cell in members])

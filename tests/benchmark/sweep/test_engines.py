@@ -24,7 +24,7 @@ from benchmark.sweep.jobs import jobs_by_cell
 from benchmark.sweep.local_engine import LocalEngine
 from benchmark.sweep.plan import Cell
 from benchmark.sweep.run_cell import RunCell
-from benchmark.sweep.slurm_engine import sbatch_options
+from benchmark.sweep.slurm_engine import DEAF_PYTHON, sbatch_options
 from benchmark.sweep.sweep_file import Resources
 from datamodules import processes
 from datamodules.processes import hold
@@ -325,6 +325,13 @@ def test_a_sign_of_a_holder_on_another_machine_is_waited_for(
 
 def raise_busy() -> None:
     raise Busy
+
+
+def test_a_job_does_not_hear_that_it_is_preempted_before_it_can_save() -> None:
+    program = "import os, signal; os.kill(os.getpid(), signal.SIGTERM); print('still there')"
+    words = f'{DEAF_PYTHON} -c "{program}"'
+    done = subprocess.run(words, shell=True, capture_output=True, text=True)
+    assert done.stdout == "still there\n", done.stderr
 
 
 def test_resources_are_options_of_sbatch() -> None:

@@ -231,6 +231,8 @@ def test_whatever_a_queue_does_every_cell_ends_as_if_undisturbed(
     let_go(TIMED_OUT)
     queue(cluster, "scontrol", "requeue", job(REQUEUED))
     let_go(REQUEUED)
+    # whatever runs beside the one that is preempted would be, too, and wait for two minutes
+    wait_for(lambda: len(counts_by_seed(runs)) == 4)
     node = queue(cluster, "squeue", "--noheader", f"--jobs={job(PREEMPTED)}", "--format=%N").strip()
     more = ("--partition=high", f"--nodelist={node}", "--exclusive", "--output=/dev/null")
     queue(cluster, "sbatch", *more, "--wrap=sleep 1")
