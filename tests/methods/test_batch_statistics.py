@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from methods.cmnext.module import CMNeXt
 from methods.control.module import Control
 from methods.gemmnet.module import GEMMNet
 from methods.imlt.module import IMLT
@@ -148,6 +149,7 @@ def test_experts_have_statistics_of_their_own_modality() -> None:
         (GEMMNet, {}, {"generators", "discriminators"}),
         (MoBaNet, TINY, {"head", "heads"}),
         (SGMA, {**SMALL, "backbone": "pvt_v2_b0"}, {"head"}),
+        (CMNeXt, {**SMALL, "backbone": "pvt_v2_b0"}, {"head", "auxiliary", "fusion"}),
     ],
 )
 def test_encoders_without_batch_norm(method: Any, options: Any, with_norms: set[str]) -> None:

@@ -40,6 +40,7 @@ ENCODERS = [
     ("shaspec_light", {}),
     ("mobanet", {"backbone": "vit_tiny_patch8"}),
     ("mobanet", {"backbone": "samvit_tiny_patch8"}),
+    ("cmnext", {"backbone": "pvt_v2_b0"}),
     ("unet", {"backbone": "resnet18"}),
 ]
 
