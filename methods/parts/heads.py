@@ -12,6 +12,9 @@ from methods.parts.kernel_folding import FoldingModule
 from methods.parts.precision import at_least_float32
 from usererror import UserError
 
+# images are padded to multiples of 32 at most, CMGFNet's to multiples of 64
+MOST_PADDED = 64
+
 
 def upsample_bilinear(features: Tensor, size: Sequence[int]) -> Tensor:
     """Bilinear, corners not aligned: (B, C, h, w) -> (B, C, H, W)."""
@@ -27,7 +30,7 @@ def to_image_size(logits: Tensor, size: Sequence[int], stride: int = STRIDES[0])
     argmax would take the first.
     """
     padded = (logits.shape[-2] * stride, logits.shape[-1] * stride)
-    if any(not 0 <= have - want < STRIDES[-1] for have, want in zip(padded, size, strict=True)):
+    if any(not 0 <= have - want < MOST_PADDED for have, want in zip(padded, size, strict=True)):
         raise ValueError(f"logits of a {padded} image cannot be cropped to {tuple(size)}")
     # the padding lies below and right, so that the pixel grid stays where it was
     return upsample_bilinear(at_least_float32(logits), padded)[..., : size[0], : size[1]]

@@ -160,8 +160,8 @@ def test_unknown_norm():
 def test_back_to_the_images_size():
     logits = torch.randn(1, 3, 16, 24)
     full = F.interpolate(logits, scale_factor=4, mode="bilinear", align_corners=False)
-    for size in ((64, 96), (33, 95)):
+    for size in ((64, 96), (33, 95), (1, 33)):
         torch.testing.assert_close(to_image_size(logits, size), full[..., : size[0], : size[1]])
-    for size in ((65, 96), (32, 96), (64, 200)):
+    for size in ((65, 96), (64, 32), (64, 200)):
         with pytest.raises(ValueError, match="cannot be cropped"):
             to_image_size(logits, size)

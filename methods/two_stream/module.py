@@ -1,0 +1,50 @@
+"""The networks with a stream per sensor as Lightning modules."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from methods.base import AnyModalitySegmenter
+from methods.parts.heads import to_image_size
+from methods.parts.losses import cross_entropy
+from methods.parts.modality_dropout import SubsetRule, SubsetScope
+from methods.parts.network import blank_missing
+from methods.two_stream.cmgfnet import CMGFNetNetwork
+
+
+class CMGFNet(AnyModalitySegmenter):
+    """Cross-modal gated fusion; the mean of three heads' losses, as published.
+
+    Example:
+        >>> import torch
+        >>> model = CMGFNet({"rgb": 3, "dsm": 1}, 5, backbone="resnet18", pretrained=False).eval()
+        >>> model({"dsm": torch.randn(2, 1, 64, 64)}).shape
+        torch.Size([2, 5, 64, 64])
+    """
+
+    default_loss_weights: ClassVar[dict[str, float]] = {"seg": 1 / 3, "main": 1 / 3, "cross": 1 / 3}
+
+    def build_network(
+        self,
+        pretrained: bool = True,
+        subsets: SubsetRule = "full",
+        subsets_per: SubsetScope = "sample",
+        **network: Any,
+    ) -> None:
+        """Build the network."""
+        self.subsets, self.subsets_per = subsets, subsets_per
+        self.network = CMGFNetNetwork(
+            self.modalities, self.num_classes, pretrained=pretrained, **network
+        )
+
+    def training_losses(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Compute the cross-entropies of the three heads on the drawn subset of each sample."""
+        mask, network = batch["mask"], self.network
+        shown = blank_missing(batch["image"], self.draw_shown(batch), network.channels)
+        logits, extras = network.fuse(network.encode(shown))
+        terms = {}
+        for name, guess in {"seg": logits, **extras["heads"]}.items():
+            guess = to_image_size(guess, mask.shape[-2:], network.stride)
+            terms[name] = cross_entropy(guess, mask, self.ignore_index)
+        return terms
