@@ -8,13 +8,15 @@ from torch import Tensor, nn
 
 from methods.parts.backbones import pad_to_multiple
 from methods.parts.network import AnyModalityNetwork, Fused, Present, as_mask, main_modality
+from methods.single_stream.abcnet import ABCNet
 from methods.single_stream.first_layer import respond
+from methods.single_stream.maresunet import MAResUNet
 from methods.single_stream.unetformer import UNetFormer
 from usererror import UserError
 
 # A network lists its first convolutions in `first`. It is called with what each of them returns and
 # returns logits at `stride`, in training also those of its auxiliary heads, at strides of theirs.
-ON_RESNET: dict[str, Any] = {"unetformer": UNetFormer}
+ON_RESNET: dict[str, Any] = {"unetformer": UNetFormer, "abcnet": ABCNet, "maresunet": MAResUNet}
 
 
 class SingleStreamNetwork(AnyModalityNetwork):
@@ -23,7 +25,7 @@ class SingleStreamNetwork(AnyModalityNetwork):
     That is the network on the concatenated channels, with zeros for what is missing.
 
     Args:
-        architecture: `unetformer`.
+        architecture: `unetformer`, `abcnet` or `maresunet`.
         inputs: `all`: the channels of all modalities. `optical`: those of the main one, the first
             with three channels (else the first); a subset without it is an image of zeros.
         backbone: a timm ResNet.

@@ -15,7 +15,14 @@ from methods.single_stream.unetformer import (
     extend,
     spread_along_axes,
 )
-from tests.support.single_stream import RESNET, SENSORS, SingleStreamContract, costs
+from tests.support.single_stream import (
+    RESNET,
+    SENSORS,
+    SingleStreamContract,
+    Twin,
+    costs,
+    randomise,
+)
 
 
 class TestUNetFormer(SingleStreamContract):
@@ -129,22 +136,10 @@ def test_shares_sum_to_one():
         torch.testing.assert_close(fusion.shares(), torch.tensor([0.0, 1.0]))
 
 
-class Twin:
-    """The decoder in evaluation, from its state and functions of torch (dossier, section 3)."""
+class DecoderTwin(Twin):
+    """The equations of the dossier, section 3."""
 
-    def __init__(self, decoder: UNetFormerDecoder) -> None:
-        self.state, self.decoder = decoder.state_dict(), decoder
-
-    def conv(self, name: str, maps, **how):
-        return F.conv2d(maps, self.state[f"{name}.weight"], self.state.get(f"{name}.bias"), **how)
-
-    def norm(self, name: str, maps):
-        mean, variance = self.state[f"{name}.running_mean"], self.state[f"{name}.running_var"]
-        scale = self.state[f"{name}.weight"] / (variance + 1e-5).sqrt()
-        shift = self.state[f"{name}.bias"] - mean * scale
-        return maps * scale[:, None, None] + shift[:, None, None]
-
-    def cbr(self, name: str, maps):
+    def cbr(self, name, maps):
         return self.norm(f"{name}.1", self.conv(f"{name}.0", maps, padding=1)).clamp(0, 6)
 
     def block(self, name: str, maps):
@@ -155,7 +150,7 @@ class Twin:
             f"{inner}.local_norm", self.conv(f"{inner}.local", normed, padding=1)
         )
         # proven against loops above
-        found = self.decoder.get_submodule(f"{inner}.attention")(normed)
+        found = self.module.get_submodule(f"{inner}.attention")(normed)
         tall = F.pad(found, (0, 0, 0, 1), mode="reflect")
         broad = F.pad(found, (0, 1, 0, 0), mode="reflect")
         down = F.pad(tall, (0, 0, 3, 3)).unfold(2, 8, 1).mean(-1)
@@ -198,13 +193,11 @@ class Twin:
 def test_decoder_against_its_equations():
     torch.manual_seed(0)
     decoder = UNetFormerDecoder((8, 12, 16, 20), 5, width=16, heads=2)
-    for value in decoder.state_dict().values():
-        if value.is_floating_point():
-            value.copy_(torch.rand_like(value) + 0.1 if value.ndim == 1 else value)
+    randomise(decoder)
     torch.nn.init.normal_(decoder.finest.fusion.weights)
     maps = [torch.randn(2, c, 48 >> i, 64 >> i) for i, c in enumerate((8, 12, 16, 20))]
     with torch.inference_mode():
-        expected, auxiliary = Twin(decoder)(maps)
+        expected, auxiliary = DecoderTwin(decoder)(maps)
         logits, none = decoder.eval()(maps)
         torch.testing.assert_close(logits, expected, rtol=1e-5, atol=1e-5)
         assert none == []
