@@ -98,20 +98,30 @@ def locate_weights(name: str, path: str | None = None) -> Path | None:
     return cached
 
 
-def _create(name: str, pretrained: bool, file: Path | None, drop_path: float) -> nn.Module:
+def _create(
+    name: str, pretrained: bool, file: Path | None, drop_path: float, output_stride: int
+) -> nn.Module:
     import timm
 
     options: dict[str, Any] = {"features_only": True, "out_indices": (-4, -3, -2, -1)}
     if drop_path:
         options["drop_path_rate"] = drop_path  # not every model of timm has it
+    if output_stride != STRIDES[-1]:
+        options["output_stride"] = output_stride  # nor that
     overlay = {"file": str(file)} if file else None
     return timm.create_model(name, pretrained, pretrained_cfg_overlay=overlay, **options)
 
 
 def create_pyramid(
-    name: str, pretrained: bool = False, pretrained_path: str | None = None, drop_path: float = 0.0
+    name: str,
+    pretrained: bool = False,
+    pretrained_path: str | None = None,
+    drop_path: float = 0.0,
+    output_stride: int = STRIDES[-1],
 ) -> nn.Module:
     """A timm feature extractor (B, 3, H, W) -> four maps at strides 4, 8, 16, 32.
+
+    With a smaller `output_stride` later stages are dilated instead, and their maps have that.
 
     `pretrained_path` is used instead of the cache, and only read when `pretrained`. `drop_path` is
     the stochastic depth of the last block in training; it grows linearly from 0 in the first.
@@ -126,19 +136,20 @@ def create_pyramid(
     # the pretrained model draws what its random twin drew, so that both can be compared
     state = torch.get_rng_state()
     try:
-        model = _create(name, False, None, drop_path)
+        model = _create(name, False, None, drop_path, output_stride)
     except (RuntimeError, IndexError, AssertionError, AttributeError, TypeError) as error:
         raise UserError(f"{name} cannot serve as a feature pyramid: {error}") from error
-    if tuple(model.feature_info.reduction()) != STRIDES:
+    strides = [min(stride, output_stride) for stride in STRIDES]
+    if list(model.feature_info.reduction()) != strides:
         raise UserError(
-            f"{name} has maps at strides {model.feature_info.reduction()}, not {list(STRIDES)}."
+            f"{name} has maps at strides {model.feature_info.reduction()}, not {strides}."
         )
     if not pretrained:
         return model
     source = file or "the hub"
     torch.set_rng_state(state)
     try:
-        loaded = _create(name, True, file, drop_path)
+        loaded = _create(name, True, file, drop_path, output_stride)
     except Exception as error:
         failed = f"The weights of {name} from {source} could not be loaded"
         raise UserError(f"{failed}: {error}") from error

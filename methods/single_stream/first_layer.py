@@ -43,13 +43,19 @@ def widen(conv: nn.Conv2d, channels: Sequence[int], keep: bool) -> nn.Conv2d:
 
 
 def create_resnet(
-    channels: Sequence[int], backbone: str, pretrained: bool, pretrained_path: str | None
+    channels: Sequence[int],
+    backbone: str,
+    pretrained: bool,
+    pretrained_path: str | None,
+    output_stride: int = 32,
 ) -> tuple[nn.Conv2d, Any]:
     """Create a timm ResNet for all channels: its first convolution, and the rest of the pyramid.
 
     The rest makes four maps at strides 4, 8, 16, 32 of what the first convolution returns.
     """
-    pyramid: Any = create_pyramid(backbone, pretrained, pretrained_path)
+    pyramid: Any = create_pyramid(
+        backbone, pretrained, pretrained_path, output_stride=output_stride
+    )
     stem = getattr(pyramid, "conv1", None)
     if isinstance(stem, nn.Conv2d):
         first, pyramid.conv1 = stem, nn.Identity()

@@ -11,12 +11,20 @@ from methods.parts.network import AnyModalityNetwork, Fused, Present, as_mask, m
 from methods.single_stream.abcnet import ABCNet
 from methods.single_stream.first_layer import respond
 from methods.single_stream.maresunet import MAResUNet
+from methods.single_stream.pspnet import PSPNet
+from methods.single_stream.unet import UNet
 from methods.single_stream.unetformer import UNetFormer
 from usererror import UserError
 
 # A network lists its first convolutions in `first`. It is called with what each of them returns and
 # returns logits at `stride`, in training also those of its auxiliary heads, at strides of theirs.
-ON_RESNET: dict[str, Any] = {"unetformer": UNetFormer, "abcnet": ABCNet, "maresunet": MAResUNet}
+WITH_BACKBONE: dict[str, Any] = {
+    "unetformer": UNetFormer,
+    "abcnet": ABCNet,
+    "maresunet": MAResUNet,
+    "pspnet": PSPNet,
+}
+ARCHITECTURES = (*WITH_BACKBONE, "unet_2015")
 
 
 class SingleStreamNetwork(AnyModalityNetwork):
@@ -25,11 +33,13 @@ class SingleStreamNetwork(AnyModalityNetwork):
     That is the network on the concatenated channels, with zeros for what is missing.
 
     Args:
-        architecture: `unetformer`, `abcnet` or `maresunet`.
+        architecture: `unetformer`, `abcnet`, `maresunet`, `pspnet` or `unet_2015`.
         inputs: `all`: the channels of all modalities. `optical`: those of the main one, the first
             with three channels (else the first); a subset without it is an image of zeros.
-        backbone: a timm ResNet.
+        backbone: a timm ResNet; `unet_2015` has none.
         pretrained_path: local weight file instead of the cache.
+        width: of the finest level of `unet_2015`.
+        batch_norm: in `unet_2015`; without them, as in the paper, convolutions have a bias.
     """
 
     def __init__(
@@ -38,23 +48,30 @@ class SingleStreamNetwork(AnyModalityNetwork):
         num_classes: int,
         architecture: str = "unetformer",
         inputs: Literal["all", "optical"] = "all",
-        backbone: str = "resnet18.tv_in1k",
+        backbone: str = "none",
         pretrained: bool = False,
         pretrained_path: str | None = None,
+        width: int = 64,
+        batch_norm: bool = True,
     ) -> None:
         super().__init__(modalities)
         if inputs not in ("all", "optical"):
             raise UserError(f"inputs {inputs!r} is neither all nor optical.")
-        if architecture not in ON_RESNET:
-            raise UserError(f"architecture {architecture!r} is none of {', '.join(ON_RESNET)}.")
+        if architecture not in ARCHITECTURES:
+            known = ", ".join(ARCHITECTURES)
+            raise UserError(f"architecture {architecture!r} is none of {known}.")
         self._places: dict[str, slice] = {}
         channels: list[int] = []
         for m, count in modalities.items():
             seen = count if inputs == "all" or m == main_modality(modalities) else 0
             self._places[m] = slice(sum(channels), sum(channels) + seen)
             channels += [seen] if seen else []
-        encoder = (backbone, pretrained, pretrained_path)
-        self.model: Any = ON_RESNET[architecture](channels, num_classes, *encoder)
+        self.model: Any
+        if architecture == "unet_2015":
+            self.model = UNet(channels, num_classes, width, batch_norm)
+        else:
+            encoder = (backbone, pretrained, pretrained_path)
+            self.model = WITH_BACKBONE[architecture](channels, num_classes, *encoder)
         self.stride = self.model.stride
 
     def encoding_modules(self) -> list[nn.Module]:
