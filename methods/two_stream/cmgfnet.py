@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from methods.parts.backbones import create_pyramid
 from methods.parts.network import Fused, Present, as_mask
-from methods.two_stream.streams import StreamNetwork, check_several, set_channels
+from methods.streams import StreamNetwork, check_several, set_channels
 from usererror import UserError
 
 WIDTH = 16  # of the maps that are fused and decoded

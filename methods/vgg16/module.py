@@ -1,0 +1,64 @@
+"""The networks on VGG-16 as Lightning modules."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from methods.base import AnyModalitySegmenter
+from methods.parts.losses import cross_entropy
+from methods.parts.modality_dropout import SubsetRule, SubsetScope
+from methods.vgg16.fusenet import FuseNetNetwork
+from methods.vgg16.vfusenet import VFuseNetNetwork
+
+
+class _Fusion(AnyModalitySegmenter):
+    """Cross-entropy of the logits, with images of zeros for what a sample lacks."""
+
+    default_loss_weights: ClassVar[dict[str, float]] = {"seg": 1.0}
+
+    def training_losses(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Compute the cross-entropy on the drawn subset of what each sample has."""
+        logits = self.network(batch["image"], self.draw_shown(batch))
+        return {"seg": cross_entropy(logits, batch["mask"], self.ignore_index)}
+
+
+class FuseNet(_Fusion):
+    """Sums of the maps of all encoders behind every block of the main one.
+
+    Example:
+        >>> import torch
+        >>> model = FuseNet({"rgb": 3, "dsm": 1}, 5, backbone="vgg16_w16", pretrained=False).eval()
+        >>> model({"dsm": torch.randn(2, 1, 64, 64)}).shape
+        torch.Size([2, 5, 64, 64])
+    """
+
+    def build_network(
+        self,
+        pretrained: bool = True,
+        subsets: SubsetRule = "full",
+        subsets_per: SubsetScope = "sample",
+        **network: Any,
+    ) -> None:
+        """Build the network."""
+        self.subsets, self.subsets_per = subsets, subsets_per
+        self.network = FuseNetNetwork(
+            self.modalities, self.num_classes, pretrained=pretrained, **network
+        )
+
+
+class VFuseNet(_Fusion):
+    """A virtual encoder on the sums of all real ones."""
+
+    def build_network(
+        self,
+        pretrained: bool = True,
+        subsets: SubsetRule = "full",
+        subsets_per: SubsetScope = "sample",
+        **network: Any,
+    ) -> None:
+        """Build the network."""
+        self.subsets, self.subsets_per = subsets, subsets_per
+        self.network = VFuseNetNetwork(
+            self.modalities, self.num_classes, pretrained=pretrained, **network
+        )
