@@ -98,18 +98,12 @@ def locate_weights(name: str, path: str | None = None) -> Path | None:
     return cached
 
 
-def _create(
-    name: str, pretrained: bool, file: Path | None, drop_path: float, output_stride: int
-) -> nn.Module:
+def _create(name: str, pretrained: bool, file: Path | None, options: dict[str, Any]) -> nn.Module:
     import timm
 
-    options: dict[str, Any] = {"features_only": True, "out_indices": (-4, -3, -2, -1)}
-    if drop_path:
-        options["drop_path_rate"] = drop_path  # not every model of timm has it
-    if output_stride != STRIDES[-1]:
-        options["output_stride"] = output_stride  # nor that
+    maps: dict[str, Any] = {"features_only": True, "out_indices": (-4, -3, -2, -1)}
     overlay = {"file": str(file)} if file else None
-    return timm.create_model(name, pretrained, pretrained_cfg_overlay=overlay, **options)
+    return timm.create_model(name, pretrained, pretrained_cfg_overlay=overlay, **maps, **options)
 
 
 def create_pyramid(
@@ -117,11 +111,12 @@ def create_pyramid(
     pretrained: bool = False,
     pretrained_path: str | None = None,
     drop_path: float = 0.0,
-    output_stride: int = STRIDES[-1],
+    **options: Any,
 ) -> nn.Module:
     """A timm feature extractor (B, 3, H, W) -> four maps at strides 4, 8, 16, 32.
 
-    With a smaller `output_stride` later stages are dilated instead, and their maps have that.
+    `options` are timm's of this model: with a smaller `output_stride` later stages are dilated
+    instead, and their maps have that stride.
 
     `pretrained_path` is used instead of the cache, and only read when `pretrained`. `drop_path` is
     the stochastic depth of the last block in training; it grows linearly from 0 in the first.
@@ -133,13 +128,15 @@ def create_pyramid(
             f"timm knows no backbone {name}; tried and known here: pvt_v2_b0, pvt_v2_b2, resnet50."
         )
     file = locate_weights(name, pretrained_path) if pretrained else None
+    if drop_path:
+        options["drop_path_rate"] = drop_path  # not every model of timm has it
     # the pretrained model draws what its random twin drew, so that both can be compared
     state = torch.get_rng_state()
     try:
-        model = _create(name, False, None, drop_path, output_stride)
+        model = _create(name, False, None, options)
     except (RuntimeError, IndexError, AssertionError, AttributeError, TypeError) as error:
         raise UserError(f"{name} cannot serve as a feature pyramid: {error}") from error
-    strides = [min(stride, output_stride) for stride in STRIDES]
+    strides = [min(stride, options.get("output_stride", stride)) for stride in STRIDES]
     if list(model.feature_info.reduction()) != strides:
         raise UserError(
             f"{name} has maps at strides {model.feature_info.reduction()}, not {strides}."
@@ -149,7 +146,7 @@ def create_pyramid(
     source = file or "the hub"
     torch.set_rng_state(state)
     try:
-        loaded = _create(name, True, file, drop_path, output_stride)
+        loaded = _create(name, True, file, options)
     except Exception as error:
         failed = f"The weights of {name} from {source} could not be loaded"
         raise UserError(f"{failed}: {error}") from error

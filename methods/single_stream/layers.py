@@ -54,3 +54,26 @@ class ChannelAttention(nn.Module):
             rows = at_least_float32(maps).flatten(2)
             weights = (-rows @ rows.transpose(1, 2)).softmax(2)
             return maps + self.gamma * (weights @ rows).unflatten(2, maps.shape[2:])
+
+
+class ChannelKernelAttention(nn.Module):
+    """Every channel plus, times a learned number, attention over channels in its linear form.
+
+    The number starts at zero and is the only parameter. As released: the denominator starts from
+    the number of pixels, where a kernel over channels would have that of channels.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.zeros(1))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        # sums over all pixels
+        with no_autocast(maps.device):
+            rows = at_least_float32(maps).flatten(2)
+            units = F.normalize(rows, dim=1)
+            total = rows.sum(1, keepdim=True) + rows @ units.transpose(1, 2) @ units
+            near = (units * (units.sum(1, keepdim=True) + 1e-6)).sum(2, keepdim=True)
+            found = total / (rows.shape[2] + near)
+            return maps + self.gamma * found.unflatten(2, maps.shape[2:])

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from methods.parts.backbones import pad_to_multiple
 from methods.parts.network import AnyModalityNetwork, Fused, Present, as_mask, main_modality
 from methods.single_stream.abcnet import ABCNet
+from methods.single_stream.dc_swin import DCSwin
 from methods.single_stream.first_layer import respond
 from methods.single_stream.maresunet import MAResUNet
 from methods.single_stream.pspnet import PSPNet
@@ -23,6 +24,7 @@ WITH_BACKBONE: dict[str, Any] = {
     "abcnet": ABCNet,
     "maresunet": MAResUNet,
     "pspnet": PSPNet,
+    "dc_swin": DCSwin,
 }
 ARCHITECTURES = (*WITH_BACKBONE, "unet_2015")
 
@@ -33,13 +35,14 @@ class SingleStreamNetwork(AnyModalityNetwork):
     That is the network on the concatenated channels, with zeros for what is missing.
 
     Args:
-        architecture: `unetformer`, `abcnet`, `maresunet`, `pspnet` or `unet_2015`.
+        architecture: `unetformer`, `abcnet`, `maresunet`, `pspnet`, `dc_swin` or `unet_2015`.
         inputs: `all`: the channels of all modalities. `optical`: those of the main one, the first
             with three channels (else the first); a subset without it is an image of zeros.
-        backbone: a timm ResNet; `unet_2015` has none.
+        backbone: a timm ResNet; a Swin Transformer for `dc_swin`; `unet_2015` has none.
         pretrained_path: local weight file instead of the cache.
         width: of the finest level of `unet_2015`.
         batch_norm: in `unet_2015`; without them, as in the paper, convolutions have a bias.
+        freeze: the first stage of `dc_swin`; of use with pretrained weights and `inputs: optical`.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class SingleStreamNetwork(AnyModalityNetwork):
         pretrained_path: str | None = None,
         width: int = 64,
         batch_norm: bool = True,
+        freeze: bool = False,
     ) -> None:
         super().__init__(modalities)
         if inputs not in ("all", "optical"):
@@ -60,6 +64,9 @@ class SingleStreamNetwork(AnyModalityNetwork):
         if architecture not in ARCHITECTURES:
             known = ", ".join(ARCHITECTURES)
             raise UserError(f"architecture {architecture!r} is none of {known}.")
+        if freeze and (architecture, inputs) != ("dc_swin", "optical"):
+            kept = "freeze keeps the pretrained first stage of dc_swin with inputs: optical"
+            raise UserError(f"{kept}; elsewhere weights that are not trained would stay random.")
         self._places: dict[str, slice] = {}
         channels: list[int] = []
         for m, count in modalities.items():
@@ -71,7 +78,8 @@ class SingleStreamNetwork(AnyModalityNetwork):
             self.model = UNet(channels, num_classes, width, batch_norm)
         else:
             encoder = (backbone, pretrained, pretrained_path)
-            self.model = WITH_BACKBONE[architecture](channels, num_classes, *encoder)
+            frozen = {"freeze": True} if freeze else {}
+            self.model = WITH_BACKBONE[architecture](channels, num_classes, *encoder, **frozen)
         self.stride = self.model.stride
 
     def encoding_modules(self) -> list[nn.Module]:

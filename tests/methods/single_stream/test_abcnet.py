@@ -12,10 +12,8 @@ from methods.single_stream.abcnet import ABCNet, ShuffleHead
 from tests.support.contract import training_batch
 from tests.support.single_stream import (
     RESNET,
-    SENSORS,
     SingleStreamContract,
     Twin,
-    costs,
     leave_zero_starts,
     randomise,
     silent_at_the_start,
@@ -24,24 +22,6 @@ from tests.support.single_stream import (
 
 class TestABCNet(SingleStreamContract):
     options = {**RESNET, "architecture": "abcnet"}
-
-
-def test_counts():
-    """Dossier of the comparison networks, 0.1 and 8; Table III prints 13.67 M."""
-    expected = (13_666_563, 13_394_051, pytest.approx(3.902, abs=1e-3))
-    assert costs("abcnet_optical", SENSORS[0]) == expected
-    two, three = (costs("abcnet", channels) for channels in SENSORS)
-    assert (two[0], three[0]) == (13_672_835, 13_679_107)
-    # two first layers
-    assert three[2] - two[2] == pytest.approx(0.103, abs=1e-3)
-
-
-@pytest.mark.parametrize(
-    ("channels", "classes"), [({"a": 3}, 5), ({"a": 2, "b": 5, "c": 1, "d": 3}, 25)]
-)
-def test_counts_of_other_channels_and_classes(channels, classes):
-    total, _, _ = costs("abcnet", channels, classes)
-    assert total == 13_424_259 + 6272 * sum(channels.values()) + 37_248 * classes
 
 
 def test_counts_of_parts():

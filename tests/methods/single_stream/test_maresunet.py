@@ -10,10 +10,8 @@ from benchmark.profiling.complexity import count_parameters
 from methods.single_stream.maresunet import MAResUNet
 from tests.support.single_stream import (
     RESNET,
-    SENSORS,
     SingleStreamContract,
     Twin,
-    costs,
     randomise,
     silent_at_the_start,
 )
@@ -21,23 +19,6 @@ from tests.support.single_stream import (
 
 class TestMAResUNet(SingleStreamContract):
     options = {**RESNET, "architecture": "maresunet"}
-
-
-def test_counts():
-    """Dossier of the comparison networks, 0.1 and 9."""
-    expected = (16_168_350, 16_168_350, pytest.approx(4.760, abs=1e-3))
-    assert costs("maresunet_optical", SENSORS[0]) == expected
-    two, three = (costs("maresunet", channels) for channels in SENSORS)
-    assert (two[0], three[0]) == (16_171_486, 16_174_622)
-    assert three[2] - two[2] == pytest.approx(0.051, abs=1e-3)
-
-
-@pytest.mark.parametrize(
-    ("channels", "classes"), [({"a": 3}, 5), ({"a": 2, "b": 5, "c": 1, "d": 3}, 25)]
-)
-def test_counts_of_other_channels_and_classes(channels, classes):
-    total, _, _ = costs("maresunet", channels, classes)
-    assert total == 16_157_208 + 3136 * sum(channels.values()) + 289 * classes
 
 
 def test_counts_of_parts():

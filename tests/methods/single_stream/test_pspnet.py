@@ -12,33 +12,14 @@ from methods.single_stream.pspnet import PSPNet, PyramidPooling
 from tests.support.contract import THREE, training_batch
 from tests.support.single_stream import (
     RESNET,
-    SENSORS,
     SingleStreamContract,
     Twin,
-    costs,
     randomise,
 )
 
 
 class TestPSPNet(SingleStreamContract):
     options = {**RESNET, "architecture": "pspnet"}
-
-
-def test_counts():
-    """Dossier of the comparison networks, 0.1 and 14.1."""
-    expected = (67_938_380, 65_577_030, pytest.approx(63.695, abs=1e-3))
-    assert costs("pspnet_optical", SENSORS[0]) == expected
-    two, three = (costs("pspnet", channels) for channels in SENSORS)
-    assert (two[0], three[0]) == (67_941_516, 67_944_652)
-    assert three[2] - two[2] == pytest.approx(0.051, abs=1e-3)
-
-
-@pytest.mark.parametrize(
-    ("channels", "classes"), [({"a": 3}, 5), ({"a": 2, "b": 5, "c": 1, "d": 3}, 25)]
-)
-def test_counts_of_other_channels_and_classes(channels, classes):
-    total, _, _ = costs("pspnet", channels, classes)
-    assert total == 67_924_352 + 3136 * sum(channels.values()) + 770 * classes
 
 
 def test_counts_of_parts():

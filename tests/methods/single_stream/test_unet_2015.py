@@ -8,28 +8,11 @@ from torch.nn import functional as F
 
 from benchmark.profiling.complexity import count_parameters
 from methods.single_stream.unet import UNet
-from tests.support.single_stream import SENSORS, SingleStreamContract, costs, randomise
+from tests.support.single_stream import SingleStreamContract, randomise
 
 
 class TestUNet2015(SingleStreamContract):
     options = {"architecture": "unet_2015", "width": 4}
-
-
-def test_counts():
-    """Dossier of the comparison networks, 0.1 and 14.2."""
-    expected = (31_037_958, 31_037_958, pytest.approx(48.188, abs=1e-3))
-    assert costs("unet_2015_optical", SENSORS[0]) == expected
-    two, three = (costs("unet_2015", channels) for channels in SENSORS)
-    assert (two[0], three[0]) == (31_038_534, 31_039_110)
-    assert three[2] - two[2] == pytest.approx(0.038, abs=1e-3)
-
-
-@pytest.mark.parametrize(
-    ("channels", "classes"), [({"a": 3}, 5), ({"a": 2, "b": 5, "c": 1, "d": 3}, 25)]
-)
-def test_counts_of_other_channels_and_classes(channels, classes):
-    total, _, _ = costs("unet_2015", channels, classes)
-    assert total == 31_035_840 + 576 * sum(channels.values()) + 65 * classes
 
 
 def test_counts_of_parts_and_without_batch_norm():

@@ -17,38 +17,14 @@ from methods.single_stream.unetformer import (
 )
 from tests.support.single_stream import (
     RESNET,
-    SENSORS,
     SingleStreamContract,
     Twin,
-    costs,
     randomise,
 )
 
 
 class TestUNetFormer(SingleStreamContract):
     options = {**RESNET, "architecture": "unetformer"}
-
-
-def test_counts():
-    """Dossier of the comparison networks, 0.1 and 3; Table III prints 11.72 M."""
-    assert costs("unetformer_optical", SENSORS[0]) == (
-        11_724_894,
-        11_687_518,
-        pytest.approx(2.927, abs=1e-3),
-    )
-    two, three = (costs("unetformer", channels) for channels in SENSORS)
-    assert (two[0], three[0]) == (11_728_030, 11_731_166)
-    assert two[0] - two[1] == three[0] - three[1] == 37_376
-    assert three[2] - two[2] == pytest.approx(0.051, abs=1e-3)
-
-
-@pytest.mark.parametrize(
-    ("channels", "classes"), [({"a": 3}, 5), ({"a": 2, "b": 5, "c": 1, "d": 3}, 25)]
-)
-def test_counts_of_other_channels_and_classes(channels, classes):
-    total, used, _ = costs("unetformer", channels, classes)
-    assert total == 11_714_718 + 3136 * sum(channels.values()) + 128 * classes
-    assert used == total - 36_992 - 64 * classes
 
 
 def test_counts_of_parts():
