@@ -1,6 +1,6 @@
 """The control's network as a student: labels of what it sees, a teacher's view of all sensors."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -10,12 +10,8 @@ from methods.anyseg.losses import class_divergence
 from methods.parts.diagnostics import name_feature_maps
 from methods.parts.heads import to_image_size
 from methods.parts.losses import cross_entropy
+from methods.parts.network import stack_sensors
 from methods.taught import TaughtSegmenter
-
-
-def stack_sensors(pyramids: Sequence[Sequence[Tensor]]) -> list[Tensor]:
-    """Stack M pyramids of maps (B, C, h, w): per scale (M, B, C, h, w)."""
-    return [torch.stack(maps) for maps in zip(*pyramids, strict=True)]
 
 
 class TaughtControl(TaughtSegmenter):

@@ -40,6 +40,11 @@ def all_present(names: Sequence[str], present: Present | None) -> bool:
     return bool(torch.stack([masks[m] for m in names]).all())
 
 
+def stack_sensors(pyramids: Sequence[Sequence[Tensor]]) -> list[Tensor]:
+    """Stack M pyramids of maps (B, C, h, w): per scale (M, B, C, h, w)."""
+    return [torch.stack(maps) for maps in zip(*pyramids, strict=True)]
+
+
 def blank_missing(
     images: Mapping[str, Tensor], present: Present | None, channels: Mapping[str, int]
 ) -> dict[str, Tensor]:

@@ -16,6 +16,8 @@ KNOWN = {
     ("parts/network.py", "all_present"),
     ("gemmnet/module.py", "synthesise_batch"),
     ("gemmnet/network.py", "synthesise"),
+    # once in a training
+    ("metars/whitening.py", "fit"),
     # of a checkpoint, not of a step
     ("mobanet/backbone.py", "hash_tensors"),
     ("mobanet/backbone.py", "set_extra_state"),

@@ -38,6 +38,7 @@ ENCODERS = [
     ("gemmnet_ae", {"token_width": 16, "generator_width": 8}),
     ("shaspec", {"backbone": "resnet50_w4"}),
     ("shaspec_light", {}),
+    ("metars", {}),
     ("mobanet", {"backbone": "vit_tiny_patch8"}),
     ("mobanet", {"backbone": "samvit_tiny_patch8"}),
     ("cmnext", {"backbone": "pvt_v2_b0"}),
