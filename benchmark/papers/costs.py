@@ -21,8 +21,8 @@ NOTES = {
         "and no part counted here gives the printed pairs."
     ),
     ("mobanet", "III"): (
-        "Measured: trained parameters of the built network for RGB and heights, K = 6, auxiliary "
-        "heads included; latency, FPS and memory were not measured on a GPU."
+        "Measured: trained parameters of the built network for the sensors named beside them, "
+        "K = 6, auxiliary heads included; latency, FPS and memory were not measured on a GPU."
     ),
     ("mobanet", "IV"): (
         "Measured: trained parameters of the built network for RGB and heights, K = 6."
