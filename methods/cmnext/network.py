@@ -18,7 +18,7 @@ from methods.cmnext.auxiliary import AuxiliaryStage
 from methods.cmnext.exchange import CrossFusion, Rectification
 from methods.parts.backbones import STRIDES, pad_to_multiple, to_three_channels
 from methods.parts.kernel_folding import FoldCache
-from methods.parts.network import Fused, Present, SharedEncoderNetwork, as_mask, blank_missing
+from methods.parts.network import Fused, Present, SharedEncoderNetwork, complete_entries
 from usererror import UserError
 
 RATIOS = (8, 8, 4, 4)  # hidden widths of the pooling blocks' feed-forward parts
@@ -192,17 +192,8 @@ class CMNeXtNetwork(SharedEncoderNetwork):
         """Put the entries of zeros where modalities are missing."""
         if present is None and len(encoded) == len(self.modalities):
             return dict(encoded)
-        like = next(iter(encoded.values()))
-        whole = {}
-        for m, blank in self._encode_zeros(like.shape[-2:]).items():
-            zeros = blank.to(like.dtype)
-            if m not in encoded:
-                whole[m] = zeros.expand(len(like), -1, -1, -1)
-            elif present is None:
-                whole[m] = encoded[m]
-            else:
-                whole[m] = torch.where(as_mask(present[m]), encoded[m], zeros)
-        return whole
+        sides = next(iter(encoded.values())).shape[-2:]
+        return complete_entries(encoded, self._encode_zeros(sides), present)
 
     def _counted(self, names: Sequence[str], present: Present | None) -> Tensor | None:
         """Say whose maps enter the auxiliaries' maximum (modalities, B or 1); None: all."""
@@ -256,10 +247,6 @@ class CMNeXtNetwork(SharedEncoderNetwork):
         return self._meet(self._complete(encoded, present), self._counted(names, present))
 
     def fuse_shown(self, images: Mapping[str, Tensor], present: Present) -> Fused:
-        """As `encode` and `fuse`, for training: what is not present is zeros in the images.
-
-        The statistics of a batch are then those of the batch as it is shown.
-        """
-        names = self.ordered_names(images)
-        blanked = blank_missing(images, present, self.channels)
-        return self._meet(self.encode(blanked), self._counted(names, present))
+        """As `encode` and `fuse`, for training: what is not present is zeros in the images."""
+        entries = self.encode_blanked(images, present, self.channels)
+        return self._meet(entries, self._counted(self.ordered_names(images), present))

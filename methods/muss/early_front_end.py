@@ -17,7 +17,13 @@ from methods.muss.network import AUX_SCALE, AuxHead, at_image_size
 from methods.parts.backbones import STRIDES, pad_to_multiple
 from methods.parts.heads import AllMLPHead
 from methods.parts.kernel_folding import FoldCache
-from methods.parts.network import Fused, Present, SharedEncoderNetwork, as_mask, blank_missing
+from methods.parts.network import (
+    Fused,
+    Present,
+    SharedEncoderNetwork,
+    blank_missing,
+    complete_entries,
+)
 from usererror import UserError
 
 EXPERT_WIDTH = 32
@@ -142,16 +148,8 @@ class EarlyMuSSNetwork(SharedEncoderNetwork):
         like = encoded[self.ordered_names(encoded)[0]]
         if present is None and len(encoded) == len(self.modalities):
             return torch.cat([encoded[m] for m in self.modalities], 1)
-        zeros = {m: x.to(like.dtype) for m, x in self._experts_of_zeros(*like.shape[-2:]).items()}
-        parts = []
-        for m, zero in zeros.items():
-            if m not in encoded:
-                parts.append(zero.expand_as(like))
-            elif present is None:
-                parts.append(encoded[m])
-            else:
-                parts.append(torch.where(as_mask(present[m]), encoded[m], zero))
-        return torch.cat(parts, 1)
+        zeros = self._experts_of_zeros(*like.shape[-2:])
+        return torch.cat(list(complete_entries(encoded, zeros, present).values()), 1)
 
     def fuse(self, encoded: Mapping[str, Tensor], present: Present | None = None) -> Fused:
         """Predict a subset, as `MuSSNetwork.fuse`; `features` are the backbone's maps."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
-from lightning_utilities.core.apply_func import apply_to_collection
+from lightning_utilities.core.apply_func import apply_to_collection, apply_to_collections
 from torch import Tensor
 
 from methods.parts.backbones import SharedEncoder
@@ -58,6 +58,30 @@ def blank_missing(
         else:
             blank[m] = torch.where(as_mask(present[m]), images[m], 0.0)
     return blank
+
+
+def complete_entries(
+    encoded: Mapping[str, Any], blank: Mapping[str, Any], present: Present | None
+) -> dict[str, Any]:
+    """Put `blank`, the entries (1, ...) of every modality's blank image, where one is missing."""
+    whole = {}
+
+    def keep_present(entry: Tensor, other: Tensor, mask: Tensor) -> Tensor:
+        rows = mask.reshape(-1, *[1] * (entry.ndim - 1))
+        return torch.where(rows, entry, other.to(entry.dtype))
+
+    def expand_like(one: Tensor, entry: Tensor) -> Tensor:
+        return one.to(entry.dtype).expand(len(entry), *one.shape[1:])
+
+    some = next(iter(encoded.values()))
+    for m, other in blank.items():
+        if m not in encoded:
+            whole[m] = apply_to_collections(other, some, Tensor, expand_like)
+        elif present is None:
+            whole[m] = encoded[m]
+        else:
+            whole[m] = apply_to_collections(encoded[m], other, Tensor, keep_present, present[m])
+    return whole
 
 
 class AnyModalityNetwork(torch.nn.Module):
@@ -120,6 +144,19 @@ class AnyModalityNetwork(torch.nn.Module):
         for m, entry in encoded.items():
             whole[m] = apply_to_collection(entry, Tensor, spread_rows, places[m])
         return whole
+
+    def encode_blanked(
+        self, images: Mapping[str, Tensor], present: Present, channels: Mapping[str, int]
+    ) -> dict[str, Any]:
+        """Encode the modalities of `channels`, with images of zeros for what is not present.
+
+        The statistics of a batch are those of the batch as shown. Entries of zeros are constants:
+        where biases are zero too, each norm on the way would multiply their gradients by up to a
+        thousand.
+        """
+        encoded = self.encode(blank_missing(images, present, channels))
+        constant = apply_to_collection(encoded, Tensor, Tensor.detach)
+        return complete_entries({m: encoded[m] for m in present}, constant, present)
 
     def forward(self, images: Mapping[str, Tensor], present: Present | None = None) -> Tensor:
         """Predict logits (B, K, H, W) of any non-empty subset; `present` masks samples."""

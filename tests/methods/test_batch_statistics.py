@@ -23,6 +23,7 @@ from methods.mobanet.module import MoBaNet
 from methods.muss.module import MuSS
 from methods.sgma.module import SGMA
 from methods.shaspec.module import ShaSpec
+from methods.stitchfusion.module import StitchFusion
 from tests.support.mobanet_tiny import TINY
 
 # the smallest of timm's: both kinds of residual blocks, one convolution more before the first norm
@@ -39,6 +40,8 @@ ON_ONE_ENCODER = {
     "magic": (MAGIC, {}),
     "magic_features": (MAGIC, {"level": "features"}),
     "muss": (MuSS, {"experts": True}),
+    "stitchfusion": (StitchFusion, {}),
+    "stitchfusion_no_adapters": (StitchFusion, {"adapters": "none"}),
 }
 
 

@@ -113,6 +113,20 @@ def test_batch_statistics_are_those_of_the_batch_as_shown() -> None:
     torch.testing.assert_close(*found, rtol=0, atol=0)
 
 
+def test_zeros_teach_the_first_stage_nothing() -> None:
+    """From random weights their gradients would be 1e13 times those of an image."""
+    module, batch = make(subsets="full").train(), training_batch(THREE)
+    batch["available"]["rgb"][:] = False
+    batch["available"]["sar"][1] = False
+    module.training_losses(batch)["seg"].backward()
+    pyramid, stage = module.network.encoder.pyramid, module.network.auxiliary[0]
+    for part in (pyramid["patch_embed"], pyramid["stages_0"]):
+        assert not any(parameter.grad.any() for parameter in part.parameters())
+    for part in (pyramid["stages_1"], stage.embed, stage.norms["dsm"], stage.norms["sar"]):
+        assert all(parameter.grad.any() for parameter in part.parameters())
+    assert max(float(parameter.grad.norm()) for parameter in module.parameters()) < 10
+
+
 def test_rows_are_the_dossiers() -> None:
     for row, subsets_shown in (("cmnext", "full"), ("cmnext_dropout", "any_subset")):
         with torch.device("meta"):
