@@ -21,8 +21,11 @@ NOTES = {
         "and no part counted here gives the printed pairs."
     ),
     ("mobanet", "III"): (
-        "Measured: trained parameters of the built network for the sensors named beside them, "
-        "K = 6, auxiliary heads included; latency, FPS and memory were not measured on a GPU."
+        "Measured: trained parameters of the built network for RGB and heights (for RGB where the "
+        "network has one input), K = 6, auxiliary heads included. As released: with what the "
+        "released modules train though nothing calls it (classifiers of CMGFNet's encoders, "
+        "prompt encoder and mask decoder of MANet's). So the table counts trained parameters in "
+        "every row. Latency, FPS and memory were not measured on a GPU."
     ),
     ("mobanet", "IV"): (
         "Measured: trained parameters of the built network for RGB and heights, K = 6."
