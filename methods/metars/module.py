@@ -135,7 +135,7 @@ class MetaRS(AnyModalitySegmenter):
         self, encoded: Mapping[str, Entry], present: Mapping[str, Tensor], mask: Tensor
     ) -> Tensor:
         """Cross-entropy of the fused contents on samples with two sensors and more."""
-        logits = self.network.head(self.network.fuse_contents(encoded, present))
+        logits = self.network.fused_head(self.network.fuse_contents(encoded, present))
         return self._segment(logits, mask, torch.stack(list(present.values())).sum(0) > 1)
 
     def diagnostics(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:

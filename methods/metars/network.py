@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from methods.metars.content import ContentEncoder, split_sensors
+from methods.metars.decoder import PyramidDecoder
 from methods.parts.heads import AllMLPHead
 from methods.parts.network import Fused, Present, SharedEncoderNetwork, as_mask
 
@@ -55,6 +56,7 @@ class MetaRSNetwork(SharedEncoderNetwork):
 
     Args:
         predict: of several sensors, from the fused contents, or as the mean of their own logits.
+        decoder: the all-MLP head of other methods, or the released one, which `head_*` leave alone.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class MetaRSNetwork(SharedEncoderNetwork):
         modalities: Iterable[str],
         num_classes: int,
         predict: Literal["fused", "own_mean"] = "fused",
+        decoder: Literal["mlp", "fpn"] = "mlp",
         **options: Any,
     ) -> None:
         super().__init__(modalities, **options)
@@ -72,11 +75,15 @@ class MetaRSNetwork(SharedEncoderNetwork):
         self.specific = nn.ModuleDict({m: self.make_encoder() for m in self.modalities})
         self.project = nn.ModuleList(GatedFusion(width, 2) for width in widths)
         self.fusion = nn.ModuleList(GatedFusion(width, len(self.modalities)) for width in widths)
-        doubled = [2 * width for width in widths]
-        self.own_heads = nn.ModuleDict(
-            {m: AllMLPHead(doubled, num_classes, *self._head_options) for m in self.modalities}
-        )
-        self.head = AllMLPHead(widths, num_classes, *self._head_options)
+
+        def make_decoder(factor: int) -> nn.Module:
+            channels = [factor * width for width in widths]
+            if decoder == "fpn":
+                return PyramidDecoder(channels, num_classes)
+            return AllMLPHead(channels, num_classes, *self._head_options)
+
+        self.own_heads = nn.ModuleDict({m: make_decoder(2) for m in self.modalities})
+        self.fused_head = make_decoder(1)
 
     def encoding_modules(self) -> list[nn.Module]:
         """See the base class."""
@@ -128,7 +135,7 @@ class MetaRSNetwork(SharedEncoderNetwork):
         count: Any = len(names) if masks is None else as_mask(masks.sum(0))
         if self.predict == "own_mean" or len(names) == 1:
             return own / count, {}
-        fused = self.head(self.fuse_contents(encoded, present))
+        fused = self.fused_head(self.fuse_contents(encoded, present))
         return fused if masks is None else torch.where(count == 1, own, fused), {}
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from methods.metars.content import ContentEncoder
+from methods.metars.decoder import PyramidDecoder
 from methods.metars.module import MetaRS, draw_fusable
 from methods.metars.network import GatedFusion, MetaRSNetwork
 from methods.parts.backbones import SharedEncoder, create_pyramid
@@ -25,6 +26,7 @@ from tests.support.contract import (
     THREE,
     TWO,
     MethodContract,
+    check_trains_and_stays_exact,
     images,
     training_batch,
 )
@@ -71,7 +73,7 @@ def test_parameters_of_the_dossier() -> None:
             network = MetaRS(modalities, 5, backbone="pvt_v2_b2", pretrained=False).network
             assert count(network) == total - 128
         assert [count(head) for head in network.own_heads.values()] == [789_253] * 4
-        assert count(network.head) == 527_109 and count(network.project) == 922_828
+        assert count(network.fused_head) == 527_109 and count(network.project) == 922_828
         for slots, total in {2: 922_828, 3: 1_358_096, 4: 1_793_364}.items():
             parts = [GatedFusion(width, slots) for width in (64, 128, 320, 512)]
             assert sum(map(count, parts)) == total
@@ -81,7 +83,14 @@ def test_parameters_of_the_dossier() -> None:
         assert count(encoder) == 23_508_032
         content = ContentEncoder(["sar", "rgb"], encoder)
         # its SAR stem has one channel, ours three
-        assert count(content) == 23_501_632 + 9_408 + 2 * 64 * 49
+        more = 2 * 64 * 49
+        assert count(content) == 23_501_632 + 9_408 + more
+        released = {"backbone": "resnet50", "reduction": None, "decoder": "fpn"}
+        network = MetaRS(TWO, 8, pretrained=False, **released).network
+        assert [count(head) for head in network.own_heads.values()] == [5_952_264] * 2
+        assert count(network.fused_head) == 4_969_224
+        # so has the SAR encoder
+        assert count(network) == 113_917_648 + 2 * more
 
 
 def test_two_slots_are_the_published_module() -> None:
@@ -171,12 +180,12 @@ def test_who_sees_whom() -> None:
         (network.specific["dsm"], False),
         (network.content.stems["dsm"], False),
         (network.own_heads["dsm"], False),
-        (network.head, False),
+        (network.fused_head, False),
     ):
         assert reached(part) == expected
     network.zero_grad()
     network.fuse(encoded)[0].sum().backward()
-    assert reached(network.content) and reached(network.fusion) and reached(network.head)
+    assert reached(network.content) and reached(network.fusion) and reached(network.fused_head)
     assert not (reached(network.specific) or reached(network.project))
     assert not reached(network.own_heads)
 
@@ -246,11 +255,23 @@ def test_subsets_to_fuse_have_two_sensors_and_more() -> None:
     assert seen == expected
 
 
-def test_resnets_take_a_step() -> None:
-    module = regularised(TWO, **RESNET).train()
-    module.weighted_sum(module.training_losses(training_batch(TWO))).backward()
-    with torch.inference_mode():
-        assert module.eval()(images(TWO)).shape[1] == CLASSES
+def test_the_released_decoder_on_a_resnet() -> None:
+    check_trains_and_stays_exact(regularised(TWO, **RESNET, decoder="fpn"))
+    # the coarsest level: three doublings, corners kept; the finest none
+    decoder = PyramidDecoder((16, 16, 16, 16), 3).eval()
+    maps = [torch.randn(1, 16, 32 // 2**scale, 16 // 2**scale) for scale in range(4)]
+    levels = decoder.pyramid(dict(enumerate(maps)))
+    total = 0
+    for scale, stack in enumerate(decoder.levels):
+        one = levels[scale]
+        for layer in stack:
+            if isinstance(layer, nn.Conv2d):
+                one = F.relu(F.conv2d(one, layer.weight, padding=1) / (1 + 1e-5) ** 0.5)
+                if scale:
+                    one = F.interpolate(one, scale_factor=2, mode="bilinear", align_corners=True)
+        total = total + one / 4
+    expected = F.conv2d(total, decoder.classifier.weight, decoder.classifier.bias)
+    torch.testing.assert_close(decoder(maps), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_whose_samples_batch_norms_see() -> None:
@@ -263,7 +284,7 @@ def test_whose_samples_batch_norms_see() -> None:
         (network.project, 2 * batch),
         (network.own_heads, batch),
         (network.fusion, batch),
-        (network.head, batch),
+        (network.fused_head, batch),
     ):
         norms = [norm for norm in part.modules() if norm in seen]
         assert norms
