@@ -16,10 +16,16 @@ from benchmark.profiling.complexity import (
     evaluation_gmac,
     parameters_in_graph,
 )
+from methods.single_stream.dc_swin import SMALL
 from methods.single_stream.module import SingleStream
 from tests.support.contract import CLASSES, THREE, MethodContract, training_batch
 
 RESNET = {"backbone": "test_resnet"}  # of timm, a thirtieth of ResNet-18
+ARCHITECTURES = {
+    **{name: RESNET for name in ("unetformer", "abcnet", "maresunet", "pspnet")},
+    "unet_2015": {"width": 4, "batch_norm": False},
+    "dc_swin": {"backbone": SMALL},
+}
 
 
 def leave_zero_gains(module: nn.Module) -> None:

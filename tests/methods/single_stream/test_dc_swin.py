@@ -5,6 +5,7 @@ from __future__ import annotations
 from unittest.mock import patch
 
 import pytest
+import timm
 import torch
 from torch.nn import functional as F
 
@@ -225,8 +226,18 @@ def check_close(found, expected):
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5 * largest)
 
 
-def test_other_sizes():
-    module = TestDCSwin.make({"rgb": 3}).eval()
+def test_maps_are_timms_of_a_network_that_was_built_for_the_size():
+    """At 448 px timm's encoder is the released one, bit for bit (dossier, section 10)."""
+    torch.manual_seed(0)
+    with patch.dict(NANO, embed_dim=8):
+        model = DCSwin([3], 5, SMALL).eval()
+        options = {"features_only": True, "img_size": 448, **NANO}
+        other = timm.create_model("swin_tiny_patch4_window7_224", **options).eval()
+    first = {
+        f"patch_embed.proj.{name}": value for name, value in model.first[0].state_dict().items()
+    }
+    other.load_state_dict({**model.pyramid.state_dict(), **first})
+    image = torch.randn(1, 3, 448, 448)
     with torch.inference_mode():
-        for size in ((96, 160), (144, 144), (250, 250)):
-            assert module({"rgb": torch.randn(1, 3, *size)}).shape[2:] == size
+        pairs = zip(model.pyramid(model.first[0](image)), other(image), strict=True)
+        assert all(torch.equal(found, expected) for found, expected in pairs)

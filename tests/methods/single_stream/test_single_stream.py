@@ -21,7 +21,7 @@ from tests.support.contract import (
     subsets,
     training_batch,
 )
-from tests.support.single_stream import RESNET, SingleStreamContract
+from tests.support.single_stream import ARCHITECTURES, RESNET, SingleStreamContract
 from usererror import UserError
 
 OPTIONS = {**RESNET, "architecture": "unetformer"}
@@ -42,18 +42,25 @@ def zeros_for(missing, given):
     return {m: torch.zeros_like(x) if m in missing else x for m, x in given.items()}
 
 
-def test_first_layer_is_the_convolution_of_all_channels_with_zeros_for_what_is_missing():
-    network, given = every(FOUR).eval().network, images(FOUR)
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_first_layer_is_the_convolution_of_all_channels_with_zeros_for_what_is_missing(name):
+    network = every(FOUR, architecture=name, **ARCHITECTURES[name]).eval().network
+    given, caught = images(FOUR), []
+    network.model.forward = lambda sums: (caught.extend(sums), [])
     encoded = network.encode(given)
+    assert len(network.model.first) == (2 if name == "abcnet" else 1)
     for subset in subsets(list(FOUR)):
-        whole = zeros_for(set(FOUR) - set(subset), given)
-        padded = pad_to_multiple(torch.cat(list(whole.values()), 1))
-        for m in set(FOUR) - set(subset):
-            start = sum(list(FOUR.values())[: list(FOUR).index(m)])
-            padded[:, start : start + FOUR[m]] = 0
-        for number, conv in enumerate(network.model.first):
-            total = sum(encoded[m][number] for m in subset)
-            torch.testing.assert_close(total, conv(padded), **TOLERANCE)
+        caught.clear()
+        network.fuse({m: encoded[m] for m in subset})
+        blank = {m: torch.zeros_like(padded) for m, padded in padded_images(given).items()}
+        whole = {**blank, **{m: padded_images(given)[m] for m in subset}}
+        side_by_side = torch.cat([whole[m] for m in FOUR], 1)
+        for found, conv in zip(caught, network.model.first, strict=True):
+            torch.testing.assert_close(found, conv(side_by_side), **TOLERANCE)
+
+
+def padded_images(given):
+    return {m: pad_to_multiple(image) for m, image in given.items()}
 
 
 @pytest.mark.parametrize("make", [optical, every])
@@ -85,14 +92,17 @@ def test_the_optical_network_sees_one_modality():
     assert optical({"dsm": 1, "sar": 2}).network.model.first[0].in_channels == 1
 
 
-@pytest.mark.parametrize("size", [(256, 256), (96, 160), (250, 250)])
-def test_sizes(size):
-    module = every()
-    given = images(THREE, size=size)
+@pytest.mark.parametrize("size", [(128, 128), (96, 160), (250, 250)])
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_sizes(name, size):
+    module = every({"rgb": 3}, architecture=name, **ARCHITECTURES[name]).eval()
+    given = images({"rgb": 3}, size=size)
     with torch.inference_mode():
-        assert module.eval()(given).shape == (2, CLASSES, *size)
+        assert module(given).shape == (2, CLASSES, *size)
         network = module.train().network
         logits, extras = network.fuse(network.encode(given))
+        heads = {"unetformer": 1, "abcnet": 2, "pspnet": 1}.get(name, 0)
+        assert len(extras["auxiliary"]) == heads
         for guess in extras["auxiliary"]:
             stride = network.stride * logits.shape[-1] // guess.shape[-1]
             assert to_image_size(guess, size, stride).shape == (2, CLASSES, *size)
