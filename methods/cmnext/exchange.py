@@ -42,7 +42,7 @@ class CrossFusion(nn.Module):
         super().__init__()
         if width % heads:
             raise UserError(
-                f"CMNeXt: {heads} heads do not divide a width of {width}; set model.heads."
+                f"CMNeXt: {heads} heads do not divide a width of {width}; set the option heads."
             )
         self.heads = heads
         self.halves = nn.ModuleList(nn.Linear(width, 2 * width) for _ in range(2))
