@@ -7,7 +7,7 @@ and as many streams as there are modalities, of which one is the main one.
 from collections.abc import Iterable, Mapping, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from methods.parts.backbones import STRIDES, pad_to_multiple
 from methods.parts.heads import to_image_size
@@ -104,24 +104,3 @@ def check_several(modalities: Mapping[str, int], name: str) -> None:
     """Raise a UserError where there is nothing to fuse."""
     if len(modalities) < 2:
         raise UserError(f"{name} fuses modalities: configure at least two.")
-
-
-def set_channels(network: nn.Module, channels: int, pretrained: bool) -> None:
-    """Make the first convolution of a network for three channels one for `channels`.
-
-    Each channel of another number gets the mean of the three pretrained kernels (published for one
-    channel), undivided.
-    """
-    convolutions = (part for part in network.named_modules() if isinstance(part[1], nn.Conv2d))
-    name, first = next(convolutions)
-    if channels == first.in_channels:
-        return
-    shape = (first.out_channels, first.kernel_size, first.stride, first.padding)
-    other = nn.Conv2d(channels, *shape, bias=first.bias is not None)
-    if pretrained:
-        with torch.no_grad():
-            other.weight.copy_(first.weight.mean(1, keepdim=True).expand_as(other.weight))
-            if first.bias is not None:
-                other.bias.copy_(first.bias)
-    parent, _, leaf = name.rpartition(".")
-    setattr(network.get_submodule(parent), leaf, other)

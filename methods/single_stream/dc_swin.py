@@ -6,9 +6,8 @@ from typing import Any, Self
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.parts.backbones import create_pyramid
+from methods.parts.backbones import create_pyramid, widen
 from methods.parts.precision import at_least_float32
-from methods.single_stream.first_layer import widen
 from methods.single_stream.layers import (
     ChannelKernelAttention,
     LinearAttention,

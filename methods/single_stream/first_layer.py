@@ -3,43 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.parts.backbones import create_pyramid
+from methods.parts.backbones import create_pyramid, widen
 from usererror import UserError
-
-
-def widen(conv: nn.Conv2d, channels: Sequence[int], keep: bool) -> nn.Conv2d:
-    """Make `conv`, which takes three channels, one for those of all modalities.
-
-    With `keep` its kernel stays that of the first three channels that are an image, and its mean
-    over the channels is that of every other one; nothing is rescaled. Without, weights are drawn as
-    timm draws a ResNet's.
-    """
-    if list(channels) == [3]:
-        return conv
-    wide = nn.Conv2d(
-        sum(channels),
-        conv.out_channels,
-        (conv.kernel_size[0], conv.kernel_size[1]),
-        (conv.stride[0], conv.stride[1]),
-        (int(conv.padding[0]), int(conv.padding[1])),
-        bias=conv.bias is not None,
-    )
-    if not keep:
-        nn.init.kaiming_normal_(wide.weight, mode="fan_out", nonlinearity="relu")
-        return wide
-    mean = conv.weight.mean(1, keepdim=True)
-    kernels = [mean.expand(-1, count, -1, -1) for count in channels]
-    if 3 in channels:
-        kernels[list(channels).index(3)] = conv.weight
-    with torch.no_grad():
-        wide.weight.copy_(torch.cat(kernels, 1))
-        if conv.bias is not None and wide.bias is not None:
-            wide.bias.copy_(conv.bias)
-    return wide
 
 
 def create_resnet(

@@ -1,6 +1,7 @@
 """One network on one image: the channels of all modalities, or those of the optical one alone."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -15,6 +16,7 @@ from methods.single_stream.maresunet import MAResUNet
 from methods.single_stream.pspnet import PSPNet
 from methods.single_stream.unet import UNet
 from methods.single_stream.unetformer import UNetFormer
+from methods.vgg16.segnet import SegNet
 from usererror import UserError
 
 # A network lists its first convolutions in `first`. It is called with what each of them returns and
@@ -25,6 +27,8 @@ WITH_BACKBONE: dict[str, Any] = {
     "maresunet": MAResUNet,
     "pspnet": PSPNet,
     "dc_swin": DCSwin,
+    "segnet": SegNet,
+    "segnet_relu_bn": partial(SegNet, order="relu_bn"),
 }
 ARCHITECTURES = (*WITH_BACKBONE, "unet_2015")
 
@@ -35,10 +39,12 @@ class SingleStreamNetwork(AnyModalityNetwork):
     That is the network on the concatenated channels, with zeros for what is missing.
 
     Args:
-        architecture: `unetformer`, `abcnet`, `maresunet`, `pspnet`, `dc_swin` or `unet_2015`.
+        architecture: `unetformer`, `abcnet`, `maresunet`, `pspnet`, `dc_swin`, `segnet`,
+            `segnet_relu_bn` (norms behind the ReLUs) or `unet_2015`.
         inputs: `all`: the channels of all modalities. `optical`: those of the main one, the first
             with three channels (else the first); a subset without it is an image of zeros.
-        backbone: a timm ResNet; a Swin Transformer for `dc_swin`; `unet_2015` has none.
+        backbone: a timm ResNet; a Swin Transformer for `dc_swin`; `vgg16` for SegNet, or
+            `vgg16_w16` with a quarter of its widths; `unet_2015` has none.
         pretrained_path: local weight file instead of the cache.
         width: of the finest level of `unet_2015`.
         batch_norm: in `unet_2015`; without them, as in the paper, convolutions have a bias.

@@ -5,16 +5,14 @@ streams, and any subset of them.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.parts.backbones import create_pyramid
 from methods.parts.network import Fused, Present, as_mask
-from methods.streams import StreamNetwork, check_several, set_channels
-from usererror import UserError
+from methods.single_stream.first_layer import create_resnet
+from methods.streams import StreamNetwork, check_several
 
 WIDTH = 16  # of the maps that are fused and decoded
 LEVELS = 6
@@ -30,10 +28,7 @@ class SideEncoder(nn.Module):
         self, backbone: str, channels: int, pretrained: bool, pretrained_path: str | None
     ) -> None:
         super().__init__()
-        trunk: Any = create_pyramid(backbone, pretrained, pretrained_path)
-        if not isinstance(getattr(trunk, "bn1", None), nn.BatchNorm2d):
-            raise UserError(f"CMGFNet needs a ResNet, such as resnet34; got {backbone}.")
-        set_channels(trunk, channels, pretrained)
+        self.first, trunk = create_resnet([channels], backbone, pretrained, pretrained_path)
         if not pretrained:
             for part in trunk.modules():
                 if isinstance(part, nn.BatchNorm2d):
@@ -46,7 +41,7 @@ class SideEncoder(nn.Module):
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Encode an image, see the class."""
-        maps = []
+        maps, image = [], self.first(image)
         for name, layer in self.trunk.items():
             image = layer(image)
             # the first level is the stem without its pooling

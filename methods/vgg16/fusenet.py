@@ -53,7 +53,7 @@ class FuseNetNetwork(StreamNetwork):
         weights = "vgg16" if pretrained else None
         self.encoders: Any = nn.ModuleDict()
         for m, channels in modalities.items():
-            self.encoders[m] = make_encoder(channels, widths, order, weights, pretrained_path)
+            self.encoders[m] = make_encoder([channels], widths, order, weights, pretrained_path)
         self.dropout = nn.Dropout(dropout)
         self.decoder = Decoder(widths, num_classes, order, dropout)
         draw_convolutions(self.decoder)

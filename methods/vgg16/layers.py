@@ -11,8 +11,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.parts.backbones import create_pyramid
-from methods.streams import set_channels
+from methods.parts.backbones import create_pyramid, widen
 from usererror import UserError
 
 DEPTHS = (2, 2, 3, 3, 3)  # convolutions of the five blocks
@@ -110,18 +109,18 @@ def pool_with_places(maps: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def make_encoder(
-    channels: int,
+    channels: Sequence[int],
     widths: Sequence[int],
     order: Order,
     weights: str | None = None,
     path: str | None = None,
 ) -> Encoder:
-    """Make an encoder, at random or from timm's `vgg16_bn` or the convolutions of its `vgg16`.
+    """Make an encoder of one or several images' channels, at random or from pretrained weights.
 
-    `path` is a local weight file; for other than three channels see `set_channels`.
+    `weights` are timm's `vgg16_bn`, or `vgg16`, which has convolutions only, `path` a local file.
     """
     if weights is None:
-        return Encoder(channels, widths, order)
+        return Encoder(sum(channels), widths, order)
     if tuple(widths) != block_widths("vgg16"):
         raise UserError("There are pretrained weights of vgg16 itself only: set pretrained: false.")
     encoder = Encoder(3, widths, order)
@@ -133,7 +132,8 @@ def make_encoder(
     # both are one chain, and a shape that differs is an error
     for ours, theirs in zip(target, source, strict=True):
         ours.load_state_dict(theirs.state_dict())
-    set_channels(encoder, channels, pretrained=True)
+    block = encoder.blocks[0]
+    block[0] = widen(block[0], channels, keep=True)
     return encoder
 
 

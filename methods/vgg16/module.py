@@ -8,6 +8,7 @@ from torch import Tensor
 from methods.base import AnyModalitySegmenter
 from methods.parts.losses import cross_entropy
 from methods.parts.modality_dropout import SubsetRule, SubsetScope
+from methods.vgg16.cmfnet import CMFNetNetwork
 from methods.vgg16.fusenet import FuseNetNetwork
 from methods.vgg16.vfusenet import VFuseNetNetwork
 
@@ -60,5 +61,22 @@ class VFuseNet(_Fusion):
         """Build the network."""
         self.subsets, self.subsets_per = subsets, subsets_per
         self.network = VFuseNetNetwork(
+            self.modalities, self.num_classes, pretrained=pretrained, **network
+        )
+
+
+class CMFNet(_Fusion):
+    """Channels of the main encoder attend to those of the others at four scales."""
+
+    def build_network(
+        self,
+        pretrained: bool = True,
+        subsets: SubsetRule = "full",
+        subsets_per: SubsetScope = "sample",
+        **network: Any,
+    ) -> None:
+        """Build the network."""
+        self.subsets, self.subsets_per = subsets, subsets_per
+        self.network = CMFNetNetwork(
             self.modalities, self.num_classes, pretrained=pretrained, **network
         )

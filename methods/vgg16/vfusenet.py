@@ -49,7 +49,7 @@ class VFuseNetNetwork(StreamNetwork):
         draw_convolutions(self)
         self.encoders = nn.ModuleDict()
         for m, channels in modalities.items():
-            encoder = make_encoder(channels, widths, order, weights, pretrained_path)
+            encoder = make_encoder([channels], widths, order, weights, pretrained_path)
             if not pretrained:
                 draw_convolutions(encoder)
             self.encoders[m] = encoder

@@ -25,6 +25,7 @@ ARCHITECTURES = {
     **{name: RESNET for name in ("unetformer", "abcnet", "maresunet", "pspnet")},
     "unet_2015": {"width": 4, "batch_norm": False},
     "dc_swin": {"backbone": SMALL},
+    "segnet": {"backbone": "vgg16_w8"},
 }
 
 

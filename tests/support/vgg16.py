@@ -9,8 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tests.support.contract import THREE, images
-
 
 def settle(module: nn.Module) -> None:
     """Draw the norms, so that none of their numbers is without effect."""
@@ -18,11 +16,6 @@ def settle(module: nn.Module) -> None:
         if isinstance(part, nn.BatchNorm2d):
             for values in (part.weight, part.bias, part.running_mean, part.running_var):
                 nn.init.uniform_(values, 0.5, 1.5)
-
-
-def doubled(size: tuple[int, int]) -> dict[str, Tensor]:
-    """Images in double precision: rounding would choose between nearly equal pixels of a window."""
-    return {m: image.double() for m, image in images(THREE, size=size).items()}
 
 
 def run_block(block: Any, maps: Tensor, order: str) -> Tensor:

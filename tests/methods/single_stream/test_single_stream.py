@@ -8,9 +8,9 @@ import timm
 import torch
 from torch.nn import functional as F
 
-from methods.parts.backbones import pad_to_multiple
+from methods.parts.backbones import pad_to_multiple, widen
 from methods.parts.heads import to_image_size
-from methods.single_stream.first_layer import create_resnet, respond, widen
+from methods.single_stream.first_layer import create_resnet, respond
 from tests.support.contract import (
     CLASSES,
     FOUR,

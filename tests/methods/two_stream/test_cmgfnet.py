@@ -57,7 +57,10 @@ def test_closed_form_of_other_channels_and_classes():
 def test_parameters_of_the_parts():
     network = build_on_meta(CMGFNetNetwork, [3, 1])
     found = count_parameters(network)
-    trunks = [count_parameters(encoder.trunk)["total"] for encoder in network.encoders.values()]
+    trunks = [
+        count_parameters(encoder.first)["total"] + count_parameters(encoder.trunk)["total"]
+        for encoder in network.encoders.values()
+    ]
     sides = [count_parameters(encoder.sides)["total"] for encoder in network.encoders.values()]
     assert trunks == [21_284_672, 21_278_400] and sides == [24_672] * 2
     assert (found["main_decoder"], found["cross_decoder"]) == (15_792, 26_752)
@@ -123,6 +126,7 @@ class Twin:
         resnet.conv1 = nn.Conv2d(image.shape[1], 64, 7, 2, 3, bias=False)
         trunk = {k: v for k, v in self.weights.items() if k.startswith(f"{start}trunk.")}
         trunk = {key.removeprefix(f"{start}trunk."): value for key, value in trunk.items()}
+        trunk["conv1.weight"] = self.weights[f"{start}first.weight"]
         left = resnet.load_state_dict(trunk, strict=False)
         assert set(left.missing_keys) == {"fc.weight", "fc.bias"} and not left.unexpected_keys
         resnet.eval()
@@ -232,7 +236,7 @@ def test_pretrained_weights_of_another_number_of_channels(tmp_path):
     torch.save(resnet.state_dict(), tmp_path / "resnet18.pth")
     options = {"backbone": "resnet18", "pretrained": True}
     network = make(THREE, pretrained_path=str(tmp_path / "resnet18.pth"), **options).network
-    kernels = {m: network.encoders[m].trunk.conv1.weight for m in THREE}
+    kernels = {m: network.encoders[m].first.weight for m in THREE}
     assert torch.equal(kernels["rgb"], resnet.conv1.weight)
     mean = resnet.conv1.weight.mean(1, keepdim=True)
     assert torch.equal(kernels["dsm"], mean)
@@ -244,5 +248,5 @@ def test_pretrained_weights_of_another_number_of_channels(tmp_path):
 def test_what_it_cannot_be_built_of():
     with pytest.raises(UserError, match="at least two"):
         make({"rgb": 3})
-    with pytest.raises(UserError, match="needs a ResNet"):
+    with pytest.raises(UserError, match="no ResNet"):
         make(backbone="pvt_v2_b0")

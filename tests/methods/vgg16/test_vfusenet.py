@@ -8,8 +8,8 @@ import torch
 from benchmark.profiling.complexity import count_gmac, count_parameters
 from methods.vgg16.module import VFuseNet
 from methods.vgg16.vfusenet import VFuseNetNetwork
-from tests.support.streams import StreamContract, build_on_meta
-from tests.support.vgg16 import doubled, highest, run_block, run_decoder, settle
+from tests.support.streams import StreamContract, build_on_meta, doubled
+from tests.support.vgg16 import highest, run_block, run_decoder, settle
 
 
 class TestVFuseNet(StreamContract):

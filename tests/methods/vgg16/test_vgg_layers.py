@@ -51,7 +51,7 @@ def features_of(build: Any, path: Path) -> nn.Sequential:
 
 def test_the_encoder_is_torchvisions(tmp_path):
     features = features_of(torchvision.models.vgg16_bn, tmp_path / "vgg16_bn.pth")
-    encoder = make_encoder(3, WIDE, "bn_relu", "vgg16_bn", str(tmp_path / "vgg16_bn.pth")).eval()
+    encoder = make_encoder([3], WIDE, "bn_relu", "vgg16_bn", str(tmp_path / "vgg16_bn.pth")).eval()
     assert count_parameters(encoder)["total"] == count_parameters(features)["total"] == 14_723_136
     image = torch.randn(1, 3, 32, 48)
     with torch.no_grad():
@@ -61,13 +61,13 @@ def test_the_encoder_is_torchvisions(tmp_path):
 
 def test_convolutions_alone_and_other_channels(tmp_path):
     features = features_of(torchvision.models.vgg16, tmp_path / "vgg16.pth")
-    encoder = make_encoder(2, WIDE, "bn_relu", "vgg16", str(tmp_path / "vgg16.pth"))
+    encoder = make_encoder([2], WIDE, "bn_relu", "vgg16", str(tmp_path / "vgg16.pth"))
     mean = features[0].weight.mean(1, keepdim=True).expand(-1, 2, -1, -1)
     assert torch.equal(encoder.blocks[0][0].weight, mean)
     for kind in ("weight", "bias"):
         assert torch.equal(getattr(encoder.blocks[4][6], kind), getattr(features[28], kind))
     with pytest.raises(UserError, match="pretrained: false"):
-        make_encoder(3, NARROW, "bn_relu", "vgg16")
+        make_encoder([3], NARROW, "bn_relu", "vgg16")
 
 
 def test_maxima_are_put_back_where_they_were():
