@@ -1,6 +1,6 @@
 """What readers want to know of a method: its name, its family, its paper (`configs/methods.csv`).
 
-The line of a family's head has the columns that hold for all of it: year, source, address, licence
+The first line of a family has the columns that hold for all of it: year, source, address, licence
 of the authors' code, idea. Other lines leave them empty.
 """
 
@@ -13,12 +13,12 @@ from benchmark.choices import CONFIGS
 
 @dataclass(frozen=True)
 class MethodEntry:
-    """A line of the table, completed by its family's head.
+    """A line of the table, completed by the first one of its family.
 
     Attributes:
         method: what METHOD names.
         name: as articles print it.
-        family: METHOD of its head.
+        family: what readers call the method and its variants together.
         kind: `published` (a row of a paper), `control` (a baseline), `variant` of either, or `own`.
         year: of the paper; empty without one.
         source: where the paper stands.
@@ -40,13 +40,14 @@ class MethodEntry:
 
 @cache
 def method_table() -> dict[str, MethodEntry]:
-    """Read the shipped methods, the head of each family before its other members."""
+    """Read the shipped methods, the first of each family before its other members."""
+    table: dict[str, MethodEntry] = {}
+    firsts: dict[str, dict[str, str]] = {}
     with (CONFIGS / "methods.csv").open(encoding="utf-8", newline="") as file:
-        lines = {line["method"]: line for line in csv.DictReader(file)}
-    table = {}
-    for method, line in lines.items():
-        own = {key: value for key, value in line.items() if value}
-        table[method] = MethodEntry(**{**lines[line["family"]], **own})
+        for line in csv.DictReader(file):
+            first = firsts.setdefault(line["family"], line)
+            own = {key: value for key, value in line.items() if value}
+            table[line["method"]] = MethodEntry(**{**first, **own})
     return table
 
 
@@ -56,7 +57,7 @@ def method_entry(method: str) -> MethodEntry:
     Example:
         >>> entry = method_entry("sgma_additive")
         >>> entry.name, entry.family, entry.kind, entry.year
-        ('SGMA, additive', 'sgma', 'variant', '2026')
+        ('SGMA, additive', 'SGMA', 'variant', '2026')
         >>> method_entry("mine").name
         'mine'
     """

@@ -204,8 +204,8 @@ def methods_table(request: TableRequest) -> str:
     for name, entry in method_table().items():
         members.setdefault(entry.family, []).append(f"`{name}`")
     rows = []
-    for family, names in members.items():
-        entry = method_entry(family)
+    for names in members.values():
+        entry = method_entry(names[0].strip("`"))
         idea = "; ".join(filter(None, [entry.idea, ", ".join(names[1:])]))
         source = f"[{entry.source}]({entry.address})" if entry.address else ""
         rows.append([names[0], idea, " ".join(filter(None, [entry.year, source]))])

@@ -38,7 +38,7 @@ def references(group: SeedGroup) -> dict[str, str]:
         "paper": entry.address if not manifest.control else "",
         "ledger": f"methods/{folder}/README.md" if folder else "",
         "command": bench_command(group),
-        "family": method_entry(entry.family).name,
+        "family": entry.family,
         "kind": "control" if manifest.control else entry.kind,
         "year": entry.year,
     }
