@@ -57,13 +57,13 @@ def count_published_costs(store: Path) -> list[PublishedCost]:
         )
 
     for method, (name, unused) in COMPARED.items():
-        size = str(trained(name) + unused)
-        lines.append(PublishedCost("mobanet", "III", method, "-", TRAINED["III"], size, ""))
+        count = str(trained(name) + unused)
+        lines.append(PublishedCost("mobanet", "III", method, "-", TRAINED["III"], count, ""))
     for variant, name in MOBANET.items():
-        size = str(trained(name))
+        count = str(trained(name))
         for table in ("III", "IV") if variant == "full" else ("IV",):
             lines.append(
-                PublishedCost("mobanet", table, "mobanet", variant, TRAINED[table], size, "")
+                PublishedCost("mobanet", table, "mobanet", variant, TRAINED[table], count, "")
             )
     return lines
 

@@ -15,15 +15,14 @@ def create_resnet(
     backbone: str,
     pretrained: bool,
     pretrained_path: str | None,
-    output_stride: int = 32,
+    **options: Any,
 ) -> tuple[nn.Conv2d, Any]:
     """Create a timm ResNet for all channels: its first convolution, and the rest of the pyramid.
 
-    The rest makes four maps at strides 4, 8, 16, 32 of what the first convolution returns.
+    The rest makes four maps at strides 4, 8, 16, 32 of what the first convolution returns;
+    `options` as in `create_pyramid`.
     """
-    pyramid: Any = create_pyramid(
-        backbone, pretrained, pretrained_path, output_stride=output_stride
-    )
+    pyramid: Any = create_pyramid(backbone, pretrained, pretrained_path, **options)
     stem = getattr(pyramid, "conv1", None)
     if isinstance(stem, nn.Conv2d):
         first, pyramid.conv1 = stem, nn.Identity()
