@@ -75,23 +75,30 @@ def _random_model(name: str, seed: int) -> nn.Module:
 
 
 def _without_neck(model: nn.Module) -> nn.Module:
-    # SAM's neck is not used: features are taken between the blocks
+    # MoBaNet takes features between the blocks
     if hasattr(model, "neck"):
         model.neck = nn.Identity()
     return model
 
 
-def build_vit(name: str, pretrained: bool, pretrained_path: str | None, seed: int) -> nn.Module:
-    """Build the transformer with pretrained weights (file, cache, hub) or random ones of `seed`."""
+def build_vit(
+    name: str, pretrained: bool, pretrained_path: str | None, seed: int, neck: bool = False
+) -> nn.Module:
+    """Build the transformer with pretrained weights (file, cache, hub) or random ones of `seed`.
+
+    SAM's `neck` behind the last block is left out unless asked for.
+    """
     import timm
 
     if name not in TINY and not timm.is_model(name):
         raise UserError(f"timm knows no backbone {name}; known to work here: {', '.join(KNOWN)}.")
     if not pretrained:
-        return _without_neck(_random_model(name, seed))
+        model = _random_model(name, seed)
+        return model if neck else _without_neck(model)
     file = locate_weights(name, pretrained_path)
     try:
-        return _without_neck(_timm_model(name, True, file))
+        model = _timm_model(name, True, file)
+        return model if neck else _without_neck(model)
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
@@ -128,11 +135,17 @@ class FrozenViT(nn.Module):
     """
 
     def __init__(
-        self, name: str, pretrained: bool = False, pretrained_path: str | None = None, seed: int = 0
+        self,
+        name: str,
+        pretrained: bool = False,
+        pretrained_path: str | None = None,
+        seed: int = 0,
+        neck: bool = False,
     ) -> None:
         super().__init__()
         self.name, self.pretrained_path, self.seed = name, pretrained_path, seed
-        model: Any = build_vit(name, pretrained, pretrained_path, seed)
+        self.neck = neck
+        model: Any = build_vit(name, pretrained, pretrained_path, seed, neck)
         self.sam = hasattr(model, "neck")
         blocks, pos = getattr(model, "blocks", ()), getattr(model, "pos_embed", None)
         form = pos is not None and (
@@ -248,7 +261,7 @@ class FrozenViT(nn.Module):
         )
 
     def _fetch(self) -> None:
-        model = build_vit(self.name, True, self.pretrained_path, self.seed)
+        model = build_vit(self.name, True, self.pretrained_path, self.seed, self.neck)
         self.hash, self.source = hash_tensors(model), {"pretrained": True}
         loaded = {**dict(model.named_parameters()), **dict(model.named_buffers())}
         with torch.no_grad():

@@ -11,6 +11,7 @@ from methods.parts.losses import cross_entropy
 from methods.parts.modality_dropout import SubsetRule, SubsetScope
 from methods.parts.network import blank_missing
 from methods.two_stream.cmgfnet import CMGFNetNetwork
+from methods.two_stream.manet import MANetNetwork
 
 
 class CMGFNet(AnyModalitySegmenter):
@@ -48,3 +49,30 @@ class CMGFNet(AnyModalitySegmenter):
             guess = to_image_size(guess, mask.shape[-2:], network.stride)
             terms[name] = cross_entropy(guess, mask, self.ignore_index)
         return terms
+
+
+class MANet(AnyModalitySegmenter):
+    """A frozen SAM encoder for all streams, and adapters between them."""
+
+    default_loss_weights: ClassVar[dict[str, float]] = {"seg": 1.0}
+
+    def build_network(
+        self,
+        pretrained: bool = True,
+        subsets: SubsetRule = "full",
+        subsets_per: SubsetScope = "sample",
+        **network: Any,
+    ) -> None:
+        """Build the network; `seed` decides the frozen weights where they are random."""
+        self.subsets, self.subsets_per = subsets, subsets_per
+        self.network = MANetNetwork(
+            self.modalities, self.num_classes, pretrained=pretrained, seed=self.seed, **network
+        )
+        # distributed training would otherwise send the frozen weights around before every step
+        frozen = [name for name, _ in self.named_buffers() if name.startswith("network.backbone.")]
+        self._ddp_params_and_buffers_to_ignore = frozen
+
+    def training_losses(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Compute the cross-entropy on the drawn subset of what each sample has."""
+        logits = self.network(batch["image"], self.draw_shown(batch))
+        return {"seg": cross_entropy(logits, batch["mask"], self.ignore_index)}

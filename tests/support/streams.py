@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from methods.parts.heads import to_image_size
 from tests.support.contract import (
     CLASSES,
     SIZE,
@@ -48,7 +49,8 @@ class StreamContract(MethodContract):
         network, given = self.make().eval().double().network, doubled()
         present = {m: torch.tensor([True, place == 0]) for place, m in enumerate(THREE)}
         with torch.inference_mode():
-            logits = network.fuse(network.encode(given), present)[0][..., : SIZE[0], : SIZE[1]]
+            logits = network.fuse(network.encode(given), present)[0]
+            logits = to_image_size(logits, SIZE, network.stride)
             torch.testing.assert_close(network(given, present), logits, rtol=1e-9, atol=1e-9)
 
     def test_the_statistics_of_a_batch_see_zeros(self):
