@@ -33,6 +33,8 @@ COMPARED = {
     "unetformer": ("unetformer_optical", 0),
     # two classifiers of ImageNet
     "cmgfnet": ("cmgfnet", 2 * 513_000),
+    # prompt encoder and mask decoder of SAM
+    "manet": ("manet", 6_220 + 4_058_340),
 }
 PARTS = {"without encoder and head": ("encoder", "head"), "without encoder": ("encoder",)}
 # one for all rows of a table, which are ranked together

@@ -84,6 +84,7 @@ def test_committed_counts_are_those_of_the_dossiers() -> None:
         "dc_swin": 118_392_690,
         "unetformer": 11_724_894,
         "cmgfnet": 43_684_566,
+        "manet": 20_424_678,
         "mobanet": 6_179_456,
     }
     assert {
