@@ -5,13 +5,16 @@ and as many streams as there are modalities, of which one is the main one.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from methods.base import AnyModalitySegmenter
 from methods.parts.backbones import STRIDES, pad_to_multiple
 from methods.parts.heads import to_image_size
 from methods.parts.kernel_folding import FoldCache
+from methods.parts.losses import cross_entropy
 from methods.parts.network import (
     AnyModalityNetwork,
     Fused,
@@ -89,6 +92,17 @@ class StreamNetwork(AnyModalityNetwork):
             return self.run_alone(modality, image)
 
         return self._blanks[modality].get(sources, run_zeros, tuple(size))
+
+
+class StreamSegmenter(AnyModalitySegmenter):
+    """Cross-entropy of a `StreamNetwork`'s logits, with images of zeros for what a sample lacks."""
+
+    default_loss_weights: ClassVar[dict[str, float]] = {"seg": 1.0}
+
+    def training_losses(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Compute the cross-entropy on the drawn subset of what each sample has."""
+        logits = self.network(batch["image"], self.draw_shown(batch))
+        return {"seg": cross_entropy(logits, batch["mask"], self.ignore_index)}
 
 
 def _choose(keep: Tensor, given: Iterable[Tensor], blank: Iterable[Tensor]) -> list[Tensor]:

@@ -10,6 +10,7 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
 from methods.base import AnyModalitySegmenter
+from methods.frozen_vit import frozen_names
 from methods.mobanet.masking import hard_pixels, mask_regions
 from methods.mobanet.network import MoBaNetNetwork
 from methods.parts.diagnostics import name_feature_maps
@@ -84,9 +85,7 @@ class MoBaNet(AnyModalitySegmenter):
             heads=mcrm,
             **network,
         )
-        # distributed training would otherwise send the frozen weights around before every step
-        frozen = [name for name, _ in self.named_buffers() if name.startswith("network.backbone.")]
-        self._ddp_params_and_buffers_to_ignore = frozen
+        self._ddp_params_and_buffers_to_ignore = frozen_names(self)
 
     def training_losses(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Cross-entropy of the fused logits, and of the auxiliary heads where these are wrong."""

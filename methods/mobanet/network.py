@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.mobanet.backbone import STAGES, FrozenViT
+from methods.frozen_vit import STAGES, FrozenViT
 from methods.mobanet.decoder import LEVEL_WIDTH, AuxiliaryHead, UPerHead
 from methods.mobanet.fusion import CPIA, DGFM
 from methods.parts.backbones import to_three_channels

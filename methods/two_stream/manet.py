@@ -11,7 +11,7 @@ import torch
 from timm.models.vision_transformer_sam import window_partition, window_unpartition
 from torch import Tensor, nn
 
-from methods.mobanet.backbone import FrozenViT
+from methods.frozen_vit import FrozenViT
 from methods.parts.backbones import to_three_channels
 from methods.parts.heads import ChannelNorm
 from methods.parts.network import Fused
@@ -106,6 +106,7 @@ class MANetNetwork(StreamNetwork):
         backbone: a SAM encoder of timm, frozen.
         pretrained_path: local weight file instead of the cache.
         seed: of the frozen weights where they are random.
+        lost_positions: relative positions are zero, as the release loses them without a word.
     """
 
     def __init__(
@@ -116,20 +117,22 @@ class MANetNetwork(StreamNetwork):
         pretrained: bool = False,
         pretrained_path: str | None = None,
         seed: int = 0,
+        lost_positions: bool = False,
     ) -> None:
         super().__init__(modalities)
         check_several(modalities, "MANet")
-        self.backbone = FrozenViT(backbone, pretrained, pretrained_path, seed, neck=True)
+        self.backbone = FrozenViT(
+            backbone, pretrained, pretrained_path, seed, neck=True, lost_positions=lost_positions
+        )
         if not self.backbone.sam:
             raise UserError(f"MANet needs a SAM encoder, samvit_base_patch16; got {backbone}.")
         self.first_stride = self.backbone.patch
         self.stride = self.backbone.patch // 4
-        count, width = len(modalities), int(self.backbone.width)
+        count, width = len(modalities), self.backbone.width
         self.adapters: Any = nn.ModuleList()
         for _ in range(self.backbone.depth):
             self.adapters.append(nn.ModuleList(BlockAdapters(width, count) for _ in range(count)))
-        neck: Any = self.backbone.model.neck
-        channels: Any = neck[0].out_channels if isinstance(neck, nn.Sequential) else width
+        channels = self.backbone.neck_width
         norms = [ChannelNorm(channels, 1e-6), *(nn.BatchNorm2d(channels) for _ in self.others)]
         self.pyramids = nn.ModuleList(Pyramid(channels, norm) for norm in norms)
         self.gates: Any = nn.ModuleList()
@@ -146,7 +149,7 @@ class MANetNetwork(StreamNetwork):
         streams = list(tokens)
         for block, adapters in zip(self.backbone.model.blocks, self.adapters, strict=True):
             streams = run_block(block, adapters, streams)
-        return [self.backbone.model.neck(stream.permute(0, 3, 1, 2)) for stream in streams]
+        return [self.backbone.run_neck(stream) for stream in streams]
 
     def fuse_streams(self, main: list[Tensor], others: list[list[Tensor]]) -> Fused:
         """Predict logits (B, K, h, w) at a quarter of the patches' stride; no extras."""

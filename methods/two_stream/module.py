@@ -6,10 +6,12 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from methods.base import AnyModalitySegmenter
+from methods.frozen_vit import frozen_names
 from methods.parts.heads import to_image_size
 from methods.parts.losses import cross_entropy
 from methods.parts.modality_dropout import SubsetRule, SubsetScope
 from methods.parts.network import blank_missing
+from methods.streams import StreamSegmenter
 from methods.two_stream.cmgfnet import CMGFNetNetwork
 from methods.two_stream.manet import MANetNetwork
 
@@ -51,10 +53,16 @@ class CMGFNet(AnyModalitySegmenter):
         return terms
 
 
-class MANet(AnyModalitySegmenter):
-    """A frozen SAM encoder for all streams, and adapters between them."""
+class MANet(StreamSegmenter):
+    """A frozen SAM encoder for all streams, and adapters between them.
 
-    default_loss_weights: ClassVar[dict[str, float]] = {"seg": 1.0}
+    Example:
+        >>> import torch
+        >>> small = {"backbone": "samvit_tiny_patch8", "pretrained": False}
+        >>> model = MANet({"rgb": 3, "dsm": 1}, 5, **small).eval()
+        >>> model({"dsm": torch.randn(2, 1, 64, 64)}).shape
+        torch.Size([2, 5, 64, 64])
+    """
 
     def build_network(
         self,
@@ -68,11 +76,4 @@ class MANet(AnyModalitySegmenter):
         self.network = MANetNetwork(
             self.modalities, self.num_classes, pretrained=pretrained, seed=self.seed, **network
         )
-        # distributed training would otherwise send the frozen weights around before every step
-        frozen = [name for name, _ in self.named_buffers() if name.startswith("network.backbone.")]
-        self._ddp_params_and_buffers_to_ignore = frozen
-
-    def training_losses(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
-        """Compute the cross-entropy on the drawn subset of what each sample has."""
-        logits = self.network(batch["image"], self.draw_shown(batch))
-        return {"seg": cross_entropy(logits, batch["mask"], self.ignore_index)}
+        self._ddp_params_and_buffers_to_ignore = frozen_names(self)

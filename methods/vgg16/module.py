@@ -1,30 +1,15 @@
 """The networks on VGG-16 as Lightning modules."""
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
-from torch import Tensor
-
-from methods.base import AnyModalitySegmenter
-from methods.parts.losses import cross_entropy
 from methods.parts.modality_dropout import SubsetRule, SubsetScope
+from methods.streams import StreamSegmenter
 from methods.vgg16.cmfnet import CMFNetNetwork
 from methods.vgg16.fusenet import FuseNetNetwork
 from methods.vgg16.vfusenet import VFuseNetNetwork
 
 
-class _Fusion(AnyModalitySegmenter):
-    """Cross-entropy of the logits, with images of zeros for what a sample lacks."""
-
-    default_loss_weights: ClassVar[dict[str, float]] = {"seg": 1.0}
-
-    def training_losses(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
-        """Compute the cross-entropy on the drawn subset of what each sample has."""
-        logits = self.network(batch["image"], self.draw_shown(batch))
-        return {"seg": cross_entropy(logits, batch["mask"], self.ignore_index)}
-
-
-class FuseNet(_Fusion):
+class FuseNet(StreamSegmenter):
     """Sums of the maps of all encoders behind every block of the main one.
 
     Example:
@@ -48,7 +33,7 @@ class FuseNet(_Fusion):
         )
 
 
-class VFuseNet(_Fusion):
+class VFuseNet(StreamSegmenter):
     """A virtual encoder on the sums of all real ones."""
 
     def build_network(
@@ -65,7 +50,7 @@ class VFuseNet(_Fusion):
         )
 
 
-class CMFNet(_Fusion):
+class CMFNet(StreamSegmenter):
     """Channels of the main encoder attend to those of the others at four scales."""
 
     def build_network(

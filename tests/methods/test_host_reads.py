@@ -19,8 +19,8 @@ KNOWN = {
     # once in a training
     ("metars/whitening.py", "fit"),
     # of a checkpoint, not of a step
-    ("mobanet/backbone.py", "hash_tensors"),
-    ("mobanet/backbone.py", "set_extra_state"),
+    ("frozen_vit.py", "hash_tensors"),
+    ("frozen_vit.py", "set_extra_state"),
 }
 
 

@@ -14,7 +14,7 @@ import torch
 from benchmark.__main__ import main
 from benchmark.experiment.identity import identify_config
 from benchmark.records.record import read_record
-from methods.mobanet.backbone import build_vit
+from methods.frozen_vit import build_vit
 from methods.mobanet.module import MoBaNet
 
 WORDS = "--data.window 64 --data.batch_size 2 --data.num_workers 0 --trainer.max_epochs 2"

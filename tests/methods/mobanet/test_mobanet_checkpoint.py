@@ -13,7 +13,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from methods.mobanet.backbone import FrozenViT, build_vit, hash_tensors
+from methods.frozen_vit import FrozenViT, build_vit, hash_tensors
 from methods.mobanet.module import MoBaNet
 from tests.support.contract import CLASSES, images
 from tests.support.mobanet_tiny import TWO, make

@@ -9,7 +9,7 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from methods.mobanet.backbone import FrozenViT
+from methods.frozen_vit import FrozenViT
 from methods.mobanet.module import MoBaNet, epoch_cosine
 from methods.parts.optim import Recipe, parameter_groups
 from tests.support import reference_mobanet as reference

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from methods.mobanet.backbone import FrozenViT
+from methods.frozen_vit import FrozenViT
 from methods.mobanet.decoder import AuxiliaryHead, UPerHead
 from methods.mobanet.fusion import CPIA, DGFM, Adapter
 from methods.mobanet.network import MoBaNetNetwork

@@ -12,20 +12,22 @@ from torch.nn import functional as F
 from benchmark.profiling.complexity import count_elements, count_parameters, evaluation_gmac
 from methods.two_stream.manet import BlockAdapters, MANetNetwork, Pyramid, Squeeze, run_block
 from methods.two_stream.module import MANet
-from tests.support.contract import TWO, images
+from tests.support.contract import THREE, TWO, images
 from tests.support.streams import StreamContract, build_on_meta, doubled
 from usererror import UserError
 
 TINY = {"backbone": "samvit_tiny_patch8", "pretrained": False}
+MICRO = {**TINY, "backbone": "samvit_micro_patch16"}
 
 
 class TestMANet(StreamContract):
     method = MANet
-    options = TINY
+    options = MICRO
     fewest = 2
 
 
-make = TestMANet.make
+def make(modalities: dict[str, int] = THREE, **options: Any) -> Any:
+    return TestMANet.make(modalities, **{**TINY, **options})
 
 
 def trained(count: int, classes: int) -> int:
@@ -62,11 +64,25 @@ def test_parameters_of_the_parts():
     assert sizes == [580, 8_464, 33_312, 132_160]
 
 
-def test_table_iii_counts_sams_prompt_encoder_and_mask_decoder():
-    prompts, masks = 6_220, 4_058_340
-    assert count_parameters(build_on_meta(MANetNetwork, [3, 1]))["total"] + prompts + masks == (
-        20_424_678
-    )
+def test_table_iii_counts_two_parts_of_sam_that_nothing_calls():
+    """SAM's prompt encoder and mask decoder by their layers, of width 256."""
+
+    def linear(before: int, after: int) -> int:
+        return before * after + after
+
+    def attention(inner: int) -> int:
+        return 3 * linear(256, inner) + linear(inner, 256)
+
+    # points and boxes, no point, no mask; convolutions and norms that narrow a mask
+    prompts = (4 + 1 + 1) * 256 + linear(4, 4) + 8 + linear(16, 16) + 32 + linear(16, 256)
+    layer = attention(256) + 2 * attention(128) + linear(256, 2048) + linear(2048, 256) + 4 * 512
+    transformer = 2 * layer + attention(128) + 512
+    larger = 4 * 256 * 64 + 64 + 128 + 4 * 64 * 32 + 32
+    heads = 4 * (2 * linear(256, 256) + linear(256, 32)) + 2 * linear(256, 256) + linear(256, 4)
+    decoder = transformer + (1 + 4) * 256 + larger + heads
+    assert (prompts, decoder) == (6_220, 4_058_340)
+    network = count_parameters(build_on_meta(MANetNetwork, [3, 1]))["total"]
+    assert network + prompts + decoder == 20_424_678
 
 
 def test_multiply_accumulates():

@@ -23,15 +23,24 @@ STAGES = 4
 # width 192 as in ViT-Ti; a patch of 8 px leaves a 128 px window as many tokens as 14 px leave one
 # of 224
 _SMALL = {"patch_size": 8, "embed_dim": 192, "depth": 4, "num_heads": 3, "num_classes": 0}
+_SMALL_SAM = {
+    **_SMALL,
+    "img_size": 128,
+    "use_rel_pos": True,
+    "window_size": 7,
+    "global_attn_indexes": (1, 3),
+    "neck_chans": None,
+}
 TINY: dict[str, dict[str, Any]] = {
     "vit_tiny_patch8": {**_SMALL, "img_size": 128, "init_values": 1.0},
-    "samvit_tiny_patch8": {
-        **_SMALL,
-        "img_size": 128,
-        "use_rel_pos": True,
-        "window_size": 7,
-        "global_attn_indexes": (1, 3),
-        "neck_chans": None,
+    "samvit_tiny_patch8": _SMALL_SAM,
+    # for tests whose every subset is a pass of all streams
+    "samvit_micro_patch16": {
+        **_SMALL_SAM,
+        "img_size": 256,
+        "patch_size": 16,
+        "embed_dim": 48,
+        "neck_chans": 128,
     },
 }
 KNOWN = (
@@ -74,36 +83,43 @@ def _random_model(name: str, seed: int) -> nn.Module:
     return model
 
 
-def _without_neck(model: nn.Module) -> nn.Module:
-    # MoBaNet takes features between the blocks
-    if hasattr(model, "neck"):
-        model.neck = nn.Identity()
-    return model
-
-
-def build_vit(
-    name: str, pretrained: bool, pretrained_path: str | None, seed: int, neck: bool = False
-) -> nn.Module:
-    """Build the transformer with pretrained weights (file, cache, hub) or random ones of `seed`.
-
-    SAM's `neck` behind the last block is left out unless asked for.
-    """
-    import timm
-
-    if name not in TINY and not timm.is_model(name):
-        raise UserError(f"timm knows no backbone {name}; known to work here: {', '.join(KNOWN)}.")
-    if not pretrained:
-        model = _random_model(name, seed)
-        return model if neck else _without_neck(model)
+def _pretrained_model(name: str, pretrained_path: str | None) -> nn.Module:
     file = locate_weights(name, pretrained_path)
     try:
-        model = _timm_model(name, True, file)
-        return model if neck else _without_neck(model)
+        return _timm_model(name, True, file)
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
             f"The weights of {name} from {file or 'the hub'} could not be loaded: {reason}"
         ) from error
+
+
+def build_vit(
+    name: str,
+    pretrained: bool,
+    pretrained_path: str | None,
+    seed: int,
+    neck: bool = False,
+    lost_positions: bool = False,
+) -> nn.Module:
+    """Build the transformer with pretrained weights (file, cache, hub) or random ones of `seed`.
+
+    Args:
+        neck: keep what SAM has behind its blocks.
+        lost_positions: set SAM's tables of relative positions to zero.
+    """
+    import timm
+
+    if name not in TINY and not timm.is_model(name):
+        raise UserError(f"timm knows no backbone {name}; known to work here: {', '.join(KNOWN)}.")
+    model = _pretrained_model(name, pretrained_path) if pretrained else _random_model(name, seed)
+    if not neck and hasattr(model, "neck"):
+        model.neck = nn.Identity()
+    if lost_positions:
+        for key, parameter in model.named_parameters():
+            if "rel_pos" in key:
+                nn.init.zeros_(parameter)
+    return model
 
 
 def hash_tensors(model: nn.Module) -> str:
@@ -128,10 +144,20 @@ def freeze_as_buffers(model: nn.Module) -> None:
             module.register_buffer(name, parameter.detach(), persistent=False)
 
 
+def frozen_names(module: nn.Module) -> list[str]:
+    """Name the buffers that distributed training need not send around before every step."""
+    names = []
+    for prefix, part in module.named_modules():
+        if isinstance(part, FrozenViT):
+            names += [name for name, _ in part.named_buffers(prefix)]
+    return names
+
+
 class FrozenViT(nn.Module):
     """A frozen ViT in four stages of equal depth; gradients pass through it, none stays in it.
 
     Its state is a note: the backbone's name, a hash of the frozen weights and where they come from.
+    For `neck` and `lost_positions` see `build_vit`.
     """
 
     def __init__(
@@ -141,11 +167,13 @@ class FrozenViT(nn.Module):
         pretrained_path: str | None = None,
         seed: int = 0,
         neck: bool = False,
+        lost_positions: bool = False,
     ) -> None:
         super().__init__()
-        self.name, self.pretrained_path, self.seed = name, pretrained_path, seed
-        self.neck = neck
-        model: Any = build_vit(name, pretrained, pretrained_path, seed, neck)
+        self.name = name
+        self._weights = (pretrained_path, seed, neck, lost_positions)
+        self.seed = seed
+        model: Any = build_vit(name, pretrained, *self._weights)
         self.sam = hasattr(model, "neck")
         blocks, pos = getattr(model, "blocks", ()), getattr(model, "pos_embed", None)
         form = pos is not None and (
@@ -156,6 +184,7 @@ class FrozenViT(nn.Module):
                 f"{name} is no ViT of DINOv2's or SAM's form; known to work: {', '.join(KNOWN)}."
             )
         self.patch, self.width = int(model.patch_embed.patch_size[0]), int(model.embed_dim)
+        self.neck_width = int(model.num_features)
         self.depth = len(blocks)
         self.hash = hash_tensors(model)
         own = {} if pretrained else {"seed": seed}
@@ -227,6 +256,10 @@ class FrozenViT(nn.Module):
             return None, tokens
         return tokens[:, :1], tokens[:, 1:].unflatten(1, grid)
 
+    def run_neck(self, patches: Tensor) -> Tensor:
+        """What SAM has behind its blocks, (B, h, w, C) -> (B, `neck_width`, h, w)."""
+        return self.model.neck(patches.permute(0, 3, 1, 2))
+
     def stage_feature(self, patches: Tensor) -> Tensor:
         """A stage's feature: the final LayerNorm, the same one after every stage; SAM has none."""
         return patches if self.sam else self.model.norm(patches)
@@ -261,7 +294,7 @@ class FrozenViT(nn.Module):
         )
 
     def _fetch(self) -> None:
-        model = build_vit(self.name, True, self.pretrained_path, self.seed, self.neck)
+        model = build_vit(self.name, True, *self._weights)
         self.hash, self.source = hash_tensors(model), {"pretrained": True}
         loaded = {**dict(model.named_parameters()), **dict(model.named_buffers())}
         with torch.no_grad():
