@@ -206,13 +206,19 @@ def test_identities_of_published_records_still_hold() -> None:
         for path in sorted((ROOT / "results/records").rglob("manifest.json"))
     ]
     assert manifests
+    groups = {manifest["identity"]: manifest["group"] for manifest in manifests}
     for manifest in manifests:
         config, fingerprint = manifest["config"], manifest["fingerprint"]
+        taught = [
+            one["identity"] for one in manifest.get("stages", []) if one["stage"] == "teacher"
+        ]
+        # beside a student stands its teacher
+        teacher = (taught[0], groups[taught[0]]) if taught else None
         unmarked = {**config, "cell": {k: v for k, v in config["cell"].items() if k != "control"}}
         marked = {**config, "cell": {**config["cell"], "control": False}}
         for version in (unmarked, marked):
             revision = manifest.get("revision", 1)
-            assert identify_config(version, fingerprint, revision) == (
+            assert identify_config(version, fingerprint, revision, teacher) == (
                 manifest["identity"],
                 manifest["group"],
             )
