@@ -15,6 +15,7 @@ from methods.parts.backbones import STRIDES, pad_to_multiple
 from methods.parts.heads import to_image_size
 from methods.parts.kernel_folding import FoldCache
 from methods.parts.losses import cross_entropy
+from methods.parts.modality_dropout import SubsetRule, SubsetScope
 from methods.parts.network import (
     AnyModalityNetwork,
     Fused,
@@ -98,6 +99,21 @@ class StreamSegmenter(AnyModalitySegmenter):
     """Cross-entropy of a `StreamNetwork`'s logits, with images of zeros for what a sample lacks."""
 
     default_loss_weights: ClassVar[dict[str, float]] = {"seg": 1.0}
+
+    def build_network(
+        self,
+        pretrained: bool = True,
+        subsets: SubsetRule = "full",
+        subsets_per: SubsetScope = "sample",
+        **network: Any,
+    ) -> None:
+        """Note what training shows, and build the network; published is `full`."""
+        self.subsets, self.subsets_per = subsets, subsets_per
+        self.set_network(pretrained=pretrained, **network)
+
+    def set_network(self, **network: Any) -> None:
+        """Set `network` from its options."""
+        raise NotImplementedError
 
     def training_losses(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Compute the cross-entropy on the drawn subset of what each sample has."""

@@ -179,10 +179,22 @@ def longer_table(request: TableRequest) -> str:
     return markdown_table(table.columns, table.to_numpy().tolist())
 
 
+def cost_cells(data: str) -> dict[str, list[str]]:
+    """Read millions of parameters, GMAC of all sensors and of all subsets, by method."""
+    cells = {}
+    for _, cost in pd.read_csv(RESULTS / "complexity" / f"{data}.csv").iterrows():
+        numbers = [
+            f"{cost['parameters'] / 1e6:.1f}",
+            f"{cost.iloc[-2]:.0f}",
+            f"{cost.iloc[-1]:.0f}",
+        ]
+        cells[str(cost["method"]).split()[0]] = numbers
+    return cells
+
+
 def budget_table(request: TableRequest) -> str:
     """Show what a method costs at the published scale, and how long its small training took."""
-    costs = pd.read_csv(RESULTS / "complexity" / "potsdam.csv")
-    costs = costs.set_index(costs["method"].str.split().str[0])
+    costs = cost_cells("potsdam")
     minutes: dict[str, float] = {}
     for record in search_records([RESULTS / "records" / request.data])[0]:
         if record.manifest.overrides:
@@ -191,9 +203,7 @@ def budget_table(request: TableRequest) -> str:
         minutes[name] = min(minutes.get(name, float("inf")), seconds / 60)
     rows = []
     for name in request.rows:
-        cost = costs.loc[name]
-        cells = [f"{cost['parameters'] / 1e6:.1f}", f"{cost.iloc[-2]:.0f}", f"{cost.iloc[-1]:.0f}"]
-        rows.append([f"`{name}`", *cells, f"{minutes[name]:.0f} min"])
+        rows.append([f"`{name}`", *costs[name], f"{minutes[name]:.0f} min"])
     header = ["method", "parameters, millions", "GMAC, all sensors", "GMAC, 7 subsets", "training"]
     return markdown_table(header, rows)
 
@@ -214,18 +224,9 @@ def methods_table(request: TableRequest) -> str:
 
 def catalogue_table(request: TableRequest) -> str:
     """Say of every row what it is and what it costs on a dataset, for one window of 512 px."""
-    costs = pd.read_csv(RESULTS / "complexity" / f"{request.data}.csv")
-    costs = costs.set_index(costs["method"].str.split().str[0])
-    rows = []
+    costs, rows = cost_cells(request.data), []
     for name, entry in method_table().items():
-        cells = ["-"] * 3
-        if name in costs.index:
-            cost = costs.loc[name]
-            cells = [
-                f"{cost['parameters'] / 1e6:.1f}",
-                f"{cost.iloc[-2]:.0f}",
-                f"{cost.iloc[-1]:.0f}",
-            ]
+        cells = costs.get(name, ["-"] * 3)
         year, code = entry.year or "-", entry.code_licence or "-"
         rows.append([f"`{name}`", entry.name, entry.kind, year, code, *cells])
     header = ["METHOD", "name", "kind", "year", "authors' code", "parameters, millions"]

@@ -5,18 +5,16 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from methods.base import AnyModalitySegmenter
 from methods.frozen_vit import frozen_names
 from methods.parts.heads import to_image_size
 from methods.parts.losses import cross_entropy
-from methods.parts.modality_dropout import SubsetRule, SubsetScope
 from methods.parts.network import blank_missing
 from methods.streams import StreamSegmenter
 from methods.two_stream.cmgfnet import CMGFNetNetwork
 from methods.two_stream.manet import MANetNetwork
 
 
-class CMGFNet(AnyModalitySegmenter):
+class CMGFNet(StreamSegmenter):
     """Cross-modal gated fusion; the mean of three heads' losses, as published.
 
     Example:
@@ -28,18 +26,9 @@ class CMGFNet(AnyModalitySegmenter):
 
     default_loss_weights: ClassVar[dict[str, float]] = {"seg": 1 / 3, "main": 1 / 3, "cross": 1 / 3}
 
-    def build_network(
-        self,
-        pretrained: bool = True,
-        subsets: SubsetRule = "full",
-        subsets_per: SubsetScope = "sample",
-        **network: Any,
-    ) -> None:
-        """Build the network."""
-        self.subsets, self.subsets_per = subsets, subsets_per
-        self.network = CMGFNetNetwork(
-            self.modalities, self.num_classes, pretrained=pretrained, **network
-        )
+    def set_network(self, **network: Any) -> None:
+        """See the base class."""
+        self.network = CMGFNetNetwork(self.modalities, self.num_classes, **network)
 
     def training_losses(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Compute the cross-entropies of the three heads on the drawn subset of each sample."""
@@ -64,16 +53,7 @@ class MANet(StreamSegmenter):
         torch.Size([2, 5, 64, 64])
     """
 
-    def build_network(
-        self,
-        pretrained: bool = True,
-        subsets: SubsetRule = "full",
-        subsets_per: SubsetScope = "sample",
-        **network: Any,
-    ) -> None:
-        """Build the network; `seed` decides the frozen weights where they are random."""
-        self.subsets, self.subsets_per = subsets, subsets_per
-        self.network = MANetNetwork(
-            self.modalities, self.num_classes, pretrained=pretrained, seed=self.seed, **network
-        )
+    def set_network(self, **network: Any) -> None:
+        """See the base class; `seed` decides the frozen weights where they are random."""
+        self.network = MANetNetwork(self.modalities, self.num_classes, seed=self.seed, **network)
         self._ddp_params_and_buffers_to_ignore = frozen_names(self)

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from methods.parts.modality_dropout import SubsetRule, SubsetScope
 from methods.streams import StreamSegmenter
 from methods.vgg16.cmfnet import CMFNetNetwork
 from methods.vgg16.fusenet import FuseNetNetwork
@@ -19,49 +18,22 @@ class FuseNet(StreamSegmenter):
         torch.Size([2, 5, 64, 64])
     """
 
-    def build_network(
-        self,
-        pretrained: bool = True,
-        subsets: SubsetRule = "full",
-        subsets_per: SubsetScope = "sample",
-        **network: Any,
-    ) -> None:
-        """Build the network."""
-        self.subsets, self.subsets_per = subsets, subsets_per
-        self.network = FuseNetNetwork(
-            self.modalities, self.num_classes, pretrained=pretrained, **network
-        )
+    def set_network(self, **network: Any) -> None:
+        """See the base class."""
+        self.network = FuseNetNetwork(self.modalities, self.num_classes, **network)
 
 
 class VFuseNet(StreamSegmenter):
     """A virtual encoder on the sums of all real ones."""
 
-    def build_network(
-        self,
-        pretrained: bool = True,
-        subsets: SubsetRule = "full",
-        subsets_per: SubsetScope = "sample",
-        **network: Any,
-    ) -> None:
-        """Build the network."""
-        self.subsets, self.subsets_per = subsets, subsets_per
-        self.network = VFuseNetNetwork(
-            self.modalities, self.num_classes, pretrained=pretrained, **network
-        )
+    def set_network(self, **network: Any) -> None:
+        """See the base class."""
+        self.network = VFuseNetNetwork(self.modalities, self.num_classes, **network)
 
 
 class CMFNet(StreamSegmenter):
     """Channels of the main encoder attend to those of the others at four scales."""
 
-    def build_network(
-        self,
-        pretrained: bool = True,
-        subsets: SubsetRule = "full",
-        subsets_per: SubsetScope = "sample",
-        **network: Any,
-    ) -> None:
-        """Build the network."""
-        self.subsets, self.subsets_per = subsets, subsets_per
-        self.network = CMFNetNetwork(
-            self.modalities, self.num_classes, pretrained=pretrained, **network
-        )
+    def set_network(self, **network: Any) -> None:
+        """See the base class."""
+        self.network = CMFNetNetwork(self.modalities, self.num_classes, **network)
