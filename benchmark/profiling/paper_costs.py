@@ -35,6 +35,7 @@ COMPARED = {
     "cmgfnet": ("cmgfnet", 2 * 513_000),
     # prompt encoder and mask decoder of SAM
     "manet": ("manet", 6_220 + 4_058_340),
+    "ftransunet": ("ftransunet", 0),
 }
 PARTS = {"without encoder and head": ("encoder", "head"), "without encoder": ("encoder",)}
 # one for all rows of a table, which are ranked together

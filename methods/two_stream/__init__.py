@@ -2,4 +2,4 @@
 
 from methods import import_on_use
 
-__getattr__ = import_on_use(__name__, "CMGFNet", "MANet")
+__getattr__ = import_on_use(__name__, "CMGFNet", "FTransUNet", "MANet")

@@ -17,6 +17,7 @@ from methods.parts.heads import ChannelNorm
 from methods.parts.network import Fused
 from methods.single_stream.unetformer import UNetFormerDecoder
 from methods.streams import StreamNetwork, check_several
+from methods.two_stream.squeeze import Squeeze
 from usererror import UserError
 
 
@@ -82,21 +83,6 @@ class Pyramid(nn.Module):
     def forward(self, maps: Tensor) -> list[Tensor]:
         """(B, C, h, w) -> [(B, C, 4h, 4w), (B, C, 2h, 2w), (B, C, h, w), (B, C, h/2, w/2)]."""
         return [self.finest(maps), self.finer(maps), maps, self.coarser(maps)]
-
-
-class Squeeze(nn.Module):
-    """Scale every channel by what a bottleneck makes of the means of all of them."""
-
-    def __init__(self, channels: int, ratio: int = 16) -> None:
-        super().__init__()
-        narrow = max(1, channels // ratio)
-        self.weigh = nn.Sequential(
-            nn.Conv2d(channels, narrow, 1), nn.ReLU(), nn.Conv2d(narrow, channels, 1), nn.Sigmoid()
-        )
-
-    def forward(self, maps: Tensor) -> Tensor:
-        """(B, C, h, w) -> the same."""
-        return self.weigh(maps.mean((2, 3), keepdim=True)) * maps
 
 
 class MANetNetwork(StreamNetwork):

@@ -11,6 +11,7 @@ from methods.parts.losses import cross_entropy
 from methods.parts.network import blank_missing
 from methods.streams import StreamSegmenter
 from methods.two_stream.cmgfnet import CMGFNetNetwork
+from methods.two_stream.ftransunet import FTransUNetNetwork
 from methods.two_stream.manet import MANetNetwork
 
 
@@ -57,3 +58,28 @@ class MANet(StreamSegmenter):
         """See the base class; `seed` decides the frozen weights where they are random."""
         self.network = MANetNetwork(self.modalities, self.num_classes, seed=self.seed, **network)
         self._ddp_params_and_buffers_to_ignore = frozen_names(self)
+
+
+class FTransUNet(StreamSegmenter):
+    """A ResNet and a transformer in every stream, fused at every step and in the middle layers.
+
+    Example:
+        >>> import torch
+        >>> small = {"backbone": "vit_micro_r50_w8", "pretrained": False}
+        >>> model = FTransUNet({"rgb": 3, "dsm": 1}, 5, **small).eval()
+        >>> model({"dsm": torch.randn(2, 1, 64, 64)}).shape
+        torch.Size([2, 5, 64, 64])
+    """
+
+    def build_network(
+        self,
+        pretrained: bool = True,
+        subsets: SubsetRule = "full",
+        subsets_per: SubsetScope = "sample",
+        **network: Any,
+    ) -> None:
+        """Build the network."""
+        self.subsets, self.subsets_per = subsets, subsets_per
+        self.network = FTransUNetNetwork(
+            self.modalities, self.num_classes, pretrained=pretrained, **network
+        )

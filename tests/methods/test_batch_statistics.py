@@ -24,7 +24,7 @@ from methods.muss.module import MuSS
 from methods.sgma.module import SGMA
 from methods.shaspec.module import ShaSpec
 from methods.stitchfusion.module import StitchFusion
-from methods.two_stream.module import MANet
+from methods.two_stream.module import FTransUNet, MANet
 from tests.support.mobanet_tiny import TINY
 
 # the smallest of timm's: both kinds of residual blocks, one convolution more before the first norm
@@ -153,6 +153,7 @@ def test_experts_have_statistics_of_their_own_modality() -> None:
         (GEMMNet, {}, {"generators", "discriminators"}),
         (MoBaNet, TINY, {"head", "heads"}),
         (MANet, {**TINY, "backbone": "samvit_micro_patch16"}, {"pyramids", "decoder"}),
+        (FTransUNet, {"backbone": "vit_micro_r50_w8", "pretrained": False}, {"decoder"}),
         (SGMA, {**SMALL, "backbone": "pvt_v2_b0"}, {"head"}),
         (CMNeXt, {**SMALL, "backbone": "pvt_v2_b0"}, {"head", "auxiliary", "fusion"}),
     ],

@@ -85,6 +85,7 @@ def test_committed_counts_are_those_of_the_dossiers() -> None:
         "unetformer": 11_724_894,
         "cmgfnet": 43_684_566,
         "manet": 20_424_678,
+        "ftransunet": 203_403_558,
         "mobanet": 6_179_456,
     }
     assert {

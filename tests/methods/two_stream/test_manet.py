@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmark.profiling.complexity import count_elements, count_parameters, evaluation_gmac
-from methods.two_stream.manet import BlockAdapters, MANetNetwork, Pyramid, Squeeze, run_block
+from methods.two_stream.manet import BlockAdapters, MANetNetwork, Pyramid, run_block
 from methods.two_stream.module import MANet
+from methods.two_stream.squeeze import Squeeze
 from tests.support.contract import THREE, TWO, images
 from tests.support.streams import StreamContract, build_on_meta, doubled
 from usererror import UserError
