@@ -71,15 +71,6 @@ class FTransUNet(StreamSegmenter):
         torch.Size([2, 5, 64, 64])
     """
 
-    def build_network(
-        self,
-        pretrained: bool = True,
-        subsets: SubsetRule = "full",
-        subsets_per: SubsetScope = "sample",
-        **network: Any,
-    ) -> None:
-        """Build the network."""
-        self.subsets, self.subsets_per = subsets, subsets_per
-        self.network = FTransUNetNetwork(
-            self.modalities, self.num_classes, pretrained=pretrained, **network
-        )
+    def set_network(self, **network: Any) -> None:
+        """See the base class."""
+        self.network = FTransUNetNetwork(self.modalities, self.num_classes, **network)
