@@ -10,13 +10,14 @@ import lightning as L
 import numpy as np
 from torch.utils.data import DataLoader
 
+from datamodules.damage.scenario import Scenario
 from datamodules.loading.datasets import (
     EvaluationWindows,
-    InputLayer,
     SceneWindows,
     TrainingWindows,
     collate_windows,
 )
+from datamodules.loading.input_layer import InputLayer
 from datamodules.loading.normalize import Rule, default_rule, fit_normalizer
 from datamodules.loading.samplers import EvaluationBatches, TrainingBatches, share_scenes
 from datamodules.processes import usable_cores
@@ -133,6 +134,7 @@ class SceneDataModule(L.LightningDataModule):
             # of the cores that the job was given
             num_workers = min(4, usable_cores() // 2)
         self.num_workers = num_workers
+        self.scenario: Scenario | None = None  # under which scenes are evaluated
         self.resume_at = (0, 0)  # epoch, and batches in it, that training begins with
         self.rasters = self._resolve_rasters(modalities, rasters or {})
         for label in (train_label, score_label):
@@ -212,7 +214,9 @@ class SceneDataModule(L.LightningDataModule):
             full = "label"
             eroded = "label_eroded" if "label_eroded" in self.store.labels else None
         scenes = self.splits[part]
-        return EvaluationWindows(scenes, self.layers, full, eroded, self.window, self.stride)
+        return EvaluationWindows(
+            scenes, self.layers, full, eroded, self.window, self.stride, self.scenario
+        )
 
     # ---- loaders --------------------------------------------------------------------------------
 
@@ -324,5 +328,7 @@ class SceneDataModule(L.LightningDataModule):
             # float images have no largest value to clip to, so their colours stay as they are
             counts = modality.kind == "optical" and "int" in modality.dtype
             top = float(np.iinfo(modality.dtype).max) if counts else None
-            layers.append(InputLayer(name, raster, modality.channels, normalizer, top))
+            layers.append(
+                InputLayer(name, raster, modality.channels, normalizer, top, modality.unit, every)
+            )
         return layers

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -182,11 +181,9 @@ class Evaluate(Command):
         options.add_trust(parser)
 
     def run_command(self, arguments: argparse.Namespace) -> None:
-        from benchmark.experiment.lightning_cli import build_cli
-        from benchmark.experiment.models import checked_request
-        from benchmark.experiment.restore import model_overrides, read_inputs, read_run_config
+        from benchmark.experiment.rebuild import rebuild_experiment
+        from benchmark.experiment.restore import read_run_config
         from benchmark.experiment.train import Outcome, run_manifest, score_checkpoint
-        from benchmark.experiment.trust import refuse_stored_files, trusted_overrides
         from benchmark.formats.files import make_writable
         from benchmark.records.record import write_record
 
@@ -197,35 +194,22 @@ class Evaluate(Command):
         run_dir = checkpoint.resolve().parent.parent
         # a method's file that is named here is the user's own, not what came with the run
         trust = arguments.trust or is_config_file(method)
-        trained, config = read_run_config(run_dir, trust)
+        trained, _ = read_run_config(run_dir, trust)
         if method and short_name(method) != trained.variant:
             raise UserError(f"{checkpoint} is of method {trained.variant!r}, not {method!r}.")
-        if is_config_file(method):
-            trained = replace(trained, method=method)
-        data = arguments.data or trained.data
-        if not trust:
-            refuse_stored_files(trained.method, *([] if arguments.data else [data]))
-        protocol = arguments.protocol or trained.protocol
-        unchanged = (data, protocol) == (trained.data, trained.protocol)
-        # the network as trained, whatever the configs of other data say, but for what was typed now
-        stored = (*trained.overrides, *model_overrides(config["model"]))
-        # other data may have another scale, of which this network is not
-        scale = f"--cell.scale={config['cell'].get('scale', 'paper')}"
-        words = (*trusted_overrides(stored, trust), scale, *arguments.overrides)
-        places = {"runs": arguments.runs, "store": arguments.store}
-        request = replace(trained, data=data, protocol=protocol, overrides=words, **places)
-        request = checked_request(request)
         # not the run's own record, which says what its selection rule chose
         out = make_writable(arguments.out or run_dir / "evaluations" / checkpoint.stem)
-        cli = build_cli(request, run_dir=out)
-        cli.datamodule.match_outputs(read_inputs(run_dir).output_names)
+        asked = options.values_of(
+            arguments, "overrides", "method", "data", "protocol", "runs", "store"
+        )
+        cli = rebuild_experiment(run_dir, trust, out=out, **asked)
         result = score_checkpoint(cli, checkpoint)
         if cli.trainer.is_global_zero:
+            request = cli.request
             name = f"{request.dataset}, {request.protocol}"
+            unchanged = (request.data, request.protocol) == (trained.data, trained.protocol)
             if unchanged and not arguments.overrides:
                 name = f"evaluation of {checkpoint.stem}"
-            # tables name what was typed, not what makes the network the trained one again
-            cli.request = replace(request, overrides=(*trained.overrides, *arguments.overrides))
             outcome = Outcome(result, checkpoint, name, 0, {})
             write_record(out / "record", run_manifest(cli, outcome), result)
             print_scores(cli, result)

@@ -1,6 +1,7 @@
 """MissingModalityEvaluation: encode once, decode every subset, count every pixel once."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import lightning as L
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from benchmark.evaluation import protocol
 from benchmark.evaluation.divergence import all_finite, require_finite
-from benchmark.evaluation.inference import decode_subset, present_modalities
+from benchmark.evaluation.inference import present_modalities, select_entries
 from benchmark.evaluation.subset_confusion import SceneWindows, Stitching, SubsetConfusion
 from benchmark.metrics.confusion import Absent
 from benchmark.metrics.result import EvaluationResult
@@ -18,6 +19,8 @@ from benchmark.metrics.summaries import average_top1_last1
 from datamodules.base import SceneDataModule
 from datamodules.loading.datasets import EvaluationWindows
 from methods.base import AnyModalitySegmenter
+
+Entries = Callable[[], Mapping[str, Any]]
 
 
 class MissingModalityEvaluation(L.Callback):
@@ -65,7 +68,8 @@ class MissingModalityEvaluation(L.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Decode and count a batch of windows under every subset."""
-        decoded = self._decode_subsets(trainer, pl_module, outputs["encoded"], batch)
+        assert isinstance(pl_module, AnyModalitySegmenter)
+        decoded = self._decode_cases(trainer, pl_module, outputs["encoded"], batch)
         scene, window = batch["scene_number"].tolist(), batch["window"].tolist()
         self._confusion.update(decoded, batch["mask"], batch["region"], scene, window)
 
@@ -75,7 +79,7 @@ class MissingModalityEvaluation(L.Callback):
         require_finite(trainer, self._finite, f"the logits of the {self._part} scenes are")
         # `compute` sums the ranks; a rank holds zeros for scenes it did not see
         counts = [scene.cpu().numpy() for scene in self._confusion.compute()]
-        self.result = evaluation_result(data, self._windows, counts)
+        self.result = evaluation_result(data, self._windows, self.cases(data), counts)
         # the counts of DELIVER's 1,897 scenes are 140 MB that training needs not keep
         del self._confusion, self._windows
         scores = self.result.scores(protocol.convention_of(data, self.absent))
@@ -95,7 +99,7 @@ class MissingModalityEvaluation(L.Callback):
         self._part, self._windows = part, data.evaluation_windows(part)
         self._finite: Tensor | bool = True
         self._confusion = SubsetConfusion(
-            subset_names(data),
+            list(self.cases(data)),
             labels=len(data.store.classes),
             outputs=data.num_classes,
             scenes=scene_windows(self._windows),
@@ -104,31 +108,40 @@ class MissingModalityEvaluation(L.Callback):
             stitching=self.stitching,
         ).to(trainer.strategy.root_device)
 
-    def _decode_subsets(
+    def cases(self, data: SceneDataModule) -> Mapping[str, tuple[str, ...]]:
+        """Name what is scored, and the modalities that a scene needs for it: all subsets."""
+        subsets = modality_subsets(list(data.modalities))
+        return {subset_name(subset, data.letters): subset for subset in subsets}
+
+    def case_entries(
+        self,
+        model: AnyModalitySegmenter,
+        encoded: Mapping[str, Any],
+        batch: Mapping[str, Any],
+        data: SceneDataModule,
+    ) -> Iterator[tuple[str, Entries]]:
+        """Yield how to make what a case decodes, for cases that the batch has the modalities of."""
+        for name, subset in self.cases(data).items():
+            # else the scenes really lack a modality; `scored` says so
+            if encoded.keys() >= set(subset):
+                yield name, partial(select_entries, encoded, subset)
+
+    def _decode_cases(
         self,
         trainer: L.Trainer,
-        model: L.LightningModule,
+        model: AnyModalitySegmenter,
         encoded: Mapping[str, Any],
         batch: Mapping[str, Any],
     ) -> Iterator[tuple[str, Tensor]]:
-        """Decode one subset after another, so that the logits of one are in memory at a time."""
-        assert isinstance(model, AnyModalitySegmenter)
+        """Decode one case after another, so that the logits of one are in memory at a time."""
         data, size = protocol.datamodule_of(trainer), batch["mask"].shape[-2:]
-        for subset in modality_subsets(list(data.modalities)):
-            if not encoded.keys() >= set(subset):
-                continue  # the scenes of this batch really lack a modality; `scored` says so
+        for name, make_entries in self.case_entries(model, encoded, batch, data):
             # the callback runs outside of the step, whose precision context is closed by now
             with trainer.precision_plugin.val_step_context():
-                logits = decode_subset(model, encoded, subset, size)
+                logits = model.decode(make_entries(), size)
             # of NaN the argmax is a class like any other
             self._finite = all_finite([logits]) & self._finite
-            yield subset_name(subset, data.letters), logits
-
-
-def subset_names(data: SceneDataModule) -> list[str]:
-    """Name all subsets of a dataset's modalities, in table order."""
-    subsets = modality_subsets(list(data.modalities))
-    return [subset_name(subset, data.letters) for subset in subsets]
+            yield name, logits
 
 
 def scene_windows(windows: EvaluationWindows) -> list[SceneWindows]:
@@ -141,21 +154,23 @@ def scene_windows(windows: EvaluationWindows) -> list[SceneWindows]:
 
 
 def evaluation_result(
-    data: SceneDataModule, windows: EvaluationWindows, counts: list[np.ndarray]
+    data: SceneDataModule,
+    windows: EvaluationWindows,
+    cases: Mapping[str, tuple[str, ...]],
+    counts: list[np.ndarray],
 ) -> EvaluationResult:
-    """Name the axes of the counts of all scenes."""
+    """Name the axes of the counts of all scenes; `cases` need modalities to be scored."""
     conditions: dict[str, list[str]] = {}
-    subsets = modality_subsets(list(data.modalities))
-    scored = np.ones((len(subsets), len(windows.scenes)), bool)
+    scored = np.ones((len(cases), len(windows.scenes)), bool)
     for number, scene in enumerate(windows.scenes):
         conditions[scene.id] = []
         for column in data.store.info.get("conditions", []):
             if value := scene.attributes.get(column):
                 conditions[scene.id].append(f"{column}={value}")
         present = set(present_modalities(data, scene))
-        scored[:, number] = list(map(present.issuperset, subsets))
+        scored[:, number] = list(map(present.issuperset, cases.values()))
     return EvaluationResult(
-        subsets=tuple(subset_names(data)),
+        subsets=tuple(cases),
         scenes=tuple(conditions),
         conditions=conditions,
         regions=protocol.counted_regions(windows),

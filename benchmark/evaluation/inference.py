@@ -95,8 +95,12 @@ def decode_subset(
     model: AnyModalitySegmenter, encoded: Mapping[str, Any], subset: Sequence[str], size: Any
 ) -> Tensor:
     """Decode a subset of what is encoded, logits `(B, K, *size)`."""
-    # the others are absent keys, as they would be on a user's machine
-    return model.decode({name: encoded[name] for name in subset}, size)
+    return model.decode(select_entries(encoded, subset), size)
+
+
+def select_entries(encoded: Mapping[str, Any], subset: Sequence[str]) -> dict[str, Any]:
+    """Leave out what is missing: an absent key, as it would be on a user's machine."""
+    return {name: encoded[name] for name in subset}
 
 
 def predict_all_subsets(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,28 +10,16 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from datamodules.damage.scenario import Scenario
 from datamodules.loading.augment import color_jitter, random_geometry
-from datamodules.loading.normalize import Normalizer
+from datamodules.loading.damaged_windows import damaged_versions
+from datamodules.loading.input_layer import InputLayer
 from datamodules.loading.samplers import BLANK
 from datamodules.loading.windows import covering_starts, covering_windows, random_window
 from datamodules.store.reader import RasterReader, Window
 from datamodules.store.scene_store import BAND, IGNORE, REGIONS, Scene
 
 Sample = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class InputLayer:
-    """A modality as the network sees it, read from the column `raster` of the store.
-
-    `optical_top` is the largest storable value where colour jitter applies, else None.
-    """
-
-    name: str
-    raster: str
-    channels: int
-    normalizer: Normalizer
-    optical_top: float | None
 
 
 @dataclass(eq=False)
@@ -141,12 +130,14 @@ class TrainingWindows(SceneWindows):
 class EvaluationWindows(SceneWindows):
     """Windows that cover every scene, scene by scene and row by row.
 
-    `eroded` is the label column whose 255 marks the band along class borders, or None.
+    `eroded` is the label column whose 255 marks the band along class borders, or None. Under a
+    `scenario` each sample also has its images as that damages them.
     """
 
     eroded: str | None
     window: int
     stride: int
+    scenario: Scenario | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -161,15 +152,21 @@ class EvaluationWindows(SceneWindows):
 
         `mask` holds the store's own ids (clutter included), `window` the part inside the scene (the
         rest is padding: image edge, label 255), `region` an index into `REGIONS`. The index `BLANK`
-        is the first window without its labels.
+        is the first window without its labels. `damaged` holds, of each modality that suffers the
+        scenario, a version for every severity, float32 `(S, C, window, window)`.
         """
         index = max(key[1], 0)
         scene, place = self.scene_at(index), self.places[index]
         images: dict[str, Tensor] = {}
+        damaged: dict[str, Tensor] = {}
         for layer in self.layers_of(scene):
             values = self.read_valid(layer, scene, place)
             values = layer.normalizer.standardize(values, scene.id)
             images[layer.name] = torch.from_numpy(values)
+            if self.scenario and self.scenario.affects(layer.normalizer.kind):
+                read = partial(self.read_valid, layer, scene)
+                versions = damaged_versions(read, layer, scene.id, place, self.scenario)
+                damaged[layer.name] = torch.from_numpy(versions)
         ids = self.read_label(self.label, scene, place)
         if key[1] == BLANK:
             ids[:] = IGNORE
@@ -181,6 +178,7 @@ class EvaluationWindows(SceneWindows):
         width = min(place.width, scene.width - place.col)
         return {
             "image": images,
+            "damaged": damaged,
             "mask": torch.from_numpy(ids).long(),
             "region": torch.from_numpy(region),
             "scene": scene.id,
@@ -206,9 +204,11 @@ def collate_windows(samples: Sequence[Mapping[str, Any]], modalities: Sequence[s
     """
     # the samplers put one availability pattern into a batch, so the first sample speaks for all
     first = samples[0]
-    batch: Sample = {"image": {}, "available": {}, "scene": [sample["scene"] for sample in samples]}
-    for name in first["image"]:
-        batch["image"][name] = torch.stack([sample["image"][name] for sample in samples])
+    batch: Sample = {"available": {}, "scene": [sample["scene"] for sample in samples]}
+    for part in ("image", "damaged"):
+        batch[part] = {}
+        for name in first.get(part, ()):
+            batch[part][name] = torch.stack([sample[part][name] for sample in samples])
     for name in modalities:
         # decides what a step computes, hence is read
         batch["available"][name] = np.full(len(samples), name in first["image"])

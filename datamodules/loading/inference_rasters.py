@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from datamodules.loading.datasets import InputLayer
+from datamodules.loading.input_layer import InputLayer
 from datamodules.loading.normalize import Normalizer, lowest_and_span
 from datamodules.rasters.placement import REMEDY, TOLERANCE, Grid, describe_shift, match_grids
 from datamodules.rasters.raster_file import check_intact, open_raw

@@ -1,0 +1,1 @@
+"""Damage that sensors suffer, drawn so that every method, machine and window sees the same."""

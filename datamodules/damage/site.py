@@ -1,0 +1,51 @@
+"""What damage is, and what it may know of the place where it happens."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from datamodules.damage.fields import Floats, Key
+from datamodules.store.reader import Window
+
+
+@dataclass(frozen=True)
+class Site:
+    """The place in a scene at which a raster is damaged.
+
+    `place` holds the values given, margin included, in pixels of the scene; it may begin left of or
+    above it. `fill`, `lowest` and `highest` are `(C, 1, 1)` and of the whole scene: what pixels
+    without a measurement hold, the smallest and the largest value. `top` is the largest value that
+    can be stored, None where there is none.
+    """
+
+    key: Key
+    place: Window
+    kind: str
+    unit: str
+    top: float | None
+    fill: npt.NDArray[np.float32]
+    lowest: npt.NDArray[np.float32]
+    highest: npt.NDArray[np.float32]
+
+    def clip(self, values: Floats) -> Floats:
+        """Cut values to what can be stored."""
+        return values if self.top is None else np.clip(values, 0.0, self.top)
+
+
+class Damage:
+    """One kind of damage in one severity: a frozen dataclass whose fields are the severity.
+
+    All that is random comes from `fields`, with the key of the site: no severity enters it, so that
+    a stronger one hides more of the same places. A pixel may depend on others no farther away than
+    `margin`, and on where it lies in the scene; then it does not depend on the window that is read.
+    """
+
+    @property
+    def margin(self) -> int:
+        """Pixels on every side that are needed beyond those wanted."""
+        return 0
+
+    def apply(self, values: Floats, site: Site) -> Floats:
+        """Damage float32 `(C, H, W)`, which stay as they are; the margin's values do not matter."""
+        raise NotImplementedError
