@@ -1,10 +1,12 @@
 """Parts of a scene that a sensor did not see."""
 
 from dataclasses import dataclass
+from statistics import NormalDist
+from typing import ClassVar
 
 import numpy as np
 
-from datamodules.damage.fields import Floats, uniform
+from datamodules.damage.fields import Floats, fractal, uniform
 from datamodules.damage.site import Damage, Site
 from datamodules.store.reader import Window
 
@@ -17,6 +19,8 @@ class Holes(Damage):
 
     The holes hold what the suite gives to pixels without a measurement.
     """
+
+    limits: ClassVar = {"share": (0, 0.5), "side": (1, 1e5)}
 
     share: float
     side: int = 128
@@ -45,3 +49,25 @@ class Holes(Damage):
             at = (axis % side + 0.5)[:, None] if axis is rows else (axis % side + 0.5)[None]
             inside &= (at >= start[own]) & (at < (start + length)[own])
         return inside
+
+
+@dataclass(frozen=True)
+class Ragged(Damage):
+    """Irregular holes over `share` of the area, expected, as matching without texture leaves them.
+
+    They hold what the suite gives to pixels without a measurement.
+    """
+
+    limits: ClassVar = {"share": (0.001, 0.999), "largest": (1, 1e5)}
+
+    share: float
+    largest: int = 32
+
+    def apply(self, values: Floats, site: Site) -> Floats:
+        """See the base class."""
+        return np.where(self.find_holes(site), site.fill, values)
+
+    def find_holes(self, site: Site) -> np.ndarray:
+        """Tell which pixels lie in a hole, bool `(1, H, W)`."""
+        threshold = np.float32(NormalDist().inv_cdf(1 - self.share))
+        return fractal(site.key, site.place, self.largest) > threshold

@@ -46,6 +46,20 @@ def normal(key: Key, place: Window, channels: int = 1) -> Floats:
     )
 
 
+def gamma(key: Key, place: Window, shape: float, channels: int = 1) -> Floats:
+    """Draw `(channels, height, width)` Gamma numbers with mean 1 and variance 1 / `shape`."""
+
+    def draw(rng: np.random.Generator, size: tuple[int, int, int]) -> Floats:
+        return rng.standard_gamma(shape, size, np.float32) / np.float32(shape)
+
+    return _from_tiles(key, place, channels, draw)
+
+
+def of_scene(key: Key) -> float:
+    """Draw one number in [0, 1) for a whole scene."""
+    return float(np.random.default_rng(key).random())
+
+
 def smooth(key: Key, place: Window, cell: int, channels: int = 1) -> Floats:
     """Draw a field that changes over `cell` pixels; every value has mean 0 and deviation 1.
 
@@ -55,11 +69,14 @@ def smooth(key: Key, place: Window, cell: int, channels: int = 1) -> Floats:
     rows = (place.row + place.height - 1) // cell - first.row + 2
     cols = (place.col + place.width - 1) // cell - first.col + 2
     corners = normal(key, first._replace(height=rows, width=cols), channels)
-    down = _mixing(place.row, place.height, cell, first.row, rows)
-    across = _mixing(place.col, place.width, cell, first.col, cols)
-    mixed = down @ corners @ across.T
+    above, down = _between(place.row, place.height, cell)
+    before, across = _between(place.col, place.width, cell)
+    above, before, down = above - first.row, before - first.col, down[:, None]
+    # number by number: a product of matrices rounds as their shapes have it, hence by the window
+    mixed = (1 - down) * corners[:, above] + down * corners[:, above + 1]
+    mixed = (1 - across) * mixed[..., before] + across * mixed[..., before + 1]
     # a mean of independent numbers varies less than each of them
-    spread = np.linalg.norm(down, axis=1)[:, None] * np.linalg.norm(across, axis=1)
+    spread = np.hypot(1 - down, down) * np.hypot(1 - across, across)
     return np.asarray(mixed / spread, np.float32)
 
 
@@ -96,14 +113,10 @@ def _from_tiles(
     return whole[:, above : above + place.height, before : before + place.width]
 
 
-def _mixing(start: int, length: int, cell: int, first: int, corners: int) -> Floats:
-    """Weights `(length, corners)` of the corners of cells for pixels from `start` on."""
-    position = (np.arange(start, start + length) + 0.5) / cell - first
-    number = np.floor(position).astype(int)
-    share = position - number
+def _between(start: int, length: int, cell: int) -> tuple[npt.NDArray[np.int64], Floats]:
+    """Number the cell of each pixel from `start` on, and how far it is to the next corner."""
+    position = (np.arange(start, start + length) + 0.5) / cell
+    number = np.floor(position)
+    share = (position - number).astype(np.float32)
     # flat at the corners, so that no edges of cells are seen
-    share = share**2 * (3 - 2 * share)
-    weights = np.zeros((length, corners), np.float32)
-    weights[np.arange(length), number] = 1 - share
-    weights[np.arange(length), number + 1] = share
-    return weights
+    return number.astype(np.int64), share**2 * (3 - 2 * share)

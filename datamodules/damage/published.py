@@ -1,6 +1,7 @@
 """Damage as published benchmarks define it (Liao et al. 2025), and what absence may look like."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -24,6 +25,8 @@ class Blank(Damage):
 class RandomValues(Damage):
     """Random missing modality (RMM): a share of the values, of each channel by itself, is zero."""
 
+    limits: ClassVar = {"share": (0, 1)}
+
     share: float
 
     def apply(self, values: Floats, site: Site) -> Floats:
@@ -38,6 +41,8 @@ class NoisyValues(Damage):
     Published with the extremes of a tensor, which depend on the windows of a batch; here they are
     those of the scene.
     """
+
+    limits: ClassVar = {"density": (0, 1), "deviation": (0, 1e3)}
 
     density: float
     deviation: float

@@ -1,12 +1,16 @@
 """What damage is, and what it may know of the place where it happens."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from datamodules.damage.fields import Floats, Key
 from datamodules.store.reader import Window
+
+BYTES = 255.0
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,16 @@ class Site:
     lowest: npt.NDArray[np.float32]
     highest: npt.NDArray[np.float32]
 
+    @property
+    def span(self) -> tuple[float, float]:
+        """Black and white: 0 and 255 of bytes, else the scene's smallest and largest value.
+
+        Files of 16 bits are seldom filled: the range of their type says nothing of the light.
+        """
+        if self.top == BYTES:
+            return 0.0, BYTES
+        return float(self.lowest.min()), float(self.highest.max())
+
     def clip(self, values: Floats) -> Floats:
         """Cut values to what can be stored."""
         return values if self.top is None else np.clip(values, 0.0, self.top)
@@ -39,7 +53,24 @@ class Damage:
     All that is random comes from `fields`, with the key of the site: no severity enters it, so that
     a stronger one hides more of the same places. A pixel may depend on others no farther away than
     `margin`, and on where it lies in the scene; then it does not depend on the window that is read.
+
+    `limits` are the least and the largest value of fields; one outside, or a fraction where a whole
+    number is asked for, is a ValueError.
     """
+
+    limits: ClassVar[Mapping[str, tuple[float, float]]] = {}
+
+    def __post_init__(self) -> None:
+        for field in fields(self):  # type: ignore[arg-type]
+            value = getattr(self, field.name)
+            low, high = self.limits.get(field.name, (-np.inf, np.inf))
+            if not low <= value <= high:
+                raise ValueError(f"{field.name} is {value:g}, not within {low:g} to {high:g}")
+            if field.type is int:
+                if value != int(value):
+                    raise ValueError(f"{field.name} is {value:g}, not a whole number")
+                # YAML's numbers arrive as floats
+                object.__setattr__(self, field.name, int(value))
 
     @property
     def margin(self) -> int:
