@@ -104,7 +104,8 @@ def block_means(values: Floats, factor: int, top: int, left: int) -> Floats:
     for row in range(factor):
         for col in range(factor):
             total += whole[:, row::factor, col::factor]
-    return total / np.float32(factor**2)
+    total /= np.float32(factor**2)
+    return total
 
 
 def _nearest(length: int, start: int, factor: int) -> tuple[np.ndarray, np.ndarray, Floats]:
@@ -121,5 +122,4 @@ def _between(
 ) -> Floats:
     weights = share[:, None] if axis == 1 else share
     low, high = means.take(first, axis), means.take(second, axis)
-    mixed: Floats = low * (1 - weights) + high * weights
-    return mixed
+    return np.asarray(low * (1 - weights) + high * weights, np.float32)
