@@ -17,12 +17,13 @@ from datamodules.loading.datasets import (
     TrainingWindows,
     collate_windows,
 )
+from datamodules.loading.gaps import draw_scene_gaps, without_rasters
 from datamodules.loading.input_layer import InputLayer
 from datamodules.loading.normalize import Rule, default_rule, fit_normalizer
 from datamodules.loading.samplers import EvaluationBatches, TrainingBatches, share_scenes
 from datamodules.processes import usable_cores
 from datamodules.store.names import check_name
-from datamodules.store.scene_store import IGNORE, Modality, SceneStore
+from datamodules.store.scene_store import IGNORE, Modality, Scene, SceneStore
 from usererror import UserError
 
 Loader = DataLoader[dict[str, Any]]
@@ -58,6 +59,9 @@ class SceneDataModule(L.LightningDataModule):
         sampling: how many of them a scene gets: by `area` (also None), or every `scene` alike.
         quarter_turns: False leaves the mirror images of `nadir` alone.
         rotation: every other window is turned by up to so many degrees; None turns none.
+        gap_rates: share of the training scenes that lose a modality, one for all or {modality:
+            rate}, see `loading.gaps`; None shows training all that there is.
+        gap_seed: base of these draws; None takes `seed`.
 
     Example:
         >>> import contextlib, io, tempfile
@@ -95,6 +99,8 @@ class SceneDataModule(L.LightningDataModule):
         sampling: Literal["area", "scene"] | None = None,
         quarter_turns: bool | None = None,
         rotation: float | None = None,
+        gap_rates: float | dict[str, float] | None = None,
+        gap_seed: int | None = None,
     ) -> None:
         super().__init__()
         at_least: dict[str, int | None] = {"window": window, "stride": stride}
@@ -147,6 +153,15 @@ class SceneDataModule(L.LightningDataModule):
             if not self.splits.get(part):
                 needed = "train and test scenes are required."
                 raise UserError(f"{name}: no scene has {part!r} in {split}; {needed}")
+        if gap_rates is None and gap_seed is not None:
+            raise UserError("data.gap_seed draws nothing without data.gap_rates: give both.")
+        # {scene: modalities that training is not shown}, of scenes that lose any
+        self.training_gaps = draw_scene_gaps(
+            self.splits["train"],
+            self.rasters,
+            gap_rates or 0,
+            seed if gap_seed is None else gap_seed,
+        )
         self.layers = self._fit_layers(normalization or {})
 
     # ---- what a network and a table need to know ----------------------------------------------
@@ -206,6 +221,14 @@ class SceneDataModule(L.LightningDataModule):
         """Whether the split declares validation scenes."""
         return bool(self.splits.get("val"))
 
+    def training_scenes(self) -> list[Scene]:
+        """List the training scenes with what training is shown of them."""
+        scenes = []
+        for scene in self.splits["train"]:
+            lost = self.training_gaps.get(scene.id, ())
+            scenes.append(without_rasters(scene, [self.rasters[name] for name in lost]))
+        return scenes
+
     def evaluation_windows(self, part: str) -> EvaluationWindows:
         """Return the covering windows of `val` or `test`, as the loaders read them."""
         full, eroded = self.score_label, None
@@ -222,7 +245,7 @@ class SceneDataModule(L.LightningDataModule):
 
     def train_dataloader(self) -> Loader:
         """Load random windows in full batches, an equal share per rank."""
-        scenes = self.splits["train"]
+        scenes = self.training_scenes()
         small = [scene.id for scene in scenes if min(scene.height, scene.width) < self.window]
         if small:
             warnings.warn(
@@ -314,14 +337,16 @@ class SceneDataModule(L.LightningDataModule):
         if unknown:
             listed = ", ".join(sorted(unknown))
             raise UserError(f"normalization names {listed}, which {self.name} does not use.")
-        layers = []
+        layers, scenes = [], self.training_scenes()
         for name, raster in self.rasters.items():
             modality = self.store.modalities[raster]
             columns = self.store.statistics.items()
             every = {scene: kept[raster] for scene, kept in columns if raster in kept}
-            training = {s.id: every[s.id] for s in self.splits["train"] if s.id in every}
+            training = {s.id: every[s.id] for s in scenes if raster in s.paths}
             if not training:
                 advice = "leave it out with --data.modalities."
+                if any(name in lost for lost in self.training_gaps.values()):
+                    advice = "lower data.gap_rates, or draw others with data.gap_seed."
                 raise UserError(f"{self.name}: no training scene has {name!r}; {advice}")
             rule = rules.get(name, default_rule(modality))
             normalizer = fit_normalizer(modality, rule, training, every)

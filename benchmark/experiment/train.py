@@ -6,10 +6,12 @@ import hashlib
 import json
 import platform
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -103,6 +105,10 @@ def print_start(cli: BenchCLI) -> None:
     if cli.cell.scale == "small" and data.name not in MINIATURES:
         print("Scale small is a trial: a small network from random weights, few steps.")
         print("SCALE=paper trains as published.")
+    if data.training_gaps:
+        lost = Counter(chain.from_iterable(data.training_gaps.values()))
+        said = ", ".join(f"{name} of {lost[name]}" for name in data.modalities)
+        print(f"Incomplete training: {said} of {len(splits['train'])} scenes are held back.")
     if data.split_note:
         print(f"Note on {data.split_column}: {data.split_note}")
 
@@ -155,6 +161,7 @@ def run_manifest(cli: BenchCLI, outcome: Outcome) -> Manifest:
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         data=cli.request.dataset,
         stages=stages,
+        training_gaps=data.training_gaps,
         overrides=name_override_contents(cli.request.overrides),
         protocol=protocol,
         convention=convention_of(data, evaluation.absent),

@@ -95,6 +95,8 @@ class Manifest(BaseModel):
     batch: int | None = None
     # of a network with a teacher, the teacher first; none where one training is all
     stages: tuple[Stage, ...] = ()
+    # modalities that training was not shown, by scene: those that incomplete training held back
+    training_gaps: dict[str, tuple[str, ...]] = {}
     compiled: str = "none"  # or `encoder`; whose sums are made in another order
     threads: int | None  # None: an older record, which did not say
     world_size: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,23 @@ def tiny_stores(tiny_source: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
     stores = tmp_path_factory.mktemp("stores")
     import_named_dataset("tiny", tiny_source, stores)
+    return stores
+
+
+@pytest.fixture(scope="session")
+def many_stores(tiny_source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a store `tiny` in which every scene is also one of training."""
+    from datamodules.adapters.registry import import_named_dataset
+
+    root, stores = tmp_path_factory.mktemp("many"), tmp_path_factory.mktemp("many_stores")
+    shutil.copytree(tiny_source, root, dirs_exist_ok=True)
+    lines = (root / "scenes.csv").read_text().splitlines()
+    for line in lines[1:]:
+        name, _, *rasters = line.split(",")
+        if name != "one":
+            lines.append(",".join([f"{name}_again", "train", *rasters]))
+    (root / "scenes.csv").write_text("\n".join(lines) + "\n")
+    import_named_dataset("tiny", root, stores)
     return stores
 
 

@@ -303,6 +303,18 @@ class MethodContract:
         loss.backward()
         assert loss.isfinite()
 
+    def test_a_batch_that_lacks_sensors_trains_with_the_others(self):
+        """A batch of scenes that lack the same ones, of which it has no pixels: two such steps."""
+        module = self.make(THREE).train()
+        for seed, names in enumerate((["dsm", "sar"], ["rgb"])):
+            batch = training_batch({m: THREE[m] for m in names}, seed=seed)
+            for m in THREE:
+                batch["available"][m] = torch.full((2,), m in names)
+            loss = module.weighted_sum(module.training_losses(batch))
+            loss.backward()
+            assert loss.isfinite()
+            assert all(p.grad.isfinite().all() for p in module.parameters() if p.grad is not None)
+
     def test_what_the_suite_sets_reaches_the_module(self, modalities):
         """A constructor that keeps them to itself trains with seed 0 in every run."""
         given = {**self.options, "seed": 7, "ignore_index": 254}
