@@ -53,25 +53,27 @@ def test_check_names_the_stale_file_and_writes_nothing(tmp_path, monkeypatch, ca
 
 
 def test_a_row_goes_by_its_name_if_nothing_else_was_set(tmp_path, monkeypatch) -> None:
-    table = """| method | Average | overrides |
-|---|---:|---|
-| a (control) | 9 | trainer.max_steps=5 |
-| a (control) | 7 |  |
-| b\\|c | 6 |  |
-| a (control) | 5 | data.window=8 |
+    table = """| method | Average | protocol | overrides |
+|---|---:|---|---|
+| a (control) | 9 | standard, best | trainer.max_steps=5 |
+| a (control) | 7 | standard, best |  |
+| b\\|c | 6 | standard, best |  |
+| a (control) | 5 | standard, best | data.window=8 |
+| a (control) | 4 | incomplete_60, best |  |
 
 mIoU"""
     (tmp_path / "leaderboards").mkdir()
     (tmp_path / "leaderboards" / "toy.md").write_text(table)
-    lines = "method,Average,overrides\na,9,trainer.max_steps=5\na,7,\n"
+    lines = "method,Average,protocol,overrides\na,9,standard,trainer.max_steps=5\n"
+    lines += "a,7,standard,\na,4,incomplete_60,\n"
     (tmp_path / "leaderboards" / "toy.csv").write_text(lines)
     monkeypatch.setattr(refresh, "RESULTS", tmp_path)
     copied = refresh.copied_table("leaderboards", parse_request("leaderboard toy b\\|c a"))
     assert copied.splitlines() == [
-        "| method | Average |",
-        "|---|---:|",
-        "| b\\|c | 6 |",
-        "| a (control) | 7 |",
+        "| method | Average | protocol |",
+        "|---|---:|---|",
+        "| b\\|c | 6 | standard, best |",
+        "| a (control) | 7 | standard, best |",
     ]
     assert refresh.leaderboard_frame("toy")["Average"].to_dict() == {"a": 7}
 
@@ -79,11 +81,12 @@ mIoU"""
 def test_longer_training_stands_beside_the_short_one(tmp_path, monkeypatch) -> None:
     (tmp_path / "leaderboards").mkdir()
     (tmp_path / "leaderboards" / "toy.csv").write_text(
-        "method,Average,Top-1 subset,mIoU R,mIoU R+D,overrides\n"
+        "method,Average,Top-1 subset,mIoU R,mIoU R+D,protocol,overrides\n"
         # the best subset of a row need not be the full one
-        "a,50,R,62,60,\nb,55,R+D,50,65,\n"
-        "a,66.04,R+D,60,72.04,trainer.max_steps=1500\nb,58,R+D,50,70,trainer.max_steps=1500\n"
-        "b,1,R+D,1,1,data.window=8\n"
+        "a,50,R,62,60,standard,\nb,55,R+D,50,65,standard,\n"
+        "a,66.04,R+D,60,72.04,standard,trainer.max_steps=1500\n"
+        "b,58,R+D,50,70,standard,trainer.max_steps=1500\n"
+        "b,1,R+D,1,1,standard,data.window=8\nb,2,R,2,2,incomplete,\n"
     )
     monkeypatch.setattr(refresh, "RESULTS", tmp_path)
     table = refresh.longer_table(parse_request("longer toy b a"))

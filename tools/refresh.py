@@ -26,7 +26,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -34,7 +34,7 @@ import pandas as pd
 from benchmark.formats.markdown import markdown_rows
 from benchmark.method_table import method_entry, method_table
 from benchmark.metrics.confusion import Scores
-from benchmark.records.record import search_records
+from benchmark.records.record import Record, search_records
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results"
@@ -44,7 +44,9 @@ COMMANDS = (("leaderboard", "leaderboards"), ("tables", "tables"), ("audit", "."
 # letters of tables in the words of a newcomer
 SENSORS = {"R": "RGB"}
 OVERRIDES = " overrides "  # the column of settings that differ from those of the row's name
+PROTOCOL = " protocol "
 CELL = re.compile(r"(?<!\\)\|")
+INCOMPLETE = "incomplete"  # what the names of protocols begin with that have a table of their own
 LONGER = "trainer.max_steps=1500"  # what configs/sweep/budget.yaml sets
 MARKED = re.compile(r"<!-- table: (.*?)-->\n.*?<!-- end -->", flags=re.DOTALL)
 
@@ -106,26 +108,42 @@ def copied_table(folder: str, request: TableRequest) -> str:
         shown = shown or [dict(zip(head, head, strict=True)), dict(zip(head, rule, strict=True))]
         for line in lines:
             cells = dict(zip(head, line, strict=True))
-            # a name is that of the row without other settings
-            if not cells.get(OVERRIDES, "").strip():
+            # a name is that of the row without other settings, after complete training
+            protocol = cells.get(PROTOCOL, "").strip()
+            if not cells.get(OVERRIDES, "").strip() and not protocol.startswith(INCOMPLETE):
                 by_name[line[0].split()[0]] = cells
     shown += [by_name[name] for name in request.rows]
     columns = [name for name in shown[0] if name != OVERRIDES]
     return "\n".join(f"|{'|'.join(row[name] for name in columns)}|" for row in shown)
 
 
+def incomplete_table(request: TableRequest) -> str:
+    """Copy what incomplete training costs each method."""
+    return copied_table("leaderboards", replace(request, data=f"{request.data}.{INCOMPLETE}"))
+
+
 def leaderboard_frame(data: str, overrides: str = "") -> pd.DataFrame:
     """Read the rows of a published leaderboard with these settings of their own, by method."""
     frame = pd.read_csv(RESULTS / "leaderboards" / f"{data}.csv").set_index("method")
-    return frame[frame[OVERRIDES.strip()].fillna("") == overrides]
+    complete = ~frame[PROTOCOL.strip()].str.startswith(INCOMPLETE)
+    return frame[complete & (frame[OVERRIDES.strip()].fillna("") == overrides)]
+
+
+def plain_records(data: str) -> list[Record]:
+    """Read the published records without settings of their own, after complete training."""
+    found = []
+    for record in search_records([RESULTS / "records" / data])[0]:
+        incomplete = record.manifest.protocol.name.startswith(INCOMPLETE)
+        if not record.manifest.overrides and not incomplete:
+            found.append(record)
+    return found
 
 
 def seed_scores(request: TableRequest) -> dict[str, dict[int, dict[str, Scores]]]:
     """Read the scores of published records: wanted row -> seed -> subset."""
-    records, _ = search_records([RESULTS / "records" / request.data])
     found: dict[str, dict[int, dict[str, Scores]]] = {name: {} for name in request.rows}
-    for record in records:
-        if record.manifest.variant in found and not record.manifest.overrides:
+    for record in plain_records(request.data):
+        if record.manifest.variant in found:
             seeds = found[record.manifest.variant]
             seeds[record.manifest.seed] = dict(record.scores())
     return found
@@ -196,9 +214,7 @@ def budget_table(request: TableRequest) -> str:
     """Show what a method costs at the published scale, and how long its small training took."""
     costs = cost_cells("potsdam")
     minutes: dict[str, float] = {}
-    for record in search_records([RESULTS / "records" / request.data])[0]:
-        if record.manifest.overrides:
-            continue
+    for record in plain_records(request.data):
         name, seconds = record.manifest.variant, record.manifest.durations["fit_s"]
         minutes[name] = min(minutes.get(name, float("inf")), seconds / 60)
     rows = []
@@ -263,6 +279,7 @@ def seed_table(figure: Callable[[dict[str, Scores]], float]) -> Callable[[TableR
 
 KINDS: dict[str, Callable[[TableRequest], str]] = {
     "leaderboard": lambda request: copied_table("leaderboards", request),
+    "incomplete": incomplete_table,
     "methods": methods_table,
     "catalogue": catalogue_table,
     "costs": lambda request: copied_table("complexity", request),

@@ -11,12 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from benchmark.choices import CONFIGS, INSTALLED, NO_BACKBONE, ROOT
-from benchmark.records.overrides import (
-    IRRELEVANT_CELL,
-    IRRELEVANT_DATA,
-    IRRELEVANT_TRAINER,
-    read_overrides,
-)
+from benchmark.records.overrides import deciding_settings, read_overrides
 from datamodules.store.names import check_name
 from datamodules.store.scene_store import file_sha256
 
@@ -117,11 +112,8 @@ def identify_config(
         >>> identity != other, group == same_group
         (True, True)
     """
-    content = name_file_contents(json.loads(json.dumps(config, default=str)))
-    content.pop("config", None)
-    content["cell"] = _without(content["cell"], IRRELEVANT_CELL)
-    content["trainer"] = _without(content["trainer"], IRRELEVANT_TRAINER)
-    content["data"]["init_args"] = _without(content["data"]["init_args"], IRRELEVANT_DATA)
+    named = name_file_contents(json.loads(json.dumps(config, default=str)))
+    content = deciding_settings(named)
     content["fingerprint"] = fingerprint
     if revision != 1:  # the first one is not named: it has no place in older identities
         content["revision"] = revision
@@ -159,10 +151,6 @@ def _name_content(key: str, value: Any) -> Any:
         return name_file_contents(value)
     path = Path(value).expanduser()
     return f"sha256:{file_sha256(path)}" if path.is_file() else value
-
-
-def _without(section: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
-    return {key: value for key, value in section.items() if key not in names}
 
 
 def _digest(content: Any) -> str:

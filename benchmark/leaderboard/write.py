@@ -9,6 +9,7 @@ from benchmark.choices import beside_runs
 from benchmark.formats.markdown import Part, escape_markdown, print_table
 from benchmark.formats.table_files import write_table_files
 from benchmark.leaderboard.compact import latex_columns, terminal_tables
+from benchmark.leaderboard.incomplete import write_incomplete
 from benchmark.leaderboard.notes import describe_scoring, footnote, split_notes
 from benchmark.leaderboard.per_class import class_frame, class_page, score_classes
 from benchmark.leaderboard.score_rows import ScoreRow, condition_rows, leaderboard_rows
@@ -46,8 +47,11 @@ def print_wide(data: str, rows: Sequence[ScoreRow]) -> None:
 def write_leaderboard(
     data: str, rows: Sequence[ScoreRow], skipped: Sequence[str], out: Path
 ) -> list[Path]:
-    """Write `<data>`, `<data>.conditions`, `<data>.classes`, each as `.csv`, `.md` and `.tex`."""
-    paths = []
+    """Write `<data>`, `<data>.conditions`, `<data>.classes`, each as `.csv`, `.md` and `.tex`.
+
+    And `<data>.incomplete` beside them, see there.
+    """
+    paths: list[Path] = []
     for stem, shown in {data: rows, f"{data}.conditions": condition_rows(rows)}.items():
         # test scenes need not have conditions
         if shown:
@@ -61,9 +65,10 @@ def write_leaderboard(
     note = f"IoU with all sensors, mean +- std over n seeds. {basis}"
     csv = {"csv": class_frame(classes)}
     stem = f"{data}.classes"
-    return paths + write_table_files(
+    paths += write_table_files(
         out, stem, csv, [*parts, escape_markdown(basis)], tables, note, skipped
     )
+    return paths + write_incomplete(data, [row.group for row in rows], out)
 
 
 def fold_variants(rows: Sequence[ScoreRow]) -> list[Part]:

@@ -1,6 +1,7 @@
 """Words typed for the configuration, and which of them make another experiment."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 # devices, loggers, workers and paths may differ between two runs of one experiment; callbacks may
 # not, as some stop the training or average its weights
@@ -17,6 +18,27 @@ IRRELEVANT = {"seed_everything", "model.seed", "data.seed"}
 IRRELEVANT |= set(map("cell.{}".format, IRRELEVANT_CELL))
 IRRELEVANT |= set(map("trainer.{}".format, IRRELEVANT_TRAINER))
 IRRELEVANT |= set(map("data.{}".format, IRRELEVANT_DATA))
+
+
+def deciding_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of a resolved configuration that decides numbers; seeds are part of it.
+
+    Example:
+        >>> deciding_settings({"cell": {"method": "sgma", "control": True}, "seed_everything": 0})
+        {'cell': {'method': 'sgma'}, 'seed_everything': 0}
+    """
+    content = {section: value for section, value in config.items() if section != "config"}
+    for section, names in (("cell", IRRELEVANT_CELL), ("trainer", IRRELEVANT_TRAINER)):
+        if section in content:
+            content[section] = _without(content[section], names)
+    if "data" in content:
+        arguments = _without(content["data"]["init_args"], IRRELEVANT_DATA)
+        content["data"] = {**content["data"], "init_args": arguments}
+    return content
+
+
+def _without(section: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
+    return {key: value for key, value in section.items() if key not in names}
 
 
 def read_overrides(words: Sequence[str]) -> list[tuple[str, str]]:
