@@ -29,6 +29,11 @@ EXPECTED_NOTE = (
     "also has the sum in which losing all counts 0). Average takes every subset as equally likely "
     "(their mIoU^Avg_EMM)."
 )
+EQUITY = ("spread", "deviation")  # see `shapley.value_spread`
+EQUITY_NOTE = (
+    "Equity of the sensors: spread is the largest of these values less the smallest, deviation "
+    "their standard deviation (of all sensors, no sample); both are 0 where all are worth the same."
+)
 BREAK_EVEN_NOTE = (
     "Where the expected mIoU (mean of the seeds) of two methods is the same: below p the first is "
     "ahead, above it the second."
@@ -129,14 +134,16 @@ def sensor_value_frame(methods: Sequence[SensorGames]) -> pd.DataFrame:
     for method in methods:
         expected = shapley.expected_score(method.games, np.array(FAILURES))
         lossy = shapley.expected_score(method.games, np.array(FAILURES), conditional=False)
+        values = shapley.shapley_values(method.games)
         measures = {
-            "shapley": (method.letters, shapley.shapley_values(method.games)),
+            "shapley": (method.letters, values),
+            "equity": (EQUITY, shapley.value_spread(values)),
             "interaction": (method.pairs, method.interactions()),
             "expected": (probabilities, expected),
             "expected, all lost counts 0": (probabilities, lossy),
         }
-        for measure, (subjects, values) in measures.items():
-            means, stds = mean_std(values)
+        for measure, (subjects, numbers) in measures.items():
+            means, stds = mean_std(numbers)
             for number, name in enumerate(method.classes):
                 for position, subject in enumerate(subjects):
                     line = {"measure": measure, "class": name, "subject": subject}
@@ -153,12 +160,13 @@ def _format_columns(names: Sequence[str], values: Floats) -> dict[str, str]:
 
 
 def shapley_table(methods: Sequence[SensorGames]) -> pd.DataFrame:
-    """Show the Shapley value of each modality and the interaction of each pair in mIoU."""
+    """Show in mIoU the Shapley value of each modality, their spread, each pair's interaction."""
     lines = []
     for method in methods:
         values = shapley.shapley_values(method.miou)
         line = {"method": method.group.label, **_format_columns(method.letters, values)}
         line |= _format_columns(["sum"], values.sum(-1, keepdims=True))
+        line |= _format_columns(EQUITY, shapley.value_spread(values))
         line |= _format_columns(method.pairs, method.interactions()[:, 0])
         lines.append(line | {"n": str(len(values))})
     return pd.DataFrame(lines)
@@ -226,7 +234,7 @@ def write_sensor_values(
     }
     page: list[Part] = [f"# What a sensor is worth: {escape_markdown(data)}"]
     headline, displays = {}, {}
-    note = shapley_note(empty)
+    note = f"{shapley_note(empty)} {EQUITY_NOTE}"
     for title, methods in sections.items():
         headline[title], expected = shapley_table(methods), expected_score_table(methods)
         displays[f"{data}, {title}: Shapley values of mIoU in points"] = headline[title]

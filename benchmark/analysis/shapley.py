@@ -77,6 +77,19 @@ def shapley_values(game: Floats) -> Floats:
     return values
 
 
+def value_spread(values: Floats) -> Floats:
+    """Measure how unlike the values `(..., M)` of the modalities are, `(..., 2)`.
+
+    First the largest less the smallest, then their standard deviation (of all M, no sample): both
+    are 0 where every modality is worth the same.
+
+    Example:
+        >>> value_spread(np.array([35.0, 25.0])).tolist()
+        [10.0, 5.0]
+    """
+    return np.stack([np.ptp(values, axis=-1), values.std(-1)], -1)
+
+
 def shapley_interactions(game: Floats) -> Floats:
     """Compute the Shapley interaction index of each pair, `(..., M, M)`, nan on the diagonal.
 

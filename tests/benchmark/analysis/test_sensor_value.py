@@ -95,6 +95,13 @@ def test_files(tmp_path: Path) -> None:
         0,
         0,
     ]
+    equity = table[(table["measure"] == "equity") & (table["class"] == "mIoU")]
+    equity = equity.set_index(["method", "subject"])["value"]
+    # 45 and 15; 25 and 25
+    expected = {"spread": (30, 0), "deviation": (15, 0)}
+    for subject, values in expected.items():
+        assert equity["one", subject] == pytest.approx(values[0], abs=0.02)
+        assert equity["two", subject] == pytest.approx(values[1], abs=0.02)
     sums = table[(table["measure"] == "expected, all lost counts 0") & (table["class"] == "mIoU")]
     given = table[(table["measure"] == "expected") & (table["class"] == "mIoU")]
     kept = [1 - p**2 for p in (0.05, 0.1, 0.2)] * 2
@@ -107,8 +114,9 @@ def test_files(tmp_path: Path) -> None:
     assert crossing["p"].tolist() == pytest.approx([0.5], abs=1e-3)
     text = paths[3].read_text()
     assert (
-        "| one pvt_v2_b0 | 45.00 +- 0.00 | 15.00 +- 0.00 | 60.00 +- 0.00 | -10.00 +- 0.00 | 2 |"
-        in text
+        "| one pvt_v2_b0 | 45.00 +- 0.00 | 15.00 +- 0.00 | 60.00 +- 0.00 "
+        # 45 - 15, and the distance of both from their mean
+        "| 30.00 +- 0.00 | 15.00 +- 0.00 | -10.00 +- 0.00 | 2 |" in text
     )
     assert "The empty set scores 0;" in text and "given that at least one is left" in text
 
