@@ -1,5 +1,5 @@
-"""Evaluates a pixelwise method in one or several processes and saves the counts; see
-test_evaluation.py.
+"""Evaluates a pixelwise method in one or several processes and saves the counts, or trains one on
+scenes with gaps; see test_evaluation.py.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch import Tensor
 from benchmark.evaluation.callback import MissingModalityEvaluation
 from datamodules.base import SceneDataModule
 from methods.base import AnyModalitySegmenter
+from methods.control.module import Control
 
 
 class Pixelwise(AnyModalitySegmenter):
@@ -75,5 +76,48 @@ def evaluate(stores: str, devices: int, overlap: bool, out: str) -> None:
     trainer.test(Pixelwise(data.channels, data.num_classes), data, verbose=False)
 
 
+class Seen(L.Callback):
+    """Writes what a rank was shown, by scene, and the weights that it ends with."""
+
+    def __init__(self, out: str) -> None:
+        self.out = out
+        self.sensors: dict[str, list[str]] = {}
+
+    def on_train_batch_start(self, trainer: Any, model: Any, batch: Any, number: int) -> None:
+        for scene in batch["scene"]:
+            self.sensors[scene] = sorted(batch["image"])
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        # batch statistics are each rank's own
+        weights = {name: weight.detach() for name, weight in pl_module.named_parameters()}
+        kept = {"sensors": self.sensors, "weights": weights}
+        torch.save(kept, f"{self.out}{trainer.global_rank}.pt")
+
+
+def train(stores: str, out: str) -> None:
+    """Train a small network on two ranks, some of whose scenes lack sensors."""
+    data = SceneDataModule("tiny", stores, window=32, batch_size=2, num_workers=0, gap_rates=0.6)
+    torch.manual_seed(0)
+    options: dict[str, Any] = {"backbone": "pvt_v2_b0", "pretrained": False, "head_width": 16}
+    trainer = L.Trainer(
+        accelerator="cpu",
+        devices=2,
+        strategy=DDPStrategy(
+            process_group_backend="gloo", start_method="fork", find_unused_parameters=True
+        ),
+        use_distributed_sampler=False,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        limit_val_batches=0,
+        max_epochs=1,
+        callbacks=[Seen(out)],
+    )
+    trainer.fit(Control(data.channels, data.num_classes, **options), data)
+
+
 if __name__ == "__main__":
-    evaluate(sys.argv[1], int(sys.argv[3]), True, sys.argv[2])
+    if sys.argv[3] == "train":
+        train(sys.argv[1], sys.argv[2])
+    else:
+        evaluate(sys.argv[1], int(sys.argv[3]), True, sys.argv[2])

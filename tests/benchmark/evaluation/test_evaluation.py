@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+import torch
 from sklearn.metrics import confusion_matrix, jaccard_score
 
 from benchmark.metrics.subsets import modality_subsets
@@ -29,6 +30,14 @@ def read_result(out: Path) -> tuple[dict[str, np.ndarray], dict]:
 def evaluate_here(stores: Path, overlap: bool, out: Path) -> tuple[dict[str, np.ndarray], dict]:
     runpy.run_path(str(SCRIPT))["evaluate"](str(stores), 1, overlap, str(out))
     return read_result(out)
+
+
+def start_script(stores: Path, out: Path, what: str) -> None:
+    # a process of its own: what forks must not have used OpenMP before
+    words = [sys.executable, str(SCRIPT), str(stores), str(out), what]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 @pytest.fixture(scope="module")
@@ -95,16 +104,29 @@ def test_processes_with_uneven_scenes_or_none_count_the_same(
     tmp_path: Path,
     overlapping: tuple[dict[str, np.ndarray], dict],
 ) -> None:
-    # a process of its own: what forks must not have used OpenMP before
-    words = [sys.executable, str(SCRIPT), str(tiny_stores), str(tmp_path / "two"), str(processes)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-2000:]
+    start_script(tiny_stores, tmp_path / "two", str(processes))
     two, report = read_result(tmp_path / "two")
     one, report_one = overlapping
     for scene in one:
         assert np.array_equal(one[scene], two[scene])
     assert report_one["metrics"] == pytest.approx(report["metrics"])
+
+
+def test_ranks_see_the_same_gaps_and_end_with_the_same_weights(
+    many_stores: Path, tmp_path: Path
+) -> None:
+    """One may be at work on scenes without a sensor while the other trains its encoder."""
+    start_script(many_stores, tmp_path / "rank", "train")
+    ranks = [torch.load(tmp_path / f"rank{number}.pt", weights_only=True) for number in range(2)]
+    data = SceneDataModule("tiny", str(many_stores), num_workers=0, gap_rates=0.6)
+    assert len(set(data.training_gaps.values())) > 1
+    shown = ranks[0]["sensors"] | ranks[1]["sensors"]
+    assert len(shown) == len(data.splits["train"])
+    for rank in ranks:
+        for scene, sensors in rank["sensors"].items():
+            assert set(sensors) == set(data.modalities) - set(data.training_gaps.get(scene, ()))
+    first, second = (rank["weights"] for rank in ranks)
+    assert all(torch.equal(weights, second[name]) for name, weights in first.items())
 
 
 def test_logged_scores_are_those_of_pooled_pixels(

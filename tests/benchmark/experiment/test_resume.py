@@ -20,6 +20,7 @@ WORDS += ["--trainer.enable_progress_bar", "false", "--trainer.log_every_n_steps
 STEPS = ["--trainer.max_steps", "12", "--trainer.val_check_interval", "3"]
 EPOCHS = ["--trainer.max_steps", "-1", "--trainer.max_epochs", "2"]
 EPOCHS += ["--trainer.check_val_every_n_epoch", "1", "--trainer.val_check_interval", "2"]
+GAPS = [*STEPS, "--protocol", "incomplete_60"]
 
 
 def bench(stores: Path, runs: Path, *words: str) -> int:
@@ -53,22 +54,25 @@ def end_of(runs: Path) -> tuple[dict[str, torch.Tensor], Any, int, dict[int, str
 
 
 @pytest.mark.parametrize(
-    ("workers", "length", "chosen"),
+    ("workers", "length", "chosen", "place"),
     [
-        pytest.param("0", STEPS, slice(0, 3, 2), id="steps"),
-        pytest.param("2", STEPS, slice(1, 6, 4), id="steps-workers"),
-        pytest.param("2", EPOCHS, slice(2, 6, 3), id="epochs-workers"),
+        pytest.param("0", STEPS, slice(0, 3, 2), "tiny_stores", id="steps"),
+        pytest.param("2", STEPS, slice(1, 6, 4), "tiny_stores", id="steps-workers"),
+        pytest.param("2", EPOCHS, slice(2, 6, 3), "tiny_stores", id="epochs-workers"),
+        pytest.param("0", GAPS, slice(1, 2), "many_stores", id="steps-gaps"),
     ],
 )
 def test_every_state_of_the_disk_leads_to_the_same_end(
     workers: str,
     length: list[str],
     chosen: slice,
-    tiny_stores: Path,
+    place: str,
+    request: pytest.FixtureRequest,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A kill leaves what was saved last, and nothing else changes between two saves."""
+    stores: Path = request.getfixturevalue(place)
     words = [*length, "--data.num_workers", workers]
     states: list[Path] = []
     save = WholeFiles.save_checkpoint
@@ -81,7 +85,7 @@ def test_every_state_of_the_disk_leads_to_the_same_end(
 
     with monkeypatch.context() as patch:
         patch.setattr(WholeFiles, "save_checkpoint", save_and_copy)
-        assert bench(tiny_stores, tmp_path / "whole", *words) == 0
+        assert bench(stores, tmp_path / "whole", *words) == 0
     weights, counts, steps, losses = end_of(tmp_path / "whole")
     for state in states[chosen]:
         earlier = only_run(state) / "checkpoints" / "last.ckpt"
@@ -91,7 +95,7 @@ def test_every_state_of_the_disk_leads_to_the_same_end(
             content = torch.load(earlier, weights_only=True)
             content["callbacks"]["KeepLast"]["fit_s"] = spent
             torch.save(content, earlier)
-        assert bench(tiny_stores, state, *words) == 0
+        assert bench(stores, state, *words) == 0
         durations = read_record(only_run(state) / "record").manifest.durations
         assert spent < durations["fit_s"] < spent + 900, "over all attempts"
         mine = end_of(state)
