@@ -49,6 +49,7 @@ COMMANDS: dict[str, Command] = {
     "reproduce": sweep.Reproduce(),
     "data": data.Data(),
     "show": data.Show(),
+    "scenarios": data.Scenarios(),
     "leaderboard": records.Leaderboard(),
     "report": records.Report(),
     "sensor-value": records.SensorValue(),

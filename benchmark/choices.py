@@ -61,6 +61,11 @@ def protocols() -> list[str]:
     return _stems("protocol")
 
 
+def scenarios() -> list[str]:
+    """List scenarios of damage: one file each in configs/scenario."""
+    return _stems("scenario")
+
+
 def _stems(folder: str) -> list[str]:
     # a stem with a dot is a refinement (sgma.small), not a name
     return sorted(path.stem for path in (CONFIGS / folder).glob("*.yaml") if "." not in path.stem)

@@ -116,3 +116,44 @@ class Show(Command):
         write_figure(figure, out)
         print("\n".join(dataset_summary.describe_dataset(store, split, first)))
         print(f"Contact sheet: {out}; beside it: class_shares.csv, statistics.csv")
+
+
+class Scenarios(Command):
+    """List the scenarios in which sensors are damaged, or draw them on one sheet."""
+
+    example = "imss scenarios --data miniature --out sheet.png"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        add_option(parser, "--scenario", [], "names or groups, comma separated (default: all)")
+        add_option(parser, "--data", "miniature", "imported dataset of which a scene is drawn")
+        options.add_store(parser)
+        add_option(parser, "--scene", "", "id of the scene (default: the first of the test part)")
+        add_option(parser, "--side", 256, "pixels of it that are drawn, from its middle")
+        add_path(parser, "--out", "PNG file of the sheet (default: only the list)")
+
+    def run_command(self, arguments: argparse.Namespace) -> None:
+        from benchmark.figures.scenario_table import read_scenarios, scenario_table
+        from benchmark.formats.markdown import print_table
+
+        wanted = read_scenarios(arguments.scenario)
+        print_table("", scenario_table(wanted))
+        if arguments.out is None:
+            return
+        if arguments.out.suffix.lower() != ".png":
+            raise UserError(f"{arguments.out} is no name of a PNG file: let OUT end in .png.")
+        if arguments.side < 1:
+            raise UserError(f"--side is {arguments.side}: give 1 or more pixels.")
+        from benchmark.experiment.config import store_name
+        from benchmark.figures.damage_sheet import compose_damages
+        from benchmark.figures.picture_grid import write_figure
+        from benchmark.formats.files import make_writable
+        from datamodules.prepare import ensure_store
+        from datamodules.store.scene_store import SceneStore
+
+        name = store_name(arguments.data)
+        make_writable(arguments.out.parent)
+        ensure_store(name, arguments.store)
+        store = SceneStore.open(arguments.store / name)
+        figure = compose_damages(store, wanted, arguments.scene, arguments.side)
+        write_figure(figure, arguments.out)
+        print(f"Sheet: {arguments.out}")

@@ -188,7 +188,7 @@ def _draw_cell(axis: Axes, scene: Scene, shown: Cell | None, modality: Modality 
         image = np.concatenate([np.nan_to_num(shown.image), alpha], -1)
         axis.imshow(image, interpolation=smooth, zorder=2)
         return
-    colours = _colour_map(modality)
+    colours = colour_map(modality)
     axis.imshow(shown.image, cmap=colours, vmin=0, vmax=1, interpolation=smooth, zorder=2)
     if shown.low is None or shown.high is None:
         return
@@ -203,7 +203,8 @@ def _draw_cell(axis: Axes, scene: Scene, shown: Cell | None, modality: Modality 
         bar.text(place, -0.5, text, transform=bar.transAxes, va="top", ha=side, fontsize=6.5)
 
 
-def _colour_map(modality: Modality) -> Colormap:
+def colour_map(modality: Modality) -> Colormap:
+    """Colour heights and laser returns, leave all else grey."""
     if modality.kind == "lidar":  # the weakest return must stand out from no return
         return ListedColormap(["black", *colormaps["plasma"](np.linspace(0.35, 1, 255))])
     heights = modality.kind.startswith("height") or modality.kind == "depth"

@@ -84,4 +84,4 @@ class Clouds(Damage):
         return np.float32(NormalDist().inv_cdf(1 - self.cover))
 
 
-RIM = 0.3  # deviations of the field from clear to opaque
+RIM = 0.6  # deviations of the field from clear to opaque

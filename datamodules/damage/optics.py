@@ -9,7 +9,7 @@ import numpy.typing as npt
 from datamodules.damage.fields import Floats, of_scene
 from datamodules.damage.site import Damage, Site
 
-FINE = 8  # points a side by which a pixel of a kernel is measured
+FINE = 16  # points a side by which a pixel of a kernel is measured
 
 
 @dataclass(frozen=True)
