@@ -94,6 +94,27 @@ def fractal(key: Key, place: Window, largest: int, octaves: int = 5, channels: i
     return np.asarray(total / np.sqrt(energy), np.float32)
 
 
+def correlated(key: Key, place: Window, length: int) -> Floats:
+    """Draw `(1, height, width)` with mean 0 and deviation 1, alike nearby in all directions.
+
+    The correlation of two pixels at distance d is `exp(-(d / length)^2)`: white noise under a
+    Gaussian, which shows no cells as `smooth` does, and costs more.
+    """
+    reach = 3 * length // 2 + 1
+    weights = np.exp(-2 * (np.arange(-reach, reach + 1) / length) ** 2)
+    weights = (weights / np.linalg.norm(weights)).astype(np.float32)
+    row, col, height, width = place
+    around = Window(row - reach, col - reach, height + 2 * reach, width + 2 * reach)
+    noise = normal(key, around)
+    down = np.zeros((1, height, around.width), np.float32)
+    for start, weight in enumerate(weights):
+        down += weight * noise[:, start : start + height]
+    across = np.zeros((1, height, width), np.float32)
+    for start, weight in enumerate(weights):
+        across += weight * down[..., start : start + width]
+    return across
+
+
 def _from_tiles(
     key: Key,
     place: Window,

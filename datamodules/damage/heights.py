@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from datamodules.damage.fields import Floats, of_scene, smooth
+from datamodules.damage.fields import Floats, correlated, of_scene
 from datamodules.damage.site import Damage, Site
 from usererror import UserError
 
@@ -57,16 +57,19 @@ class Tilt(Damage):
 
 @dataclass(frozen=True)
 class Ripples(Damage):
-    """Errors with a deviation of `metres` that are alike over `length` pixels, as matching has."""
+    """Errors with a deviation of `metres`, as image matching has them.
 
-    limits: ClassVar = {"length": (1, 1e5)}
+    Their correlation falls to 1 / e at `length` pixels.
+    """
+
+    limits: ClassVar = {"length": (1, 256)}
 
     metres: float
     length: int = 16
 
     def apply(self, values: Floats, site: Site) -> Floats:
         """See the base class."""
-        return values + metres(self.metres, site) * smooth(site.key, site.place, self.length)
+        return values + metres(self.metres, site) * correlated(site.key, site.place, self.length)
 
 
 def metres(number: float, site: Site) -> np.float32:

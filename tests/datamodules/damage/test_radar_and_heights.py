@@ -76,11 +76,16 @@ def test_tilt_is_a_plane_of_the_slope() -> None:
     assert np.ptp(directions) > 1
 
 
-def test_ripples_have_the_deviation_and_are_alike_nearby() -> None:
-    values = np.zeros((1, 1500, 1500), np.float32)
-    site = site_of(values, "height_absolute", "m")
-    errors = Ripples(2, length=16).apply(values, site)[0].astype(float)
-    # some 9000 cells
-    assert errors.std() == pytest.approx(2, rel=5 / np.sqrt(2 * 9000))
-    assert np.corrcoef(errors[:, 1:].ravel(), errors[:, :-1].ravel())[0, 1] > 0.98
-    assert abs(np.corrcoef(errors[:, 32:].ravel(), errors[:, :-32].ravel())[0, 1]) < 0.06
+def test_ripples_have_the_deviation_and_the_correlation_in_all_directions() -> None:
+    length, side = 16, 1000
+    values = np.zeros((1, side, side), np.float32)
+    errors = Ripples(2, length).apply(values, site_of(values, "height_absolute", "m"))
+    errors = errors[0].astype(float)
+    # as many independent numbers as the integral of the squared correlation has room for
+    scatter = np.sqrt(np.pi * length**2 / 2) / side
+    assert errors.var() == pytest.approx(4, rel=5 * np.sqrt(2) * scatter)
+    for down, right in ((0, 4), (16, 0), (0, 16), (11, 11), (24, 0), (0, 48)):
+        one = errors[down:, right:]
+        other = errors[: side - down, : side - right]
+        expected = np.exp(-(down**2 + right**2) / length**2)
+        assert (one * other).mean() / 4 == pytest.approx(expected, abs=5 * np.sqrt(2) * scatter)
