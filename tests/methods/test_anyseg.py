@@ -46,6 +46,7 @@ class TestDistilled(TestAnySeg):
         "subsets_per": "sample",
         "loss_weights": {"umd": 0.0, "cmd": 0.0},
     }
+    counts = (3,)
 
 
 class TestRobustSeg(TestAnySeg):

@@ -24,12 +24,13 @@ from tests.support.contract import (
 
 class TestControl(MethodContract):
     method = Control
-    options = SMALL
+    options = {**SMALL, "backbone": "pvt_v2_b0"}
 
 
 class TestDropout(MethodContract):
     method = Control
     options = {**SMALL, "subsets": "any_subset"}
+    counts = (3,)
 
 
 make = TestControl.make

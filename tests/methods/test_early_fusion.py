@@ -20,33 +20,34 @@ class TestUNet(MethodContract):
     options = SMALL
 
 
-class TestDropout(MethodContract):
+class OneImage(MethodContract):
+    """What stands behind the one image that the sensors make, however many they are."""
+
     method = EarlyFusion
+    counts = (3,)
+
+
+class TestDropout(OneImage):
     options = {**SMALL, "subsets": "any_subset"}
 
 
-class TestUNetPlusPlus(MethodContract):
-    method = EarlyFusion
+class TestUNetPlusPlus(OneImage):
     options = {**SMALL, "architecture": "unetplusplus"}
 
 
-class TestDeepLabV3Plus(MethodContract):
-    method = EarlyFusion
+class TestDeepLabV3Plus(OneImage):
     options = {**SMALL, "architecture": "deeplabv3plus"}
 
 
-class TestFPN(MethodContract):
-    method = EarlyFusion
+class TestFPN(OneImage):
     options = {**SMALL, "architecture": "fpn", "subsets": "any_subset"}
 
 
-class TestUPerNet(MethodContract):
-    method = EarlyFusion
+class TestUPerNet(OneImage):
     options = {**SMALL, "architecture": "upernet", "subsets": "any_subset"}
 
 
-class TestSegFormer(MethodContract):
-    method = EarlyFusion
+class TestSegFormer(OneImage):
     options = {"backbone": "mit_b0", "architecture": "segformer", "subsets": "any_subset"}
 
 

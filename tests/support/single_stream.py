@@ -101,6 +101,7 @@ class Twin:
 
 class SingleStreamContract(MethodContract):
     method = SingleStream
+    counts = (3,)  # a network sees one image; `TestOptical` and `TestUNet2015` have other numbers
 
     @classmethod
     def make(cls, modalities: dict[str, int] = THREE, seed: int = 0, **options: Any) -> Any:

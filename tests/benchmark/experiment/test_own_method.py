@@ -52,11 +52,7 @@ class TestContract(MethodContract):
     options = {"width": 8}
     # the suite's own networks refuse them; this one is its author's
     test_unknown_and_no_modalities_are_refused = None
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def modalities(cls) -> dict[str, int]:
-        return {"rgb": 3, "dsm": 1, "sar": 2}
+    counts = (3,)
 
     @classmethod
     def make(cls, *words, **options):

@@ -24,7 +24,7 @@ from tests.support.contract import (
 
 class TestCMNeXt(MethodContract):
     method = CMNeXt
-    options = {**SMALL, "depths": [1, 1, 1, 1], "subsets": "any_subset"}
+    options = {**SMALL, "depths": [1, 1, 1, 1], "heads": [1, 2, 3, 4], "subsets": "any_subset"}
 
 
 make = TestCMNeXt.make
@@ -88,9 +88,9 @@ def test_the_primary_is_the_first_modality_or_the_one_that_is_named() -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        {"backbone": "resnet18", "reduction": [16, 16, 40, 64], "subsets": "full"},
+        {"backbone": "resnet18", "reduction": [16, 16, 24, 32], "subsets": "full"},
         {"absent": "drop", "primary": "dsm", "restore": "released", "head_norm": "ln"},
-        {"depths": [0, 1, 2, 1], "subsets_per": "batch", "reduction": [16, 16, 40, 64]},
+        {"depths": [0, 1, 2, 1], "subsets_per": "batch", "reduction": [16, 16, 24, 32]},
     ],
     ids=["resnet", "released", "reduced"],
 )

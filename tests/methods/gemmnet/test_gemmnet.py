@@ -58,6 +58,7 @@ class TestAE(MethodContract):
     method = GEMMNet
     options = {**SMALL, **VARIANTS["ae"]}
     fewest = 2
+    counts = (3,)
 
 
 def settled(modalities: dict[str, int] = TWO, **options) -> GEMMNet:

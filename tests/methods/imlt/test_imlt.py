@@ -36,6 +36,7 @@ class TestIMLT(MethodContract):
 class TestNoContrast(MethodContract):
     method = IMLT
     options = {**SMALL, "contrast": "none"}
+    counts = (3,)
 
 
 make = TestIMLT.make

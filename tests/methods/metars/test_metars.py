@@ -8,8 +8,6 @@ from typing import Any
 import pytest
 import torch
 from segmentation_models_pytorch.base.modules import SCSEModule
-from timm.models import register_model
-from timm.models.pvt_v2 import _create_pvt2
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -23,6 +21,7 @@ from tests.methods.test_batch_statistics import inputs_of_norms
 from tests.support.contract import (
     CLASSES,
     FOUR,
+    SMALL,
     THREE,
     TWO,
     MethodContract,
@@ -33,20 +32,11 @@ from tests.support.contract import (
 from usererror import UserError
 
 RESNET = {"backbone": "test_resnet", "pretrained": False, "head_width": 16}
-PVT = {"backbone": "tiny_pvt_v2", "pretrained": False, "head_width": 16}
-
-
-@register_model
-def tiny_pvt_v2(pretrained: bool = False, **options: Any) -> nn.Module:
-    """A PVT-v2 of one block per stage: a network of M + 1 encoders is built for every test."""
-    sizes = {"depths": (1, 1, 1, 1), "embed_dims": (16, 32, 48, 64), "num_heads": (1, 2, 3, 4)}
-    model: nn.Module = _create_pvt2("pvt_v2_b0", pretrained, **sizes, **options)
-    return model
 
 
 class TestMetaRS(MethodContract):
     method = MetaRS
-    options = PVT
+    options = SMALL
     # a gate of the narrowest maps has two hidden units, which a ReLU may both close
     silent = ("cSE.1.weight", "cSE.1.bias", "cSE.3.weight")
 

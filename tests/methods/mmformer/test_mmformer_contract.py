@@ -54,7 +54,9 @@ class TestMMFormer(DoubleContract):
 class TestMMFormerReleased(DoubleContract):
     options = {**SMALL, "as_released": True}
     silent = TestMMFormer.silent
+    counts = (3,)
 
 
 class TestMMFormerLayerNorm(DoubleContract):
     options = {**SMALL, "norm": "layer"}
+    counts = (3,)

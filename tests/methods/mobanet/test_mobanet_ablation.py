@@ -15,9 +15,11 @@ class TestMoBaNetBase(MethodContract):
 class TestMoBaNetCPIA(MethodContract):
     method = MoBaNet
     options = {**TINY, **VARIANTS["mobanet_cpia"]}
+    counts = (3,)
 
 
 class TestMoBaNetNoMCRM(MethodContract):
     method = MoBaNet
     options = {**TINY, **VARIANTS["mobanet_no_mcrm"]}
     silent = GATE
+    counts = (3,)

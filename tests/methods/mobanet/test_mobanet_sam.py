@@ -10,6 +10,7 @@ from tests.support.mobanet_tiny import GATE
 class TestMoBaNetSAMAdapters(MethodContract):
     method = MoBaNet
     options = {"backbone": "samvit_tiny_patch8", "pretrained": False, "cpia": "paper_eq9"}
+    counts = (3,)
     # the adapter's up-projection starts at zero, too, and its bottleneck and the whole prompt lie
     # before it
     silent = (

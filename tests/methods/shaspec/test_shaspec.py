@@ -60,11 +60,13 @@ class TestAsReleased(InstanceNormContract):
     options = {**SMALL, "as_released": True}
     # the dead norm lets nothing of the pooled value through
     silent = ("aspp.pooled.0.weight", "aspp.pooled.1.weight")
+    counts = (3,)
 
 
 class TestLight(InstanceNormContract):
     method = ShaSpec
     options = {"backbone": "pyramid", "subsets_per": "sample"}
+    counts = (3,)
 
 
 def make(modalities: dict[str, int] = TWO, **options) -> ShaSpec:

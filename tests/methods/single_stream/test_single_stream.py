@@ -29,6 +29,7 @@ OPTIONS = {**RESNET, "architecture": "unetformer"}
 
 class TestOptical(SingleStreamContract):
     options = {**OPTIONS, "inputs": "optical", "subsets": "any_subset", "loss": "geoseg"}
+    counts = (2, 3, 4)
 
 
 class Early(SingleStreamContract):

@@ -13,6 +13,7 @@ from tests.support.single_stream import SingleStreamContract, randomise
 
 class TestUNet2015(SingleStreamContract):
     options = {"architecture": "unet_2015", "width": 4}
+    counts = (2, 3, 4)
 
 
 def test_counts_of_parts_and_without_batch_norm():

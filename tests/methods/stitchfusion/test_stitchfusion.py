@@ -34,6 +34,7 @@ class TestStitchFusion(MethodContract):
 class TestNoAdapters(MethodContract):
     method = StitchFusion
     options = PLAIN
+    counts = (3,)
 
 
 make = TestStitchFusion.make
