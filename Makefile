@@ -66,8 +66,9 @@ refresh: $(STAMP) ## rebuild published tables and fill the documents; CHECK=1 on
 	$(VENV)/bin/python -m tools.refresh $(if $(CHECK),--check) $(if $(COSTS),--costs) $(ARGS)
 
 test: $(STAMP) ## run the whole test suite, examples in docstrings included
-	@# in their order: the files with the fewest tests hold the longest, and would come last
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@# in their order: the files with the fewest tests hold the longest, and would come last; a worker more than cores,
+	@# since one waits for the queue of tests/benchmark/sweep
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(STAMP) ## ruff, mypy and the floors of the packages
 	$(VENV)/bin/ruff check .
