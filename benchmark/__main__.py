@@ -28,6 +28,7 @@ from benchmark.commands import (
     predict,
     profile,
     records,
+    robustness,
     sweep,
 )
 from benchmark.commands.options import Command, options_from_variables, variables_of
@@ -40,6 +41,7 @@ from usererror import TERMINATED, UserError
 COMMANDS: dict[str, Command] = {
     "bench": bench.Bench(),
     "evaluate": bench.Evaluate(),
+    "robustness": robustness.Robustness(),
     "sweep": sweep.Sweep(),
     "sweep-plan": sweep.SweepPlan(),
     "sweep-status": sweep.SweepStatus(),

@@ -181,11 +181,11 @@ class Evaluate(Command):
         options.add_trust(parser)
 
     def run_command(self, arguments: argparse.Namespace) -> None:
-        from benchmark.experiment.rebuild import rebuild_experiment
         from benchmark.experiment.restore import read_run_config
         from benchmark.experiment.train import Outcome, run_manifest, score_checkpoint
         from benchmark.formats.files import make_writable
         from benchmark.records.record import write_record
+        from benchmark.rescoring.rebuild import rebuild_experiment
 
         checkpoint, method = arguments.checkpoint, arguments.method
         if not checkpoint.is_file():

@@ -27,6 +27,7 @@ class ListNames(Command):
             ("METHOD", choices.methods()),
             ("DATA", choices.datasets(arguments.store)),
             ("PROTOCOL", choices.protocols()),
+            ("SCENARIO", choices.scenarios()),
             ("SCALE", choices.SCALES),
             ("BACKBONE", choices.BACKBONES),
             ("LOGGER", choices.LOGGERS),

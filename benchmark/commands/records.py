@@ -19,6 +19,7 @@ class Leaderboard(Command):
         options.add_wide(parser)
 
     def run_command(self, arguments: argparse.Namespace) -> None:
+        from benchmark.analysis.robustness import write_robustness
         from benchmark.leaderboard.write import publish_leaderboard
         from benchmark.records.selection import select_records
 
@@ -30,6 +31,7 @@ class Leaderboard(Command):
                 if record.path.is_relative_to(arguments.runs)
             }
             publish_leaderboard(data, choice, out, own, arguments.wide)
+            write_robustness(out, data, choice)
 
 
 class SensorValue(Command):

@@ -4,8 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
+import lightning as L
+
 from benchmark.evaluation.callback import Entries, MissingModalityEvaluation
-from benchmark.metrics.subsets import modality_subsets, subset_name
+from benchmark.metrics.subsets import CLEAN, damage_case, modality_subsets, subset_name
 from datamodules.base import SceneDataModule
 from datamodules.damage.scenario import Combinations, Scenario
 from methods.base import AnyModalitySegmenter
@@ -29,10 +31,16 @@ class DamageEvaluation(MissingModalityEvaluation):
         super().__init__(**options)
         self.scenario = scenario
 
+    def log_scores(self, module: L.LightningModule, scores: Mapping[str, float]) -> None:
+        """Log the mIoU of all cases as `robustness/<scenario>/<severity>/<damaged>`."""
+        for name, value in scores.items():
+            module.log(f"robustness/{self.scenario.name}/{name.replace(':', '/')}", value)
+
     def cases(self, data: SceneDataModule) -> Mapping[str, tuple[str, ...]]:
         """Name severities and damaged modalities; every case needs all modalities."""
-        everything = tuple(data.modalities)
-        return {case_name(label, names): everything for label, names, _ in self._listed(data)}
+        names = [CLEAN]
+        names += [damage_case(severity, letters) for severity, letters, _ in self._listed(data)]
+        return dict.fromkeys(names, tuple(data.modalities))
 
     def case_entries(
         self,
@@ -50,13 +58,14 @@ class DamageEvaluation(MissingModalityEvaluation):
             images = batch["damaged"][modality][:, list(self.scenario.severities).index(severity)]
             return model.encode({modality: images})[modality]
 
-        for severity, names, damaged in self._listed(data):
+        yield CLEAN, lambda: encoded
+        for severity, letters, damaged in self._listed(data):
 
             def make_entries(severity: str = severity, damaged: Any = damaged) -> Mapping[str, Any]:
                 versions = {name: encode_damaged(severity, name) for name in damaged}
                 return {**encoded, **versions}
 
-            yield case_name(severity, names), make_entries
+            yield damage_case(severity, letters), make_entries
             # of one severity at a time, to bound memory
             if damaged == self._sets(data)[-1]:
                 encode_damaged.cache_clear()
@@ -70,11 +79,6 @@ class DamageEvaluation(MissingModalityEvaluation):
     def _sets(self, data: SceneDataModule) -> list[tuple[str, ...]]:
         affected = damaged_modalities(data, self.scenario)
         return damaged_sets(affected, self.scenario.combinations)
-
-
-def case_name(severity: str, damaged: str) -> str:
-    """Name a case by its severity and the letters of what is damaged."""
-    return f"{severity}:{damaged}"
 
 
 def damaged_modalities(data: SceneDataModule, scenario: Scenario) -> list[str]:

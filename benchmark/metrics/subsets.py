@@ -1,7 +1,12 @@
-"""The non-empty subsets of a dataset's modalities, in the order of the published tables."""
+"""The non-empty subsets of a dataset's modalities, in the order of the published tables.
+
+And what else is scored: the network with all of them, some damaged.
+"""
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
+
+CLEAN = "clean"  # all sensors are at hand, and none is damaged
 
 
 def modality_subsets(modalities: Sequence[str]) -> list[tuple[str, ...]]:
@@ -21,3 +26,13 @@ def modality_subsets(modalities: Sequence[str]) -> list[tuple[str, ...]]:
 def subset_name(subset: Sequence[str], letters: Mapping[str, str]) -> str:
     """Name a subset by the letters of its modalities: `R+D+N`."""
     return "+".join(map(letters.__getitem__, subset))
+
+
+def damage_case(severity: str, damaged: str) -> str:
+    """Name a case by its severity and the letters of what is damaged.
+
+    Example:
+        >>> damage_case("2 px", "R+D")
+        '2 px:R+D'
+    """
+    return f"{severity}:{damaged}"

@@ -33,6 +33,7 @@ from datamodules.store.scene_store import write_text_whole
 from usererror import UserError
 
 SUMMARY, SCENES = "summary.npz", "scenes.npz"
+SCENARIOS = "scenarios"  # folder of counts while sensors were damaged
 AXES = ("subsets", "conditions", "regions", "labels")
 
 
@@ -85,12 +86,12 @@ def write_record(path: Path, manifest: Manifest, result: EvaluationResult) -> No
     conditions, counts, scored = result.pooled()
     names = {key: np.array(getattr(result, key), dtype=str) for key in AXES if key != "conditions"}
     pooled = {**names, "conditions": np.array(conditions), "counts": counts, "scored": scored}
-    _write_npz(path / SUMMARY, pooled)
+    write_npz(path / SUMMARY, pooled)
     # a scene has fewer than 2^32 pixels, sums over scenes may have more
     scenes = {**names, "scenes": np.array(result.scenes), "scored": result.scored}
     for number, scene in enumerate(result.counts):
         scenes[f"counts_{number}"] = scene.astype(np.uint32)
-    _write_npz(path / SCENES, scenes)
+    write_npz(path / SCENES, scenes)
     write_text_whole(path / MANIFEST, manifest.model_dump_json(indent=1) + "\n")
 
 
@@ -227,10 +228,12 @@ def _dataset(path: Path) -> str:
 def publish_record(source: Path, target: Path) -> None:
     """Copy a record, the manifest last, as it is written."""
     target.mkdir(parents=True, exist_ok=True)
-    for name in (SUMMARY, SCENES, MANIFEST):
-        # older records have no counts per scene
-        if name != SCENES or (source / name).exists():
-            shutil.copyfile(own_file(source / name, source), target / name)
+    # older records have no counts per scene, and few any under damage
+    optional = [source / SCENES, *sorted((source / SCENARIOS).glob("*.npz"))]
+    for path in (source / SUMMARY, *filter(Path.exists, optional), source / MANIFEST):
+        copy = target / path.relative_to(source)
+        copy.parent.mkdir(exist_ok=True)
+        shutil.copyfile(own_file(path, source), copy)
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -238,7 +241,8 @@ def write_json(path: Path, content: Any) -> None:
     write_text_whole(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
-def _write_npz(path: Path, arrays: Mapping[str, Any]) -> None:
+def write_npz(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Write arrays whole, or nothing."""
     # a stream, since numpy gives a path another ending
     with whole_file(path) as part, part.open("wb") as stream:
         np.savez_compressed(stream, **arrays)

@@ -16,6 +16,9 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 
 from benchmark.evaluation.callback import MissingModalityEvaluation
+from benchmark.evaluation.damaged import DamageEvaluation
+from benchmark.metrics.result import EvaluationResult
+from benchmark.rescoring.robustness import read_scenarios
 from datamodules.base import SceneDataModule
 from methods.base import AnyModalitySegmenter
 from methods.control.module import Control
@@ -43,25 +46,42 @@ class Pixelwise(AnyModalitySegmenter):
         raise NotImplementedError
 
 
-class SavedEvaluation(MissingModalityEvaluation):
-    """Writes the counts in the process that has them: a forked one cannot hand them back."""
+def save_result(result: EvaluationResult, metrics: Mapping[str, Tensor], out: str) -> None:
+    """Write the counts in the process that has them: a forked one cannot hand them back."""
+    np.savez(out, **dict(zip(result.scenes, result.counts, strict=True)))
+    values = {name: float(value) for name, value in metrics.items()}
+    with open(out + ".json", "w") as file:
+        json.dump({"subsets": result.subsets, "metrics": values}, file)
 
-    def __init__(self, out: str) -> None:
-        super().__init__(block=40)
-        self.out = out
+
+class Saving(L.Callback):
+    """Saves what an evaluation, which comes before it, has found."""
+
+    def __init__(self, evaluation: MissingModalityEvaluation, out: str) -> None:
+        self.evaluation, self.out = evaluation, out
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if trainer.is_global_zero and self.result is not None:
-            np.savez(self.out, **dict(zip(self.result.scenes, self.result.counts, strict=True)))
-            metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-            with open(self.out + ".json", "w") as file:
-                json.dump({"subsets": self.result.subsets, "metrics": metrics}, file)
+        if trainer.is_global_zero and self.evaluation.result is not None:
+            save_result(self.evaluation.result, trainer.callback_metrics, self.out)
 
 
-def evaluate(stores: str, devices: int, overlap: bool, out: str) -> None:
-    """Test a pixelwise method; several devices are forked processes."""
+def evaluate(
+    stores: str,
+    devices: int,
+    overlap: bool,
+    out: str,
+    scenario: str = "",
+    workers: int = 0,
+    batch_size: int = 3,
+) -> None:
+    """Test a pixelwise method, under a scenario if one is named; several devices are forked."""
     stride = 16 if overlap else 32
-    data = SceneDataModule("tiny", stores, window=32, stride=stride, batch_size=3, num_workers=0)
+    how = {"window": 32, "stride": stride, "batch_size": batch_size, "num_workers": workers}
+    data = SceneDataModule("tiny", stores, **how)  # type: ignore[arg-type]
+    evaluation = MissingModalityEvaluation(block=40)
+    if scenario:
+        [data.scenario] = read_scenarios([scenario])
+        evaluation = DamageEvaluation(data.scenario, block=40)
     fork = DDPStrategy(process_group_backend="gloo", start_method="fork")
     trainer = L.Trainer(
         accelerator="cpu",
@@ -71,7 +91,7 @@ def evaluate(stores: str, devices: int, overlap: bool, out: str) -> None:
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
-        callbacks=[SavedEvaluation(out)],
+        callbacks=[evaluation, Saving(evaluation, out)],
     )
     trainer.test(Pixelwise(data.channels, data.num_classes), data, verbose=False)
 
@@ -120,4 +140,4 @@ if __name__ == "__main__":
     if sys.argv[3] == "train":
         train(sys.argv[1], sys.argv[2])
     else:
-        evaluate(sys.argv[1], int(sys.argv[3]), True, sys.argv[2])
+        evaluate(sys.argv[1], int(sys.argv[3]), True, sys.argv[2], *sys.argv[4:])

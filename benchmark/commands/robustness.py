@@ -1,0 +1,46 @@
+"""Score a run while its sensors are damaged."""
+
+import argparse
+
+from benchmark.choices import scenarios
+from benchmark.commands import options
+from benchmark.commands.inspect_run import RUN
+from benchmark.commands.options import Command, add_flag, add_option, add_path
+
+
+class Robustness(Command):
+    """Score a run while its sensors are damaged, in every severity of every scenario."""
+
+    example = f"imss robustness --run {RUN} --scenario rmm,holes"
+    passes_on = resumes = True
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        options.add_trained_run(parser)
+        text = f"comma separated scenarios or groups of them, or all: {', '.join(scenarios())}"
+        add_option(parser, "--scenario", ["all"], f"{text} (default: all that fit the sensors)")
+        add_option(parser, "--seed", 0, "of the damage, the same for all methods and runs")
+        add_flag(parser, "--force", "score again what has been scored")
+        add_path(parser, "--store", "directory of scene stores (default: the run's)")
+
+    def run_command(self, arguments: argparse.Namespace) -> None:
+        from benchmark.formats.files import make_writable
+        from benchmark.rescoring.rebuild import rebuild_experiment
+        from benchmark.rescoring.robustness import (
+            fitting_scenarios,
+            read_scenarios,
+            score_scenarios,
+        )
+
+        asked = arguments.scenario
+        wanted = read_scenarios(asked, arguments.seed)
+        run_dir = make_writable(arguments.run, "--run").resolve()
+        places = {"store": arguments.store} if arguments.store else {}
+        cli = rebuild_experiment(run_dir, arguments.trust, arguments.overrides, **places)
+        fitting = list(fitting_scenarios(wanted, cli, asked))
+        for found in score_scenarios(cli, run_dir, fitting, arguments.force):
+            clean, damaged = found.miou()
+            means = dict(zip(found.damage.severities, damaged.mean(1), strict=True))
+            shown = "  ".join(f"{severity} {mean:.1f}" for severity, mean in means.items())
+            print(f"{found.damage.name:16} clean {clean:.1f}  {shown}", flush=True)
+        if cli.trainer.is_global_zero:
+            print("Tables of all runs: make leaderboard")

@@ -1,0 +1,1 @@
+"""Scoring a finished run once more: on other data, under damage."""

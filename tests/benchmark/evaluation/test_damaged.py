@@ -1,0 +1,130 @@
+"""Damaged sensors: cases against whole rasters, whatever reads the windows."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from sklearn.metrics import confusion_matrix
+
+from benchmark.rescoring.robustness import read_scenarios
+from datamodules.base import SceneDataModule
+from datamodules.damage.fields import uniform
+from datamodules.store.reader import Window
+from tests.benchmark.evaluation.test_evaluation import ROOT, SCRIPT, read_result
+from usererror import UserError
+
+evaluate_script = __import__("runpy").run_path(str(SCRIPT))["evaluate"]
+
+
+@pytest.fixture(scope="module")
+def scenes(tiny_stores: Path) -> dict[str, tuple[dict[str, np.ndarray], np.ndarray]]:
+    """Normalised rasters and label of every test scene, read whole."""
+    data = SceneDataModule("tiny", str(tiny_stores), window=32, num_workers=0)
+    found = {}
+    for scene in data.splits["test"]:
+        images = {}
+        for layer in data.layers:
+            with rasterio.open(scene.paths[layer.raster]) as file:
+                values = layer.normalizer.to_valid(file.read(), scene.id)
+            images[layer.name] = layer.normalizer.standardize(values, scene.id)
+        with rasterio.open(scene.paths["label"]) as file:
+            found[scene.id] = images, file.read(1)
+    return found
+
+
+def pixelwise_counts(images: dict[str, np.ndarray], truth: np.ndarray) -> np.ndarray:
+    """What the script's network predicts, which looks at single pixels."""
+    total = sum(images[name].mean(0) for name in sorted(images))
+    guess = np.stack([-total + 0.1, total, 0.2 * total + 0.3]).argmax(0)
+    valid = truth != 255
+    return confusion_matrix(truth[valid], guess[valid], labels=range(3))
+
+
+def assert_counts(counts: np.ndarray, expected: np.ndarray) -> None:
+    # float rounding at a tie of two logits may move a pixel
+    assert counts.sum() == expected.sum()
+    assert np.abs(counts.sum((0, 1)) - expected).max() <= 1
+
+
+def test_random_values_are_lost_as_on_the_whole_raster(
+    tiny_stores: Path, tmp_path: Path, scenes: dict
+) -> None:
+    evaluate_script(str(tiny_stores), 1, True, str(tmp_path / "rmm"), "rmm")
+    counts, report = read_result(tmp_path / "rmm")
+    sets = ["R", "D", "N", "R+D", "R+N", "D+N", "R+D+N"]
+    names = [f"{share}:{letters}" for share in ("0.25", "0.5", "0.75") for letters in sets]
+    assert report["subsets"] == ["clean", *names]
+    assert report["metrics"].keys() == {
+        f"robustness/rmm/{name.replace(':', '/')}" for name in report["subsets"]
+    }
+    [scenario] = read_scenarios(["rmm"])
+    letters = {"rgb": "R", "dsm": "D", "nir": "N"}
+    for scene, (images, truth) in scenes.items():
+        place = Window(0, 0, *truth.shape)
+        for number, name in enumerate(report["subsets"]):
+            share, _, damaged = name.partition(":")
+            versions = dict(images)
+            for modality, letter in letters.items():
+                if letter in damaged.split("+"):
+                    chance = uniform(scenario.key(scene, modality), place, len(images[modality]))
+                    lost = chance < float(share)
+                    assert abs(lost.mean() - float(share)) < 0.06
+                    versions[modality] = np.where(lost, 0, images[modality])
+            assert_counts(counts[scene][number], pixelwise_counts(versions, truth))
+
+
+def test_zeros_stand_for_what_is_missing(tiny_stores: Path, tmp_path: Path, scenes: dict) -> None:
+    evaluate_script(str(tiny_stores), 1, False, str(tmp_path / "zero"), "zero_normalised")
+    counts, report = read_result(tmp_path / "zero")
+    # all of them cannot be missing
+    sets = ["R", "D", "N", "R+D", "R+N", "D+N"]
+    assert report["subsets"] == ["clean", *(f"absent:{letters}" for letters in sets)]
+    for scene, (images, truth) in scenes.items():
+        only_nir = {"nir": images["nir"]}
+        assert_counts(counts[scene][4], pixelwise_counts(only_nir, truth))
+        assert_counts(counts[scene][0], pixelwise_counts(images, truth))
+
+
+def test_damage_is_the_same_for_all_workers_batches_and_processes(
+    tiny_stores: Path, tmp_path: Path
+) -> None:
+    evaluate_script(str(tiny_stores), 1, True, str(tmp_path / "one"), "holes")
+    one, _ = read_result(tmp_path / "one")
+    evaluate_script(str(tiny_stores), 1, True, str(tmp_path / "workers"), "holes", 2, 1)
+    # a process of its own: what forks must not have used OpenMP before
+    words = [sys.executable, str(SCRIPT), str(tiny_stores), str(tmp_path / "two"), "2", "holes"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    for name in ("workers", "two"):
+        other, _ = read_result(tmp_path / name)
+        for scene in one:
+            assert np.array_equal(one[scene], other[scene])
+
+
+def test_labels_are_not_damaged(tiny_stores: Path) -> None:
+    data = SceneDataModule("tiny", str(tiny_stores), window=32, num_workers=0)
+    plain = list(data.test_dataloader())
+    [data.scenario] = read_scenarios(["holes"])
+    for before, after in zip(plain, data.test_dataloader(), strict=True):
+        assert (before["mask"] == after["mask"]).all()
+        assert (before["region"] == after["region"]).all()
+        assert not before["damaged"] and after["damaged"].keys() == after["image"].keys()
+        for name, image in before["image"].items():
+            assert (image == after["image"][name]).all()
+            # a version for each severity
+            assert after["damaged"][name].shape == (len(image), 3, *image.shape[1:])
+
+
+def test_scenarios_go_by_name_group_or_all() -> None:
+    names = [scenario.name for scenario in read_scenarios(["rmm", "absence", "rmm"])]
+    assert names == ["rmm", "black_raw", "zero_normalised"]
+    assert {"rmm", "nm", "holes"} < {scenario.name for scenario in read_scenarios(["all"])}
+    with pytest.raises(UserError, match="Unknown SCENARIO 'fog'; valid are all, the groups"):
+        read_scenarios(["fog"])
