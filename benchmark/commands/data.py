@@ -124,7 +124,7 @@ class Scenarios(Command):
     example = "imss scenarios --data miniature --out sheet.png"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        add_option(parser, "--scenario", [], "names or groups, comma separated (default: all)")
+        add_option(parser, "--scenario", ["all"], "names or groups, comma separated (default: all)")
         add_option(parser, "--data", "miniature", "imported dataset of which a scene is drawn")
         options.add_store(parser)
         add_option(parser, "--scene", "", "id of the scene (default: the first of the test part)")
@@ -132,7 +132,8 @@ class Scenarios(Command):
         add_path(parser, "--out", "PNG file of the sheet (default: only the list)")
 
     def run_command(self, arguments: argparse.Namespace) -> None:
-        from benchmark.figures.scenario_table import read_scenarios, scenario_table
+        from benchmark.evaluation.scenario_files import read_scenarios
+        from benchmark.figures.scenario_table import scenario_table
         from benchmark.formats.markdown import print_table
 
         wanted = read_scenarios(arguments.scenario)

@@ -23,13 +23,10 @@ class Robustness(Command):
         add_path(parser, "--store", "directory of scene stores (default: the run's)")
 
     def run_command(self, arguments: argparse.Namespace) -> None:
+        from benchmark.evaluation.scenario_files import read_scenarios
         from benchmark.formats.files import make_writable
         from benchmark.rescoring.rebuild import rebuild_experiment
-        from benchmark.rescoring.robustness import (
-            fitting_scenarios,
-            read_scenarios,
-            score_scenarios,
-        )
+        from benchmark.rescoring.robustness import fitting_scenarios, score_scenarios
 
         asked = arguments.scenario
         wanted = read_scenarios(asked, arguments.seed)

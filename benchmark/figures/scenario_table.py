@@ -1,28 +1,10 @@
-"""The shipped scenarios of damage, and a table that says what each of them is."""
+"""A table that says what each scenario of damage is."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import pandas as pd
-import yaml
 
-from benchmark import choices
 from datamodules.damage.scenario import Scenario
-
-
-def read_scenarios(words: Sequence[str] = ()) -> list[Scenario]:
-    """Read the scenarios of these names or groups, by default all.
-
-    Raises:
-        UserError: there is none of that name.
-    """
-    shipped = []
-    for name in choices.scenarios():
-        text = (choices.CONFIGS / "scenario" / f"{name}.yaml").read_text(encoding="utf-8")
-        shipped.append(Scenario.parse(name, yaml.safe_load(text)))
-    names = [one.name for one in shipped] + sorted({one.group for one in shipped})
-    for word in words:
-        choices.validate_choice("scenario", word, names)
-    return [one for one in shipped if not words or {one.name, one.group} & set(words)]
 
 
 def scenario_table(scenarios: Iterable[Scenario]) -> pd.DataFrame:

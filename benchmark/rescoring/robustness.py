@@ -6,9 +6,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import yaml
-
-from benchmark.choices import CONFIGS, scenarios
 from benchmark.evaluation.damaged import DamageEvaluation, damaged_modalities
 from benchmark.experiment.restore import checkpoint_for
 from benchmark.experiment.train import score_checkpoint
@@ -19,32 +16,6 @@ from usererror import UserError
 
 if TYPE_CHECKING:
     from benchmark.experiment.lightning_cli import BenchCLI
-
-ALL = "all"
-
-
-def read_scenarios(words: Sequence[str], seed: int = 0) -> list[Scenario]:
-    """Read the scenarios that these words name: a scenario, a group of them, or `all`.
-
-    Raises:
-        UserError: there is none of that name.
-    """
-    shipped = [_read(name, seed) for name in scenarios()]
-    chosen: dict[str, Scenario] = {}
-    for word in words:
-        found = [one for one in shipped if word in (one.name, one.group, ALL)]
-        if not found:
-            groups = ", ".join(dict.fromkeys(one.group for one in shipped))
-            names = ", ".join(one.name for one in shipped)
-            text = f"Unknown SCENARIO {word!r}; valid are {ALL}, the groups {groups}"
-            raise UserError(f"{text}, and the scenarios {names}.")
-        chosen |= {one.name: one for one in found}
-    return list(chosen.values())
-
-
-def _read(name: str, seed: int) -> Scenario:
-    path = CONFIGS / "scenario" / f"{name}.yaml"
-    return Scenario.parse(name, yaml.safe_load(path.read_text(encoding="utf-8")), seed)
 
 
 def fitting_scenarios(

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from benchmark.evaluation.callback import MissingModalityEvaluation
 from benchmark.evaluation.damaged import DamageEvaluation
+from benchmark.evaluation.scenario_files import read_scenarios
 from benchmark.metrics.result import EvaluationResult
-from benchmark.rescoring.robustness import read_scenarios
 from datamodules.base import SceneDataModule
 from methods.base import AnyModalitySegmenter
 from methods.control.module import Control

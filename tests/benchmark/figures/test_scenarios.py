@@ -10,8 +10,9 @@ import pytest
 from matplotlib.image import imread
 
 from benchmark.__main__ import main
+from benchmark.evaluation.scenario_files import read_scenarios
 from benchmark.figures.damage_sheet import compose_damages, damage_pictures
-from benchmark.figures.scenario_table import read_scenarios, scenario_table
+from benchmark.figures.scenario_table import scenario_table
 from datamodules.store.scene_store import SceneStore
 
 
@@ -63,7 +64,7 @@ def test_pictures_of_a_row_share_one_range(tiny_stores: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["--scenario", "hase"], "Unknown scenario 'hase'.*Did you mean haze"),
+        (["--scenario", "hase"], "Unknown SCENARIO 'hase'.*Did you mean haze"),
         (["--out", "sheet.pdf"], "let OUT end in .png"),
         (["--out", "a.png", "--scene", "nowhere"], "tiny has no scene 'nowhere'"),
         (["--out", "a.png", "--side", "0"], "give 1 or more pixels"),
