@@ -34,6 +34,10 @@ EQUITY_NOTE = (
     "Equity of the sensors: spread is the largest of these values less the smallest, deviation "
     "their standard deviation (of all sensors, no sample); both are 0 where all are worth the same."
 )
+LEARNING_NOTE = (
+    "Learns: the sensor's share of the norms of the gradient at the encoded features, mean of all "
+    "steps; a dash where it was not measured (docs/incomplete.md)."
+)
 BREAK_EVEN_NOTE = (
     "Where the expected mIoU (mean of the seeds) of two methods is the same: below p the first is "
     "ahead, above it the second."
@@ -96,6 +100,15 @@ class SensorGames:
         """Names of the pairs of modalities, in the order of `interactions`."""
         return list(map(" x ".join, combinations(self.letters, 2)))
 
+    @property
+    def learning(self) -> Floats:
+        """Each modality's share of the gradient, `(seeds, M)`; nan where it was not measured."""
+        shares = []
+        for manifest in (record.manifest for record in self.group.members):
+            by_letter = {manifest.modalities[m]: share for m, share in manifest.learning.items()}
+            shares.append([by_letter.get(letter, np.nan) for letter in self.letters])
+        return np.array(shares)
+
     def interactions(self) -> Floats:
         """Compute the interaction index of each pair, `(seeds, 1 + classes, pairs)`."""
         # in the order of combinations
@@ -149,6 +162,12 @@ def sensor_value_frame(methods: Sequence[SensorGames]) -> pd.DataFrame:
                     line = {"measure": measure, "class": name, "subject": subject}
                     line |= {"value": means[number, position], "std": stds[number, position]}
                     lines.append({**method.group.columns(), **line})
+        # of the training as a whole
+        shares, deviations = mean_std(method.learning)
+        for letter, share, std in zip(method.letters, shares, deviations, strict=True):
+            if not np.isnan(share):
+                line = {"measure": "learning", "class": "", "subject": letter}
+                lines.append({**method.group.columns(), **line, "value": share, "std": std})
     return pd.DataFrame(lines)
 
 
@@ -162,12 +181,16 @@ def _format_columns(names: Sequence[str], values: Floats) -> dict[str, str]:
 def shapley_table(methods: Sequence[SensorGames]) -> pd.DataFrame:
     """Show in mIoU the Shapley value of each modality, their spread, each pair's interaction."""
     lines = []
+    measured = any(not np.isnan(method.learning).any() for method in methods)
     for method in methods:
         values = shapley.shapley_values(method.miou)
         line = {"method": method.group.label, **_format_columns(method.letters, values)}
         line |= _format_columns(["sum"], values.sum(-1, keepdims=True))
         line |= _format_columns(EQUITY, shapley.value_spread(values))
         line |= _format_columns(method.pairs, method.interactions()[:, 0])
+        if measured:
+            names = list(map("learns {}".format, method.letters))
+            line |= _format_columns(names, method.learning)
         lines.append(line | {"n": str(len(values))})
     return pd.DataFrame(lines)
 
@@ -235,6 +258,8 @@ def write_sensor_values(
     page: list[Part] = [f"# What a sensor is worth: {escape_markdown(data)}"]
     headline, displays = {}, {}
     note = f"{shapley_note(empty)} {EQUITY_NOTE}"
+    if any(record.manifest.learning for record in selection.records):
+        note = f"{note} {LEARNING_NOTE}"
     for title, methods in sections.items():
         headline[title], expected = shapley_table(methods), expected_score_table(methods)
         displays[f"{data}, {title}: Shapley values of mIoU in points"] = headline[title]

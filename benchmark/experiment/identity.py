@@ -37,6 +37,8 @@ class ExperimentConfig:
     accumulate: int | None = None
     # modules that torch compiles, for speed
     compile: Literal["none", "encoder"] = "none"
+    # log which sensors training teaches; it changes no number
+    learning: Literal[True] | None = None
     # METHOD whose network, trained on the same data, this one learns from
     teacher: str | None = None
     teacher_seed: int | None = None  # not given, that of the student

@@ -37,6 +37,7 @@ from benchmark.experiment.request import Request, Teacher, teacher_request
 from benchmark.records.attempts import CHECKPOINTS
 from benchmark.records.manifest import Stage
 from benchmark.records.trainer_options import check_trainer, divide_batch
+from benchmark.tracking.learning import LearningRatio
 from benchmark.tracking.progress import RunProgress
 from benchmark.tracking.wandb_callback import ExampleLogging
 from benchmark.tracking.wandb_summary import run_names, wandb_logger
@@ -76,6 +77,7 @@ class BenchCLI(LightningCLI):
 
     compiled: Compile = "none"  # what was, whatever was asked for
     stages: tuple[Stage, ...] = ()  # before this training
+    learning: LearningRatio | None = None  # if it was asked for
 
     def __init__(self, request: Request, run_dir: Path | None = None) -> None:
         self.request, self._fixed_run_dir = request, run_dir
@@ -160,6 +162,9 @@ class BenchCLI(LightningCLI):
         callbacks: list[L.Callback] = [DivergenceStop(), EndTogether(), KeepLast(folder)]
         if self.config.trainer.enable_progress_bar is not False:
             callbacks.append(RunProgress())
+        if self.cell.learning:
+            self.learning = LearningRatio(list(self.datamodule.rasters))
+            callbacks.append(self.learning)
         if self.cell.selection == BEST:
             highest: dict[str, Any] = {"monitor": "val/average_miou", "mode": "max"}
             # a slash in a metric name would make a folder

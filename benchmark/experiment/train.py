@@ -162,6 +162,7 @@ def run_manifest(cli: BenchCLI, outcome: Outcome) -> Manifest:
         data=cli.request.dataset,
         stages=stages,
         training_gaps=data.training_gaps,
+        learning=cli.learning.averages() if cli.learning else {},
         overrides=name_override_contents(cli.request.overrides),
         protocol=protocol,
         convention=convention_of(data, evaluation.absent),

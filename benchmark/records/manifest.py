@@ -97,6 +97,8 @@ class Manifest(BaseModel):
     stages: tuple[Stage, ...] = ()
     # modalities that training was not shown, by scene: those that incomplete training held back
     training_gaps: dict[str, tuple[str, ...]] = {}
+    # each modality's share of the gradient, mean of the steps; empty where it was not asked for
+    learning: dict[str, float] = {}
     compiled: str = "none"  # or `encoder`; whose sums are made in another order
     threads: int | None  # None: an older record, which did not say
     world_size: int

@@ -11,8 +11,8 @@ IRRELEVANT_TRAINER = {
     *("num_sanity_val_steps", "profiler"),
 }
 IRRELEVANT_DATA = {"name", "num_workers", "store"}
-# a mark, and what is faster and else the same
-IRRELEVANT_CELL = {"compile", "control"}
+# a mark, what is faster and else the same, and what is measured beside
+IRRELEVANT_CELL = {"compile", "control", "learning"}
 # the seed has a column of its own
 IRRELEVANT = {"seed_everything", "model.seed", "data.seed"}
 IRRELEVANT |= set(map("cell.{}".format, IRRELEVANT_CELL))

@@ -121,6 +121,25 @@ def test_files(tmp_path: Path) -> None:
     assert "The empty set scores 0;" in text and "given that at least one is left" in text
 
 
+def test_what_training_teaches_stands_where_it_was_measured(tmp_path: Path) -> None:
+    records = [toy_record(tmp_path, "two")]
+    for seed in (0, 1):
+        shares = {"rgb": 0.5 + 0.1 * seed, "dsm": 0.3 - 0.1 * seed, "nir": 0.2}
+        records.append(toy_record(tmp_path, "one", seed, learning=shares))
+    paths, tables = write_sensor_values(tmp_path / "out", "toy", RecordSelection(records))
+    frame = pd.read_csv(paths[0])
+    lines = frame[frame["measure"] == "learning"]
+    assert set(lines["method"]) == {"one"} and lines["subject"].tolist() == ["R", "D", "N"]
+    assert lines["value"].tolist() == pytest.approx([0.55, 0.25, 0.2])
+    table = next(iter(tables.values())).set_index("method")
+    assert table["learns R"].tolist() == ["0.55 +- 0.07", "-"]
+    assert "share of the norms of the gradient" in paths[3].read_text()
+    # no column, no note
+    paths, tables = write_sensor_values(tmp_path / "out", "toy", RecordSelection(records[:1]))
+    assert not any("learns" in name for name in next(iter(tables.values())))
+    assert "gradient" not in paths[3].read_text()
+
+
 def test_rows_of_one_name_are_told_apart_and_protocols_are_not_ranked_together() -> None:
     records = [record(ROW), record(ROW, group="h123456", variant="g")]
     records += [record(ROW, group="k", protocol=PROTOCOL.model_copy(update={"name": "other"}))]
