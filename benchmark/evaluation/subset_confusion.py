@@ -13,7 +13,8 @@ so the matrix (a row per label, a column per output) is [[1, 0], [0, 2]]. Counti
 itself would give five pixels, one of them wrong.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, pairwise
 from math import prod
 from typing import Any, Literal, NamedTuple
@@ -26,6 +27,10 @@ from benchmark.evaluation.row_buffer import Place, RowBuffer, WindowStitcher
 from datamodules.store.scene_store import IGNORE
 
 Stitching = Literal["logits", "probabilities"]
+# subset, float64 probabilities `(B, K, H, W)`, and the output that is counted, `(B, H, W)`
+Prediction = tuple[str, Tensor, Tensor]
+# is shown finished pixels: one subset after another, their labels and regions `(B, H, W)`
+Watcher = Callable[[Iterator[Prediction], Tensor, Tensor], None]
 
 
 class SceneWindows(NamedTuple):
@@ -50,12 +55,20 @@ class _OpenScene:
     """What is held of a scene whose windows are not all there yet."""
 
     def __init__(
-        self, scene: SceneWindows, subsets: int, outputs: int, ignored: int, device: Any
+        self,
+        scene: SceneWindows,
+        subsets: int,
+        outputs: int,
+        ignored: int,
+        watched: bool,
+        device: Any,
     ) -> None:
         self.remaining = len(scene.windows)
         self.scored: set[int] = set()  # subsets whose modalities the scene has
         self.sums = WindowStitcher((subsets, outputs), scene.width, device=device)
         self.bins = RowBuffer((1,), scene.width, fill=ignored, dtype=torch.int64, device=device)
+        # windows over each pixel; what is counted needs their sums alone
+        self.cover = WindowStitcher((1,), scene.width, device=device) if watched else None
 
 
 class SubsetConfusion(Metric):
@@ -79,6 +92,9 @@ class SubsetConfusion(Metric):
         regions: number of regions that are counted apart (interior and band of eroded labels).
         block: approximate side in pixels of the blocks that are counted apart (for intervals).
         stitching: what is summed where windows overlap.
+        watch: is shown every pixel that is counted, once, with the probabilities of all subsets:
+            softmax of the mean logits of the windows over it, or the mean of their probabilities.
+            It may keep none of these tensors.
 
     Example:
         >>> import torch
@@ -105,12 +121,14 @@ class SubsetConfusion(Metric):
         regions: int = 1,
         block: int = 1000,
         stitching: Stitching = "logits",
+        watch: Watcher | None = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
         self.subsets = dict(zip(subsets, range(len(subsets)), strict=True))
         # one scene without size or windows is the pool of images that belong to none
         self.scenes, self.stitching = list(scenes or [SceneWindows(0, 0, [])]), stitching
+        self.watch = watch
         self.grids = [block_grid(scene.height, scene.width, block) for scene in self.scenes]
         self.overlapping = list(map(_windows_overlap, self.scenes))
         axes = regions, labels, outputs
@@ -159,19 +177,13 @@ class SubsetConfusion(Metric):
             if number in held:
                 # counted with the rows that it completes
                 first.fill_(self.ignored)
-        for name, values in logits.items() if isinstance(logits, Mapping) else logits:
-            subset, outputs = self.subsets[name], self.shapes[0][-1]
-            if values.shape[1] != outputs:
-                raise ValueError(f"{name} has {values.shape[1]} outputs, not {outputs}")
-            if not held.keys() >= set(numbers):
-                self._count(subset, bins, values, 1)
-            for (number, place), one in zip(windows, values, strict=True):
-                if number in held:
-                    if self.stitching == "probabilities":
-                        one = one.float().softmax(0)
-                    one = one[:, : place[2], : place[3]]
-                    held[number].sums.add(place, one, subset)
-                    held[number].scored.add(subset)
+        pairs = logits.items() if isinstance(logits, Mapping) else logits
+        added = self._add_to_held(pairs, windows, held)
+        if held.keys() >= set(numbers):
+            # all of them are counted with the rows that they complete
+            deque(added, maxlen=0)
+        else:
+            self._count_subsets(bins, added)
         for number, opened in held.items():
             # free a scene's rows as soon as its last window is in, not at the end of the split
             opened.remaining -= numbers.count(number)
@@ -186,6 +198,26 @@ class SubsetConfusion(Metric):
         scenes = zip(pairwise(self.offsets), self.shapes, strict=True)
         return [self.counts[:, start:end].view(-1, *shape) for (start, end), shape in scenes]
 
+    def _add_to_held(
+        self,
+        pairs: Iterable[tuple[str, Tensor]],
+        windows: Sequence[tuple[int, Place]],
+        held: Mapping[int, _OpenScene],
+    ) -> Iterator[tuple[str, Tensor]]:
+        """Add windows of held scenes to their sums, and pass the logits on."""
+        for name, values in pairs:
+            subset, outputs = self.subsets[name], self.shapes[0][-1]
+            if values.shape[1] != outputs:
+                raise ValueError(f"{name} has {values.shape[1]} outputs, not {outputs}")
+            for (number, place), one in zip(windows, values, strict=True):
+                if number in held:
+                    if self.stitching == "probabilities":
+                        one = one.float().softmax(0)
+                    one = one[:, : place[2], : place[3]]
+                    held[number].sums.add(place, one, subset)
+                    held[number].scored.add(subset)
+            yield name, values
+
     def _hold_rows(
         self, windows: Sequence[tuple[int, Place]], bins: Tensor
     ) -> dict[int, _OpenScene]:
@@ -196,13 +228,16 @@ class SubsetConfusion(Metric):
                 continue
             if number not in self._open:
                 sizes = len(self.subsets), self.shapes[number][-1], self.ignored
-                self._open[number] = _OpenScene(self.scenes[number], *sizes, self.device)
+                watched = self.watch is not None
+                self._open[number] = _OpenScene(self.scenes[number], *sizes, watched, self.device)
             opened = self._open[number]
             if number not in held:
                 self._count_rows(opened, place[0])
                 held[number] = opened
             opened.bins.extend_to(place[0] + place[2])
             opened.bins.view(place)[0] = first[: place[2], : place[3]]
+            if opened.cover:
+                opened.cover.add(place, first.new_ones(1, *place[2:]))
         return held
 
     def _fill_first_bins(
@@ -224,23 +259,65 @@ class SubsetConfusion(Metric):
         bins.masked_fill_(strange, self.strange).masked_fill_(target == IGNORE, self.ignored)
         first[:height, :width] = bins
 
-    def _count(self, subset: int, first: Tensor, logits: Tensor, axis: int) -> None:
-        """Count the largest logits, along `axis`; the bins of output 0 have the other axes."""
-        # the first of equal ones, as `argmax`, which is slower on a CPU
-        bins = logits.max(axis).indices.add_(first).flatten()
+    def _count_subsets(
+        self,
+        first: Tensor,
+        decoded: Iterable[tuple[str, Tensor]],
+        windows: Tensor | None = None,
+    ) -> None:
+        """Count logits `(B, K, H, W)` of finished pixels under one subset after another.
+
+        `first` has the bins of output 0; where overlapping windows were summed, `windows` has their
+        number, `(1, H, W)`.
+        """
+        counted = self._count_one_by_one(first, decoded)
+        if self.watch:
+            regions, labels, outputs = self.shapes[0][1:]
+            row = first // outputs
+            label = (row % labels).masked_fill_(first >= self.ignored, IGNORE)
+            self.watch(self._with_probabilities(counted, windows), label, row // labels % regions)
+        deque(counted, maxlen=0)
+
+    def _count_one_by_one(
+        self, first: Tensor, decoded: Iterable[tuple[str, Tensor]]
+    ) -> Iterator[Prediction]:
+        """Count the largest logits; before that, give them and where they are."""
+        for name, logits in decoded:
+            # the first of equal ones, as `argmax`, which is slower on a CPU
+            best = logits.max(1).indices
+            yield name, logits, best
+            self._count(self.subsets[name], first, best)
+
+    def _count(self, subset: int, first: Tensor, best: Tensor) -> None:
+        """Count outputs `best`, which become bins; the bins of output 0 have the same axes."""
+        bins = best.add_(first).flatten()
         # `bincount` waits for the device, which tells it the largest bin
         self.counts[subset].scatter_add_(0, bins, bins.new_ones(1).expand(len(bins)))
 
+    def _with_probabilities(
+        self, counted: Iterable[Prediction], windows: Tensor | None
+    ) -> Iterator[Prediction]:
+        """Turn logits of one window, or what was summed of several, into float64 probabilities."""
+        for name, values, best in counted:
+            if windows is None:
+                yield name, values.double().softmax(1), best
+            elif self.stitching == "logits":
+                yield name, (values.double() / windows).softmax(1), best
+            else:
+                yield name, values.double() / windows, best
+
     def _count_rows(self, opened: _OpenScene, row: int) -> None:
         """Count the rows above `row`, and let go of them."""
-        first = opened.bins.rows_above(row)[0]
-        if not len(first):
+        first = opened.bins.rows_above(row)
+        if not first.shape[1]:
             return
+        names, sums = list(self.subsets), opened.sums.rows_above(row)
         # sums of a subset that the scene lacks are zeros, whose argmax is no prediction
-        for subset in opened.scored:
-            self._count(subset, first, opened.sums.rows_above(row)[subset], 0)
-        opened.sums.discard_above(row)
-        opened.bins.discard_above(row)
+        scored = ((names[subset], sums[subset, None]) for subset in sorted(opened.scored))
+        windows = opened.cover.rows_above(row) if opened.cover else None
+        self._count_subsets(first, scored, windows)
+        for buffer in filter(None, (opened.sums, opened.bins, opened.cover)):
+            buffer.discard_above(row)
 
 
 def _windows_overlap(scene: SceneWindows) -> bool:

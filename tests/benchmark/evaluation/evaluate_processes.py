@@ -17,6 +17,7 @@ from torch import Tensor
 
 from benchmark.evaluation.callback import MissingModalityEvaluation
 from benchmark.evaluation.damaged import DamageEvaluation
+from benchmark.evaluation.reliability import STATES, ReliabilityEvaluation
 from benchmark.evaluation.scenario_files import read_scenarios
 from benchmark.metrics.result import EvaluationResult
 from datamodules.base import SceneDataModule
@@ -46,12 +47,14 @@ class Pixelwise(AnyModalitySegmenter):
         raise NotImplementedError
 
 
-def save_result(result: EvaluationResult, metrics: Mapping[str, Tensor], out: str) -> None:
+def save_result(
+    result: EvaluationResult, metrics: Mapping[str, Tensor], out: str, **more: Any
+) -> None:
     """Write the counts in the process that has them: a forked one cannot hand them back."""
     np.savez(out, **dict(zip(result.scenes, result.counts, strict=True)))
     values = {name: float(value) for name, value in metrics.items()}
     with open(out + ".json", "w") as file:
-        json.dump({"subsets": result.subsets, "metrics": values}, file)
+        json.dump({"subsets": result.subsets, "metrics": values, **more}, file)
 
 
 class Saving(L.Callback):
@@ -62,7 +65,10 @@ class Saving(L.Callback):
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.is_global_zero and self.evaluation.result is not None:
-            save_result(self.evaluation.result, trainer.callback_metrics, self.out)
+            sums = getattr(self.evaluation, "reliability", None)
+            more = {name: getattr(sums, name).tolist() for name in STATES if sums}
+            metrics = trainer.callback_metrics
+            save_result(self.evaluation.result, metrics, self.out, reliability=more)
 
 
 def evaluate(
@@ -78,7 +84,7 @@ def evaluate(
     stride = 16 if overlap else 32
     how = {"window": 32, "stride": stride, "batch_size": batch_size, "num_workers": workers}
     data = SceneDataModule("tiny", stores, **how)  # type: ignore[arg-type]
-    evaluation = MissingModalityEvaluation(block=40)
+    evaluation: MissingModalityEvaluation = ReliabilityEvaluation(block=40)
     if scenario:
         [data.scenario] = read_scenarios([scenario])
         evaluation = DamageEvaluation(data.scenario, block=40)

@@ -90,6 +90,17 @@ def test_overlapping_windows_count_every_pixel_once(
     assert_same_pixels(counts, expected)
 
 
+def test_reliability_is_of_the_pixels_that_are_counted(
+    overlapping: tuple[dict[str, np.ndarray], dict],
+) -> None:
+    counts, report = overlapping
+    matrices = sum(scene.sum((1, 2)) for scene in counts.values())
+    sums = report["reliability"]
+    assert np.sum(sums["pixels"], 1).tolist() == matrices.sum((1, 2)).tolist()
+    assert np.sum(sums["hits"], 1).tolist() == np.trace(matrices, axis1=1, axis2=2).tolist()
+    assert all(map(sum, sums["changed"][:-1])) and sums["changed"][-1] == [0, 0]
+
+
 def test_windows_that_meet_count_every_pixel_once(
     tiny_stores: Path, tmp_path: Path, expected: dict[str, np.ndarray]
 ) -> None:
@@ -109,6 +120,7 @@ def test_processes_with_uneven_scenes_or_none_count_the_same(
     one, report_one = overlapping
     for scene in one:
         assert np.array_equal(one[scene], two[scene])
+    assert report_one["reliability"] == report["reliability"]
     assert report_one["metrics"] == pytest.approx(report["metrics"])
 
 

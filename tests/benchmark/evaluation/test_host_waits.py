@@ -14,8 +14,10 @@ import torch
 
 from benchmark.evaluation import MissingModalityEvaluation, SubsetConfusion, protocol
 from benchmark.evaluation.inference import decode_subset
+from benchmark.evaluation.reliability import SubsetReliability
 from benchmark.evaluation.subset_confusion import SceneWindows
 from benchmark.experiment.models import build_model
+from benchmark.metrics.confusion import Convention
 from benchmark.metrics.subsets import modality_subsets
 
 SIDE, CHANNELS, CLASSES = 64, {"rgb": 3, "dsm": 1}, 3
@@ -26,7 +28,7 @@ SCENES = [
 ]
 
 
-def score(device: str, windows: list[tuple[int, int]]) -> torch.Tensor:
+def score(device: str, windows: list[tuple[int, int]], watched: bool = False) -> torch.Tensor:
     """Score windows (scene, window of it) as the callback does; return the counts."""
     data: Any = SimpleNamespace(modalities=CHANNELS, letters={"rgb": "R", "dsm": "D"})
     trainer: Any = SimpleNamespace(
@@ -40,6 +42,9 @@ def score(device: str, windows: list[tuple[int, int]]) -> torch.Tensor:
         # blocks, so that where a pixel lies counts as well
         confusion = SubsetConfusion(["R", "D", "R+D"], CLASSES, CLASSES, SCENES, block=40)
         evaluation._confusion = confusion
+        if watched:
+            convention = Convention((0, 1, 2), (0, 1, 2))
+            confusion.watch = SubsetReliability(["R", "D", "R+D"], CLASSES, convention).update
         generator = torch.Generator(device).manual_seed(1) if device != "meta" else None
         images, labels = {}, torch.randint(0, CLASSES, (2, SIDE, SIDE), generator=generator)
         for name, bands in CHANNELS.items():
@@ -48,13 +53,13 @@ def score(device: str, windows: list[tuple[int, int]]) -> torch.Tensor:
         batch["scene_number"] = np.array([scene for scene, _ in windows])
         batch["window"] = np.array([SCENES[scene].windows[number] for scene, number in windows])
         model = model.eval()
-        watched = patch.object(protocol, "datamodule_of", lambda trainer: data)
+        known = patch.object(protocol, "datamodule_of", lambda trainer: data)
         strict = nullcontext() if device != "cuda" else errors_where_the_host_waits()
         # kernels are chosen, weights folded and constants copied in the first call
         encoded = model.encode(images)
         for subset in modality_subsets(list(CHANNELS)):
             decode_subset(model, encoded, subset, (SIDE, SIDE))
-        with watched, strict:
+        with known, strict:
             outputs = {"encoded": model.encode(images)}
             evaluation.on_test_batch_end(trainer, model, outputs, batch, 0)
         return confusion.counts
@@ -72,16 +77,20 @@ def errors_where_the_host_waits() -> Iterator[None]:
 WINDOWS = [[(0, 0), (0, 1)], [(1, 0), (1, 1)], [(0, 0), (1, 0)]]
 
 
+@pytest.mark.parametrize("watched", [False, True])
 @pytest.mark.parametrize("windows", WINDOWS)
-def test_no_value_is_read_while_subsets_are_scored(windows: list[tuple[int, int]]) -> None:
+def test_no_value_is_read_while_subsets_are_scored(
+    windows: list[tuple[int, int]], watched: bool
+) -> None:
     """The meta device has no values: whoever asks for one gets an error."""
-    assert score("meta", windows).device.type == "meta"
+    assert score("meta", windows, watched).device.type == "meta"
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("watched", [False, True])
 @pytest.mark.parametrize("windows", WINDOWS)
-def test_a_gpu_is_never_waited_for(windows: list[tuple[int, int]]) -> None:
-    counts = score("cuda", windows)
+def test_a_gpu_is_never_waited_for(windows: list[tuple[int, int]], watched: bool) -> None:
+    counts = score("cuda", windows, watched)
     places = [SCENES[scene].windows[number] for scene, number in windows]
     if len({scene for scene, _ in windows}) == 1:
         scene = SCENES[windows[0][0]]
@@ -91,18 +100,18 @@ def test_a_gpu_is_never_waited_for(windows: list[tuple[int, int]]) -> None:
 @pytest.mark.parametrize(
     "read",
     [
-        lambda logits: logits.max().item(),
-        lambda logits: logits[logits > 0],
-        lambda logits: logits.argmax(1).flatten().bincount(),
-        lambda logits: logits.cpu(),
+        lambda best: best.max().item(),
+        lambda best: best[best > 0],
+        lambda best: best.flatten().bincount(),
+        lambda best: best.cpu(),
     ],
 )
 def test_the_check_notices(read: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     count = SubsetConfusion._count
 
-    def reads(self: Any, subset: int, first: Any, logits: Any, axis: int) -> None:
-        read(logits)
-        count(self, subset, first, logits, axis)
+    def reads(self: Any, subset: int, first: Any, best: Any) -> None:
+        read(best)
+        count(self, subset, first, best)
 
     monkeypatch.setattr(SubsetConfusion, "_count", reads)
     with pytest.raises((NotImplementedError, RuntimeError), match=r"[Mm]eta"):
