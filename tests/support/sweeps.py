@@ -9,12 +9,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import yaml
 
+from benchmark.__main__ import main
 from benchmark.choices import ROOT
 from benchmark.records.record import read_record
 
@@ -25,6 +29,8 @@ SETTINGS = {
     "data.num_workers": 0,
     "data.epoch_windows": 8,
     "trainer.accelerator": "cpu",
+    # a fifth of the default's weights, which every epoch saves
+    "model.backbone": "test_resnet",
 }
 
 
@@ -49,6 +55,19 @@ def imss(*words: object, env: Mapping[str, str] | None = None) -> subprocess.Com
     return subprocess.run(
         command(*words), cwd=ROOT, env=environment(env), capture_output=True, text=True
     )
+
+
+def imss_here(
+    *words: object, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command in this process, which has imported torch already."""
+    given, out, err = list(map(str, words)), StringIO(), StringIO()
+    with patch.dict(os.environ, environment(env)), redirect_stdout(out), redirect_stderr(err):
+        try:
+            status = main(given)
+        except SystemExit as stop:
+            status = int(stop.code or 0)
+    return subprocess.CompletedProcess(given, status, out.getvalue(), err.getvalue())
 
 
 def start_imss(*words: object, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
@@ -117,6 +136,19 @@ def has_saved(runs: Path, seed: int) -> bool:
     """Tell whether a seed has saved something to continue from."""
     run = run_of(runs, seed)
     return run is not None and (run / "checkpoints" / "last.ckpt").exists()
+
+
+def stop_when_saved(runs: Path, seeds: list[int]) -> None:
+    """Let each stand still when it has saved, however fast the machine is."""
+    waiting = list(seeds)
+
+    def stop_those_that_saved() -> bool:
+        for seed in [seed for seed in waiting if has_saved(runs, seed)]:
+            os.kill(attempt(runs, seed)["pid"], signal.SIGSTOP)
+            waiting.remove(seed)
+        return not waiting
+
+    wait_for(stop_those_that_saved)
 
 
 def wait_for(what: Callable[[], Any], seconds: float = PATIENCE_S) -> Any:

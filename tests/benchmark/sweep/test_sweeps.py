@@ -24,11 +24,12 @@ from tests.support.sweeps import (
     assert_equal_counts,
     attempt,
     counts_by_seed,
-    has_saved,
     imss,
+    imss_here,
     is_alive,
     run_of,
     start_imss,
+    stop_when_saved,
     wait_for,
     write_sweep,
 )
@@ -49,9 +50,10 @@ class Ended:
     sweep: Path
     runs: Path
     done: subprocess.CompletedProcess[str]
+    counts: dict[int, Any]  # by seed, before a test adds cells of the same seeds
 
     def again(self, *words: object) -> subprocess.CompletedProcess[str]:
-        return imss("sweep", self.sweep, *words, "--runs", self.runs)
+        return imss_here("sweep", self.sweep, *words, "--runs", self.runs)
 
 
 @pytest.fixture(scope="module")
@@ -61,18 +63,18 @@ def whole(tiny_stores: Path, tmp_path_factory: pytest.TempPathFactory) -> Ended:
     sweep = write_sweep(place / "tiny.yaml", STEPS, list(range(8)), where=MISTAKES)
     words = ("sweep", sweep, "--store", tiny_stores, "--runs", place / "runs", "--on", "local")
     done = imss(*words, env={"CUDA_VISIBLE_DEVICES": "4,5"})
-    return Ended(sweep, place / "runs", done)
+    return Ended(sweep, place / "runs", done, counts_by_seed(place / "runs"))
 
 
 def test_what_fails_leaves_the_others_done(whole: Ended) -> None:
     said = whole.done.stdout + whole.done.stderr
     assert whole.done.returncode == 1, said
     assert "6 done, 1 failed, 1 invalid" in said and "Traceback" not in said
-    status = imss("sweep", "status", whole.sweep, "--runs", whole.runs)
+    status = imss_here("sweep", "status", whole.sweep, "--runs", whole.runs)
     assert status.returncode == 1
     lines = {line.split()[0]: line for line in status.stdout.splitlines()}
     assert "data.epoch_windows is 0" in lines["failed"] and "lr" in lines["invalid"]
-    logs = imss("sweep", "logs", whole.sweep, "--runs", whole.runs, "--cell", WRONG)
+    logs = imss_here("sweep", "logs", whole.sweep, "--runs", whole.runs, "--cell", WRONG)
     assert "data.epoch_windows is 0" in logs.stdout
     # written once, at the end
     assert (whole.runs.parent / "leaderboards" / "tiny.md").exists()
@@ -109,8 +111,10 @@ def test_a_stopped_and_a_killed_sweep_go_on_and_end_as_if_undisturbed(
         driver = start_imss(*words)
         for seed, pid in earlier.items():
             wait_for(lambda seed=seed, pid=pid: attempt(runs, seed).get("pid") != pid)
-            wait_for(lambda seed=seed: has_saved(runs, seed))
+        stop_when_saved(runs, [0, 1])
         driver.send_signal(number)
+        for seed in (0, 1):
+            os.kill(attempt(runs, seed)["pid"], signal.SIGCONT)
         if number == signal.SIGINT:
             said, _ = driver.communicate(timeout=120)
             assert driver.returncode == 130, said
@@ -120,11 +124,10 @@ def test_a_stopped_and_a_killed_sweep_go_on_and_end_as_if_undisturbed(
             assert {attempt(runs, seed)["status"] for seed in (0, 1)} == {143}
     driver.wait()
     # what the killed one had started goes on; it is waited for and not started twice
-    last = imss(*words)
+    last = imss_here(*words)
     assert last.returncode == 0, last.stdout + last.stderr
     assert "2 running" in last.stdout and "started" not in last.stdout
-    reference = counts_by_seed(whole.runs)
-    assert_equal_counts(counts_by_seed(runs), {seed: reference[seed] for seed in (0, 1)})
+    assert_equal_counts(counts_by_seed(runs), {seed: whole.counts[seed] for seed in (0, 1)})
 
 
 def test_a_sweep_and_a_bench_on_one_cell_run_it_once(tiny_stores: Path, tmp_path: Path) -> None:
@@ -137,9 +140,9 @@ def test_a_sweep_and_a_bench_on_one_cell_run_it_once(tiny_stores: Path, tmp_path
     os.kill(pid, signal.SIGSTOP)
     (cell,) = json.loads((tmp_path / "sweeps" / "one" / "plan.json").read_text())["cells"]
     settings = cell["request"]["overrides"]
-    bench = imss("bench", "--method", "control", "--data", "tiny", *words, *settings)
+    bench = imss_here("bench", "--method", "control", "--data", "tiny", *words, *settings)
     assert bench.returncode == 75 and "at work on this cell" in bench.stderr
-    second = imss("sweep", sweep, *words)
+    second = imss_here("sweep", sweep, *words)
     assert second.returncode == 75 and "Another process runs one" in second.stderr
     os.kill(pid, signal.SIGCONT)
     said, _ = first.communicate(timeout=300)
@@ -151,7 +154,7 @@ def test_seeds_of_one_bench_are_a_sweep(tiny_stores: Path, tmp_path: Path) -> No
     runs = tmp_path / "runs"
     settings = [f"--{name}={value}" for name, value in {**SETTINGS, "trainer.max_steps": 2}.items()]
     words = ("--method", "control", "--data", "tiny", "--store", tiny_stores, "--runs", runs)
-    done = imss("bench", *words, "--seed", "0,3", *settings)
+    done = imss_here("bench", *words, "--seed", "0,3", *settings)
     assert done.returncode == 0, done.stdout + done.stderr
     assert set(counts_by_seed(runs)) == {0, 3} and "2 done" in done.stdout
     # one row of two seeds
@@ -159,7 +162,7 @@ def test_seeds_of_one_bench_are_a_sweep(tiny_stores: Path, tmp_path: Path) -> No
     assert table.count("| control") == 1
     (sweep,) = (tmp_path / "sweeps").iterdir()
     assert sweep.name.startswith("control-tiny-")
-    status = imss("sweep", "status", sweep.name, "--runs", runs)
+    status = imss_here("sweep", "status", sweep.name, "--runs", runs)
     assert status.returncode == 0, status.stdout + status.stderr
 
 
@@ -194,7 +197,7 @@ def test_whatever_a_queue_does_every_cell_ends_as_if_undisturbed(
     sweep = write_sweep(tmp_path / "slurm.yaml", STEPS, list(range(8)), where=[*MISTAKES, soon])
     runs = tmp_path / "runs"
     words = ("sweep", sweep, "--store", tiny_stores, "--runs", runs, "--on", "slurm")
-    submitted = imss(*words, env=cluster)
+    submitted = imss_here(*words, env=cluster)
     assert submitted.returncode == 0, submitted.stdout + submitted.stderr
     assert "Submitted 7 jobs" in submitted.stdout
 
@@ -213,19 +216,10 @@ def test_whatever_a_queue_does_every_cell_ends_as_if_undisturbed(
     def is_empty() -> bool:
         return not queue(cluster, "squeue", "--noheader").strip()
 
-    # however fast the machine is: each stands still when it has saved, until something happens
-    free = [CANCELLED, KILLED, REQUEUED, PREEMPTED]
-
-    def stop_those_that_saved(seeds: list[int]) -> bool:
-        for seed in [seed for seed in seeds if has_saved(runs, seed)]:
-            os.kill(attempt(runs, seed)["pid"], signal.SIGSTOP)
-            seeds.remove(seed)
-        return not seeds
-
-    wait_for(lambda: stop_those_that_saved(free))
+    stop_when_saved(runs, [CANCELLED, KILLED, REQUEUED, PREEMPTED])
     queue(cluster, "scancel", job(CANCELLED))
     os.kill(attempt(runs, KILLED)["pid"], signal.SIGKILL)
-    wait_for(lambda: stop_those_that_saved([TIMED_OUT]))
+    stop_when_saved(runs, [TIMED_OUT])
     # of four minutes; 90 to 150 s before they are over Slurm sends its signal, and SIGCONT first
     wait_for(lambda: "Restarts=1" in details(TIMED_OUT))
     let_go(TIMED_OUT)
@@ -239,15 +233,15 @@ def test_whatever_a_queue_does_every_cell_ends_as_if_undisturbed(
     wait_for(lambda: "Restarts=1" in details(PREEMPTED))
     let_go(PREEMPTED)
     wait_for(is_empty)
-    again = imss(*words, env=cluster)
+    again = imss_here(*words, env=cluster)
     assert "5 done, 1 interrupted, 1 failed, 1 invalid" in again.stdout
     assert "Submitted 1 jobs" in again.stdout
     wait_for(is_empty)
-    status = imss("sweep", "status", sweep, "--runs", runs, env=cluster)
+    status = imss_here("sweep", "status", sweep, "--runs", runs, env=cluster)
     assert status.returncode == 1 and "6 done, 1 failed, 1 invalid" in status.stdout
-    third = imss(*words, env=cluster)
+    third = imss_here(*words, env=cluster)
     assert third.returncode == 1 and "Submitted" not in third.stdout
-    assert_equal_counts(counts_by_seed(runs), counts_by_seed(whole.runs))
+    assert_equal_counts(counts_by_seed(runs), whole.counts)
     # by a job of its own after the others
     assert (tmp_path / "leaderboards" / "tiny.md").exists()
 
@@ -260,9 +254,9 @@ def test_two_machines_train_one_cell_and_score_it_as_one_process_does(
     resources = {"nodes": 2, "minutes": 30}
     sweep = write_sweep(tmp_path / "two.yaml", 8, [0], overrides=several, resources=resources)
     words = ("sweep", sweep, "--store", tiny_stores, "--runs", runs)
-    here = imss(*words)
+    here = imss_here(*words)
     assert here.returncode == 2 and "ON=slurm" in here.stderr
-    submitted = imss(*words, "--on", "slurm", env=cluster)
+    submitted = imss_here(*words, "--on", "slurm", env=cluster)
     assert submitted.returncode == 0, submitted.stdout + submitted.stderr
     wait_for(lambda: not queue(cluster, "squeue", "--noheader").strip())
     run = run_of(runs, 0)
@@ -295,8 +289,8 @@ if "benchmark" in sys.orig_argv and os.environ.get("SLURM_PROCID") == "{rank}":
     more = {"resources": {"nodes": 2}, "env": {"PYTHONPATH": str(tmp_path)}}
     sweep = write_sweep(tmp_path / "two.yaml", 8, [0], overrides=several, **more)
     words = ("sweep", sweep, "--store", tiny_stores, "--runs", tmp_path / "runs", "--on", "slurm")
-    submitted = imss(*words, env=cluster)
+    submitted = imss_here(*words, env=cluster)
     assert submitted.returncode == 0, submitted.stdout + submitted.stderr
     wait_for(lambda: not queue(cluster, "squeue", "--noheader").strip(), seconds=120)
-    status = imss("sweep", "status", sweep, "--runs", tmp_path / "runs", env=cluster)
+    status = imss_here("sweep", "status", sweep, "--runs", tmp_path / "runs", env=cluster)
     assert "1 failed" in status.stdout and "The disk of this machine is gone." in status.stdout
