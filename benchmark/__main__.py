@@ -28,6 +28,7 @@ from benchmark.commands import (
     predict,
     profile,
     records,
+    reliability,
     robustness,
     sweep,
 )
@@ -66,6 +67,7 @@ COMMANDS: dict[str, Command] = {
     "examples": inspect_run.Examples(),
     "synthesised": inspect_run.Synthesised(),
     "diagnose": inspect_run.Diagnose(),
+    "reliability": reliability.Reliability(),
     "wandb-workspace": records.WandbWorkspace(),
     "wandb-import": records.WandbImport(),
     "list": list_names.ListNames(),

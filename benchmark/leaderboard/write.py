@@ -12,6 +12,7 @@ from benchmark.leaderboard.compact import latex_columns, terminal_tables
 from benchmark.leaderboard.incomplete import write_incomplete
 from benchmark.leaderboard.notes import describe_scoring, footnote, split_notes
 from benchmark.leaderboard.per_class import class_frame, class_page, score_classes
+from benchmark.leaderboard.reliability import write_reliability_tables
 from benchmark.leaderboard.score_rows import ScoreRow, condition_rows, leaderboard_rows
 from benchmark.leaderboard.table import format_leaderboard, leaderboard_frame
 from benchmark.method_table import method_entry
@@ -47,9 +48,10 @@ def print_wide(data: str, rows: Sequence[ScoreRow]) -> None:
 def write_leaderboard(
     data: str, rows: Sequence[ScoreRow], skipped: Sequence[str], out: Path
 ) -> list[Path]:
-    """Write `<data>`, `<data>.conditions`, `<data>.classes`, each as `.csv`, `.md` and `.tex`.
+    """Write `<data>` and its like, each as `.csv`, `.md` and `.tex`.
 
-    And `<data>.incomplete` beside them, see there.
+    Conditions of scenes, classes, reliability and what incomplete training costs have files of
+    their own, such as `<data>.classes.csv`.
     """
     paths: list[Path] = []
     for stem, shown in {data: rows, f"{data}.conditions": condition_rows(rows)}.items():
@@ -64,11 +66,11 @@ def write_leaderboard(
     basis = f"Scored {describe_scoring(rows)}.{split_notes(rows)}"
     note = f"IoU with all sensors, mean +- std over n seeds. {basis}"
     csv = {"csv": class_frame(classes)}
-    stem = f"{data}.classes"
-    paths += write_table_files(
-        out, stem, csv, [*parts, escape_markdown(basis)], tables, note, skipped
-    )
-    return paths + write_incomplete(data, [row.group for row in rows], out)
+    stem, page = f"{data}.classes", [*parts, escape_markdown(basis)]
+    paths += write_table_files(out, stem, csv, page, tables, note, skipped)
+    groups = [row.group for row in rows]
+    paths += write_reliability_tables(data, groups, basis, out)
+    return paths + write_incomplete(data, groups, out)
 
 
 def fold_variants(rows: Sequence[ScoreRow]) -> list[Part]:

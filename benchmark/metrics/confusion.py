@@ -12,7 +12,7 @@ are scored, label 2 is clutter that no output exists for and that is ignored.
 IoU is hits / (support + predicted - hits): 60 / 70 and 30 / 40, and mIoU their mean.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -111,18 +111,32 @@ def class_mean(values: Floats, used: Mask) -> Floats:
 def score_matrices(matrices: Counts, convention: Convention) -> list[Scores]:
     """Score matrices `(n, labels, outputs)`."""
     matrices = np.asarray(matrices, np.int64)
-    kept = _kept_labels(matrices.shape[1], convention)
-    total, hits = matrices.sum(-1), np.zeros(matrices.shape[:2], np.int64)
-    for j, label in enumerate(convention.outputs):
-        hits[:, label] = matrices[:, label, j]
+    pixels, hits = scored_pixels(matrices, convention)
     # clutter that no output exists for is always wrong in `oa_all`, and not counted in `oa`
-    oa = divide_or_nan(hits[:, kept].sum(-1), total[:, kept].sum(-1))
-    oa_all = divide_or_nan(hits.sum(-1), total.sum(-1))
+    labelled, all_hits = scored_pixels(matrices, replace(convention, ignored=()))
+    oa, oa_all = divide_or_nan(hits, pixels), divide_or_nan(all_hits, labelled)
     iou, f1, used = class_scores(class_counts(matrices, convention), convention.absent)
     numbers = (class_mean(iou, used), class_mean(f1, used), oa, oa_all, iou, f1, used.sum(-1))
     # lists, so that scores are numbers of Python's and print as such
     miou, mf1, oa, oa_all, ious, f1s, classes = (values.tolist() for values in numbers)
     return list(map(Scores, miou, mf1, oa, oa_all, map(tuple, ious), map(tuple, f1s), classes))
+
+
+def scored_pixels(matrices: Counts, convention: Convention) -> tuple[Counts, Counts]:
+    """Count the pixels of matrices `(n, labels, outputs)` that are scored, and those also right.
+
+    Example:
+        >>> matrix = np.array([[[60, 0], [10, 30], [5, 0]]])
+        >>> pixels, hits = scored_pixels(matrix, Convention((0, 1), (0, 1), ignored=(2,)))
+        >>> pixels.tolist(), hits.tolist()
+        ([100], [90])
+    """
+    hits = np.zeros(len(matrices), np.int64)
+    for column, label in enumerate(convention.outputs):
+        if label not in convention.ignored:
+            hits += matrices[:, label, column]
+    kept = _kept_labels(matrices.shape[1], convention)
+    return matrices[:, kept].sum((1, 2)), hits
 
 
 def _kept_labels(labels: int, convention: Convention) -> list[int]:

@@ -32,7 +32,7 @@ from datamodules.store.part_files import whole_file
 from datamodules.store.scene_store import write_text_whole
 from usererror import UserError
 
-SUMMARY, SCENES = "summary.npz", "scenes.npz"
+SUMMARY, SCENES, RELIABILITY = "summary.npz", "scenes.npz", "reliability.npz"
 SCENARIOS = "scenarios"  # folder of counts while sensors were damaged
 AXES = ("subsets", "conditions", "regions", "labels")
 
@@ -83,6 +83,8 @@ def write_record(path: Path, manifest: Manifest, result: EvaluationResult) -> No
     path.mkdir(parents=True, exist_ok=True)
     # it goes first and comes last: its presence says that the rest is whole
     (path / MANIFEST).unlink(missing_ok=True)
+    # of the counts that are replaced
+    (path / RELIABILITY).unlink(missing_ok=True)
     conditions, counts, scored = result.pooled()
     names = {key: np.array(getattr(result, key), dtype=str) for key in AXES if key != "conditions"}
     pooled = {**names, "conditions": np.array(conditions), "counts": counts, "scored": scored}
@@ -228,8 +230,8 @@ def _dataset(path: Path) -> str:
 def publish_record(source: Path, target: Path) -> None:
     """Copy a record, the manifest last, as it is written."""
     target.mkdir(parents=True, exist_ok=True)
-    # older records have no counts per scene, and few any under damage
-    optional = [source / SCENES, *sorted((source / SCENARIOS).glob("*.npz"))]
+    # older records have no counts per scene, and few any under damage or of confidences
+    optional = [source / SCENES, source / RELIABILITY, *sorted((source / SCENARIOS).glob("*.npz"))]
     for path in (source / SUMMARY, *filter(Path.exists, optional), source / MANIFEST):
         copy = target / path.relative_to(source)
         copy.parent.mkdir(exist_ok=True)
