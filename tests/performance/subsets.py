@@ -25,7 +25,7 @@ def sgma(rounds: int) -> None:
     update's share.
     """
     for modalities, classes, limit in ((3, 5, 1.5), (4, 25, 2.5)):
-        model, images = _built("sgma", modalities, classes)
+        model, images = built("sgma", modalities, classes)
         seconds = _timed(
             model, images, classes, rounds, ("full pass", "all subsets", "loop", "metric update")
         )
@@ -50,7 +50,7 @@ def methods(rounds: int) -> None:
         f"share work"
     )
     for name in shipped():
-        model, images = _built(name, 3, 5)
+        model, images = built(name, 3, 5)
         seconds = _timed(model, images, 5, rounds, ("full pass", "all subsets"))
         full, every = seconds["full pass"], seconds["all subsets"]
         backbone = model.hparams.get("backbone", "own encoder")
@@ -62,9 +62,10 @@ def methods(rounds: int) -> None:
         )
 
 
-def _built(
+def built(
     method: str, modalities: int, classes: int
 ) -> tuple[AnyModalitySegmenter, dict[str, torch.Tensor]]:
+    """Build a method at the published scale, and a window of random images for it."""
     import torch
 
     from benchmark.experiment.models import build_model
