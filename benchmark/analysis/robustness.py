@@ -25,6 +25,7 @@ from benchmark.analysis.shapley import as_game, expected_score, subset_bitmasks
 from benchmark.formats.markdown import Part, escape_markdown
 from benchmark.formats.table_files import Written, write_table_files
 from benchmark.metrics.confusion import Floats
+from benchmark.metrics.result import ALL
 from benchmark.metrics.subsets import damage_case
 from benchmark.metrics.summaries import format_mean_std, mean_std
 from benchmark.records.damage import Damage, DamagedCounts, read_damage
@@ -212,6 +213,20 @@ def absence_table(rows: Sequence[DamagedGroup]) -> pd.DataFrame:
     return pd.DataFrame([{**line, **expected.get(label, {})} for label, line in table.items()])
 
 
+def condition_table(rows: Sequence[DamagedGroup]) -> pd.DataFrame:
+    """Show the score of all sensors per condition, such as the weather; empty without any."""
+    lines = []
+    for row in rows:
+        line = {"method": row.group.label}
+        for name in row.group.first.conditions:
+            if name != ALL:
+                by_seed = [100 * list(one.scores(name).values())[-1].miou for one in row.records]
+                line[name] = _format(np.array(by_seed))
+        if len(line) > 1:
+            lines.append(line)
+    return pd.DataFrame(lines)
+
+
 def _subset_scores(record: Record) -> list[float]:
     return [100 * entry.miou for entry in record.scores().values()]
 
@@ -258,6 +273,8 @@ def write_robustness(out: Path, data: str, selection: RecordSelection) -> Writte
             headline[title] = absence
         if len(absence):
             page += ["### What stands for a missing sensor", absence, ABSENCE_NOTE]
+        if len(conditions := condition_table(rows)):
+            page += ["### Conditions of the test scenes, all sensors", conditions]
         for name in dict.fromkeys(damage.group for row in rows for damage in row.means):
             page += [f"### {name.capitalize()}", scenario_table(rows, name)]
     if not headline:

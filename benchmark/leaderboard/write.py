@@ -12,6 +12,7 @@ from benchmark.leaderboard.compact import latex_columns, terminal_tables
 from benchmark.leaderboard.incomplete import write_incomplete
 from benchmark.leaderboard.notes import describe_scoring, footnote, split_notes
 from benchmark.leaderboard.per_class import class_frame, class_page, score_classes
+from benchmark.leaderboard.regret import write_regret
 from benchmark.leaderboard.reliability import write_reliability_tables
 from benchmark.leaderboard.score_rows import ScoreRow, condition_rows, leaderboard_rows
 from benchmark.leaderboard.table import format_leaderboard, leaderboard_frame
@@ -24,8 +25,10 @@ def publish_leaderboard(
     data: str, selection: RecordSelection, out: Path, own: Collection[str] = (), wide: bool = False
 ) -> None:
     """Write the files of a dataset and print its tables; `own` are the groups to be marked."""
-    rows = leaderboard_rows(seed_groups(selection.records))
+    groups = seed_groups(selection.records)
+    rows = leaderboard_rows(groups)
     paths = write_leaderboard(data, rows, selection.skipped, out)
+    write_regret(data, groups, selection.specialists, out)
     if wide:
         print_wide(data, rows)
     else:

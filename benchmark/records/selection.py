@@ -11,6 +11,7 @@ from datamodules.store.names import printable
 from usererror import UserError
 
 PUBLISHED = choices.PUBLISHED / "records"
+SPECIALIST = "control"  # the method of networks that are trained for exactly some sensors
 
 
 class Skipped(list[str]):
@@ -36,6 +37,8 @@ class RecordSelection:
 
     records: list[Record]  # of one fingerprint; those of one group agree in all but the seed
     skipped: Skipped = field(default_factory=Skipped)
+    # of networks that were trained for some of the sensors alone
+    specialists: list[Record] = field(default_factory=list)
 
 
 def select_records(
@@ -72,8 +75,29 @@ def select_records(
             own = Skipped(text for data, text in unread if data == name or data not in by_data)
             whole = drop_trials(drop_partial(by_data[name], own))
             kept = keep_newest_fingerprint(name, whole, own)
-            selections[name] = RecordSelection(drop_inconsistent_seeds(kept, own), own)
+            records, specialists = part_specialists(drop_inconsistent_seeds(kept, own))
+            selections[name] = RecordSelection(records, own, specialists)
     return selections
+
+
+def part_specialists(records: Sequence[Record]) -> tuple[list[Record], list[Record]]:
+    """Part off the networks of `control` that were trained with fewer sensors than other runs.
+
+    They belong beside a table of subsets, not into it.
+    """
+    widest: dict[str, set[str]] = {}
+    for record in records:
+        sensors = set(record.manifest.modalities)
+        others = widest.setdefault(record.manifest.protocol.name, set())
+        if len(sensors) > len(others):
+            widest[record.manifest.protocol.name] = sensors
+    kept: list[Record] = []
+    specialists: list[Record] = []
+    for record in records:
+        manifest = record.manifest
+        narrow = set(manifest.modalities) < widest[manifest.protocol.name]
+        (specialists if narrow and manifest.variant == SPECIALIST else kept).append(record)
+    return kept, specialists
 
 
 def drop_partial(records: Sequence[Record], skipped: Skipped) -> list[Record]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +118,22 @@ def test_what_stands_for_a_missing_sensor(tmp_path: Path) -> None:
     expected = [((1 - p) ** 2 * 90 + p * (1 - p) * 90) / (1 - p**2) for p in (0.05, 0.1, 0.2)]
     numbers = [f"{value:.2f}" for value in expected]
     assert cells[1:] == [f"{dropped:.2f} (1)", "60.00 (1)", *numbers]
+
+
+def test_conditions_of_the_scenes_stand_in_the_same_page(tmp_path: Path) -> None:
+    result = toy_result(modalities=("R", "D"))
+    weather = {
+        scene: [f"weather={'fog' if n % 2 else 'sun'}"] for n, scene in enumerate(result.scenes)
+    }
+    manifest = toy_manifest("sgma", modalities={"rgb": "R", "dsm": "D"})
+    write_record(tmp_path / "one", manifest, replace(result, conditions=weather))
+    record = read_record(tmp_path / "one")
+    write_damage(record.path, FOG, scored(fog_cases(80, (70, 78, 68), (60, 72, 48))))
+    write_robustness(tmp_path, "toy", RecordSelection([record]))
+    page = (tmp_path / "toy.robustness.md").read_text()
+    table = page.split("### Conditions of the test scenes, all sensors")[1].split("###")[0]
+    for name in ("weather=fog", "weather=sun"):
+        assert name in table and f"{100 * record.scores(name)['R+D'].miou:.2f}" in table
 
 
 def test_the_newest_definition_counts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
