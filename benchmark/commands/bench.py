@@ -38,6 +38,8 @@ class Bench(Command):
         options.add_runs(parser)
         options.add_wide(parser)
         add_flag(parser, "--force", "run a finished cell again; the old record is set aside")
+        text = "afterwards also score damaged sensors: scenarios or groups, comma separated"
+        add_option(parser, "--scenario", [], text)
         add_flag(parser, "--no-leaderboard", "leave the leaderboard as it is, as a sweep does")
 
     def run_command(self, arguments: argparse.Namespace) -> None:
@@ -55,9 +57,10 @@ class Bench(Command):
             words = [f"--cell.accumulate={arguments.accumulate}", *words]
         request = Request(**values, seed=seed, overrides=tuple(words))
         if others:
-            for name in ("force", "wide", "no_leaderboard"):
+            for name in ("force", "wide", "no_leaderboard", "scenario"):
                 if getattr(arguments, name):
-                    raise UserError(f"{name.upper()}=1 is for one SEED: several are a sweep.")
+                    word = f"{name.upper()}{'' if name == 'scenario' else '=1'}"
+                    raise UserError(f"{word} is for one SEED: several are a sweep.")
             from benchmark.sweep.run_sweep import run_seeds
 
             if status := run_seeds(request, [seed, *others]):
@@ -65,7 +68,9 @@ class Bench(Command):
             return
         request = checked_request(request)
         # what is slow to import comes after the names were checked
+        from benchmark.commands.robustness import print_scenarios
         from benchmark.commands.teacher import train_teacher
+        from benchmark.evaluation.scenario_files import read_scenarios
         from benchmark.experiment.lightning_cli import build_cli
         from benchmark.experiment.processes import claim
         from benchmark.experiment.train import archive_run, mention_other_code, train_and_score
@@ -74,7 +79,12 @@ class Bench(Command):
         from benchmark.records.record import is_whole
 
         make_writable(request.runs, "--runs")
+        read_scenarios(arguments.scenario)
         cli = build_cli(request)
+        if arguments.scenario and cli.trainer.world_size > 1:
+            raise UserError(
+                "SCENARIO is for one process: use `make robustness RUN=...` afterwards."
+            )
         # the directory is named by the identity, so that what was finished before is found again
         run_dir, record = cli.run_dir, cli.run_dir / "record"
         with claim(run_dir, cli.trainer):
@@ -92,6 +102,8 @@ class Bench(Command):
                 # other ranks have sent their counts and are done
                 if cli.trainer.is_global_zero:
                     keep_outcome(cli, outcome, record)
+            if arguments.scenario:
+                print_scenarios(cli, run_dir, arguments.scenario)
         if cli.trainer.is_global_zero:
             if not arguments.no_leaderboard:
                 update_leaderboard(request.runs, request.dataset, cli.group, arguments.wide)

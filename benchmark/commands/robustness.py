@@ -1,11 +1,18 @@
 """Score a run while its sensors are damaged."""
 
+from __future__ import annotations
+
 import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmark.choices import scenarios
 from benchmark.commands import options
 from benchmark.commands.inspect_run import RUN
 from benchmark.commands.options import Command, add_flag, add_option, add_path
+
+if TYPE_CHECKING:
+    from benchmark.experiment.lightning_cli import BenchCLI
 
 
 class Robustness(Command):
@@ -26,18 +33,27 @@ class Robustness(Command):
         from benchmark.evaluation.scenario_files import read_scenarios
         from benchmark.formats.files import make_writable
         from benchmark.rescoring.rebuild import rebuild_experiment
-        from benchmark.rescoring.robustness import fitting_scenarios, score_scenarios
 
-        asked = arguments.scenario
-        wanted = read_scenarios(asked, arguments.seed)
+        # a name that there is not is said before anything is built
+        read_scenarios(arguments.scenario)
         run_dir = make_writable(arguments.run, "--run").resolve()
         places = {"store": arguments.store} if arguments.store else {}
         cli = rebuild_experiment(run_dir, arguments.trust, arguments.overrides, **places)
-        fitting = list(fitting_scenarios(wanted, cli, asked))
-        for found in score_scenarios(cli, run_dir, fitting, arguments.force):
-            clean, damaged = found.miou()
-            means = dict(zip(found.damage.severities, damaged.mean(1), strict=True))
-            shown = "  ".join(f"{severity} {mean:.1f}" for severity, mean in means.items())
-            print(f"{found.damage.name:16} clean {clean:.1f}  {shown}", flush=True)
+        print_scenarios(cli, run_dir, arguments.scenario, arguments.seed, arguments.force)
         if cli.trainer.is_global_zero:
             print("Tables of all runs: make leaderboard")
+
+
+def print_scenarios(
+    cli: BenchCLI, run_dir: Path, asked: list[str], seed: int = 0, again: bool = False
+) -> None:
+    """Score a run under the scenarios that it lacks, and print a line for each."""
+    from benchmark.evaluation.scenario_files import read_scenarios
+    from benchmark.rescoring.robustness import fitting_scenarios, score_scenarios
+
+    fitting = list(fitting_scenarios(read_scenarios(asked, seed), cli, asked))
+    for found in score_scenarios(cli, run_dir, fitting, again):
+        clean, damaged = found.miou()
+        means = dict(zip(found.damage.severities, damaged.mean(1), strict=True))
+        shown = "  ".join(f"{severity} {mean:.1f}" for severity, mean in means.items())
+        print(f"{found.damage.name:16} clean {clean:.1f}  {shown}", flush=True)
