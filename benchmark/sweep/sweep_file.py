@@ -74,7 +74,7 @@ class Cells(_Section):
     protocol: Words = []
     scale: Words = []
     precision: Precisions = []
-    sensors: Words = []  # `rgb+dsm` stands for a network that is trained with these alone
+    settings: Annotated[list[Settings], BeforeValidator(_listed)] = []  # overrides, each a column
     seed: Seeds = []
 
     def fit(self, names: Mapping[str, Any]) -> bool:
@@ -255,8 +255,7 @@ def wanted_cells(sweep: SweepFile, defaults: Request) -> list[Wanted]:
             # an override, as it is for `bench`
             if precision := names.pop("precision", ""):
                 settings["trainer.precision"] = PRECISIONS[precision]
-            if sensors := names.pop("sensors", ""):
-                settings["data.modalities"] = sensors.split("+")
+            settings |= names.pop("settings", {})
             request = Request(**names | {"overrides": override_words(settings)})
             # named twice is wanted once
             found.setdefault(request, Resources.model_validate(resources))

@@ -75,6 +75,22 @@ def test_precision_is_a_column_and_becomes_an_override() -> None:
     assert cells(grid=grid, where=rules, also=also) == found
 
 
+def test_rows_may_differ_in_settings_without_a_column() -> None:
+    narrow = [{"data.modalities": ["rgb"]}, {"data.modalities": ["rgb", "dsm"]}]
+    grid = {"method": "sgma", "data": "potsdam", "settings": narrow}
+    also = [{"method": "magic", "settings": {"data.modalities": ["dsm"], "data.batch_size": 2}}]
+    rules = [{"is": {"settings": narrow[:1]}, "overrides": {"data.batch_size": 8}}]
+    sweep = parse_sweep({"grid": grid, "also": also, "where": rules}, "a.yaml")
+    found = wanted_cells(sweep, DEFAULTS)
+    assert [one.request.overrides for one in found] == [
+        ("--data.batch_size=8", '--data.modalities=["rgb"]'),
+        ('--data.modalities=["rgb", "dsm"]',),
+        ('--data.modalities=["dsm"]', "--data.batch_size=2"),
+    ]
+    with pytest.raises(UserError, match="settings.*modalities is no setting"):
+        parse_sweep({"grid": {**grid, "settings": [{"modalities": ["rgb"]}]}}, "a.yaml")
+
+
 def test_what_is_named_twice_is_wanted_once() -> None:
     assert cells(also=[{"method": "sgma", "seed": 0}]) == cells()
 
