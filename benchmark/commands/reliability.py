@@ -5,14 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from benchmark.commands.options import Command, add_option, add_trained_run
+from benchmark.commands.options import Command, add_path, add_trained_run
 from usererror import UserError
 
 if TYPE_CHECKING:
-    import lightning as L
-
-    from benchmark.evaluation.reliability import ReliabilityEvaluation
-    from benchmark.experiment.restore import TrainedRun
     from benchmark.metrics.reliability import ReliabilityCounts
     from benchmark.metrics.result import EvaluationResult
     from benchmark.records.record import Record
@@ -24,81 +20,35 @@ class Reliability(Command):
     """Count how far a run's confidences can be trusted, and what changes when a sensor goes."""
 
     example = "imss reliability --run results/runs/miniature/sgma/pvt_v2_b0-seed0-0123abcd"
+    passes_on = True
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         add_trained_run(parser)
-        add_option(parser, "--devices", 1, "GPUs, or processes where there is none")
+        add_path(parser, "--store", "directory of scene stores (default: the run's)")
 
     def run_command(self, arguments: argparse.Namespace) -> None:
-        from benchmark.experiment.lightning_cli import silence_known_warnings
-        from benchmark.experiment.restore import load_trained_run
-        from benchmark.experiment.signals import ends_when_asked
+        from benchmark.evaluation.reliability import ReliabilityEvaluation
         from benchmark.figures.reliability_diagram import draw_reliability
         from benchmark.formats.files import make_writable
-        from benchmark.records.record import RELIABILITY, read_record
+        from benchmark.records.record import RELIABILITY
         from benchmark.records.reliability import write_reliability
+        from benchmark.rescoring.rebuild import rebuild_experiment, score_again, scored_record
 
-        if arguments.devices < 1:
-            raise UserError(f"devices is {arguments.devices}: give 1 or more.")
-        silence_known_warnings()
-        # a run without a whole record has nothing that these counts could stand beside
-        record = read_record(arguments.run / "record")
-        run = load_trained_run(arguments.run, arguments.trust)
-        make_writable(record.path, "--run")
-        if run.data.store.fingerprint != record.manifest.fingerprint:
-            problem = f"The data of {arguments.run} has changed since its record was made"
-            raise UserError(f"{problem}: import it as it was, or run bench again.")
-        evaluation = evaluation_of(run)
-        trainer = trainer_of(run, evaluation, arguments.devices)
-        with ends_when_asked(trainer):
-            trainer.test(run.model, run.data, verbose=False)
-        if not trainer.is_global_zero:
+        run_dir = make_writable(arguments.run, "--run").resolve()
+        places = {"store": arguments.store} if arguments.store else {}
+        cli = rebuild_experiment(run_dir, arguments.trust, arguments.overrides, **places)
+        record = scored_record(cli, run_dir)
+        evaluation = score_again(cli, run_dir, ReliabilityEvaluation)
+        if not cli.trainer.is_global_zero:
             return
         assert evaluation.result and evaluation.reliability
         require_same_counts(record, evaluation.result)
         write_reliability(record, evaluation.reliability)
-        title = f"{run.title}, seed {run.request.seed}: reliability"
-        draw_reliability(evaluation.reliability, title, arguments.run / PICTURE)
+        manifest = record.manifest
+        title = f"{manifest.variant}, {manifest.data}, seed {manifest.seed}: reliability"
+        draw_reliability(evaluation.reliability, title, run_dir / PICTURE)
         print_reliability(evaluation.reliability)
-        print(f"Reliability: {record.path / RELIABILITY}\nPicture: {arguments.run / PICTURE}")
-
-
-def evaluation_of(run: TrainedRun) -> ReliabilityEvaluation:
-    """Build the evaluation with which a run was scored."""
-    from benchmark.evaluation.reliability import ReliabilityEvaluation
-    from benchmark.experiment.restore import explain_misfit
-
-    with explain_misfit("evaluation"):
-        return ReliabilityEvaluation(**run.config.get("evaluation", {}))
-
-
-def trainer_of(run: TrainedRun, evaluation: ReliabilityEvaluation, devices: int) -> L.Trainer:
-    """Build what tests a run as it was tested: same precision, rounding and compiled parts."""
-    import lightning as L
-
-    from benchmark.computation.compilation import compile_where_possible
-    from benchmark.computation.products import round_products
-    from benchmark.experiment.checkpoints import trainer_plugins
-    from benchmark.experiment.processes import EndTogether
-    from benchmark.experiment.restore import explain_misfit
-    from benchmark.tracking.progress import RunProgress
-
-    device, cell = run.model.device, run.config["cell"]
-    round_products(device, cell.get("exact"))
-    compile_where_possible(cell.get("compile", "none"), run.model, device)
-    with explain_misfit("trainer"):
-        return L.Trainer(
-            accelerator="gpu" if device.type == "cuda" else "cpu",
-            devices=devices,
-            precision=run.config.get("trainer", {}).get("precision", "32-true"),
-            # the datamodule deals out scenes itself
-            use_distributed_sampler=False,
-            callbacks=[evaluation, EndTogether(), RunProgress()],
-            plugins=trainer_plugins(),
-            logger=False,
-            enable_checkpointing=False,
-            enable_model_summary=False,
-        )
+        print(f"Reliability: {record.path / RELIABILITY}\nPicture: {run_dir / PICTURE}")
 
 
 def require_same_counts(record: Record, result: EvaluationResult) -> None:

@@ -5,13 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from benchmark.choices import is_config_file
+from benchmark.evaluation.callback import MissingModalityEvaluation
 from benchmark.experiment.lightning_cli import BenchCLI, build_cli
 from benchmark.experiment.models import checked_request
-from benchmark.experiment.restore import model_overrides, read_inputs, read_run_config
+from benchmark.experiment.restore import (
+    checkpoint_for,
+    model_overrides,
+    read_inputs,
+    read_run_config,
+)
+from benchmark.experiment.train import score_checkpoint
 from benchmark.experiment.trust import refuse_stored_files, trusted_overrides
+from benchmark.records.record import Record, read_record
+from usererror import UserError
+
+Evaluation = TypeVar("Evaluation", bound=MissingModalityEvaluation)
 
 
 def rebuild_experiment(
@@ -54,3 +65,35 @@ def rebuild_experiment(
     # tables name what was typed, not what makes the network the trained one again
     cli.request = replace(request, overrides=(*trained.overrides, *overrides))
     return cli
+
+
+def scored_record(cli: BenchCLI, run_dir: Path) -> Record:
+    """Read the record of a run, on whose data the run can be scored once more.
+
+    Raises:
+        UserError: there is no whole record, or the data are others now.
+    """
+    record = read_record(run_dir / "record")
+    if cli.datamodule.store.fingerprint != record.manifest.fingerprint:
+        text = f"{cli.request.dataset} in {cli.request.store} is not what {run_dir} was scored on"
+        raise UserError(f"{text} (another fingerprint): import it as it was, or run bench again.")
+    return record
+
+
+def score_again(
+    cli: BenchCLI, run_dir: Path, kind: type[Evaluation], *arguments: Any
+) -> Evaluation:
+    """Score the selected weights of a run by another evaluation than that of all subsets.
+
+    The evaluation, which holds the result, is built from `arguments` and the options with which the
+    run was scored. Nothing is logged: the run's logs are those of its training.
+    """
+    callbacks: list[Any] = cli.trainer.callbacks  # type: ignore[attr-defined]
+    [place] = [n for n, one in enumerate(callbacks) if isinstance(one, MissingModalityEvaluation)]
+    options = {name: getattr(callbacks[place], name) for name in ("stitching", "absent", "block")}
+    evaluation = kind(*arguments, **options)
+    callbacks[place] = cli.config_init.evaluation = evaluation
+    cli.trainer.loggers = []
+    checkpoint, _ = checkpoint_for(run_dir, cli.cell.selection)
+    score_checkpoint(cli, checkpoint)
+    return evaluation

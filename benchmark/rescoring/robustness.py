@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.evaluation.damaged import DamageEvaluation, damaged_modalities
-from benchmark.experiment.restore import checkpoint_for
-from benchmark.experiment.train import score_checkpoint
 from benchmark.records.damage import Damage, DamagedCounts, read_damage, write_damage
-from benchmark.records.record import Record, read_record
+from benchmark.records.record import Record
+from benchmark.rescoring.rebuild import score_again, scored_record
 from datamodules.damage.scenario import Scenario
 from usererror import UserError
 
@@ -44,26 +43,16 @@ def score_scenarios(
     Raises:
         UserError: the run has no record, or its data are not those of the record.
     """
-    record = read_record(run_dir / "record")
-    if cli.datamodule.store.fingerprint != record.manifest.fingerprint:
-        text = f"{cli.request.dataset} in {cli.request.store} is not what the run was scored on"
-        raise UserError(f"{text} (another fingerprint): its record would mix two datasets.")
-    checkpoint, _ = checkpoint_for(run_dir, cli.cell.selection)
-    evaluation, callbacks = cli.config_init.evaluation, cli.trainer.callbacks  # type: ignore[attr-defined]
+    record = scored_record(cli, run_dir)
     done = {} if again else {one.damage: one for one in read_damage(record)}
     for number, scenario in enumerate(wanted, start=1):
         damage = describe(scenario)
         if damage not in done:
             if cli.trainer.is_global_zero:
                 print(f"{scenario.name} ({number} of {len(wanted)}): {scenario.about}", flush=True)
-            options = {key: getattr(evaluation, key) for key in ("stitching", "absent", "block")}
-            own = DamageEvaluation(scenario, **options)
-            # in the place of the one that scores subsets, or of the scenario before
-            places = [isinstance(one, type(evaluation)) for one in callbacks]
-            callbacks[places.index(True)] = cli.config_init.evaluation = own
             cli.datamodule.scenario = scenario
-            result = score_checkpoint(cli, checkpoint)
-            if not cli.trainer.is_global_zero:
+            result = score_again(cli, run_dir, DamageEvaluation, scenario).result
+            if not cli.trainer.is_global_zero or result is None:
                 continue
             write_damage(record.path, damage, result)
         yield _find(record, damage)
