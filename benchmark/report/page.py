@@ -14,7 +14,10 @@ from typing import Any
 from benchmark.choices import ROOT
 from benchmark.formats.files import write_texts
 
-SCRIPTS = ("state", "elements", "charts", "views", "sensor_values", "runs", "main")  # in this order
+SCRIPTS = (  # in this order
+    *("state", "elements", "charts", "views", "sensor_values", "damage", "calibration"),
+    *("runs", "main"),
+)
 
 
 PAGE = "index.html"

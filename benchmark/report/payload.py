@@ -23,6 +23,8 @@ from benchmark.records.groups import (
 )
 from benchmark.records.record import Record
 from benchmark.records.selection import Skipped, select_records
+from benchmark.report.calibration import calibration_scores
+from benchmark.report.damage import damage_scores
 from benchmark.report.gallery import ROOM, collect_gallery, limit_galleries
 from benchmark.report.intervals import bootstrap_intervals
 from benchmark.report.references import references, spelled_letters
@@ -120,6 +122,8 @@ def _board(
         "rows": rows,
         "intervals": bootstrap_intervals(ranked, options, remarks),
         "sensor_values": sensor_values(ranked, remarks),
+        "damage": damage_scores(ranked, remarks),
+        "calibration": calibration_scores(ranked, remarks),
         "gallery": collect_gallery(ranked, remarks),
     }
 

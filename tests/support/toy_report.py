@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from benchmark.records.reliability import write_reliability
 from tests.support.toy_records import LABELS, toy_record, toy_result
+from tests.support.toy_trust import toy_damage, toy_reliability
 
 METHODS = {"alpha": (0, 1), "beta": (0, 1), "gamma": (3,)}
 SCENES = 12
@@ -28,9 +30,13 @@ def toy_runs(root: Path) -> Path:
     for place, (method, seeds) in enumerate(METHODS.items()):
         for seed in seeds:
             result = toy_result(0.5 + 0.1 * place, 10 * place + seed, scenes=SCENES)
-            toy_record(root / "runs", method, seed, dataclasses.replace(result, conditions=weather))
+            result = dataclasses.replace(result, conditions=weather)
+            record = toy_record(root / "runs", method, seed, result)
             run_dir = root / "runs" / method / str(seed)
             if method != "gamma":
+                toy_damage(record, "fog", ("5 %", "20 %"), ("R", "D", "R+D"))
+                toy_damage(record, "tilt", ("1 m",), ("D",))
+                write_reliability(record, toy_reliability(record))
                 write_log(run_dir)
                 write_examples(run_dir, result.subsets, wrong=place + 1)
     costs = root / "complexity" / "toy.csv"

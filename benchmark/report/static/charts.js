@@ -29,6 +29,37 @@ function looks(row) {
   return { color: HUES[place % HUES.length], dash: DASHES[round % DASHES.length], symbol };
 }
 
+// A row's line over `x`, with a band of one standard deviation behind it; `where` words a point.
+function bandedLine(row, x, y, spread, banded, where, mode = "lines") {
+  const look = looks(row);
+  const line = {
+    type: "scatter",
+    mode,
+    name: clipped(row.name),
+    legendgroup: row.id,
+    x,
+    y,
+    line: { color: look.color, dash: look.dash, width: 2.2 },
+    marker: { color: look.color, symbol: look.symbol, size: 7 },
+    hovertemplate: `${where}: %{y:.2f}<extra>${literal(clipped(row.name))}</extra>`,
+  };
+  if (!banded || spread.includes(null)) return [line];
+  const upper = y.map((value, place) => value + spread[place]);
+  const lower = y.map((value, place) => value - spread[place]);
+  const band = {
+    type: "scatter",
+    mode: "none",
+    x: [...x, ...[...x].reverse()],
+    y: [...upper, ...lower.reverse()],
+    fill: "toself",
+    fillcolor: look.color + "30",
+    legendgroup: row.id,
+    showlegend: false,
+    hoverinfo: "skip",
+  };
+  return [band, line];
+}
+
 // High enough for a legend with all of them, which would scroll else.
 function legendHeight(rows) {
   return Math.max(440, 130 + 25 * rows.length);
@@ -127,7 +158,7 @@ function heatMap({ title, name, rows, columns, values, differences = false, digi
     ygap: 1,
     hoverongaps: false,
     text: values.map((line) => line.map((value) => fixed(value, digits))),
-    texttemplate: columns.length <= 16 ? "%{text}" : undefined,
+    texttemplate: columns.length <= (NARROW.matches ? 7 : 16) ? "%{text}" : undefined,
     textfont: { size: 12, color: INK },
     hovertemplate: "%{y}<br>%{x}: %{text}<extra></extra>",
     colorscale: differences ? DIVERGING : SCALE,

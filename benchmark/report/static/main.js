@@ -10,6 +10,8 @@ const VIEWS = {
   confusion: ["Confusion", confusionView, always],
   failures: ["Failures", failuresView, () => Boolean(worthRows().length)],
   sensors: ["Sensors", sensorsView, () => Boolean(worthRows().length)],
+  damage: ["Damage", damageView, () => Boolean(damagedRows().length)],
+  calibration: ["Calibration", calibrationView, () => Boolean(calibratedRows().length)],
   cost: ["Cost", costView, () => Boolean(costRows().length)],
   training: ["Training", trainingView, () => shownRows().some(hasCurves)],
   pictures: ["Pictures", picturesView, () => Boolean(board().gallery.scenes)],

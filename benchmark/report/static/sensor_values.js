@@ -16,38 +16,7 @@ function failuresView() {
   if (!rows.length) return noWorth();
   const { p, failures, crossings } = board().sensor_values;
   const banded = rows.length <= 4;
-  const traces = rows.flatMap(([row, worth]) => {
-    const look = looks(row);
-    const line = {
-      type: "scatter",
-      mode: "lines",
-      name: clipped(row.name),
-      legendgroup: row.id,
-      x: p,
-      y: worth.curve,
-      line: { color: look.color, dash: look.dash, width: 2.2 },
-      hovertemplate: "p = %{x}: %{y:.2f}<extra>" + literal(clipped(row.name)) + "</extra>",
-    };
-    if (!banded || worth.band[0] === null) return [line];
-    const edge = [
-      ...worth.curve.map((value, place) => value + worth.band[place]),
-      ...worth.curve.map((value, place) => value - worth.band[place]).reverse(),
-    ];
-    return [
-      {
-        type: "scatter",
-        mode: "none",
-        x: [...p, ...[...p].reverse()],
-        y: edge,
-        fill: "toself",
-        fillcolor: look.color + "30",
-        legendgroup: row.id,
-        showlegend: false,
-        hoverinfo: "skip",
-      },
-      line,
-    ];
-  });
+  const traces = rows.flatMap(([row, worth]) => bandedLine(row, p, worth.curve, worth.band, banded, "p = %{x}"));
   const layout = {
     xaxis: { title: { text: "probability p that a sensor fails" }, range: [0, 1] },
     yaxis: { title: { text: "expected mIoU in per cent" } },

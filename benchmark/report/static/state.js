@@ -23,10 +23,13 @@ const DEFAULTS = {
   headline: "Average",
   curve: "val/average_miou",
   scene: "",
+  scenario: "",
+  damaged: "",
+  trust: "ECE",
 };
 // Another dataset or protocol has other rows, subsets, classes and scenes.
 const FRESH = Object.fromEntries(
-  Object.entries(DEFAULTS).filter(([key]) => !["view", "theme", "share", "cost", "headline", "curve"].includes(key)),
+  Object.entries(DEFAULTS).filter(([key]) => !["view", "theme", "share", "cost", "headline", "curve", "trust"].includes(key)),
 );
 
 const NARROW = matchMedia("(max-width: 600px)");

@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 
 from benchmark.analysis.robustness import write_robustness
-from benchmark.metrics.result import EvaluationResult
 from benchmark.metrics.subsets import CLEAN, damage_case
 from benchmark.records.damage import Damage, damage_path, read_damage, write_damage
 from benchmark.records.record import Record, publish_record, read_record, write_record
 from benchmark.records.selection import RecordSelection
-from tests.support.toy_records import LABELS, toy_manifest, toy_result
+from tests.support.toy_records import toy_manifest, toy_result
+from tests.support.toy_trust import scored
 from usererror import UserError
 
 SETS = ("R", "D", "R+D")
@@ -26,25 +26,6 @@ SNOW = Damage("snow", group="weather", combinations="all", severities=(MILD,), *
 ZERO = Damage(
     "zero_normalised", group="absence", combinations="missing", severities=("absent",), **ABOUT
 )  # type: ignore[arg-type]
-
-
-def scored(cases: dict[str, int]) -> EvaluationResult:
-    """Counts whose mIoU is the whole number given, in per cent, for every case."""
-    counts = np.zeros((len(cases), 1, 2, len(LABELS), 3), np.int64)
-    for number, score in enumerate(cases.values()):
-        for label in range(3):
-            # 2 s hits of 2 s + 2 (100 - s) pixels that are of the class or taken for it
-            counts[number, 0, 0, label, label] = 2 * score
-            counts[number, 0, 0, label, (label + 1) % 3] = 100 - score
-    return EvaluationResult(
-        subsets=tuple(cases),
-        scenes=("a",),
-        conditions={},
-        regions=("interior", "band"),
-        labels=LABELS,
-        counts=[counts],
-        scored=np.ones((len(cases), 1), bool),
-    )
 
 
 def fog_cases(clean: int, mild: tuple[int, ...], strong: tuple[int, ...]) -> dict[str, int]:

@@ -13,12 +13,11 @@ import pytest
 from benchmark.leaderboard.score_rows import leaderboard_rows
 from benchmark.leaderboard.write import write_leaderboard
 from benchmark.metrics.confusion import Convention, scored_pixels
-from benchmark.metrics.reliability import BINS, UNIT, ReliabilityCounts, check_reliability
+from benchmark.metrics.reliability import UNIT, check_reliability
 from benchmark.records.arrays import read_arrays
 from benchmark.records.groups import seed_groups
 from benchmark.records.record import (
     RELIABILITY,
-    Record,
     publish_record,
     read_record,
     write_npz,
@@ -27,21 +26,8 @@ from benchmark.records.record import (
 from benchmark.records.reliability import SUMS, read_reliability, write_reliability
 from tests.support.tex import check_latex
 from tests.support.toy_records import toy_manifest, toy_record, toy_result
+from tests.support.toy_trust import toy_reliability
 from usererror import UserError
-
-
-def toy_reliability(record: Record) -> ReliabilityCounts:
-    """Wrong pixels in two bins, right ones in one; the full set changes nothing."""
-    pixels, hits = scored_pixels(record.matrices(), record.convention)
-    wrong = pixels - hits
-    by_bin, hits_by_bin = np.zeros((2, len(pixels), BINS), np.int64)
-    hits_by_bin[:, 12] = hits
-    by_bin[:, 12], by_bin[:, 14] = hits + wrong // 2, wrong - wrong // 2
-    confidence = by_bin * np.floor((np.arange(BINS) + 0.5) / BINS / UNIT).astype(np.int64)
-    changed = np.stack([wrong // 5, wrong // 3], 1)
-    changed[-1] = 0
-    brier = np.floor(0.7 * wrong / UNIT).astype(np.int64)
-    return ReliabilityCounts(record.subsets, by_bin, hits_by_bin, confidence, brier, changed)
 
 
 def test_what_is_read_is_what_was_counted_and_it_is_published(tmp_path: Path) -> None:

@@ -27,6 +27,8 @@ VIEWS = [
     "confusion",
     "failures",
     "sensors",
+    "damage",
+    "calibration",
     "cost",
 ]
 VIEWS += ["training", "pictures", "notes"]

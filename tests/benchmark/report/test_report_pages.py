@@ -43,7 +43,7 @@ def test_views_and_columns_without_content_are_not_shown(browser: Page, tmp_path
     browser.open(write_page(tmp_path / "runs", tmp_path / "page"), "#view=notes")
     shown = browser.run("[...document.querySelectorAll('nav a')].map((tab) => tab.id)")
     assert "view-leaderboard" in shown and "view-sensors" in shown
-    for view in ("conditions", "cost", "training", "pictures"):
+    for view in ("conditions", "damage", "calibration", "cost", "training", "pictures"):
         assert f"view-{view}" not in shown
         assert browser.run(f"Boolean(document.querySelector('main a[href=\"#view={view}\"]'))")
     script = "table({title: 'a', name: 'a', columns: [{title: 'm'}, {title: 'none'}, {title: 'x'}],"
