@@ -28,14 +28,13 @@ from benchmark.metrics.confusion import Floats
 from benchmark.metrics.result import ALL
 from benchmark.metrics.subsets import damage_case
 from benchmark.metrics.summaries import format_mean_std, mean_std
-from benchmark.records.damage import Damage, DamagedCounts, read_damage
+from benchmark.records.damage import ABSENCE, Damage, DamagedCounts, read_damage
 from benchmark.records.groups import SeedGroup, comparable_groups, seed_groups
 from benchmark.records.record import Record
 from benchmark.records.selection import RecordSelection, Skipped
 from usererror import UserError
 
 DROP, ZERO = "drop", "zero_normalised"
-ABSENCE = "absence"  # the group of scenarios in which a damaged sensor stands for a missing one
 NOTE = (
     "mIoU in per cent while all sensors are at hand and some are damaged, mean +- std over n "
     "seeds. A scenario is the mean over its severities, each the mean over the sets of sensors "

@@ -128,10 +128,8 @@ def log_record(cli: BenchCLI, path: Path) -> None:
     from benchmark.tracking.wandb_summary import log_result
 
     record = read_record(path)
-    manifest = record.manifest
-    more = measure_cost(cli.model, cli.datamodule.window) | manifest.durations
-    scores, labels = record.scores(), record.labels
-    log_result(cli.trainer.loggers, manifest.steps, scores, record.convention, labels, more)
+    more = measure_cost(cli.model, cli.datamodule.window) | record.manifest.durations
+    log_result(cli.trainer.loggers, record, more)
     (cli.run_dir / IN_WANDB).touch()
 
 

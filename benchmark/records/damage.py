@@ -19,6 +19,7 @@ from benchmark.records.arrays import DAMAGE, as_names, check_counts, read_arrays
 from benchmark.records.record import SCENARIOS, Record, write_npz
 from usererror import UserError
 
+ABSENCE = "absence"  # the group of scenarios in which a damaged sensor stands for a missing one
 AXES = ("cases", "conditions", "regions", "labels")
 
 

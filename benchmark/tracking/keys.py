@@ -10,6 +10,7 @@ from dataclasses import dataclass
 SHARE, PER_CENT, SECONDS, IMAGES = "0 to 1", "per cent", "seconds", "images"
 EVALUATION, METHOD = "evaluation/callback.py", "methods/base.py"
 SUMMARY, CALLBACK, LIGHTNING = "wandb_summary.py", "wandb_callback.py", "Lightning"
+TRUST = "trust_metrics.py"
 PREDICTION = "Prediction from {subset}"
 
 
@@ -63,6 +64,14 @@ KEYS = (
     LoggedKey("test_s", SECONDS, SUMMARY),
     LoggedKey("subset_scores", PER_CENT, SUMMARY, "Tables"),
     LoggedKey("class_scores", PER_CENT, SUMMARY, "Tables"),
+    # of records that were scored under damage, or whose confidences were counted
+    LoggedKey("robustness/mPC", PER_CENT, TRUST),
+    LoggedKey("robustness/scenarios", "count", TRUST),
+    LoggedKey("robustness/clean", PER_CENT, TRUST),
+    LoggedKey("robustness/{name}", PER_CENT, TRUST),
+    LoggedKey("reliability/ece/{subset}", PER_CENT, TRUST),
+    LoggedKey("reliability/brier/{subset}", "0 to 2", TRUST),
+    LoggedKey("reliability/changed/{subset}", PER_CENT, TRUST),
     # curves of the training, in [0, 1] as metrics of Lightning are
     LoggedKey("val/average_miou", SHARE, EVALUATION, "Curves", "Average mIoU, validation"),
     LoggedKey("val/top1_miou", SHARE, EVALUATION, "Curves", "Top-1 mIoU, validation"),

@@ -1,16 +1,17 @@
 """What a finished run leaves in W&B: metrics for sorting and plotting, and tables of scores."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers import Logger, WandbLogger
 
 from benchmark.choices import WANDB_PROJECT
-from benchmark.metrics.confusion import Convention, Scores
+from benchmark.metrics.confusion import Scores
 from benchmark.metrics.summaries import average_top1_last1
 from benchmark.records.record import Record
+from benchmark.tracking.trust_metrics import trust_metrics
 
 SUBSET_COLUMNS = ["subset", "miou", "mf1", "oa", "oa_all"]
 CLASS_COLUMNS = ["subset", "class", "iou", "f1"]
@@ -61,27 +62,21 @@ def import_record(record: Record, folder: Path) -> None:
         "split_note": entry.protocol.split_note,
     }
     logger = wandb_logger(folder, *names, entry.identity, config)
-    scores, labels = record.scores(), record.labels
-    log_result([logger], entry.steps, scores, record.convention, labels, entry.durations)
+    log_result([logger], record, entry.durations)
 
 
-def log_result(
-    loggers: Iterable[Logger],
-    step: int,
-    scores: Mapping[str, Scores],
-    convention: Convention,
-    labels: Sequence[str],
-    more: Mapping[str, float],
-) -> None:
+def log_result(loggers: Iterable[Logger], record: Record, more: Mapping[str, float]) -> None:
     """Log a finished run to W&B, which ends there; other loggers get nothing.
 
-    `scores` are in [0, 1] by subset, `labels` names by id, `more` holds costs and durations.
+    `more` holds costs and durations.
     """
+    scores, convention, labels = record.scores(), record.convention, record.labels
     for logger in loggers:
         if not isinstance(logger, WandbLogger):
             continue
         # plain names, without a stage: they become columns of the table of runs
-        logger.log_metrics({**summary_metrics(scores), **more}, step)
+        metrics = {**summary_metrics(scores), **trust_metrics(record), **more}
+        logger.log_metrics(metrics, record.manifest.steps)
         subsets: list[list[Any]] = []
         classes: list[list[Any]] = []
         for name, entry in scores.items():

@@ -25,11 +25,14 @@ from benchmark.experiment.restore import load_trained_run, read_run_config
 from benchmark.metrics.subsets import modality_subsets, subset_name
 from benchmark.profiling.cost import count_cost
 from benchmark.records.record import Record, read_record
+from benchmark.records.reliability import read_reliability, write_reliability
 from benchmark.tracking.keys import KEYS
 from benchmark.tracking.wandb_callback import diagnostic_values, example_scenes
 from benchmark.tracking.wandb_summary import import_record
 from benchmark.tracking.wandb_workspace import workspace_sections
 from datamodules.base import SceneDataModule
+from tests.support.toy_records import toy_record
+from tests.support.toy_trust import toy_damage, toy_reliability
 
 LETTERS = {"rgb": "R", "dsm": "D", "nir": "N"}
 SUBSETS = [subset_name(subset, LETTERS) for subset in modality_subsets(list(LETTERS))]
@@ -188,6 +191,46 @@ def test_a_published_record_is_sent_as_the_run_that_it_came_from(
         assert config[key] == original.summary["config"][key]
 
 
+@pytest.fixture
+def trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Record, Run]:
+    """A record that was scored under damage and has its confidences counted, and what W&B gets."""
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    record = toy_record(tmp_path / "records", "alpha", 1)
+    # clean 81; 71 and 68.5 at 0.25, 61 and 58.5 at 20 %; 71 at 1 m
+    toy_damage(record, "fog", ("0.25", "20 %"), ("R", "R+D"))
+    toy_damage(record, "tilt", ("1 m",), ("D",))
+    toy_damage(record, "black_raw", ("absent",), ("R",), group="absence")
+    write_reliability(record, toy_reliability(record))
+    import_record(record, tmp_path / "wandb")
+    return record, read_back(next((tmp_path / "wandb").rglob("run-*.wandb")))
+
+
+def test_scores_under_damage_and_of_confidences_are_sent(trusted: tuple[Record, Run]) -> None:
+    record, run = trusted
+    sent = {k: v for k, v in run.summary["summary"].items() if k.startswith("robustness/")}
+    fog = {"0.25/R": 71, "0.25/R+D": 68.5, "20 %/R": 61, "20 %/R+D": 58.5}
+    expected = {f"robustness/fog/{case}": score for case, score in fog.items()}
+    expected |= {"robustness/tilt/1 m/D": 71, "robustness/black_raw/absent/R": 71}
+    # absence is no damage: the mean of 64.75 and 71
+    expected |= {"robustness/clean": 81, "robustness/scenarios": 2, "robustness/mPC": 67.875}
+    assert sent == pytest.approx(expected)
+    counts = read_reliability(record)
+    assert counts
+    for place, subset in enumerate(record.subsets):
+        pixels = counts.pixels[place].sum()
+        gaps = np.abs(counts.hits[place] - counts.confidence[place] * 2.0**-22).sum()
+        wanted = {"ece": 100 * gaps / pixels, "brier": counts.brier[place] * 2.0**-22 / pixels}
+        wanted["changed"] = 100 * counts.changed[place].sum() / pixels
+        for name, value in wanted.items():
+            key = f"reliability/{name}/{subset}"
+            assert run.summary["summary"][key] == pytest.approx(value)
+
+
+def test_a_record_without_them_sends_none(runs: Runs) -> None:
+    keys = runs.logged[0].summary["summary"]
+    assert not [key for key in keys if key.startswith(("robustness/", "reliability/"))]
+
+
 def test_curves_have_a_point_per_validation(runs: Runs) -> None:
     history = [entry["item"] for entry in runs.logged[0].of("history")]
     for name in ("average", "top1", "last1"):
@@ -254,9 +297,10 @@ def test_logging_changes_no_number(runs: Runs) -> None:
     assert logs[0] == logs[1]
 
 
-def test_every_key_is_declared_and_logged(runs: Runs) -> None:
+def test_every_key_is_declared_and_logged(runs: Runs, trusted: tuple[Record, Run]) -> None:
     """What only other methods log (maps of their own diagnostics) has no panel of its own."""
     logged = {key for key in runs.logged[0].summary["summary"] if key[0] != "_"}
+    logged |= {key for key in trusted[1].summary["summary"] if key[0] != "_"}
     for key in logged:
         assert any(entry.matches(key) for entry in KEYS), key
     for entry in KEYS:
@@ -332,7 +376,6 @@ def test_a_run_killed_after_its_record_logs_its_scores_when_asked_for_again(
     words += ["--runs", str(runs.with_wandb.parents[2]), "--logger", "wandb"]
     (runs.with_wandb / IN_WANDB).unlink()
     assert main(words) == main(words) == 0
-    [[step, scores, *_, more]] = logged
-    assert step == 2 and more["fit_s"] > 0
-    for subset, entry in runs.record.scores().items():
-        assert scores[subset].miou == entry.miou
+    [[record, more]] = logged
+    assert record.manifest.steps == 2 and more["fit_s"] > 0
+    assert np.array_equal(record.counts, runs.record.counts)
