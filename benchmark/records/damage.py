@@ -35,6 +35,11 @@ class Damage:
     combinations: str
     severities: tuple[str, ...]  # the mildest first
 
+    @property
+    def identity(self) -> str:
+        """What tells this definition and its draws from others of the same name."""
+        return f"{self.name} {self.digest[:8]} {self.seed}"
+
     def to_json(self) -> str:
         """Write it as one line."""
         return json.dumps(vars(self), ensure_ascii=False)

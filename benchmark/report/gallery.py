@@ -21,8 +21,15 @@ FIRST_BYTES = {".png": b"\x89PNG\r\n", ".jpg": b"\xff\xd8\xff"}
 MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg"}
 
 
-def collect_gallery(groups: Sequence[SeedGroup], skipped: Skipped) -> dict[str, Any]:
+def collect_gallery(
+    groups: Sequence[SeedGroup],
+    skipped: Skipped,
+    name: str = FOLDER,
+    remedy: str = "make examples",
+) -> dict[str, Any]:
     """Collect scenes with their modalities, label and every row's predictions as data addresses.
+
+    They lie in the folder `name` of a run, made again by the command `remedy`.
 
     Of each row the lowest seed that has examples is shown. A scene's `rows` are {group: {`seed`,
     `subsets`: {name: picture}}}; `unscored` are colours that no error is counted on.
@@ -31,7 +38,7 @@ def collect_gallery(groups: Sequence[SeedGroup], skipped: Skipped) -> dict[str, 
     legend: dict[str, Any] = {}
     for group in groups:
         for record in group.members:
-            folder, index = _read_index(record)
+            folder, index = _read_index(record, name)
             if index is None:
                 continue
             # all of a run's pictures or none: half a scene would look like a fault of the method
@@ -41,12 +48,12 @@ def collect_gallery(groups: Sequence[SeedGroup], skipped: Skipped) -> dict[str, 
             # an index of another program may hold anything
             except (*DAMAGE, UserError) as error:
                 text = f"The pictures in {folder} cannot be read ({error})"
-                skipped.add(f"{text}; make them again: make examples.")
+                skipped.add(f"{text}; make them again: {remedy}.")
                 continue
-            for name, (scene, subsets) in pictures.items():
+            for scene_id, (scene, subsets) in pictures.items():
                 shown = {"seed": record.manifest.seed, "subsets": subsets}
-                scenes.setdefault(name, {"id": name, **scene, "rows": {}})
-                scenes[name]["rows"][group.group] = shown
+                scenes.setdefault(scene_id, {"id": scene_id, **scene, "rows": {}})
+                scenes[scene_id]["rows"][group.group] = shown
             # one seed is enough
             break
     return {**legend, "scenes": list(scenes.values())} if scenes else {}
@@ -67,7 +74,7 @@ def limit_galleries(
                     room -= size
                     chosen.append(scene)
                 else:
-                    place = f"Pictures of {data}, scene {scene['id']}"
+                    place = f"Pictures of {data}, {scene['id']}"
                     skipped.add(f"{place}: the page would become too large.")
     for (_, one), chosen in zip(galleries, kept, strict=True):
         if chosen:
@@ -76,9 +83,9 @@ def limit_galleries(
             one.clear()
 
 
-def _read_index(record: Record) -> tuple[Path, dict[str, Any] | None]:
+def _read_index(record: Record, name: str) -> tuple[Path, dict[str, Any] | None]:
     """Read the list of the examples of a record's run, None where there are none of its data."""
-    folder = (run_directory(record) or record.path) / FOLDER
+    folder = (run_directory(record) or record.path) / name
     # there may be none, or a file of another program
     with suppress(*DAMAGE):
         index = json.loads((folder / INDEX).read_text(encoding="utf-8"))

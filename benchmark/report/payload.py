@@ -50,7 +50,8 @@ def build_payload(runs: Path, data: str, samples: int, *costs: Path) -> dict[str
         boards = []
         for title, groups in comparable_groups(seed_groups(selection.records)).items():
             boards.append(_board(title, groups, options, remarks))
-            galleries.append((name, boards[-1]["gallery"]))
+            shown = boards[-1]["gallery"], boards[-1]["damage"].get("gallery", {})
+            galleries += [(name, gallery) for gallery in shown]
         fingerprint = selection.records[0].manifest.fingerprint
         dataset = {"name": name, "fingerprint": fingerprint, "boards": boards}
         datasets.append(dataset | {"costs": read_costs(costs, name)})

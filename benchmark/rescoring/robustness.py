@@ -10,6 +10,7 @@ from benchmark.evaluation.damaged import DamageEvaluation, damaged_modalities
 from benchmark.records.damage import Damage, DamagedCounts, read_damage, write_damage
 from benchmark.records.record import Record
 from benchmark.rescoring.rebuild import score_again, scored_record
+from benchmark.tracking.damage_images import store_damage
 from datamodules.damage.scenario import Scenario
 from usererror import UserError
 
@@ -55,6 +56,7 @@ def score_scenarios(
             if not cli.trainer.is_global_zero or result is None:
                 continue
             write_damage(record.path, damage, result)
+            store_damage(cli.model, cli.datamodule, run_dir, damage.name, damage.identity)
         yield _find(record, damage)
 
 

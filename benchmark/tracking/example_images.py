@@ -8,7 +8,7 @@ of a pixel is its label id.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +40,12 @@ def store_examples(
     entries = []
     for number, scene in enumerate(scenes):
         entries.append(_store_scene(model, data, scene, colours, folder / str(number)))
+    write_index(folder, data, entries)
+
+
+def write_index(folder: Path, data: SceneDataModule, entries: Sequence[Mapping[str, Any]]) -> None:
+    """Write what the pictures of a folder are of; last, since an index says that all are there."""
+    colours = class_palette(data.store.classes)
     classes = []
     for label in data.store.classes:
         colour = colours[label.id].tolist()
@@ -51,31 +57,42 @@ def store_examples(
         "classes": classes,
         "outputs": list(data.outputs),
         "unlabelled": colours[255].tolist(),
-        "scenes": entries,
+        "scenes": list(entries),
     }
-    # last, since the report takes a folder with an index for complete
     write_json(folder / INDEX, index)
+
+
+def save_labels(path: Path, ids: Array, colours: Array) -> None:
+    """Write label ids as a palette image."""
+    from PIL import Image
+
+    image = Image.fromarray(np.ascontiguousarray(ids))
+    image.putpalette(colours.tobytes())
+    image.save(path, optimize=True)
+
+
+def save_picture(path: Path, values: Array) -> None:
+    """Write values in [0, 1] as a JPEG."""
+    from PIL import Image
+
+    picture = (255 * np.nan_to_num(values)).round().astype(np.uint8)
+    Image.fromarray(picture).save(path, quality=85)
 
 
 def _store_scene(
     model: AnyModalitySegmenter, data: SceneDataModule, scene: Scene, colours: Array, folder: Path
 ) -> dict[str, Any]:
-    from PIL import Image
-
     part = inference.crop_top_left(scene, max(READ, data.window))
     predicted, truth = inference.predict_all_subsets(model, data, part)
     # thinned, not interpolated: pixels of a palette image are ids
     step = max(1, -(-max(truth.shape) // DRAWN))
     folder.mkdir(parents=True)
     for name, ids in {"label": truth, **predicted}.items():
-        image = Image.fromarray(np.ascontiguousarray(ids[::step, ::step]))
-        image.putpalette(colours.tobytes())
-        image.save(folder / f"{name}.png", optimize=True)
+        save_labels(folder / f"{name}.png", ids[::step, ::step], colours)
     names = inference.present_modalities(data, scene)
     for name in names:
         values = inference.modality_picture(data, part, name, *truth.shape)[::step, ::step]
-        picture = (255 * np.nan_to_num(values)).round().astype(np.uint8)
-        Image.fromarray(picture).save(folder / f"{name}.jpg", quality=85)
+        save_picture(folder / f"{name}.jpg", values)
     return {
         "id": scene.id,
         "pixels": [part.width, part.height],

@@ -39,6 +39,7 @@ def toy_runs(root: Path) -> Path:
                 write_reliability(record, toy_reliability(record))
                 write_log(run_dir)
                 write_examples(run_dir, result.subsets, wrong=place + 1)
+                write_damage_examples(run_dir, "fog 0 0", wrong=place + 1)
     costs = root / "complexity" / "toy.csv"
     costs.parent.mkdir()
     costs.write_text(
@@ -76,31 +77,46 @@ def toy_prediction(wrong: int, subset: str) -> np.ndarray:
 
 def write_examples(run_dir: Path, subsets: tuple[str, ...], wrong: int) -> None:
     """Pictures of one scene, as `benchmark.tracking.example_images` leaves them."""
-    folder = run_dir / "examples" / "0"
+    letters = {"rgb": "R", "dsm": "D", "nir": "N"}
+    predictions = {name: toy_prediction(wrong, name) for name in subsets}
+    write_pictures(run_dir / "examples", "scene3", list(letters), predictions)
+
+
+def write_damage_examples(run_dir: Path, identity: str, wrong: int) -> None:
+    """Pictures of a scenario, as `benchmark.tracking.damage_images` leaves them."""
+    keys = [f"{end}.{name}" for name in ("rgb", "dsm") for end in ("mildest", "strongest")]
+    predictions = {"clean": toy_prediction(0, "")}
+    for key in keys:
+        predictions[key] = toy_prediction(wrong if key.startswith("mildest") else 2 * wrong, "R+D")
+    write_pictures(run_dir / "damage_examples", identity, ["rgb", "dsm", *keys], predictions)
+
+
+def write_pictures(
+    root: Path, identity: str, modalities: list[str], predictions: dict[str, np.ndarray]
+) -> None:
+    """One entry of an index with its pictures."""
+    folder = root / "0"
     folder.mkdir(parents=True)
     palette = np.zeros((256, 3), np.uint8)
     palette[: len(COLOURS)] = COLOURS
-    for name, ids in {
-        "label": toy_label(),
-        **{name: toy_prediction(wrong, name) for name in subsets},
-    }.items():
+    for name, ids in {"label": toy_label(), **predictions}.items():
         image = Image.fromarray(ids)
         image.putpalette(palette.tobytes())
         image.save(folder / f"{name}.png")
-    letters = {"rgb": "R", "dsm": "D", "nir": "N"}
-    for place, name in enumerate(letters):
-        Image.fromarray(np.full((SIDE, SIDE), 80 * place, np.uint8)).save(folder / f"{name}.jpg")
+    for place, name in enumerate(modalities):
+        Image.fromarray(np.full((SIDE, SIDE), 30 * place, np.uint8)).save(folder / f"{name}.jpg")
     scene = {
-        "id": "scene3",
+        "id": identity,
         "folder": "0",
         "pixels": [SIDE, SIDE],
         "step": 1,
-        "modalities": list(letters),
-        "subsets": list(subsets),
+        "modalities": modalities,
+        "subsets": list(predictions),
     }
     classes = [
         {"id": place, "name": name, "color": COLOURS[place]} for place, name in enumerate(LABELS)
     ]
+    letters = {"rgb": "R", "dsm": "D", "nir": "N"}
     index = {"fingerprint": "f" * 64, "letters": letters, "classes": classes, "outputs": [0, 1, 2]}
     index |= {"unlabelled": UNLABELLED, "scenes": [scene]}
-    (run_dir / "examples" / "index.json").write_text(json.dumps(index))
+    (root / "index.json").write_text(json.dumps(index))

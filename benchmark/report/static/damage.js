@@ -88,5 +88,46 @@ function damageView() {
         remark: "Mean: over severities and the damaged sets that are shown. Drop: clean less mean, in points.",
       }),
     ),
+    ...damagePictures(scenarios[scenario], rows),
+  ];
+}
+
+// What the networks saw of one damaged sensor, and what they made of it; empty without pictures.
+function damagePictures({ id, severities }, rows) {
+  const { gallery } = board().damage;
+  const scene = gallery.scenes?.find((entry) => entry.id === id);
+  if (!scene) return [];
+  const sensors = Object.keys(scene.modalities).filter((name) => `strongest.${name}` in scene.modalities);
+  const sensor = sensors.find((name) => gallery.letters[name] === state.damaged) ?? sensors[0];
+  // name of the severity, of the picture and of the prediction
+  const ends = [["clean", sensor, "clean"]];
+  if (severities.length > 1) ends.push([severities[0], `mildest.${sensor}`, `mildest.${sensor}`]);
+  ends.push([severities.at(-1), `strongest.${sensor}`, `strongest.${sensor}`]);
+  const captioned = (text, source, words) => el("div", {}, el("h3", {}, text), pictureOf(source, words));
+  const inputs = ends.map(([text, input]) => captioned(text, scene.modalities[input], `${sensor}, ${text}`));
+  inputs.push(captioned("label", scene.label, "label"));
+  const cards = rows
+    .filter(([row]) => scene.rows[row.id])
+    .map(([row]) => {
+      const { seed, subsets } = scene.rows[row.id];
+      const shown = ends.map(([text, , prediction]) => {
+        const part = captioned(text, subsets[prediction], `${row.name}, ${text}`);
+        errorMap(gallery, scene.label, subsets[prediction]).then(([, right]) => {
+          if (right !== null) part.firstChild.append(`: ${fixed(right, 1)} % right`);
+        });
+        return part;
+      });
+      return el("div", { class: "card" }, el("h3", {}, `${row.name}, seed ${seed}`), el("div", { class: "pair" }, ...shown));
+    });
+  const others = sensors.length > 1 ? " Another sensor: choose it under Damaged." : "";
+  return [
+    el("h2", {}, `What the networks saw of ${gallery.letters[sensor]}, and made of it`),
+    el("div", { class: "card" }, el("div", { class: "pair" }, ...inputs)),
+    classLegend(gallery),
+    el("div", { class: "cards two" }, ...cards),
+    note(
+      `${sensor} alone is damaged and all sensors are at hand; ${scene.pixels[0]} x ${scene.pixels[1]} pixels of the ` +
+        `first test scene that has them. All pictures of the sensor have the range of the clean one.${others}`,
+    ),
   ];
 }

@@ -86,6 +86,13 @@ const RIGHT = [214, 222, 230],
   WRONG = [214, 40, 40],
   NOT_SCORED = [0, 0, 0];
 
+// The colours of the classes, and of more pairs of a colour and what it means.
+function classLegend(gallery, ...more) {
+  const swatch = ([colour, text]) => el("span", {}, el("i", { style: `background:${colourText(colour)}` }), text);
+  const classes = gallery.classes.map((entry) => [entry.color, entry.name]);
+  return el("div", { class: "legend" }, ...[...classes, ...more].map(swatch));
+}
+
 // Right pixels pale, wrong ones red, what is not scored black; and the share that is right.
 async function errorMap(gallery, labelSource, predictedSource) {
   const [, , truth] = await pixelsOf(labelSource);
@@ -146,13 +153,6 @@ function picturesView() {
     });
     return el("div", { class: "card result" }, head, pair);
   });
-  const swatch = (colour, text) => el("span", {}, el("i", { style: `background:${colour}` }), text);
-  const legend = [
-    ...gallery.classes.map((entry) => swatch(colourText(entry.color), entry.name)),
-    swatch(colourText(RIGHT), "right"),
-    swatch(colourText(WRONG), "wrong"),
-    swatch(colourText(NOT_SCORED), "not scored"),
-  ];
   const without = shownRows().length - rows.length;
   const lacking = without ? ` ${without} methods have no pictures: make examples RUN=<run directory>.` : "";
   const thinned = scene.step > 1 ? `, every ${scene.step}th pixel` : "";
@@ -168,7 +168,7 @@ function picturesView() {
       el("div", { class: "controls", role: "group", "aria-label": "Subset" }, "Subset", ...buttons),
     ),
     el("div", { class: "cards" }, ...inputs),
-    el("div", { class: "legend" }, ...legend),
+    classLegend(gallery, [RIGHT, "right"], [WRONG, "wrong"], [NOT_SCORED, "not scored"]),
     cards.length
       ? el("div", { class: "cards two" }, ...cards)
       : absent(`No method has a picture of this scene with ${subset}.`),

@@ -183,7 +183,7 @@ def test_pictures_that_do_not_fit_are_named() -> None:
     named, remarks = [("one", one), ("other", other), ("none", {})], Skipped()
     limit_galleries(named, 2 * len('{"id": "a1"}') + len('{"id": "bbbbbbbb"}') - 1, remarks)
     assert one == {"scenes": [{"id": "a1"}]} and other == {"scenes": [{"id": "b" * 8}]}
-    assert len(remarks) == 1 and "one, scene a2" in remarks[0]
+    assert len(remarks) == 1 and "one, a2" in remarks[0]
     limit_galleries(named, 12, remarks)
     assert one == {"scenes": [{"id": "a1"}]} and other == {}
 

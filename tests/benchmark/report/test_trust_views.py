@@ -166,3 +166,28 @@ def test_a_phone_shows_them_whole(page: Page, view: str) -> None:
         assert sizes and min(sizes) > 300
     finally:
         phone(page, 0)
+
+
+def test_pictures_belong_to_the_scenario_and_its_definition(board: dict[str, Any]) -> None:
+    [scene] = board["damage"]["gallery"]["scenes"]
+    assert scene["id"] == board["damage"]["scenarios"]["fog"]["id"]
+    ids = {row["id"]: row["method"] for row in board["rows"]}
+    assert {ids[group] for group in scene["rows"]} == {"alpha", "beta"}
+    assert {"rgb", "mildest.rgb", "strongest.rgb"} <= scene["modalities"].keys()
+
+
+@browser_only
+def test_the_pictures_of_the_damaged_sensor_are_shown(page: Page) -> None:
+    go(page, "view=damage")
+    # two of eight rows are not scored; alpha has 1 wrong pixel of 48, then 2, beta 2 and 4
+    captions = "[...document.querySelectorAll('.cards h3')].map((head) => head.textContent)"
+    page.wait(f"{captions}.filter((text) => text.endsWith('right')).length === 6")
+    assert page.run(captions) == [
+        *("beta, seed 0", "clean: 100.0 % right", "5 %: 95.8 % right", "20 %: 91.7 % right"),
+        *("alpha, seed 0", "clean: 100.0 % right", "5 %: 97.9 % right", "20 %: 95.8 % right"),
+    ]
+    assert "saw of R" in text(page)
+    go(page, "view=damage&damaged=D")
+    assert "saw of D" in text(page)
+    go(page, "view=damage&scenario=tilt")
+    assert "saw of" not in text(page)

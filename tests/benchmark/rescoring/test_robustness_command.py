@@ -11,6 +11,8 @@ import pytest
 from benchmark.__main__ import main
 from benchmark.records.damage import read_damage
 from benchmark.records.record import read_record
+from benchmark.tracking.damage_images import FOLDER
+from benchmark.tracking.example_images import INDEX
 from tests.support.short_run import train_one_step
 
 
@@ -42,6 +44,9 @@ def test_a_run_is_scored_once_under_each_scenario(
         assert np.array_equal(one.counts[one.cases.index("clean")], record.counts[-1])
         # all cases speak of the same pixels
         assert len({int(case[0].sum()) for case in one.counts}) == 1
+    index = json.loads((run / FOLDER / INDEX).read_text())
+    shown = {entry["id"] for entry in index["scenes"]}
+    assert shown == {one.damage.identity for one in found.values()}
     # an interruption costs the scenario at work only: what is there is not scored again
     stamps = {path: path.stat().st_mtime_ns for path in (run / "record/scenarios").iterdir()}
     assert robustness(run, "--scenario", "absence,holes") == 0
