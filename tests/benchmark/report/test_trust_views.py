@@ -130,12 +130,18 @@ def test_the_curves_and_their_table_follow_scenario_and_set(page: Page) -> None:
     assert [one["x"] for one in drawn] == [["clean", "5 %", "20 %"]] * 2
     assert [one["y"] for one in drawn] == [[80.5, 70.5, 60.5]] * 2
     # another scenario has other sets
+    page.run("document.getElementById('choice-scenario').focus()")
     choose = "(list, value) => { list.value = value; list.dispatchEvent(new Event('change')); }"
     page.run(f"({choose})(document.getElementById('choice-scenario'), 'tilt')")
     page.wait("document.body.dataset.shown === '#view=damage&scenario=tilt'")
     assert "tilt: D damaged" in text(page)
-    assert page.run("document.activeElement.id") in ("", "choice-scenario")
+    assert page.run("document.activeElement.id") == "choice-scenario", "drawn anew, it stays there"
     assert not page.run("document.getElementById('choice-damaged')")
+    # rows are hidden as in the other views
+    go(page, "view=damage&hide=beta-gro")
+    assert [row[0] for row in cells(page)] == ["alpha"]
+    go(page, "view=damage&hide=alpha-gr.beta-gro")
+    assert "make robustness RUN=" in text(page), "gamma was not scored under damage"
 
 
 @browser_only
