@@ -83,14 +83,11 @@ class MissingModalityEvaluation(L.Callback):
         # the counts of DELIVER's 1,897 scenes are 140 MB that training needs not keep
         del self._confusion, self._windows
         scores = self.result.scores(protocol.convention_of(data, self.absent))
-        self.log_scores(pl_module, {name: entry.miou for name, entry in scores.items()})
-
-    def log_scores(self, module: L.LightningModule, scores: Mapping[str, float]) -> None:
-        """Log the mIoU of all cases, and their summary."""
-        for name, value in average_top1_last1(list(scores.values()))._asdict().items():
-            module.log(f"{self._part}/{name}_miou", value)
-        for name, value in scores.items():
-            module.log(f"{self._part}/miou/{name}", value)
+        summary = average_top1_last1([entry.miou for entry in scores.values()])
+        for name, value in summary._asdict().items():
+            pl_module.log(f"{self._part}/{name}_miou", value)
+        for name, entry in scores.items():
+            pl_module.log(f"{self._part}/miou/{name}", entry.miou)
 
     # validation and test differ in their scenes alone
     on_validation_batch_end = on_test_batch_end

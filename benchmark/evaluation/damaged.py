@@ -4,8 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-import lightning as L
-
 from benchmark.evaluation.callback import Entries, MissingModalityEvaluation
 from benchmark.metrics.subsets import CLEAN, damage_case, modality_subsets, subset_name
 from datamodules.base import SceneDataModule
@@ -30,11 +28,6 @@ class DamageEvaluation(MissingModalityEvaluation):
     def __init__(self, scenario: Scenario, **options: Any) -> None:
         super().__init__(**options)
         self.scenario = scenario
-
-    def log_scores(self, module: L.LightningModule, scores: Mapping[str, float]) -> None:
-        """Log the mIoU of all cases as `robustness/<scenario>/<severity>/<damaged>`."""
-        for name, value in scores.items():
-            module.log(f"robustness/{self.scenario.name}/{name.replace(':', '/')}", value)
 
     def cases(self, data: SceneDataModule) -> Mapping[str, tuple[str, ...]]:
         """Name severities and damaged modalities; every case needs all modalities."""
