@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import runpy
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import lightning as L
 import numpy as np
 import pytest
 import rasterio
 from sklearn.metrics import confusion_matrix
 
+from benchmark.evaluation.damaged import DamageEvaluation, damaged_modalities
 from benchmark.evaluation.scenario_files import read_scenarios
 from datamodules.base import SceneDataModule
 from datamodules.damage.fields import uniform
@@ -19,7 +23,8 @@ from datamodules.store.reader import Window
 from tests.benchmark.evaluation.test_evaluation import ROOT, SCRIPT, read_result
 from usererror import UserError
 
-evaluate_script = __import__("runpy").run_path(str(SCRIPT))["evaluate"]
+SCRIPTED = runpy.run_path(str(SCRIPT))
+evaluate_script = SCRIPTED["evaluate"]
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +108,35 @@ def test_damage_is_the_same_for_all_workers_batches_and_processes(
         other, _ = read_result(tmp_path / name)
         for scene in one:
             assert np.array_equal(one[scene], other[scene])
+
+
+def test_scenes_that_lack_a_sensor_are_not_scored(tiny_stores: Path) -> None:
+    data = SceneDataModule("tiny", str(tiny_stores), window=32, batch_size=8, num_workers=0)
+    [data.scenario] = read_scenarios(["zero_normalised"])
+    first, *others = data.splits["test"]
+    paths = {name: path for name, path in first.paths.items() if name != "nir"}
+    data.splits["test"] = [replace(first, paths=paths), *others]
+    evaluation = DamageEvaluation(data.scenario)
+    trainer = L.Trainer(
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        callbacks=[evaluation],
+    )
+    model = SCRIPTED["Pixelwise"](data.channels, data.num_classes)
+    trainer.test(model, data, verbose=False)
+    result = evaluation.result
+    assert result is not None
+    assert not result.counts[0].any() and not result.scored[:, 0].any()
+    assert result.scored[:, 1:].all() and all(counts.any() for counts in result.counts[1:])
+
+
+def test_a_scenario_needs_a_sensor_that_suffers_it(tiny_stores: Path) -> None:
+    data = SceneDataModule("tiny", str(tiny_stores), window=32, num_workers=0)
+    [speckle] = read_scenarios(["speckle"])
+    with pytest.raises(UserError, match="tiny has no sensor for speckle .*only rgb .optical"):
+        damaged_modalities(data, speckle)
 
 
 def test_labels_are_not_damaged(tiny_stores: Path) -> None:
