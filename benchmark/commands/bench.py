@@ -57,9 +57,9 @@ class Bench(Command):
             words = [f"--cell.accumulate={arguments.accumulate}", *words]
         request = Request(**values, seed=seed, overrides=tuple(words))
         if others:
-            for name in ("force", "wide", "no_leaderboard", "scenario"):
+            flags = {name: f"{name.upper()}=1" for name in ("force", "wide", "no_leaderboard")}
+            for name, word in {**flags, "scenario": "SCENARIO"}.items():
                 if getattr(arguments, name):
-                    word = f"{name.upper()}{'' if name == 'scenario' else '=1'}"
                     raise UserError(f"{word} is for one SEED: several are a sweep.")
             from benchmark.sweep.run_sweep import run_seeds
 
@@ -79,9 +79,10 @@ class Bench(Command):
         from benchmark.records.record import is_whole
 
         make_writable(request.runs, "--runs")
-        read_scenarios(arguments.scenario)
+        asked = arguments.scenario
+        wanted = read_scenarios(asked) if asked else []
         cli = build_cli(request)
-        if arguments.scenario and cli.trainer.world_size > 1:
+        if wanted and cli.trainer.world_size > 1:
             raise UserError(
                 "SCENARIO is for one process: use `make robustness RUN=...` afterwards."
             )
@@ -102,8 +103,8 @@ class Bench(Command):
                 # other ranks have sent their counts and are done
                 if cli.trainer.is_global_zero:
                     keep_outcome(cli, outcome, record)
-            if arguments.scenario:
-                print_scenarios(cli, run_dir, arguments.scenario)
+            if wanted:
+                print_scenarios(cli, run_dir, wanted, asked)
         if cli.trainer.is_global_zero:
             if not arguments.no_leaderboard:
                 update_leaderboard(request.runs, request.dataset, cli.group, arguments.wide)

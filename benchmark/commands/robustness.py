@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from benchmark.commands.options import Command, add_flag, add_option, add_path
 
 if TYPE_CHECKING:
     from benchmark.experiment.lightning_cli import BenchCLI
+    from datamodules.damage.scenario import Scenario
 
 
 class Robustness(Command):
@@ -35,23 +37,26 @@ class Robustness(Command):
         from benchmark.rescoring.rebuild import rebuild_experiment
 
         # a name that there is not is said before anything is built
-        read_scenarios(arguments.scenario)
+        wanted = read_scenarios(arguments.scenario, arguments.seed)
         run_dir = make_writable(arguments.run, "--run").resolve()
         places = {"store": arguments.store} if arguments.store else {}
         cli = rebuild_experiment(run_dir, arguments.trust, arguments.overrides, **places)
-        print_scenarios(cli, run_dir, arguments.scenario, arguments.seed, arguments.force)
+        print_scenarios(cli, run_dir, wanted, arguments.scenario, arguments.force)
         if cli.trainer.is_global_zero:
             print("Tables of all runs: make leaderboard")
 
 
 def print_scenarios(
-    cli: BenchCLI, run_dir: Path, asked: list[str], seed: int = 0, again: bool = False
+    cli: BenchCLI,
+    run_dir: Path,
+    wanted: Sequence[Scenario],
+    asked: Sequence[str],
+    again: bool = False,
 ) -> None:
     """Score a run under the scenarios that it lacks, and print a line for each."""
-    from benchmark.evaluation.scenario_files import read_scenarios
     from benchmark.rescoring.robustness import fitting_scenarios, score_scenarios
 
-    fitting = list(fitting_scenarios(read_scenarios(asked, seed), cli, asked))
+    fitting = list(fitting_scenarios(wanted, cli, asked))
     for found in score_scenarios(cli, run_dir, fitting, again):
         clean, damaged = found.miou()
         means = dict(zip(found.damage.severities, damaged.mean(1), strict=True))

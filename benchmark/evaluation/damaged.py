@@ -1,7 +1,7 @@
 """Score a network while all sensors are at hand and some of them are damaged."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache, partial
 from typing import Any
 
 from benchmark.evaluation.callback import Entries, MissingModalityEvaluation
@@ -32,7 +32,9 @@ class DamageEvaluation(MissingModalityEvaluation):
     def cases(self, data: SceneDataModule) -> Mapping[str, tuple[str, ...]]:
         """Name severities and damaged modalities; every case needs all modalities."""
         names = [CLEAN]
-        names += [damage_case(severity, letters) for severity, letters, _ in self._listed(data)]
+        for severity in self.scenario.severities:
+            for damaged in self._sets(data):
+                names.append(damage_case(severity, subset_name(damaged, data.letters)))
         return dict.fromkeys(names, tuple(data.modalities))
 
     def case_entries(
@@ -46,32 +48,29 @@ class DamageEvaluation(MissingModalityEvaluation):
         if encoded.keys() != data.modalities.keys():
             return
 
-        @cache
-        def encode_damaged(severity: str, modality: str) -> Any:
-            images = batch["damaged"][modality][:, list(self.scenario.severities).index(severity)]
-            return model.encode({modality: images})[modality]
-
         yield CLEAN, lambda: encoded
-        for severity, letters, damaged in self._listed(data):
-
-            def make_entries(severity: str = severity, damaged: Any = damaged) -> Mapping[str, Any]:
-                versions = {name: encode_damaged(severity, name) for name in damaged}
-                return {**encoded, **versions}
-
-            yield damage_case(severity, letters), make_entries
-            # of one severity at a time, to bound memory
-            if damaged == self._sets(data)[-1]:
-                encode_damaged.cache_clear()
-
-    def _listed(self, data: SceneDataModule) -> Iterator[tuple[str, str, tuple[str, ...]]]:
-        """List severity, letters and names of what is damaged."""
-        for severity in self.scenario.severities:
+        for place, severity in enumerate(self.scenario.severities):
+            # made once for all sets, and of one severity at a time, to bound memory
+            encode = cache(partial(_encode_version, model, batch, place))
             for damaged in self._sets(data):
-                yield severity, subset_name(damaged, data.letters), damaged
+                name = damage_case(severity, subset_name(damaged, data.letters))
+                yield name, partial(_replace_entries, encoded, damaged, encode)
 
     def _sets(self, data: SceneDataModule) -> list[tuple[str, ...]]:
         affected = damaged_modalities(data, self.scenario)
         return damaged_sets(affected, self.scenario.combinations)
+
+
+def _encode_version(
+    model: AnyModalitySegmenter, batch: Mapping[str, Any], place: int, modality: str
+) -> Any:
+    return model.encode({modality: batch["damaged"][modality][:, place]})[modality]
+
+
+def _replace_entries(
+    encoded: Mapping[str, Any], damaged: Sequence[str], encode: Callable[[str], Any]
+) -> Mapping[str, Any]:
+    return {**encoded, **{name: encode(name) for name in damaged}}
 
 
 def damaged_modalities(data: SceneDataModule, scenario: Scenario) -> list[str]:

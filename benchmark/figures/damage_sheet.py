@@ -18,7 +18,7 @@ from datamodules.loading.damaged_windows import damaged_versions
 from datamodules.loading.datasets import EvaluationWindows
 from datamodules.loading.input_layer import InputLayer
 from datamodules.store.reader import Window
-from datamodules.store.rendering import STRETCH
+from datamodules.store.rendering import render_range, stretched_range
 from usererror import UserError
 
 if TYPE_CHECKING:
@@ -81,12 +81,11 @@ def damage_pictures(
         ends = np.zeros_like(clean[:, :1, :1]), np.full_like(clean[:, :1, :1], 255)
         low, high = (layer.normalizer.standardize(end, scene.id) for end in ends)
     else:
-        low, high = (np.percentile(clean, q, axis=(1, 2), keepdims=True) for q in STRETCH)
+        low, high = stretched_range(clean)
     damaged = damaged_versions(read, layer, scene.id, place, scenario)
     shown = {}
     for label, values in zip(("clean", *scenario.severities), (clean, *damaged), strict=True):
-        grey = np.clip((values - low) / np.maximum(high - low, 1e-6), 0, 1)
-        shown[label] = grey[:3].transpose(1, 2, 0) if len(grey) >= 3 else grey[0]
+        shown[label] = render_range(values, low, high)
     return shown
 
 

@@ -14,10 +14,10 @@ import pandas as pd
 
 from benchmark.formats.markdown import Part, escape_markdown
 from benchmark.formats.table_files import write_table_files
-from benchmark.leaderboard.score_rows import ScoreRow, leaderboard_rows
+from benchmark.leaderboard.score_rows import ScoreRow
 from benchmark.metrics.confusion import Floats
 from benchmark.metrics.summaries import format_mean_std, mean_std
-from benchmark.records.groups import SeedGroup, seed_groups
+from benchmark.records.groups import seed_groups
 from benchmark.records.record import Record
 from benchmark.records.selection import SPECIALIST
 
@@ -76,18 +76,21 @@ def regret_table(rows: Sequence[ScoreRow], best: Sequence[Floats]) -> pd.DataFra
 
 
 def write_regret(
-    data: str, groups: Sequence[SeedGroup], specialists: Sequence[Record], out: Path
+    data: str, scored: Sequence[ScoreRow], specialists: Sequence[Record], out: Path
 ) -> list[Path]:
-    """Write `<data>.regret.csv`, `.md`, `.tex` where specialists were trained."""
+    """Write `<data>.regret.csv`, `.md`, `.tex` where specialists were trained.
+
+    `scored` are the rows of the leaderboard.
+    """
     by_subset = specialist_rows(specialists)
     rows, best = [], []
-    for row in leaderboard_rows(groups):
+    for row in scored:
         # of all sensors the network of control itself is the specialist
         manifest = row.group.manifest
         key = (manifest.protocol.name, manifest.scale, row.subsets[-1])
         if manifest.variant == SPECIALIST and not row.group.overrides:
             by_subset.setdefault(key, row)
-    for row in leaderboard_rows(groups):
+    for row in scored:
         scores = specialist_scores(row, by_subset)
         if (~np.isnan(scores[:-1])).any():
             rows.append(row)

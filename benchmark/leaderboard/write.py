@@ -25,10 +25,9 @@ def publish_leaderboard(
     data: str, selection: RecordSelection, out: Path, own: Collection[str] = (), wide: bool = False
 ) -> None:
     """Write the files of a dataset and print its tables; `own` are the groups to be marked."""
-    groups = seed_groups(selection.records)
-    rows = leaderboard_rows(groups)
+    rows = leaderboard_rows(seed_groups(selection.records))
     paths = write_leaderboard(data, rows, selection.skipped, out)
-    write_regret(data, groups, selection.specialists, out)
+    write_regret(data, rows, selection.specialists, out)
     if wide:
         print_wide(data, rows)
     else:

@@ -103,21 +103,27 @@ def read_damage(record: Record) -> Iterator[DamagedCounts]:
         UserError: a file is damaged, or does not fit the record.
     """
     for path in sorted((record.path / SCENARIOS).glob("*.npz")):
-        again = f"make it again with: make robustness SCENARIO={path.stem} FORCE=1"
-        try:
-            found = read_arrays(path, (*AXES, "damage", "counts"))
-            axes = {key: as_names(found[key]) for key in AXES}
-            counts = check_counts(found["counts"]).astype(np.int64)
-            about = _read_about(found["damage"].item())
-        except DAMAGE as error:
-            raise UserError(f"{path} is damaged ({error}); {again}.") from error
-        own = DamagedCounts(about, record, axes["cases"], axes["conditions"], counts)
-        shape = (*map(len, axes.values()), len(record.convention.outputs))
-        fits = (axes["regions"], axes["labels"]) == (record.regions, record.labels)
-        expected = {CLEAN, *(damage_case(s, d) for s in about.severities for d in own.sets)}
-        if not fits or counts.shape != shape or set(own.cases) != expected:
-            raise UserError(f"{path} does not fit its record; {again}.")
-        yield own
+        yield read_scenario(record, path.stem)
+
+
+def read_scenario(record: Record, scenario: str) -> DamagedCounts:
+    """Read the counts of one scenario, which are there; raises as `read_damage` does."""
+    path = damage_path(record.path, scenario)
+    again = f"make it again with: make robustness SCENARIO={scenario} FORCE=1"
+    try:
+        found = read_arrays(path, (*AXES, "damage", "counts"))
+        axes = {key: as_names(found[key]) for key in AXES}
+        counts = check_counts(found["counts"]).astype(np.int64)
+        about = _read_about(found["damage"].item())
+    except DAMAGE as error:
+        raise UserError(f"{path} is damaged ({error}); {again}.") from error
+    own = DamagedCounts(about, record, axes["cases"], axes["conditions"], counts)
+    shape = (*map(len, axes.values()), len(record.convention.outputs))
+    fits = (axes["regions"], axes["labels"]) == (record.regions, record.labels)
+    expected = {CLEAN, *(damage_case(s, d) for s in about.severities for d in own.sets)}
+    if not fits or counts.shape != shape or set(own.cases) != expected:
+        raise UserError(f"{path} does not fit its record; {again}.")
+    return own
 
 
 def _read_about(text: str) -> Damage:

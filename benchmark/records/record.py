@@ -85,6 +85,7 @@ def write_record(path: Path, manifest: Manifest, result: EvaluationResult) -> No
     (path / MANIFEST).unlink(missing_ok=True)
     # of the counts that are replaced
     (path / RELIABILITY).unlink(missing_ok=True)
+    shutil.rmtree(path / SCENARIOS, ignore_errors=True)
     conditions, counts, scored = result.pooled()
     names = {key: np.array(getattr(result, key), dtype=str) for key in AXES if key != "conditions"}
     pooled = {**names, "conditions": np.array(conditions), "counts": counts, "scored": scored}

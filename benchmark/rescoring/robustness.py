@@ -7,8 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.evaluation.damaged import DamageEvaluation, damaged_modalities
-from benchmark.records.damage import Damage, DamagedCounts, read_damage, write_damage
-from benchmark.records.record import Record
+from benchmark.records.damage import (
+    Damage,
+    DamagedCounts,
+    read_damage,
+    read_scenario,
+    write_damage,
+)
 from benchmark.rescoring.rebuild import score_again, scored_record
 from benchmark.tracking.damage_images import store_damage
 from datamodules.damage.scenario import Scenario
@@ -57,7 +62,8 @@ def score_scenarios(
                 continue
             write_damage(record.path, damage, result)
             store_damage(cli.model, cli.datamodule, run_dir, damage.name, damage.identity)
-        yield _find(record, damage)
+            done[damage] = read_scenario(record, scenario.name)
+        yield done[damage]
 
 
 def describe(scenario: Scenario) -> Damage:
@@ -71,8 +77,3 @@ def describe(scenario: Scenario) -> Damage:
         combinations=scenario.combinations,
         severities=tuple(scenario.severities),
     )
-
-
-def _find(record: Record, damage: Damage) -> DamagedCounts:
-    [found] = [one for one in read_damage(record) if one.damage == damage]
-    return found

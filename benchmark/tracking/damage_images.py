@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +25,7 @@ from benchmark.tracking.example_images import (
     save_picture,
     write_index,
 )
-from datamodules.store.rendering import STRETCH
+from datamodules.store.rendering import render_range, stretched_range
 from datamodules.store.scene_store import DAMAGE
 
 if TYPE_CHECKING:
@@ -112,25 +111,16 @@ def _see_and_predict(
         encoded = dict(model.encode(images))
         predicted = {"clean": predict(encoded)}
         for modality, versions in batch["damaged"].items():
-            render = _stretched(batch["image"][modality][0].numpy())
-            inputs[modality] = render(batch["image"][modality][0].numpy())
+            clean = batch["image"][modality][0].numpy()
+            # on the range of the clean image, so that damage is seen
+            low, high = stretched_range(clean)
+            inputs[modality] = render_range(clean, low, high)
             for end, place in ENDS.items():
                 version = versions[:, place]
-                inputs[f"{end}.{modality}"] = render(version[0].numpy())
+                inputs[f"{end}.{modality}"] = render_range(version[0].numpy(), low, high)
                 entry = model.encode({modality: version.to(images[modality])})
                 predicted[f"{end}.{modality}"] = predict({**encoded, **entry})
     return inputs, predicted
-
-
-def _stretched(clean: Array) -> Callable[[Array], Array]:
-    """Make what renders `(C, H, W)` on the range of the clean image, so that damage is seen."""
-    low, high = (np.percentile(clean, q, axis=(1, 2), keepdims=True) for q in STRETCH)
-
-    def render(values: Array) -> Array:
-        grey = np.clip((values - low) / np.maximum(high - low, 1e-6), 0, 1)
-        return grey[:3].transpose(1, 2, 0) if len(grey) >= 3 else grey[0]
-
-    return render
 
 
 def _other_entries(folder: Path, fingerprint: str, name: str) -> list[Any]:

@@ -71,6 +71,18 @@ def render_modality(pixels: Array, modality: Modality) -> Picture:
     return Picture(shown[0], low, high, bands, unit)
 
 
+def render_range(values: Array, low: Array, high: Array) -> Array:
+    """Show values (C, H, W) from `low` to `high`, (C, 1, 1) each: (H, W, 3), or the first band."""
+    grey = np.clip((values - low) / np.maximum(high - low, 1e-6), 0, 1)
+    return grey[:3].transpose(1, 2, 0) if len(grey) >= 3 else grey[0]
+
+
+def stretched_range(values: Array) -> tuple[Array, Array]:
+    """Return what becomes black and white of each band of values (C, H, W), (C, 1, 1) each."""
+    low, high = np.percentile(values, STRETCH, axis=(1, 2), keepdims=True)
+    return low, high
+
+
 def _shown_range(band: Array, sparse: bool) -> tuple[float, float]:
     # of a few returns only what is there: percentiles of all pixels would both be 0
     there = band[np.isfinite(band)]

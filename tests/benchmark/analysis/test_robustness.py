@@ -132,6 +132,13 @@ def test_the_newest_definition_counts(tmp_path: Path, capsys: pytest.CaptureFixt
     )
 
 
+def test_a_record_that_is_made_again_has_no_counts_of_the_one_before(tmp_path: Path) -> None:
+    record = make_record(tmp_path / "one", "sgma")
+    write_damage(record.path, FOG, scored(fog_cases(80, (70, 78, 68), (60, 72, 48))))
+    assert len(list(read_damage(record))) == 1
+    assert not list(read_damage(make_record(tmp_path / "one", "sgma", seed=1)))
+
+
 def test_counts_are_published_and_damaged_files_named(tmp_path: Path) -> None:
     record = make_record(tmp_path / "one", "sgma")
     write_damage(record.path, FOG, scored(fog_cases(80, (70, 78, 68), (60, 72, 48))))
