@@ -12,11 +12,11 @@ from benchmark.profiling.complexity import TOTAL, count_parameters
 from methods.anyseg.module import AnySeg
 from methods.control.module import Control
 from methods.robustseg.module import RobustSeg
-from tests.support.contract import (
+from tests.support.contract import MethodContract
+from tests.support.method_checks import (
     CLASSES,
     SMALL,
     THREE,
-    MethodContract,
     check_trains_and_stays_exact,
     images,
     subsets,

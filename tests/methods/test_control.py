@@ -11,10 +11,10 @@ from methods.control.module import Control
 from methods.control.network import ControlNetwork
 from methods.parts.backbones import pad_to_multiple, to_three_channels
 from methods.parts.losses import cross_entropy
-from tests.support.contract import (
+from tests.support.contract import MethodContract
+from tests.support.method_checks import (
     SMALL,
     THREE,
-    MethodContract,
     check_trains_and_stays_exact,
     images,
     subsets,

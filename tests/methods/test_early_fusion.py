@@ -9,7 +9,13 @@ from torch.nn import functional as F
 
 from benchmark.experiment.models import build_model
 from methods.early_fusion.module import EarlyFusion
-from tests.support.contract import CLASSES, THREE, MethodContract, images, training_batch
+from tests.support.contract import MethodContract
+from tests.support.method_checks import (
+    CLASSES,
+    THREE,
+    images,
+    training_batch,
+)
 from usererror import UserError
 
 SMALL = {"backbone": "tu-mobilenetv3_small_050"}

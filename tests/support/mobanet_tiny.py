@@ -5,7 +5,10 @@ from __future__ import annotations
 import torch
 
 from methods.mobanet.module import MoBaNet
-from tests.support.contract import CHANNELS, CLASSES
+from tests.support.method_checks import (
+    CHANNELS,
+    CLASSES,
+)
 
 TINY = {"backbone": "vit_tiny_patch8", "pretrained": False}
 TWO = dict(list(CHANNELS.items())[:2])

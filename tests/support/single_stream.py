@@ -18,7 +18,12 @@ from benchmark.profiling.complexity import (
 )
 from methods.single_stream.dc_swin import SMALL
 from methods.single_stream.module import SingleStream
-from tests.support.contract import CLASSES, THREE, MethodContract, training_batch
+from tests.support.contract import MethodContract
+from tests.support.method_checks import (
+    CLASSES,
+    THREE,
+    training_batch,
+)
 
 RESNET = {"backbone": "test_resnet"}  # of timm, a thirtieth of ResNet-18
 ARCHITECTURES = {

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from methods.parts.heads import to_image_size
-from tests.support.contract import (
+from tests.support.contract import MethodContract
+from tests.support.method_checks import (
     CLASSES,
     SIZE,
     THREE,
-    MethodContract,
     images,
     subsets,
     training_batch,

@@ -20,7 +20,12 @@ from benchmark.computation.compilation import MOST_VERSIONS, compile_encoders
 from benchmark.experiment.models import build_model
 from benchmark.records.manifest import MANIFEST, read_manifest
 from methods.parts.network import AnyModalityNetwork
-from tests.support.contract import CLASSES, TWO, images, training_batch
+from tests.support.method_checks import (
+    CLASSES,
+    TWO,
+    images,
+    training_batch,
+)
 
 CPU = torch.device("cpu")
 COMPILER = os.environ.get("CXX", "g++")

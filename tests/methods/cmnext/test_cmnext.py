@@ -10,11 +10,11 @@ from torch import Tensor
 
 from benchmark.experiment.models import build_model
 from methods.cmnext.module import CMNeXt
-from tests.support.contract import (
+from tests.support.contract import MethodContract
+from tests.support.method_checks import (
     CLASSES,
     SMALL,
     THREE,
-    MethodContract,
     check_trains_and_stays_exact,
     images,
     subsets,

@@ -13,7 +13,10 @@ from methods.cmnext.exchange import CrossFusion, Rectification
 from methods.cmnext.network import CMNeXtNetwork, initialise_weights, scramble_map
 from methods.control.network import ControlNetwork
 from methods.parts.backbones import create_pyramid
-from tests.support.contract import CHANNELS, images
+from tests.support.method_checks import (
+    CHANNELS,
+    images,
+)
 from tests.support.reference_cmnext import (
     average,
     fused,

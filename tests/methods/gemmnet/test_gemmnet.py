@@ -13,12 +13,12 @@ from torch import Tensor
 
 from methods.gemmnet.module import GEMMNet
 from methods.parts.modality_dropout import draw_subsets
-from tests.support.contract import (
+from tests.support.contract import MethodContract
+from tests.support.method_checks import (
     CLASSES,
     SIZE,
     THREE,
     TWO,
-    MethodContract,
     default_options,
     images,
     subsets,

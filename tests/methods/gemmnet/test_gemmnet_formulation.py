@@ -13,7 +13,11 @@ from methods.parts.losses import (
     class_probabilities,
 )
 from tests.methods.gemmnet.test_gemmnet import PLAIN, make, settled
-from tests.support.contract import CLASSES, TWO, images
+from tests.support.method_checks import (
+    CLASSES,
+    TWO,
+    images,
+)
 
 
 def literal(network: GEMMNetwork, shown: str, rgb: Tensor, dsm: Tensor) -> Tensor:

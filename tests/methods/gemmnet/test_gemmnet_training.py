@@ -23,7 +23,11 @@ from methods.gemmnet.module import GEMMNet, frozen_parameters
 from methods.parts.optim import Recipe
 from tests.methods.gemmnet.test_gemmnet import PLAIN, SMALL, make, show
 from tests.methods.test_base import MODALITIES, Scenes, ToyData, state, trainer
-from tests.support.contract import THREE, TWO, training_batch
+from tests.support.method_checks import (
+    THREE,
+    TWO,
+    training_batch,
+)
 
 ROOT = Path(__file__).resolve().parents[3]
 

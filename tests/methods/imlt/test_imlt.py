@@ -14,11 +14,11 @@ from methods.imlt.module import IMLT
 from methods.parts.losses import cross_entropy
 from methods.parts.modality_dropout import draw_subsets
 from methods.parts.optim import Recipe
-from tests.support.contract import (
+from tests.support.contract import MethodContract
+from tests.support.method_checks import (
     SIZE,
     SMALL,
     THREE,
-    MethodContract,
     check_eval_follows_training,
     check_trains_and_stays_exact,
     images,

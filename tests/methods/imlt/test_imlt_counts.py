@@ -11,7 +11,9 @@ from benchmark.profiling.complexity import count_gmac, count_parameters
 from methods.imlt.contrastive_loss import AttentionPool
 from methods.imlt.fusion import FusionLayer, head_count
 from methods.imlt.network import IMLTNetwork
-from tests.support.contract import subsets
+from tests.support.method_checks import (
+    subsets,
+)
 
 WIDTHS, SIDES = (64, 128, 320, 512), (128, 64, 32, 16)
 THREE = ("rgb", "dsm", "nir")

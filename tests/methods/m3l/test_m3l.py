@@ -16,13 +16,13 @@ from torch.nn import functional as F
 from methods.m3l.module import M3L, hard_pixel_cross_entropy
 from methods.parts.losses import cross_entropy
 from methods.parts.optim import parameter_groups
-from tests.support.contract import (
+from tests.support.contract import MethodContract
+from tests.support.method_checks import (
     CHANNELS,
     CLASSES,
     SIZE,
     SMALL,
     THREE,
-    MethodContract,
     check_trains_and_stays_exact,
     default_options,
     images,

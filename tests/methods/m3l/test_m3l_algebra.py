@@ -19,7 +19,12 @@ from methods.m3l.streams import (
 )
 from methods.parts.backbones import create_pyramid
 from methods.parts.heads import ChannelNorm
-from tests.support.contract import CHANNELS, THREE, images, subsets
+from tests.support.method_checks import (
+    CHANNELS,
+    THREE,
+    images,
+    subsets,
+)
 from tests.support.reference_m3l import (
     literal_block,
     literal_stage,

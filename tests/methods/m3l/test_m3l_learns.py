@@ -9,7 +9,9 @@ import torch
 
 from methods.m3l.module import M3L
 from methods.parts.optim import parameter_groups, warmup_poly
-from tests.support.contract import subsets
+from tests.support.method_checks import (
+    subsets,
+)
 from tests.support.smoke_sgma import SIDE, Averages, Task
 
 

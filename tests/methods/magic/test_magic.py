@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from methods.magic.module import MAGIC
-from tests.support.contract import (
+from tests.support.contract import MethodContract
+from tests.support.method_checks import (
     CLASSES,
     FOUR,
     SMALL,
     THREE,
-    MethodContract,
     check_trains_and_stays_exact,
     images,
     subsets,

@@ -11,7 +11,14 @@ from torch.nn import functional as F
 from methods.magic.losses import filtered_targets
 from methods.parts.losses import cross_entropy
 from tests.methods.magic.test_magic import LEVELS, frozen, make
-from tests.support.contract import FOUR, SIZE, THREE, TWO, images, training_batch
+from tests.support.method_checks import (
+    FOUR,
+    SIZE,
+    THREE,
+    TWO,
+    images,
+    training_batch,
+)
 
 
 def test_training_branch_reads_the_selected_maps():

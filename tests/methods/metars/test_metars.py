@@ -18,13 +18,13 @@ from methods.metars.network import GatedFusion, MetaRSNetwork
 from methods.parts.backbones import SharedEncoder, create_pyramid
 from methods.parts.modality_dropout import Masks
 from tests.methods.test_batch_statistics import inputs_of_norms
-from tests.support.contract import (
+from tests.support.contract import MethodContract
+from tests.support.method_checks import (
     CLASSES,
     FOUR,
     SMALL,
     THREE,
     TWO,
-    MethodContract,
     check_trains_and_stays_exact,
     images,
     training_batch,

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from methods.mmformer.module import MMFormer
 from methods.parts.losses import class_probabilities, segmentation_loss
-from tests.support.contract import (
+from tests.support.method_checks import (
     CHANNELS,
     CLASSES,
     SIZE,

@@ -12,7 +12,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from methods.mmformer.network import MMFormerNetwork
-from tests.support.contract import CHANNELS, images, subsets
+from tests.support.method_checks import (
+    CHANNELS,
+    images,
+    subsets,
+)
 
 SMALL = {"width": 16, "mlp": 24, "heads": 4, "grid": 4}
 SIZE = (64, 64)

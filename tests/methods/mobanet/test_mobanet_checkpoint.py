@@ -15,7 +15,10 @@ from safetensors.torch import save_file
 
 from methods.frozen_vit import FrozenViT, build_vit, hash_tensors
 from methods.mobanet.module import MoBaNet
-from tests.support.contract import CLASSES, images
+from tests.support.method_checks import (
+    CLASSES,
+    images,
+)
 from tests.support.mobanet_tiny import TWO, make
 from usererror import UserError
 

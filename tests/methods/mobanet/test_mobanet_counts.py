@@ -12,7 +12,9 @@ from benchmark.profiling.complexity import count_gmac, count_parameters
 from methods.mobanet.decoder import LEVEL_WIDTH
 from methods.mobanet.module import MoBaNet
 from methods.mobanet.network import MoBaNetNetwork
-from tests.support.contract import CHANNELS
+from tests.support.method_checks import (
+    CHANNELS,
+)
 from tests.support.mobanet_tiny import VARIANTS
 
 SMALL, BASE, LARGE = (f"vit_{size}_patch14_dinov2" for size in ("small", "base", "large"))

@@ -15,7 +15,11 @@ from methods.mobanet.masking import (
     masked_counts,
 )
 from methods.parts.losses import cross_entropy
-from tests.support.contract import THREE, images, training_batch
+from tests.support.method_checks import (
+    THREE,
+    images,
+    training_batch,
+)
 from tests.support.mobanet_tiny import TWO, make
 
 CPU = torch.device("cpu")

@@ -13,7 +13,12 @@ from methods.frozen_vit import FrozenViT
 from methods.mobanet.module import MoBaNet, epoch_cosine
 from methods.parts.optim import Recipe, parameter_groups
 from tests.support import reference_mobanet as reference
-from tests.support.contract import CLASSES, SIZE, images, training_batch
+from tests.support.method_checks import (
+    CLASSES,
+    SIZE,
+    images,
+    training_batch,
+)
 from tests.support.mobanet_tiny import BASE, GATE, TWO, VARIANTS, make, stirred
 from usererror import UserError
 

@@ -18,13 +18,13 @@ from methods.muss.module import MuSS
 from methods.muss.network import MuSSNetwork
 from methods.parts.heads import to_image_size
 from methods.parts.losses import cross_entropy
-from tests.support.contract import (
+from tests.support.contract import MethodContract
+from tests.support.method_checks import (
     CHANNELS,
     CLASSES,
     SIZE,
     SMALL,
     THREE,
-    MethodContract,
     images,
     subsets,
     training_batch,

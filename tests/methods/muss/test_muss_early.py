@@ -18,11 +18,11 @@ from methods.muss.matching import AdaptiveMatching, reversed_softmax
 from methods.muss.module import MuSS
 from methods.parts.backbones import SharedEncoder
 from methods.parts.heads import AllMLPHead
-from tests.support.contract import (
+from tests.support.contract import MethodContract
+from tests.support.method_checks import (
     CHANNELS,
     SIZE,
     THREE,
-    MethodContract,
     check_cached_subsets,
     images,
     subsets,

@@ -13,7 +13,9 @@ from torch import Tensor
 
 from methods.muss.module import MuSS
 from methods.parts.optim import parameter_groups
-from tests.support.contract import subsets
+from tests.support.method_checks import (
+    subsets,
+)
 from tests.support.smoke_sgma import Averages
 
 CLASSES, SIDE, STEPS = 4, 32, 120

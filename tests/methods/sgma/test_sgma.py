@@ -13,11 +13,11 @@ from methods.parts.losses import cross_entropy
 from methods.parts.optim import Recipe
 from methods.sgma.module import SGMA
 from methods.sgma.network import sampling_probabilities
-from tests.support.contract import (
+from tests.support.contract import MethodContract
+from tests.support.method_checks import (
     CLASSES,
     SMALL,
     THREE,
-    MethodContract,
     check_eval_follows_training,
     check_trains_and_stays_exact,
     images,

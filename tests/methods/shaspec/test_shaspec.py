@@ -13,12 +13,12 @@ import torch
 import yaml
 
 from methods.shaspec.module import ShaSpec
-from tests.support.contract import (
+from tests.support.contract import MethodContract
+from tests.support.method_checks import (
     CLASSES,
     SIZE,
     THREE,
     TWO,
-    MethodContract,
     default_options,
     images,
     training_batch,

@@ -18,7 +18,7 @@ from methods.shaspec.layers import StandardisedConv, standardise_filters
 from methods.shaspec.losses import alignment_loss, domain_classification
 from methods.shaspec.module import ShaSpec
 from methods.shaspec.network import ShaSpecNetwork, repeat_channels
-from tests.support.contract import (
+from tests.support.method_checks import (
     CLASSES,
     SIZE,
     THREE,

@@ -9,7 +9,9 @@ from torch.nn import functional as F
 
 from benchmark.profiling.complexity import count_parameters
 from methods.single_stream.abcnet import ABCNet, ShuffleHead
-from tests.support.contract import training_batch
+from tests.support.method_checks import (
+    training_batch,
+)
 from tests.support.single_stream import (
     RESNET,
     SingleStreamContract,

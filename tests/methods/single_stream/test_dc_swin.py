@@ -11,7 +11,10 @@ from torch.nn import functional as F
 
 from benchmark.profiling.complexity import count_parameters, count_trainable
 from methods.single_stream.dc_swin import NANO, SMALL, DCSwin
-from tests.support.contract import THREE, training_batch
+from tests.support.method_checks import (
+    THREE,
+    training_batch,
+)
 from tests.support.single_stream import (
     SingleStreamContract,
     Twin,

@@ -9,7 +9,10 @@ from torchvision.models.resnet import Bottleneck, ResNet
 
 from benchmark.profiling.complexity import count_parameters
 from methods.single_stream.pspnet import PSPNet, PyramidPooling
-from tests.support.contract import THREE, training_batch
+from tests.support.method_checks import (
+    THREE,
+    training_batch,
+)
 from tests.support.single_stream import (
     RESNET,
     SingleStreamContract,

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from methods.parts.backbones import pad_to_multiple, widen
 from methods.parts.heads import to_image_size
 from methods.single_stream.first_layer import create_resnet, respond
-from tests.support.contract import (
+from tests.support.method_checks import (
     CLASSES,
     FOUR,
     SIZE,

@@ -15,7 +15,12 @@ from methods.stitchfusion.adapters import Adapter, Layout, Stitch
 from methods.stitchfusion.fusion import FusionBlock
 from methods.stitchfusion.network import PlainStreams, StitchedStreams
 from methods.stitchfusion.stitched_encoder import run_pvt_stage
-from tests.support.contract import CHANNELS, THREE, images, subsets
+from tests.support.method_checks import (
+    CHANNELS,
+    THREE,
+    images,
+    subsets,
+)
 from usererror import UserError
 
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}

@@ -13,7 +13,12 @@ from torch.nn import functional as F
 from benchmark.profiling.complexity import count_gmac, count_parameters
 from methods.two_stream.cmgfnet import CMGFNetNetwork, Gate, UpBlock
 from methods.two_stream.module import CMGFNet
-from tests.support.contract import THREE, TWO, images, training_batch
+from tests.support.method_checks import (
+    THREE,
+    TWO,
+    images,
+    training_batch,
+)
 from tests.support.streams import StreamContract, build_on_meta
 from usererror import UserError
 

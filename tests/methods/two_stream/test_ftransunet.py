@@ -21,7 +21,12 @@ from methods.two_stream.hybrid import Size, Trunk
 from methods.two_stream.hybrid_weights import resize_positions
 from methods.two_stream.module import FTransUNet
 from methods.two_stream.stream_transformer import StreamTransformer, exchange
-from tests.support.contract import THREE, TWO, images, training_batch
+from tests.support.method_checks import (
+    THREE,
+    TWO,
+    images,
+    training_batch,
+)
 from tests.support.streams import StreamContract, build_on_meta, doubled
 from usererror import UserError
 

@@ -13,7 +13,11 @@ from benchmark.profiling.complexity import count_elements, count_parameters, eva
 from methods.two_stream.manet import BlockAdapters, MANetNetwork, Pyramid, run_block
 from methods.two_stream.module import MANet
 from methods.two_stream.squeeze import Squeeze
-from tests.support.contract import THREE, TWO, images
+from tests.support.method_checks import (
+    THREE,
+    TWO,
+    images,
+)
 from tests.support.streams import StreamContract, build_on_meta, doubled
 from usererror import UserError
 

@@ -15,7 +15,13 @@ from methods.frozen_vit import TINY, FrozenViT, build_vit
 from methods.parts.backbones import to_three_channels
 from methods.two_stream.manet import BlockAdapters, MANetNetwork
 from methods.two_stream.module import MANet
-from tests.support.contract import CLASSES, THREE, TWO, images, training_batch
+from tests.support.method_checks import (
+    CLASSES,
+    THREE,
+    TWO,
+    images,
+    training_batch,
+)
 from usererror import UserError
 
 SAM, SMALL_SAM, LEAST_SAM = "samvit_base_patch16", "samvit_tiny_patch8", "samvit_micro_patch16"

@@ -13,7 +13,9 @@ from benchmark.profiling.complexity import count_gmac, count_parameters
 from methods.vgg16.channel_transformer import ChannelTransformer, Patches
 from methods.vgg16.cmfnet import CMFNetNetwork
 from methods.vgg16.module import CMFNet
-from tests.support.contract import THREE
+from tests.support.method_checks import (
+    THREE,
+)
 from tests.support.streams import StreamContract, build_on_meta, doubled
 from tests.support.vgg16 import highest, run_block, run_decoder, settle
 from usererror import UserError

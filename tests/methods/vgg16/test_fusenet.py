@@ -9,7 +9,10 @@ from torch import nn
 from benchmark.profiling.complexity import count_gmac, count_parameters
 from methods.vgg16.fusenet import FuseNetNetwork
 from methods.vgg16.module import FuseNet
-from tests.support.contract import THREE, images
+from tests.support.method_checks import (
+    THREE,
+    images,
+)
 from tests.support.streams import StreamContract, build_on_meta, doubled
 from tests.support.vgg16 import highest, run_block, run_decoder, settle
 from usererror import UserError
