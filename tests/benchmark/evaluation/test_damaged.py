@@ -12,7 +12,6 @@ from pathlib import Path
 import lightning as L
 import numpy as np
 import pytest
-import rasterio
 from sklearn.metrics import confusion_matrix
 
 from benchmark.evaluation.damaged import DamageEvaluation, damaged_modalities
@@ -20,7 +19,7 @@ from benchmark.evaluation.scenario_files import read_scenarios
 from datamodules.base import SceneDataModule
 from datamodules.damage.fields import uniform
 from datamodules.store.reader import Window
-from tests.benchmark.evaluation.test_evaluation import ROOT, SCRIPT, read_result
+from tests.benchmark.evaluation.test_evaluation import ROOT, SCRIPT, read_result, read_whole
 from usererror import UserError
 
 SCRIPTED = runpy.run_path(str(SCRIPT))
@@ -31,16 +30,7 @@ evaluate_script = SCRIPTED["evaluate"]
 def scenes(tiny_stores: Path) -> dict[str, tuple[dict[str, np.ndarray], np.ndarray]]:
     """Normalised rasters and label of every test scene, read whole."""
     data = SceneDataModule("tiny", str(tiny_stores), window=32, num_workers=0)
-    found = {}
-    for scene in data.splits["test"]:
-        images = {}
-        for layer in data.layers:
-            with rasterio.open(scene.paths[layer.raster]) as file:
-                values = layer.normalizer.to_valid(file.read(), scene.id)
-            images[layer.name] = layer.normalizer.standardize(values, scene.id)
-        with rasterio.open(scene.paths["label"]) as file:
-            found[scene.id] = images, file.read(1)
-    return found
+    return {scene.id: read_whole(data, scene) for scene in data.splits["test"]}
 
 
 def pixelwise_counts(images: dict[str, np.ndarray], truth: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ from sklearn.metrics import confusion_matrix, jaccard_score
 
 from benchmark.metrics.subsets import modality_subsets
 from datamodules.base import SceneDataModule
+from datamodules.store.scene_store import Scene
 
 SCRIPT = Path(__file__).with_name("evaluate_processes.py")
 ROOT = Path(__file__).resolve().parents[3]
@@ -48,21 +49,25 @@ def overlapping(
     return evaluate_here(tiny_stores, True, tmp_path_factory.mktemp("one") / "counts")
 
 
+def read_whole(data: SceneDataModule, scene: Scene) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Normalised rasters and label ids of a scene, without windows."""
+    images = {}
+    for layer in data.layers:
+        with rasterio.open(scene.paths[layer.raster]) as file:
+            values = layer.normalizer.to_valid(file.read(), scene.id)
+        images[layer.name] = layer.normalizer.standardize(values, scene.id)
+    with rasterio.open(scene.paths["label"]) as file:
+        return images, file.read(1)
+
+
 @pytest.fixture(scope="module")
 def expected(tiny_stores: Path) -> dict[str, np.ndarray]:
     """Brute force: per scene and subset the confusion matrix of whole rasters, without windows."""
     data = SceneDataModule("tiny", str(tiny_stores), window=32, num_workers=0)
     matrices = {}
     for scene in data.splits["test"]:
-        values = {}
-        for layer in data.layers:
-            with rasterio.open(scene.paths[layer.raster]) as file:
-                pixels = layer.normalizer.standardize(
-                    layer.normalizer.to_valid(file.read(), scene.id), scene.id
-                )
-            values[layer.name] = pixels.mean(0)
-        with rasterio.open(scene.paths["label"]) as file:
-            truth = file.read(1)
+        images, truth = read_whole(data, scene)
+        values = {name: pixels.mean(0) for name, pixels in images.items()}
         per_subset = []
         for subset in modality_subsets(list(data.modalities)):
             total = sum(values[name] for name in subset)

@@ -9,22 +9,16 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchmark.commands.inspect_run import Picture
 from datamodules.base import SceneDataModule
+from tests.support.known_network import KnownNetwork
 from usererror import UserError
 
 
-class Constant(nn.Module):
+class Constant(KnownNetwork):
     """Predicts class 1 everywhere."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(1))
-
-    def encode(self, images: dict[str, Tensor]) -> dict[str, Tensor]:
-        return images
 
     def decode(self, encoded: dict[str, Tensor], size: tuple[int, int]) -> Tensor:
         return torch.tensor([0.0, 1.0, 0.5])[None, :, None, None].expand(1, 3, *size)

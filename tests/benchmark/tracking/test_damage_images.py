@@ -11,26 +11,19 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchmark.evaluation.scenario_files import read_scenarios
 from benchmark.tracking.damage_images import FOLDER, store_damage
 from benchmark.tracking.example_images import INDEX
 from datamodules.base import SceneDataModule
+from tests.support.known_network import KnownNetwork
 
 NAMES = ["rgb", "dsm", "nir"]
 
 
-class Bright(nn.Module):
+class Bright(KnownNetwork):
     """Predicts class 1 where the first channel of `rgb` is above zero, else class 0."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        # pictures are made on the device of the weights
-        self.weight = nn.Parameter(torch.zeros(1))
-
-    def encode(self, images: dict[str, Tensor]) -> dict[str, Tensor]:
-        return images
 
     def decode(self, encoded: dict[str, Tensor], size: tuple[int, int]) -> Tensor:
         assert set(encoded) == set(NAMES), "all sensors are at hand"

@@ -11,27 +11,20 @@ import pytest
 import rasterio
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchmark.evaluation.inference import evenly_spaced
 from benchmark.tracking.example_images import DRAWN, FOLDER, INDEX, class_palette, store_examples
 from datamodules.base import SceneDataModule
 from datamodules.store.scene_store import SceneClass
+from tests.support.known_network import KnownNetwork
 
 NAMES = ["rgb", "dsm", "nir"]
 SUBSETS = ["R", "D", "N", "R+D", "R+N", "D+N", "R+D+N"]
 
 
-class Counter(nn.Module):
+class Counter(KnownNetwork):
     """Predicts, everywhere, how many modalities it was given, less one."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        # pictures are made on the device of the weights
-        self.weight = nn.Parameter(torch.zeros(1))
-
-    def encode(self, images: dict[str, Tensor]) -> dict[str, Tensor]:
-        return images
 
     def decode(self, encoded: dict[str, Tensor], size: tuple[int, int]) -> Tensor:
         logits = torch.zeros(1, 3, *size)
