@@ -49,6 +49,8 @@ class RasterJob:
     variants_by_band_count: Variants = field(default_factory=dict)
     resize: bool = False  # to the scene's size by nearest neighbour, whatever its own is
     vet: Callable[[Any], str] | None = None  # what is wrong with the open file, "" for nothing
+    # of a label: a raster of the same grid; where any band of it holds no value, the label is 255
+    valid_where: SourceFile | None = None
     unknown_remedy: str = "is this the right label file?"  # for label values that mean nothing
     believe: bool = True  # what the file says of voids: nodata tags, masks, transparency
     size_tolerance: int = 0  # pixels by which it may differ from the scene's size
@@ -85,7 +87,8 @@ class RasterJob:
     @property
     def other_files(self) -> tuple[SourceFile, ...]:
         """The files besides `source` that may decide the pixels."""
-        return (*((self.fallback,) if self.fallback else ()), *self.depends_on)
+        optional = (self.fallback, self.valid_where)
+        return (*(file for file in optional if file is not None), *self.depends_on)
 
     def recipe(self) -> str:
         """Return text that changes when the job would give other pixels or put them elsewhere."""
@@ -95,6 +98,7 @@ class RasterJob:
         text += "" if self.believe else " tags are wrong"
         text += f" +-{self.size_tolerance}" if self.size_tolerance else ""
         text += "" if self.place_tolerance == TOLERANCE else f" within {self.place_tolerance}"
+        text += f" valid where{self.valid_where.beside}" if self.valid_where else ""
         for file in self.other_files:
             text += f" {file.origin}:{file.stamp}"
         for count, (bands, decode) in self.variants_by_band_count.items():

@@ -1,6 +1,7 @@
 """One raster from a user's file into the store: checked, read, described."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from datamodules.ingest.journal import Item
 from datamodules.ingest.place_check import find_place
 from datamodules.ingest.plan import RasterJob
 from datamodules.ingest.tiff_writer import write_tiff
-from datamodules.rasters.placement import REMEDY
+from datamodules.rasters.placement import REMEDY, Grid
 from datamodules.rasters.raster_file import (
     check_intact,
     foreign_mask,
@@ -37,16 +38,18 @@ DAMAGE = (ArithmeticError, AttributeError, IndexError, MemoryError, OSError, Typ
 Size = tuple[int, int]
 
 
-def store_raster(item: Item, path: Path, classes: list[SceneClass]) -> dict[str, Any]:
+def store_raster(
+    item: Item, path: Path, classes: list[SceneClass], where: Path | None = None
+) -> dict[str, Any]:
     """Bring one raster into the store and return what is to be recorded of it.
 
-    `path` is where the bytes are: the source file itself, or its copy from an archive. A label gets
-    the colours of the `classes`.
+    `path` is where the bytes are: the source file itself, or its copy from an archive; `where` is
+    that of the job's `valid_where`. A label gets the colours of the `classes`.
     """
     job, shown = item.job, item.job.source.origin
     try:
         check_intact(path, shown)
-        with open_raw(path, shown) as dataset:
+        with open_raw(path, shown) as dataset, _open_where(item.job, where) as valid_where:
             if dataset.count in job.variants_by_band_count:
                 bands, decode = job.variants_by_band_count[dataset.count]
                 job = replace(job, bands=bands, decode=decode)
@@ -60,6 +63,9 @@ def store_raster(item: Item, path: Path, classes: list[SceneClass]) -> dict[str,
                 _check_size(own, size, item)
             sink = _Sink(job, size)
             place, notes = find_place(raster, item)
+            if valid_where is not None:
+                _check_beside(valid_where, item, own, place)
+                raster.valid_where = valid_where
             blocks = _read_blocks(raster, sink, item)
             target = path
             if _may_be_referenced(raster, job, size):
@@ -216,6 +222,28 @@ def _check_size(size: Size, expected: Size, item: Item) -> None:
         own = f"{item.job.source.origin} has {size[0]} x {size[1]} pixels (rows x columns)"
         other = f"{item.reference} has {expected[0]} x {expected[1]}"
         raise UserError(f"{own}, but {other}: {REMEDY}, or replace the wrong one.")
+
+
+@contextmanager
+def _open_where(job: RasterJob, path: Path | None) -> Iterator[SourceRaster | None]:
+    """Open the raster that says where a label is valid, if there is one."""
+    if job.valid_where is None or path is None:
+        yield None
+        return
+    check_intact(path, job.valid_where.origin)
+    with open_raw(path, job.valid_where.origin) as dataset:
+        yield SourceRaster(dataset, job.valid_where.origin, believe=job.believe)
+
+
+def _check_beside(where: SourceRaster, item: Item, size: Size, place: Grid) -> None:
+    """Raise UserError unless `where` has the label's own size and place."""
+    assert item.job.valid_where is not None
+    label = item.job.source.origin
+    job = replace(item.job, source=item.job.valid_where, size_tolerance=0)
+    known = place.to_json() if place.transform else item.place
+    beside = replace(item, job=job, reference=label, place=known)
+    _check_size((where.dataset.height, where.dataset.width), size, beside)
+    find_place(where, beside)
 
 
 def _may_be_referenced(raster: SourceRaster, job: RasterJob, size: Size) -> bool:

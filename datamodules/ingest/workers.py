@@ -165,7 +165,11 @@ def _do_item(item: Item, folder: Path, classes: list[SceneClass]) -> dict[str, A
     # the job before this one may have unpacked the same file
     if not (job.source.member and path.is_file()):
         path = job.source.extract(folder)
-    result = store_raster(item, path, classes)
+    where = None
+    if job.valid_where is not None:
+        # it may have the name of the label
+        where = job.valid_where.extract(folder / "valid_where")
+    result = store_raster(item, path, classes, where)
     if not result["constant"]:
         return result
     text = f"{job.source.origin} holds one single value"

@@ -28,8 +28,9 @@ class SourceRaster:
     `bands` are the wanted ones, from 1, None all; they count as in the file, or with `by_colour`
     after red, green and blue are brought into this order, where the file names them in another. A
     `label` keeps the indices of its palette. Without `believe`, nodata tags, masks and transparency
-    are not asked. With `upside_down`, rows are read from the last to the first. UserError for a
-    file of several pages, and for pixels that are no numbers as they stand.
+    are not asked. With `upside_down`, rows are read from the last to the first. A label is also
+    void where `valid_where`, another raster of its grid, holds no value. UserError for a file of
+    several pages, and for pixels that are no numbers as they stand.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class SourceRaster:
         """Look at what the header says, and at a few rows of what is called alpha."""
         self.dataset, self.shown, self.believe = dataset, shown, believe
         self.is_label, self.upside_down, self.has_voids = label, False, False
+        self.valid_where: SourceRaster | None = None
         if dataset.subdatasets:
             pages = f"{shown} holds {len(dataset.subdatasets)} pages, of which one would be read"
             raise UserError(f"{pages}: save each as a file (gdal_translate GTIFF_DIR:1:<file>).")
@@ -106,9 +108,8 @@ class SourceRaster:
         from rasterio.errors import RasterioError
         from rasterio.windows import Window
 
-        if self.upside_down:
-            row = self.dataset.height - row - height
-        window = Window(col, row, width, height)
+        top = self.dataset.height - row - height if self.upside_down else row
+        window = Window(col, top, width, height)
         try:
             values = self.dataset.read(self._held, window=window)
             void = self._voids(values, window)
@@ -126,7 +127,16 @@ class SourceRaster:
             self.has_voids |= bool(void.any())
             if values.dtype.kind == "f":
                 return np.where(void, np.float32(np.nan), values) if void.any() else values, None
-        return values, np.asarray(void.any(axis=0)) if void.any() else None
+        void = np.asarray(void.any(axis=0))
+        if self.valid_where is not None:
+            void |= self.valid_where.find_void(row, col, height, width)
+        return values, void if void.any() else None
+
+    def find_void(self, row: int, col: int, height: int, width: int) -> np.ndarray:
+        """Return where any band of a window holds no value, bool `(h, w)`."""
+        values, void = self.read(row, col, height, width)
+        found = np.asarray(invalid_values(values, "").any(axis=0))
+        return found if void is None else found | void
 
     def _voids(self, values: np.ndarray, window: Any) -> np.ndarray:
         """Return where the file calls its bands void, `(C, h, w)`."""
