@@ -10,8 +10,15 @@ from datamodules.ingest.plan import Adapter
 from datamodules.store.scene_store import SceneStore
 from usererror import UserError
 
-# modules beside this one; loading all would read the tables of all for one dataset
-ADAPTERS = ("potsdam", "vaihingen", "dfc2023", "deliver", "folder")
+# modules below this folder; loading all would read the tables of all for one dataset
+ADAPTERS = {
+    "potsdam": "potsdam",
+    "vaihingen": "vaihingen",
+    "dfc2023": "dfc2023",
+    "deliver": "deliver",
+    "earthmiss": "open_data.earthmiss",
+    "folder": "folder",
+}
 
 
 def load_adapter(name: str) -> Adapter:
@@ -25,7 +32,7 @@ def load_adapter(name: str) -> Adapter:
         own = "any new name with SOURCE=<folder with scenes.csv and classes.csv>"
         known = ", ".join(sorted(ADAPTERS))
         raise UserError(f"There is no dataset {name!r}; known are {known}, and {own}.")
-    return importlib.import_module(f"datamodules.adapters.{name}").ADAPTER
+    return importlib.import_module(f"datamodules.adapters.{ADAPTERS[name]}").ADAPTER
 
 
 def import_named_dataset(

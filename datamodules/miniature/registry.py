@@ -13,13 +13,15 @@ LICENCE = "Apache-2.0, as the program that draws it; it holds no pixel of a real
 class Miniature:
     """A generated dataset in the official layout of a real one.
 
-    `adapter` names the real dataset, and the module here that writes its copy: it has
-    `write_<adapter>` and `SIZES`. `gsd_m` is set where the files say nothing of it.
+    `adapter` names the real dataset, and the module here, or in `folder`, that writes its copy: it
+    has `write_<adapter>`, `SIZES` and, where a copy is less than the dataset, `<adapter>_ids`.
+    `gsd_m` is set where the files say nothing of it.
     """
 
     adapter: str
     title: str
     gsd_m: float | None = None
+    folder: str = ""
 
     def writer_arguments(self, size: str) -> dict[str, Any]:
         """Return the arguments of the writer for a named size."""
@@ -38,14 +40,15 @@ class Miniature:
     def scene_ids(self, size: str = "demonstration") -> list[str] | None:
         """List the scenes to ask the importer for; None where they are all of the benchmark."""
         arguments = self.writer_arguments(size)
-        if self.adapter == "deliver":
-            return self._module().deliver_ids(**arguments)
+        list_ids = getattr(self._module(), f"{self.adapter}_ids", None)
+        if list_ids is not None:
+            return list(list_ids(**arguments))
         chosen = arguments.get("tiles", arguments.get("stems"))
         return None if chosen is None else list(chosen)
 
     def _module(self) -> Any:
         # imported on use: names of datasets are needed where numpy is not
-        return importlib.import_module(f"datamodules.miniature.{self.adapter}")
+        return importlib.import_module(f"datamodules.miniature.{self.folder}{self.adapter}")
 
 
 MINIATURES = {
@@ -53,4 +56,5 @@ MINIATURES = {
     "vaihingen_miniature": Miniature("vaihingen", "ISPRS Vaihingen", gsd_m=0.25),
     "dfc2023_miniature": Miniature("dfc2023", "DFC2023 track 2"),
     "deliver_miniature": Miniature("deliver", "DELIVER"),
+    "earthmiss_miniature": Miniature("earthmiss", "EarthMiss", folder="open_data."),
 }

@@ -24,6 +24,7 @@ from rich.console import Console
 
 from datamodules.adapters.registry import import_named_dataset
 from datamodules.miniature.raster_io import write_raster
+from datamodules.miniature.registry import MINIATURES
 from datamodules.splits.tables import read_split_table
 from datamodules.store.scene_store import SceneStore
 from tests.support.harm import HARM, OFTEN, pack
@@ -36,7 +37,7 @@ OWN: dict[str, tuple[Callable[[Case], None], int]] = {
     "folder": (table_changed, 16),
     "dfc2023": (json_changed, 14),
 }
-DATASETS = ("potsdam", "vaihingen", "folder", "dfc2023", "deliver")
+DATASETS = ("potsdam", "vaihingen", "folder", "dfc2023", "deliver", "earthmiss")
 CASES = [
     (dataset, harm, seed)
     for dataset in DATASETS
@@ -76,7 +77,11 @@ def write_tiny(dataset: str, root: Path) -> list[str] | None:
         ]
         write_dfc2023(root, size=32, stems=pair)
         return pair
-    return write_two_frames(root)
+    if dataset == "deliver":
+        return write_two_frames(root)
+    miniature = MINIATURES[f"{dataset}_miniature"]
+    miniature.write_source(root, "test")
+    return miniature.scene_ids("test")
 
 
 def write_two_frames(root: Path) -> list[str]:

@@ -1,0 +1,1 @@
+"""Datasets that anyone can download, most of them tiles in folders."""

@@ -1,0 +1,135 @@
+"""EarthMiss: optical and radar pictures of 13 cities (dossier of open datasets, section 3).
+
+    <root>/<City>/images/RGB/<tile>.tif    <City>/images/SAR/<tile>.tif    <City>/masks/<tile>.tif
+
+The folder tells what a file shows, since names repeat; the released code expects `_SAR` and `_mask`
+behind the names, which is read as well. Kept in the store: `rgb` (float32, about 0 to 255), `sar`
+(float32, counts that are neither decibels nor linear), `label`. Whatever the release says is
+kept as it is: nothing is clipped or rounded.
+"""
+
+import re
+from collections.abc import Mapping
+from functools import partial
+
+from datamodules.adapters.open_data.release import (
+    MAX_NAMED,
+    Files,
+    Place,
+    Release,
+    decode_raw_values,
+    find_tiles,
+    folders_of,
+    lacking_units,
+    plan_tiles,
+)
+from datamodules.ingest.plan import ImportOptions, ImportPlan, RasterJob
+from datamodules.ingest.sources import SourceFile, SourceIndex, read_raster_header
+from datamodules.splits.tables import list_names, read_split_table, split_columns
+from datamodules.store.scene_store import Modality
+from usererror import UserError
+
+FILE = re.compile(r"(?i)(.+?)( ?\(\d+\))?\.(tiff?|png)$")
+COPY = re.compile(r"\(\d+\)\.\w+$")  # as a browser names a second download
+KINDS = {"rgb": "rgb", "sar": "sar", "masks": "label"}  # by folder
+SUFFIX = {"rgb": "", "sar": "_SAR", "label": "_mask"}
+PATHS = {"rgb": "images/RGB", "sar": "images/SAR", "label": "masks"}
+Pair = tuple[SourceFile, SourceFile]
+FLOAT = ("float32",)  # a copy in bytes has lost the values above 255
+RELEASE = Release(
+    name="earthmiss",
+    title="EarthMiss",
+    obtain=(
+        "To obtain it: Zenodo record 17231107, linked from the project page of EarthMiss "
+        "(rsidea.whu.edu.cn). Needed: the folders of the 13 cities, each with images/RGB, "
+        "images/SAR and masks (3355 tiles). Packed or unpacked, in any folder."
+    ),
+    licence="See Zenodo 17231107",
+    citation=(
+        "Zhou et al., Remote sensing meta modal representation for missing modality land cover "
+        "mapping: From EarthMiss dataset to MetaRS method, Remote Sensing of Environment, 2025"
+    ),
+    gsd_m=0.6,
+    like="Nanjing/images/RGB/Nanjing_clip_0_3.tif",
+    modalities=(
+        Modality("rgb", "R", 3, "float32", "counts", "optical"),
+        Modality("sar", "S", 1, "float32", "counts", "other"),
+    ),
+    needed=("rgb", "sar", "label"),
+    path_of=lambda raster, tile: tile.replace("/", f"/{PATHS[raster]}/") + ".tif",
+    counts={"split_standard": {"train": 2641, "val": 277, "test": 437}},
+    split_notes={
+        "split_released_code": "the released code chooses its checkpoint on the test cities"
+    },
+)
+
+
+def plan_earthmiss(index: SourceIndex, options: ImportOptions) -> ImportPlan:
+    """Plan the import of a source; raises UserError without tiles, or for two files of one tile."""
+    cities = read_split_table("earthmiss_split")
+    known = {city.lower(): city for city in cities}
+    second: list[Pair] = []
+    tiles = find_tiles(RELEASE, index, partial(place_file, index, known, second))
+    warnings = _compare_pairs(second)
+    first = next((files["sar"] for files in tiles.files.values() if "sar" in files), None)
+    if first is not None and read_raster_header(first)[0] == 3:
+        warnings.append(f"{first.origin} has three bands: the first of them is used")
+    columns = split_columns(cities)
+    splits = {tile: columns[tile.split("/")[0]] for tile in tiles.files}
+    told = {tile: {"city": tile.split("/")[0]} for tile in tiles.files}
+    missing = lacking_units(cities, (row["city"] for row in told.values()), "the folder")
+    return plan_tiles(RELEASE, index, options, tiles, raster_jobs, splits, told, missing, warnings)
+
+
+def place_file(
+    index: SourceIndex, cities: Mapping[str, str], second: list[Pair], file: SourceFile
+) -> Place:
+    """Return tile (`City/name`) and raster of a file, or why it is ignored.
+
+    `second` takes the files of a tile that is there under its plain name too, with that one.
+    """
+    match = FILE.match(file.name)
+    if match is None:
+        return ""
+    folders = [folder.lower() for folder in folders_of(file)]
+    kind = KINDS.get(folders[-1] if folders else "")
+    city = next((cities[folder] for folder in reversed(folders) if folder in cities), None)
+    if kind is None or city is None:
+        # `RGB_512` and the like are the authors' own pieces of the same pictures
+        return "in other folders"
+    name = re.sub(f"(?i){SUFFIX[kind]}$", "", match[1])
+    plain = index.file_at(f"{file.folder}/{name}.{match[3]}")
+    if plain not in (None, file):
+        second.append((file, plain))
+        return "second files of a tile"
+    return f"{city}/{name}", kind
+
+
+def _compare_pairs(second: list[Pair]) -> list[str]:
+    """Say which browser's copies `(1)` are none; raises UserError where two names are two files."""
+    different = [(file, plain) for file, plain in second if file.read_bytes() != plain.read_bytes()]
+    for file, plain in different:
+        if not COPY.search(file.name):
+            both = f"{file.origin} and {plain.origin} are two different files of one tile"
+            raise UserError(f"{both}: take the wrong one away.")
+    if not different:
+        return []
+    names = list_names([file.rel for file, _ in different], MAX_NAMED)
+    return [f"{len(different)} second files differ from the first, which is used: {names}"]
+
+
+def raster_jobs(tile: str, files: Files) -> dict[str, RasterJob]:
+    """Return a job for every raster of a tile."""
+    jobs = {}
+    if rgb := files.get("rgb"):
+        form = "float32", "optical", (3,), FLOAT
+        jobs["rgb"] = RasterJob(rgb, (1, 2, 3), *form, may_reference=True)
+    if sar := files.get("sar"):
+        jobs["sar"] = RasterJob(sar, (1,), "float32", "other", (1, 3), FLOAT, may_reference=True)
+    if label := files.get("label"):
+        decode = partial(decode_raw_values, table="classes_earthmiss")
+        jobs["label"] = RasterJob.label(label, decode, file_bands=(1,))
+    return jobs
+
+
+ADAPTER = RELEASE.adapter(plan_earthmiss)

@@ -1,0 +1,1 @@
+"""Generated copies of datasets that anyone can download."""
