@@ -7,7 +7,7 @@ import numpy as np
 
 from datamodules.damage.fields import Floats, gamma
 from datamodules.damage.site import Damage, Site
-from datamodules.rasters.units import EPSILON, HIGHEST_DB, LOWEST_DB, SAR_LINEAR
+from datamodules.rasters.units import EPSILON, SAR_LINEAR, clip_decibels
 
 
 @dataclass(frozen=True)
@@ -41,4 +41,4 @@ class Calibration(Damage):
 
 def limit(decibels: Floats, site: Site) -> Floats:
     """Cut to the range in which linear backscatter is read; stored decibels have none."""
-    return np.clip(decibels, LOWEST_DB, HIGHEST_DB) if site.kind == SAR_LINEAR else decibels
+    return clip_decibels(decibels, site.clip_db) if site.kind == SAR_LINEAR else decibels

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from datamodules.damage.fields import Floats, Key
+from datamodules.rasters.units import Clip
 from datamodules.store.reader import Window
 
 BYTES = 255.0
@@ -20,7 +21,8 @@ class Site:
     `place` holds the values given, margin included, in pixels of the scene; it may begin left of or
     above it. `fill`, `lowest` and `highest` are `(C, 1, 1)` and of the whole scene: what pixels
     without a measurement hold, the smallest and the largest value. `top` is the largest value that
-    can be stored, None where there is none.
+    can be stored, None where there is none. `clip_db` is the range of linear backscatter in
+    decibels, see `rasters.units`.
     """
 
     key: Key
@@ -31,6 +33,7 @@ class Site:
     fill: npt.NDArray[np.float32]
     lowest: npt.NDArray[np.float32]
     highest: npt.NDArray[np.float32]
+    clip_db: Clip = None
 
     @property
     def span(self) -> tuple[float, float]:

@@ -233,7 +233,7 @@ class _Import:
         """Return the content of dataset.json but for the fingerprint."""
         modalities = {}
         for modality in plan.modalities:
-            modalities[modality.name] = asdict(modality)
+            modalities[modality.name] = modality.to_json()
             # the key says it
             del modalities[modality.name]["name"]
         notes = plan.split_notes.items()

@@ -10,6 +10,7 @@ import numpy as np
 
 from datamodules.ingest.sources import SourceFile, SourceIndex
 from datamodules.rasters.placement import TOLERANCE
+from datamodules.rasters.units import Clip
 from datamodules.store.scene_store import Modality, SceneClass
 
 Decode = Callable[[np.ndarray], Any]
@@ -38,6 +39,7 @@ class RasterJob:
     bands: Bands  # of the file, from 1, in the order they are stored
     dtype: str  # in the store
     kind: str  # of the modality, or `label`
+    clip_db: Clip = field(default=None, kw_only=True)  # of the modality, which says it
     file_bands: Bands = ()  # accepted numbers of bands; empty: any that has `bands`
     file_dtypes: tuple[str, ...] = ()  # accepted data types of the file; empty: any
     decode: Decode | None = None
@@ -99,6 +101,7 @@ class RasterJob:
         text += f" +-{self.size_tolerance}" if self.size_tolerance else ""
         text += "" if self.place_tolerance == TOLERANCE else f" within {self.place_tolerance}"
         text += f" valid where{self.valid_where.beside}" if self.valid_where else ""
+        text += f" clip {self.clip_db}" if self.clip_db else ""
         for file in self.other_files:
             text += f" {file.origin}:{file.stamp}"
         for count, (bands, decode) in self.variants_by_band_count.items():

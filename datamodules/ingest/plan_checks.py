@@ -56,15 +56,16 @@ def keep_usable_splits(plan: ImportPlan, options: ImportOptions) -> None:
 
 
 def apply_options(plan: ImportPlan, options: ImportOptions) -> None:
-    """Tell the jobs what the user said of all of them, or of some rasters."""
+    """Tell the jobs what the user said of all or some rasters, and what their modality says."""
     have = [*(modality.name for modality in plan.modalities), *plan.labels]
     if unknown := set(options.ignore_nodata) - set(have):
         raise UserError(f"There is no raster {min(unknown)!r}; there are: {', '.join(have)}.")
+    clips = {modality.name: modality.clip_db for modality in plan.modalities}
     for scene in plan.scenes:
         for raster, job in scene.jobs.items():
             may = job.may_reference and not options.copy
             believe = raster not in options.ignore_nodata
-            job = replace(job, may_reference=may, believe=believe)
+            job = replace(job, may_reference=may, believe=believe, clip_db=clips.get(raster))
             if options.align == "ignore":
                 job = replace(job, place_tolerance=math.inf)
             scene.jobs[raster] = job

@@ -110,7 +110,8 @@ class _Sink:
             channels, dtype = len(block), self.job.dtype
             self.hash = PixelHash(channels, dtype)
             if self.job.kind != "label":
-                self.stats = RasterStatistics(channels, dtype, *self.size, self.job.kind)
+                form = channels, dtype, *self.size
+                self.stats = RasterStatistics(*form, self.job.kind, self.job.clip_db)
         self.hash.update(block, void)
         if self.stats is not None:
             self.stats.update(block, void)

@@ -39,6 +39,7 @@ def damaged_versions(
             unit=layer.unit,
             top=layer.optical_top if scenario.stage == "stored" else None,
             **limits,
+            clip_db=normalizer.clip_db,
         )
         inside = np.s_[:, margin : margin + place.height, margin : margin + place.width]
         if scenario.stage == "stored":

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,7 @@ class ModalitySpec:
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
         rule = {"mean": self.mean, "std": self.std, "lowered": self.lowered, "ranged": self.ranged}
-        return asdict(self.modality) | rule
+        return self.modality.to_json() | rule
 
     def normalizer_for(self, found: Mapping[str, Any], scene: str) -> Normalizer:
         """Return the rule for one new scene, given the statistics of its raster."""
@@ -77,7 +77,8 @@ class ModalitySpec:
         spans = {}
         if self.ranged:
             offsets[scene], spans[scene] = lowest_and_span(found)
-        return Normalizer(mean, std, offsets, self.modality.kind, fill, spans)
+        known = self.modality
+        return Normalizer(mean, std, offsets, known.kind, fill, spans, known.clip_db)
 
 
 @dataclass
@@ -122,7 +123,8 @@ class InferenceRaster:
         height, width = source.dataset.height, source.dataset.width
         # bytes are counted exactly, as at import
         dtype = "uint8" if source.dtype == "uint8" else "float32"
-        statistics = RasterStatistics(len(source.bands), dtype, height, width, modality.kind)
+        form = len(source.bands), dtype, height, width
+        statistics = RasterStatistics(*form, modality.kind, modality.clip_db)
         for row in range(0, height, STATISTICS_ROWS):
             rows = min(STATISTICS_ROWS, height - row)
             statistics.update(*source.read(row, 0, rows, width, modality.kind))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from datamodules.rasters.units import HEIGHTS, SAR_LINEAR, invalid_values, to_decibels
+from datamodules.rasters.units import HEIGHTS, SAR_LINEAR, Clip, invalid_values, to_decibels
 from datamodules.store.scene_store import Modality
 from usererror import UserError
 
@@ -31,7 +31,7 @@ class Normalizer:
 
     `mean` and `std` are float32 `(C, 1, 1)`; `offsets` per scene, empty but under the rules
     `lowered` and `range`; `spans` per scene divide, under `range` only; `fill` per scene the 5th
-    percentile of each channel, which invalid pixels take.
+    percentile of each channel, which invalid pixels take; `clip_db` is that of the modality.
     """
 
     mean: np.ndarray
@@ -40,13 +40,17 @@ class Normalizer:
     kind: str
     fill: Mapping[str, Sequence[float]]
     spans: Mapping[str, float] = field(default_factory=dict)
+    clip_db: Clip = None
 
     def to_valid(self, pixels: np.ndarray, scene: str) -> np.ndarray:
         """Return float32 `(C, H, W)` in stored units or decibels, invalid values filled.
 
         This comes before any interpolation, which would spread what is invalid.
         """
-        values = to_decibels(pixels) if self.kind == SAR_LINEAR else pixels.astype(np.float32)
+        if self.kind == SAR_LINEAR:
+            values = to_decibels(pixels, self.clip_db)
+        else:
+            values = pixels.astype(np.float32)
         invalid = invalid_values(pixels, self.kind)
         if invalid.any():
             for channel, wrong, fill in zip(values, invalid, self.fill[scene], strict=True):
@@ -105,7 +109,7 @@ def fit_normalizer(
     else:
         raise _unfit(modality, f"unknown rule {rule!r}; choose one of {', '.join(RULES)}.")
     mean, std = (values.reshape(-1, 1, 1).astype(np.float32) for values in (mean, std))
-    return Normalizer(mean, std, offsets, modality.kind, fill, spans)
+    return Normalizer(mean, std, offsets, modality.kind, fill, spans, modality.clip_db)
 
 
 def lowest_and_span(statistics: Mapping[str, Any]) -> tuple[float, float]:

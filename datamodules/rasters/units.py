@@ -1,10 +1,15 @@
 """Units of stored values: radar backscatter, and which values no sensor can have measured."""
 
+from collections.abc import Sequence
+
 import numpy as np
+
+Clip = Sequence[tuple[float, float]] | None  # lowest and highest decibels per channel
 
 SAR_LINEAR = "sar_linear"  # kind of rasters with linear backscatter; `sar` holds decibels already
 EPSILON = 1e-7  # keeps the logarithm of an empty echo finite
-LOWEST_DB, HIGHEST_DB = -25.0, 0.0  # as DFC2023 is published (dossier 5.3)
+# where a dataset names no other clip: as DFC2023 is published (dossier 5.3)
+LOWEST_DB, HIGHEST_DB = -25.0, 0.0
 # below it a height is "no data", whatever the nodata tag says (dossier 3.3)
 HEIGHT_FLOOR_M = -100.0
 HEIGHT_CEILING_M = 9000.0  # above it there is no ground
@@ -41,12 +46,28 @@ def invalid_values(values: np.ndarray, kind: str) -> np.ndarray:
     return invalid
 
 
-def to_decibels(linear: np.ndarray) -> np.ndarray:
-    """Return `10 log10(max(x, 0) + 1e-7)` clipped to [-25, 0] dB as float32; NaN stays NaN.
+def to_decibels(linear: np.ndarray, clip: Clip = None) -> np.ndarray:
+    """Return `10 log10(max(x, 0) + 1e-7)` of (C, ...), clipped, as float32; NaN stays NaN.
 
     Example:
         >>> to_decibels(np.array([0.1, -3.0, 4.0])).round(3).tolist()
         [-10.0, -25.0, 0.0]
     """
     values = 10 * np.log10(np.maximum(linear, 0, dtype=np.float32) + np.float32(EPSILON))
-    return np.clip(values, LOWEST_DB, HIGHEST_DB).astype(np.float32, copy=False)
+    return clip_decibels(values, clip).astype(np.float32, copy=False)
+
+
+def clip_decibels(values: np.ndarray, clip: Clip) -> np.ndarray:
+    """Cut decibels (C, ...) to the range of each channel; without one, to [-25, 0].
+
+    A `clip` for more channels than there are is that of the first ones.
+
+    Example:
+        >>> clip_decibels(np.array([[-40.0, 3.0], [-40.0, 3.0]]), [(-30, 0), (-35, -5)]).tolist()
+        [[-30.0, 0.0], [-35.0, -5.0]]
+    """
+    if clip is None:
+        return np.clip(values, LOWEST_DB, HIGHEST_DB)
+    shape = 2, len(values), *[1] * (values.ndim - 1)
+    low, high = np.array(clip[: len(values)], np.float32).T.reshape(shape)
+    return np.clip(values, low, high)

@@ -54,7 +54,7 @@ def render_modality(pixels: Array, modality: Modality) -> Picture:
     bands: tuple[int, ...] = (1,)
     invalid = invalid_values(pixels, modality.kind)
     if modality.kind == SAR_LINEAR:
-        pixels, unit = to_decibels(pixels), "dB"
+        pixels, unit = to_decibels(pixels, modality.clip_db), "dB"
     if modality.kind == "lidar":
         invalid = np.logical_and.reduce(invalid, keepdims=True)
         pixels = pixels.max(axis=0, keepdims=True)

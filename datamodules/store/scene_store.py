@@ -12,7 +12,7 @@ import csv
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,8 @@ class Modality:
 
     `unit` is that of the stored values (counts, m, dB, linear), `kind` one of optical,
     height_absolute, height_normalised, sar (decibels), sar_linear, depth, event, lidar, other.
+    `clip_db` are the lowest and the highest decibels of each channel of a sar_linear, None the
+    default.
     """
 
     name: str
@@ -46,6 +48,25 @@ class Modality:
     dtype: str
     unit: str
     kind: str
+    clip_db: tuple[tuple[float, float], ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.clip_db is None:
+            return
+        # lists in JSON, and whole numbers of some
+        clip = tuple((float(low), float(high)) for low, high in self.clip_db)
+        object.__setattr__(self, "clip_db", clip)
+        rising = all(low < high for low, high in clip)
+        if self.kind != "sar_linear" or len(clip) != self.channels or not rising:
+            takes = f"a range per channel of a sar_linear, not {self.kind} x {self.channels}"
+            raise ValueError(f"clip_db of {self.name} is {clip}: {takes}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values; a clip that is not set stays out of what is written and hashed."""
+        content = asdict(self)
+        if self.clip_db is None:
+            del content["clip_db"]
+        return content
 
 
 @dataclass(frozen=True)

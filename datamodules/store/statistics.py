@@ -2,11 +2,12 @@
 
 import hashlib
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from datamodules.rasters.units import SAR_LINEAR, invalid_values, to_decibels
+from datamodules.rasters.units import SAR_LINEAR, Clip, invalid_values, to_decibels
 
 # percentiles of other types than uint8 come from a regular grid of about so many pixels at most
 PERCENTILE_PIXELS = 4_000_000
@@ -64,10 +65,12 @@ class RasterStatistics:
         (3, [40.0], [50.0])
     """
 
-    def __init__(self, channels: int, dtype: str, height: int, width: int, kind: str) -> None:
-        """Start with no pixels of a raster of the given size; `kind` is that of its modality."""
+    def __init__(
+        self, channels: int, dtype: str, height: int, width: int, kind: str, clip_db: Clip = None
+    ) -> None:
+        """Start with no pixels of a raster of a size; `kind`, `clip_db` are its modality's."""
         self._channels, self._kind = channels, kind
-        self._measure = to_decibels if kind == SAR_LINEAR else None
+        self._measure = partial(to_decibels, clip=clip_db) if kind == SAR_LINEAR else None
         self._step = max(1, math.ceil(math.sqrt(height * width / PERCENTILE_PIXELS)))
         self._row = self.count = self.outside = 0
         self.outside_range = (np.inf, -np.inf)  # lowest and highest of those values
