@@ -71,6 +71,25 @@ class Saving(L.Callback):
             save_result(self.evaluation.result, metrics, self.out, reliability=more)
 
 
+def make_trainer(devices: int, callbacks: list[L.Callback], **options: Any) -> L.Trainer:
+    """A trainer of so many processes, which are forked; it writes nothing by itself."""
+    fork = DDPStrategy(
+        process_group_backend="gloo", start_method="fork", find_unused_parameters=True
+    )
+    return L.Trainer(
+        accelerator="cpu",
+        devices=devices,
+        strategy=fork if devices > 1 else "auto",
+        use_distributed_sampler=False,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=callbacks,
+        **options,
+    )
+
+
 def evaluate(
     stores: str,
     devices: int,
@@ -88,17 +107,7 @@ def evaluate(
     if scenario:
         [data.scenario] = read_scenarios([scenario])
         evaluation = DamageEvaluation(data.scenario, block=40)
-    fork = DDPStrategy(process_group_backend="gloo", start_method="fork")
-    trainer = L.Trainer(
-        accelerator="cpu",
-        devices=devices,
-        strategy=fork if devices > 1 else "auto",
-        use_distributed_sampler=False,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        callbacks=[evaluation, Saving(evaluation, out)],
-    )
+    trainer = make_trainer(devices, [evaluation, Saving(evaluation, out)])
     trainer.test(Pixelwise(data.channels, data.num_classes), data, verbose=False)
 
 
@@ -125,20 +134,7 @@ def train(stores: str, out: str) -> None:
     data = SceneDataModule("tiny", stores, window=32, batch_size=2, num_workers=0, gap_rates=0.6)
     torch.manual_seed(0)
     options: dict[str, Any] = {"backbone": "pvt_v2_b0", "pretrained": False, "head_width": 16}
-    trainer = L.Trainer(
-        accelerator="cpu",
-        devices=2,
-        strategy=DDPStrategy(
-            process_group_backend="gloo", start_method="fork", find_unused_parameters=True
-        ),
-        use_distributed_sampler=False,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        limit_val_batches=0,
-        max_epochs=1,
-        callbacks=[Seen(out)],
-    )
+    trainer = make_trainer(2, [Seen(out)], limit_val_batches=0, max_epochs=1)
     trainer.fit(Control(data.channels, data.num_classes, **options), data)
 
 
