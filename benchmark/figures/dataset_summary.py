@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from datamodules.loading.normalize import pooled_statistics
 from datamodules.rasters.units import SAR_LINEAR
 from datamodules.store.class_frequencies import ClassShares, count_classes
+from datamodules.store.pooling import pooled_statistics
 from datamodules.store.scene_store import IGNORE
 from usererror import UserError
 

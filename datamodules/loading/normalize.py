@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from datamodules.rasters.units import HEIGHTS, SAR_LINEAR, Clip, invalid_values, to_decibels
+from datamodules.store.pooling import Statistics, pooled_statistics
 from datamodules.store.scene_store import Modality
 from usererror import UserError
 
@@ -15,7 +16,6 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 RULES = ("imagenet", "standard", "lowered", "unit", "range")
 
 Rule = str | Mapping[str, Sequence[float]]
-Statistics = Mapping[str, Mapping[str, Any]]  # {scene: {count, mean, std, p05, ...}}
 
 
 def default_rule(modality: Modality) -> str:
@@ -134,23 +134,3 @@ def _fixed_statistics(
     if len(rule) != 2 or channels != [modality.channels] * 2:
         raise _unfit(modality, f"give mean and std, {modality.channels} numbers each.")
     return np.asarray(rule["mean"], float), np.asarray(rule["std"], float)
-
-
-def pooled_statistics(training: Statistics, lowered: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Pool (mean, std), float64 `(C,)` each, over the pixels of several scenes.
-
-    With `lowered`, of values less their own scene's 5th percentile. A channel without variation
-    gets std 1.
-    """
-    scenes = training.values()
-    count = np.array([scene["count"] for scene in scenes], float)[:, None]
-    means = np.array([scene["mean"] for scene in scenes], float)
-    variances = np.array([scene["std"] for scene in scenes], float) ** 2
-    if lowered:
-        means = means - np.array([scene["p05"][:1] for scene in scenes], float)
-    total = count.sum()
-    mean = (count * means).sum(0) / total
-    # law of total variance: within scenes, and between their means
-    variance = (count * (variances + (means - mean) ** 2)).sum(0) / total
-    std = np.sqrt(variance)
-    return mean, np.where(std > 1e-6, std, 1.0)

@@ -9,8 +9,8 @@ from datamodules.loading.normalize import (
     Normalizer,
     default_rule,
     fit_normalizer,
-    pooled_statistics,
 )
+from datamodules.store.pooling import pooled_statistics
 from datamodules.store.scene_store import Modality
 from usererror import UserError
 
