@@ -24,6 +24,7 @@ from datamodules.ingest.file_changes import check_unchanged, write_stamps
 from datamodules.ingest.journal import Journal, changed_file
 from datamodules.ingest.plan import Adapter, ImportOptions, ImportPlan, ScenePlan
 from datamodules.ingest.plan_checks import apply_options, check_plan, keep_usable_splits
+from datamodules.ingest.published import compare_published
 from datamodules.ingest.sources import SourceIndex
 from datamodules.ingest.voids import describe_voids
 from datamodules.ingest.workers import Results, run_jobs
@@ -211,6 +212,8 @@ class _Import:
             for result in done.values():
                 warnings += result["warnings"]
         warnings += describe_voids(plan, scenes, statistics)
+        if self.options.tiles is None and not plan.missing:
+            warnings += compare_published(plan, statistics)
         info = self._describe(plan, results, list(dict.fromkeys(warnings)))
         info["fingerprint"] = dataset_fingerprint(info, scenes, pixels)
         # dataset.json comes last: its presence says that all the rest is there

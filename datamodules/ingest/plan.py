@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from datamodules.rasters.placement import TOLERANCE
 from datamodules.rasters.units import Clip
 from datamodules.store.scene_store import Modality, SceneClass
 
+Published = Mapping[str, tuple[Sequence[float], Sequence[float]]]
 Decode = Callable[[np.ndarray], Any]
 Bands = tuple[int, ...]
 # {bands of the file: (bands, decode)} for files that are read differently
@@ -168,6 +169,8 @@ class ImportPlan:
     missing: list[Missing] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     inventory: list[str] = field(default_factory=list)  # printed before the work
+    # {raster: (means, deviations) per band} over the training part, as stored (radar in decibels)
+    published: Published = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,10 @@ RELEASE = Release(
     needed=("rgb", "sar", "label"),
     path_of=lambda raster, tile: tile.replace("/", f"/{PATHS[raster]}/") + ".tif",
     counts={"split_standard": {"train": 2641, "val": 277, "test": 437}},
+    published={
+        "rgb": ((111.97, 118.42, 115.03), (72.97, 72.99, 81.92)),
+        "sar": ((63.30,), (68.20,)),
+    },
     split_notes={
         "split_released_code": "the released code chooses its checkpoint on the test cities"
     },

@@ -14,7 +14,14 @@ import numpy as np
 
 from datamodules.adapters import planning
 from datamodules.adapters.dataset_card import read_dataset_card
-from datamodules.ingest.plan import Adapter, ImportOptions, ImportPlan, Missing, RasterJob
+from datamodules.ingest.plan import (
+    Adapter,
+    ImportOptions,
+    ImportPlan,
+    Missing,
+    Published,
+    RasterJob,
+)
 from datamodules.ingest.sources import SourceFile, SourceIndex
 from datamodules.splits.tables import format_counts, list_names, read_split_table
 from datamodules.store.scene_store import IGNORE, PARTS, Modality, SceneClass
@@ -46,6 +53,7 @@ class Release:
     split_notes: Mapping[str, str] = field(default_factory=dict)
     nadir: bool = True
     conditions: tuple[str, ...] = ()  # attributes that are reported separately
+    published: Published = field(default_factory=dict)
 
     def adapter(self, plan: Callable[[SourceIndex, ImportOptions], ImportPlan]) -> Adapter:
         """Return the adapter that imports the release."""
@@ -169,6 +177,7 @@ def plan_tiles(
         warnings=list(warnings),
         inventory=inventory,
         split_notes=dict(release.split_notes),
+        published=release.published,
     )
 
 

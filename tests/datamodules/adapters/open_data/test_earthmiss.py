@@ -160,3 +160,23 @@ def test_values_of_no_class_and_bytes_are_refused(
     rewrite([copy / FIRST], lambda bands: np.clip(bands, 0, 255).astype(np.uint8))
     with pytest.raises(UserError, match="data type uint8, expected float32"):
         load(copy)
+
+
+def test_values_of_another_scale_are_noticed_in_a_whole_copy(
+    plain: Path, load: Callable[..., SceneStore], tmp_path: Path
+) -> None:
+    """A copy divided by 255 looks like any other: only the published numbers tell."""
+    # a copy counts as whole when no city lacks
+    whole = Path(shutil.copytree(plain, tmp_path / "whole"))
+    for city in read_split_table("earthmiss_split"):
+        if not (whole / city).exists():
+            shutil.copytree(whole / "Japan-Hakodate", whole / city)
+    told = load(whole, tiles=None).info["warnings"]
+    assert any(line.startswith("rgb: the training mean is") for line in told)
+    draw = np.random.default_rng(0).normal(0, 1, (3, 64, 64))
+    draw = (draw - draw.mean((1, 2), keepdims=True)) / draw.std((1, 2), keepdims=True)
+    means, deviations = (np.array(one)[:, None, None] for one in RELEASE.published["rgb"])
+    as_published = (means + draw * deviations).astype(np.float32)
+    rewrite(whole.rglob("RGB/*.tif"), lambda bands: as_published)
+    right = load(whole, tiles=None)
+    assert not any(line.startswith("rgb") for line in right.info["warnings"])
