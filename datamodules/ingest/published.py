@@ -1,7 +1,9 @@
 """What an import says of a raster whose values are not those that were published of it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+import numpy as np
 
 from datamodules.ingest.plan import ImportPlan
 from datamodules.store.pooling import pooled_statistics
@@ -16,17 +18,16 @@ def compare_published(plan: ImportPlan, statistics: Mapping[str, Mapping[str, An
     lines = []
     for raster, published in plan.published.items():
         found = {id_: statistics[id_][raster] for id_ in training if raster in statistics[id_]}
-        for what, ours, theirs in zip(
-            ("mean", "deviation"), pooled_statistics(found), published, strict=True
-        ):
-            worst = max(zip(ours, theirs, strict=True), key=lambda pair: abs(pair[0] / pair[1] - 1))
-            if abs(worst[0] / worst[1] - 1) > TOLERANCE:
-                text = (
-                    f"{raster}: the training {what} is {_list(ours)}, published is {_list(theirs)}"
-                )
-                lines.append(f"{text} (factor {worst[0] / worst[1]:.3g}): is this the original?")
+        pairs = zip(("mean", "deviation"), pooled_statistics(found), published, strict=True)
+        for what, ours, theirs in pairs:
+            factors = np.divide(ours, theirs)
+            worst = factors[np.abs(factors - 1).argmax()]
+            if abs(worst - 1) > TOLERANCE:
+                text = f"{raster}: the training {what} is {_list(ours)}"
+                text += f", published is {_list(theirs)} (factor {worst:.3g})"
+                lines.append(f"{text}: is this the original?")
     return lines
 
 
-def _list(values: Sequence[float]) -> str:
+def _list(values: Iterable[float]) -> str:
     return ", ".join(f"{value:.4g}" for value in values)
