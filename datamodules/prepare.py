@@ -46,7 +46,7 @@ def ensure_store(
             check_unchanged(opened)
         # generated files say nothing of themselves that an earlier import could have missed
         if "align" not in opened.info and name not in MINIATURES:
-            again = f"{import_command(name, opened.info['source'])} FORCE=1"
+            again = f"{import_command(name, opened.info)} FORCE=1"
             unasked = "which did not ask files for voids, scales and places"
             print(f"warning: {name} was imported by an earlier version, {unasked}: {again}")
     elif name in MINIATURES:

@@ -17,6 +17,8 @@ class Data(Command):
         text = "dataset to import, or a new name for a folder with a scenes.csv"
         options.add_data_argument(parser, text)
         add_path(parser, "--source", "what you downloaded: a folder (with those in it) or a zip")
+        text = "mmseg or torchgeo: folder names say what a scenes.csv would"
+        add_option(parser, "--layout", "", text, choices=("mmseg", "torchgeo"))
         options.add_store(parser)
         add_option(parser, "--tiles", [], "import only these scenes, comma separated")
         add_flag(parser, "--copy", "copy small rasters too, instead of referencing them")
@@ -49,10 +51,10 @@ class Data(Command):
         if not arguments.source:
             raise UserError(missing_data(name, "SOURCE is missing."))
         flags = options.values_of(
-            arguments, "allow_incomplete", "force", "copy", "ignore_nodata", "align"
+            arguments, "allow_incomplete", "force", "copy", "ignore_nodata", "align", "layout"
         )
-        limits = {"tiles": arguments.tiles or None, "workers": arguments.workers or None}
-        store = import_named_dataset(name, arguments.source, stores, **flags, **limits)
+        flags |= {"tiles": arguments.tiles or None, "workers": arguments.workers or None}
+        store = import_named_dataset(name, arguments.source, stores, **flags)
         scenes = f"{len(store.scenes)} scenes, fingerprint {store.fingerprint[:12]}"
         print(f"Complete: {store.root}, {scenes}")
 

@@ -53,7 +53,13 @@ ONE_FILE = "put the bands of a sensor into one file (gdalbuildvrt -separate)"
 def plan_folder(index: SourceIndex, options: ImportOptions) -> ImportPlan:
     """Plan the import of a folder with scenes.csv and classes.csv; raises UserError."""
     table = read_scene_table(index)
-    class_table = read_class_table(index, table.file.folder)
+    return plan_table(index, options, table, read_class_table(index, table.file.folder))
+
+
+def plan_table(
+    index: SourceIndex, options: ImportOptions, table: SceneTable, class_table: ClassTable
+) -> ImportPlan:
+    """Plan the import of scenes that a table names; raises UserError."""
     card = read_dataset_card(index, table.file.folder)
     every = {row["id"]: row for row in table.rows}
     known = dict(zip(every, every, strict=True))
@@ -82,7 +88,7 @@ def plan_folder(index: SourceIndex, options: ImportOptions) -> ImportPlan:
         parts[column] = tuple(part for part in PARTS if part in values)
 
     def expected(raster: str, id_: str) -> str:
-        return rows[id_][raster] or f"(empty cell: {raster} of {id_}; fill it or take it out)"
+        return rows[id_][raster] or f"({table.gap}: {raster} of {id_}; fill it or take it out)"
 
     return ImportPlan(
         **card.or_else(index.root.stem, "not stated", ""),

@@ -5,8 +5,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from datamodules.adapters.layouts.adapter import layout_adapter
 from datamodules.ingest.importer import import_dataset
 from datamodules.ingest.plan import Adapter
+from datamodules.miniature.registry import MINIATURES
 from datamodules.store.scene_store import SceneStore
 from usererror import UserError
 
@@ -36,9 +38,24 @@ def load_adapter(name: str) -> Adapter:
 
 
 def import_named_dataset(
-    dataset: str, source: Path, store_root: Path, *, name: str | None = None, **options: Any
+    dataset: str,
+    source: Path,
+    store_root: Path,
+    *,
+    name: str | None = None,
+    layout: str = "",
+    **options: Any,
 ) -> SceneStore:
-    """Import a dataset as `import_dataset` does; a new name stands for one's own rasters."""
+    """Import a dataset as `import_dataset` does; a new name stands for one's own rasters.
+
+    With a `layout` their folders say what scenes.csv would.
+    """
+    if layout:
+        if dataset in (*ADAPTERS, *MINIATURES):
+            own = "LAYOUT is for rasters of your own"
+            raise UserError(f"{own}, and {dataset!r} is a dataset of the suite: give a new DATA.")
+        adapter = layout_adapter(layout)
+        return import_dataset(adapter, source, store_root, name=name or dataset, **options)
     source = Path(source).expanduser().absolute()
     # a misspelt name of a known dataset is no new name, unless the folder says so
     is_new = not get_close_matches(dataset, ADAPTERS, cutoff=0.8)

@@ -43,7 +43,7 @@ READ_FORMATS = "TIFF, PNG, JPEG, JPEG 2000 or BMP"
 FORM = (
     "A folder of your own needs scenes.csv (columns id, split, label and one per modality, "
     "with raster paths relative to the file; split is train, val, test or unused) and "
-    "classes.csv (columns id, name, r, g, b)."
+    "classes.csv (columns id, name, r, g, b), or folders that LAYOUT=mmseg or torchgeo reads."
 )
 
 
@@ -58,6 +58,7 @@ class SceneTable:
     splits: dict[str, str] = field(default_factory=dict)  # column of the store -> of the file
     conditions: dict[str, str] = field(default_factory=dict)
     attributes: dict[str, str] = field(default_factory=dict)
+    gap: str = "empty cell"  # what stands where a scene lacks a raster
 
     @property
     def rasters(self) -> list[str]:
@@ -68,7 +69,12 @@ class SceneTable:
 def read_scene_table(index: SourceIndex) -> SceneTable:
     """Read scenes.csv and tell its columns apart; raises UserError for what cannot be meant."""
     file = _only_table(index)
-    table = SceneTable(file, read_rows(file, ("id", "split", "label")))
+    return sort_columns(index, SceneTable(file, read_rows(file, ("id", "split", "label"))))
+
+
+def sort_columns(index: SourceIndex, table: SceneTable) -> SceneTable:
+    """Tell the columns of the rows apart; raises UserError for what cannot be meant."""
+    file = table.file
     table.splits["split_standard"] = "split"
     for column in table.rows[0]:
         cells = [row[column] for row in table.rows]

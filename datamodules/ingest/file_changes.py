@@ -54,7 +54,7 @@ def check_unchanged(store: SceneStore, log: Callable[[str], None] = print) -> No
     if doubtful:
         write_stamps(store.root, stamps)
     for edited in _changed_sources(store.root):
-        again = import_command(store.name, store.info["source"])
+        again = import_command(store.name, store.info)
         log(f"warning: {edited} has changed since the import, the store has not: {again}")
 
 
@@ -69,7 +69,7 @@ def changed_error(store: SceneStore, problems: list[str]) -> UserError:
     """Return the error that names the first of the `problems` and how to import again."""
     rest = len(problems) - MAX_LISTED
     listed = "; ".join(problems[:MAX_LISTED]) + (f" and {rest} more" if rest > 0 else "")
-    again = import_command(store.name, store.info["source"])
+    again = import_command(store.name, store.info)
     remedy = "Put the files back as they were, or import them as they are now"
     listed += ". The data command with --verify compares all files"
     return UserError(f"{store.root} is damaged or changed: {listed}. {remedy}: {again}")

@@ -146,7 +146,8 @@ class _Import:
         return None
 
     def _tell_complete(self, store: SceneStore) -> None:
-        again = f"{import_command(store.name, str(self.source))} FORCE=1"
+        asked = store.info | {"source": str(self.source)}
+        again = f"{import_command(store.name, asked)} FORCE=1"
         scenes = f"{len(store.scenes)} scenes in {self.root}"
         if store.info["source"] != str(self.source):
             scenes += f", from {store.info['source']}, not from {self.source}"

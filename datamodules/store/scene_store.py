@@ -11,7 +11,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -107,14 +107,21 @@ def file_stamp(path: Path) -> str:
     return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}"
 
 
-def import_command(name: str, source: str | None = None) -> str:
+def import_command(name: str, info: Mapping[str, Any] | None = None) -> str:
     """Return the command that imports the dataset `name`, for error texts.
+
+    `info` is what dataset.json or the journal says of the import before, as far as it is known.
 
     Example:
         >>> import_command("potsdam")
         'make data DATA=potsdam SOURCE=<folder or zip>'
+        >>> import_command("town", {"source": "/here", "adapter": "LAYOUT=mmseg"})
+        'make data DATA=town SOURCE=/here LAYOUT=mmseg'
     """
-    return f"make data DATA={name} SOURCE={source or '<folder or zip>'}"
+    info = info or {}
+    command = f"make data DATA={name} SOURCE={info.get('source') or '<folder or zip>'}"
+    adapter = str(info.get("adapter"))
+    return f"{command} {adapter}" if adapter.startswith("LAYOUT=") else command
 
 
 class SceneStore:
@@ -146,7 +153,7 @@ class SceneStore:
         try:
             info = json.loads((root / DATASET_FILE).read_text(encoding="utf-8"))
             if info["format"] != FORMAT:
-                again = import_command(root.name, info.get("source"))
+                again = import_command(root.name, info)
                 found = f"has format {info['format']!r}, this version reads format {FORMAT}"
                 raise UserError(f"The store {root} {found}: import it with `{again} FORCE=1`.")
             for key in ("adapter", "source", "tiles", "incomplete", "warnings"):
@@ -173,7 +180,7 @@ class SceneStore:
                     found[scene.id][raster]["pixels_sha256"]  # read much later: missed now
             return found
         except DAMAGE as error:
-            again = import_command(self.name, self.info.get("source"))
+            again = import_command(self.name, self.info)
             text = f"{path} cannot be read ({error!r}): import again with `{again} FORCE=1`."
             raise UserError(text) from error
 
@@ -292,8 +299,8 @@ def _why_not_open(root: Path) -> str:
         return f"{nothing}: import it with `{import_command(root.name)}`."
     try:
         with journal.open(encoding="utf-8") as stream:
-            source = json.loads(stream.readline()).get("source")
+            begun = dict(json.loads(stream.readline()))
     except DAMAGE:  # not even its first line was finished
-        source = None
-    resume = import_command(root.name, source)
+        begun = {}
+    resume = import_command(root.name, begun)
     return f"The import of {root.name!r} in {root} was not finished: resume it with `{resume}`."

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def write_raster() -> Callable[..., None]:
     """Return a function that writes C x H x W values as a raster file; keywords go to rasterio."""
 
@@ -38,7 +38,7 @@ def write_raster() -> Callable[..., None]:
     return write
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def write_folder(
     write_raster: Callable[..., None],
 ) -> Callable[..., dict[str, dict[str, np.ndarray]]]:
