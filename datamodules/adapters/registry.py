@@ -19,6 +19,7 @@ ADAPTERS = {
     "dfc2023": "dfc2023",
     "deliver": "deliver",
     "earthmiss": "open_data.earthmiss",
+    "geonrw": "open_data.geonrw",
     "folder": "folder",
 }
 

@@ -64,7 +64,7 @@ def apply_options(plan: ImportPlan, options: ImportOptions) -> None:
     for scene in plan.scenes:
         for raster, job in scene.jobs.items():
             may = job.may_reference and not options.copy
-            believe = raster not in options.ignore_nodata
+            believe = job.believe and raster not in options.ignore_nodata
             job = replace(job, may_reference=may, believe=believe, clip_db=clips.get(raster))
             if options.align == "ignore":
                 job = replace(job, place_tolerance=math.inf)

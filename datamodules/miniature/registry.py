@@ -57,4 +57,5 @@ MINIATURES = {
     "dfc2023_miniature": Miniature("dfc2023", "DFC2023 track 2"),
     "deliver_miniature": Miniature("deliver", "DELIVER"),
     "earthmiss_miniature": Miniature("earthmiss", "EarthMiss", folder="open_data."),
+    "geonrw_miniature": Miniature("geonrw", "GeoNRW", folder="open_data."),
 }

@@ -52,6 +52,7 @@ def rewrite(paths: Iterable[Path], change: Callable[[np.ndarray], Any]) -> None:
         ".tif": {},
         ".png": {"driver": "PNG", "zlevel": 1},
         ".jpg": {"driver": "JPEG", "quality": 90},
+        ".jp2": {"driver": "JP2OpenJPEG", "QUALITY": 100, "REVERSIBLE": "YES"},
     }
     for path in list(paths):
         bands = read(path)
