@@ -20,6 +20,7 @@ ADAPTERS = {
     "deliver": "deliver",
     "earthmiss": "open_data.earthmiss",
     "geonrw": "open_data.geonrw",
+    "flairhub": "open_data.flairhub",
     "folder": "folder",
 }
 

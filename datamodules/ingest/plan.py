@@ -51,6 +51,7 @@ class RasterJob:
     may_reference: bool = False
     variants_by_band_count: Variants = field(default_factory=dict)
     resize: bool = False  # to the scene's size by nearest neighbour, whatever its own is
+    spans: int = 1  # with `resize`: if not 1, how many of the scene's pixels one of its own spans
     vet: Callable[[Any], str] | None = None  # what is wrong with the open file, "" for nothing
     # of a label: a raster of the same grid; where any band of it holds no value, the label is 255
     valid_where: SourceFile | None = None
@@ -98,6 +99,7 @@ class RasterJob:
         text = f"{self.bands} {self.dtype} {self.kind} {self.may_reference} {self.resize}"
         text += f" {_decoder_name(self.decode)}"
         # named where they differ: finished rasters of an older import stay finished
+        text += f" spans {self.spans}" if self.spans != 1 else ""
         text += "" if self.believe else " tags are wrong"
         text += f" +-{self.size_tolerance}" if self.size_tolerance else ""
         text += "" if self.place_tolerance == TOLERANCE else f" within {self.place_tolerance}"

@@ -46,7 +46,7 @@ def keep_usable_splits(plan: ImportPlan, options: ImportOptions) -> None:
         if {"train", "test"} <= values:
             usable[column] = parts
         else:
-            lacking = " and ".join(empty)
+            lacking = " and ".join(part for part in ("train", "test") if part not in values)
             plan.warnings.append(f"{column} is left out: no scene here is in its {lacking} part")
         if empty == ["val"]:
             plan.warnings.append(f"{column} has no val scenes among those imported")

@@ -59,8 +59,8 @@ def store_raster(
                 raise UserError(f"{shown}: {problem}.")
             own = dataset.height, dataset.width
             size = item.size or own
-            if not (job.needs_whole or job.resize):
-                _check_size(own, size, item)
+            if not (job.needs_whole or job.resize) or job.spans != 1:
+                _check_size((own[0] * job.spans, own[1] * job.spans), size, item)
             sink = _Sink(job, size)
             place, notes = find_place(raster, item)
             if valid_where is not None:
@@ -220,7 +220,9 @@ def _check_bands(raster: SourceRaster, job: RasterJob) -> None:
 def _check_size(size: Size, expected: Size, item: Item) -> None:
     apart = max(abs(size[0] - expected[0]), abs(size[1] - expected[1]))
     if apart > item.job.size_tolerance:
-        own = f"{item.job.source.origin} has {size[0]} x {size[1]} pixels (rows x columns)"
+        spans = item.job.spans
+        own = f"{item.job.source.origin} has {size[0] // spans} x {size[1] // spans} pixels"
+        own += " (rows x columns)" + (f" that span {spans} of the scene's" if spans != 1 else "")
         other = f"{item.reference} has {expected[0]} x {expected[1]}"
         raise UserError(f"{own}, but {other}: {REMEDY}, or replace the wrong one.")
 

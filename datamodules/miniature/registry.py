@@ -58,4 +58,5 @@ MINIATURES = {
     "deliver_miniature": Miniature("deliver", "DELIVER"),
     "earthmiss_miniature": Miniature("earthmiss", "EarthMiss", folder="open_data."),
     "geonrw_miniature": Miniature("geonrw", "GeoNRW", folder="open_data."),
+    "flairhub_miniature": Miniature("flairhub", "FLAIR-HUB", folder="open_data."),
 }

@@ -37,7 +37,16 @@ OWN: dict[str, tuple[Callable[[Case], None], int]] = {
     "folder": (table_changed, 16),
     "dfc2023": (json_changed, 14),
 }
-DATASETS = ("potsdam", "vaihingen", "folder", "dfc2023", "deliver", "earthmiss", "geonrw")
+DATASETS = (
+    "potsdam",
+    "vaihingen",
+    "folder",
+    "dfc2023",
+    "deliver",
+    "earthmiss",
+    "flairhub",
+    "geonrw",
+)
 CASES = [
     (dataset, harm, seed)
     for dataset in DATASETS
