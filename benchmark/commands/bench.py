@@ -228,7 +228,7 @@ class Evaluate(Command):
 
 
 def print_scores(cli: BenchCLI, result: EvaluationResult) -> None:
-    """Print one line per subset, then the summaries over subsets."""
+    """Print one line per subset, then the summaries where all are scored."""
     from benchmark.evaluation.protocol import convention_of
     from benchmark.metrics.summaries import average_top1_last1
 
@@ -238,5 +238,7 @@ def print_scores(cli: BenchCLI, result: EvaluationResult) -> None:
         values.append(entry.miou)
         miou, mf1, oa = 100 * entry.miou, 100 * entry.mf1, 100 * entry.oa
         print(f"{name:12} mIoU {miou:6.2f}  mF1 {mf1:6.2f}  OA {oa:6.2f}")
+    if cli.config_init.evaluation.subsets is not None:
+        return  # a mean of some subsets is no Average
     summary = average_top1_last1(values)._asdict()
     print("  ".join(f"{name} {100 * value:.2f}" for name, value in summary.items()))

@@ -24,10 +24,11 @@ class Leaderboard(Command):
         from benchmark.records.selection import select_records
 
         out = options.output_directory(arguments, "leaderboards")
-        for data, choice in select_records(arguments.runs, [arguments.data]).items():
+        wanted = [arguments.data]
+        for data, choice in select_records(arguments.runs, wanted, contests=True).items():
             own = {
                 record.manifest.group
-                for record in choice.records
+                for record in (*choice.records, *choice.contests)
                 if record.path.is_relative_to(arguments.runs)
             }
             publish_leaderboard(data, choice, out, own, arguments.wide)
@@ -160,6 +161,7 @@ class Publish(Command):
         add_flag(parser, "--pictures", text)
 
     def run_command(self, arguments: argparse.Namespace) -> None:
+        from benchmark.leaderboard.contests import write_contests
         from benchmark.leaderboard.score_rows import leaderboard_rows
         from benchmark.leaderboard.write import write_leaderboard
         from benchmark.records.groups import seed_groups
@@ -177,10 +179,12 @@ class Publish(Command):
         publish_run(record, target, arguments.pictures)
         print(f"Published: {target}")
         # of published records only; the documents that show them are filled by `make refresh`
-        selection = select_records(PUBLISHED, [manifest.data])[manifest.data]
+        selection = select_records(PUBLISHED, [manifest.data], contests=True)[manifest.data]
         out = PUBLISHED.parent / "leaderboards"
-        rows = leaderboard_rows(seed_groups(selection.records))
-        write_leaderboard(manifest.data, rows, selection.skipped, out)
+        boards = map(leaderboard_rows, map(seed_groups, (selection.records, selection.contests)))
+        for write, rows in zip((write_leaderboard, write_contests), boards, strict=True):
+            if rows:
+                write(manifest.data, rows, selection.skipped, out)
         print(f"Leaderboard: {out / manifest.data}.md; the documents: make refresh")
 
 

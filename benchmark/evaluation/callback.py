@@ -19,6 +19,7 @@ from benchmark.metrics.summaries import average_top1_last1
 from datamodules.base import SceneDataModule
 from datamodules.loading.datasets import EvaluationWindows
 from methods.base import AnyModalitySegmenter
+from usererror import UserError
 
 Entries = Callable[[], Mapping[str, Any]]
 
@@ -37,6 +38,8 @@ class MissingModalityEvaluation(L.Callback):
         stitching: `logits` or `probabilities` are summed where windows overlap.
         absent: what a class without evidence counts in the logged scores, see `metrics.Convention`.
         block: approximate side in pixels of the blocks that are counted apart (for intervals).
+        subsets: the only ones that are scored, named as in tables (`S`, `R+S`); None: all. The
+            logged summaries are over these.
 
     Example:
         >>> evaluation = MissingModalityEvaluation(stitching="probabilities")
@@ -45,9 +48,14 @@ class MissingModalityEvaluation(L.Callback):
     """
 
     def __init__(
-        self, stitching: Stitching = "logits", absent: Absent = "exclude", block: int = 1000
+        self,
+        stitching: Stitching = "logits",
+        absent: Absent = "exclude",
+        block: int = 1000,
+        subsets: list[str] | None = None,
     ) -> None:
         self.stitching, self.absent, self.block = stitching, absent, block
+        self.subsets = subsets
         self.result: EvaluationResult | None = None
 
     def on_validation_epoch_start(self, trainer: L.Trainer, *_: Any) -> None:
@@ -109,9 +117,24 @@ class MissingModalityEvaluation(L.Callback):
         ).to(trainer.strategy.root_device)
 
     def cases(self, data: SceneDataModule) -> Mapping[str, tuple[str, ...]]:
-        """Name what is scored, and the modalities that a scene needs for it: all subsets."""
+        """Name what is scored, and the modalities that a scene needs for it.
+
+        Raises:
+            UserError: the protocol names a subset that the data has not.
+        """
         subsets = modality_subsets(list(data.modalities))
-        return {subset_name(subset, data.letters): subset for subset in subsets}
+        named = {subset_name(subset, data.letters): subset for subset in subsets}
+        if self.subsets is None:
+            return named
+        # letters in any order
+        wanted = {frozenset(name.split("+")): name for name in self.subsets}
+        chosen = {name: named[name] for name in named if frozenset(name.split("+")) in wanted}
+        if not chosen or len(chosen) < len(wanted):
+            unknown = wanted.keys() - set(map(frozenset, (name.split("+") for name in named)))
+            what = ", ".join(sorted(wanted[one] for one in unknown)) or "none"
+            have = f"{data.name} has the sensors {'+'.join(data.letters.values())}"
+            raise UserError(f"This protocol scores the subsets {what}, but {have}.")
+        return chosen
 
     def case_entries(
         self,

@@ -100,7 +100,8 @@ def print_start(cli: BenchCLI) -> None:
         f"{cli.trainer.strategy.root_device}: "
         f"{len(splits['train'])} training, {len(splits['val'])} validation, "
         f"{len(splits['test'])} test scenes, "
-        f"{2 ** len(data.modalities) - 1} subsets of {'+'.join(data.letters.values())}"
+        f"{len(cli.config_init.evaluation.cases(data))} subsets of "
+        f"{'+'.join(data.letters.values())}"
     )
     if cli.cell.scale == "small" and data.name not in MINIATURES:
         print("Scale small is a trial: a small network from random weights, few steps.")

@@ -28,7 +28,9 @@ def terminal_tables(rows: Sequence[ScoreRow], own: Collection[str]) -> dict[str,
             mark = OWN if group.group in own else ""
             line = {"#": f"{mark}{rank}", "method": names[group.group]}
             cells = reader_cells(rows, row)
-            for heading in ON_TERMINAL:
+            # of some subsets there is no summary
+            headings = (*row.subsets, "n") if group.manifest.scores_some else ON_TERMINAL
+            for heading in headings:
                 column, value = cells[heading]
                 line[heading] = column.format_value(row, value, decimals=1, sign="\u00b1")
             lines.append(line)

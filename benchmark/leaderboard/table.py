@@ -32,6 +32,7 @@ class Column:
     subset: Callable[[ScoreRow], str] | None = None  # named in brackets, in CSV `<name> subset`
     text: str = "{value}"  # what readers see of `{value}` in this `{row}`
     needed: Callable[[ScoreRow], Any] = bool  # readers see the column if this holds for any row
+    over_all: bool = False  # speaks of all subsets: no column where a protocol scores some
 
     def values_by_subset(self, row: ScoreRow) -> dict[str, Any]:
         """Compute the value, by subset where the column stands for all of them."""
@@ -68,15 +69,21 @@ COLUMNS = (
     Column("condition", lambda row: row.condition, "condition", needed=_has_condition),
     Column("scenes", lambda row: max(row.scenes), "scenes", needed=_has_condition),
     Column("classes", lambda row: row.classes, "classes", needed=_has_condition),
-    Column("Average", lambda row: mean_std(row.summary.average), "Average"),
-    Column("Top-1", lambda row: mean_std(row.summary.top1), "Top-1", lambda row: row.best_worst[0]),
+    Column("Average", lambda row: mean_std(row.summary.average), "Average", over_all=True),
     Column(
-        "Last-1", lambda row: mean_std(row.summary.last1), "Last-1", lambda row: row.best_worst[1]
+        *("Top-1", lambda row: mean_std(row.summary.top1), "Top-1"),
+        subset=lambda row: row.best_worst[0],
+        over_all=True,
+    ),
+    Column(
+        *("Last-1", lambda row: mean_std(row.summary.last1), "Last-1"),
+        subset=lambda row: row.best_worst[1],
+        over_all=True,
     ),
     Column("mIoU {subset}", lambda row: mean_std(row.miou), EACH),
     Column("mF1 {subset}", lambda row: mean_std(row.mf1)),
-    Column("OA full", lambda row: row.oa[:, -1].mean()),
-    Column("OA all labels full", lambda row: row.oa_all[:, -1].mean()),
+    Column("OA full", lambda row: row.oa[:, -1].mean(), over_all=True),
+    Column("OA all labels full", lambda row: row.oa_all[:, -1].mean(), over_all=True),
     Column("seeds", lambda row: len(row.group.members), "n"),
     Column("protocol", lambda row: row.protocol.name, "protocol", text="{row.protocol.label}"),
     Column("scale", _scale, "scale", needed=lambda row: _scale(row) != "paper"),
@@ -89,13 +96,19 @@ COLUMNS = (
 )
 
 
+def columns_of(rows: Sequence[ScoreRow]) -> list[Column]:
+    """Leave the columns out that speak of all subsets where a row has some of them only."""
+    some = any(row.group.manifest.scores_some for row in rows)
+    return [column for column in COLUMNS if not (some and column.over_all)]
+
+
 def leaderboard_frame(rows: Sequence[ScoreRow]) -> pd.DataFrame:
     """Write every column of every row; scores in per cent, seeds as mean and std (ddof 1)."""
     # as wide as the data: subsets have columns of their own, which spreadsheets and pandas read
     lines = []
     for row in rows:
         line: dict[str, Any] = {}
-        for column in COLUMNS:
+        for column in columns_of(rows):
             for subset, value in column.values_by_subset(row).items():
                 name = column.name.format(subset=subset)
                 line |= {name + end: part for end, part in column.csv_parts(row, value).items()}
@@ -106,7 +119,7 @@ def leaderboard_frame(rows: Sequence[ScoreRow]) -> pd.DataFrame:
 def reader_cells(rows: Sequence[ScoreRow], row: ScoreRow) -> Mapping[str, tuple[Column, Any]]:
     """Find column and value of every cell that readers see in a row, by heading."""
     cells = {}
-    for column in COLUMNS:
+    for column in columns_of(rows):
         if column.heading and any(map(column.needed, rows)):
             for subset, value in column.values_by_subset(row).items():
                 cells[column.heading.format(subset=subset)] = (column, value)

@@ -9,6 +9,7 @@ from benchmark.choices import beside_runs
 from benchmark.formats.markdown import Part, escape_markdown, print_table
 from benchmark.formats.table_files import write_table_files
 from benchmark.leaderboard.compact import latex_columns, terminal_tables
+from benchmark.leaderboard.contests import write_contests
 from benchmark.leaderboard.incomplete import write_incomplete
 from benchmark.leaderboard.notes import describe_scoring, footnote, split_notes
 from benchmark.leaderboard.per_class import class_frame, class_page, score_classes
@@ -26,12 +27,16 @@ def publish_leaderboard(
 ) -> None:
     """Write the files of a dataset and print its tables; `own` are the groups to be marked."""
     rows = leaderboard_rows(seed_groups(selection.records))
-    paths = write_leaderboard(data, rows, selection.skipped, out)
-    write_regret(data, rows, selection.specialists, out)
-    if wide:
-        print_wide(data, rows)
-    else:
-        for title, table in terminal_tables(rows, own).items():
+    contests = leaderboard_rows(seed_groups(selection.contests))
+    paths = write_contests(data, contests, selection.skipped, out)
+    if rows:
+        paths = write_leaderboard(data, rows, selection.skipped, out)
+        write_regret(data, rows, selection.specialists, out)
+    for shown in filter(None, (rows, contests)):
+        if wide:
+            print_wide(data, shown)
+            continue
+        for title, table in terminal_tables(shown, own).items():
             print_table(f"{data}: mIoU in per cent, protocol {title}", table, compact=True)
     more = "" if wide else "; all columns: WIDE=1"
     print(f"Leaderboard: {paths[0].with_suffix('.*')}{more}")
@@ -95,5 +100,6 @@ def fold_variants(rows: Sequence[ScoreRow]) -> list[Part]:
 
 def update_leaderboard(runs: Path, data: str, own: str = "", wide: bool = False) -> None:
     """Rebuild and print one dataset's leaderboard after a run of the group `own`."""
-    out, selection = beside_runs(runs, "leaderboards"), select_records(runs, [data])[data]
+    out = beside_runs(runs, "leaderboards")
+    selection = select_records(runs, [data], contests=True)[data]
     publish_leaderboard(data, selection, out, [own], wide)

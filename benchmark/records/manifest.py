@@ -114,6 +114,12 @@ class Manifest(BaseModel):
         return str(cell.get("scale", "paper")) if isinstance(cell, dict) else "paper"
 
     @property
+    def scores_some(self) -> bool:
+        """Tell whether the protocol names the subsets that are scored, as a contest does."""
+        evaluation = self.config.get("evaluation")
+        return isinstance(evaluation, dict) and evaluation.get("subsets") is not None
+
+    @property
     def tuned(self) -> int | None:
         """Trials of the search that chose the settings, 0 for a trial; None without a search."""
         cell = self.config.get("cell")

@@ -39,15 +39,21 @@ class RecordSelection:
     skipped: Skipped = field(default_factory=Skipped)
     # of networks that were trained for some of the sensors alone
     specialists: list[Record] = field(default_factory=list)
+    # of protocols that name the subsets they score: without an Average, in tables of their own
+    contests: list[Record] = field(default_factory=list)
 
 
 def select_records(
-    runs: Path, datasets: Collection[str] = (), required: bool = True
+    runs: Path,
+    datasets: Collection[str] = (),
+    required: bool = True,
+    contests: bool = False,
 ) -> dict[str, RecordSelection]:
     """Select comparable records by dataset, from a directory of runs and the published ones.
 
     Without a name of a dataset, all that have records are selected; `required` makes it a mistake
     of the user if there are none. A record that no longer says its dataset is listed with all.
+    Datasets that have records of `contests` alone are left out unless these are wanted.
     """
     if not runs.is_dir() and runs != Path(choices.DEFAULT_RUNS):
         # the published records alone would look like an answer
@@ -75,9 +81,23 @@ def select_records(
             own = Skipped(text for data, text in unread if data == name or data not in by_data)
             whole = drop_trials(drop_partial(by_data[name], own))
             kept = keep_newest_fingerprint(name, whole, own)
-            records, specialists = part_specialists(drop_inconsistent_seeds(kept, own))
-            selections[name] = RecordSelection(records, own, specialists)
+            whole, some = part_contests(drop_inconsistent_seeds(kept, own))
+            records, specialists = part_specialists(whole)
+            if records or contests or not some:
+                selections[name] = RecordSelection(records, own, specialists, some)
+    if required and not selections:
+        names = ", ".join(map(repr, sorted(wanted or by_data)))
+        raise UserError(f"No run of {names} below {runs} scores all subsets; see: make leaderboard")
     return selections
+
+
+def part_contests(records: Sequence[Record]) -> tuple[list[Record], list[Record]]:
+    """Part off the records of protocols that name the subsets they score."""
+    kept: list[Record] = []
+    some: list[Record] = []
+    for record in records:
+        (some if record.manifest.scores_some else kept).append(record)
+    return kept, some
 
 
 def part_specialists(records: Sequence[Record]) -> tuple[list[Record], list[Record]]:

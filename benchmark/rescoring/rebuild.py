@@ -90,7 +90,8 @@ def score_again(
     """
     callbacks: list[Any] = cli.trainer.callbacks  # type: ignore[attr-defined]
     [place] = [n for n, one in enumerate(callbacks) if isinstance(one, MissingModalityEvaluation)]
-    options = {name: getattr(callbacks[place], name) for name in ("stitching", "absent", "block")}
+    names = ("stitching", "absent", "block", "subsets")
+    options = {name: getattr(callbacks[place], name) for name in names}
     evaluation = kind(*arguments, **options)
     callbacks[place] = cli.config_init.evaluation = evaluation
     cli.trainer.loggers = []
