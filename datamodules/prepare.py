@@ -101,7 +101,7 @@ def missing_data(name: str, problem: str) -> str:
     from datamodules.adapters.registry import ADAPTERS, load_adapter
 
     if name in ADAPTERS:
-        command = f"make data DATA={name} SOURCE=<folder or zip that you downloaded>"
+        command = f"make data DATA={name} SOURCE=<folder or archive that you downloaded>"
         return f"{problem} {load_adapter(name).obtain} Then run: {command}"
     valid = ", ".join(sorted({*ADAPTERS, *MINIATURES} - {"folder"}))
     return (

@@ -16,7 +16,7 @@ class Data(Command):
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         text = "dataset to import, or a new name for a folder with a scenes.csv"
         options.add_data_argument(parser, text)
-        add_path(parser, "--source", "what you downloaded: a folder (with those in it) or a zip")
+        add_path(parser, "--source", "what you downloaded: a zip or tar file, or a folder of them")
         text = "mmseg or torchgeo: folder names say what a scenes.csv would"
         add_option(parser, "--layout", "", text, choices=("mmseg", "torchgeo"))
         options.add_store(parser)

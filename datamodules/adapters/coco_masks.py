@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field, FiniteFloat, ValidationError
 
-from datamodules.ingest.archives import check_text_size
+from datamodules.ingest.archives.member import check_text_size
 from datamodules.ingest.sources import SourceFile
 from usererror import UserError
 

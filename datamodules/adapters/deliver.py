@@ -18,6 +18,7 @@ import numpy as np
 
 from datamodules.adapters import planning
 from datamodules.adapters.dataset_card import read_dataset_card
+from datamodules.ingest.archives.names import without_ending
 from datamodules.ingest.plan import (
     Adapter,
     ImportOptions,
@@ -156,7 +157,7 @@ def find_frames(index: SourceIndex, warnings: list[str]) -> list[Frame]:
         components = file.rel.split("/")
         match = FILE.match(components[-1])
         # an archive per folder counts as that folder, whether it holds it or only its content
-        above = [part.removesuffix(".zip").lower() for part in components[-5:-1]]
+        above = [without_ending(part).lower() for part in components[-5:-1]]
         if match is None or len(above) < 4 or "__macosx" in above or "__MACOSX" in components:
             continue
         folder, weather, split, _ = above

@@ -13,6 +13,7 @@ from functools import partial
 from datamodules.adapters import planning
 from datamodules.adapters.coco_masks import Outlines, rasterize_outlines, read_outlines
 from datamodules.adapters.dataset_card import read_dataset_card
+from datamodules.ingest.archives.names import without_ending
 from datamodules.ingest.plan import Adapter, ImportOptions, ImportPlan, Missing, RasterJob
 from datamodules.ingest.sources import SourceFile, SourceIndex
 from datamodules.splits.tables import format_counts, list_names, read_split_table, split_columns
@@ -141,7 +142,7 @@ def sort_files(index: SourceIndex, stems: dict[str, str]) -> Found:
 
 def file_kind(file: SourceFile) -> str:
     """Return json, a raster, why a file is ignored, or "" for what is no image at all."""
-    folders = [re.sub(r"\.zip$", "", part.lower()) for part in file.rel.split("/")[:-1]]
+    folders = [without_ending(part.lower()) for part in file.rel.split("/")[:-1]]
     track_1 = any(map(TRACK_1.match, folders))
     if OUTLINES.match(file.name):
         return "" if track_1 else "json"

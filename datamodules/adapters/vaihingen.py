@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from datamodules.adapters.isprs import Files, IsprsCity, label_jobs
+from datamodules.ingest.archives.names import without_ending
 from datamodules.ingest.plan import RasterJob
 from datamodules.ingest.sources import SourceFile, SourceIndex
 from datamodules.rasters.raster_file import check_intact, one_line, open_raw
@@ -105,7 +106,7 @@ def folder_role(folder: str) -> str:
     """
     # the nearest folder knows best
     for name in reversed(folder.split("/")):
-        name = BENCHMARK.sub("", re.sub(r"(?i)\.zip$", "", name))
+        name = BENCHMARK.sub("", without_ending(name))
         if ERODED_FOLDER.search(name):
             return "label_eroded"
         if LABEL_FOLDER.search(name):

@@ -23,7 +23,7 @@ from datamodules.store.scene_store import (
 from usererror import UserError
 
 STAMPS_FILE = "stamps.json"
-SOURCE_TABLES = (".csv", ".json", ".zip")
+SOURCE_TABLES = (".csv", ".json", ".zip", ".tar", ".tgz", ".tar.gz")
 MAX_LISTED = 5
 TOLD_FILES = 50  # from here on the reading may take longer than a moment
 

@@ -20,6 +20,7 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
+from datamodules.ingest.archives.zip_files import keep_open
 from datamodules.ingest.file_changes import check_unchanged, write_stamps
 from datamodules.ingest.journal import Journal, changed_file
 from datamodules.ingest.plan import Adapter, ImportOptions, ImportPlan, ScenePlan
@@ -64,7 +65,7 @@ def import_dataset(
     workers: int | None = None,
     console: Console | None = None,
 ) -> SceneStore:
-    """Import a dataset from a folder or zip file into `store_root`/`name` and open the store.
+    """Import a dataset from a folder or an archive into `store_root`/`name` and open the store.
 
     A store that is complete stays as it is, but for `force`; after an error the same call resumes
     the import. `tiles` are the only scenes wanted, `allow_incomplete` goes on without files that
@@ -167,6 +168,7 @@ class _Import:
                 results = run_jobs(plan, journal, scratch, self.root, workers, self.console)
             warnings = self._finish(plan, results)
         finally:
+            keep_open.cache_clear()
             shutil.rmtree(scratch, ignore_errors=True)
         for line in warnings[:MAX_WARNINGS]:
             self.log(f"warning: {line}")

@@ -1,4 +1,4 @@
-"""What a user has downloaded: a folder or a zip file, nested as it may be, indexed by file names.
+"""What a user has downloaded: a folder or an archive, nested as it may be, indexed by file names.
 
 Adapters look files up by regular expression on the base name, because these archives get unpacked
 in many ways.
@@ -6,27 +6,32 @@ in many ways.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
+import shutil
 import tempfile
 import unicodedata
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
-from datamodules.ingest.archives import (
-    UNREAD_ARCHIVE,
-    check_text_size,
-    inflate,
+from datamodules.ingest.archives.member import Member, check_text_size, tell_damage
+from datamodules.ingest.archives.names import (
+    ARCHIVE,
+    JOIN,
+    PART,
+    TAR,
+    UNPACK,
+    describe_unread,
     is_litter,
-    keep_open,
-    list_members,
-    open_zip,
-    tell_damage,
 )
+from datamodules.ingest.archives.tar_files import is_gzip, list_tar, unpack_gzip
+from datamodules.ingest.archives.zip_files import list_zip
 from datamodules.rasters.raster_file import open_raw
 from datamodules.rasters.source_raster import SourceRaster
 from datamodules.store.scene_store import file_stamp
@@ -36,18 +41,18 @@ Key = TypeVar("Key", bound=Hashable)
 Log = Callable[[str], None]
 # in small and in capital letters
 WORLD_FILES = (".tfw", ".TFW", ".tifw", ".TIFW", ".jgw", ".JGW", ".pgw", ".PGW", ".wld", ".WLD")
-MAX_NAMED = 3  # archives that are not looked into
+MAX_DEPTH = 3  # archives within each other
 MAX_LOOKED_INTO = 50  # rasters that are opened to tell the sizes of all
 
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A file of the source: `path` on the disk, or the zip file that holds it as `member`.
+    """A file of the source: `path` on the disk, or the archive that holds it as `member`.
 
     `rel` is the path below the source, archives counted as folders; `origin` is what the user is
     shown; `stamp` changes when the content does (size and time of a file, size and CRC of a zip
-    member); `sidecars` are members of the same archive that say more of this one (mask, place), and
-    `beside` changes when what lies beside it does.
+    member, size and archive of a tar member); `sidecars` are members of the same archive that say
+    more of this one (mask, place), and `beside` changes when what lies beside it does.
     """
 
     path: Path
@@ -55,8 +60,8 @@ class SourceFile:
     origin: str
     size: int
     stamp: str
-    member: str | None = None
-    sidecars: tuple[str, ...] = ()
+    member: Member | None = None
+    sidecars: tuple[Member, ...] = ()
     beside: str = ""
 
     @classmethod
@@ -80,33 +85,25 @@ class SourceFile:
         check_text_size(self.size, self.origin)
         if self.member is None:
             return self.path.read_bytes()
-        with (
-            open_zip(self.path, self.origin) as archive,
-            tell_damage(self.origin),
-            archive.open(self.member) as stream,
-        ):
-            # not all at once: what is packed may be more than the archive says
-            return stream.read(self.size + 1)
+        with tell_damage(self.origin):
+            return b"".join(self.member.chunks())
 
     def extract(self, scratch: Path) -> Path:
         """Return a path on the disk: the file itself, or a checked copy of it in `scratch`."""
         if self.member is None:
             return self.path
-        scratch.mkdir(parents=True, exist_ok=True)
-        archive = keep_open(self.path, self.path.stat().st_mtime_ns)
         # GDAL looks beside the raster, under its name
         for member in (self.member, *self.sidecars):
-            name = PurePosixPath(member.replace("\\", "/")).name
-            target = scratch / (self.name if member == self.member else name)
-            inflate(archive, archive.getinfo(member), target, self.origin)
+            member.copy_to(scratch / PurePosixPath(member.name).name, self.origin)
         return scratch / self.name
 
 
 class SourceIndex:
-    """All files below `source` (a folder or one zip file), zips inside zips included.
+    """All files below `source` (a folder or one archive), archives inside archives included.
 
-    Inner zips are extracted into `scratch`, which the caller removes; `exclude` is a folder that is
-    not looked into (the store itself); `log` is told what takes long. Symbolic links are followed.
+    Inner ones are extracted into `scratch`, which the caller removes, and what gzip has packed is
+    unpacked there; `exclude` is a folder that is not looked into (the store itself); `log` is told
+    what takes long. Symbolic links are followed.
     Afterwards `loose` holds the stamp of every file on the disk, archives included.
     """
 
@@ -121,12 +118,12 @@ class SourceIndex:
             raise UserError(f"SOURCE {self.root} does not exist.")
         if self.root.is_dir():
             self.files = list(self._walk(exclude.absolute() if exclude else None))
-        elif zipfile.is_zipfile(self.root):
-            self.loose[str(self.root)] = SourceFile.on_disk(self.root, "").stamp
-            self.files = list(self._members(self.root, "", str(self.root)))
+        elif TAR.search(self.root.name) or zipfile.is_zipfile(self.root):
+            self.loose[str(self.root)] = stamp = SourceFile.on_disk(self.root, "").stamp
+            self.files = list(self._members(self.root, "", str(self.root), stamp))
         else:
-            neither = f"SOURCE {self.root} is neither a folder nor a whole zip file"
-            raise UserError(f"{neither}: unpack it first and name the folder.")
+            neither = f"SOURCE {self.root} is neither a folder nor a whole zip or tar file"
+            raise UserError(f"{neither}: {JOIN if PART.match(self.root.name) else UNPACK}.")
         if not self.files:
             raise UserError(f"SOURCE {self.root} holds no files.")
         self._by_rel = {_plain_rel(file.rel): file for file in self.files}
@@ -137,12 +134,8 @@ class SourceIndex:
         return self._by_rel.get(_plain_rel(rel))
 
     def name_unread(self) -> str:
-        """Return the archives that are not looked into as one sentence, "" if there are none."""
-        unread = [file.rel for file in self.files if UNREAD_ARCHIVE.match(file.name)]
-        if not unread:
-            return ""
-        named = ", ".join(unread[:MAX_NAMED]) + (", ..." if len(unread) > MAX_NAMED else "")
-        return f"Only zip files are looked into, not {named}: unpack them first."
+        """Say which files are not read and what to do about it, "" if there are none."""
+        return describe_unread(file.rel for file in self.files)
 
     def match_names(self, pattern: re.Pattern[str]) -> list[tuple[SourceFile, re.Match[str]]]:
         """Return every file whose base name matches `pattern` from its beginning."""
@@ -184,41 +177,56 @@ class SourceIndex:
     def _walk(self, exclude: Path | None) -> Iterator[SourceFile]:
         for file in walk_files(self.root, exclude):
             self.loose[str(file.path)] = file.stamp
-            if file.name.lower().endswith(".zip"):
-                yield from self._members(file.path, file.rel + "/", file.origin)
+            if ARCHIVE.search(file.name):
+                yield from self._members(file.path, file.rel + "/", file.origin, file.stamp)
             else:
                 yield file
 
     def _members(
-        self, path: Path, prefix: str, origin: str, depth: int = 1
+        self, path: Path, prefix: str, origin: str, stamp: str, depth: int = 1
     ) -> Iterator[SourceFile]:
-        """Yield the members of a zip file; `prefix` and `origin` are its path and its name."""
-        with open_zip(path, origin) as archive:
-            members = {name: info for info, name in list_members(archive, origin, depth)}
-            for name, info in members.items():
-                rel, shown = prefix + name, f"{origin}/{name}"
-                if name.lower().endswith(".zip"):
-                    inner = self._unpack_inner(archive, info, shown)
-                    yield from self._members(inner, rel + "/", shown, depth + 1)
-                    continue
-                # a copied archive has another time, but the same content
-                stamp = f"{info.file_size}:{info.CRC:08x}"
-                sidecars, beside = [], ""
-                for other in _names_beside(name):
-                    if other in members:
-                        sidecars.append(members[other].filename)
-                        beside += f"|{other}:{members[other].CRC:08x}"
-                size, member = info.file_size, info.filename
-                yield SourceFile(path, rel, shown, size, stamp, member, tuple(sidecars), beside)
+        """Yield the members of an archive; `prefix` and `origin` are its path and its name."""
+        if depth > MAX_DEPTH:
+            nested = f"{origin} lies in {depth} archives, one within the other"
+            raise UserError(f"{nested} (at most {MAX_DEPTH}): {UNPACK}.")
+        members = {member.name: member for member in self._list(path, origin, stamp)}
+        for name, member in members.items():
+            rel, shown = prefix + name, f"{origin}/{name}"
+            if ARCHIVE.search(name):
+                write = partial(member.copy_to, origin=shown)
+                inner = self._unpack(shown, member.stamp, f"{member.size / 1e6:.0f} MB", write)
+                yield from self._members(inner, rel + "/", shown, member.stamp, depth + 1)
+                continue
+            sidecars, beside = [], ""
+            for other in _names_beside(name):
+                if other in members:
+                    sidecars.append(members[other])
+                    beside += f"|{other}:{members[other].stamp.partition(':')[2]}"
+            more = member, tuple(sidecars), beside
+            yield SourceFile(path, rel, shown, member.size, member.stamp, *more)
 
-    def _unpack_inner(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo, shown: str) -> Path:
-        name = f"{info.CRC:08x}-{info.file_size}-{PurePosixPath(shown).name}"
-        inner = self.scratch / name
+    def _list(self, path: Path, origin: str, stamp: str) -> Sequence[Member]:
+        if not TAR.search(path.name):
+            return list_zip(path, origin)
+        if is_gzip(path):
+            write = partial(unpack_gzip, path, origin=origin)
+            told = f"{path.stat().st_size / 1e6:.0f} MB, more when unpacked"
+            path = self._unpack(origin, f"{stamp} unpacked", told, write)
+        return list_tar(path, origin, stamp)
+
+    def _unpack(self, origin: str, stamp: str, told: str, write: Callable[[Path], None]) -> Path:
+        """Return what `write` makes of an archive in the scratch folder."""
+        key = f"{origin}|{stamp}".encode(errors="surrogateescape")
+        # the end of the name tells what kind of archive it is
+        end = PurePosixPath(origin).name[-12:]
+        target = self.scratch / f"{hashlib.sha256(key).hexdigest()[:16]}-{end}"
         # a killed import leaves it behind, whole because renamed last
-        if not inner.exists():
-            self.log(f"unpacking {shown} ({info.file_size / 1e6:.0f} MB)")
-            inflate(archive, info, inner, shown)
-        return inner
+        if not target.exists():
+            self.scratch.mkdir(parents=True, exist_ok=True)
+            free = shutil.disk_usage(self.scratch).free / 1e6
+            self.log(f"unpacking {origin} ({told}; {free:.0f} MB are free in {self.scratch})")
+            write(target)
+        return target
 
 
 def walk_files(root: Path, exclude: Path | None = None) -> Iterator[SourceFile]:

@@ -17,7 +17,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
 
-from datamodules.ingest.archives import keep_open
 from datamodules.ingest.journal import Item, Journal
 from datamodules.ingest.place_check import find_misplaced, find_swapped_bands
 from datamodules.ingest.plan import ImportPlan
@@ -72,7 +71,6 @@ def run_jobs(
                 elif error is not None:
                     errors.append(error)
                 progress.advance(bar)
-    keep_open.cache_clear()
     if not errors:
         errors = find_misplaced(plan, results) + find_swapped_bands(plan, results)
     if errors:

@@ -114,12 +114,12 @@ def import_command(name: str, info: Mapping[str, Any] | None = None) -> str:
 
     Example:
         >>> import_command("potsdam")
-        'make data DATA=potsdam SOURCE=<folder or zip>'
+        'make data DATA=potsdam SOURCE=<folder or archive>'
         >>> import_command("town", {"source": "/here", "adapter": "LAYOUT=mmseg"})
         'make data DATA=town SOURCE=/here LAYOUT=mmseg'
     """
     info = info or {}
-    command = f"make data DATA={name} SOURCE={info.get('source') or '<folder or zip>'}"
+    command = f"make data DATA={name} SOURCE={info.get('source') or '<folder or archive>'}"
     adapter = str(info.get("adapter"))
     return f"{command} {adapter}" if adapter.startswith("LAYOUT=") else command
 

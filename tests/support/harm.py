@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 import struct
+import tarfile
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.support.harm_case import Case, put
+from tests.support.harm_case import RASTERS, Case, put
 from tests.support.harm_texts import about_changed
 
 ODD = [
@@ -305,6 +306,48 @@ def zip_password(case: Case) -> None:
     put(packed, bytes(content))
 
 
+# ---- what is done to tar files
+
+
+def pack_tar(case: Case, change: Callable[[tarfile.TarFile], None] = lambda tar: None) -> Path:
+    mode, end = case.rng.choice([("w", "tar"), ("w:gz", "tar.gz"), ("w:gz", "tgz")])
+    packed = case.root / "packed" / f"all.{end}"
+    packed.parent.mkdir()
+    form = case.rng.choice([tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+    with tarfile.open(packed, mode, format=form) as tar:
+        tar.add(case.source, case.rng.choice([".", "town"]))
+        change(tar)
+    shutil.rmtree(case.source)
+    case.source = packed if case.rng.random() < 0.5 else packed.parent
+    case.names.append(packed.name)
+    return packed
+
+
+def tar_cut_short(case: Case) -> None:
+    packed = pack_tar(case)
+    put(packed, packed.read_bytes()[: case.rng.randrange(packed.stat().st_size)])
+
+
+def tar_flipped(case: Case) -> None:
+    """Bytes anywhere: in lists as in rasters, of which a plain tar keeps no checksum."""
+    packed = pack_tar(case)
+    case.names += [path.name for path in packed.parent.iterdir()] + list(RASTERS)
+    content = bytearray(packed.read_bytes())
+    for _ in range(case.rng.choice([1, 20, 300])):
+        content[case.rng.randrange(len(content))] ^= case.rng.randrange(1, 256)
+    put(packed, bytes(content))
+
+
+def tar_odd_member(case: Case) -> None:
+    """Links, devices, paths that lead outside, a second file of one name."""
+    again = case.files()[0].relative_to(case.source).as_posix()
+    name = case.rng.choice(["../evil.tif", "/tmp/evil.tif", "..\\evil.tif", again, "more.tif"])
+    kinds = [tarfile.REGTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE]
+    member = tarfile.TarInfo(name)
+    member.type, member.linkname = case.rng.choice(kinds), "/etc/hostname"
+    pack_tar(case, lambda tar: tar.addfile(member, io.BytesIO()))
+
+
 RASTER = (
     cut_short,
     empty,
@@ -320,7 +363,8 @@ HARM = (
     *RASTER, foreign_content, huge_header, sidecars, removed, folder_for_a_file, link_loops,
     odd_names, odd_folder, folder_called_zip, zip_cut_short, zip_flipped, zip_directory_flipped,
     zip_escape, zip_link, zip_inside,
-    zip_odd_members, zip_password, about_changed,
+    zip_odd_members, zip_password, tar_cut_short, tar_flipped, tar_odd_member,
+    about_changed,
 )  # fmt: skip
 OFTEN = {
     flipped_bytes: 4,
@@ -329,4 +373,6 @@ OFTEN = {
     swapped: 3,
     about_changed: 3,
     zip_flipped: 2,
+    tar_flipped: 2,
+    tar_odd_member: 2,
 }

@@ -14,6 +14,7 @@ import numpy as np
 
 from datamodules.adapters import planning
 from datamodules.adapters.dataset_card import read_dataset_card
+from datamodules.ingest.archives.names import without_ending
 from datamodules.ingest.plan import (
     Adapter,
     ImportOptions,
@@ -81,7 +82,7 @@ def folders_of(file: SourceFile) -> list[str]:
         ['a', 'train', 's2']
     """
     folders = PurePosixPath(file.rel).parts[:-1]
-    return [folder.removesuffix(".zip") for folder in folders]
+    return [without_ending(folder) for folder in folders]
 
 
 def find_tiles(release: Release, index: SourceIndex, place: Callable[[SourceFile], Place]) -> Tiles:

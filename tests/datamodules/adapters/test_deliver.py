@@ -96,8 +96,8 @@ def test_every_quirk_gives_the_true_labels(quirks, tmp_path, load, pixels):
     assert ("depth_grey" in said) == bool({"no_hha", "no_depth"} & set(quirks))
 
 
-@pytest.mark.parametrize("packing", ["zip", "zips", "contents", "nested"])
-def test_zips_hold_the_same_data(packing, plain, tmp_path, load):
+@pytest.mark.parametrize("packing", ["zip", "zips", "contents", "tars", "nested"])
+def test_archives_hold_the_same_data(packing, plain, tmp_path, load):
     source = tmp_path / "packed"
     if packing == "zip":
         source = Path(shutil.make_archive(str(source), "zip", plain))
@@ -106,10 +106,11 @@ def test_zips_hold_the_same_data(packing, plain, tmp_path, load):
             # img.zip holds img/..., or only what is in it
             top = (
                 {"root_dir": folder}
-                if packing == "contents"
+                if packing in ("contents", "tars")
                 else {"root_dir": plain, "base_dir": folder.name}
             )
-            shutil.make_archive(str(source / folder.name), "zip", **top)
+            form = "gztar" if packing == "tars" else "zip"
+            shutil.make_archive(str(source / folder.name), form, **top)
         if packing == "nested":
             source = Path(shutil.make_archive(str(tmp_path / "DELIVER"), "zip", source))
     store = load(source)

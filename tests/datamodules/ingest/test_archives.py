@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from datamodules.adapters.registry import import_named_dataset
-from datamodules.ingest import archives
+from datamodules.ingest import sources
+from datamodules.ingest.archives import member
 from usererror import UserError
 
 
@@ -102,15 +103,22 @@ def test_what_python_cannot_unpack_has_its_remedy(local, central, value, text, t
 
 
 @pytest.mark.parametrize(
-    "name", ["town.tar.gz", "town.7z", "town.rar", "town.zip.001", "town.tgz", "town.tar"]
+    ("name", "remedy"),
+    [
+        ("town.7z", "unpack"),
+        ("town.rar", "unpack"),
+        ("town.tar.xz", "unpack"),
+        ("town.tif.gz", "unpack"),
+        ("town.zip.001", "join the parts"),
+    ],
 )
-def test_archives_of_other_programs_are_named(name, tmp_path):
+def test_archives_of_other_programs_are_named(name, remedy, tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()
     (folder / name).write_bytes(b"7z\xbc\xaf\x27\x1c" + bytes(40))
-    with pytest.raises(UserError, match=rf"not {name}: unpack them first"):
+    with pytest.raises(UserError, match=rf"{name}: .*{remedy}"):
         load(folder, tmp_path)
-    with pytest.raises(UserError, match=rf"{name} is neither a folder nor a whole zip.*unpack it"):
+    with pytest.raises(UserError, match=rf"{name} is neither a folder nor a whole zip.*: {remedy}"):
         load(folder / name, tmp_path)
 
 
@@ -123,7 +131,7 @@ def test_archives_within_archives(tmp_path, source):
             archive.writestr("in.zip", content)
         content = outer.getvalue()
         (tmp_path / "deep.zip").write_bytes(content)
-        if depth <= archives.MAX_DEPTH:
+        if depth <= sources.MAX_DEPTH:
             assert load(tmp_path / "deep.zip", tmp_path, f"store{depth}").fingerprint == expected
         else:
             with pytest.raises(UserError, match=r"in\.zip lies in 4 archives.*unpack it first"):
@@ -162,7 +170,7 @@ def test_a_table_that_is_larger_than_its_archive_says_fills_no_memory(tmp_path, 
 
 
 def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path, source, monkeypatch):
-    monkeypatch.setattr(archives, "RATIO_FROM_BYTES", 1 << 20)
+    monkeypatch.setattr(member, "RATIO_FROM_BYTES", 1 << 20)
     packed = pack(source, tmp_path / "a.zip", lambda name: name.replace("rgb/s0.tif", "rgb/no"))
     with zipfile.ZipFile(packed, "a", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("rgb/s0.tif", bytes(3 << 20))

@@ -27,7 +27,7 @@ from datamodules.miniature.raster_io import write_raster
 from datamodules.miniature.registry import MINIATURES
 from datamodules.splits.tables import read_split_table
 from datamodules.store.scene_store import SceneStore
-from tests.support.harm import HARM, OFTEN, pack
+from tests.support.harm import HARM, OFTEN, pack, pack_tar
 from tests.support.harm_case import RASTERS, Case, put
 from tests.support.harm_texts import change_one, json_changed, table_changed
 from usererror import UserError
@@ -217,6 +217,18 @@ def test_a_store_or_one_line(dataset, harm, seed, tiny, tmp_path, monkeypatch):
             assert SceneStore.open(store_root).fingerprint == store.fingerprint
             assert not (store_root / "scratch").exists()
     assert listing(tmp_path, store_root) == before
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+@pytest.mark.parametrize("packing", [pack, pack_tar])
+def test_packed_it_is_the_same_dataset(packing, dataset, tiny, tmp_path):
+    copy, ids = tiny(dataset)
+    case = Case(tmp_path, dataset, ids, random.Random(dataset))
+    shutil.copytree(copy, case.source)
+    plain = import_named_dataset(dataset, copy, tmp_path / "plain", name="x", tiles=ids)
+    packing(case)
+    packed = import_named_dataset(dataset, case.source, tmp_path / "more", name="x", tiles=ids)
+    assert packed.fingerprint == plain.fingerprint
 
 
 def test_an_archive_with_a_member_that_has_no_name(tiny, tmp_path):

@@ -1,0 +1,1 @@
+"""Archives of users, zip and tar: what is in them, as every system writes them."""
