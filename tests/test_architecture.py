@@ -17,7 +17,7 @@ def test_the_lock_names_no_index() -> None:
         assert word not in lock
 
 
-@pytest.mark.parametrize("package", ["benchmark", "datamodules", "methods"])
+@pytest.mark.parametrize("package", ["benchmark", "datamodules", "imss", "methods"])
 def test_a_folder_can_be_overlooked(package: str) -> None:
     """No folder holds more than a dozen modules."""
     for folder in [ROOT / package, *(ROOT / package).rglob("*/")]:

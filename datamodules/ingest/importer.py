@@ -25,9 +25,8 @@ from datamodules.ingest.file_changes import check_unchanged, write_stamps
 from datamodules.ingest.journal import Journal, changed_file
 from datamodules.ingest.plan import Adapter, ImportOptions, ImportPlan, ScenePlan
 from datamodules.ingest.plan_checks import apply_options, check_plan, keep_usable_splits
-from datamodules.ingest.published import compare_published
+from datamodules.ingest.remarks import compare_published, describe_voids
 from datamodules.ingest.sources import SourceIndex
-from datamodules.ingest.voids import describe_voids
 from datamodules.ingest.workers import Results, run_jobs
 from datamodules.processes import hold
 from datamodules.store.scene_store import (

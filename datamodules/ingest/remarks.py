@@ -1,4 +1,4 @@
-"""What an import says of a raster whose values are not those that were published of it."""
+"""What an import says of the values it has read: void pixels, statistics not as published."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -7,8 +7,32 @@ import numpy as np
 
 from datamodules.ingest.plan import ImportPlan
 from datamodules.store.pooling import pooled_statistics
+from datamodules.store.scene_store import Scene
 
 TOLERANCE = 0.02  # of a mean or deviation; another scale is a factor, not a difference
+
+
+def describe_voids(
+    plan: ImportPlan, scenes: list[Scene], statistics: dict[str, dict[str, Any]]
+) -> list[str]:
+    """Say of each modality which share of its pixels holds no value, and where most of them are."""
+    lines = []
+    for modality in plan.modalities:
+        pixels = voids = 0
+        holed: dict[str, float] = {}
+        for scene in scenes:
+            if (found := statistics[scene.id].get(modality.name)) is None:
+                continue
+            area = scene.height * scene.width
+            pixels, voids = pixels + area, voids + area - found["count"]
+            if found["count"] < area:
+                holed[scene.id] = 1 - found["count"] / area
+        if voids:
+            worst = max(holed, key=lambda scene: holed[scene])
+            text = f"{modality.name}: {100 * voids / pixels:.2f} % of the pixels are void, in"
+            text += f" {len(holed)} scene(s), most in {worst} ({100 * holed[worst]:.2f} %)"
+            lines.append(f"{text}: they are filled by the scene's 5th percentile")
+    return lines
 
 
 def compare_published(plan: ImportPlan, statistics: Mapping[str, Mapping[str, Any]]) -> list[str]:
