@@ -159,7 +159,7 @@ def _draw_column_title(axis: Axes, modality: Modality | None, column: str, blend
         kind = modality.kind.replace("_", " ")
         detail = f"{kind}, {modality.channels} x {modality.dtype}, {modality.unit}"
         if modality.channels > 3 and modality.kind != "lidar":
-            detail += "; bands 1, 2, 3"
+            title += f"   bands {', '.join(map(str, rendering.shown_bands(modality)))}"
     elif column == "overlay":
         title, detail = "alignment", f"{100 * blend:.0f} % label over the image"
     axis.set_title(detail, loc="left", fontsize=7, color=GREY, pad=3)

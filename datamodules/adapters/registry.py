@@ -21,6 +21,7 @@ ADAPTERS = {
     "earthmiss": "open_data.earthmiss",
     "geonrw": "open_data.geonrw",
     "flairhub": "open_data.flairhub",
+    "hunan": "open_data.hunan",
     "folder": "folder",
 }
 

@@ -20,6 +20,8 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
+import numpy as np
+
 from datamodules.ingest.archives.member import Member, check_text_size, tell_damage
 from datamodules.ingest.archives.names import (
     ARCHIVE,
@@ -32,7 +34,7 @@ from datamodules.ingest.archives.names import (
 )
 from datamodules.ingest.archives.tar_files import is_gzip, list_tar, unpack_gzip
 from datamodules.ingest.archives.zip_files import list_zip
-from datamodules.rasters.raster_file import open_raw
+from datamodules.rasters.raster_file import check_intact, open_raw
 from datamodules.rasters.source_raster import SourceRaster
 from datamodules.store.scene_store import file_stamp
 from usererror import UserError
@@ -284,6 +286,16 @@ def read_raster_header(file: SourceFile) -> tuple[int, str]:
         with open_raw(path, file.origin) as dataset:
             raster = SourceRaster(dataset, file.origin)
             return raster.count, raster.dtype
+
+
+def read_pixels(file: SourceFile) -> np.ndarray:
+    """Return all bands of a small raster, packed or not, `(C, H, W)`; floats are NaN where void."""
+    with tempfile.TemporaryDirectory() as scratch:
+        path = file.extract(Path(scratch))
+        check_intact(path, file.origin)
+        with open_raw(path, file.origin) as dataset:
+            raster = SourceRaster(dataset, file.origin)
+            return raster.read(0, 0, dataset.height, dataset.width)[0]
 
 
 def describe_sizes(files: Sequence[SourceFile]) -> str:

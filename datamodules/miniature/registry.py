@@ -59,4 +59,5 @@ MINIATURES = {
     "earthmiss_miniature": Miniature("earthmiss", "EarthMiss", folder="open_data."),
     "geonrw_miniature": Miniature("geonrw", "GeoNRW", folder="open_data."),
     "flairhub_miniature": Miniature("flairhub", "FLAIR-HUB", folder="open_data."),
+    "hunan_miniature": Miniature("hunan", "Hunan", folder="open_data."),
 }

@@ -18,6 +18,7 @@ Colour = tuple[int, int, int]
 
 STRETCH = (2, 98)  # percentiles that become black and white
 SPARSE = ("event", "lidar")  # kinds with a few returns on an empty ground
+SENTINEL_2 = 13  # bands of its optical pictures, which begin with blue
 ROWS = 512  # of a raster that are read at a time, about
 # black, magenta, grey, white: the first that no class comes near to
 IGNORE_COLOURS: tuple[Colour, ...] = (0, 0, 0), (255, 0, 255), (128, 128, 128), (255, 255, 255)
@@ -36,13 +37,27 @@ class Picture:
     unit: str  # of `low` and `high`
 
 
-def render_modality(pixels: Array, modality: Modality) -> Picture:
-    """Turn stored values (C, H, W) of one scene into a picture.
+def shown_bands(modality: Modality) -> tuple[int, ...]:
+    """Return the bands, from 1, that a picture of a modality shows.
 
-    Three uint8 bands are colours as they are. Of other rasters with three bands or more the first
-    three are stretched, each from its 2nd to its 98th percentile, of those with fewer the first.
-    Linear backscatter is shown in decibels, laser returns as the strongest band on an empty (0)
-    ground. Invalid pixels (see `invalid_values`) stay out of the percentiles.
+    Example:
+        >>> shown_bands(Modality("msi", "M", 13, "uint16", "counts", "optical"))
+        (4, 3, 2)
+    """
+    if modality.kind == "lidar":
+        return tuple(range(1, modality.channels + 1))
+    if modality.kind == "optical" and modality.channels == SENTINEL_2:
+        return 4, 3, 2
+    return (1, 2, 3) if modality.channels >= 3 else (1,)
+
+
+def render_modality(pixels: Array, modality: Modality) -> Picture:
+    """Turn stored values of one scene, all (C, H, W) or the `shown_bands`, into a picture.
+
+    Three uint8 bands are colours as they are. Of other rasters the shown bands are stretched, each
+    from its 2nd to its 98th percentile. Linear backscatter is shown in decibels, laser returns as
+    the strongest band on an empty (0) ground. Invalid pixels (see `invalid_values`) stay out of the
+    percentiles.
 
     Example:
         >>> dsm = Modality("dsm", "D", 1, "float32", "m", "height_absolute")
@@ -51,23 +66,24 @@ def render_modality(pixels: Array, modality: Modality) -> Picture:
         ([[0.0, 0.5], [1.0, nan]], 10.4, 'm')
     """
     unit = modality.unit
-    bands: tuple[int, ...] = (1,)
+    bands = shown_bands(modality)
+    if len(pixels) == modality.channels:
+        pixels = pixels[[band - 1 for band in bands]]
     invalid = invalid_values(pixels, modality.kind)
     if modality.kind == SAR_LINEAR:
         pixels, unit = to_decibels(pixels, modality.clip_db), "dB"
     if modality.kind == "lidar":
         invalid = np.logical_and.reduce(invalid, keepdims=True)
         pixels = pixels.max(axis=0, keepdims=True)
-        bands = tuple(range(1, modality.channels + 1))
     elif len(pixels) == 3 and (pixels.dtype == np.uint8 or modality.dtype == "uint8"):
-        return Picture(pixels.transpose(1, 2, 0) / 255, None, None, (1, 2, 3), unit)
-    shown = pixels[: 3 if len(pixels) >= 3 else 1].astype(float)
-    shown[invalid[: len(shown)]] = np.nan
+        return Picture(pixels.transpose(1, 2, 0) / 255, None, None, bands, unit)
+    shown = pixels.astype(float)
+    shown[invalid] = np.nan
     for band in shown:
         low, high = _shown_range(band, modality.kind in SPARSE)
         band[:] = np.clip((band - low) / max(high - low, 1e-6), 0, 1)
     if len(shown) == 3:
-        return Picture(shown.transpose(1, 2, 0), None, None, (1, 2, 3), unit)
+        return Picture(shown.transpose(1, 2, 0), None, None, bands, unit)
     return Picture(shown[0], low, high, bands, unit)
 
 
@@ -99,14 +115,12 @@ def read_downsampled(path: Path, modality: Modality | None, side: int) -> Array:
 
     Blocks of f x f pixels become one: the mean of the valid ones (linear backscatter before
     decibels are taken), the value farthest from 0 for events and laser returns, which are too thin
-    for a mean, and the middle one for a label (`modality` None). At most the first three bands are
-    read, of laser returns all. A raster that is small enough is returned as it is stored.
+    for a mean, and the middle one for a label (`modality` None). Only `shown_bands` are read. A
+    raster that is small enough is returned as it is stored.
     """
     from rasterio.windows import Window
 
-    channels = 1 if modality is None else modality.channels
-    if modality is None or modality.kind != "lidar":
-        channels = min(3, channels)
+    bands = [1] if modality is None else list(shown_bands(modality))
     parts = []
     with open_raw(path, str(path)) as dataset:
         height, width = dataset.height, dataset.width
@@ -114,7 +128,7 @@ def read_downsampled(path: Path, modality: Modality | None, side: int) -> Array:
         step = factor * max(1, ROWS // factor)  # whole blocks
         for top in range(0, height, step):
             window = Window(0, top, width, min(step, height - top))
-            strip = read_stored(dataset, list(range(1, channels + 1)), window)
+            strip = read_stored(dataset, bands, window)
             parts.append(_shrink_blocks(strip, factor, modality))
     return np.concatenate(parts, axis=1)
 

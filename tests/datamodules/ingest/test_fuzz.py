@@ -46,6 +46,7 @@ DATASETS = (
     "earthmiss",
     "flairhub",
     "geonrw",
+    "hunan",
 )
 CASES = [
     (dataset, harm, seed)

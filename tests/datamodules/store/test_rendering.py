@@ -57,11 +57,22 @@ def test_shrinking_keeps_thin_returns_and_whole_labels(tmp_path, write_raster):
     )
 
 
+def test_the_colours_of_sentinel_2_are_its_bands_4_3_2(tmp_path, write_raster):
+    pixels = np.random.default_rng(0).integers(0, 9000, (13, 20, 30)).astype(np.uint16)
+    write_raster(tmp_path / "a.tif", pixels)
+    msi = modality(channels=13, dtype="uint16")
+    read = read_downsampled(tmp_path / "a.tif", msi, 50)
+    np.testing.assert_array_equal(read, pixels[[3, 2, 1]])
+    whole, part = render_modality(pixels, msi), render_modality(read, msi)
+    np.testing.assert_array_equal(whole.image, part.image)
+    assert whole.bands == (4, 3, 2)
+
+
 def test_a_small_raster_is_read_as_it_is_and_at_most_three_bands_of_it(tmp_path, write_raster):
-    pixels = np.random.default_rng(0).integers(-500, 500, (13, 40, 50)).astype(np.int16)
+    pixels = np.random.default_rng(0).integers(-500, 500, (12, 40, 50)).astype(np.int16)
     write_raster(tmp_path / "a.tif", pixels)
     np.testing.assert_array_equal(
-        read_downsampled(tmp_path / "a.tif", modality(channels=13, dtype="int16"), 50), pixels[:3]
+        read_downsampled(tmp_path / "a.tif", modality(channels=12, dtype="int16"), 50), pixels[:3]
     )
     with pytest.raises(UserError, match=r"b\.tif is no TIFF"):
         (tmp_path / "b.tif").write_bytes(b"something else")
