@@ -53,10 +53,11 @@ def inside_another_folder(root: Path) -> None:
     move(root / "essen", root / "download/nrw_dataset/Essen")
 
 
-def zipped(root: Path) -> None:
-    packed = shutil.make_archive(str(root.parent / "nrw_dataset"), "zip", root)
+def packed(root: Path) -> None:
+    """As it is downloaded."""
+    archive = shutil.make_archive(str(root.parent / "nrw_dataset"), "gztar", root)
     shutil.rmtree(root)
-    move(Path(packed), root / "nrw_dataset.zip")
+    move(Path(archive), root / "nrw_dataset.tar.gz")
 
 
 def label_of_32_bits(root: Path) -> None:
@@ -68,7 +69,7 @@ def pictures_elsewhere(root: Path) -> None:
 
 
 HABITS = (
-    zone_before_the_name, inside_another_folder, zipped, label_of_32_bits, pictures_elsewhere,
+    zone_before_the_name, inside_another_folder, packed, label_of_32_bits, pictures_elsewhere,
 )  # fmt: skip
 
 
