@@ -34,6 +34,7 @@ GOLDEN = Path(__file__).with_name("golden")
 SGMA = [f"sgma_{number}" for number in ("I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX")]
 STEMS = [*SGMA, *(f"mobanet_{number}" for number in ("I", "II", "III", "IV", "V")), "gemmnet_1"]
 STEMS += ["anyseg_MUSES", "liao_DELIVER", "specialists_DELIVER"]
+STEMS += ["flairhub_FLAIR-HUB", "metars_EarthMiss"]
 
 
 @pytest.fixture(scope="module")
