@@ -46,9 +46,14 @@ def take_survey(size: int, gsd: float, seed: Sequence[int]) -> Survey:
         >>> survey.rgbn.shape, survey.heights.shape, survey.radar.dtype.name
         ((4, 32, 32), (1, 32, 32), 'float32')
     """
-    draw = [np.random.default_rng([*seed, size, stage]) for stage in range(4)]
-    scene = paint_scene(size, gsd, draw[0])
-    rgbn, heights = take_orthophoto(scene, draw[1]), surface_model(scene, draw[2])
-    speckle = draw[3].normal(0, 1, (2 * LOOKS, size, size))
+    return survey_scene(paint_scene(size, gsd, np.random.default_rng([*seed, size, 0])), seed)
+
+
+def survey_scene(scene: Scene, seed: Sequence[int]) -> Survey:
+    """Take the pictures of a scene."""
+    size = scene.label.shape[0]
+    draw = [np.random.default_rng([*seed, size, stage]) for stage in range(1, 4)]
+    rgbn, heights = take_orthophoto(scene, draw[0]), surface_model(scene, draw[1])
+    speckle = draw[2].normal(0, 1, (2 * LOOKS, size, size))
     radar = radar_backscatter(scene, np.radians(80.0), np.radians(40.0), speckle)
     return Survey(scene, rgbn, heights[None], radar[None])

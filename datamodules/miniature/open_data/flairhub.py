@@ -19,8 +19,10 @@ from datamodules.miniature.aerial.canvas import (
     LOW_VEGETATION,
     TREE,
 )
+from datamodules.miniature.aerial.farmland import paint_farmland
+from datamodules.miniature.aerial.scene import paint_scene
 from datamodules.miniature.aerial.sensors import take_orthophoto
-from datamodules.miniature.aerial.survey import Survey, take_survey
+from datamodules.miniature.aerial.survey import Survey, survey_scene
 from datamodules.miniature.raster_io import checked_scenes, write_raster
 
 SIDE_M = 102.4  # of a patch, whatever its pixels are
@@ -28,6 +30,7 @@ SIDE_M = 102.4  # of a patch, whatever its pixels are
 DOMAINS = {"D006-2020": 2, "D024047-2021": 2, "D032-2019": 1, "D012-2019": 2}
 TEST = "D012-2019"
 REGIONS = "FF-S1-14", "AA-S1-V18"
+RURAL = REGIONS[1]
 SIZES: dict[str, dict[str, Any]] = {
     "test": {"size": 64, "patches": 1},
     "demonstration": {"size": 256, "patches": 5},
@@ -36,6 +39,7 @@ SIZES: dict[str, dict[str, Any]] = {
 # raw values of the release
 BY_CLASS = {IMPERVIOUS: 3, BUILDING: 0, LOW_VEGETATION: 8, TREE: 12, CAR: 3, CLUTTER: 18}
 BY_MATERIAL = {"pool": 2, "mossy": 4, "turf": 4, "soil": 5, "water": 6}
+BY_CROP = 9, 10, 11, 13, 14, 1  # in the order of `CROPS`
 # counts of SPOT per count of the aerial camera: means of both (section 4.6)
 SPOT_GAIN = np.array([433 / 106, 509 / 111, 468 / 102, 1137 / 107])[:, None, None]
 SPOT, HISTORICAL = 8, 2  # pixels of the aerial camera along one of theirs
@@ -70,8 +74,11 @@ def write_flairhub(
         prefix, region, place = patch.split("_")
         code = zlib.crc32(patch.encode())
         rng = np.random.default_rng([seed, code, size])
-        survey = take_survey(size, SIDE_M / size, [seed, code])
+        scene = paint_scene(size, SIDE_M / size, np.random.default_rng([seed, code, size, 0]))
+        crops = paint_farmland(scene, rng) if region == RURAL else np.zeros((size, size), int)
+        survey = survey_scene(scene, [seed, code])
         raw = survey.relabel(BY_CLASS, BY_MATERIAL)
+        raw[:, crops > 0] = np.array(BY_CROP)[crops[crops > 0] - 1]
         pictures: dict[str, NDArray[Any]] = {
             f"{prefix}_AERIAL_RGBI": survey.rgbn,
             f"{prefix}_DEM_ELEV": elevation(survey, rng),

@@ -83,12 +83,15 @@ def semicolons(root: Path, delimiter: str = ";") -> None:
     (root / PACKAGE).unlink()
 
 
-def commas(root: Path) -> None:
+def commas_in_an_archive(root: Path) -> None:
     semicolons(root, ",")
+    shutil.make_archive(str(root / "FLAIR-HUB_FULL"), "zip", root / "csv")
+    shutil.rmtree(root / "csv")
 
 
 HABITS = (
-    department_zips, toy_folder, suffix_of_the_download_tool, other_products, semicolons, commas,
+    department_zips, toy_folder, suffix_of_the_download_tool, other_products, semicolons,
+    commas_in_an_archive,
 )  # fmt: skip
 
 
