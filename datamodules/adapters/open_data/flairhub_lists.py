@@ -22,6 +22,7 @@ SOURCES = (
     "folder csv of the code repository IGNF/FLAIR-HUB"
 )
 TOY, OFFICIAL = "split_toy", "split_1"
+ALIASES = {"split_flairhub": OFFICIAL}  # as a user of the real file quotes its columns
 MAX_NAMED, MAX_NEAR = 5, 2
 Lists = Mapping[str, Mapping[str, str]]  # {split column: {patch: part}}
 
@@ -81,7 +82,8 @@ def _read_geopackage(file: SourceFile, index: SourceIndex) -> dict[str, dict[str
                 columns = [name for name in names if re.fullmatch(r"split_\w+", name)]
                 for column in columns if "patch_id" in names else ():
                     rows = database.execute(f'SELECT patch_id, "{column}" FROM "{table}"')
-                    lists[column] = {str(patch): PARTS[v] for patch, v in rows if v in PARTS}
+                    parts = {str(patch): PARTS[v] for patch, v in rows if v in PARTS}
+                    lists[ALIASES.get(column, column)] = parts
     except sqlite3.Error as error:
         damaged = f"{file.origin} cannot be read as a GeoPackage ({error})"
         raise UserError(f"{damaged}: replace it by that of GLOBAL_ALL_MTD.zip.") from error

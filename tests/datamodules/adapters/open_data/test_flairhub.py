@@ -83,6 +83,12 @@ def semicolons(root: Path, delimiter: str = ";") -> None:
     (root / PACKAGE).unlink()
 
 
+def another_name_of_the_split(root: Path) -> None:
+    with closing(sqlite3.connect(root / PACKAGE)) as database, database:
+        table = "GLOBAL_ALL_MTD_SPLIT"
+        database.execute(f"ALTER TABLE {table} RENAME COLUMN split_1 TO split_flairhub")
+
+
 def commas_in_an_archive(root: Path) -> None:
     semicolons(root, ",")
     shutil.make_archive(str(root / "FLAIR-HUB_FULL"), "zip", root / "csv")
@@ -91,7 +97,7 @@ def commas_in_an_archive(root: Path) -> None:
 
 HABITS = (
     department_zips, toy_folder, suffix_of_the_download_tool, other_products, semicolons,
-    commas_in_an_archive,
+    commas_in_an_archive, another_name_of_the_split,
 )  # fmt: skip
 
 
