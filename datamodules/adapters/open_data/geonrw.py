@@ -41,7 +41,6 @@ KINDS = {"rgb": "rgb", "dem": "dem", "seg": "label", "sar": "sar"}
 SUFFIXES = {"rgb": "_rgb.jp2", "nir": "_rgb.jp2", "dem": "_dem.tif", "label": "_seg.tif"}
 SPLITS = {"split_standard": "split_torchgeo", "split_official": "split_official"}
 COUNTS = "the release has 7782 tiles by its README, 7783 by torchgeo's lists"
-OPAQUE = 255
 RELEASE = Release(
     name="geonrw",
     title="GeoNRW",
@@ -108,15 +107,14 @@ def find_infrared(tiles: Tiles) -> tuple[bool, list[str]]:
     for tile, files in tiles.files.items():
         if "rgb" in files:
             first.setdefault(tile.split("/")[0], files["rgb"])
-    if first:
-        _check_driver()
+    _check_driver()
     found = {file.rel: _fourth_band(file) for file in first.values()}
     infrared = [rel for rel, band in found.items() if band == "infrared"]
     if infrared and len(infrared) < len(found):
         lacking = list_names([rel for rel in found if rel not in infrared], MAX_NAMED)
         return False, [f"infrared is left out, since not all pictures have it: not {lacking}"]
     if "transparency" in found.values():
-        return False, [f"the fourth band of the pictures is {OPAQUE} throughout and left out"]
+        return False, ["the fourth band of the pictures is 255 throughout and left out"]
     return bool(infrared), []
 
 
@@ -140,7 +138,7 @@ def _fourth_band(file: SourceFile) -> str:
         with open_raw(path, file.origin) as dataset:
             if dataset.count < 4:
                 return ""
-            return "transparency" if (dataset.read(4) == OPAQUE).all() else "infrared"
+            return "transparency" if (dataset.read(4) == 255).all() else "infrared"
 
 
 def drop_repeated(splits: Mapping[str, dict[str, str]]) -> list[str]:
@@ -190,8 +188,7 @@ def raster_jobs(tile: str, files: Files, infrared: bool) -> dict[str, RasterJob]
         jobs["dem"] = RasterJob.measurement(dem, "height_absolute", may_reference=True)
     if sar := files.get("sar"):
         types = ("uint16", "int16", "float32")
-        form = "float32", "sar", (1,), types
-        jobs["sar"] = RasterJob(sar, (1,), *form, decode=to_decibels)
+        jobs["sar"] = RasterJob(sar, (1,), "float32", "sar", (1,), types, to_decibels)
     if label := files.get("label"):
         decode = partial(decode_raw_values, table="classes_geonrw")
         # some programs save them with more bits: values count

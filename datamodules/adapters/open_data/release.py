@@ -43,7 +43,7 @@ class Release:
     obtain: str
     licence: str
     citation: str
-    gsd_m: float  # pixel side, where the files do not tell
+    gsd_m: float | None  # pixel side, where the files do not tell
     like: str  # a path of the release, for people who look for it
     modalities: tuple[Modality, ...]  # the first that a tile has says its size
     needed: tuple[str, ...]  # rasters that no tile may lack
@@ -193,7 +193,7 @@ def _ids_by_raw_value(table: str) -> tuple[np.ndarray, np.ndarray]:
     """Return ids of the raw values 0..255 of a class table, and which of them are no class."""
     ids, unknown = np.full(256, IGNORE, np.uint8), np.ones(256, bool)
     for row in read_split_table(table).values():
-        for raw in row["raw_value"].split():
+        for raw in row.get("raw_value", row["id"]).split():
             ids[int(raw)], unknown[int(raw)] = int(row["id"]), False
     unknown[IGNORE] = False
     return ids, unknown
@@ -202,8 +202,8 @@ def _ids_by_raw_value(table: str) -> tuple[np.ndarray, np.ndarray]:
 def decode_raw_values(bands: np.ndarray, table: str) -> tuple[np.ndarray, np.ndarray]:
     """Return ids (h, w) uint8 and where a value is no class, from raw values (1, h, w) of any type.
 
-    `table` names a packaged list of classes with the column `raw_value`, several parted by blanks;
-    255 is always ignored.
+    `table` names a packaged list of classes with the column `raw_value`, several parted by blanks,
+    or without it, where raw values are ids; 255 is always ignored.
 
     Example:
         >>> ids, unknown = decode_raw_values(np.array([[[1, 8, 0, 9]]]), "classes_earthmiss")

@@ -13,6 +13,7 @@ from datamodules.miniature.street.street import BUILDING, TERRAIN, VEGETATION, W
 
 Picture = NDArray[np.uint8]
 LOW_EVENTS = (512, 1042)  # side of low-resolution event images, and of the others (dossier 6.4)
+THRESHOLD, MOST_EVENTS = 0.09, 20  # change per event, events of a pixel
 LOG_RANGE = 5.70378  # of the logarithmic depth picture, which ends at 1000 m
 
 
@@ -34,6 +35,10 @@ WEATHERS = {
     "rain": Weather(0.55, 0.12, (0.36, 0.39, 0.43), (0.45, 0.48, 0.51), 120, 5.0),
     "fog": Weather(0.72, 0.10, (0.70, 0.71, 0.72), (0.72, 0.73, 0.74), 16, 2.5),
     "night": Weather(0.045, 0.02, (0.012, 0.014, 0.028), (0.035, 0.033, 0.045), 400, 7.0),
+    "snow": Weather(0.72, 0.10, (0.60, 0.62, 0.65), (0.68, 0.70, 0.72), 70, 3.5),
+    "rain_night": Weather(0.035, 0.01, (0.010, 0.011, 0.020), (0.030, 0.030, 0.036), 110, 8.0),
+    "fog_night": Weather(0.045, 0.01, (0.050, 0.050, 0.055), (0.060, 0.060, 0.064), 22, 7.5),
+    "snow_night": Weather(0.055, 0.01, (0.030, 0.031, 0.038), (0.050, 0.050, 0.055), 70, 8.0),
 }
 
 
@@ -41,15 +46,17 @@ def take_photo(street: Street, weather: str, case: str, rng: np.random.Generator
     """Return the camera's picture, `(3, H, W)`."""
     air = WEATHERS[weather]
     image = _light(street, air, rng)
-    if weather == "night":
+    if weather.endswith("night"):
         image += _lamps(street, rng)
     # air scatters the horizon's light into the view (Koschmieder)
     near = np.exp(-np.minimum(street.depth, 1e6) / air.sight)
     image = image * near + np.array(air.horizon)[:, None, None] * (1 - near)
     sky, hidden = _sky(street, air, rng), street.sky
     image[:, hidden] = sky[:, hidden]
-    if weather == "rain":
+    if weather.startswith("rain"):
         image = _rain(image, rng)
+    elif weather.startswith("snow"):
+        image = _snow(image, air, rng)
     if case == "motionblur":
         length = max(3, round(street.size * float(rng.uniform(0.06, 0.10))))
         axis = int(rng.choice([1, 2], p=[0.25, 0.75]))
@@ -115,6 +122,19 @@ def _rain(image: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.fl
     return image + 0.10 * streaks
 
 
+def _snow(
+    image: NDArray[np.float64], air: Weather, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Add flakes in the light of the horizon: many small ones, and a few near the lens."""
+    size = image.shape[-1]
+    for share, width in ((0.02, 0.4), (6 / size**2, size / 60)):
+        flakes = (rng.random(image.shape[1:]) < share).astype(float)
+        flakes = ndimage.gaussian_filter(flakes, width)
+        veil = np.clip(0.6 * flakes / max(float(flakes.max()), 1e-9), 0, 1)
+        image = image + veil * (1.2 * np.array(air.horizon)[:, None, None] - image)
+    return image
+
+
 def hha_image(street: Street, rng: np.random.Generator) -> Picture:
     """Return disparity, height above ground, and the surface's angle to gravity, `(3, H, W)`."""
     angle = np.degrees(np.arccos(np.clip(street.normal[1], -1, 1)))
@@ -136,9 +156,29 @@ def grey_depth(street: Street) -> Picture:
 def event_image(street: Street, rng: np.random.Generator, low: bool = False) -> Picture:
     """Return where the brightness has risen (red) and fallen (blue) since the frame before.
 
+    With `low`, fewer pixels: see `LOW_EVENTS`.
+    """
+    change = brightness_change(street, rng)
+    picture = np.zeros((3, street.size, street.size), np.uint8)
+    picture[0], picture[2] = 255 * (change > THRESHOLD), 255 * (change < -THRESHOLD)
+    if not low:
+        return picture
+    side = street.size * LOW_EVENTS[0] // LOW_EVENTS[1]
+    picked = np.arange(side) * street.size // side
+    return picture[:, picked[:, None], picked[None, :]]
+
+
+def event_counts(street: Street, rng: np.random.Generator) -> Picture:
+    """Return how often the brightness has risen and fallen by a step, `(2, H, W)`."""
+    steps = brightness_change(street, rng) / THRESHOLD
+    return np.clip(np.stack([steps, -steps]), 0, MOST_EVENTS).astype(np.uint8)
+
+
+def brightness_change(street: Street, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Return the change of the logarithm of the brightness since the frame before, `(H, W)`.
+
     The picture moves because the car drives and turns and because others move; an event camera
-    works by night, but a car that stands sees only what moves. With `low`, fewer pixels: see
-    `LOW_EVENTS`.
+    works by night, but a car that stands sees only what moves.
     """
     lit = (street.colour * (0.75 + 0.25 * street.normal[1] + 0.15 * street.normal[0])).mean(0)
     lit = np.where(street.sky, 0.85, lit)
@@ -155,23 +195,26 @@ def event_image(street: Street, rng: np.random.Generator, low: bool = False) -> 
     change += rng.normal(0, 0.02, change.shape)
     stray = np.where(rng.random(change.shape) < 0.004, rng.choice([-1.0, 1.0], change.shape), 0)
     change += stray
-    picture = np.zeros((3, street.size, street.size), np.uint8)
-    picture[0], picture[2] = 255 * (change > 0.09), 255 * (change < -0.09)
-    if not low:
-        return picture
-    side = street.size * LOW_EVENTS[0] // LOW_EVENTS[1]
-    picked = np.arange(side) * street.size // side
-    return picture[:, picked[:, None], picked[None, :]]
+    return np.asarray(change)
 
 
 def lidar_image(
     street: Street, weather: str, rng: np.random.Generator, jitter: bool = False
 ) -> Picture:
-    """Return echoes on scan rings, `(3, H, W)` with equal channels: 0 none, else by distance.
+    """Return echoes on scan rings, `(3, H, W)` with equal channels: 0 none, else by distance."""
+    picture = np.zeros((street.size, street.size), np.uint8)
+    rows, columns, distance = lidar_echoes(street, weather, rng, jitter)
+    picture[rows, columns] = np.clip(distance * 2.9, 1, 255).astype(np.uint8)
+    return np.stack([picture] * 3)
+
+
+def lidar_echoes(
+    street: Street, weather: str, rng: np.random.Generator, jitter: bool = False
+) -> tuple[NDArray[np.int_], NDArray[np.int_], NDArray[np.float64]]:
+    """Return rows, columns and distances (m along the view) of echoes, the farthest first.
 
     Rain and fog swallow some and send some back early; with `jitter` the rings are displaced.
     """
-    picture = np.zeros((street.size, street.size), np.uint8)
     rings = np.radians(np.linspace(-26, 9, max(16, street.size // 5)))
     steps = np.linspace(-0.75, 0.75, max(64, street.size))
     elevation, azimuth = np.meshgrid(rings, steps, indexing="ij")
@@ -180,9 +223,10 @@ def lidar_image(
     inside = (column >= 0) & (column < street.size) & (row >= 0) & (row < street.size)
     rows, columns = row[inside].astype(int), column[inside].astype(int)
     distance = street.depth[rows, columns].astype(float)
-    lost = {"fog": 0.35, "rain": 0.25}.get(weather, 0.08)
+    lost = {"fog": 0.35, "rain": 0.25, "snow": 0.30}.get(weather, 0.08)
     kept = (distance < 85) & (rng.random(distance.shape) > lost)
-    early = (rng.random(distance.shape) < {"fog": 0.03, "rain": 0.03}.get(weather, 0.0)) & kept
+    share = 0.03 if weather in ("fog", "rain", "snow") else 0.0
+    early = (rng.random(distance.shape) < share) & kept
     distance[early] = np.minimum(distance[early], rng.uniform(2, 10, int(early.sum())))
     rows, columns, distance = rows[kept], columns[kept], distance[kept]
     if jitter:
@@ -194,8 +238,7 @@ def lidar_image(
         seen = (rows >= 0) & (rows < street.size) & (columns >= 0) & (columns < street.size)
         rows, columns, distance = rows[seen], columns[seen], distance[seen]
     order = np.argsort(-distance)  # the nearer return covers the farther one
-    picture[rows[order], columns[order]] = np.clip(distance[order] * 2.9, 1, 255).astype(np.uint8)
-    return np.stack([picture] * 3)
+    return rows[order], columns[order], distance[order]
 
 
 def _counts(values: NDArray[np.floating]) -> Picture:

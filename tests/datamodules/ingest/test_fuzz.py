@@ -47,6 +47,7 @@ DATASETS = (
     "flairhub",
     "geonrw",
     "hunan",
+    "muses",
 )
 CASES = [
     (dataset, harm, seed)
