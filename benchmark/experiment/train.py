@@ -91,6 +91,7 @@ def score_checkpoint(cli: BenchCLI, checkpoint: Path) -> EvaluationResult:
 def print_start(cli: BenchCLI) -> None:
     """Print what is trained on what."""
     data = cli.datamodule
+    cases = cli.config_init.evaluation.cases(data)
     splits = {"train": [], "val": [], "test": [], **data.splits}
     weights = sum(weight.numel() for weight in cli.model.parameters())
     print(
@@ -100,8 +101,7 @@ def print_start(cli: BenchCLI) -> None:
         f"{cli.trainer.strategy.root_device}: "
         f"{len(splits['train'])} training, {len(splits['val'])} validation, "
         f"{len(splits['test'])} test scenes, "
-        f"{len(cli.config_init.evaluation.cases(data))} subsets of "
-        f"{'+'.join(data.letters.values())}"
+        f"{len(cases)} subset{'s' if len(cases) > 1 else ''} of {'+'.join(data.letters.values())}"
     )
     if cli.cell.scale == "small" and data.name not in MINIATURES:
         print("Scale small is a trial: a small network from random weights, few steps.")

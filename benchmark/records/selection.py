@@ -83,6 +83,9 @@ def select_records(
             kept = keep_newest_fingerprint(name, whole, own)
             whole, some = part_contests(drop_inconsistent_seeds(kept, own))
             records, specialists = part_specialists(whole)
+            if some and not contests:
+                named = f"{len(some)} records of {name} whose protocol names the subsets it scores"
+                own.add(f"{named}; their table: {name}.contests.")
             if records or contests or not some:
                 selections[name] = RecordSelection(records, own, specialists, some)
     if required and not selections:

@@ -76,7 +76,9 @@ def test_answers_about_all_subsets_do_not_read_them(
     runs = tmp_path / "runs"
     contest(runs, "sgma", 0.6)
     assert run(command, runs) != 0
-    assert "'toy' below" in (message := capsys.readouterr().err) and "all subsets" in message
+    shown = capsys.readouterr()
+    assert "1 records of toy whose protocol names the subsets" in shown.out
+    assert "'toy' below" in (message := shown.err) and "all subsets" in message
     assert message.strip().count("\n") == 0
 
 
