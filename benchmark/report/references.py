@@ -9,6 +9,7 @@ from benchmark.method_table import method_entry
 from benchmark.records.groups import SeedGroup
 
 SENSORS = {
+    "dem": "elevation",
     "depth": "depth",
     "dsm": "surface height",
     "event": "events",
@@ -17,6 +18,7 @@ SENSORS = {
     "lidar": "LiDAR",
     "ndsm": "height above ground",
     "nir": "near infrared",
+    "radar": "radar",
     "rgb": "red-green-blue",
     "sar": "radar",
 }

@@ -179,6 +179,16 @@ def test_splits_are_by_city(plain: Path, load: Callable[..., SceneStore]) -> Non
     assert str(sum(RELEASE.counts["split_official"].values())) in COUNTS
 
 
+def test_validation_cities_are_those_that_torchgeo_draws() -> None:
+    """GeoNRWDataModule leaves 20 % of the training cities, sorted, out of a draw with seed 0."""
+    table = read_split_table("geonrw_split")
+    cities = sorted(city for city, row in table.items() if row["split_official"] == "train")
+    kept = np.random.default_rng(0).choice(cities, len(cities) - len(cities) // 5, replace=False)
+    for city, row in table.items():
+        drawn = "test" if city not in cities else "train" if city in kept else "val"
+        assert row["split_torchgeo"] == drawn
+
+
 def test_ground_of_two_parts_is_left_out_of_the_earlier(
     copy: Path, load: Callable[..., SceneStore]
 ) -> None:
