@@ -16,6 +16,8 @@ from benchmark.records.selection import RecordSelection
 from tests.support.published_records import fixed_record
 
 TABLES = {"anyseg": "MUSES", "liao": "DELIVER", "specialists": "DELIVER"}
+# on MUSES their loaders take pixels without a label for road, which is another task
+DATASETS = {"anyseg": "muses_as_road", "liao": "deliver", "specialists": "deliver"}
 FAILING = (0.2, 0.1, 0.05)  # probabilities of a sensor to be missing
 LIAO = ("cmnext", "geminifusion", "magic", "magic++", "stitchfusion")
 
@@ -86,7 +88,7 @@ def test_every_number_says_the_validation_split(reported: PaperResults, source: 
     numbers = reported.by_table[source, TABLES[source]]
     heading = f"{TABLES[source]} validation / "
     assert all(number.paper_column.startswith(heading) for number in numbers)
-    assert {number.dataset for number in numbers} == {TABLES[source].lower()}
+    assert {number.dataset for number in numbers} == {DATASETS[source]}
     tables = build_tables(reported, MeasuredRuns({}))
     (table,) = (table for table in tables if table.source == source)
     assert any(f"validation split of {TABLES[source]}" in note for note in table.notes)

@@ -78,6 +78,16 @@ def test_muses_is_the_dossiers(reported: PaperResults) -> None:
     assert found == expected and len(found) == 5
 
 
+def test_other_labels_are_another_task(reported: PaperResults) -> None:
+    """Pixels without a label count as road in what AnySeg prints (dossier, 8.5)."""
+    records = []
+    for method in ("anyseg", "cmnext", "magic"):
+        records.append(fixed_record("deliver", "RDEL", method, "mit_b0", "standard", 0))
+    runs = MeasuredRuns({"muses": RecordSelection(records)})
+    (table,) = (t for t in build_tables(reported, runs) if t.source == "anyseg")
+    assert not any(row.measured for row in table.rows)
+
+
 @pytest.mark.parametrize(
     ("source", "part"), [("flairhub", "test of split_1"), ("metars", "EarthMiss test cities")]
 )
