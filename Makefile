@@ -78,7 +78,7 @@ lint: $(STAMP) ## ruff, mypy and the floors of the packages
 
 lock: $(STAMP) ## resolve the dependencies again (names, versions, hashes; no index address)
 	$(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 --extra dev \
-	  --extra dashboard --extra cluster pyproject.toml -o requirements.lock
+	  --extra dashboard --extra cluster --extra export pyproject.toml -o requirements.lock
 
 clean: ## remove .venv and caches; data and results stay
 	rm -rf $(VENV) .pytest_cache .hypothesis .mypy_cache .ruff_cache build *.egg-info

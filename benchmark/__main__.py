@@ -63,6 +63,7 @@ COMMANDS: dict[str, Command] = {
     "audit": records.Audit(),
     "profile": profile.Profile(),
     "predict": predict.Predict(),
+    "export": predict.Export(),
     "picture": inspect_run.Picture(),
     "examples": inspect_run.Examples(),
     "synthesised": inspect_run.Synthesised(),

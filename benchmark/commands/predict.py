@@ -1,4 +1,4 @@
-"""`imss predict`."""
+"""`imss predict` and `imss export`: what leaves the suite."""
 
 import argparse
 from typing import Any
@@ -43,3 +43,32 @@ class Predict(Command):
         write_map(trained, files, arguments.out, options)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         print(f"peak memory {peak / 1e9:.2f} GB")
+
+
+class Export(Command):
+    """Write a network as ONNX, one graph per subset, checked against PyTorch."""
+
+    example = "imss export --run RUN --subsets R+D,R --out model.onnx"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        add_trained_run(parser)
+        text = "all, or names such as R+D,R (default: all sensors together)"
+        add_option(parser, "--subsets", "", text)
+        text = "file to write; of several subsets <out>.<subset>.onnx"
+        add_path(parser, "--out", text, required=True)
+
+    def run_command(self, arguments: argparse.Namespace) -> None:
+        from benchmark.experiment.restore import load_trained_run
+        from benchmark.export.onnx_graph import Exported, export_onnx, parse_subsets
+
+        trained = load_trained_run(arguments.run, arguments.trust)
+        subsets = parse_subsets(arguments.subsets, trained)
+
+        def tell(one: Exported) -> None:
+            size = f"{one.path.stat().st_size / 1e6:.1f} MB"
+            apart = f"differs from PyTorch by at most {one.difference:.0e} of the largest logit"
+            print(f"{one.subset}: {one.path}, {size}, {apart}", flush=True)
+
+        what = f"{len(subsets)} graph(s) of {trained.title}, a minute or less each"
+        print(what, flush=True)
+        export_onnx(trained, subsets, arguments.out, tell)
