@@ -42,8 +42,8 @@ def _by_protocol(values: Mapping[str, set[str]]) -> str:
     return ", ".join(texts)
 
 
-def _count_scenes(rows: Sequence[ScoreRow]) -> str:
-    """Count the test scenes, per subset where some scenes lack modalities."""
+def scored_on_fewer(rows: Sequence[ScoreRow]) -> tuple[int, str]:
+    """Return the number of test scenes, and the subsets that fewer of them have: `H 5, S+H 5`."""
     counts: dict[str, int] = {}
     for row in rows:
         # conditions are parts of the test set
@@ -51,7 +51,12 @@ def _count_scenes(rows: Sequence[ScoreRow]) -> str:
             for subset, number in zip(row.subsets, row.scenes, strict=True):
                 counts[subset] = min(number, counts.get(subset, number))
     most = max(counts.values())
-    fewer = ", ".join(f"{name} {number}" for name, number in counts.items() if number < most)
+    return most, ", ".join(f"{name} {number}" for name, number in counts.items() if number < most)
+
+
+def _count_scenes(rows: Sequence[ScoreRow]) -> str:
+    """Count the test scenes, per subset where some scenes lack modalities."""
+    most, fewer = scored_on_fewer(rows)
     if not fewer:
         return f"{most} test scenes"
     return (

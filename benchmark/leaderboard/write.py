@@ -11,7 +11,7 @@ from benchmark.formats.table_files import write_table_files
 from benchmark.leaderboard.compact import latex_columns, terminal_tables
 from benchmark.leaderboard.contests import write_contests
 from benchmark.leaderboard.incomplete import write_incomplete
-from benchmark.leaderboard.notes import describe_scoring, footnote, split_notes
+from benchmark.leaderboard.notes import describe_scoring, footnote, scored_on_fewer, split_notes
 from benchmark.leaderboard.per_class import class_frame, class_page, score_classes
 from benchmark.leaderboard.regret import write_regret
 from benchmark.leaderboard.reliability import write_reliability_tables
@@ -33,11 +33,14 @@ def publish_leaderboard(
         paths = write_leaderboard(data, rows, selection.skipped, out)
         write_regret(data, rows, selection.specialists, out)
     for shown in filter(None, (rows, contests)):
+        tables = {} if wide else terminal_tables(shown, own)
+        for title, table in tables.items():
+            print_table(f"{data}: mIoU in per cent, protocol {title}", table, compact=True)
         if wide:
             print_wide(data, shown)
-            continue
-        for title, table in terminal_tables(shown, own).items():
-            print_table(f"{data}: mIoU in per cent, protocol {title}", table, compact=True)
+        most, fewer = scored_on_fewer(shown)
+        if fewer:
+            print(f"{most} test scenes, fewer where some lack a sensor: {fewer}")
     more = "" if wide else "; all columns: WIDE=1"
     print(f"Leaderboard: {paths[0].with_suffix('.*')}{more}")
 

@@ -22,6 +22,7 @@ ADAPTERS = {
     "geonrw": "open_data.geonrw",
     "flairhub": "open_data.flairhub",
     "hunan": "open_data.hunan",
+    "mmflood": "open_data.mmflood",
     "muses": "open_data.muses",
     "folder": "folder",
 }

@@ -60,5 +60,6 @@ MINIATURES = {
     "geonrw_miniature": Miniature("geonrw", "GeoNRW", folder="open_data."),
     "flairhub_miniature": Miniature("flairhub", "FLAIR-HUB", folder="open_data."),
     "hunan_miniature": Miniature("hunan", "Hunan", folder="open_data."),
+    "mmflood_miniature": Miniature("mmflood", "MMFlood", folder="open_data."),
     "muses_miniature": Miniature("muses", "MUSES", folder="open_data."),
 }

@@ -152,8 +152,11 @@ def plan_tiles(
     lacking = planning.missing_rasters(jobs, required, release.path_of)
     what, sources = f"{release.title} in {index.root}", planning.source_files(jobs)
     inventory = planning.describe_source(what, "tiles", sources, required, order[0])
+    column = next(iter(next(iter(splits.values()))))
     for raster in release.gaps:
-        inventory.append(f"  {raster}: {have[raster]} of {len(jobs)} tiles have it")
+        parts = Counter(splits[tile][column] for tile in chosen if raster in jobs[tile])
+        spread = f"{column}: {format_counts(parts)}"
+        inventory.append(f"  {raster}: {have[raster]} of {len(jobs)} tiles have it ({spread})")
     if tiles.ignored:
         inventory.append(f"  ignored: {format_counts(tiles.ignored)}")
     columns = list(next(iter(splits.values())))

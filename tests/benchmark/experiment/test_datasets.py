@@ -89,7 +89,7 @@ def test_deliver_is_reported_per_weather_and_per_case(bench: Bench, tmp_path: Pa
 
 
 def test_scenes_that_lack_a_modality_are_trained_on_and_counted(
-    bench: Bench, tmp_path: Path
+    bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A training and two test areas lack heights: I is scored on 17 areas, the others on 15."""
 
@@ -114,6 +114,24 @@ def test_scenes_that_lack_a_modality_are_trained_on_and_counted(
         "17 test scenes, but fewer for subsets whose modalities some scenes lack (D 15, I+D 15"
         in text
     )
+    on_screen = capsys.readouterr().out
+    assert "17 test scenes, fewer where some lack a sensor: D 15, I+D 15" in on_screen
+
+
+def test_gaps_of_a_release_need_no_permission_and_are_counted(bench: Bench) -> None:
+    """Permanent water is mapped for one of two test tiles; all tiles lack some radar."""
+    record, store = bench("mmflood_miniature")
+    assert record.subsets == ("S", "D", "H", "S+D", "S+H", "D+H", "S+D+H")
+    assert record.scored[:, 0].tolist() == [2, 2, 1, 2, 1, 1, 1]
+    labelled = {"D": 0, "H": 0}
+    for scene in store.split("split_standard")["test"]:
+        counts = store.statistics[scene.id]["label"]["counts"]
+        pixels = counts["0"] + counts["1"]
+        labelled["D"] += pixels
+        labelled["H"] += pixels if "hydro" in scene.paths else 0
+    expected = [labelled["H" if "H" in subset else "D"] for subset in record.subsets]
+    assert record.counts.sum((1, 2, 3, 4)).tolist() == expected
+    assert labelled["H"] < labelled["D"]
 
 
 def test_a_subset_without_any_scene_has_no_score(bench: Bench, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from benchmark.formats.latex import latex_table
 from benchmark.formats.markdown import markdown_table
-from benchmark.leaderboard.notes import footnote
+from benchmark.leaderboard.notes import footnote, scored_on_fewer
 from benchmark.leaderboard.score_rows import ScoreRow, condition_rows, leaderboard_rows
 from benchmark.leaderboard.table import format_leaderboard, leaderboard_frame
 from benchmark.leaderboard.write import write_leaderboard
@@ -236,6 +236,7 @@ def test_subsets_are_scored_on_the_scenes_that_have_them() -> None:
     assert "4 test scenes, but fewer for subsets" in note
     assert "D 3, N 0, R+D 3, R+N 0, D+N 0, R+D+N 0" in note
     assert table.loc[0, "scenes D"] == 3 and table.loc[0, "classes"] == "2 of 2"
+    assert scored_on_fewer(ranked(entry)) == (4, "D 3, N 0, R+D 3, R+N 0, D+N 0, R+D+N 0")
 
 
 def test_controls_are_marked(tmp_path: Path) -> None:

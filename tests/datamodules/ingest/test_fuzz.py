@@ -47,6 +47,7 @@ DATASETS = (
     "flairhub",
     "geonrw",
     "hunan",
+    "mmflood",
     "muses",
 )
 CASES = [
