@@ -40,8 +40,8 @@ class Saved(L.Callback):
         self.out = out
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        kept = {"masks": pl_module.found, "state": pl_module.state_dict()}
-        kept["parameters"] = [name for name, _ in pl_module.named_parameters()]
+        parameters = [name for name, _ in pl_module.named_parameters()]
+        kept = {"masks": pl_module.found, "state": pl_module.state_dict(), "parameters": parameters}
         torch.save(kept, f"{self.out}-rank{trainer.global_rank}.pt")
 
 
