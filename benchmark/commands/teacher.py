@@ -67,7 +67,9 @@ def run_until_done(teacher: Teacher) -> None:
         if status == Busy.status:
             time.sleep(PATIENCE_S)
     if status:
-        # it has said why
+        # it has said why; the last line is what a sweep notes of the student
+        failed = f"Its teacher {request.variant} ended with status {status}: {teacher.run_dir}"
+        print(f"imss: Not trained. {failed}", file=sys.stderr, flush=True)
         raise SystemExit(status)
 
 

@@ -127,6 +127,17 @@ def test_what_cannot_teach_is_one_line(
     assert said in lines[-1] and lines[-1].startswith("imss:")
 
 
+def test_a_teacher_that_fails_is_the_last_line_of_its_student(
+    tiny_stores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    monkeypatch.setattr("benchmark.commands.teacher.run_command", lambda words: 3)
+    with pytest.raises(SystemExit, match="3"):
+        bench(tiny_stores, tmp_path / "runs")
+    assert not list(tmp_path.rglob("*.ckpt"))
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith("imss: Not trained. Its teacher control ended with status 3")
+
+
 def test_a_plan_has_the_teacher_once(tiny_stores: Path, tmp_path: Path) -> None:
     request = Request("anyseg", "tiny", runs=tmp_path, store=tiny_stores)
     wanted = [Wanted(replace(request, seed=seed), Resources()) for seed in (0, 1)]

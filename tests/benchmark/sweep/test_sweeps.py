@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -271,6 +272,44 @@ def test_two_machines_train_one_cell_and_score_it_as_one_process_does(
     assert done.returncode == 0, done.stdout + done.stderr
     scored = read_record(run / "evaluations" / checkpoint.stem / "record")
     assert np.array_equal(scored.counts, record.counts)
+
+
+def test_a_student_starts_when_its_teacher_has_ended_and_is_not_trained_without(
+    cluster: dict[str, str], tiny_stores: Path, tmp_path: Path
+) -> None:
+    # the second student has a teacher of its own, which the grid lacks and which fails
+    mistake = {"cell.teacher_words": ["--data.epoch_windows=0"]}
+    rule = {"is": {"method": "control_distilled", "seed": 1}, "overrides": mistake}
+    also = [{"method": "control_distilled", "data": "tiny", "seed": seed} for seed in (0, 1)]
+    sweep = write_sweep(tmp_path / "taught.yaml", 2, [0], where=[rule], also=also)
+    runs = tmp_path / "runs"
+    words = ("sweep", sweep, "--store", tiny_stores, "--runs", runs, "--on", "slurm")
+    submitted = imss_here(*words, env=cluster)
+    assert submitted.returncode == 0, submitted.stdout + submitted.stderr
+    assert "Submitted 4 jobs" in submitted.stdout
+    wait_for(lambda: not queue(cluster, "squeue", "--noheader").strip())
+
+    def job_of(run: Path) -> dict[str, str]:
+        job = json.loads((run / "attempt.json").read_text())["job"]
+        return dict(re.findall(r"(\w+)=(\S+)", queue(cluster, "scontrol", "show", "job", job)))
+
+    def run_in(method: str) -> Path:
+        (config,) = runs.glob(f"tiny/{method}/*-seed0-*/config.json")
+        return config.parent
+
+    teacher, student = run_in("control"), run_in("control_distilled")
+    assert job_of(student)["StartTime"] >= job_of(teacher)["EndTime"]
+    said = imss_here("sweep", "logs", sweep, "--runs", runs, "--cell", 1).stdout
+    assert "The teacher control is trained" in said
+    stages = read_record(student / "record").manifest.stages
+    assert stages[0].identity == read_record(teacher / "record").manifest.identity
+    status = imss_here("sweep", "status", sweep, "--runs", runs, env=cluster)
+    assert status.returncode == 1 and "2 done, 2 failed" in status.stdout
+    lines = [line for line in status.stdout.splitlines() if line.strip().startswith("failed")]
+    assert any("data.epoch_windows is 0" in line for line in lines)
+    (line,) = (line for line in lines if "control_distilled" in line)
+    assert "Not trained. Its teacher control ended with status 2" in line
+    assert not list(runs.glob("tiny/*/*-seed1-*/checkpoints/*"))
 
 
 @pytest.mark.parametrize("rank", [0, 1])
