@@ -14,6 +14,8 @@ from datamodules.miniature.landscape.country import (
 )
 
 LIGHT = np.array([0.6, -0.5])  # how rows and columns that rise catch the sun of the morning
+VARIETY = 0.16  # relative, of each band
+ALIKE = 2.5  # bands over which it is smooth
 LOOKED = 1.6  # how a slope towards the radar brightens it, per unit of slope
 FOREST_M, TOWN_M = 9.0, 5.0  # what a model of the surface stands on
 
@@ -30,8 +32,12 @@ def multispectral(country: Country, rng: np.random.Generator) -> NDArray[np.uint
     texture = 1 + grain * rng.normal(0, 1, shape)
     bands = np.moveaxis(percent, -1, 0) * (light * texture * country.shade)
     bands *= rng.normal(1, 0.04) * np.exp(rng.normal(0, 0.015, (13, 1, 1)))  # the day's air
+    # age and moisture make every place a little different, and neighbouring bands vary alike
+    variety = np.stack([fractal_noise(rng, shape, 15) for _ in bands])
+    variety = ndimage.gaussian_filter1d(variety, ALIKE, axis=0)
+    bands *= np.exp(VARIETY / variety.std() * variety)
     bands = ndimage.gaussian_filter(bands, (0, 0.6, 0.6))
-    bands += rng.normal(0, 0.12, bands.shape)
+    bands += rng.normal(0, 0.25, bands.shape)
     return np.clip(np.rint(100 * bands), 1, 10_000).astype(np.uint16)
 
 

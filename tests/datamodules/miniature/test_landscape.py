@@ -81,6 +81,24 @@ def test_optical_pictures_tell_water_by_its_infrared(country: Country) -> None:
     assert bands[7][~water].mean() > 2 * bands[2][~water].mean()
 
 
+def test_what_is_alike_to_one_sensor_is_apart_to_another() -> None:
+    country = paint_country((256, 256), np.random.default_rng(1))
+    bands = multispectral(country, np.random.default_rng(0)).astype(float)
+    decibels = 10 * np.log10(backscatter(country, np.random.default_rng(0), 12))
+
+    def apart(pictures: np.ndarray, one: str, other: str) -> float:
+        """Distance of the means of two covers in deviations, in the band where it is largest."""
+        parts = [pictures[:, country.holds(name)] for name in (one, other)]
+        spread = np.sqrt((parts[0].var(1) + parts[1].var(1)) / 2)
+        return float((abs(parts[0].mean(1) - parts[1].mean(1)) / spread).max())
+
+    assert apart(bands, "soil", "town") < 1 < 3 < apart(decibels, "soil", "town")
+    assert apart(decibels, "sand", "water") < 1 < 3 < apart(bands, "sand", "water")
+    assert apart(bands, "wetland", "paddy") < 1 and apart(decibels, "wetland", "paddy") < 1
+    height = country.above[None]
+    assert apart(height, "wetland", "paddy") > 1
+
+
 def test_heights_from_space_are_those_of_the_ground(country: Country) -> None:
     apart = surface_heights(country, np.random.default_rng(0))[0] - country.elevation
     assert abs(np.median(apart)) < 6 and apart.std() < 8
