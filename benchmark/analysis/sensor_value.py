@@ -35,8 +35,8 @@ EQUITY_NOTE = (
     "their standard deviation (of all sensors, no sample); both are 0 where all are worth the same."
 )
 LEARNING_NOTE = (
-    "Learns: the sensor's share of the norms of the gradient at the encoded features, mean of all "
-    "steps; a dash where it was not measured (docs/incomplete.md)."
+    "Learns: the sensor's share of the norms of the gradient at its pixels, mean of all steps; a "
+    "dash where it was not measured (docs/incomplete.md)."
 )
 BREAK_EVEN_NOTE = (
     "Where the expected mIoU (mean of the seeds) of two methods is the same: below p the first is "

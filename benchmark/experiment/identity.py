@@ -37,7 +37,7 @@ class ExperimentConfig:
     accumulate: int | None = None
     # modules that torch compiles, for speed
     compile: Literal["none", "encoder"] = "none"
-    # log which sensors training teaches; it changes no number
+    # log which sensors training teaches; it changes no number but by rounding
     learning: Literal[True] | None = None
     # METHOD whose network, trained on the same data, this one learns from
     teacher: str | None = None

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,68 +13,96 @@ from torch import Tensor, nn
 from benchmark.__main__ import main
 from benchmark.records.manifest import read_manifest
 from benchmark.tracking.learning import LearningRatio
-from methods.parts.network import AnyModalityNetwork
+from methods.base import AnyModalitySegmenter
+from methods.early_fusion.module import EarlyFusion
+from methods.gemmnet.module import GEMMNet
+from methods.magic.module import MAGIC
+from methods.mobanet.module import MoBaNet
+from methods.two_stream.module import MANet
+from tests.support.method_checks import CLASSES, SMALL, TWO, training_batch
+from tests.support.mobanet_tiny import TINY
 
 CHANNELS = {"rgb": 3, "dsm": 1, "nir": 1}
+# of families without a trained weight per sensor, with a frozen one, or with paths of their own
+FAMILIES: dict[str, tuple[type[AnyModalitySegmenter], dict[str, Any]]] = {
+    "early_fusion": (EarlyFusion, {"backbone": "tu-mobilenetv3_small_050"}),
+    "mobanet": (MoBaNet, TINY),
+    "manet": (MANet, {"backbone": "samvit_micro_patch16", "pretrained": False}),
+    "gemmnet": (GEMMNet, {"rec": "l2", "generator_width": 2, "token_width": 8, "heads": 2}),
+    "magic": (MAGIC, SMALL),
+}
 
 
-class Shared(AnyModalityNetwork):
-    """One convolution for all sensors, maps of two sizes, their weighted sum."""
-
-    def __init__(self) -> None:
-        super().__init__(CHANNELS)
-        self.encoder = nn.Conv2d(1, 4, 3, padding=1)
-        self.shares = dict(zip(CHANNELS, (5.0, 1.0, -2.0), strict=True))
-
-    def encode(self, images: Mapping[str, Tensor]) -> dict[str, list[Tensor]]:
-        maps = {m: self.encoder(image.mean(1, keepdim=True)) for m, image in images.items()}
-        return {m: [fine, nn.functional.avg_pool2d(fine, 2)] for m, fine in maps.items()}
-
-    def fuse(self, encoded: Mapping[str, list[Tensor]], present: Any = None) -> Any:
-        terms = []
-        for m, (fine, coarse) in encoded.items():
-            terms.append(self.shares[m] * (fine.tanh().mean() + 3 * coarse.square().mean()))
-        return torch.stack(terms).sum(), {}
+def measure(ratio: LearningRatio, batch: Any, loss_of: Callable[[Any], Tensor]) -> list[float]:
+    """A step as the trainer takes it."""
+    ratio.on_train_batch_start(None, None, batch, 0)  # type: ignore[arg-type]
+    loss_of(batch).backward()
+    return ratio.step_ratios(torch.device("cpu")).tolist()
 
 
-def test_ratios_are_those_of_gradients_at_the_features() -> None:
-    """Beside gradients that autograd is asked for, of two calls within a step."""
+def test_sensors_that_meet_in_a_convolution_share_the_gradient_by_its_slices() -> None:
+    """Logits of a 1x1 convolution: the gradient at a pixel is a sum of weights over classes."""
     torch.manual_seed(0)
-    network = Shared()
-    module: Any = SimpleNamespace(network=network, training=True)
+    meet = nn.Conv2d(5, 4, 1)
+    sizes = [part.sum(0).norm().item() for part in meet.weight[:, :, 0, 0].split([3, 1, 1], 1)]
     ratio = LearningRatio(list(CHANNELS))
-    ratio.on_fit_start(None, module)  # type: ignore[arg-type]
-    images = {m: torch.randn(2, channels, 8, 8) for m, channels in CHANNELS.items()}
-    steps = []
-    for names in (["rgb", "dsm", "nir"], ["rgb", "nir"]):
-        calls = [network.encode({m: images[m] for m in some}) for some in (names, names[:1])]
-        loss = network.fuse(calls[0])[0] + network.fuse(calls[1])[0]
-        norms = []
-        for m in CHANNELS:
-            maps = [features for call in calls for features in call.get(m, [])]
-            gradients = torch.autograd.grad(loss, maps, retain_graph=True) if maps else []
-            norms.append(torch.cat([g.flatten() for g in gradients] or [torch.zeros(1)]).norm())
-        # what autograd was asked for passed the hooks too
-        ratio.take_step()
+
+    def sum_of_logits(batch: Any) -> Tensor:
+        image: Tensor = torch.cat([batch["image"][m] for m in CHANNELS], 1)
+        # of two calls in one step the gradients add up
+        return 3 * meet(image).sum() - meet(image).sum()
+
+    batch = {"image": {m: torch.randn(2, count, 8, 8) for m, count in CHANNELS.items()}}
+    found = measure(ratio, batch, sum_of_logits)
+    assert found == pytest.approx([size / sum(sizes) for size in sizes], rel=1e-5)
+
+
+def test_what_a_step_was_not_shown_counts_nothing() -> None:
+    def rgb_twice(batch: Any) -> Tensor:
+        # methods may write into their images
+        return batch["image"]["rgb"].mul_(2).sum() + batch["image"]["dsm"].sum()
+
+    ratio = LearningRatio(list(CHANNELS))
+    rgb, dsm, nir = (torch.ones(1, 1, 4, 4) for _ in CHANNELS)
+    assert measure(ratio, {"image": {"rgb": rgb, "dsm": dsm}}, rgb_twice) == pytest.approx(
+        [2 / 3, 1 / 3, 0]
+    )
+    assert rgb.unique().tolist() == [1], "written into a copy"
+    batch = {"image": {"rgb": rgb, "dsm": dsm, "nir": nir}}
+    assert measure(ratio, batch, rgb_twice)[2] == 0
+    overflow = measure(ratio, batch, lambda batch: batch["image"]["rgb"].sum() * torch.inf)
+    assert overflow == [0, 0, 0] and ratio.averages() == {}
+
+
+def small_batch() -> dict[str, Any]:
+    batch = training_batch(TWO)
+    batch["image"] = {m: image[..., :32, :32].clone() for m, image in batch["image"].items()}
+    batch["mask"] = batch["mask"][:, :32, :32]
+    return batch
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_network_is_measured_and_not_moved(family: str) -> None:
+    method, options = FAMILIES[family]
+    losses, gradients, ratios = [], [], []
+    for measured in (False, True):
+        torch.manual_seed(0)
+        module = method(TWO, CLASSES, **options).train()
+        batch, ratio = small_batch(), LearningRatio(list(TWO))
+        if measured:
+            ratio.on_train_batch_start(None, None, batch, 0)  # type: ignore[arg-type]
+        loss = module.weighted_sum(module.training_losses(batch))
         loss.backward()
-        found = ratio.take_step()
-        torch.testing.assert_close(found, torch.stack(norms) / torch.stack(norms).sum())
-        steps.append(found)
-    assert steps[1][1] == 0 and steps[0].min() > 0
-    assert ratio.take_step().tolist() == [0, 0, 0], "no gradient, no ratio"
-    # maps that no weight made: a share would say that the sensor learns nothing
-    network.encode = lambda images: {**Shared.encode(network, images), "sar": images["rgb"]}
-    other = LearningRatio(["rgb", "sar"])
-    other.on_fit_start(None, module)  # type: ignore[arg-type]
-    network.encode({"rgb": images["rgb"]})["rgb"][0].sum().backward()
-    assert other.take_step().tolist() == [0, 0] and not other.watched and other.averages() == {}
-    other.on_fit_end(None, module)  # type: ignore[arg-type]
-    ratio.on_fit_start(None, module)  # type: ignore[arg-type]
-    module.training = False
-    network.fuse(network.encode(images))[0].backward()
-    assert ratio.take_step().tolist() == [0, 0, 0], "evaluation is not looked at"
-    ratio.on_fit_end(None, module)  # type: ignore[arg-type]
-    assert "encode" not in vars(network)
+        losses.append(loss.detach())
+        gradients.append({name: p.grad for name, p in module.named_parameters()})
+        ratios.append(ratio.step_ratios(torch.device("cpu")).tolist())
+    assert not any(ratios[0])
+    assert min(ratios[1]) > 0 and sum(ratios[1]) == pytest.approx(1)
+    if family == "manet":
+        # torch has another kernel where frozen attention with a bias has to pass a gradient on
+        torch.testing.assert_close(*losses)
+    else:
+        torch.testing.assert_close(*gradients, rtol=0, atol=0)
 
 
 def bench(stores: Path, runs: Path, *words: str) -> dict[str, Tensor]:
