@@ -146,19 +146,28 @@ def missing_blocks(dataset: Any) -> float:
 
 def _is_tiff_whole(path: Path, shown: str, size: int, sparse: bool) -> bool:
     with open_raw(path, shown) as dataset:
+        # their places stand in the file, in two bytes each at least: a damaged header claims more
+        if 2 * sum(down * across for _, down, across in _block_grids(dataset)) > size:
+            return False
         ends = [offset + length for offset, length in _block_places(dataset)]
     # a sparse file lacks blocks on purpose, but not all of them
     return 0 < max(ends) <= size and (sparse or min(ends) > 0)
 
 
-def _block_places(dataset: Any) -> Iterator[tuple[int, int]]:
-    """Yield offset and length of every block of a TIFF; 0, 0 for one that is not stored."""
+def _block_grids(dataset: Any) -> Iterator[tuple[int, int, int]]:
+    """Yield band, and number of blocks down and across, of every band that has blocks of its own."""
     # pixel-interleaved blocks hold all bands
     separate = dataset.interleaving is not None and dataset.interleaving.name == "band"
     for band in dataset.indexes if separate else (1,):
         rows, columns = dataset.block_shapes[band - 1]
-        for y in range(-(-dataset.height // rows)):
-            for x in range(-(-dataset.width // columns)):
+        yield band, -(-dataset.height // rows), -(-dataset.width // columns)
+
+
+def _block_places(dataset: Any) -> Iterator[tuple[int, int]]:
+    """Yield offset and length of every block of a TIFF; 0, 0 for one that is not stored."""
+    for band, down, across in _block_grids(dataset):
+        for y in range(down):
+            for x in range(across):
                 offset = dataset.get_tag_item(f"BLOCK_OFFSET_{x}_{y}", "TIFF", bidx=band)
                 length = dataset.get_tag_item(f"BLOCK_SIZE_{x}_{y}", "TIFF", bidx=band)
                 yield int(offset or 0), int(length or 0)
