@@ -155,7 +155,7 @@ def _is_tiff_whole(path: Path, shown: str, size: int, sparse: bool) -> bool:
 
 
 def _block_grids(dataset: Any) -> Iterator[tuple[int, int, int]]:
-    """Yield band, and number of blocks down and across, of every band that has blocks of its own."""
+    """Yield band, blocks down and blocks across, of every band that has blocks of its own."""
     # pixel-interleaved blocks hold all bands
     separate = dataset.interleaving is not None and dataset.interleaving.name == "band"
     for band in dataset.indexes if separate else (1,):
