@@ -12,6 +12,8 @@ EVALUATION, METHOD = "evaluation/callback.py", "methods/base.py"
 SUMMARY, CALLBACK, LIGHTNING = "wandb_summary.py", "wandb_callback.py", "Lightning"
 TRUST = "trust_metrics.py"
 PREDICTION = "Prediction from {subset}"
+ECE, BRIER = "Calibration error from {subset}", "Brier score from {subset}"
+CHANGED = "Label changes from {subset}"
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,8 @@ class LoggedKey:
         (True, False)
     """
 
-    # {subset} and {modality} are known from the dataset, {name} only from the method
+    # {subset} and {modality} are known from the dataset, {name} and {term} only from the run; a
+    # {term} has no slash
     name: str
     unit: str
     writer: str  # file that logs it
@@ -37,19 +40,20 @@ class LoggedKey:
     @property
     def pattern(self) -> str:
         """Regular expression of the family."""
-        return re.sub(r"\\{\w+\\}", ".+", re.escape(self.name))
+        escaped = re.escape(self.name).replace(r"\{term\}", "[^/]+")
+        return re.sub(r"\\{\w+\\}", ".+", escaped)
 
     def matches(self, key: str) -> bool:
         """Tell whether a logged key belongs to the family."""
         return re.fullmatch(self.pattern, key) is not None
 
     def values(self, subsets: Sequence[str], modalities: Sequence[str]) -> list[dict[str, str]]:
-        """List what the placeholder stands for in a dataset; {name} stays as it is."""
+        """List what the placeholder stands for in a dataset; what it does not tell stays."""
         if "{subset}" in self.name:
             return [{"subset": subset} for subset in subsets]
         if "{modality}" in self.name:
             return [{"modality": modality} for modality in modalities]
-        return [{"name": "{name}"}]
+        return [{"name": "{name}", "term": "{term}"}]
 
 
 KEYS = (
@@ -65,13 +69,13 @@ KEYS = (
     LoggedKey("subset_scores", PER_CENT, SUMMARY, "Tables"),
     LoggedKey("class_scores", PER_CENT, SUMMARY, "Tables"),
     # of records that were scored under damage, or whose confidences were counted
-    LoggedKey("robustness/mPC", PER_CENT, TRUST),
-    LoggedKey("robustness/scenarios", "count", TRUST),
-    LoggedKey("robustness/clean", PER_CENT, TRUST),
+    LoggedKey("robustness/mPC", PER_CENT, TRUST, "Robustness", "mIoU under damage (mPC)"),
+    LoggedKey("robustness/clean", PER_CENT, TRUST, "Robustness", "mIoU without damage"),
+    LoggedKey("robustness/scenarios", "count", TRUST, "Robustness", "Scenarios in mPC"),
     LoggedKey("robustness/{name}", PER_CENT, TRUST),
-    LoggedKey("reliability/ece/{subset}", PER_CENT, TRUST),
-    LoggedKey("reliability/brier/{subset}", "0 to 2", TRUST),
-    LoggedKey("reliability/changed/{subset}", PER_CENT, TRUST),
+    LoggedKey("reliability/ece/{subset}", PER_CENT, TRUST, "Reliability", ECE),
+    LoggedKey("reliability/brier/{subset}", "0 to 2", TRUST, "Reliability", BRIER),
+    LoggedKey("reliability/changed/{subset}", PER_CENT, TRUST, "Reliability", CHANGED),
     # curves of the training, in [0, 1] as metrics of Lightning are
     LoggedKey("val/average_miou", SHARE, EVALUATION, "Curves", "Average mIoU, validation"),
     LoggedKey("val/top1_miou", SHARE, EVALUATION, "Curves", "Top-1 mIoU, validation"),
@@ -82,7 +86,8 @@ KEYS = (
     LoggedKey("test/last1_miou", SHARE, EVALUATION),
     LoggedKey("test/miou/{subset}", SHARE, EVALUATION),
     LoggedKey("train/loss", "the method's", METHOD, "Curves", "Training loss"),
-    LoggedKey("train/{name}", "the method's", METHOD, "Curves", "Terms of the training loss"),
+    LoggedKey("train/{term}", "the method's", METHOD, "Curves", "Terms of the training loss"),
+    LoggedKey("train/learning/{name}", SHARE, "learning.py", "Curves", "What sensors learn"),
     LoggedKey("lr-{name}", "step size", LIGHTNING),
     LoggedKey("epoch", "count", LIGHTNING),
     LoggedKey("trainer/global_step", "count", LIGHTNING),

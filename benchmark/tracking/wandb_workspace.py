@@ -112,9 +112,10 @@ def _panel(key: LoggedKey, name: str, title: str) -> Any:
         return wr.ScatterPlot(title=title, x=x, y=y, log_x=True)
     if key.section == "Curves":
         # what only the method knows by name is drawn in one panel
-        what: dict[str, Any] = {"metric_regex": key.pattern} if "{" in name else {"y": [name]}
+        whole = {"metric_regex": f"^{key.pattern}$"}
+        what: dict[str, Any] = whole if "{" in name else {"y": [name]}
         return wr.LinePlot(title=title, x=STEP, max_runs_to_show=100, **what, **seeds)
-    seeds |= {"title_x": "mIoU, per cent", "max_bars_to_show": 100}
+    seeds |= {"title_x": key.unit, "max_bars_to_show": 100}
     return wr.BarPlot(title=title, metrics=[name], **seeds)
 
 

@@ -45,6 +45,7 @@ OVERRIDES = (
     *("--data.window", "32", "--data.num_workers", "0", "--trainer.max_steps", "2"),
     *("--trainer.val_check_interval", "1", "--trainer.log_every_n_steps", "1"),
     *("--trainer.enable_progress_bar", "false", "--trainer.accelerator", "cpu"),
+    *("--cell.learning", "true"),
 )
 
 
@@ -307,9 +308,11 @@ def test_every_key_is_declared_and_logged(runs: Runs, trusted: tuple[Record, Run
         assert any(entry.matches(key) for key in logged), entry.name
 
 
-def test_every_panel_shows_what_runs_log(runs: Runs) -> None:
-    logged = runs.logged[0].summary["summary"].keys()
-    for panels in workspace_sections(LETTERS).values():
+def test_every_panel_shows_what_runs_log(runs: Runs, trusted: tuple[Record, Run]) -> None:
+    logged = {*runs.logged[0].summary["summary"], *trusted[1].summary["summary"]}
+    # of the sensors that both have
+    sections = workspace_sections({"rgb": "R", "dsm": "D"})
+    for panels in sections.values():
         for panel in panels:
             config = panel._to_model().config
             if regex := getattr(config, "metric_regex", None):
@@ -318,7 +321,17 @@ def test_every_panel_shows_what_runs_log(runs: Runs) -> None:
                 *(getattr(config, "metrics", None) or ()),
                 *(getattr(config, "media_keys", None) or ()),
             }
-            assert shown <= set(logged)
+            assert shown <= logged
+    assert len(sections["Robustness"]) == 3 and len(sections["Reliability"]) == 9
+
+
+def test_shares_of_the_gradient_are_no_terms_of_the_loss() -> None:
+    found = {}
+    for panel in workspace_sections(LETTERS)["Curves"]:
+        found[panel.title] = getattr(panel._to_model().config, "metric_regex", None)
+    keys = ("train/seg", "train/learning/rgb")
+    for title, shown in (("Terms of the training loss", keys[0]), ("What sensors learn", keys[1])):
+        assert [key for key in keys if re.search(found[title], key)] == [shown]
 
 
 def test_later_work_on_a_run_is_no_run_of_its_own(runs: Runs) -> None:
