@@ -164,9 +164,10 @@ class GEMMNet(AnyModalitySegmenter):
                 if self.rec_when == "missing":
                     wanted = wanted & ~visible
                 if wanted.any():
-                    real = images[m][row_numbers(wanted, device)]
+                    # constants of the losses, also where the images keep a gradient
+                    real = images[m][row_numbers(wanted, device)].detach()
                     kept = row_numbers(wanted[rows], device)
-                    seen_beside = real if network.condition == "target" else source[kept]
+                    seen_beside = real if network.condition == "target" else source[kept].detach()
                     pairs.append(SynthesisPair(m, seen_beside, fake[kept], real))
                 if not visible.all():
                     whole = fake.new_zeros(len(rows), *fake.shape[1:]).index_put((painted,), fake)

@@ -105,6 +105,23 @@ def test_every_network_is_measured_and_not_moved(family: str) -> None:
         torch.testing.assert_close(*gradients, rtol=0, atol=0)
 
 
+def test_what_a_discriminator_learns_leaves_the_pixels_alone() -> None:
+    """It steps before the others: what both pass would be gone by then."""
+    torch.manual_seed(0)
+    options = {**FAMILIES["gemmnet"][1], "rec": "cgan", "discriminator_width": 2}
+    module = GEMMNet(TWO, CLASSES, **options).train()
+    batch, ratio = small_batch(), LearningRatio(list(TWO))
+    ratio.on_train_batch_start(None, None, batch, 0)  # type: ignore[arg-type]
+    entries, pairs = module.synthesise_batch(batch)
+    assert len(pairs) == 2
+    module.discriminator_terms(pairs, batch["mask"])["discriminator"].backward()
+    assert not any(ratio.step_ratios(torch.device("cpu")))
+    terms = module.segmentation_terms(entries, batch["mask"])
+    terms |= module.generator_terms(pairs, batch["mask"])
+    module.weighted_sum(terms).backward()
+    assert all(ratio.step_ratios(torch.device("cpu")))
+
+
 def bench(stores: Path, runs: Path, *words: str) -> dict[str, Tensor]:
     """Weights at the end of two steps; the first run of RUNS is the one that is looked at."""
     places = ["--data", "tiny", "--store", str(stores), "--runs", str(runs)]
