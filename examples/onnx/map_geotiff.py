@@ -46,29 +46,36 @@ def starts(length: int, window: int) -> list[int]:
     return sorted({*range(0, max(length - window, 0), window // 2), max(length - window, 0)})
 
 
-model, out, *inputs = sys.argv[1:]
-session = onnxruntime.InferenceSession(model)
-told = json.loads(session.get_modelmeta().custom_metadata_map["imss"])
-images, profile = {}, {}
-for name, word in (text.split("=", 1) for text in inputs):
-    values, profile = read(word)
-    images[name] = normalize(values, told["modalities"][name])
-window = told["window"]
-height, width = next(iter(images.values())).shape[1:]
-# a scene that is smaller than a window is mirrored
-pad = [(0, 0), (0, max(window - height, 0)), (0, max(window - width, 0))]
-images = {name: np.pad(values, pad, "symmetric") for name, values in images.items()}
-near = np.minimum(np.arange(1, window + 1), np.arange(window, 0, -1)).clip(max=max(window // 8, 1))
-sums = np.zeros((len(told["outputs"]), *next(iter(images.values())).shape[1:]))
-for row in starts(height, window):
-    for col in starts(width, window):
-        here = np.s_[:, row : row + window, col : col + window]
-        logits = session.run(None, {name: x[here][None] for name, x in images.items()})[0][0]
-        if told["stitching"] == "probabilities":
-            logits = np.exp(logits - logits.max(0))
-            logits /= logits.sum(0)
-        sums[here] += logits * near[:, None] * near
-ids = np.array(told["outputs"], np.uint8)[sums[:, :height, :width].argmax(0)]
-place = {key: profile[key] for key in ("height", "width", "crs", "transform")}
-with rasterio.open(out, "w", driver="GTiff", count=1, dtype="uint8", nodata=255, **place) as file:
-    file.write(ids, 1)
+def main(model: str, out: str, *inputs: str) -> None:
+    """Write the map of some rasters."""
+    session = onnxruntime.InferenceSession(model)
+    told = json.loads(session.get_modelmeta().custom_metadata_map["imss"])
+    images, profile = {}, {}
+    for name, word in (text.split("=", 1) for text in inputs):
+        values, profile = read(word)
+        images[name] = normalize(values, told["modalities"][name])
+    window = told["window"]
+    height, width = next(iter(images.values())).shape[1:]
+    # a scene that is smaller than a window is mirrored
+    pad = [(0, 0), (0, max(window - height, 0)), (0, max(window - width, 0))]
+    images = {name: np.pad(values, pad, "symmetric") for name, values in images.items()}
+    steps, rim = np.arange(1, window + 1), max(window // 8, 1)
+    near = np.minimum(steps, steps[::-1]).clip(max=rim)
+    sums = np.zeros((len(told["outputs"]), *next(iter(images.values())).shape[1:]))
+    for row in starts(height, window):
+        for col in starts(width, window):
+            here = np.s_[:, row : row + window, col : col + window]
+            logits = session.run(None, {name: x[here][None] for name, x in images.items()})[0][0]
+            if told["stitching"] == "probabilities":
+                logits = np.exp(logits - logits.max(0))
+                logits /= logits.sum(0)
+            sums[here] += logits * near[:, None] * near
+    ids = np.array(told["outputs"], np.uint8)[sums[:, :height, :width].argmax(0)]
+    place = {key: profile[key] for key in ("height", "width", "crs", "transform")}
+    form = {"driver": "GTiff", "count": 1, "dtype": "uint8", "nodata": 255}
+    with rasterio.open(out, "w", **form, **place) as file:
+        file.write(ids, 1)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

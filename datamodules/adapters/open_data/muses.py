@@ -133,7 +133,8 @@ def decode_lidar(stored: np.ndarray) -> np.ndarray:
     bands apart. ValueError for a picture of another kind.
 
     Example:
-        >>> decode_lidar(np.array([[[14700]], [[15300]], [[16500]]], np.uint16)).ravel().tolist()
+        >>> one_return = np.array([[[14700, 15000]], [[15300, 15000]], [[16500, 15000]]], np.uint16)
+        >>> decode_lidar(one_return)[:, 0, 0].tolist()
         [10.0, 2.0, -2.0]
     """
     first, intensity, last = _decode(stored)

@@ -43,7 +43,7 @@ def muses_ids(
 
     Example:
         >>> muses_ids(frames=(0, 0, 1), weathers=["fog"])
-        ['test/fog/day/REC0001_frame_000000', 'test/fog/night/REC0001_frame_000000']
+        ['test/fog/day/REC0002_frame_000000', 'test/fog/night/REC0002_frame_000000']
     """
     ids = []
     for part, count in zip(("train", "val", "test"), frames, strict=True):
