@@ -12,17 +12,7 @@ import re
 from collections.abc import Mapping
 from functools import partial
 
-from datamodules.adapters.open_data.release import (
-    MAX_NAMED,
-    Files,
-    Place,
-    Release,
-    decode_raw_values,
-    find_tiles,
-    folders_of,
-    lacking_units,
-    plan_tiles,
-)
+from datamodules.adapters.open_data import release
 from datamodules.ingest.plan import ImportOptions, ImportPlan, RasterJob
 from datamodules.ingest.sources import SourceFile, SourceIndex, read_raster_header
 from datamodules.splits.tables import list_names, read_split_table, split_columns
@@ -36,7 +26,7 @@ SUFFIX = {"rgb": "", "sar": "_SAR", "label": "_mask"}
 PATHS = {"rgb": "images/RGB", "sar": "images/SAR", "label": "masks"}
 Pair = tuple[SourceFile, SourceFile]
 FLOAT = ("float32",)  # a copy in bytes has lost the values above 255
-RELEASE = Release(
+RELEASE = release.Release(
     name="earthmiss",
     title="EarthMiss",
     obtain=(
@@ -73,7 +63,7 @@ def plan_earthmiss(index: SourceIndex, options: ImportOptions) -> ImportPlan:
     cities = read_split_table("earthmiss_split")
     known = {city.lower(): city for city in cities}
     second: list[Pair] = []
-    tiles = find_tiles(RELEASE, index, partial(place_file, index, known, second))
+    tiles = release.find_tiles(RELEASE, index, partial(place_file, index, known, second))
     warnings = _compare_pairs(second)
     first = next((files["sar"] for files in tiles.files.values() if "sar" in files), None)
     if first is not None and read_raster_header(first)[0] == 3:
@@ -81,13 +71,15 @@ def plan_earthmiss(index: SourceIndex, options: ImportOptions) -> ImportPlan:
     columns = split_columns(cities)
     splits = {tile: columns[tile.split("/")[0]] for tile in tiles.files}
     told = {tile: {"city": tile.split("/")[0]} for tile in tiles.files}
-    missing = lacking_units(cities, (row["city"] for row in told.values()), "the folder")
-    return plan_tiles(RELEASE, index, options, tiles, raster_jobs, splits, told, missing, warnings)
+    missing = release.lacking_units(cities, (row["city"] for row in told.values()), "the folder")
+    return release.plan_tiles(
+        RELEASE, index, options, tiles, raster_jobs, splits, told, missing, warnings
+    )
 
 
 def place_file(
     index: SourceIndex, cities: Mapping[str, str], second: list[Pair], file: SourceFile
-) -> Place:
+) -> release.Place:
     """Return tile (`City/name`) and raster of a file, or why it is ignored.
 
     `second` takes the files of a tile that is there under its plain name too, with that one.
@@ -95,7 +87,7 @@ def place_file(
     match = FILE.match(file.name)
     if match is None:
         return ""
-    folders = [folder.lower() for folder in folders_of(file)]
+    folders = [folder.lower() for folder in release.folders_of(file)]
     kind = KINDS.get(folders[-1] if folders else "")
     city = next((cities[folder] for folder in reversed(folders) if folder in cities), None)
     if kind is None or city is None:
@@ -118,11 +110,11 @@ def _compare_pairs(second: list[Pair]) -> list[str]:
             raise UserError(f"{both}: take the wrong one away.")
     if not different:
         return []
-    names = list_names([file.rel for file, _ in different], MAX_NAMED)
+    names = list_names([file.rel for file, _ in different], release.MAX_NAMED)
     return [f"{len(different)} second files differ from the first, which is used: {names}"]
 
 
-def raster_jobs(tile: str, files: Files) -> dict[str, RasterJob]:
+def raster_jobs(tile: str, files: release.Files) -> dict[str, RasterJob]:
     """Return a job for every raster of a tile."""
     jobs = {}
     if rgb := files.get("rgb"):
@@ -131,8 +123,7 @@ def raster_jobs(tile: str, files: Files) -> dict[str, RasterJob]:
     if sar := files.get("sar"):
         jobs["sar"] = RasterJob(sar, (1,), "float32", "other", (1, 3), FLOAT, may_reference=True)
     if label := files.get("label"):
-        decode = partial(decode_raw_values, table="classes_earthmiss")
-        jobs["label"] = RasterJob.label(label, decode, file_bands=(1,))
+        jobs["label"] = RELEASE.label_job(label)
     return jobs
 
 

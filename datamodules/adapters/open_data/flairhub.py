@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from datamodules.adapters.open_data import release
 from datamodules.adapters.open_data.flairhub_lists import (
     OFFICIAL,
     TOY,
@@ -22,15 +23,6 @@ from datamodules.adapters.open_data.flairhub_lists import (
     name_lacking_parts,
     read_lists,
     split_rows,
-)
-from datamodules.adapters.open_data.release import (
-    Files,
-    Place,
-    Release,
-    choose_tiles,
-    decode_raw_values,
-    find_tiles,
-    plan_tiles,
 )
 from datamodules.ingest.plan import ImportOptions, ImportPlan, RasterJob
 from datamodules.ingest.sources import SourceFile, SourceIndex
@@ -69,7 +61,7 @@ def path_of(raster: str, patch: str) -> str:
     return f"{folder}/{roi}/{folder}_{roi}_{place}.tif"
 
 
-RELEASE = Release(
+RELEASE = release.Release(
     name="flairhub",
     title="FLAIR-HUB",
     obtain=(
@@ -109,18 +101,18 @@ def plan_flairhub(index: SourceIndex, options: ImportOptions) -> ImportPlan:
     for _, match in index.match_names(FILE):
         if match[3] == TOKEN["rgb"]:
             years.setdefault((match[1], match[4]), set()).add(match[2])
-    tiles = find_tiles(RELEASE, index, partial(place_file, years))
+    tiles = release.find_tiles(RELEASE, index, partial(place_file, years))
     lists, told = read_lists(index), {}
-    chosen = choose_tiles(RELEASE, tiles.files, options)
+    chosen = release.choose_tiles(RELEASE, tiles.files, options)
     rows = split_rows(chosen, lists)
     warnings = name_lacking_parts(chosen, lists)
     for patch in chosen:
         domain, region, _ = patch.split("_")
         told[patch] = {"domain": domain, "region": region}
-    return plan_tiles(RELEASE, index, options, tiles, raster_jobs, rows, told, (), warnings)
+    return release.plan_tiles(RELEASE, index, options, tiles, raster_jobs, rows, told, (), warnings)
 
 
-def place_file(years: Years, file: SourceFile) -> Place:
+def place_file(years: Years, file: SourceFile) -> release.Place:
     """Return patch and sensor of a file, or why it is ignored.
 
     Raises UserError for files of FLAIR #1 and #2, and for an old picture of two patches.
@@ -148,7 +140,7 @@ def place_file(years: Years, file: SourceFile) -> Place:
     return f"{prefix}_{patch}", token
 
 
-def raster_jobs(patch: str, files: Files) -> dict[str, RasterJob]:
+def raster_jobs(patch: str, files: release.Files) -> dict[str, RasterJob]:
     """Return a job for every raster of a patch."""
     jobs = {}
     if aerial := files.get(TOKEN["rgb"]):
@@ -167,8 +159,7 @@ def raster_jobs(patch: str, files: Files) -> dict[str, RasterJob]:
     if jobs and (hist := files.get(TOKEN["hist"])):
         jobs["hist"] = RasterJob.image(hist, (1,), (1,), resize=True, spans=2)
     if label := files.get(TOKEN["label"]):
-        decode = partial(decode_raw_values, table="classes_flairhub")
-        jobs["label"] = RasterJob.label(label, decode, file_bands=(1,), vet=find_other_order)
+        jobs["label"] = RELEASE.label_job(label, vet=find_other_order)
     return jobs
 
 

@@ -16,18 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datamodules.adapters.open_data.release import (
-    MAX_NAMED,
-    Files,
-    Place,
-    Release,
-    Tiles,
-    decode_raw_values,
-    find_tiles,
-    folders_of,
-    lacking_units,
-    plan_tiles,
-)
+from datamodules.adapters.open_data import release
 from datamodules.ingest.plan import ImportOptions, ImportPlan, RasterJob
 from datamodules.ingest.sources import SourceFile, SourceIndex
 from datamodules.rasters.raster_file import check_intact, open_raw
@@ -41,7 +30,7 @@ KINDS = {"rgb": "rgb", "dem": "dem", "seg": "label", "sar": "sar"}
 SUFFIXES = {"rgb": "_rgb.jp2", "nir": "_rgb.jp2", "dem": "_dem.tif", "label": "_seg.tif"}
 SPLITS = {"split_standard": "split_torchgeo", "split_official": "split_official"}
 COUNTS = "the release has 7782 tiles by its README, 7783 by torchgeo's lists"
-RELEASE = Release(
+RELEASE = release.Release(
     name="geonrw",
     title="GeoNRW",
     obtain=(
@@ -72,7 +61,7 @@ RELEASE = Release(
 def plan_geonrw(index: SourceIndex, options: ImportOptions) -> ImportPlan:
     """Plan the import of a source; raises UserError without tiles, or without JPEG 2000."""
     cities = read_split_table("geonrw_split")
-    tiles = find_tiles(RELEASE, index, partial(place_file, cities))
+    tiles = release.find_tiles(RELEASE, index, partial(place_file, cities))
     infrared, warnings = find_infrared(tiles)
     splits = {}
     for tile in tiles.files:
@@ -81,24 +70,26 @@ def plan_geonrw(index: SourceIndex, options: ImportOptions) -> ImportPlan:
     warnings += drop_repeated(splits)
     told = {tile: {"city": tile.split("/")[0]} for tile in tiles.files}
     jobs_of = partial(raster_jobs, infrared=infrared)
-    missing = lacking_units(cities, (row["city"] for row in told.values()), "the folder")
-    plan = plan_tiles(RELEASE, index, options, tiles, jobs_of, splits, told, missing, warnings)
+    missing = release.lacking_units(cities, (row["city"] for row in told.values()), "the folder")
+    plan = release.plan_tiles(
+        RELEASE, index, options, tiles, jobs_of, splits, told, missing, warnings
+    )
     plan.inventory.append(f"  {len(tiles.files)} tiles in all; {COUNTS}")
     return plan
 
 
-def place_file(cities: Container[str], file: SourceFile) -> Place:
+def place_file(cities: Container[str], file: SourceFile) -> release.Place:
     """Return tile (`city/E_N`) and raster of a file, or why it is ignored."""
     match = FILE.fullmatch(file.name)
     if match is None:
         return ""
-    city = folders_of(file)[-1:]
+    city = release.folders_of(file)[-1:]
     if not city or city[0].lower() not in cities:
         return "in no folder of a city"
     return f"{city[0].lower()}/{match[1]}", KINDS[match[2][:3].lower()]
 
 
-def find_infrared(tiles: Tiles) -> tuple[bool, list[str]]:
+def find_infrared(tiles: release.Tiles) -> tuple[bool, list[str]]:
     """Tell whether the pictures have a band of infrared, and what is odd about the fourth one.
 
     One picture of each city is looked at: they are slow to read.
@@ -111,7 +102,7 @@ def find_infrared(tiles: Tiles) -> tuple[bool, list[str]]:
     found = {file.rel: _fourth_band(file) for file in first.values()}
     infrared = [rel for rel, band in found.items() if band == "infrared"]
     if infrared and len(infrared) < len(found):
-        lacking = list_names([rel for rel in found if rel not in infrared], MAX_NAMED)
+        lacking = list_names([rel for rel in found if rel not in infrared], release.MAX_NAMED)
         return False, [f"infrared is left out, since not all pictures have it: not {lacking}"]
     if "transparency" in found.values():
         return False, ["the fourth band of the pictures is 255 throughout and left out"]
@@ -176,7 +167,7 @@ def to_decibels(amplitude: np.ndarray) -> np.ndarray:
     return np.where(found, decibels, np.nan).astype(np.float32)
 
 
-def raster_jobs(tile: str, files: Files, infrared: bool) -> dict[str, RasterJob]:
+def raster_jobs(tile: str, files: release.Files, infrared: bool) -> dict[str, RasterJob]:
     """Return a job for every raster of a tile."""
     jobs = {}
     if rgb := files.get("rgb"):
@@ -190,9 +181,8 @@ def raster_jobs(tile: str, files: Files, infrared: bool) -> dict[str, RasterJob]
         types = ("uint16", "int16", "float32")
         jobs["sar"] = RasterJob(sar, (1,), "float32", "sar", (1,), types, to_decibels)
     if label := files.get("label"):
-        decode = partial(decode_raw_values, table="classes_geonrw")
         # some programs save them with more bits: values count
-        jobs["label"] = RasterJob.label(label, decode, file_bands=(1,), file_dtypes=())
+        jobs["label"] = RELEASE.label_job(label, file_dtypes=())
     return jobs
 
 

@@ -17,17 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from datamodules.adapters.open_data.release import (
-    MAX_NAMED,
-    Files,
-    Place,
-    Release,
-    decode_raw_values,
-    find_tiles,
-    folders_of,
-    lacking_units,
-    plan_tiles,
-)
+from datamodules.adapters.open_data import release
 from datamodules.ingest.plan import ImportOptions, ImportPlan, RasterJob
 from datamodules.ingest.sources import SourceFile, SourceIndex, read_pixels
 from datamodules.rasters.units import SAR_LINEAR, invalid_values
@@ -59,7 +49,7 @@ def file_path(raster: str, tile: str) -> str:
     return str(PurePosixPath(row.get("split_standard", "*"), name))
 
 
-RELEASE = Release(
+RELEASE = release.Release(
     name="hunan",
     title="Hunan",
     obtain=(
@@ -97,7 +87,7 @@ RELEASE = Release(
 def plan_hunan(index: SourceIndex, options: ImportOptions) -> ImportPlan:
     """Plan the import of a source; raises UserError for converted copies and unknown units."""
     parts: dict[str, tuple[str, SourceFile]] = {}
-    tiles = find_tiles(RELEASE, index, partial(place_file, parts))
+    tiles = release.find_tiles(RELEASE, index, partial(place_file, parts))
     table = read_split_table("hunan_split")
     splits, published = {}, split_columns(table)
     for tile in tiles.files:
@@ -107,26 +97,26 @@ def plan_hunan(index: SourceIndex, options: ImportOptions) -> ImportPlan:
     differ = [tile for tile in splits if splits[tile] != published.get(tile)]
     warnings = []
     if differ:
-        names = list_names(differ, MAX_NAMED)
+        names = list_names(differ, release.MAX_NAMED)
         warnings.append(f"{len(differ)} tile(s) lie in another part than published: {names}")
     radar = [files["s1"] for files in tiles.files.values() if "s1" in files]
     kind, figures = radar_unit(radar) if radar else ("sar", "")
     modalities = (MSI, SAR if kind == SAR.kind else LINEAR, *TOPO)
-    release = replace(RELEASE, modalities=modalities)
-    missing = lacking_units(table, tiles.files, "the files of tile")
+    own = replace(RELEASE, modalities=modalities)
+    missing = release.lacking_units(table, tiles.files, "the files of tile")
     jobs = partial(raster_jobs, radar=kind)
-    plan = plan_tiles(release, index, options, tiles, jobs, splits, None, missing, warnings)
+    plan = release.plan_tiles(own, index, options, tiles, jobs, splits, None, missing, warnings)
     if radar:
         plan.inventory.append(f"  sar: taken as {modalities[1].unit} ({figures})")
     return plan
 
 
-def place_file(parts: dict[str, tuple[str, SourceFile]], file: SourceFile) -> Place:
+def place_file(parts: dict[str, tuple[str, SourceFile]], file: SourceFile) -> release.Place:
     """Return tile and kind of a file, or why it is ignored; `parts` takes part and file of tiles.
 
     Raises UserError for names of a converted copy, and for a tile that lies in two parts.
     """
-    folders = [folder.lower() for folder in folders_of(file)]
+    folders = [folder.lower() for folder in release.folders_of(file)]
     match = FILE.match(file.name)
     if match is None:
         if CONVERTED.match(file.name) and folders and folders[-1] in FOLDERS:
@@ -169,7 +159,7 @@ def radar_unit(files: Sequence[SourceFile]) -> tuple[str, str]:
     raise UserError(f"The radar of Hunan (s1) {is_neither}: {figures}; {remedy}.")
 
 
-def raster_jobs(tile: str, files: Files, radar: str) -> dict[str, RasterJob]:
+def raster_jobs(tile: str, files: release.Files, radar: str) -> dict[str, RasterJob]:
     """Return a job for every raster of a tile; `radar` is the kind of backscatter."""
     jobs = {}
     if s2 := files.get("s2"):
@@ -181,9 +171,7 @@ def raster_jobs(tile: str, files: Files, radar: str) -> dict[str, RasterJob]:
         jobs["topo"] = RasterJob(topo, (1,), "float32", "height_absolute", (2,), may_reference=True)
         jobs["topo_2"] = RasterJob(topo, (2,), "float32", "other", (2,))
     if lc := files.get("lc"):
-        decode = partial(decode_raw_values, table="classes_hunan")
-        form = {"file_bands": (1,), "file_dtypes": ()}
-        jobs["label"] = RasterJob.label(lc, decode, vet=find_conversion, **form)
+        jobs["label"] = RELEASE.label_job(lc, file_dtypes=(), vet=find_conversion)
     return jobs
 
 

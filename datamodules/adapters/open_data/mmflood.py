@@ -13,20 +13,9 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
-from datamodules.adapters.open_data.release import (
-    MAX_NAMED,
-    Files,
-    Place,
-    Release,
-    decode_raw_values,
-    find_tiles,
-    folders_of,
-    lacking_units,
-    plan_tiles,
-)
+from datamodules.adapters.open_data import release
 from datamodules.ingest.plan import ImportOptions, ImportPlan, RasterJob
 from datamodules.ingest.sources import SourceFile, SourceIndex
 from datamodules.splits.tables import format_counts, list_names, read_split_table
@@ -48,7 +37,7 @@ def file_path(raster: str, tile: str) -> str:
     return f"activations/{name.rpartition('-')[0]}/{FOLDERS[raster]}/{name}.tif"
 
 
-RELEASE = Release(
+RELEASE = release.Release(
     name="mmflood",
     title="MMFlood",
     obtain=(
@@ -81,20 +70,20 @@ RELEASE = Release(
 
 def plan_mmflood(index: SourceIndex, options: ImportOptions) -> ImportPlan:
     """Plan the import of a source; raises UserError without tiles and for a damaged event list."""
-    tiles = find_tiles(RELEASE, index, place_file)
+    tiles = release.find_tiles(RELEASE, index, place_file)
     table = read_split_table("mmflood_split")
     parts, warnings = read_parts(index, table)
     events = {tile: tile.split("/")[0] for tile in tiles.files}
     splits = {tile: {SPLIT: parts.get(event, "unused")} for tile, event in events.items()}
     if unlisted := sorted(set(events.values()) - set(parts)):
-        names = list_names(unlisted, MAX_NAMED)
+        names = list_names(unlisted, release.MAX_NAMED)
         warnings.append(f"{len(unlisted)} event(s) are in no part and stay unused: {names}")
     told = {}
     for tile, event in events.items():
         told[tile] = {"event": event, "country": table.get(event, {}).get("country", "")}
-    missing = lacking_units(table, events.values(), "the folders of event")
+    missing = release.lacking_units(table, events.values(), "the folders of event")
     known = splits, told, missing, warnings
-    plan = plan_tiles(RELEASE, index, options, tiles, raster_jobs, *known)
+    plan = release.plan_tiles(RELEASE, index, options, tiles, raster_jobs, *known)
     here = Counter(parts.get(event, "unused") for event in set(events.values()))
     whole = Counter(row[SPLIT] for row in table.values())
     counts = [format_counts({part: count[part] for part in PARTS}) for count in (here, whole)]
@@ -103,12 +92,12 @@ def plan_mmflood(index: SourceIndex, options: ImportOptions) -> ImportPlan:
     return plan
 
 
-def place_file(file: SourceFile) -> Place:
+def place_file(file: SourceFile) -> release.Place:
     """Return tile (`EVENT/name`) and raster of a file, or why it is ignored."""
     match = FILE.match(file.name)
     if match is None:
         return ""
-    folders = folders_of(file)
+    folders = release.folders_of(file)
     kind = KINDS.get(folders[-1].lower() if folders else "")
     if kind is None:
         return "in other folders"
@@ -141,11 +130,11 @@ def read_parts(
     parts |= own
     if not differ:
         return parts, []
-    names = list_names(differ, MAX_NAMED)
+    names = list_names(differ, release.MAX_NAMED)
     return parts, [f"{file.rel} has {len(differ)} event(s) in another part than published: {names}"]
 
 
-def raster_jobs(tile: str, files: Files) -> dict[str, RasterJob]:
+def raster_jobs(tile: str, files: release.Files) -> dict[str, RasterJob]:
     """Return a job for every raster of a tile."""
     jobs = {}
     sar = files.get("sar")
@@ -157,8 +146,7 @@ def raster_jobs(tile: str, files: Files) -> dict[str, RasterJob]:
     if hydro := files.get("hydro"):
         jobs["hydro"] = RasterJob.image(hydro, (1,), (1,), kind="other", may_reference=True)
     if label := files.get("label"):
-        decode = partial(decode_raw_values, table="classes_mmflood")
-        jobs["label"] = RasterJob.label(label, decode, file_bands=(1,), valid_where=sar)
+        jobs["label"] = RELEASE.label_job(label, valid_where=sar)
     return jobs
 
 

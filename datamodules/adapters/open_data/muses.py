@@ -12,22 +12,11 @@ writes those PNG files with the last channel first; where another program did no
 """
 
 import re
-from functools import partial
 
 import numpy as np
 
 from datamodules.adapters.dataset_card import read_dataset_card
-from datamodules.adapters.open_data.release import (
-    Files,
-    Place,
-    Release,
-    Tiles,
-    decode_raw_values,
-    find_tiles,
-    folders_of,
-    lacking_units,
-    plan_tiles,
-)
+from datamodules.adapters.open_data import release
 from datamodules.ingest.plan import ImportOptions, ImportPlan, RasterJob
 from datamodules.ingest.sources import SourceFile, SourceIndex
 from datamodules.store.scene_store import PARTS, Modality
@@ -49,7 +38,7 @@ PROJECT = "scripts/project_sensors_to_rgb.py of the MUSES SDK with --output_file
 # a stored value v of lidar and radar is (v - EMPTY) / STEPS: 0, no return, is EMPTY
 EMPTY, STEPS = 15000, 150
 MOST_RETURNS = 0.5  # share of a frame with laser returns; dilated ones cover a third
-RELEASE = Release(
+RELEASE = release.Release(
     name="muses",
     title="MUSES",
     obtain=(
@@ -76,7 +65,7 @@ RELEASE = Release(
 
 def plan_muses(index: SourceIndex, options: ImportOptions) -> ImportPlan:
     """Plan the import of a source; raises UserError without frames or projected sensors."""
-    tiles = find_tiles(RELEASE, index, place_file)
+    tiles = release.find_tiles(RELEASE, index, place_file)
     _check_projected(tiles, options)
     labelled = {frame.split("/")[0] for frame, files in tiles.files.items() if "label" in files}
     withheld = bool(labelled) and "test" not in labelled
@@ -90,8 +79,10 @@ def plan_muses(index: SourceIndex, options: ImportOptions) -> ImportPlan:
         splits[frame] = {"split_standard": on_val if withheld else part, "split_val": on_val}
         told[frame] = {"weather": weather, "time": time, "weather_time": f"{weather} {time}"}
     cells = [f"{weather} {time}" for weather in WEATHERS for time in TIMES]
-    missing = lacking_units(cells, (row["weather_time"] for row in told.values()), "frames of")
-    plan = plan_tiles(RELEASE, index, options, tiles, raster_jobs, splits, told, missing)
+    missing = release.lacking_units(
+        cells, (row["weather_time"] for row in told.values()), "frames of"
+    )
+    plan = release.plan_tiles(RELEASE, index, options, tiles, raster_jobs, splits, told, missing)
     if withheld:
         plan.split_notes["split_standard"] = WITHHELD
     if read_dataset_card(index).title is None:
@@ -100,9 +91,15 @@ def plan_muses(index: SourceIndex, options: ImportOptions) -> ImportPlan:
     return plan
 
 
-def place_file(file: SourceFile) -> Place:
+def place_file(file: SourceFile) -> release.Place:
     """Return frame (`part/weather/time/id`) and raster of a file, or why it is ignored."""
-    *above, folder, part, weather, time = ["", "", "", "", *map(str.lower, folders_of(file))]
+    *above, folder, part, weather, time = [
+        "",
+        "",
+        "",
+        "",
+        *map(str.lower, release.folders_of(file)),
+    ]
     raster = RASTERS.get(folder)
     if raster is None or part not in PARTS or weather not in WEATHERS or time not in TIMES:
         return ""
@@ -116,7 +113,7 @@ def place_file(file: SourceFile) -> Place:
     return f"{part}/{weather}/{time}/{match[1]}", raster
 
 
-def _check_projected(tiles: Tiles, options: ImportOptions) -> None:
+def _check_projected(tiles: release.Tiles, options: ImportOptions) -> None:
     """Raise UserError where a needed sensor is there, but in no form that can be read."""
     for raster in ("event", "lidar"):
         folder, found = LAYOUT[raster][0], any(raster in files for files in tiles.files.values())
@@ -180,7 +177,7 @@ def _without_empty(values: np.ndarray) -> np.ndarray:
 DECODERS = {"event": decode_event, "lidar": decode_lidar, "radar": decode_radar}
 
 
-def raster_jobs(frame: str, files: Files) -> dict[str, RasterJob]:
+def raster_jobs(frame: str, files: release.Files) -> dict[str, RasterJob]:
     """Return a job for every raster of a frame."""
     jobs = {}
     if rgb := files.get("rgb"):
@@ -191,8 +188,7 @@ def raster_jobs(frame: str, files: Files) -> dict[str, RasterJob]:
             form = sensor.dtype, sensor.kind, (3,), types, DECODERS[sensor.name]
             jobs[sensor.name] = RasterJob(file, (1, 2, 3), *form, needs_whole=True)
     if label := files.get("label"):
-        ids = partial(decode_raw_values, table="classes_muses")
-        jobs["label"] = RasterJob.label(label, ids, file_bands=(1,))
+        jobs["label"] = RELEASE.label_job(label)
     return jobs
 
 

@@ -7,8 +7,9 @@ and what is odd about its release, and `plan_tiles` does the rest: choice of til
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import PurePosixPath
+from typing import Any
 
 import numpy as np
 
@@ -59,6 +60,11 @@ class Release:
     def adapter(self, plan: Callable[[SourceIndex, ImportOptions], ImportPlan]) -> Adapter:
         """Return the adapter that imports the release."""
         return Adapter(self.name, self.title, self.obtain, plan, self.modalities, self.classes)
+
+    def label_job(self, file: SourceFile, **more: Any) -> RasterJob:
+        """Return how a label with one band of raw values is read, by the table of the classes."""
+        decode = partial(decode_raw_values, table=f"classes_{self.name}")
+        return RasterJob.label(file, decode, **{"file_bands": (1,), **more})
 
     def classes(self) -> list[SceneClass]:
         """Return the classes with their colours."""
@@ -152,14 +158,13 @@ def plan_tiles(
     lacking = planning.missing_rasters(jobs, required, release.path_of)
     what, sources = f"{release.title} in {index.root}", planning.source_files(jobs)
     inventory = planning.describe_source(what, "tiles", sources, required, order[0])
-    column = next(iter(next(iter(splits.values()))))
+    columns = list(next(iter(splits.values())))
     for raster in release.gaps:
-        parts = Counter(splits[tile][column] for tile in chosen if raster in jobs[tile])
-        spread = f"{column}: {format_counts(parts)}"
+        parts = Counter(splits[tile][columns[0]] for tile in chosen if raster in jobs[tile])
+        spread = f"{columns[0]}: {format_counts(parts)}"
         inventory.append(f"  {raster}: {have[raster]} of {len(jobs)} tiles have it ({spread})")
     if tiles.ignored:
         inventory.append(f"  ignored: {format_counts(tiles.ignored)}")
-    columns = list(next(iter(splits.values())))
     for column in columns:
         here = Counter(splits[tile][column] for tile in chosen)
         shown = format_counts({value: here[value] for value in (*PARTS, "unused")})
