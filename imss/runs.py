@@ -48,5 +48,4 @@ def map_rasters(
     """
     words = [f"{name}={path}" for name, path in files.items()]
     inputs = parse_inputs(words, list(run.inputs.modalities))
-    tell = (lambda text: None) if quiet else print
-    return write_map(run, inputs, Path(out).expanduser(), options, tell)
+    return write_map(run, inputs, Path(out).expanduser(), options, quiet)

@@ -58,7 +58,7 @@ def write_map(
     files: Mapping[str, tuple[Path, Sequence[int]]],
     out: Path,
     options: MapOptions = MapOptions(),
-    tell: Callable[[str], None] = print,
+    quiet: bool = False,
 ) -> dict[str, float]:
     """Write the class map of a scene as a GeoTIFF, in memory that does not depend on its size.
 
@@ -67,7 +67,7 @@ def write_map(
         files: file and bands (none: all) of the modalities at hand; the others are missing.
         out: the map; it appears when it is whole.
         options: windows, quality, probabilities.
-        tell: is given what is done, line by line.
+        quiet: print nothing of what is done.
 
     Returns:
         The share of each class among the pixels of which some input says something, in [0, 1].
@@ -77,6 +77,7 @@ def write_map(
     """
     window, stride, batch = options.checked(trained)
     inputs, device = trained.inputs, trained.model.device
+    tell: Callable[[str], None] = (lambda text: None) if quiet else print
     second = out.with_name(f"{out.stem}_probabilities.tif") if options.probabilities else None
     # opening a file for writing would empty it before it is read
     for target in (out, second or out):
@@ -97,7 +98,7 @@ def write_map(
         number = sum(len(places) for _, places in rows())
         windows = f"{number} windows of {window} px every {stride}, {batch} at a time"
         tell(f"{grid.height} x {grid.width} px, {windows}, {device}")
-        counts, done, line = np.zeros(256, np.int64), 0, ProgressLine()
+        counts, done, line = np.zeros(256, np.int64), 0, None if quiet else ProgressLine()
         strips = predict.predict_strips(trained, rasters, grid, window, rows, batch)
         averaged, probabilities = inputs.stitching == "probabilities", None
         # closed at once where writing fails: it reads ahead from files that are closed next
@@ -111,10 +112,12 @@ def write_map(
                 write_strip(row, col, ids, probabilities)
                 counts += np.bincount(ids.ravel(), minlength=256)
                 done += ids.size
-                show_share(line, done / (grid.height * grid.width))
+                if line:
+                    show_share(line, done / (grid.height * grid.width))
                 # otherwise held beside the next strip while that is computed
                 del means
-        line.close()
+        if line:
+            line.close()
     names = {entry.id: entry.name for entry in inputs.classes}
     tell(printable(predict.describe_shares(counts, names)))
     tell(f"Map: {out}" + (f"\nProbabilities: {second}" if second else ""))

@@ -62,6 +62,24 @@ def test_images_of_a_batch_do_not_know_of_each_other(
     torch.testing.assert_close(both[:1], alone)
 
 
+def test_a_quiet_map_prints_nothing(
+    run: imss.TrainedRun,
+    tiny_source: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    # on a terminal, and every time that it could show something
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setattr("benchmark.tracking.progress.ProgressLine.is_due", lambda line: True)
+    files = {"rgb": tiny_source / "five_rgb.tif"}
+    imss.map_rasters(run, files, tmp_path / "map.tif", quiet=True)
+    assert capfd.readouterr() == ("", "")
+    imss.map_rasters(run, files, tmp_path / "map.tif")
+    told = capfd.readouterr()
+    assert "windows of" in told.out and "left" in told.err
+
+
 @pytest.mark.parametrize(
     ("images", "said"),
     [
