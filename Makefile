@@ -10,6 +10,7 @@ PYTHON  = python3
 VENV    = .venv
 STAMP   = $(VENV)/.installed
 IMSS    = $(VENV)/bin/python -m benchmark
+MKDOCS  = NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs
 
 quote   = '$(subst ','\'',$(1))'
 typed   = $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
@@ -17,7 +18,7 @@ given   = $(sort $(if $(DATA),DATA) $(filter-out ARGS DATA PYTHON VENV,$(typed))
 options = $(foreach name,$(given),$(call quote,$(name)=$($(name))))
 
 # the targets of this file know these alone; what a command does not know, it says itself
-own     = help install speed refresh test lint lock clean
+own     = help install docs site speed refresh test lint lock clean
 known   = ARGS CHECK COSTS DATA PYTHON STORE VENV
 strange = $(filter-out $(known),$(typed))
 ifeq ($(filter-out $(own),$(MAKECMDGOALS)),)
@@ -27,7 +28,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: always help install profile-all speed refresh test lint lock clean
+.PHONY: always help install profile-all docs site speed refresh test lint lock clean
 
 help: ## list targets, methods and datasets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -62,6 +63,12 @@ $(STAMP): $(shell cmp -s requirements.lock $(STAMP) || echo requirements.lock)
 	VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv pip install --quiet --no-deps --no-build-isolation -e .
 	@cp requirements.lock $(STAMP)
 
+docs: $(STAMP) ## the documentation as a site of static files in build/site; a dead link is an error
+	$(MKDOCS) build $(ARGS)
+
+site: $(STAMP) ## the same with the report of all published records, for a static host
+	IMSS_REPORT=1 $(MKDOCS) build $(ARGS)
+
 refresh: $(STAMP) ## rebuild published tables and fill the documents; CHECK=1 only names what is stale, COSTS=1 recounts
 	$(VENV)/bin/python -m tools.refresh $(if $(CHECK),--check) $(if $(COSTS),--costs) $(ARGS)
 
@@ -78,7 +85,7 @@ lint: $(STAMP) ## ruff, mypy and the floors of the packages
 
 lock: $(STAMP) ## resolve the dependencies again (names, versions, hashes; no index address)
 	$(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 --extra dev \
-	  --extra dashboard --extra cluster --extra export pyproject.toml -o requirements.lock
+	  --extra dashboard --extra cluster --extra docs --extra export pyproject.toml -o requirements.lock
 
 clean: ## remove .venv and caches; data and results stay
 	rm -rf $(VENV) .pytest_cache .hypothesis .mypy_cache .ruff_cache build *.egg-info

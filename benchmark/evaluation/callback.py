@@ -44,7 +44,8 @@ class MissingModalityEvaluation(L.Callback):
     Example:
         >>> evaluation = MissingModalityEvaluation(stitching="probabilities")
         >>> trainer = L.Trainer(callbacks=[evaluation], logger=False, accelerator="cpu")
-        >>> # trainer.test(model, data), then evaluation.result.scores(...)
+
+    Then `trainer.test(model, data)`, and `evaluation.result` has the counts.
     """
 
     def __init__(

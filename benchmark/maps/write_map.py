@@ -28,7 +28,8 @@ class MapOptions:
     """How a map is made; 0 stands for what suits the run and the device.
 
     Args:
-        window, stride: pixels; by default the run's evaluation window and half of it.
+        window: side in pixels; by default the run's evaluation window.
+        stride: pixels from window to window; by default half a window.
         quality: `high` lays a dense sheared grid of windows, in about 25 times the time.
         batch: windows that the network sees together.
         probabilities: also write `<out>_probabilities.tif`, a band per class.
