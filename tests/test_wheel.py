@@ -30,6 +30,9 @@ def test_a_wheel_holds_the_configurations_and_works_anywhere(tmp_path: Path) -> 
     shipped = {path.relative_to(ROOT / "configs") for path in (ROOT / "configs").rglob("*.yaml")}
     copied = installed / "benchmark" / "configs"
     assert {path.relative_to(copied) for path in copied.rglob("*.yaml")} == shipped
+    # split lists, class tables and what releases say of themselves
+    lists = {path.name for path in (ROOT / "datamodules" / "splits").iterdir() if path.is_file()}
+    assert lists == {path.name for path in (installed / "datamodules" / "splits").iterdir()}
     # no folder of a name that another package may have
     assert not (installed / "configs").exists()
     # without torch, which takes its time to import

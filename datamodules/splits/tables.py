@@ -3,10 +3,12 @@
 import codecs
 import csv
 import re
+import tomllib
 from collections.abc import Mapping, Sequence
 from functools import cache
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 SPLITS_FOLDER = Path(__file__).parent
 DELIMITERS = ",;\t|"
@@ -82,6 +84,21 @@ def read_split_table(dataset: str) -> dict[str, Row]:
     """
     _, rows = read_text_table((SPLITS_FOLDER / f"{dataset}.csv").read_bytes())
     return {next(iter(row.values())): row for row in rows}
+
+
+@cache
+def _read_releases() -> dict[str, dict[str, Any]]:
+    return tomllib.loads((SPLITS_FOLDER / "releases.toml").read_text(encoding="utf-8"))
+
+
+def read_release(dataset: str) -> dict[str, Any]:
+    """Read the packaged facts of an open dataset: texts, counts, what its authors measured.
+
+    Example:
+        >>> read_release("geonrw")["counts"]
+        {'split_official': {'train': 7298, 'test': 485}}
+    """
+    return dict(_read_releases()[dataset])
 
 
 def split_columns(table: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:

@@ -12,10 +12,10 @@ import re
 from collections.abc import Mapping
 from functools import partial
 
-from datamodules.adapters.open_data import release
-from datamodules.ingest.plan import ImportOptions, ImportPlan, RasterJob
+from datamodules.adapters.open_data import planner, release
+from datamodules.ingest.plan import ImportOptions, ImportPlan
 from datamodules.ingest.sources import SourceFile, SourceIndex, read_raster_header
-from datamodules.splits.tables import list_names, read_split_table, split_columns
+from datamodules.splits.tables import read_split_table, split_columns
 from datamodules.store.scene_store import Modality
 from usererror import UserError
 
@@ -25,36 +25,21 @@ KINDS = {"rgb": "rgb", "sar": "sar", "masks": "label"}  # by folder
 SUFFIX = {"rgb": "", "sar": "_SAR", "label": "_mask"}
 PATHS = {"rgb": "images/RGB", "sar": "images/SAR", "label": "masks"}
 Pair = tuple[SourceFile, SourceFile]
-FLOAT = ("float32",)  # a copy in bytes has lost the values above 255
-RELEASE = release.Release(
-    name="earthmiss",
-    title="EarthMiss",
-    obtain=(
-        "To obtain it: Zenodo record 17231107, linked from the project page of EarthMiss "
-        "(rsidea.whu.edu.cn). Needed: the folders of the 13 cities, each with images/RGB, "
-        "images/SAR and masks (3355 tiles). Packed or unpacked, in any folder."
-    ),
-    licence="See Zenodo 17231107",
-    citation=(
-        "Zhou et al., Remote sensing meta modal representation for missing modality land cover "
-        "mapping: From EarthMiss dataset to MetaRS method, Remote Sensing of Environment, 2025"
-    ),
-    gsd_m=0.6,
-    like="Nanjing/images/RGB/Nanjing_clip_0_3.tif",
+# a copy in bytes has lost the values above 255
+READINGS = {
+    "rgb": release.Reading("rgb", (1, 2, 3), (3,), release.FLOAT, may_reference=True),
+    "sar": release.Reading("sar", (1,), (1, 3), release.FLOAT, may_reference=True),
+    "label": release.Reading("label", (1,), (1,), release.BYTES),
+}
+RELEASE = release.Release.read(
+    "earthmiss",
     modalities=(
         Modality("rgb", "R", 3, "float32", "counts", "optical"),
         Modality("sar", "S", 1, "float32", "counts", "other"),
     ),
+    readings=READINGS,
     needed=("rgb", "sar", "label"),
     path_of=lambda raster, tile: tile.replace("/", f"/{PATHS[raster]}/") + ".tif",
-    counts={"split_standard": {"train": 2641, "val": 277, "test": 437}},
-    published={
-        "rgb": ((111.97, 118.42, 115.03), (72.97, 72.99, 81.92)),
-        "sar": ((63.30,), (68.20,)),
-    },
-    split_notes={
-        "split_released_code": "the released code chooses its checkpoint on the test cities"
-    },
 )
 
 
@@ -63,7 +48,7 @@ def plan_earthmiss(index: SourceIndex, options: ImportOptions) -> ImportPlan:
     cities = read_split_table("earthmiss_split")
     known = {city.lower(): city for city in cities}
     second: list[Pair] = []
-    tiles = release.find_tiles(RELEASE, index, partial(place_file, index, known, second))
+    tiles = planner.find_tiles(RELEASE, index, FILE, partial(place_file, index, known, second))
     warnings = _compare_pairs(second)
     first = next((files["sar"] for files in tiles.files.values() if "sar" in files), None)
     if first is not None and read_raster_header(first)[0] == 3:
@@ -71,24 +56,23 @@ def plan_earthmiss(index: SourceIndex, options: ImportOptions) -> ImportPlan:
     columns = split_columns(cities)
     splits = {tile: columns[tile.split("/")[0]] for tile in tiles.files}
     told = {tile: {"city": tile.split("/")[0]} for tile in tiles.files}
-    missing = release.lacking_units(cities, (row["city"] for row in told.values()), "the folder")
-    return release.plan_tiles(
-        RELEASE, index, options, tiles, raster_jobs, splits, told, missing, warnings
-    )
+    missing = planner.lacking_units(cities, (row["city"] for row in told.values()), "the folder")
+    return planner.plan_tiles(RELEASE, index, options, tiles, splits, told, missing, warnings)
 
 
 def place_file(
-    index: SourceIndex, cities: Mapping[str, str], second: list[Pair], file: SourceFile
-) -> release.Place:
+    index: SourceIndex,
+    cities: Mapping[str, str],
+    second: list[Pair],
+    file: SourceFile,
+    match: re.Match[str],
+) -> planner.Place:
     """Return tile (`City/name`) and raster of a file, or why it is ignored.
 
     `second` takes the files of a tile that is there under its plain name too, with that one.
     """
-    match = FILE.match(file.name)
-    if match is None:
-        return ""
-    folders = [folder.lower() for folder in release.folders_of(file)]
-    kind = KINDS.get(folders[-1] if folders else "")
+    folders = planner.folders_of(file)
+    kind = KINDS.get(folders[-1])
     city = next((cities[folder] for folder in reversed(folders) if folder in cities), None)
     if kind is None or city is None:
         # `RGB_512` and the like are the authors' own pieces of the same pictures
@@ -110,21 +94,8 @@ def _compare_pairs(second: list[Pair]) -> list[str]:
             raise UserError(f"{both}: take the wrong one away.")
     if not different:
         return []
-    names = list_names([file.rel for file, _ in different], release.MAX_NAMED)
+    names = planner.name_some([file.rel for file, _ in different])
     return [f"{len(different)} second files differ from the first, which is used: {names}"]
-
-
-def raster_jobs(tile: str, files: release.Files) -> dict[str, RasterJob]:
-    """Return a job for every raster of a tile."""
-    jobs = {}
-    if rgb := files.get("rgb"):
-        form = "float32", "optical", (3,), FLOAT
-        jobs["rgb"] = RasterJob(rgb, (1, 2, 3), *form, may_reference=True)
-    if sar := files.get("sar"):
-        jobs["sar"] = RasterJob(sar, (1,), "float32", "other", (1, 3), FLOAT, may_reference=True)
-    if label := files.get("label"):
-        jobs["label"] = RELEASE.label_job(label)
-    return jobs
 
 
 ADAPTER = RELEASE.adapter(plan_earthmiss)

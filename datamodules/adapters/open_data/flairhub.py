@@ -15,16 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from datamodules.adapters.open_data import release
+from datamodules.adapters.open_data import planner, release
 from datamodules.adapters.open_data.flairhub_lists import (
-    OFFICIAL,
-    TOY,
     domain_of,
     name_lacking_parts,
     read_lists,
     split_rows,
 )
-from datamodules.ingest.plan import ImportOptions, ImportPlan, RasterJob
+from datamodules.ingest.plan import ImportOptions, ImportPlan
 from datamodules.ingest.sources import SourceFile, SourceIndex
 from datamodules.rasters.units import invalid_values
 from datamodules.splits.tables import read_split_table
@@ -45,7 +43,6 @@ FLAIR_1 = re.compile(r"(?i)(IMG|MSK)_\d+\.tif")
 OLD_YEAR = "195X"
 OTHER_ORDER = 19  # a value of FLAIR #1 and #2 only
 Years = Mapping[tuple[str, str], set[str]]  # of the aerial pictures of (domain, patch)
-LEAK = "val patches lie in the regions of training patches, many side by side; test is apart"
 
 
 def path_of(raster: str, patch: str) -> str:
@@ -61,68 +58,31 @@ def path_of(raster: str, patch: str) -> str:
     return f"{folder}/{roi}/{folder}_{roi}_{place}.tif"
 
 
-RELEASE = release.Release(
-    name="flairhub",
-    title="FLAIR-HUB",
-    obtain=(
-        "To obtain it: Hugging Face, dataset IGNF/FLAIR-HUB, or the toy dataset that its README "
-        "links. Needed: AERIAL_RGBI and AERIAL_LABEL-COSIA of some departments, among them one of "
-        "the test part; useful: DEM_ELEV, SPOT_RGBI, AERIAL-RLT_PAN and, unless it is the toy, "
-        "GLOBAL_ALL_MTD.zip. Packed or unpacked, in any folder."
-    ),
-    licence="Licence Ouverte / etalab-2.0, IGN",
-    citation=(
-        "Garioud et al., FLAIR-HUB: Large-scale multimodal dataset for land cover and crop "
-        "mapping, ISPRS Journal of Photogrammetry and Remote Sensing 237, 2026"
-    ),
-    gsd_m=0.2,
-    like=path_of("rgb", "D012-2019_AF-S1-27_3-10"),
-    modalities=(
-        Modality("rgb", "R", 3, "uint8", "counts", "optical"),
-        Modality("nir", "N", 1, "uint8", "counts", "optical"),
-        Modality("ndsm", "D", 1, "float32", "m", "height_normalised"),
-        Modality("dsm", "D", 1, "float32", "m", "height_absolute"),
-        Modality("spot", "P", 4, "uint16", "counts", "optical"),
-        Modality("hist", "H", 1, "uint8", "counts", "optical"),
-    ),
-    needed=("rgb", "label"),
-    path_of=path_of,
-    counts={
-        TOY: {"train": 150, "val": 50, "test": 50},
-        OFFICIAL: {"train": 152_225, "val": 38_175, "test": 50_700},
-    },
-    split_notes={TOY: LEAK, OFFICIAL: LEAK},
-)
-
-
 def plan_flairhub(index: SourceIndex, options: ImportOptions) -> ImportPlan:
-    """Plan the import of a source; raises UserError for patches of which no list knows the part."""
+    """Plan the import of a source.
+
+    Raises UserError for files of FLAIR #1 and #2, and patches of which no list knows the part.
+    """
     years: dict[tuple[str, str], set[str]] = {}
     for _, match in index.match_names(FILE):
         if match[3] == TOKEN["rgb"]:
             years.setdefault((match[1], match[4]), set()).add(match[2])
-    tiles = release.find_tiles(RELEASE, index, partial(place_file, years))
+    for file, _ in index.match_names(FLAIR_1):
+        other = f"{file.origin} is of FLAIR #1 or #2, which number the classes in another order"
+        raise UserError(f"{other}: take it away, and import the files of FLAIR-HUB.")
+    tiles = planner.find_tiles(RELEASE, index, FILE, partial(place_file, years))
     lists, told = read_lists(index), {}
-    chosen = release.choose_tiles(RELEASE, tiles.files, options)
+    chosen = planner.choose_tiles(RELEASE, tiles.files, options)
     rows = split_rows(chosen, lists)
     warnings = name_lacking_parts(chosen, lists)
     for patch in chosen:
         domain, region, _ = patch.split("_")
         told[patch] = {"domain": domain, "region": region}
-    return release.plan_tiles(RELEASE, index, options, tiles, raster_jobs, rows, told, (), warnings)
+    return planner.plan_tiles(RELEASE, index, options, tiles, rows, told, (), warnings)
 
 
-def place_file(years: Years, file: SourceFile) -> release.Place:
-    """Return patch and sensor of a file, or why it is ignored.
-
-    Raises UserError for files of FLAIR #1 and #2, and for an old picture of two patches.
-    """
-    if FLAIR_1.match(file.name):
-        other = f"{file.origin} is of FLAIR #1 or #2, which number the classes in another order"
-        raise UserError(f"{other}: take it away, and import the files of FLAIR-HUB.")
-    match = FILE.match(file.name)
-    if match is None:
-        return ""
+def place_file(years: Years, file: SourceFile, match: re.Match[str]) -> planner.Place:
+    """Return patch and sensor of a file, or why it is ignored; UserError for one of two patches."""
     domain, year, token, patch = match.groups()
     if token in LEFT_OUT:
         return LEFT_OUT[token]
@@ -138,29 +98,6 @@ def place_file(years: Years, file: SourceFile) -> release.Place:
     if prefix not in read_split_table("flairhub_domains"):
         return f"of {prefix}, which the release has not"
     return f"{prefix}_{patch}", token
-
-
-def raster_jobs(patch: str, files: release.Files) -> dict[str, RasterJob]:
-    """Return a job for every raster of a patch."""
-    jobs = {}
-    if aerial := files.get(TOKEN["rgb"]):
-        jobs["rgb"] = RasterJob.image(aerial, (1, 2, 3), (4,), may_reference=True)
-        jobs["nir"] = RasterJob.image(aerial, (4,), (4,))
-    if dem := files.get(TOKEN["dsm"]):
-        form = (2,), ("float32",)
-        above = "float32", "height_normalised", *form, height_above_ground
-        jobs["ndsm"] = RasterJob(dem, (1, 2), *above)
-        whole = "float32", "height_absolute", *form
-        jobs["dsm"] = RasterJob(dem, (1,), *whole, may_reference=True)
-    # others cannot say how large a patch is
-    if jobs and (spot := files.get(TOKEN["spot"])):
-        whole = "uint16", "optical", (4,), ("uint16",)
-        jobs["spot"] = RasterJob(spot, (1, 2, 3, 4), *whole, resize=True, spans=8)
-    if jobs and (hist := files.get(TOKEN["hist"])):
-        jobs["hist"] = RasterJob.image(hist, (1,), (1,), resize=True, spans=2)
-    if label := files.get(TOKEN["label"]):
-        jobs["label"] = RELEASE.label_job(label, vet=find_other_order)
-    return jobs
 
 
 def height_above_ground(bands: np.ndarray) -> np.ndarray:
@@ -182,4 +119,27 @@ def find_other_order(label: Any) -> str:
     return "the value 19 is of FLAIR #1 or #2, which number the classes in another order"
 
 
+READINGS = {
+    "rgb": release.Reading(TOKEN["rgb"], (1, 2, 3), (4,), release.BYTES, may_reference=True),
+    "nir": release.Reading(TOKEN["rgb"], (4,), (4,), release.BYTES),
+    "ndsm": release.Reading(TOKEN["dsm"], (1, 2), (2,), release.FLOAT, decode=height_above_ground),
+    "dsm": release.Reading(TOKEN["dsm"], (1,), (2,), release.FLOAT, may_reference=True),
+    "spot": release.Reading(TOKEN["spot"], (1, 2, 3, 4), (4,), ("uint16",), resize=True, spans=8),
+    "hist": release.Reading(TOKEN["hist"], (1,), (1,), release.BYTES, resize=True, spans=2),
+    "label": release.Reading(TOKEN["label"], (1,), (1,), release.BYTES, vet=find_other_order),
+}
+RELEASE = release.Release.read(
+    "flairhub",
+    modalities=(
+        Modality("rgb", "R", 3, "uint8", "counts", "optical"),
+        Modality("nir", "N", 1, "uint8", "counts", "optical"),
+        Modality("ndsm", "D", 1, "float32", "m", "height_normalised"),
+        Modality("dsm", "D", 1, "float32", "m", "height_absolute"),
+        Modality("spot", "P", 4, "uint16", "counts", "optical"),
+        Modality("hist", "H", 1, "uint8", "counts", "optical"),
+    ),
+    readings=READINGS,
+    needed=("rgb", "label"),
+    path_of=path_of,
+)
 ADAPTER = RELEASE.adapter(plan_flairhub)

@@ -9,8 +9,9 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 
+from datamodules.adapters.open_data.planner import name_some
 from datamodules.ingest.sources import SourceFile, SourceIndex
-from datamodules.splits.tables import list_names, read_split_table
+from datamodules.splits.tables import read_split_table
 from usererror import UserError
 
 GEOPACKAGE = re.compile(r"(?i).+_SPLIT\.gpkg$")
@@ -23,7 +24,7 @@ SOURCES = (
 )
 TOY, OFFICIAL = "split_toy", "split_1"
 ALIASES = {"split_flairhub": OFFICIAL}  # as a user of the real file quotes its columns
-MAX_NAMED, MAX_NEAR = 5, 2
+MAX_NEAR = 2  # archives that are proposed
 Lists = Mapping[str, Mapping[str, str]]  # {split column: {patch: part}}
 
 
@@ -113,7 +114,7 @@ def split_rows(patches: Sequence[str], lists: Lists) -> dict[str, dict[str, str]
     """Return {patch: {split column: part}}; raises UserError for departments that no list has."""
     parts = domain_parts(lists)
     if unlisted := sorted({domain_of(patch) for patch in patches} - parts.keys()):
-        named = list_names(unlisted, MAX_NAMED)
+        named = name_some(unlisted)
         raise UserError(f"No list says for what the patches of {named} are: add {SOURCES}.")
     # the list that has none of the patches is of other data
     columns = [column for column, listed in lists.items() if not listed.keys().isdisjoint(patches)]

@@ -11,85 +11,56 @@ import re
 import tempfile
 from collections import Counter
 from collections.abc import Container, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from datamodules.adapters.open_data import release
-from datamodules.ingest.plan import ImportOptions, ImportPlan, RasterJob
+from datamodules.adapters.open_data import planner, release
+from datamodules.ingest.plan import ImportOptions, ImportPlan
 from datamodules.ingest.sources import SourceFile, SourceIndex
 from datamodules.rasters.raster_file import check_intact, open_raw
-from datamodules.splits.tables import format_counts, list_names, read_split_table
+from datamodules.splits.tables import format_counts, read_split_table
 from datamodules.store.scene_store import PARTS, Modality
 from usererror import UserError
 
 # the zone may stand before the easting
-FILE = re.compile(r"(?i)(?:32(?=\d{3}_))?(\d{1,3}_\d{1,4})_(rgb\.jp2|(?:dem|seg|sar)\.tiff?)")
+FILE = re.compile(r"(?i)(?:32(?=\d{3}_))?(\d{1,3}_\d{1,4})_(rgb\.jp2|(?:dem|seg|sar)\.tiff?)$")
 KINDS = {"rgb": "rgb", "dem": "dem", "seg": "label", "sar": "sar"}
 SUFFIXES = {"rgb": "_rgb.jp2", "nir": "_rgb.jp2", "dem": "_dem.tif", "label": "_seg.tif"}
 SPLITS = {"split_standard": "split_torchgeo", "split_official": "split_official"}
 COUNTS = "the release has 7782 tiles by its README, 7783 by torchgeo's lists"
-RELEASE = release.Release(
-    name="geonrw",
-    title="GeoNRW",
-    obtain=(
-        "To obtain it: IEEE DataPort, or torchgeo/geonrw on Hugging Face; one archive of about "
-        "32 GB with the folders of 43 cities. Packed or unpacked, in any folder. Radar is not in "
-        "it: who has made the tiles from TerraSAR-X puts <E>_<N>_sar.tif beside the others."
-    ),
-    licence="dl-de/by-2-0, Land NRW (README of the release); CC BY 4.0 according to torchgeo",
-    citation=(
-        "Baier et al., Synthesizing Optical and SAR Imagery From Land Cover Maps and Auxiliary "
-        "Raster Data, IEEE TGRS, 2021"
-    ),
-    gsd_m=1.0,
-    like="aachen/294_5628_rgb.jp2",
-    modalities=(
-        Modality("rgb", "R", 3, "uint8", "counts", "optical"),
-        Modality("dem", "D", 1, "float32", "m", "height_absolute"),
-        Modality("nir", "N", 1, "uint8", "counts", "optical"),
-        Modality("sar", "S", 1, "float32", "dB", "sar"),
-    ),
-    needed=("rgb", "dem", "label"),
-    path_of=lambda raster, tile: tile + SUFFIXES[raster],
-    gaps=("sar",),
-    counts={"split_official": {"train": 7298, "test": 485}},
-)
 
 
 def plan_geonrw(index: SourceIndex, options: ImportOptions) -> ImportPlan:
     """Plan the import of a source; raises UserError without tiles, or without JPEG 2000."""
     cities = read_split_table("geonrw_split")
-    tiles = release.find_tiles(RELEASE, index, partial(place_file, cities))
+    tiles = planner.find_tiles(RELEASE, index, FILE, partial(place_file, cities))
     infrared, warnings = find_infrared(tiles)
+    without = tuple(modality for modality in RELEASE.modalities if modality.name != "nir")
+    own = RELEASE if infrared else replace(RELEASE, modalities=without)
     splits = {}
     for tile in tiles.files:
         row = cities[tile.split("/")[0]]
         splits[tile] = {column: row[source] for column, source in SPLITS.items()}
     warnings += drop_repeated(splits)
     told = {tile: {"city": tile.split("/")[0]} for tile in tiles.files}
-    jobs_of = partial(raster_jobs, infrared=infrared)
-    missing = release.lacking_units(cities, (row["city"] for row in told.values()), "the folder")
-    plan = release.plan_tiles(
-        RELEASE, index, options, tiles, jobs_of, splits, told, missing, warnings
-    )
+    missing = planner.lacking_units(cities, (row["city"] for row in told.values()), "the folder")
+    plan = planner.plan_tiles(own, index, options, tiles, splits, told, missing, warnings)
     plan.inventory.append(f"  {len(tiles.files)} tiles in all; {COUNTS}")
     return plan
 
 
-def place_file(cities: Container[str], file: SourceFile) -> release.Place:
+def place_file(cities: Container[str], file: SourceFile, match: re.Match[str]) -> planner.Place:
     """Return tile (`city/E_N`) and raster of a file, or why it is ignored."""
-    match = FILE.fullmatch(file.name)
-    if match is None:
-        return ""
-    city = release.folders_of(file)[-1:]
-    if not city or city[0].lower() not in cities:
+    city = planner.folders_of(file)[-1]
+    if city not in cities:
         return "in no folder of a city"
-    return f"{city[0].lower()}/{match[1]}", KINDS[match[2][:3].lower()]
+    return f"{city}/{match[1]}", KINDS[match[2][:3].lower()]
 
 
-def find_infrared(tiles: release.Tiles) -> tuple[bool, list[str]]:
+def find_infrared(tiles: planner.Tiles) -> tuple[bool, list[str]]:
     """Tell whether the pictures have a band of infrared, and what is odd about the fourth one.
 
     One picture of each city is looked at: they are slow to read.
@@ -102,7 +73,7 @@ def find_infrared(tiles: release.Tiles) -> tuple[bool, list[str]]:
     found = {file.rel: _fourth_band(file) for file in first.values()}
     infrared = [rel for rel, band in found.items() if band == "infrared"]
     if infrared and len(infrared) < len(found):
-        lacking = list_names([rel for rel in found if rel not in infrared], release.MAX_NAMED)
+        lacking = planner.name_some([rel for rel in found if rel not in infrared])
         return False, [f"infrared is left out, since not all pictures have it: not {lacking}"]
     if "transparency" in found.values():
         return False, ["the fourth band of the pictures is 255 throughout and left out"]
@@ -167,23 +138,26 @@ def to_decibels(amplitude: np.ndarray) -> np.ndarray:
     return np.where(found, decibels, np.nan).astype(np.float32)
 
 
-def raster_jobs(tile: str, files: release.Files, infrared: bool) -> dict[str, RasterJob]:
-    """Return a job for every raster of a tile."""
-    jobs = {}
-    if rgb := files.get("rgb"):
-        # a fourth band that is called transparency hides nothing
-        jobs["rgb"] = RasterJob.image(rgb, file_bands=(3, 4), believe=False)
-        if infrared:
-            jobs["nir"] = RasterJob.image(rgb, (4,), (4,), believe=False)
-    if dem := files.get("dem"):
-        jobs["dem"] = RasterJob.measurement(dem, "height_absolute", may_reference=True)
-    if sar := files.get("sar"):
-        types = ("uint16", "int16", "float32")
-        jobs["sar"] = RasterJob(sar, (1,), "float32", "sar", (1,), types, to_decibels)
-    if label := files.get("label"):
-        # some programs save them with more bits: values count
-        jobs["label"] = RELEASE.label_job(label, file_dtypes=())
-    return jobs
-
-
+# a fourth band that is called transparency hides nothing
+READINGS = {
+    "rgb": release.Reading("rgb", (1, 2, 3), (3, 4), release.BYTES, believe=False),
+    "nir": release.Reading("rgb", (4,), (4,), release.BYTES, believe=False),
+    "dem": release.Reading("dem", (1,), (1,), ("float32", "float64"), may_reference=True),
+    "sar": release.Reading("sar", (1,), (1,), ("uint16", "int16", "float32"), decode=to_decibels),
+    # some programs save them with more bits: values count
+    "label": release.Reading("label", (1,), (1,)),
+}
+RELEASE = release.Release.read(
+    "geonrw",
+    modalities=(
+        Modality("rgb", "R", 3, "uint8", "counts", "optical"),
+        Modality("dem", "D", 1, "float32", "m", "height_absolute"),
+        Modality("nir", "N", 1, "uint8", "counts", "optical"),
+        Modality("sar", "S", 1, "float32", "dB", "sar"),
+    ),
+    readings=READINGS,
+    needed=("rgb", "dem", "label"),
+    path_of=lambda raster, tile: tile + SUFFIXES[raster],
+    gaps=("sar",),
+)
 ADAPTER = RELEASE.adapter(plan_geonrw)

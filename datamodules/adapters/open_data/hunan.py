@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from datamodules.adapters.open_data import release
-from datamodules.ingest.plan import ImportOptions, ImportPlan, RasterJob
+from datamodules.adapters.open_data import planner, release
+from datamodules.ingest.plan import ImportOptions, ImportPlan
 from datamodules.ingest.sources import SourceFile, SourceIndex, read_pixels
 from datamodules.rasters.units import SAR_LINEAR, invalid_values
-from datamodules.splits.tables import list_names, read_split_table, split_columns
+from datamodules.splits.tables import read_split_table, split_columns
 from datamodules.store.scene_store import PARTS, Modality
 from usererror import UserError
 
@@ -49,45 +49,14 @@ def file_path(raster: str, tile: str) -> str:
     return str(PurePosixPath(row.get("split_standard", "*"), name))
 
 
-RELEASE = release.Release(
-    name="hunan",
-    title="Hunan",
-    obtain=(
-        "To obtain it: the file on Google Drive that github.com/LauraChow/HunanMultimodalDataset "
-        "links to. Needed: the folders train, val and test, each with s2, s1, topo and lc (500 "
-        "tiles). Packed or unpacked, in any folder."
-    ),
-    licence="None stated: for your own use",
-    citation=(
-        "DKDFN: Domain Knowledge-Guided Deep Collaborative Fusion Network for Multimodal Remote "
-        "Sensing Yearly Composite Land Cover Classification, ISPRS Journal of Photogrammetry and "
-        "Remote Sensing, 2022"
-    ),
-    gsd_m=10.0,
-    like="train/s2/s2_2604.tif",
-    modalities=(MSI, SAR, *TOPO),
-    needed=("msi", "label"),
-    path_of=file_path,
-    counts={
-        "split_standard": {"train": 400, "val": 50, "test": 50},
-        "split_mfnet": {"train": 450, "test": 50},
-        "split_evsr": {"train": 400, "test": 100},
-    },
-    split_notes={
-        "split_standard": "neighbouring tiles lie in different parts: 13 of 50 test and 8 of 50 "
-        "val tiles are beside a training tile, as far as their numbers tell",
-        "split_mfnet": "MFNet chooses its checkpoint on the test tiles, and 13 of 50 are beside "
-        "a training tile, as far as their numbers tell",
-        "split_evsr": "21 of 100 test tiles are beside a training tile, as far as their numbers "
-        "tell",
-    },
-)
-
-
 def plan_hunan(index: SourceIndex, options: ImportOptions) -> ImportPlan:
     """Plan the import of a source; raises UserError for converted copies and unknown units."""
+    for file, _ in index.match_names(CONVERTED):
+        folder = planner.folders_of(file)[-1]
+        if folder in FOLDERS:
+            raise UserError(f"{file.origin} has no name like {folder}_<tile>: {REMEDY}.")
     parts: dict[str, tuple[str, SourceFile]] = {}
-    tiles = release.find_tiles(RELEASE, index, partial(place_file, parts))
+    tiles = planner.find_tiles(RELEASE, index, FILE, partial(place_file, parts))
     table = read_split_table("hunan_split")
     splits, published = {}, split_columns(table)
     for tile in tiles.files:
@@ -97,35 +66,30 @@ def plan_hunan(index: SourceIndex, options: ImportOptions) -> ImportPlan:
     differ = [tile for tile in splits if splits[tile] != published.get(tile)]
     warnings = []
     if differ:
-        names = list_names(differ, release.MAX_NAMED)
+        names = planner.name_some(differ)
         warnings.append(f"{len(differ)} tile(s) lie in another part than published: {names}")
     radar = [files["s1"] for files in tiles.files.values() if "s1" in files]
     kind, figures = radar_unit(radar) if radar else ("sar", "")
     modalities = (MSI, SAR if kind == SAR.kind else LINEAR, *TOPO)
     own = replace(RELEASE, modalities=modalities)
-    missing = release.lacking_units(table, tiles.files, "the files of tile")
-    jobs = partial(raster_jobs, radar=kind)
-    plan = release.plan_tiles(own, index, options, tiles, jobs, splits, None, missing, warnings)
+    missing = planner.lacking_units(table, tiles.files, "the files of tile")
+    plan = planner.plan_tiles(own, index, options, tiles, splits, None, missing, warnings)
     if radar:
         plan.inventory.append(f"  sar: taken as {modalities[1].unit} ({figures})")
     return plan
 
 
-def place_file(parts: dict[str, tuple[str, SourceFile]], file: SourceFile) -> release.Place:
+def place_file(
+    parts: dict[str, tuple[str, SourceFile]], file: SourceFile, match: re.Match[str]
+) -> planner.Place:
     """Return tile and kind of a file, or why it is ignored; `parts` takes part and file of tiles.
 
-    Raises UserError for names of a converted copy, and for a tile that lies in two parts.
+    Raises UserError for a tile that lies in two parts.
     """
-    folders = [folder.lower() for folder in release.folders_of(file)]
-    match = FILE.match(file.name)
-    if match is None:
-        if CONVERTED.match(file.name) and folders and folders[-1] in FOLDERS:
-            raise UserError(f"{file.origin} has no name like {folders[-1]}_<tile>: {REMEDY}.")
-        return ""
     kind, tile = match[1].lower(), match[2]
     if kind == "tri":
         return "of terrain ruggedness, which only training tiles have"
-    part = next((folder for folder in reversed(folders) if folder in PARTS), "")
+    part = next((folder for folder in reversed(planner.folders_of(file)) if folder in PARTS), "")
     if part:
         first, other = parts.setdefault(tile, (part, file))
         if first != part:
@@ -159,22 +123,6 @@ def radar_unit(files: Sequence[SourceFile]) -> tuple[str, str]:
     raise UserError(f"The radar of Hunan (s1) {is_neither}: {figures}; {remedy}.")
 
 
-def raster_jobs(tile: str, files: release.Files, radar: str) -> dict[str, RasterJob]:
-    """Return a job for every raster of a tile; `radar` is the kind of backscatter."""
-    jobs = {}
-    if s2 := files.get("s2"):
-        bands = tuple(range(1, 14))
-        jobs["msi"] = RasterJob(s2, bands, "float32", "optical", (13,), may_reference=True)
-    if s1 := files.get("s1"):
-        jobs["sar"] = RasterJob(s1, (1, 2), "float32", radar, (2,), may_reference=True)
-    if topo := files.get("topo"):
-        jobs["topo"] = RasterJob(topo, (1,), "float32", "height_absolute", (2,), may_reference=True)
-        jobs["topo_2"] = RasterJob(topo, (2,), "float32", "other", (2,))
-    if lc := files.get("lc"):
-        jobs["label"] = RELEASE.label_job(lc, file_dtypes=(), vet=find_conversion)
-    return jobs
-
-
 def find_conversion(dataset: Any) -> str:
     """Say whether a label is a copy in which SSRS's code wrote ids -1 to 6 over the raw values."""
     if dataset.dtypes[0] == "int8" or (dataset.read(1) < 0).any():
@@ -182,4 +130,18 @@ def find_conversion(dataset: Any) -> str:
     return ""
 
 
+READINGS = {
+    "msi": release.Reading("s2", tuple(range(1, 14)), (13,), may_reference=True),
+    "sar": release.Reading("s1", (1, 2), (2,), may_reference=True),
+    "topo": release.Reading("topo", (1,), (2,), may_reference=True),
+    "topo_2": release.Reading("topo", (2,), (2,)),
+    "label": release.Reading("lc", (1,), (1,), vet=find_conversion),
+}
+RELEASE = release.Release.read(
+    "hunan",
+    modalities=(MSI, SAR, *TOPO),
+    readings=READINGS,
+    needed=("msi", "label"),
+    path_of=file_path,
+)
 ADAPTER = RELEASE.adapter(plan_hunan)

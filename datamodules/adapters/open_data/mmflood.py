@@ -13,12 +13,11 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
 
-from datamodules.adapters.open_data import release
-from datamodules.ingest.plan import ImportOptions, ImportPlan, RasterJob
+from datamodules.adapters.open_data import planner, release
+from datamodules.ingest.plan import ImportOptions, ImportPlan
 from datamodules.ingest.sources import SourceFile, SourceIndex
-from datamodules.splits.tables import format_counts, list_names, read_split_table
+from datamodules.splits.tables import format_counts, read_split_table
 from datamodules.store.scene_store import PARTS, Modality
 from usererror import UserError
 
@@ -37,53 +36,21 @@ def file_path(raster: str, tile: str) -> str:
     return f"activations/{name.rpartition('-')[0]}/{FOLDERS[raster]}/{name}.tif"
 
 
-RELEASE = release.Release(
-    name="mmflood",
-    title="MMFlood",
-    obtain=(
-        "To obtain it: Zenodo record 6534637 or links-ads/mmflood on Hugging Face, without "
-        "registration. Needed: activations.json and the folder activations (1748 tiles, 1012 of "
-        "them with hydro). Packed or unpacked, in any folder."
-    ),
-    licence="MIT",
-    citation=(
-        "MMFlood: A Multimodal Dataset for Flood Delineation from Satellite Imagery, IEEE Access, "
-        "2022, doi 10.1109/ACCESS.2022.3205419. Sources: Copernicus EMS, Copernicus Sentinel-1, "
-        "MapZen/Tilezen, OpenStreetMap"
-    ),
-    gsd_m=10.0,  # the files count in degrees
-    like="activations/EMSR548-0/s1_raw/EMSR548-0-0.tif",
-    modalities=(
-        Modality("sar", "S", 2, "float32", "linear", "sar_linear", CLIP_DB),
-        Modality("dem", "D", 1, "float32", "m", "height_absolute"),
-        Modality("hydro", "H", 1, "uint8", "water", "other"),
-    ),
-    needed=("sar", "dem", "label"),
-    gaps=("hydro",),
-    path_of=file_path,
-    split_notes={
-        SPLIT: "parts are events: nine countries have events in several parts, so a valley may be "
-        "in two of them, at different dates"
-    },
-)
-
-
 def plan_mmflood(index: SourceIndex, options: ImportOptions) -> ImportPlan:
     """Plan the import of a source; raises UserError without tiles and for a damaged event list."""
-    tiles = release.find_tiles(RELEASE, index, place_file)
+    tiles = planner.find_tiles(RELEASE, index, FILE, place_file)
     table = read_split_table("mmflood_split")
     parts, warnings = read_parts(index, table)
     events = {tile: tile.split("/")[0] for tile in tiles.files}
     splits = {tile: {SPLIT: parts.get(event, "unused")} for tile, event in events.items()}
     if unlisted := sorted(set(events.values()) - set(parts)):
-        names = list_names(unlisted, release.MAX_NAMED)
+        names = planner.name_some(unlisted)
         warnings.append(f"{len(unlisted)} event(s) are in no part and stay unused: {names}")
     told = {}
     for tile, event in events.items():
         told[tile] = {"event": event, "country": table.get(event, {}).get("country", "")}
-    missing = release.lacking_units(table, events.values(), "the folders of event")
-    known = splits, told, missing, warnings
-    plan = release.plan_tiles(RELEASE, index, options, tiles, raster_jobs, *known)
+    missing = planner.lacking_units(table, events.values(), "the folders of event")
+    plan = planner.plan_tiles(RELEASE, index, options, tiles, splits, told, missing, warnings)
     here = Counter(parts.get(event, "unused") for event in set(events.values()))
     whole = Counter(row[SPLIT] for row in table.values())
     counts = [format_counts({part: count[part] for part in PARTS}) for count in (here, whole)]
@@ -92,13 +59,9 @@ def plan_mmflood(index: SourceIndex, options: ImportOptions) -> ImportPlan:
     return plan
 
 
-def place_file(file: SourceFile) -> release.Place:
+def place_file(file: SourceFile, match: re.Match[str]) -> planner.Place:
     """Return tile (`EVENT/name`) and raster of a file, or why it is ignored."""
-    match = FILE.match(file.name)
-    if match is None:
-        return ""
-    folders = release.folders_of(file)
-    kind = KINDS.get(folders[-1].lower() if folders else "")
+    kind = KINDS.get(planner.folders_of(file)[-1])
     if kind is None:
         return "in other folders"
     return f"{match[1].upper()}/{file.name.rpartition('.')[0].upper()}", kind
@@ -130,24 +93,26 @@ def read_parts(
     parts |= own
     if not differ:
         return parts, []
-    names = list_names(differ, release.MAX_NAMED)
+    names = planner.name_some(differ)
     return parts, [f"{file.rel} has {len(differ)} event(s) in another part than published: {names}"]
 
 
-def raster_jobs(tile: str, files: release.Files) -> dict[str, RasterJob]:
-    """Return a job for every raster of a tile."""
-    jobs = {}
-    sar = files.get("sar")
-    if sar:
-        form: dict[str, Any] = {"file_dtypes": ("float32",), "may_reference": True}
-        jobs["sar"] = RasterJob(sar, (1, 2), "float32", "sar_linear", file_bands=(2,), **form)
-    if dem := files.get("dem"):
-        jobs["dem"] = RasterJob.measurement(dem, "height_absolute", may_reference=True)
-    if hydro := files.get("hydro"):
-        jobs["hydro"] = RasterJob.image(hydro, (1,), (1,), kind="other", may_reference=True)
-    if label := files.get("label"):
-        jobs["label"] = RELEASE.label_job(label, valid_where=sar)
-    return jobs
-
-
+READINGS = {
+    "sar": release.Reading("sar", (1, 2), (2,), release.FLOAT, may_reference=True),
+    "dem": release.Reading("dem", (1,), (1,), ("float32", "float64"), may_reference=True),
+    "hydro": release.Reading("hydro", (1,), (1,), release.BYTES, may_reference=True),
+    "label": release.Reading("label", (1,), (1,), release.BYTES, valid_where="sar"),
+}
+RELEASE = release.Release.read(
+    "mmflood",
+    modalities=(
+        Modality("sar", "S", 2, "float32", "linear", "sar_linear", CLIP_DB),
+        Modality("dem", "D", 1, "float32", "m", "height_absolute"),
+        Modality("hydro", "H", 1, "uint8", "water", "other"),
+    ),
+    readings=READINGS,
+    needed=("sar", "dem", "label"),
+    gaps=("hydro",),
+    path_of=file_path,
+)
 ADAPTER = RELEASE.adapter(plan_mmflood)

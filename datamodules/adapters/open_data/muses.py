@@ -16,8 +16,8 @@ import re
 import numpy as np
 
 from datamodules.adapters.dataset_card import read_dataset_card
-from datamodules.adapters.open_data import release
-from datamodules.ingest.plan import ImportOptions, ImportPlan, RasterJob
+from datamodules.adapters.open_data import planner, release
+from datamodules.ingest.plan import Decode, ImportOptions, ImportPlan
 from datamodules.ingest.sources import SourceFile, SourceIndex
 from datamodules.store.scene_store import PARTS, Modality
 from usererror import UserError
@@ -31,41 +31,18 @@ LAYOUT = {  # raster: folder of the release, what its names end with
     "label": ("gt_semantic", "gt_labelTrainIds"),
 }
 RASTERS = {folder: raster for raster, (folder, _) in LAYOUT.items()}
-NAME = re.compile(r"(.+)_(\w+_camera|lidar|radar|gt_labelTrainIds)(_projected)?\.(\w+)")
+NAME = re.compile(r"(.+)_(\w+_camera|lidar|radar|gt_labelTrainIds)(_projected)?\.(\w+)$")
 WITHHELD = "the test labels are withheld: scored on the validation frames"
 UNREAD = "of {} not projected, or not as PNG"
 PROJECT = "scripts/project_sensors_to_rgb.py of the MUSES SDK with --output_file_type .png"
 # a stored value v of lidar and radar is (v - EMPTY) / STEPS: 0, no return, is EMPTY
 EMPTY, STEPS = 15000, 150
 MOST_RETURNS = 0.5  # share of a frame with laser returns; dilated ones cover a third
-RELEASE = release.Release(
-    name="muses",
-    title="MUSES",
-    obtain=(
-        "To obtain it: register at muses.ethz.ch. Needed: frame camera, semantic labels, and lidar "
-        f"and event camera as projected by {PROJECT}. Packed or unpacked, in any folder."
-    ),
-    licence="non-commercial: License.pdf of the MUSES SDK (github.com/timbroed/MUSES)",
-    citation="Broedermann et al., MUSES: The Multi-Sensor Semantic Perception Dataset, ECCV 2024",
-    gsd_m=None,
-    like="frame_camera/train/fog/day/REC0001_frame_000001_frame_camera.png",
-    modalities=(
-        Modality("rgb", "R", 3, "uint8", "counts", "optical"),
-        Modality("event", "E", 2, "uint8", "counts", "event"),
-        Modality("lidar", "L", 3, "float32", "mixed", "lidar"),
-        Modality("radar", "A", 2, "float32", "mixed", "other"),
-    ),
-    needed=("rgb", "event", "lidar", "label"),
-    path_of=lambda raster, frame: f"{LAYOUT[raster][0]}/{frame}_{LAYOUT[raster][1]}.png",
-    counts={"split_standard": {"train": 1500, "val": 250, "test": 750}},
-    nadir=False,
-    conditions=("weather", "time", "weather_time"),
-)
 
 
 def plan_muses(index: SourceIndex, options: ImportOptions) -> ImportPlan:
     """Plan the import of a source; raises UserError without frames or projected sensors."""
-    tiles = release.find_tiles(RELEASE, index, place_file)
+    tiles = planner.find_tiles(RELEASE, index, NAME, place_file)
     _check_projected(tiles, options)
     labelled = {frame.split("/")[0] for frame, files in tiles.files.items() if "label" in files}
     withheld = bool(labelled) and "test" not in labelled
@@ -79,10 +56,9 @@ def plan_muses(index: SourceIndex, options: ImportOptions) -> ImportPlan:
         splits[frame] = {"split_standard": on_val if withheld else part, "split_val": on_val}
         told[frame] = {"weather": weather, "time": time, "weather_time": f"{weather} {time}"}
     cells = [f"{weather} {time}" for weather in WEATHERS for time in TIMES]
-    missing = release.lacking_units(
-        cells, (row["weather_time"] for row in told.values()), "frames of"
-    )
-    plan = release.plan_tiles(RELEASE, index, options, tiles, raster_jobs, splits, told, missing)
+    seen = (row["weather_time"] for row in told.values())
+    missing = planner.lacking_units(cells, seen, "frames of")
+    plan = planner.plan_tiles(RELEASE, index, options, tiles, splits, told, missing)
     if withheld:
         plan.split_notes["split_standard"] = WITHHELD
     if read_dataset_card(index).title is None:
@@ -91,20 +67,13 @@ def plan_muses(index: SourceIndex, options: ImportOptions) -> ImportPlan:
     return plan
 
 
-def place_file(file: SourceFile) -> release.Place:
+def place_file(file: SourceFile, match: re.Match[str]) -> planner.Place:
     """Return frame (`part/weather/time/id`) and raster of a file, or why it is ignored."""
-    *above, folder, part, weather, time = [
-        "",
-        "",
-        "",
-        "",
-        *map(str.lower, release.folders_of(file)),
-    ]
+    *above, folder, part, weather, time = ["", "", "", *planner.folders_of(file)]
     raster = RASTERS.get(folder)
     if raster is None or part not in PARTS or weather not in WEATHERS or time not in TIMES:
         return ""
-    match = NAME.fullmatch(file.name)
-    if match is None or match[2] != LAYOUT[raster][1]:
+    if match[2] != LAYOUT[raster][1]:
         return ""
     # what the radar records is a PNG too
     recorded = raster == "radar" and not match[3] and "project" not in "/".join(above)
@@ -113,7 +82,7 @@ def place_file(file: SourceFile) -> release.Place:
     return f"{part}/{weather}/{time}/{match[1]}", raster
 
 
-def _check_projected(tiles: release.Tiles, options: ImportOptions) -> None:
+def _check_projected(tiles: planner.Tiles, options: ImportOptions) -> None:
     """Raise UserError where a needed sensor is there, but in no form that can be read."""
     for raster in ("event", "lidar"):
         folder, found = LAYOUT[raster][0], any(raster in files for files in tiles.files.values())
@@ -174,22 +143,30 @@ def _without_empty(values: np.ndarray) -> np.ndarray:
     return np.stack([first if first.any() else last, middle])
 
 
-DECODERS = {"event": decode_event, "lidar": decode_lidar, "radar": decode_radar}
+def projected(sensor: str, decode: Decode, *types: str) -> release.Reading:
+    """Return how the projected files of a sensor are read."""
+    return release.Reading(sensor, (1, 2, 3), (3,), types, decode=decode, needs_whole=True)
 
 
-def raster_jobs(frame: str, files: release.Files) -> dict[str, RasterJob]:
-    """Return a job for every raster of a frame."""
-    jobs = {}
-    if rgb := files.get("rgb"):
-        jobs["rgb"] = RasterJob.image(rgb, may_reference=True)
-    for sensor in RELEASE.modalities[1:]:
-        if file := files.get(sensor.name):
-            types = ("uint8", "uint16") if sensor.name == "event" else ("uint16",)
-            form = sensor.dtype, sensor.kind, (3,), types, DECODERS[sensor.name]
-            jobs[sensor.name] = RasterJob(file, (1, 2, 3), *form, needs_whole=True)
-    if label := files.get("label"):
-        jobs["label"] = RELEASE.label_job(label)
-    return jobs
-
-
+READINGS = {
+    "rgb": release.Reading("rgb", (1, 2, 3), (3,), release.BYTES, may_reference=True),
+    "event": projected("event", decode_event, "uint8", "uint16"),
+    "lidar": projected("lidar", decode_lidar, "uint16"),
+    "radar": projected("radar", decode_radar, "uint16"),
+    "label": release.Reading("label", (1,), (1,), release.BYTES),
+}
+RELEASE = release.Release.read(
+    "muses",
+    modalities=(
+        Modality("rgb", "R", 3, "uint8", "counts", "optical"),
+        Modality("event", "E", 2, "uint8", "counts", "event"),
+        Modality("lidar", "L", 3, "float32", "mixed", "lidar"),
+        Modality("radar", "A", 2, "float32", "mixed", "other"),
+    ),
+    readings=READINGS,
+    needed=("rgb", "event", "lidar", "label"),
+    path_of=lambda raster, frame: f"{LAYOUT[raster][0]}/{frame}_{LAYOUT[raster][1]}.png",
+    nadir=False,
+    conditions=("weather", "time", "weather_time"),
+)
 ADAPTER = RELEASE.adapter(plan_muses)

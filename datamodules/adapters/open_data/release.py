@@ -1,55 +1,72 @@
-"""Releases of tiles in folders: what an adapter says of one, and the plan that all of them share.
+"""What an adapter says of a release of tiles, and what the release says of itself."""
 
-A file's path says which tile it belongs to and what it shows (`find_tiles`); an adapter adds splits
-and what is odd about its release, and `plan_tiles` does the rest: choice of tiles, gaps, inventory.
-"""
+from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, partial
-from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
 
 from datamodules.adapters import planning
-from datamodules.adapters.dataset_card import read_dataset_card
-from datamodules.ingest.archives.names import without_ending
 from datamodules.ingest.plan import (
     Adapter,
+    Bands,
     ImportOptions,
     ImportPlan,
-    Missing,
     Published,
     RasterJob,
 )
 from datamodules.ingest.sources import SourceFile, SourceIndex
-from datamodules.splits.tables import format_counts, list_names, read_split_table
-from datamodules.store.scene_store import IGNORE, PARTS, Modality, SceneClass
-from usererror import UserError
+from datamodules.splits.tables import read_release, read_split_table
+from datamodules.store.scene_store import IGNORE, Modality, SceneClass
 
-MAX_NAMED = 5  # tiles in one line
-# tile and kind of a file; or why it is ignored, "" for what is none of the dataset's
-Place = tuple[str, str] | str
 Files = Mapping[str, SourceFile]  # of one tile, by kind of file
+BYTES, FLOAT = ("uint8",), ("float32",)
+
+
+class Reading:
+    """How a file of a tile becomes a raster of the store; `more` are arguments of `RasterJob`.
+
+    `file` is the kind of file, `valid_where` the kind of the file where a label must have values.
+    Type and kind in the store are those of the modality.
+    """
+
+    def __init__(
+        self,
+        file: str,
+        bands: Bands,
+        file_bands: Bands = (),
+        file_dtypes: tuple[str, ...] = (),
+        valid_where: str = "",
+        **more: Any,
+    ) -> None:
+        self.file, self.valid_where = file, valid_where
+        self.form = {"bands": bands, "file_bands": file_bands, "file_dtypes": file_dtypes, **more}
+
+    def job(self, files: Files, dtype: str, kind: str, **more: Any) -> RasterJob:
+        """Return the job for the files of a tile that has the file."""
+        more |= {**self.form, "valid_where": files.get(self.valid_where)}
+        return RasterJob(files[self.file], dtype=dtype, kind=kind, **more)
 
 
 @dataclass(frozen=True)
 class Release:
-    """What is particular to a release of tiles."""
+    """What is particular to a release of tiles; `read` adds what its authors say."""
 
     name: str
     title: str
     obtain: str
     licence: str
     citation: str
-    gsd_m: float | None  # pixel side, where the files do not tell
     like: str  # a path of the release, for people who look for it
     modalities: tuple[Modality, ...]  # the first that a tile has says its size
+    readings: Mapping[str, Reading]  # of modalities and `label`
     needed: tuple[str, ...]  # rasters that no tile may lack
     path_of: Callable[[str, str], str]  # where the release has a raster of a tile
     gaps: tuple[str, ...] = ()  # rasters that the release itself has for some tiles only
+    gsd_m: float | None = None  # pixel side, where the files do not tell
     # {split column: {part: tiles}} of the whole release
     counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     split_notes: Mapping[str, str] = field(default_factory=dict)
@@ -57,143 +74,32 @@ class Release:
     conditions: tuple[str, ...] = ()  # attributes that are reported separately
     published: Published = field(default_factory=dict)
 
+    @classmethod
+    def read(cls, name: str, **more: Any) -> Release:
+        """Return a release whose texts, counts and statistics stand in `releases.toml`."""
+        return cls(name, **read_release(name), **more)
+
     def adapter(self, plan: Callable[[SourceIndex, ImportOptions], ImportPlan]) -> Adapter:
         """Return the adapter that imports the release."""
         return Adapter(self.name, self.title, self.obtain, plan, self.modalities, self.classes)
-
-    def label_job(self, file: SourceFile, **more: Any) -> RasterJob:
-        """Return how a label with one band of raw values is read, by the table of the classes."""
-        decode = partial(decode_raw_values, table=f"classes_{self.name}")
-        return RasterJob.label(file, decode, **{"file_bands": (1,), **more})
 
     def classes(self) -> list[SceneClass]:
         """Return the classes with their colours."""
         return planning.read_classes(f"classes_{self.name}")
 
-
-@dataclass(frozen=True)
-class Tiles:
-    """The files of a source: by tile, and how many are ignored, by the reason why."""
-
-    files: dict[str, dict[str, SourceFile]]
-    ignored: Counter[str]
-
-
-def folders_of(file: SourceFile) -> list[str]:
-    """Return the folders above a file, outermost first; an archive counts as the folder it holds.
-
-    Example:
-        >>> from pathlib import Path
-        >>> folders_of(SourceFile(Path("a.zip"), "a.zip/train/s2/s2_1.tif", "", 0, ""))
-        ['a', 'train', 's2']
-    """
-    folders = PurePosixPath(file.rel).parts[:-1]
-    return [without_ending(folder) for folder in folders]
-
-
-def find_tiles(release: Release, index: SourceIndex, place: Callable[[SourceFile], Place]) -> Tiles:
-    """Sort the files of a source by tile and kind; raises UserError where none is the release's."""
-    candidates: dict[str, list[tuple[str, SourceFile]]] = {}
-    ignored: Counter[str] = Counter()
-    for file in index.files:
-        placed = place(file)
-        if isinstance(placed, str):
-            ignored[placed] += 1
-        else:
-            candidates.setdefault(placed[1], []).append((placed[0], file))
-    if not candidates:
-        nothing = f"No file of {release.title} among the {len(index.files)} below {index.root}"
-        raise UserError(f"{nothing} (paths like {release.like} are looked for). {release.obtain}")
-    del ignored[""]
-    found: dict[str, dict[str, SourceFile]] = {}
-    # one kind at a time: "the folder that holds most" is asked of each by itself
-    for kind, pairs in candidates.items():
-        for tile, file in index.choose_copies(pairs).items():
-            found.setdefault(tile, {})[kind] = file
-    return Tiles({tile: found[tile] for tile in sorted(found)}, ignored)
-
-
-def choose_tiles(release: Release, tiles: Iterable[str], options: ImportOptions) -> list[str]:
-    """Return the tiles asked for by id or by whole leading folders of ids, by default all."""
-    every = list(tiles)
-    if options.tiles is None:
-        return every
-    if not options.tiles:
-        raise UserError("No tile is asked for: name some, or leave the choice out for all.")
-    chosen: set[str] = set()
-    for text in options.tiles:
-        asked = text.replace("\\", "/").strip("/")
-        below = {tile for tile in every if tile == asked or tile.startswith(f"{asked}/")}
-        if not below:
-            here = list_names(every, MAX_NAMED)
-            raise UserError(f"{release.title} has no tile {text!r} here; there are: {here}.")
-        chosen |= below
-    return [tile for tile in every if tile in chosen]
-
-
-def plan_tiles(
-    release: Release,
-    index: SourceIndex,
-    options: ImportOptions,
-    tiles: Tiles,
-    jobs_of: Callable[[str, Files], dict[str, RasterJob]],
-    splits: planning.Splits,
-    attributes: planning.Splits | None = None,
-    missing: Sequence[Missing] = (),
-    warnings: Sequence[str] = (),
-) -> ImportPlan:
-    """Plan an import; `jobs_of(tile, files)` gives all rasters that the files of a tile can.
-
-    `splits` holds a row per tile; `missing` is what lacks besides rasters of tiles that are here,
-    and counts where all tiles are asked for.
-    """
-    chosen = choose_tiles(release, tiles.files, options)
-    jobs = {tile: jobs_of(tile, tiles.files[tile]) for tile in chosen}
-    order = [modality.name for modality in release.modalities]
-    have = Counter(raster for rasters in jobs.values() for raster in rasters)
-    # whatever some tiles have, all should have, but for what the release has gaps in
-    required = [r for r in (*order, "label") if r in release.needed or have[r]]
-    required = [raster for raster in required if raster not in release.gaps]
-    scenes = planning.plan_scenes(jobs, splits, order, "label", attributes or {})
-    lacking = planning.missing_rasters(jobs, required, release.path_of)
-    what, sources = f"{release.title} in {index.root}", planning.source_files(jobs)
-    inventory = planning.describe_source(what, "tiles", sources, required, order[0])
-    columns = list(next(iter(splits.values())))
-    for raster in release.gaps:
-        parts = Counter(splits[tile][columns[0]] for tile in chosen if raster in jobs[tile])
-        spread = f"{columns[0]}: {format_counts(parts)}"
-        inventory.append(f"  {raster}: {have[raster]} of {len(jobs)} tiles have it ({spread})")
-    if tiles.ignored:
-        inventory.append(f"  ignored: {format_counts(tiles.ignored)}")
-    for column in columns:
-        here = Counter(splits[tile][column] for tile in chosen)
-        shown = format_counts({value: here[value] for value in (*PARTS, "unused")})
-        whole = release.counts.get(column)
-        of = f" (whole release: {format_counts(whole)})" if whole else ""
-        inventory.append(f"  {column}: {shown}{of}")
-    return ImportPlan(
-        **read_dataset_card(index).or_else(release.title, release.licence, release.citation),
-        classes=release.classes(),
-        modalities=planning.used_modalities(release.modalities, scenes),
-        labels=["label"],
-        splits=planning.split_parts(splits),
-        scenes=scenes,
-        gsd_default=release.gsd_m,
-        nadir=release.nadir,
-        conditions=list(release.conditions),
-        attributes=list(next(iter((attributes or {}).values()), {})),
-        missing=lacking + (list(missing) if options.tiles is None else []),
-        warnings=list(warnings),
-        inventory=inventory,
-        split_notes=dict(release.split_notes),
-        published=release.published,
-    )
-
-
-def lacking_units(known: Iterable[str], found: Iterable[str], what: str) -> list[Missing]:
-    """Return an entry per unit of a release (city, event, folder) of which no tile is there."""
-    here = set(found)
-    return [Missing(unit, "tiles", f"{what} {unit}") for unit in known if unit not in here]
+    def jobs(self, files: Files) -> dict[str, RasterJob]:
+        """Return a job for every raster that the files of a tile give."""
+        jobs: dict[str, RasterJob] = {}
+        for modality in self.modalities:
+            reading = self.readings[modality.name]
+            # what is resized cannot say how large a tile is
+            if reading.file in files and (jobs or not reading.form.get("resize")):
+                jobs[modality.name] = reading.job(files, modality.dtype, modality.kind)
+        label = self.readings["label"]
+        if label.file in files:
+            decode = partial(decode_raw_values, table=f"classes_{self.name}")
+            jobs["label"] = label.job(files, "uint8", "label", decode=decode)
+        return jobs
 
 
 @cache

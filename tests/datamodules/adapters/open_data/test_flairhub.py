@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datamodules.adapters.open_data.flairhub import path_of, place_file
+from datamodules.adapters.open_data.flairhub import FILE, path_of, place_file
 from datamodules.ingest.sources import SourceFile
 from datamodules.miniature.open_data.flairhub import flairhub_ids, write_flairhub, write_split_list
 from datamodules.miniature.raster_io import write_raster
@@ -203,8 +203,9 @@ def test_every_patch_is_found_under_its_own_name() -> None:
         years = {(domain, rest): {year}}
         for raster in (*RASTERS, "label"):
             rel = path_of(raster, patch)
-            placed = place_file(years, SourceFile(Path(rel), rel, rel, 0, ""))
-            assert placed[0] == patch
+            file = SourceFile(Path(rel), rel, rel, 0, "")
+            match = FILE.match(file.name)
+            assert match is not None and place_file(years, file, match)[0] == patch
 
 
 def test_a_list_of_the_toy_wins_its_column(copy: Path, load: Callable[..., SceneStore]) -> None:

@@ -79,9 +79,13 @@ HABITS = (
 
 
 def test_pixels_come_as_the_release_has_them(
-    plain: Path, load: Callable[..., SceneStore], pixels: Callable[[Path], np.ndarray]
+    plain: Path,
+    load: Callable[..., SceneStore],
+    pixels: Callable[[Path], np.ndarray],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     store = load(plain)
+    assert "of terrain ruggedness, which only training tiles have" in capsys.readouterr().out
     paths = next(scene.paths for scene in store.scenes if scene.id == "299")
     assert np.array_equal(pixels(paths["msi"]), read(plain / FIRST))
     assert np.array_equal(pixels(paths["sar"]), read(plain / FIRST.replace("s2", "s1")))
