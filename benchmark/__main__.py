@@ -64,6 +64,7 @@ COMMANDS: dict[str, Command] = {
     "profile": profile.Profile(),
     "predict": predict.Predict(),
     "export": predict.Export(),
+    "publish-weights": predict.PublishWeights(),
     "picture": inspect_run.Picture(),
     "examples": inspect_run.Examples(),
     "synthesised": inspect_run.Synthesised(),
@@ -72,6 +73,7 @@ COMMANDS: dict[str, Command] = {
     "wandb-workspace": records.WandbWorkspace(),
     "wandb-import": records.WandbImport(),
     "list": list_names.ListNames(),
+    "weights": list_names.Weights(),
 }
 VARIABLE = re.compile(r"\w+=")
 SECTIONS = (*CONFIG_SECTIONS, "seed_everything", "config")

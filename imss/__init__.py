@@ -27,7 +27,7 @@ from benchmark.maps.predict_images import predict_images
 from benchmark.maps.write_map import MapOptions
 from benchmark.metrics.summaries import average_top1_last1
 from datamodules.base import SceneDataModule
-from imss.runs import load_run, map_rasters
+from imss.runs import load_run, load_weights, map_rasters
 from methods.base import AnyModalitySegmenter
 from usererror import UserError
 
@@ -42,6 +42,7 @@ __all__ = [
     "average_top1_last1",
     "build_model",
     "load_run",
+    "load_weights",
     "map_rasters",
     "predict_images",
     "read_leaderboard",

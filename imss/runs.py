@@ -5,6 +5,7 @@ from pathlib import Path
 
 from benchmark.experiment.restore import TrainedRun, load_trained_run
 from benchmark.maps.write_map import MapOptions, write_map
+from benchmark.weights.published import read_weights
 from datamodules.loading.inference_rasters import parse_inputs
 
 
@@ -22,6 +23,26 @@ def load_run(run: str | Path, trust: bool = False) -> TrainedRun:
         UserError: it is no run, or was made by another version.
     """
     return load_trained_run(Path(run).expanduser(), trust)
+
+
+def load_weights(
+    path: str | Path, trust: bool = False, pretrained_path: str | None = None
+) -> TrainedRun:
+    """Load a network from the safetensors file that `make publish-weights` wrote.
+
+    Args:
+        path: the file; no run and no scene store are needed.
+        trust: a class of outside the suite, which the file names, may be built.
+        pretrained_path: weight file of a frozen backbone (MoBaNet, MANet), which is in no such
+            file; the default is timm's.
+
+    Returns:
+        As `load_run`.
+
+    Raises:
+        UserError: it is no such file, or was made by another version.
+    """
+    return read_weights(Path(path).expanduser(), trust, pretrained_path)
 
 
 def map_rasters(

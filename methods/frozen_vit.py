@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.parts.backbones import locate_weights
 from methods.parts.precision import no_autocast
+from methods.weights import check_keys, explained_loading, locate_weights, only_noted
 from usererror import UserError
 
 STAGES = 4
@@ -85,13 +85,10 @@ def _random_model(name: str, seed: int) -> nn.Module:
 
 def _pretrained_model(name: str, pretrained_path: str | None) -> nn.Module:
     file = locate_weights(name, pretrained_path)
-    try:
-        return _timm_model(name, True, file)
-    except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(
-            f"The weights of {name} from {file or 'the hub'} could not be loaded: {reason}"
-        ) from error
+    with explained_loading(name, file) as keys:
+        model = _timm_model(name, True, file)
+    check_keys(name, file, keys["Missing"], keys["Unexpected"])
+    return model
 
 
 def build_vit(
@@ -112,6 +109,7 @@ def build_vit(
 
     if name not in TINY and not timm.is_model(name):
         raise UserError(f"timm knows no backbone {name}; known to work here: {', '.join(KNOWN)}.")
+    pretrained = pretrained and not only_noted(name, pretrained_path)
     model = _pretrained_model(name, pretrained_path) if pretrained else _random_model(name, seed)
     if not neck and hasattr(model, "neck"):
         model.neck = nn.Identity()

@@ -8,7 +8,7 @@ from benchmark.metrics.confusion import Scores
 from tools import refresh
 from tools.refresh import TableRequest, full_set_drop, markdown_table, missing_f1, parse_request
 
-WITHOUT_RECORDS = ("costs", "catalogue", "methods")
+WITHOUT_RECORDS = ("costs", "catalogue", "methods", "weights")
 
 
 def scores(miou: float, f1: float) -> Scores:

@@ -250,6 +250,25 @@ def catalogue_table(request: TableRequest) -> str:
     return markdown_rows(header, rows, "lllrlrrr")
 
 
+def weights_table(request: TableRequest) -> str:
+    """Say where the weights lie that families of methods start from, and under which licence."""
+    from benchmark.experiment.request import Request
+    from benchmark.weights.sources import counted_megabytes, weights_of
+
+    starting: dict[tuple[str, str, str], list[str]] = {}
+    families: dict[str, str] = {}
+    for method, entry in method_table().items():
+        families.setdefault(entry.family, method)
+    for method in families.values():
+        for one in weights_of(Request(method, request.data)):
+            starting.setdefault((one.name, one.licence, one.address), []).append(f"`{method}`")
+    rows = []
+    for (name, licence, address), methods in sorted(starting.items()):
+        cells = [f"`{name}`", licence, f"{counted_megabytes(name):.0f}", address]
+        rows.append([*cells, ", ".join(methods)])
+    return markdown_rows(["weights", "licence", "MB", "from", "METHOD"], rows, "llrll")
+
+
 def full_set_drop(scores: dict[str, Scores]) -> float:
     """Points of mIoU between all modalities and the first alone."""
     names = list(scores)
@@ -287,6 +306,7 @@ KINDS: dict[str, Callable[[TableRequest], str]] = {
     "demo": demo_table,
     "longer": longer_table,
     "budget": budget_table,
+    "weights": weights_table,
     "full-set-drop": seed_table(full_set_drop),
     "missing-f1": seed_table(missing_f1),
 }

@@ -1,4 +1,4 @@
-"""`imss predict` and `imss export`: what leaves the suite."""
+"""`imss predict`, `imss export` and `imss publish-weights`: what leaves the suite."""
 
 import argparse
 from typing import Any
@@ -72,3 +72,23 @@ class Export(Command):
         what = f"{len(subsets)} graph(s) of {trained.title}, a minute or less each"
         print(what, flush=True)
         export_onnx(trained, subsets, arguments.out, tell)
+
+
+class PublishWeights(Command):
+    """Write a network as a safetensors file with a model card, as model hubs take them."""
+
+    example = "imss publish-weights --run RUN --licence cc-by-4.0"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        add_trained_run(parser)
+        add_path(parser, "--out", "folder to write (default: `published` in the run)")
+        text = "of the weights, as hubs spell it (default: other, which leaves it to the card)"
+        add_option(parser, "--licence", "other", text)
+
+    def run_command(self, arguments: argparse.Namespace) -> None:
+        from benchmark.weights.publish import publish_weights
+
+        out = arguments.out or arguments.run / "published"
+        for path in publish_weights(arguments.run, out, arguments.licence, arguments.trust):
+            print(f"{path}, {path.stat().st_size / 1e6:.1f} MB")
+        print("Read the card before you upload the folder: the data's terms may forbid it.")

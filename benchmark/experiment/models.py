@@ -20,9 +20,10 @@ PAPER = "potsdam"
 def build_model(
     method: str, channels: Mapping[str, int], num_classes: int, **options: Any
 ) -> AnyModalitySegmenter:
-    """Build a method or variant at the published scale, without pretrained weights.
+    """Build a method or variant at the published scale.
 
-    `options` are constructor arguments that win over the configuration.
+    `options` are constructor arguments that win over the configuration; pretrained weights are
+    loaded with `pretrained=True` only.
 
     Example:
         >>> model = build_model("control", {"rgb": 3, "dsm": 1}, 5, backbone="pvt_v2_b0")
@@ -51,11 +52,14 @@ def checked_request(request: Request) -> Request:
 def instantiate_model(
     section: Mapping[str, Any], channels: Mapping[str, int], num_classes: int, **options: Any
 ) -> AnyModalitySegmenter:
-    """Build what the `model` section of a configuration names, without pretrained weights."""
-    arguments = {**section["init_args"], **options}
+    """Build what the `model` section of a configuration names.
+
+    Without pretrained weights unless `options` ask for them.
+    """
+    arguments = dict(section["init_args"])
     # nothing is downloaded to be replaced by a checkpoint, or counted
     if "pretrained" in arguments:
         arguments["pretrained"] = False
     method = import_class(section["class_path"])
-    model: AnyModalitySegmenter = method(dict(channels), num_classes, **arguments)
+    model: AnyModalitySegmenter = method(dict(channels), num_classes, **arguments | options)
     return model

@@ -52,6 +52,8 @@ class TrainedRun:
         """The datamodule, built when it is asked for; a UserError explains a missing store."""
         from datamodules.base import SceneDataModule
 
+        if "data" not in self.config:
+            raise UserError("Published weights name no data: train or evaluate a run for that.")
         section = self.config["data"]
         kind = import_stored_class(section.get("class_path"), SceneDataModule, self.trust)
         name, stores = check_name("dataset", section["init_args"].get("name")), self.request.store
@@ -61,7 +63,7 @@ class TrainedRun:
             raise UserError(f"{missing}; make it there with: make data DATA={name} STORE={stores}")
         # explains what is missing better than the datamodule could
         ensure_store(name, stores)
-        with explain_misfit("data"):
+        with explain_misfit(f"The section data of the run's {CONFIG}"):
             data: SceneDataModule = kind(**section["init_args"])
         # the store may have been imported anew since
         data.match_outputs(self.inputs.output_names)
@@ -76,32 +78,45 @@ def load_trained_run(run_dir: Path, trust: bool = False) -> TrainedRun:
         Traceback (most recent call last):
         usererror.UserError: nowhere is no run directory: nowhere/config.json cannot be read; ...
     """
+    from benchmark.experiment.checkpoints import read_checkpoint
+
+    request, config = read_run_config(run_dir, trust)
+    checkpoint, _ = checkpoint_for(run_dir, config["cell"]["selection"])
+    inputs, state = read_inputs(run_dir), read_checkpoint(checkpoint)["state_dict"]
+    source = f"The section model of the run's {CONFIG}"
+    model = build_network(config["model"], inputs, trust, source)
+    fit_state(model, state, checkpoint, request.variant)
+    return TrainedRun(model, inputs, request, config, trust)
+
+
+def build_network(
+    section: Mapping[str, Any], inputs: Inputs, trust: bool, source: str
+) -> AnyModalitySegmenter:
+    """Build what a stored `model` section names, in eval mode, where it can run.
+
+    `source` says for the user where the section stands.
+    """
     import torch
 
     from methods.base import AnyModalitySegmenter
 
-    request, config = read_run_config(run_dir, trust)
-    import_stored_class(config["model"].get("class_path"), AnyModalitySegmenter, trust)
-    checkpoint, _ = checkpoint_for(run_dir, config["cell"]["selection"])
-    inputs = read_inputs(run_dir)
-    # without pretrained weights: the checkpoint brings its own
-    with explain_misfit("model"):
-        model = instantiate_model(config["model"], inputs.channels, len(inputs.outputs))
-    load_weights(model, checkpoint, request.variant)
+    import_stored_class(section.get("class_path"), AnyModalitySegmenter, trust)
+    # without pretrained weights: the stored ones replace them
+    with explain_misfit(source):
+        model = instantiate_model(section, inputs.channels, len(inputs.outputs))
     device = "cuda" if torch.cuda.is_available() else "cpu"
     # the memory format of training and evaluation, so that sums are made in the same order
-    model = model.eval().to(device, memory_format=torch.channels_last)
-    return TrainedRun(model, inputs, request, config, trust)
+    return model.eval().to(device, memory_format=torch.channels_last)
 
 
 @contextmanager
-def explain_misfit(section: str) -> Iterator[None]:
+def explain_misfit(source: str) -> Iterator[None]:
     """Turn what a constructor says of arguments that it does not have into a UserError."""
     try:
         yield
     except (TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
-        text = f"The section {section} of the run's {CONFIG} does not fit this version ({said})"
+        text = f"{source} does not fit this version ({said})"
         raise UserError(f"{text}; train the run again.") from error
 
 
@@ -162,17 +177,24 @@ def checkpoint_for(run_dir: Path, rule: str) -> tuple[Path, str]:
 
 def load_weights(model: AnyModalitySegmenter, checkpoint: Path, name: str) -> None:
     """Put a checkpoint's weights into a model; `name` is the model's for the user."""
-    from benchmark.evaluation.divergence import all_finite
     from benchmark.experiment.checkpoints import read_checkpoint
 
-    state = read_checkpoint(checkpoint)["state_dict"]
+    fit_state(model, read_checkpoint(checkpoint)["state_dict"], checkpoint, name)
+
+
+def fit_state(
+    model: AnyModalitySegmenter, state: Mapping[str, Any], source: Path, name: str
+) -> None:
+    """Put weights, read from the file `source`, into a model; `name` is the model's."""
+    from benchmark.evaluation.divergence import all_finite
+
     try:
         # strict: a silently missing weight would be a random one
         model.load_state_dict(state)
     except RuntimeError as error:
         detail = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
-        problem = f"{checkpoint} does not fit {name} ({detail[:120]})"
+        problem = f"{source} does not fit {name} ({detail[:120]})"
         owner = "another method, backbone, dataset or version"
         raise UserError(f"{problem}; it belongs to {owner}.") from error
     if not all_finite(model.parameters()):
-        raise UserError(f"{checkpoint} has weights that are not finite: its training diverged.")
+        raise UserError(f"{source} has weights that are not finite: its training diverged.")

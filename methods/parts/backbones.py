@@ -1,10 +1,8 @@
 """Encoders: timm feature pyramids at strides 4 to 32, and one shared by all modalities.
 
-Weights load by timm's names, from a file, from the local cache, or from the hub when it answers.
+Where weights come from: `methods/weights.py`.
 """
 
-import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from methods.weights import check_keys, explained_loading, locate_weights, only_noted
 from usererror import UserError
 
 STRIDES = (4, 8, 16, 32)
@@ -45,59 +44,6 @@ def to_three_channels(image: Tensor) -> Tensor:
     return torch.stack([image[:, start:stop].mean(1) for start, stop in bounds], 1)
 
 
-def _endpoint_answers(endpoint: str, timeout: float = 3.0) -> bool:
-    """Whether an HTTP server answers at all; one attempt."""
-    request = urllib.request.Request(endpoint, method="HEAD")
-    try:
-        with urllib.request.urlopen(request, timeout=timeout):
-            return True
-    except urllib.error.HTTPError:
-        return True
-    except (OSError, ValueError):
-        return False
-
-
-def _cached_weights(config: Mapping[str, object]) -> Path | None:
-    """Find the weight file of a timm configuration in the hub's or torch's local cache."""
-    from huggingface_hub import try_to_load_from_cache
-
-    repository, _, revision = str(config.get("hf_hub_id") or "").partition("@")
-    if repository:
-        for name in ("model.safetensors", "pytorch_model.bin"):
-            found = try_to_load_from_cache(repository, name, revision=revision or None)
-            if isinstance(found, str):
-                return Path(found)
-    url = str(config.get("url") or "")
-    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
-    return path if url and path.is_file() else None
-
-
-def locate_weights(name: str, path: str | None = None) -> Path | None:
-    """Find the weights of `name`: the user's file `path`, a cached one, or None for the hub's."""
-    import timm
-    from huggingface_hub import constants
-
-    if path is not None:
-        file = Path(path).expanduser()
-        if not file.is_file():
-            raise UserError(f"pretrained_path: there is no weight file {file}.")
-        return file
-    config = timm.get_pretrained_cfg(name)
-    if config is None:
-        raise UserError(
-            f"timm has no weights for {name}; set pretrained: false or give pretrained_path."
-        )
-    cached = _cached_weights(config.to_dict())
-    if cached is None and (constants.HF_HUB_OFFLINE or not _endpoint_answers(constants.ENDPOINT)):
-        raise UserError(
-            f"The pretrained weights of {name} ({config.hf_hub_id}) are not in the local cache "
-            f"({constants.HF_HUB_CACHE}) and the hub cannot be reached. Run once with a connection "
-            "or copy that cache here, name a weight file with pretrained_path, or train "
-            "from scratch with pretrained: false."
-        )
-    return cached
-
-
 def _create(name: str, pretrained: bool, file: Path | None, options: dict[str, Any]) -> nn.Module:
     import timm
 
@@ -127,6 +73,7 @@ def create_pyramid(
         raise UserError(
             f"timm knows no backbone {name}; tried and known here: pvt_v2_b0, pvt_v2_b2, resnet50."
         )
+    pretrained = pretrained and not only_noted(name, pretrained_path)
     file = locate_weights(name, pretrained_path) if pretrained else None
     if drop_path:
         options["drop_path_rate"] = drop_path  # not every model of timm has it
@@ -143,22 +90,18 @@ def create_pyramid(
         )
     if not pretrained:
         return model
-    source = file or "the hub"
     torch.set_rng_state(state)
-    try:
+    with explained_loading(name, file) as keys:
         loaded = _create(name, True, file, options)
-    except Exception as error:
-        failed = f"The weights of {name} from {source} could not be loaded"
-        raise UserError(f"{failed}: {error}") from error
-    # features_only loads leniently; a matrix equal to its random twin was not in the file
+    # features_only loads leniently, and leaves out what the maps do not need
+    kept = {key.replace(".", "_").removeprefix("model_") for key in loaded.state_dict()}
+    missing = [key for key in keys["Missing"] if key.replace(".", "_") in kept]
+    # whatever timm said: a matrix equal to its random twin was not in the file
     pairs = zip(model.named_parameters(), loaded.parameters(), strict=True)
-    missing = []
     for (key, random), value in pairs:
-        if random.ndim > 1 and torch.equal(random, value):
+        if not missing and random.ndim > 1 and torch.equal(random, value):
             missing.append(key)
-    if missing:
-        lack = f"lack {len(missing)} tensors: {missing[0]} ..."
-        raise UserError(f"The weights of {name} from {source} {lack}")
+    check_keys(name, file, missing, keys["Unexpected"])
     return loaded
 
 
