@@ -35,6 +35,8 @@ class MetaRS(AnyModalitySegmenter):
         torch.Size([2, 5, 64, 64])
     """
 
+    revision = 2  # the norms of the fusion see all that a step fuses in one batch
+
     default_loss_weights: ClassVar[dict[str, float]] = {
         "own": 1.0,
         "fused": 1.0,
@@ -112,10 +114,7 @@ class MetaRS(AnyModalitySegmenter):
             own.append(self._segment(entry.logits, mask, available[m]))
         terms = {"own": torch.stack(own).sum()}
         if len(encoded) > 1:
-            terms["fused"] = self._segment_fused(encoded, available, mask)
-        if len(encoded) > 2 and self.loss_weights["fuse_subset"]:
-            subset = draw_fusable(available)
-            terms["fuse_subset"] = self._segment_fused(encoded, subset, mask)
+            terms |= self._fused_terms(encoded, available, mask)
         if len(encoded) > 1 and self.progress >= self.start:
             shown = torch.stack([available[m] for m in encoded])
             if self.loss_weights["mmr"]:
@@ -131,12 +130,18 @@ class MetaRS(AnyModalitySegmenter):
         labels = torch.where(rows[:, None, None], mask, self.ignore_index)
         return cross_entropy(to_image_size(logits, mask.shape[-2:]), labels, self.ignore_index)
 
-    def _segment_fused(
-        self, encoded: Mapping[str, Entry], present: Mapping[str, Tensor], mask: Tensor
-    ) -> Tensor:
-        """Cross-entropy of the fused contents on samples with two sensors and more."""
-        logits = self.network.fused_head(self.network.fuse_contents(encoded, present))
-        return self._segment(logits, mask, torch.stack(list(present.values())).sum(0) > 1)
+    def _fused_terms(
+        self, encoded: Mapping[str, Entry], available: Mapping[str, Tensor], mask: Tensor
+    ) -> dict[str, Tensor]:
+        """Cross-entropy of the fused contents on samples with two sensors and more, by view."""
+        views = {"fused": available}
+        if len(encoded) > 2 and self.loss_weights["fuse_subset"]:
+            views["fuse_subset"] = draw_fusable(available)
+        logits = self.network.fused_head(self.network.fuse_contents(encoded, *views.values()))
+        terms = {}
+        for (name, shown), part in zip(views.items(), logits.chunk(len(views)), strict=True):
+            terms[name] = self._segment(part, mask, torch.stack(list(shown.values())).sum(0) > 1)
+        return terms
 
     def diagnostics(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Show the contents before and after their fusion."""
@@ -146,11 +151,15 @@ class MetaRS(AnyModalitySegmenter):
 
 
 def draw_fusable(available: Mapping[str, Tensor]) -> Masks:
-    """Draw one subset of two sensors and more, uniformly; samples show what they have of it."""
+    """Draw for every sample a subset of two sensors and more, uniformly.
+
+    A sample that has fewer than two of them shows all that it has.
+    """
     numbers = [number for number in range(2 ** len(available)) if number.bit_count() > 1]
+    have = torch.stack(list(on_host(available).values()))
     # on the host, the same on every device
-    drawn = numbers[int(torch.randint(len(numbers), (), device="cpu"))]
-    shown = {}
-    for place, (m, mask) in enumerate(on_host(available).items()):
-        shown[m] = mask & bool(drawn >> place & 1)
-    return Masks(shown, next(iter(available.values())).device)
+    drawn = torch.tensor(numbers)[torch.randint(len(numbers), have.shape[1:], device="cpu")]
+    places = torch.arange(len(have))[:, None]
+    shown = have & (drawn >> places & 1).bool()
+    rows = torch.where(shown.sum(0) < 2, have, shown)
+    return Masks(dict(zip(available, rows, strict=True)), next(iter(available.values())).device)

@@ -115,14 +115,21 @@ class MetaRSNetwork(SharedEncoderNetwork):
             entries[m] = Entry(self.own_heads[m](maps), products, content[m], kept)
         return entries
 
-    def fuse_contents(self, encoded: Mapping[str, Entry], present: Present | None) -> list[Tensor]:
-        """Fuse what is there of the contents: four maps (B, C, h, w)."""
+    def fuse_contents(self, encoded: Mapping[str, Entry], *views: Present | None) -> list[Tensor]:
+        """Fuse what each of V views shows of the contents: four maps (V * B, C, h, w).
+
+        They follow one another. In training the norms see all of them in one batch: two calls would
+        normalise each by itself, and leave statistics that belong to neither.
+        """
         names, fused = self.ordered_names(encoded), []
         for scale, fusion in enumerate(self.fusion):
-            total: Any = 0
-            for m in names:
-                total = total + shown_rows(encoded[m].products[scale], present, m)
-            fused.append(fusion.finish(total))
+            totals = []
+            for present in views:
+                total: Any = 0
+                for m in names:
+                    total = total + shown_rows(encoded[m].products[scale], present, m)
+                totals.append(total)
+            fused.append(fusion.finish(torch.cat(totals)))
         return fused
 
     def fuse(self, encoded: Mapping[str, Entry], present: Present | None = None) -> Fused:

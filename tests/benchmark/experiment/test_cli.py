@@ -230,7 +230,13 @@ def test_a_corrected_method_has_another_identity_for_the_same_configuration() ->
     assert first == identify_config(config, "f")
     assert first[0] != second[0] and first[1] != second[1]
     # what a correction does not touch keeps its records
-    for method, revision in (("muss_early", 2), ("muss", 1), ("imlt", 2), ("sgma", 1)):
+    for method, revision in (
+        ("muss_early", 2),
+        ("muss", 1),
+        ("imlt", 2),
+        ("sgma", 1),
+        ("metars", 2),
+    ):
         model = parse(method, "miniature")["model"]
         assert import_class(model["class_path"]).revision_of(model["init_args"]) == revision
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import combinations
 from typing import Any
 
@@ -233,16 +234,72 @@ def test_regularised_gradients_are_finite_and_change() -> None:
     assert not torch.equal(found[0][0], found[1][0])
 
 
-def test_subsets_to_fuse_have_two_sensors_and_more() -> None:
+def test_every_sample_draws_two_sensors_and_more_of_its_own() -> None:
     torch.manual_seed(0)
-    have = {m: torch.tensor([True, m != "rgb"]) for m in THREE}
-    seen = set()
-    for _ in range(200):
+    # all of them, two, one
+    have = {m: torch.tensor([True, m != "rgb", m == "dsm"]) for m in THREE}
+    drawn: list[list[tuple[str, ...]]] = [[], [], []]
+    for _ in range(800):
         shown = draw_fusable(Masks(have, torch.device("cpu")))
-        assert not shown["rgb"][1]
-        seen.add(tuple(m for m in THREE if shown[m][0]))
+        for sample, seen in enumerate(drawn):
+            seen.append(tuple(m for m in THREE if shown[m][sample]))
     expected = {subset for size in (2, 3) for subset in combinations(THREE, size)}
-    assert seen == expected
+    counts = Counter(drawn[0])
+    # 200 each, six deviations
+    assert set(counts) == expected and all(abs(n - 200) < 75 for n in counts.values())
+    assert set(drawn[1]) == {("dsm", "sar")} and set(drawn[2]) == {("dsm",)}
+    both = {m: torch.ones(2, dtype=torch.bool) for m in THREE}
+    alike = 0
+    for _ in range(200):
+        shown = draw_fusable(Masks(both, torch.device("cpu")))
+        alike += all(bool(mask[0] == mask[1]) for mask in shown.values())
+    assert 20 < alike < 80
+
+
+def test_evaluation_normalises_as_training_did(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where running statistics are those of a step, evaluation predicts what the step did: from all
+    that samples have and from what was drawn of it, by one set of statistics for both.
+    """
+    module = TestMetaRS.make(THREE, head_dropout=0.0).train()
+    network = module.network
+    for norm in network.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            norm.momentum = 1.0
+    batch = training_batch(THREE, batch=3)
+    batch["available"]["sar"][2] = False
+    drawn = {
+        "rgb": torch.tensor([True, False, True]),
+        "dsm": torch.tensor([True, True, True]),
+        "sar": torch.tensor([False, True, False]),
+    }
+    monkeypatch.setattr("methods.metars.module.draw_fusable", lambda available: drawn)
+    predicted: list[Tensor] = []
+    hook = network.fused_head.register_forward_hook(lambda *given: predicted.append(given[2]))
+    with torch.no_grad(), inputs_of_norms(network) as seen:
+        module.training_losses(batch)
+    hook.remove()
+    views = [batch["available"], drawn]
+    with torch.no_grad():
+        # neither a norm nor a draw lies before the fusion
+        encoded = network.eval().encode(batch["image"])
+        for scale, fusion in enumerate(network.fusion):
+            ((rows,),) = [calls for norm, calls in seen.items() if norm is fusion.norm]
+            sums = []
+            for view in views:
+                for sample in range(3):
+                    there = [encoded[m].products[scale][sample] for m in THREE if view[m][sample]]
+                    sums.append(torch.stack(there).sum(0))
+            torch.testing.assert_close(torch.from_numpy(rows).float(), torch.stack(sums))
+            mean, variance = torch.stack(sums).mean((0, 2, 3)), torch.stack(sums).var((0, 2, 3))
+            torch.testing.assert_close(fusion.norm.running_mean, mean, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(fusion.norm.running_var, variance, rtol=1e-4, atol=1e-5)
+        for norm, calls in seen.items():
+            # a batch is divided by its variance of n values, a running one is of n - 1
+            number = calls[0].shape[0] * calls[0].shape[2] * calls[0].shape[3]
+            norm.running_var.mul_((number - 1) / number)
+        for view, expected in zip(views, predicted[0].chunk(2), strict=True):
+            found = network.fuse(encoded, view)[0]
+            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_the_released_decoder_on_a_resnet() -> None:
@@ -264,17 +321,21 @@ def test_the_released_decoder_on_a_resnet() -> None:
     torch.testing.assert_close(decoder(maps), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_whose_samples_batch_norms_see() -> None:
-    network, batch = TestMetaRS.make(TWO, **RESNET).train().network, 3
+@pytest.mark.parametrize("modalities", [TWO, THREE], ids=["2", "3"])
+def test_whose_samples_batch_norms_see(modalities: dict[str, int]) -> None:
+    module, batch, sensors = TestMetaRS.make(modalities, **RESNET).train(), 3, len(modalities)
+    network = module.network
     with torch.no_grad(), inputs_of_norms(network) as seen:
-        network.fuse(network.encode(images(TWO, batch)))
+        module.training_losses(training_batch(modalities, batch))
+    # as published of two; of three all and what is drawn, in one call
+    fused = batch if sensors == 2 else 2 * batch
     for part, rows in (
-        (network.content.stages, 2 * batch),
+        (network.content.stages, sensors * batch),
         (network.specific, batch),
-        (network.project, 2 * batch),
+        (network.project, sensors * batch),
         (network.own_heads, batch),
-        (network.fusion, batch),
-        (network.fused_head, batch),
+        (network.fusion, fused),
+        (network.fused_head, fused),
     ):
         norms = [norm for norm in part.modules() if norm in seen]
         assert norms
