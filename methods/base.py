@@ -1,7 +1,7 @@
 """What the benchmark asks of a method: encode every modality once, decode any subset of them."""
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from math import ceil, isfinite
 from typing import Any, ClassVar
@@ -104,6 +104,10 @@ class AnyModalitySegmenter(L.LightningModule):
         They are float32 whatever the precision of the network.
         """
         return to_image_size(self.network.fuse(encoded)[0], size, self.network.stride)
+
+    def sees(self, modalities: Collection[str]) -> bool:
+        """Tell whether anything of these modalities reaches the network; else it has no score."""
+        return True
 
     def forward(self, images: Mapping[str, Tensor]) -> Tensor:
         """Predict logits (B, K, H, W) from any non-empty subset of the modalities."""

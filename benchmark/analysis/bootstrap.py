@@ -28,9 +28,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from benchmark.metrics.confusion import ClassCounts, Convention, Counts, Floats, class_counts
+from benchmark.metrics.confusion import (
+    ClassCounts,
+    Convention,
+    Counts,
+    Floats,
+    Mask,
+    class_counts,
+)
 from benchmark.metrics.result import sum_regions
-from benchmark.metrics.summaries import SUMMARIES, average_top1_last1, mean_scores
+from benchmark.metrics.summaries import SUMMARIES, average_top1_last1, mean_scores, unseen_subsets
 from benchmark.records.groups import SeedGroup
 from benchmark.records.record import Record, read_scenes
 from benchmark.records.selection import Skipped
@@ -49,6 +56,13 @@ class ResamplingUnits:
     kind: str  # `scenes` or `blocks`
     counts: ClassCounts  # per unit, each `(units, subsets, classes)`
     names: tuple[str, ...]  # per unit, to check that two records are paired
+    subsets: tuple[str, ...] = ()
+
+    @property
+    def unseen(self) -> Mask:
+        """Subsets of which the network sees nothing, `(subsets,)`."""
+        scored = np.asarray(self.counts.support.any((0, 2)))
+        return unseen_subsets(scored, self.subsets)
 
 
 @dataclass(frozen=True)
@@ -85,7 +99,8 @@ def resampling_units(record: Record, scenes: Mapping[str, Counts]) -> Resampling
     units = np.concatenate(whole, 1)
     # a unit without a labelled pixel would make draws that differ in nothing
     labelled = units[1].any((1, 2))
-    return ResamplingUnits(kind, ClassCounts(*units[:, labelled]), tuple(np.array(names)[labelled]))
+    kept = tuple(np.array(names)[labelled])
+    return ResamplingUnits(kind, ClassCounts(*units[:, labelled]), kept, record.subsets)
 
 
 def read_units(groups: Sequence[SeedGroup], skipped: Skipped) -> list[GroupUnits]:
@@ -105,13 +120,17 @@ def read_units(groups: Sequence[SeedGroup], skipped: Skipped) -> list[GroupUnits
 
 
 def check_paired(groups: Sequence[GroupUnits]) -> None:
-    """Raise a UserError unless all records have the same units with the same true pixels."""
+    """Raise a UserError unless all records have the same units with the same true pixels.
+
+    Of a subset that one of two networks does not see, there is nothing to compare.
+    """
     # the truth of a unit is the same for all methods; if it is not, its difference means nothing
     first, origin = groups[0].units[0], groups[0].group.first
     for entry in groups:
         for record, units in zip(entry.group.members, entry.units, strict=True):
-            same = np.array_equal(units.counts.support, first.counts.support)
-            if units.names != first.names or not same:
+            seen = ~(units.unseen | first.unseen)
+            pair = units.counts.support[:, seen], first.counts.support[:, seen]
+            if units.names != first.names or not np.array_equal(*pair):
                 other = f"scenes, blocks or labels than {origin.path}"
                 text = f"{record.path} was scored on other {other}, though the fingerprints agree"
                 raise UserError(f"{text}; run its cell again with FORCE=1.")
@@ -127,10 +146,12 @@ def measure_names(group: SeedGroup) -> list[str]:
     return [*SUMMARIES, "Average mF1", *map("mIoU {}".format, group.first.subsets)]
 
 
-def measure_scores(counts: ClassCounts, convention: Convention) -> Floats:
+def measure_scores(
+    counts: ClassCounts, convention: Convention, subsets: Sequence[str] = ()
+) -> Floats:
     """Score counts `(..., subsets, classes)` in per cent, `(..., measures)`."""
     miou, mf1 = mean_scores(counts, convention)
-    columns = [*average_top1_last1(miou), average_top1_last1(mf1).average]
+    columns = [*average_top1_last1(miou, subsets), average_top1_last1(mf1, subsets).average]
     return np.concatenate([np.stack(columns, -1), miou], -1)
 
 
@@ -144,7 +165,7 @@ def resample_measures(units: ResamplingUnits, convention: Convention, weights: C
     for start in range(0, len(weights), step):
         drawn = weights[start : start + step]
         counts = ClassCounts(*(drawn @ parts).reshape(3, -1, *shape[1:]))
-        pieces.append(measure_scores(counts, convention))
+        pieces.append(measure_scores(counts, convention, units.subsets))
     return np.concatenate(pieces)
 
 
@@ -176,7 +197,7 @@ def bootstrap_groups(
         seeds, draws = [], []
         for record, units in zip(entry.group.members, entry.units, strict=True):
             whole = ClassCounts(*np.sum(units.counts, axis=1))
-            seeds.append(measure_scores(whole, record.convention))
+            seeds.append(measure_scores(whole, record.convention, units.subsets))
             draws.append(resample_measures(units, record.convention, weights))
         # the mean over seeds of each draw, as the table averages seeds
         found.append(BootstrapSample(entry.group, np.array(seeds), np.mean(draws, axis=0)))

@@ -100,6 +100,8 @@ def compare_samples(
 
 def judge_difference(line: Mapping[Any, Any]) -> str:
     """Say what forbids to call one method better; nothing where scenes and seeds allow it."""
+    if np.isnan(line["difference"]):
+        return "one of them has no score"
     if not line["separable"]:
         return "not separable"
     # of a single seed the spread is nan, which cannot tell
@@ -114,8 +116,10 @@ def difference_table(frame: pd.DataFrame) -> pd.DataFrame:
         for word in ("first", "second"):
             score = format_mean_std(line[f"{word} mean"], line[f"{word} std"])
             shown[f"{word} (n)"] = f"{score} ({line[f'{word} seeds']})"
-        shown["difference"] = f"{line['difference']:+z.2f}"
-        shown["interval"] = f"{line['low']:+z.2f} to {line['high']:+z.2f}"
+        shown |= {"difference": "-", "interval": "-"}
+        if not np.isnan(line["difference"]):
+            shown["difference"] = f"{line['difference']:+z.2f}"
+            shown["interval"] = f"{line['low']:+z.2f} to {line['high']:+z.2f}"
         lines.append(shown | {"verdict": judge_difference(line)})
     return pd.DataFrame(lines)
 
@@ -158,7 +162,7 @@ def write_comparison(
 
 def print_comparison(title: str, frame: pd.DataFrame) -> None:
     """Print the summaries of few pairs; of many, how many of them cannot be told apart."""
-    pairs = frame[frame["measure"] == SUMMARIES[0]]
+    pairs = frame[(frame["measure"] == SUMMARIES[0]) & frame["difference"].notna()]
     how = _describe_draws(frame)
     if len(pairs) <= MOST_PRINTED_PAIRS:
         print_table(f"{title}: differences, {how}", difference_table(frame))

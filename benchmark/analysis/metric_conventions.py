@@ -17,7 +17,13 @@ from benchmark.formats.markdown import Part, escape_markdown
 from benchmark.formats.table_files import Written, write_table_files
 from benchmark.metrics.confusion import Absent, Floats, class_counts, divide_or_nan
 from benchmark.metrics.result import sum_regions
-from benchmark.metrics.summaries import SUMMARIES, average_top1_last1, mean_scores, mean_std
+from benchmark.metrics.summaries import (
+    SUMMARIES,
+    average_top1_last1,
+    mean_scores,
+    mean_std,
+    unseen_subsets,
+)
 from benchmark.records.groups import SeedGroup, comparable_groups, seed_groups
 from benchmark.records.record import SCENES, Record, read_scenes
 from benchmark.records.selection import RecordSelection
@@ -169,7 +175,12 @@ def _score_group(convention: ScoringConvention, group: SeedGroup) -> tuple[Float
     reasons: dict[str, list[str]] = {}
     for record in group.members:
         try:
-            values.append(np.array(average_top1_last1(convention.score_subsets(record))))
+            scores = convention.score_subsets(record)
+            unseen = unseen_subsets(~np.isnan(scores), record.subsets)
+            if unseen.any():
+                names = ", ".join(np.array(record.subsets)[unseen])
+                raise ConventionNotApplicable(f"the network sees none of {names}")
+            values.append(np.array(average_top1_last1(scores)))
         except ConventionNotApplicable as error:
             reasons.setdefault(str(error), []).append(str(record.manifest.seed))
     if not reasons:

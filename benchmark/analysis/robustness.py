@@ -194,6 +194,7 @@ def absence_table(rows: Sequence[DamagedGroup]) -> pd.DataFrame:
         }
         if not games:
             continue
+        # nan where the network does not see all subsets
         dropped = [_subset_scores(record) for record in row.records]
         averages.setdefault(DROP, {})[row.group.label] = np.mean(dropped, axis=1)
         for name, game in games.items():
@@ -204,11 +205,11 @@ def absence_table(rows: Sequence[DamagedGroup]) -> pd.DataFrame:
                 expected[row.group.label] = {f"E({p:g})": _format(seeds) for p, seeds in cells}
     table: dict[str, dict[str, str]] = {}
     for name, by_label in averages.items():
-        ranked = sorted(by_label, key=lambda label: -by_label[label].mean())
-        for rank, label in enumerate(ranked, start=1):
-            table.setdefault(label, {"method": label})[name] = (
-                f"{_format(by_label[label])} ({rank})"
-            )
+        means = {label: np.nan_to_num(by_label[label].mean(), nan=-np.inf) for label in by_label}
+        for rank, label in enumerate(sorted(means, key=lambda one: -means[one]), start=1):
+            cell = _format(by_label[label])
+            ranked = cell if np.isinf(means[label]) else f"{cell} ({rank})"
+            table.setdefault(label, {"method": label})[name] = ranked
     return pd.DataFrame([{**line, **expected.get(label, {})} for label, line in table.items()])
 
 

@@ -13,7 +13,12 @@ from benchmark.analysis import shapley
 from benchmark.formats.markdown import Part, escape_markdown
 from benchmark.formats.table_files import Written, write_table_files
 from benchmark.metrics.confusion import ClassCounts, Floats, class_scores
-from benchmark.metrics.summaries import format_mean_std, mean_std, with_mean_first
+from benchmark.metrics.summaries import (
+    format_mean_std,
+    mean_std,
+    unseen_subsets,
+    with_mean_first,
+)
 from benchmark.records.groups import SeedGroup, comparable_groups, seed_groups
 from benchmark.records.record import Record
 from benchmark.records.selection import RecordSelection, Skipped
@@ -130,10 +135,13 @@ def sensor_games(
             continue
         # a subset that no test scene has all modalities of was scored on nothing
         labelled = [record.class_counts().support.any(-1) for record in group.members]
-        unscored = np.flatnonzero(~np.all(labelled, axis=0))
-        if len(unscored):
-            names = ", ".join(np.array(subsets)[unscored])
-            skipped.add(f"{group.label}, no test scene has all modalities of {names}.")
+        scored = np.all(labelled, axis=0)
+        if not scored.all():
+            names = ", ".join(np.array(subsets)[~scored])
+            reason = f"no test scene has all modalities of {names}"
+            if unseen_subsets(scored, subsets).any():
+                reason = f"the network sees none of {names}"
+            skipped.add(f"{group.label}, {reason}.")
             continue
         games = np.stack([subset_games(record, empty) for record in group.members])
         found.append(SensorGames(group, letters, games))

@@ -230,15 +230,16 @@ class Evaluate(Command):
 def print_scores(cli: BenchCLI, result: EvaluationResult) -> None:
     """Print one line per subset, then the summaries where all are scored."""
     from benchmark.evaluation.protocol import convention_of
-    from benchmark.metrics.summaries import average_top1_last1
+    from benchmark.metrics.summaries import average_top1_last1, format_mean_std
 
-    convention = convention_of(cli.datamodule, cli.config_init.evaluation.absent)
-    values = []
-    for name, entry in result.scores(convention).items():
-        values.append(entry.miou)
-        miou, mf1, oa = 100 * entry.miou, 100 * entry.mf1, 100 * entry.oa
-        print(f"{name:12} mIoU {miou:6.2f}  mF1 {mf1:6.2f}  OA {oa:6.2f}")
+    def per_cent(share: float) -> str:
+        return format_mean_std(100 * share, float("nan"))
+
+    scores = result.scores(convention_of(cli.datamodule, cli.config_init.evaluation.absent))
+    for name, entry in scores.items():
+        miou, mf1, oa = map(per_cent, (entry.miou, entry.mf1, entry.oa))
+        print(f"{name:12} mIoU {miou:>6}  mF1 {mf1:>6}  OA {oa:>6}")
     if cli.config_init.evaluation.subsets is not None:
         return  # a mean of some subsets is no Average
-    summary = average_top1_last1(values)._asdict()
-    print("  ".join(f"{name} {100 * value:.2f}" for name, value in summary.items()))
+    summary = average_top1_last1([entry.miou for entry in scores.values()], result.subsets)
+    print("  ".join(f"{name} {per_cent(value)}" for name, value in summary._asdict().items()))

@@ -37,6 +37,8 @@ class Picture(Command):
             letters = list(run.data.letters.values())
             names = arguments.subsets or ["+".join(letters), *letters]
             subsets = predictions.subsets_from_letters(run.data, scene, names)
+            if not arguments.subsets:
+                subsets = list(filter(run.model.sees, subsets))
             predictions.draw_strip(run.model, run.data, scene, subsets, out)
         else:
             predictions.draw_predictions(run.model, run.data, scene, run.title, out)

@@ -11,6 +11,7 @@ from torch import Tensor
 from benchmark.metrics.confusion import Absent, Convention, score_matrices
 from benchmark.metrics.subsets import modality_subsets, subset_name
 from datamodules.store.scene_store import IGNORE
+from methods.base import AnyModalitySegmenter
 
 Model = Callable[[dict[str, Tensor]], Tensor]
 
@@ -29,7 +30,8 @@ def score_subsets(
         model: maps {modality: `(B, C, H, W)`} to logits `(B, K, H, W)`, K = `classes`; call
             `eval()` before, and move batches to its device.
         batches: dictionaries with `image` ({modality: images}) and `mask` `(B, H, W)`, each pixel
-            in one batch only; a subset is scored on the batches that have its modalities.
+            in one batch only; a subset is scored on the batches that have its modalities, unless
+            the model is an `AnyModalitySegmenter` that sees nothing of it.
         letters: letter of each modality in the names of subsets, in table order.
         absent: what a class without evidence counts, see `benchmark.metrics.Convention`.
 
@@ -54,6 +56,8 @@ def score_subsets(
             labelled = mask != ignore_index
             for place, subset in enumerate(subsets):
                 if not set(subset) <= set(batch["image"]):
+                    continue
+                if isinstance(model, AnyModalitySegmenter) and not model.sees(subset):
                     continue
                 logits = model({name: batch["image"][name] for name in subset})
                 cells = classes * mask + logits.argmax(1).to(mask.device)

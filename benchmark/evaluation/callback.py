@@ -29,10 +29,11 @@ class MissingModalityEvaluation(L.Callback):
 
     `validation_step` and `test_step` return `{"encoded": ...}`; this callback decodes each subset
     inside the precision plugin's context and counts it with `SubsetConfusion`. `result` holds the
-    last evaluation.
+    last evaluation. A subset of which the network sees nothing is not scored.
 
     Logs `val/average_miou`, `val/top1_miou`, `val/last1_miou` and `val/miou/<subset>` (`test/...`
-    in test), in [0, 1].
+    in test), in [0, 1]. In validation the summaries are over what the network sees, in test they
+    are nan unless it sees all subsets.
 
     Args:
         stitching: `logits` or `probabilities` are summed where windows overlap.
@@ -58,6 +59,15 @@ class MissingModalityEvaluation(L.Callback):
         self.stitching, self.absent, self.block = stitching, absent, block
         self.subsets = subsets
         self.result: EvaluationResult | None = None
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Raise a UserError if nothing that is scored shows the network anything."""
+        assert isinstance(pl_module, AnyModalitySegmenter)
+        cases = self.cases(protocol.datamodule_of(trainer))
+        if not any(map(pl_module.sees, cases.values())):
+            sees = ", ".join(filter(lambda name: pl_module.sees([name]), pl_module.modalities))
+            text = f"This protocol scores {', '.join(cases)}, but the network sees {sees} alone"
+            raise UserError(f"{text}: choose another METHOD or PROTOCOL.")
 
     def on_validation_epoch_start(self, trainer: L.Trainer, *_: Any) -> None:
         """Start counting the validation scenes."""
@@ -88,11 +98,14 @@ class MissingModalityEvaluation(L.Callback):
         require_finite(trainer, self._finite, f"the logits of the {self._part} scenes are")
         # `compute` sums the ranks; a rank holds zeros for scenes it did not see
         counts = [scene.cpu().numpy() for scene in self._confusion.compute()]
-        self.result = evaluation_result(data, self._windows, self.cases(data), counts)
+        assert isinstance(pl_module, AnyModalitySegmenter)
+        self.result = evaluation_result(data, self._windows, self.cases(data), counts, pl_module)
         # the counts of DELIVER's 1,897 scenes are 140 MB that training needs not keep
         del self._confusion, self._windows
         scores = self.result.scores(protocol.convention_of(data, self.absent))
-        summary = average_top1_last1([entry.miou for entry in scores.values()])
+        # a checkpoint is chosen by the subsets that the network sees; a result needs all of them
+        names = list(scores) if self._part == "test" else []
+        summary = average_top1_last1([entry.miou for entry in scores.values()], names)
         for name, value in summary._asdict().items():
             pl_module.log(f"{self._part}/{name}_miou", value)
         for name, entry in scores.items():
@@ -144,10 +157,10 @@ class MissingModalityEvaluation(L.Callback):
         batch: Mapping[str, Any],
         data: SceneDataModule,
     ) -> Iterator[tuple[str, Entries]]:
-        """Yield how to make what a case decodes, for cases that the batch has the modalities of."""
+        """Yield how to make what a case decodes, for cases that the batch and the network take."""
         for name, subset in self.cases(data).items():
-            # else the scenes really lack a modality; `scored` says so
-            if encoded.keys() >= set(subset):
+            # else the scenes really lack a modality, or it is not looked at; `scored` says so
+            if encoded.keys() >= set(subset) and model.sees(subset):
                 yield name, partial(select_entries, encoded, subset)
 
     def _decode_cases(
@@ -182,9 +195,11 @@ def evaluation_result(
     windows: EvaluationWindows,
     cases: Mapping[str, tuple[str, ...]],
     counts: list[np.ndarray],
+    model: AnyModalitySegmenter,
 ) -> EvaluationResult:
     """Name the axes of the counts of all scenes; `cases` need modalities to be scored."""
     conditions: dict[str, list[str]] = {}
+    seen = np.array(list(map(model.sees, cases.values())))
     scored = np.ones((len(cases), len(windows.scenes)), bool)
     for number, scene in enumerate(windows.scenes):
         conditions[scene.id] = []
@@ -192,7 +207,7 @@ def evaluation_result(
             if value := scene.attributes.get(column):
                 conditions[scene.id].append(f"{column}={value}")
         present = set(present_modalities(data, scene))
-        scored[:, number] = list(map(present.issuperset, cases.values()))
+        scored[:, number] = seen & list(map(present.issuperset, cases.values()))
     return EvaluationResult(
         subsets=tuple(cases),
         scenes=tuple(conditions),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -103,6 +103,14 @@ def select_entries(encoded: Mapping[str, Any], subset: Sequence[str]) -> dict[st
     return {name: encoded[name] for name in subset}
 
 
+def require_seen(model: AnyModalitySegmenter, modalities: Collection[str]) -> None:
+    """Raise a UserError if a network sees none of these modalities."""
+    if not model.sees(modalities):
+        seen = " or ".join(name for name in model.modalities if model.sees([name]))
+        said = f"This network sees nothing of {', '.join(modalities)}"
+        raise UserError(f"{said}, only {seen}: give it that, or use another method.")
+
+
 def predict_all_subsets(
     model: AnyModalitySegmenter,
     data: SceneDataModule,
@@ -110,6 +118,8 @@ def predict_all_subsets(
     subsets: Sequence[tuple[str, ...]] = (),
 ) -> tuple[dict[str, Array], Array]:
     """Predict a scene from subsets of its modalities, by default from all of them.
+
+    Those of which the network sees nothing are left out.
 
     Returns ({subset: predicted label ids}, true label ids), each `(H, W)`.
     """
@@ -119,6 +129,7 @@ def predict_all_subsets(
     from benchmark.evaluation.row_buffer import WindowStitcher
 
     subsets = subsets or modality_subsets(present_modalities(data, scene))
+    subsets = list(filter(model.sees, subsets))
     stitcher = WindowStitcher((len(subsets), data.num_classes), scene.width)
     truth = np.full((scene.height, scene.width), IGNORE, np.uint8)
     with torch.inference_mode():

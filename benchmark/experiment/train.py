@@ -103,6 +103,8 @@ def print_start(cli: BenchCLI) -> None:
         f"{len(splits['test'])} test scenes, "
         f"{len(cases)} subset{'s' if len(cases) > 1 else ''} of {'+'.join(data.letters.values())}"
     )
+    if unseen := [name for name, subset in cases.items() if not cli.model.sees(subset)]:
+        print(f"The network sees none of {', '.join(unseen)}: no score there, and no Average.")
     if cli.cell.scale == "small" and data.name not in MINIATURES:
         print("Scale small is a trial: a small network from random weights, few steps.")
         print("SCALE=paper trains as published.")

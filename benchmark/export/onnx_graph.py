@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from benchmark.evaluation.inference import require_seen
 from benchmark.experiment.restore import TrainedRun
 from benchmark.metrics.subsets import modality_subsets, subset_name
 from datamodules.store.part_files import whole_file
@@ -55,15 +56,19 @@ class SubsetNetwork(nn.Module):
 
 
 def parse_subsets(text: str, trained: TrainedRun) -> list[tuple[str, ...]]:
-    """Return the subsets that `all` or words such as `R+D,D` name; empty: all sensors together."""
+    """Return the subsets that `all` or words such as `R+D,D` name; empty: all sensors together.
+
+    Of `all`, those are left out of which the network sees nothing.
+    """
     letters = trained.inputs.letters
     every = {subset_name(subset, letters): subset for subset in modality_subsets(list(letters))}
     if text == "all":
-        return list(every.values())
+        return list(filter(trained.model.sees, every.values()))
     named = [word.strip() for word in text.split(",") if word.strip()] or list(every)[-1:]
     for word in named:
         if word not in every:
             raise UserError(f"There is no subset {word!r}; there are: all, {', '.join(every)}.")
+        require_seen(trained.model, every[word])
     return [every[word] for word in named]
 
 

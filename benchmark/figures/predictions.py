@@ -16,6 +16,7 @@ from benchmark.evaluation.inference import (
     modality_picture,
     predict_all_subsets,
     present_modalities,
+    require_seen,
 )
 from benchmark.figures.picture_grid import AS_IT_IS, picture_grid, save_figure, write_figure
 from datamodules.store.rendering import render_label
@@ -67,6 +68,8 @@ def draw_strip(
 
     Every prediction is titled with its modalities and the share of labelled pixels it gets right.
     """
+    for subset in subsets:
+        require_seen(model, subset)
     scene = crop_top_left(scene)
     present = present_modalities(data, scene)
     predicted, truth = predict_all_subsets(model, data, scene, subsets)

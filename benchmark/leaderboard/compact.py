@@ -26,7 +26,9 @@ def terminal_tables(rows: Sequence[ScoreRow], own: Collection[str]) -> dict[str,
         for rank, group in enumerate(groups, start=1):
             row = by_group[group.group]
             mark = OWN if group.group in own else ""
-            line = {"#": f"{mark}{rank}", "method": names[group.group]}
+            # without an Average there is no rank
+            place = "-" if row.unseen else rank
+            line = {"#": f"{mark}{place}", "method": names[group.group]}
             cells = reader_cells(rows, row)
             # of some subsets there is no summary
             headings = (*row.subsets, "n") if group.manifest.scores_some else ON_TERMINAL

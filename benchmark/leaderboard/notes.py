@@ -25,11 +25,12 @@ def describe_scoring(rows: Sequence[ScoreRow]) -> str:
         # by protocol, and several of each: an override may change a convention within a protocol
         absent.setdefault(name, set()).add(convention.absent)
         kinds.setdefault(name, set()).add("eroded" if convention.regions else "full")
+    scenes = f"{_count_scenes(rows)}{_describe_unseen(rows)}"
     return (
         f"over {' / '.join(sorted(classes))} classes "
         f"(K = {', '.join(map(str, sorted(outputs)))} outputs, "
         f"absent classes: {_by_protocol(absent)}), {_by_protocol(kinds)} labels, "
-        f"{_count_scenes(rows)}, fingerprint {rows[0].group.manifest.fingerprint[:12]}"
+        f"{scenes}, fingerprint {rows[0].group.manifest.fingerprint[:12]}"
     )
 
 
@@ -49,7 +50,8 @@ def scored_on_fewer(rows: Sequence[ScoreRow]) -> tuple[int, str]:
         # conditions are parts of the test set
         if row.condition == ALL:
             for subset, number in zip(row.subsets, row.scenes, strict=True):
-                counts[subset] = min(number, counts.get(subset, number))
+                if subset not in row.unseen:
+                    counts[subset] = min(number, counts.get(subset, number))
     most = max(counts.values())
     return most, ", ".join(f"{name} {number}" for name, number in counts.items() if number < most)
 
@@ -62,6 +64,17 @@ def _count_scenes(rows: Sequence[ScoreRow]) -> str:
     return (
         f"{most} test scenes, but fewer for subsets whose modalities some scenes lack ({fewer}; "
         "a dash where there are none, which then is left out of the summaries)"
+    )
+
+
+def _describe_unseen(rows: Sequence[ScoreRow]) -> str:
+    """Explain the dashes of networks that do not see all subsets; empty without any."""
+    methods = sorted({row.group.method for row in rows if row.unseen})
+    if not methods:
+        return ""
+    return (
+        f", a dash where a network sees none of the sensors ({', '.join(methods)}), "
+        "which leaves it without summaries"
     )
 
 

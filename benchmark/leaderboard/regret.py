@@ -71,7 +71,9 @@ def regret_table(rows: Sequence[ScoreRow], best: Sequence[Floats]) -> pd.DataFra
         line["regret"] = format_mean_std(*mean_std(mean))
         for number, subset in enumerate(row.subsets):
             line[subset] = format_mean_std(*mean_std(regrets[:, number]))
-        lines.append((float(mean.mean()), line | {"n": str(len(mean))}))
+        # nan compares with nothing: without a score of every such subset a row comes last
+        order = float(np.nan_to_num(mean.mean(), nan=np.inf))
+        lines.append((order, line | {"n": str(len(mean))}))
     return pd.DataFrame([line for _, line in sorted(lines, key=lambda pair: pair[0])]).fillna("-")
 
 

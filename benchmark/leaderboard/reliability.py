@@ -72,7 +72,7 @@ def reliability_rows(groups: Sequence[SeedGroup], skipped: Skipped) -> list[Reli
                 scores = reliability_scores(counts)
                 values = [m.factor * getattr(scores, m.attribute) for m in MEASURES]
                 members.append(record)
-                seeds.append(_with_mean(np.array(values)))
+                seeds.append(_with_mean(np.array(values), record.subsets))
         if members:
             own = replace(group, members=tuple(members))
             rows.append(ReliabilityRow(own, mean_std(np.array(seeds))))
@@ -130,7 +130,7 @@ def write_reliability_tables(
     return write_table_files(out, f"{data}.reliability", csv, page, headline, note, skipped)
 
 
-def _with_mean(values: Floats) -> Floats:
+def _with_mean(values: Floats, subsets: Sequence[str]) -> Floats:
     """Put the mean over subsets first."""
-    mean = np.asarray(average_top1_last1(values).average)
+    mean = np.asarray(average_top1_last1(values, subsets).average)
     return np.concatenate([mean[:, None], values], 1)

@@ -10,14 +10,17 @@ import numpy as np
 
 from benchmark.metrics.confusion import Counts, Floats
 from benchmark.metrics.result import ALL
-from benchmark.metrics.summaries import SubsetSummary, average_top1_last1
+from benchmark.metrics.summaries import SubsetSummary, average_top1_last1, unseen_subsets
 from benchmark.records.groups import SeedGroup
 from benchmark.records.manifest import Protocol
 
 
 @dataclass(frozen=True)
 class ScoreRow:
-    """Scores in per cent, each `(seeds, subsets)`; nan where no test scene has all modalities."""
+    """Scores in per cent, each `(seeds, subsets)`; nan where no test scene has all modalities.
+
+    And where the network sees none of them; it has no `summary` then.
+    """
 
     group: SeedGroup
     condition: str  # of the test scenes (`weather=night`), or `all`
@@ -53,15 +56,15 @@ class ScoreRow:
     @cached_property
     def summary(self) -> SubsetSummary:
         """Average, Top-1 and Last-1 of each seed: seeds are summarised first and averaged after."""
-        return average_top1_last1(self.miou)
+        return average_top1_last1(self.miou, self.subsets)
 
     @property
     def best_worst(self) -> tuple[str, str]:
-        """Best and worst subset of the mean over seeds, empty where none is scored."""
+        """Best and worst subset of the mean over seeds, empty where there is no summary."""
         # not what is worst most often: seeds may differ in that
         mean = self.miou.mean(0)
         # a subset that one seed has no score of has none in the mean either
-        if np.isnan(mean).all():
+        if np.isnan(mean).all() or np.isnan(self.summary.average.mean()):
             return "", ""
         return self.subsets[np.nanargmax(mean)], self.subsets[np.nanargmin(mean)]
 
@@ -78,6 +81,12 @@ class ScoreRow:
         record = self.group.first
         scored: list[int] = record.scored[:, record.conditions.index(self.condition)].tolist()
         return scored
+
+    @property
+    def unseen(self) -> list[str]:
+        """Subsets of which the network sees nothing."""
+        blind = unseen_subsets(np.array(self.scenes) > 0, self.subsets)
+        return [name for name, unseen in zip(self.subsets, blind, strict=True) if unseen]
 
 
 def leaderboard_rows(groups: Sequence[SeedGroup]) -> list[ScoreRow]:

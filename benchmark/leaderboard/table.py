@@ -54,7 +54,8 @@ class Column:
         if isinstance(value, MeanStd):
             text = format_mean_std(value.mean, value.std, decimals, sign)
         text = self.text.format(value=text, row=row)
-        return f"{text} ({self.subset(row)})" if self.subset else text
+        subset = self.subset(row) if self.subset else ""
+        return f"{text} ({subset})" if subset else text
 
 
 def _has_condition(row: ScoreRow) -> bool:

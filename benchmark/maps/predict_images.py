@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from benchmark.evaluation.divergence import check_logits
+from benchmark.evaluation.inference import require_seen
 from benchmark.experiment.restore import TrainedRun
 from datamodules.loading.inference_rasters import ModalitySpec
 from datamodules.store.statistics import RasterStatistics
@@ -27,12 +28,14 @@ def predict_images(trained: TrainedRun, images: Mapping[str, Any]) -> Tensor:
         float32 on the network's device; column k is class `trained.inputs.outputs[k]`.
 
     Raises:
-        UserError: an unknown modality, none at all, other sizes or bands, no valid pixel.
+        UserError: an unknown modality, none at all or none that the network sees, other sizes or
+            bands, no valid pixel.
     """
     specs = trained.inputs.modalities
     if not images or not set(images) <= set(specs):
         known = ", ".join(specs)
         raise UserError(f"Give images of at least one of {known}, not of {list(images)}.")
+    require_seen(trained.model, list(images))
     given = {name: np.asarray(images[name]) for name in specs if name in images}
     first = next(iter(given.values())).shape
     for name, pixels in given.items():

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import rasterio
 
+from benchmark.evaluation.inference import require_seen
 from benchmark.experiment.restore import TrainedRun
 from benchmark.maps import predict
 from benchmark.maps.batches import default_batch
@@ -74,8 +75,10 @@ def write_map(
         The share of each class among the pixels of which some input says something, in [0, 1].
 
     Raises:
-        UserError: files that do not fit each other or the run, options that cannot be.
+        UserError: files that do not fit each other or the run, or of which the network sees
+            nothing; options that cannot be.
     """
+    require_seen(trained.model, list(files))
     window, stride, batch = options.checked(trained)
     inputs, device = trained.inputs, trained.model.device
     tell: Callable[[str], None] = (lambda text: None) if quiet else print

@@ -1,6 +1,7 @@
 """Average, Top-1 and Last-1 over subsets; mean and standard deviation over seeds."""
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,21 +28,43 @@ class SubsetSummary(NamedTuple):
     last1: Any
 
 
-def average_top1_last1(values: npt.ArrayLike) -> SubsetSummary:
+def average_top1_last1(values: npt.ArrayLike, subsets: Sequence[str] = ()) -> SubsetSummary:
     """Summarise scores `(..., subsets)` over their last axis.
 
-    A subset that no scene has all modalities of has no score (nan) and does not count.
+    A subset that no scene has all modalities of has no score (nan) and does not count. Given the
+    names of the subsets, there is no summary (nan) of a network that does not see some of them.
 
     Example:
         >>> summary = average_top1_last1([50.0, 80.0, float("nan")])
         >>> float(summary.average), float(summary.top1), float(summary.last1)
         (65.0, 80.0, 50.0)
+        >>> float(average_top1_last1([80.0, float("nan"), 80.0], ["R", "D", "R+D"]).average)
+        nan
     """
     scores = np.asarray(values, float)
     scored = ~np.isnan(scores)
     average = divide_or_nan(np.where(scored, scores, 0).sum(-1), scored.sum(-1))
     # fmax and fmin pass over nan, unlike max and min
-    return SubsetSummary(average[()], np.fmax.reduce(scores, -1), np.fmin.reduce(scores, -1))
+    summary = SubsetSummary(average[()], np.fmax.reduce(scores, -1), np.fmin.reduce(scores, -1))
+    if not subsets:
+        return summary
+    blind = unseen_subsets(scored, subsets).any(-1)
+    return SubsetSummary(*(np.where(blind, np.nan, number)[()] for number in summary))
+
+
+def unseen_subsets(scored: Mask, subsets: Sequence[str]) -> Mask:
+    """Mark the subsets, `(..., subsets)`, that have no score where one with more sensors has.
+
+    A scene that has more sensors has fewer too: it is the network that sees none of these.
+
+    Example:
+        >>> unseen_subsets(np.array([True, False, True]), ["R", "D", "R+D"]).tolist()
+        [False, True, False]
+    """
+    sensors = [set(name.split("+")) for name in subsets]
+    larger = np.array([[few < more for few in sensors] for more in sensors])
+    # a product of bools: whether any of the larger ones is scored
+    return np.asarray(~scored & (scored @ larger))
 
 
 class MeanStd(NamedTuple):

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
 
+import numpy as np
+
 from benchmark.analysis import bootstrap
 from benchmark.analysis.comparison import BootstrapOptions, compare_samples, judge_difference
 from benchmark.metrics.summaries import SUMMARIES
@@ -43,12 +45,18 @@ def bootstrap_intervals(
     rows = {}
     for entry in sampled:
         bounds = bootstrap.percentile_bounds(entry.draws, options.level)
-        names = bootstrap.measure_names(entry.group)
-        rows[entry.group.group] = dict(zip(names, round_for_json(bounds.T, 2), strict=True))
+        found = {}
+        for name, ends in zip(bootstrap.measure_names(entry.group), bounds.T, strict=True):
+            # what has no score has no interval
+            if not np.isnan(ends).any():
+                found[name] = round_for_json(ends, 2)
+        rows[entry.group.group] = found
     # only the summaries: all measures of all pairs would be most of the page
     pairs = []
     for first, second in combinations(sampled, 2):
         for line in compare_samples(first, second, options.level)[: len(SUMMARIES)]:
+            if np.isnan(line["difference"]):
+                continue
             pair = {"first": first.group.group, "second": second.group.group}
             pair |= {"measure": line["measure"], "verdict": judge_difference(line)}
             for name in ("difference", "low", "high"):

@@ -91,10 +91,14 @@ def log_result(loggers: Iterable[Logger], record: Record, more: Mapping[str, flo
 
 
 def summary_metrics(scores: Mapping[str, Scores]) -> dict[str, float]:
-    """Compute `average_miou`, `top1_miou`, `last1_miou` and `miou_<subset>`, in per cent."""
+    """Compute `average_miou`, `top1_miou`, `last1_miou` and `miou_<subset>`, in per cent.
+
+    What was not scored is nan, and so is a summary of a network that does not see all subsets.
+    """
     metrics = {}
     for name, entry in scores.items():
         metrics[f"miou_{name}"] = 100 * entry.miou
-    for name, value in average_top1_last1(list(metrics.values()))._asdict().items():
+    summary = average_top1_last1(list(metrics.values()), list(scores))
+    for name, value in summary._asdict().items():
         metrics[f"{name}_miou"] = value
     return metrics

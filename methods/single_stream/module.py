@@ -1,6 +1,6 @@
 """Networks of one image as a Lightning module: the suite's loss, or that of GeoSeg."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar, Literal
 
 from segmentation_models_pytorch.losses import DiceLoss, SoftCrossEntropyLoss
@@ -23,6 +23,12 @@ class SingleStream(AnyModalitySegmenter):
 
     default_loss_weights: ClassVar[dict[str, float]] = {"seg": 1.0, "dice": 1.0, "auxiliary": 0.4}
 
+    @classmethod
+    def revision_of(cls, arguments: Mapping[str, Any]) -> int:
+        """Count the corrections of what a configuration uses."""
+        # subsets without the optical image are no longer scored on an image of zeros
+        return 2 if arguments.get("inputs") == "optical" else cls.revision
+
     def build_network(
         self,
         subsets: SubsetRule = "full",
@@ -41,6 +47,10 @@ class SingleStream(AnyModalitySegmenter):
             raise UserError(f"loss {loss!r} is neither cross_entropy nor geoseg.")
         self.subsets, self.subsets_per, self.loss = subsets, subsets_per, loss
         self.network = SingleStreamNetwork(self.modalities, self.num_classes, **network)
+
+    def sees(self, modalities: Collection[str]) -> bool:
+        """See the base class: with `inputs: optical` the main modality is all that is seen."""
+        return any(self.network.sees(m) for m in modalities)
 
     def entropy(self, logits: Tensor, mask: Tensor) -> Tensor:
         """Compute the cross-entropy of logits (B, K, H, W).

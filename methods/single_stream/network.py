@@ -42,7 +42,7 @@ class SingleStreamNetwork(AnyModalityNetwork):
         architecture: `unetformer`, `abcnet`, `maresunet`, `pspnet`, `dc_swin`, `segnet`,
             `segnet_relu_bn` (norms behind the ReLUs) or `unet_2015`.
         inputs: `all`: the channels of all modalities. `optical`: those of the main one, the first
-            with three channels (else the first); a subset without it is an image of zeros.
+            with three channels (else the first); of a subset without it nothing is seen.
         backbone: a timm ResNet; a Swin Transformer for `dc_swin`; `vgg16` for SegNet, or
             `vgg16_w16` with a quarter of its widths; `unet_2015` has none.
         pretrained_path: local weight file instead of the cache.
@@ -91,6 +91,11 @@ class SingleStreamNetwork(AnyModalityNetwork):
     def encoding_modules(self) -> list[nn.Module]:
         """All but the first convolution."""
         return [self.model]
+
+    def sees(self, modality: str) -> bool:
+        """Tell whether the first convolution has channels for a modality."""
+        place = self._places[modality]
+        return place.start < place.stop
 
     def encode(self, images: Mapping[str, Tensor]) -> dict[str, list[Tensor]]:
         """{modality: (B, C, H, W)} -> {modality: [(B, E, h, w)]}, a map for each of `first`."""

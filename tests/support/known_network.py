@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 from torch import Tensor, nn
 
@@ -13,6 +15,9 @@ class KnownNetwork(nn.Module):
         super().__init__()
         # pictures are made on the device of the weights
         self.weight = nn.Parameter(torch.zeros(1))
+
+    def sees(self, modalities: Collection[str]) -> bool:
+        return True
 
     def encode(self, images: dict[str, Tensor]) -> dict[str, Tensor]:
         return images

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,13 @@ def toy_result(
         counts=counts,
         scored=np.ones((len(subsets), scenes), bool),
     )
+
+
+def seen_by(result: EvaluationResult, sensors: str) -> EvaluationResult:
+    """Take away what a network that sees these sensors (`RD`) alone is not scored under."""
+    seen = np.array([bool(set(name.split("+")) & set(sensors)) for name in result.subsets])
+    counts = [np.where(seen[:, None, None, None, None], scene, 0) for scene in result.counts]
+    return replace(result, counts=counts, scored=result.scored & seen[:, None])
 
 
 def toy_manifest(variant: str, seed: int = 0, **changes: Any) -> Manifest:

@@ -59,6 +59,9 @@ class PixelNetwork:
     def __init__(self) -> None:
         self.given = set[tuple[str, ...]]()
 
+    def sees(self, modalities: list[str]) -> bool:
+        return True
+
     def encode(self, images: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         return images
 

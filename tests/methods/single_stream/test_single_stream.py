@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from methods.parts.backbones import pad_to_multiple, widen
 from methods.parts.heads import to_image_size
 from methods.single_stream.first_layer import create_resnet, respond
+from methods.single_stream.module import SingleStream
 from tests.support.method_checks import (
     CLASSES,
     FOUR,
@@ -91,6 +92,21 @@ def test_the_optical_network_sees_one_modality():
         assert torch.equal(blind, module({"irrg": torch.zeros_like(given["irrg"])}))
     # nothing has three channels: the first one
     assert optical({"dsm": 1, "sar": 2}).network.model.first[0].in_channels == 1
+
+
+@pytest.mark.parametrize("make", [optical, every])
+def test_a_subset_is_seen_where_its_pixels_change_a_logit(make):
+    module, given, other = make(FOUR).eval(), images(FOUR), images(FOUR, seed=1)
+    with torch.inference_mode():
+        for subset in subsets(list(FOUR)):
+            one = module({m: given[m] for m in subset})
+            two = module({m: other[m] for m in subset})
+            assert module.sees(subset) == (not torch.equal(one, two)), subset
+
+
+def test_what_was_scored_on_images_of_zeros_is_another_experiment():
+    assert SingleStream.revision_of({"inputs": "optical"}) == 2
+    assert SingleStream.revision_of({"inputs": "all"}) == SingleStream.revision_of({}) == 1
 
 
 @pytest.mark.parametrize("size", [(128, 128), (96, 160), (250, 250)])
