@@ -31,7 +31,13 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rewrite([root / FIRST], lambda bands: np.where(bands == bands.max(), 1490, bands))
     radar = root / FIRST.replace("RGB", "SAR")
     rewrite([radar], lambda bands: np.where(bands == bands.min(), -1, bands))
+    rewrite([root / MASK], with_every_class)
     return root
+
+
+def with_every_class(raw: np.ndarray) -> np.ndarray:
+    raw[0, 20, :8] = range(1, 9)
+    return raw
 
 
 def with_suffixes(root: Path) -> None:
@@ -113,6 +119,12 @@ def test_splits_are_by_city(plain: Path, load: Callable[..., SceneStore]) -> Non
         "America-Eugene": "train", "Nanjing": "train", "America-Pake": "val",
         "Japan-Hakodate": "test",
     }  # fmt: skip
+    # the validation cities have no playground (section 3.5)
+    playgrounds = dict.fromkeys(("train", "val", "test"), 0)
+    for scene in store.scenes:
+        counts = store.statistics[scene.id]["label"]["counts"]
+        playgrounds[scene.splits["split_standard"]] += counts.get("7", 0)
+    assert playgrounds["val"] == 0 < min(playgrounds["train"], playgrounds["test"])
     table = read_split_table("earthmiss_split")
     roles = [row["split_standard"] for row in table.values()]
     assert [roles.count(part) for part in ("train", "val", "test")] == [7, 3, 3]
