@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 
 import pandas as pd
 
+from benchmark.leaderboard.families import leading_rows
 from benchmark.leaderboard.notes import describe_scoring, split_notes
 from benchmark.leaderboard.score_rows import ScoreRow
 from benchmark.leaderboard.table import EACH, reader_cells
@@ -17,13 +18,21 @@ NAMED = ("method", "backbone", "overrides")  # in the first column, as far as th
 OWN = "> "  # before the rank of a row of the user's
 
 
-def terminal_tables(rows: Sequence[ScoreRow], own: Collection[str]) -> dict[str, pd.DataFrame]:
-    """Rank the rows of each protocol; `own` are the groups that are marked."""
+def terminal_tables(
+    rows: Sequence[ScoreRow], own: Collection[str], short: bool = False
+) -> dict[str, pd.DataFrame]:
+    """Rank the rows of each protocol; `own` are the groups that are marked.
+
+    A `short` table of many rows has these and the best ones, see `leading_rows`.
+    """
     by_group = {row.group.group: row for row in rows}
     tables = {}
     for title, groups in comparable_groups([row.group for row in rows]).items():
         names, lines = short_names(groups), []
+        chosen = {group.group for group in (leading_rows(groups, own) if short else groups)}
         for rank, group in enumerate(groups, start=1):
+            if group.group not in chosen:
+                continue
             row = by_group[group.group]
             mark = OWN if group.group in own else ""
             # without an Average there is no rank

@@ -23,9 +23,17 @@ from benchmark.records.selection import RecordSelection, select_records
 
 
 def publish_leaderboard(
-    data: str, selection: RecordSelection, out: Path, own: Collection[str] = (), wide: bool = False
+    data: str,
+    selection: RecordSelection,
+    out: Path,
+    own: Collection[str] = (),
+    wide: bool = False,
+    short: bool = False,
 ) -> None:
-    """Write the files of a dataset and print its tables; `own` are the groups to be marked."""
+    """Write the files of a dataset and print its tables; `own` are the groups to be marked.
+
+    A `short` table of many rows has these and the best of each kind.
+    """
     rows = leaderboard_rows(seed_groups(selection.records))
     contests = leaderboard_rows(seed_groups(selection.contests))
     paths = write_contests(data, contests, selection.skipped, out)
@@ -33,9 +41,13 @@ def publish_leaderboard(
         paths = write_leaderboard(data, rows, selection.skipped, out)
         write_regret(data, rows, selection.specialists, out)
     for shown in filter(None, (rows, contests)):
-        tables = {} if wide else terminal_tables(shown, own)
+        tables = {} if wide else terminal_tables(shown, own, short)
         for title, table in tables.items():
             print_table(f"{data}: mIoU in per cent, protocol {title}", table, compact=True)
+        printed = sum(map(len, tables.values()))
+        if tables and printed < len(shown):
+            whole = f"all {len(shown)}: make leaderboard DATA={data}, or the CSV"
+            print(f"{len(shown) - printed} rows are folded here; {whole}")
         if wide:
             print_wide(data, shown)
         most, fewer = scored_on_fewer(shown)
@@ -102,7 +114,7 @@ def fold_variants(rows: Sequence[ScoreRow]) -> list[Part]:
 
 
 def update_leaderboard(runs: Path, data: str, own: str = "", wide: bool = False) -> None:
-    """Rebuild and print one dataset's leaderboard after a run of the group `own`."""
+    """Rebuild one dataset's leaderboard after a run of the group `own`, print it or its head."""
     out = beside_runs(runs, "leaderboards")
     selection = select_records(runs, [data], contests=True)[data]
-    publish_leaderboard(data, selection, out, [own], wide)
+    publish_leaderboard(data, selection, out, [own], wide, short=True)

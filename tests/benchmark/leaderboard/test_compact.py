@@ -11,6 +11,7 @@ import pytest
 from benchmark.__main__ import main
 from benchmark.leaderboard.compact import latex_columns, terminal_tables
 from benchmark.leaderboard.score_rows import ScoreRow, leaderboard_rows
+from benchmark.leaderboard.write import update_leaderboard
 from benchmark.metrics.summaries import format_mean_std
 from benchmark.records.groups import seed_groups
 from tests.support.tex import check_latex
@@ -46,6 +47,40 @@ def test_ranks_count_rows_of_one_protocol(rows: list[ScoreRow]) -> None:
     (own,) = ranked[ranked["#"].str.startswith(">")].itertuples()
     assert "data.window=64" in own.method
     assert ranked["method"].str.contains("resnet50").sum() == 1, "tells it from the other encoder"
+
+
+@pytest.mark.usefixtures("no_published_records")
+def test_the_end_of_a_run_shows_its_row_and_the_best_of_each_kind(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Twenty rows by skill: methods of users, published ones with a variant, and baselines."""
+    methods = [f"mine{number}" for number in range(6)]
+    methods += ["sgma", "sgma_additive", "m3l", "imlt", "magic", "muss", "shaspec"]
+    methods += ["muss_dropout", "control", "unet_dropout", "cmnext_dropout", "stitchfusion_dropout"]
+    methods += ["fpn_dropout", "last"]
+    for place, method in enumerate(methods):
+        control = method in methods[13:19]
+        result = toy_result(0.9 - 0.04 * place, place)
+        toy_record(tmp_path / "runs", method, 0, result, control=control)
+    update_leaderboard(tmp_path / "runs", "toy", own="last-group")
+    said = capsys.readouterr().out
+    lines = re.findall(r"^ *(> )?(\d+) +(\w+) .* 1 *$", said, re.MULTILINE)
+    shown = [method for _, _, method in lines]
+    assert shown == [
+        *methods[:4],
+        *("sgma", "m3l", "imlt", "magic"),
+        # of the library's networks the best alone
+        *("muss_dropout", "control", "unet_dropout", "cmnext_dropout"),
+        "last",
+    ]
+    assert [int(rank) for _, rank, _ in lines] == [methods.index(name) + 1 for name in shown]
+    assert [mark for mark, _, _ in lines if mark] == ["> "] and lines[-1][0]
+    assert "7 rows are folded here; all 20: make leaderboard DATA=toy, or the CSV" in said
+    table = (tmp_path / "leaderboards" / "toy.csv").read_text().splitlines()
+    assert len(table) == 1 + len(methods)
+    assert main(["leaderboard", "--runs", str(tmp_path / "runs")]) == 0
+    said = capsys.readouterr().out
+    assert "folded" not in said and all(f" {name} " in said for name in methods)
 
 
 @pytest.mark.parametrize("modalities", ["RDN", "RDEL"])
