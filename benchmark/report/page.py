@@ -15,8 +15,8 @@ from benchmark.choices import ROOT
 from benchmark.formats.files import write_texts
 
 SCRIPTS = (  # in this order
-    *("state", "elements", "charts", "views", "sensor_values", "damage", "calibration"),
-    *("runs", "main"),
+    *("state", "elements", "charts", "overview", "views", "sensor_values", "damage"),
+    *("calibration", "record", "runs", "main"),
 )
 
 
@@ -44,7 +44,7 @@ def build_page(payload: Mapping[str, Any]) -> str:
     parts = {
         "style": read("page.css"),
         "library": get_plotlyjs().replace("</script", r"<\/script"),
-        "data": embedded_json(payload),
+        "data": data_scripts(payload),
         "program": "\n".join(read(f"{name}.js") for name in SCRIPTS),
     }
     page = read("page.html")
@@ -53,6 +53,21 @@ def build_page(payload: Mapping[str, Any]) -> str:
         before, after = page.split(f"{{{{ {name} }}}}")
         page = before + text + after
     return page
+
+
+def data_scripts(payload: Mapping[str, Any]) -> str:
+    """Write an element per dataset, after one that lists them: the page reads what it shows."""
+    contents, listed = {}, []
+    for place, dataset in enumerate(payload["datasets"]):
+        contents[f"data-{place}"] = dataset
+        rows = [row for board in dataset["boards"] for row in board["rows"]]
+        sizes = [len(dataset["boards"]), len(rows), sum(len(row["seeds"]) for row in rows)]
+        listed.append({name: dataset[name] for name in ("name", "fingerprint")} | {"sizes": sizes})
+    elements = []
+    for name, content in {"data": {**payload, "datasets": listed}, **contents}.items():
+        text = embedded_json(content)
+        elements.append(f'<script type="application/json" id="{name}">{text}</script>')
+    return "\n".join(elements)
 
 
 def embedded_json(payload: Mapping[str, Any]) -> str:

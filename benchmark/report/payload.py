@@ -9,9 +9,11 @@ from typing import Any
 import pandas as pd
 
 from benchmark.analysis.comparison import BootstrapOptions
+from benchmark.leaderboard.families import family_heads
 from benchmark.leaderboard.notes import footnote
 from benchmark.leaderboard.score_rows import ScoreRow, leaderboard_rows
 from benchmark.leaderboard.table import reader_cells
+from benchmark.method_table import method_entry
 from benchmark.metrics.result import ALL
 from benchmark.metrics.summaries import SUMMARIES, mean_std
 from benchmark.records.groups import (
@@ -101,10 +103,12 @@ def _board(
     conditions = [ALL, *sorted(names - {ALL})]
     board = leaderboard_rows(groups)
     ranked = [row.group for row in board]
-    rows, titles = [], short_names(groups)
+    rows, shown, heads = [], short_names(groups), family_heads(ranked)
+    titles = short_names(groups, lambda method: method_entry(method).name)
     for row in board:
         group = row.group
-        line = _identity(group, titles[group.group]) | references(group)
+        line = _identity(group, shown[group.group]) | references(group)
+        line |= {"title": titles[group.group], "head": heads[group.group]}
         pairs = map(round_for_json, map(mean_std, row.summary))
         line |= {"summary": dict(zip(SUMMARIES, pairs, strict=True))}
         line |= {"cells": _leaderboard_cells(board, row)}
@@ -166,10 +170,13 @@ def _identity(group: SeedGroup, name: str) -> dict[str, Any]:
 
 
 def _origin(record: Record) -> dict[str, Any]:
-    """Say where and when one run was made."""
+    """Say where and when one run was made, and what it took."""
     manifest = record.manifest
     changes = " with changes" if manifest.git.get("dirty") else ""
     return {
+        # not the whole path, since a page is sent on
+        "folder": (run_directory(record) or record.path).name,
+        "seconds": [manifest.durations.get(name) for name in ("fit_s", "test_s")],
         "created": manifest.created,
         "device": manifest.device,
         "steps": str(manifest.steps),

@@ -97,12 +97,18 @@ function literal(value) {
   return Object.fromEntries(Object.entries(value).map(part));
 }
 
+// The chart library, which is run when the first figure is drawn: views without one are there sooner.
+function plotly() {
+  if (!window.Plotly) document.head.append(el("script", {}, document.getElementById("library").textContent));
+  return window.Plotly;
+}
+
 // A figure with its SVG button; drawn when it is in the page, since plotly asks for its width.
 function figure({ title, name, traces, layout, height = 420, remark }) {
   const [shown, shape] = literal([traces, layout]);
   const place = el("div", { class: "plot", role: "img", "aria-label": title, style: `height:${height}px` });
   const saveSvg = () =>
-    Plotly.downloadImage(
+    plotly().downloadImage(
       {
         data: shown,
         layout: paint(
@@ -119,7 +125,7 @@ function figure({ title, name, traces, layout, height = 420, remark }) {
       },
     );
   drawLater.push(() =>
-    Plotly.newPlot(place, shown, paint(shape, screenColours(), "rgba(0,0,0,0)"), {
+    plotly().newPlot(place, shown, paint(shape, screenColours(), "rgba(0,0,0,0)"), {
       responsive: true,
       displayModeBar: false,
     }),
@@ -142,6 +148,20 @@ const drawLater = [];
 
 function drawAll() {
   for (const draw of drawLater.splice(0)) draw();
+}
+
+// Colours of numbers by their place between the lowest and the highest; none for null.
+function shades(values) {
+  const flat = values.filter((value) => value !== null);
+  const [low, high] = [Math.min(...flat), Math.max(...flat)];
+  const part = (code, at) => parseInt(code.slice(at, at + 2), 16);
+  return (value) => {
+    if (value === null) return "none";
+    const share = high > low ? (value - low) / (high - low) : 1;
+    const [[start, from], [end, to]] = share < SCALE[1][0] ? SCALE : SCALE.slice(1);
+    const mixed = [1, 3, 5].map((at) => part(from, at) + ((part(to, at) - part(from, at)) * (share - start)) / (end - start));
+    return `rgb(${mixed.map(Math.round).join(", ")})`;
+  };
 }
 
 /* A heat map of rows x columns with its numbers in it; `middle` 0 for differences.

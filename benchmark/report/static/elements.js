@@ -48,7 +48,7 @@ function rowChoice(key, text) {
   return choice(
     key,
     text,
-    shownRows().map((row) => [short(row), row.name]),
+    wantedRows().map((row) => [short(row), row.name]),
     short(chosenRow(key)),
   );
 }
@@ -108,15 +108,22 @@ function linksOf(cell) {
   });
 }
 
+// The text of a cell; one that leads somewhere is passed over by Tab, for its row has a link of its own.
+function textOf(cell, text) {
+  return cell?.href ? el("a", { href: cell.href, class: "number", tabindex: "-1" }, text) : text;
+}
+
 /* A table with a CSV button; a click on a head sorts by it.
    columns: [{title, text: left aligned, parts: endings of its CSV columns}].
-   A cell is a text, a number or {value, text, parts}. */
-function table({ title, name, columns: all, rows: whole, remark, folded = false }) {
+   A cell is a text, a number or {value, text, parts, href}; the first of a row may have `links`, an
+   element `more`, and `marked`. `saved` are the rows of the CSV, if it has more than are shown. */
+function table({ title, name, columns: all, rows: whole, saved = whole, remark, folded = false }) {
   const shown = (cell) => (typeof cell === "number" ? fixed(cell) : (cell?.text ?? cell?.value ?? cell ?? "-"));
   // a column that says nothing of any row is not shown
   const said = (place) => !place || whole.some((row) => !["", "-"].includes(String(shown(row[place]))));
   const columns = all.filter((_, place) => said(place));
-  const rows = whole.map((row) => row.filter((_, place) => said(place)));
+  const filled = (row) => row.filter((_, place) => said(place));
+  const rows = whole.map(filled);
   const value = (cell) => (cell !== null && typeof cell === "object" ? cell.value : cell);
   const body = el("tbody");
   const fill = (ordered) => {
@@ -124,11 +131,11 @@ function table({ title, name, columns: all, rows: whole, remark, folded = false 
       ...ordered.map((row) =>
         el(
           "tr",
-          {},
+          { "aria-current": row[0]?.marked ? "true" : null },
           ...row.map((cell, place) =>
             place
-              ? el("td", { class: columns[place].text ? "text" : null }, String(shown(cell)))
-              : el("th", { scope: "row" }, String(shown(cell)), ...linksOf(cell)),
+              ? el("td", { class: columns[place].text ? "text" : null }, textOf(cell, String(shown(cell))))
+              : el("th", { scope: "row" }, String(shown(cell)), ...linksOf(cell), cell?.more ?? ""),
           ),
         ),
       ),
@@ -164,7 +171,7 @@ function table({ title, name, columns: all, rows: whole, remark, folded = false 
       "button",
       {
         class: "csv",
-        onclick: () => save(fileName(name, "csv"), csvOf(columns, rows), "text/csv"),
+        onclick: () => save(fileName(name, "csv"), csvOf(columns, saved.map(filled)), "text/csv"),
       },
       "CSV",
       " \u2193",

@@ -3,6 +3,7 @@
 // Each with what it shows, and whether there is any of it for this board.
 const always = () => true;
 const VIEWS = {
+  overview: ["Overview", overviewView, always],
   leaderboard: ["Leaderboard", leaderboardView, always],
   subsets: ["Subsets", subsetsView, () => board().subsets.length > 1],
   classes: ["Classes", classesView, always],
@@ -16,11 +17,13 @@ const VIEWS = {
   training: ["Training", trainingView, () => shownRows().some(hasCurves)],
   pictures: ["Pictures", picturesView, () => Boolean(board().gallery.scenes)],
   notes: ["Notes", notesView, always],
+  // one comes here from a number
+  run: ["Run", runView, () => false],
 };
 
 // The views without content: Notes leads to them, and they say how to fill them.
 function emptyViews() {
-  return Object.entries(VIEWS).filter(([, [, , filled]]) => !filled());
+  return Object.entries(VIEWS).filter(([key, [, , filled]]) => key !== "run" && !filled());
 }
 
 function spelledLetters() {
@@ -95,6 +98,14 @@ function rowFilter() {
   );
 }
 
+// Shows every row, or folds the families again.
+function foldAllButton() {
+  const folded = foldedRows().length;
+  if (!folded && !state.open) return "";
+  const text = folded ? `Show ${folded} folded rows` : "Fold families";
+  return el("button", { id: "fold-all", onclick: () => go({ open: folded ? "all" : "" }) }, text);
+}
+
 function drawFilters() {
   const filters = document.getElementById("filters");
   const parts = [];
@@ -119,7 +130,7 @@ function drawFilters() {
         ),
       );
     }
-    parts.push(rowFilter());
+    parts.push(rowFilter(), foldAllButton());
   }
   filters.replaceChildren(...parts, themeButton());
   document.getElementById("views").replaceChildren(
@@ -139,7 +150,7 @@ function drawFilters() {
 
 // A view without content stands there only while the address asks for it.
 function shownViews() {
-  const without = DATA.datasets.length ? new Set(emptyViews().map(([key]) => key)) : new Set();
+  const without = new Set(["run", ...(DATA.datasets.length ? emptyViews().map(([key]) => key) : [])]);
   return Object.entries(VIEWS).filter(([key]) => key === state.view || !without.has(key));
 }
 
@@ -156,20 +167,39 @@ function emptyPage() {
   );
 }
 
+// Where the reader was on each address.
+const places = {};
+let cameFromRun = false;
+
+function returnTo({ focused, height }) {
+  document.getElementById(focused)?.focus();
+  scrollTo(0, height);
+}
+
 function render() {
   state = readState();
   if (!(state.view in VIEWS)) state.view = DEFAULTS.view;
   applyTheme();
   const focused = document.activeElement?.id;
+  const before = document.body.dataset.shown;
+  if (before) places[before] = { focused, height: scrollY };
   drawFilters();
   const main = document.getElementById("main");
-  main.querySelectorAll(".plot").forEach((plot) => Plotly.purge(plot));
+  main.querySelectorAll(".plot").forEach((plot) => plotly().purge(plot));
   if (!DATA.datasets.length) main.replaceChildren(emptyPage());
   else if (!shownRows().length) main.replaceChildren(absent("All methods are hidden; choose some under Methods."));
   else main.replaceChildren(spelledLetters(), ...[VIEWS[state.view][1]()].flat().filter(Boolean));
   drawAll();
-  if (focused) document.getElementById(focused)?.focus();
-  document.body.dataset.shown = location.hash || "#"; // tests wait for it
+  const here = location.hash || "#";
+  // a way back from a run ends at the number one came from
+  if (cameFromRun && here in places) returnTo(places[here]);
+  else if (focused) document.getElementById(focused)?.focus();
+  if (state.view === "run" && before && !cameFromRun) {
+    scrollTo(0, 0);
+    document.getElementById("back").focus();
+  }
+  cameFromRun = state.view === "run";
+  document.body.dataset.shown = here; // tests wait for it
 }
 
 document.getElementById("made").textContent = `report of ${DATA.made.replace("T", " ").replace("+00:00", " UTC")}`;

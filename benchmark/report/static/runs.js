@@ -184,17 +184,6 @@ function remarksList() {
   return el("section", {}, el("h2", {}, "Left out"), el("ul", {}, ...DATA.remarks.map((text) => el("li", {}, text))));
 }
 
-function originOf(row) {
-  const paper = row.paper ? el("a", { href: row.paper, target: "_blank", rel: "noopener noreferrer" }, row.paper) : "-";
-  return el(
-    "section",
-    {},
-    el("h2", {}, row.name),
-    el("p", {}, "Command: ", el("code", {}, row.command)),
-    el("p", {}, "Paper: ", paper, row.ledger ? ` \u00b7 Ledger of the port: ${row.ledger}` : ""),
-  );
-}
-
 function emptyList() {
   const links = emptyViews().flatMap(([key, [text]]) => [" ", el("a", { href: address({ view: key }) }, text)]);
   return links.length ? el("p", {}, "Views without content here, which say how to fill them:", ...links) : "";
@@ -202,13 +191,9 @@ function emptyList() {
 
 function notesView() {
   const lines = DATA.datasets.map((entry) =>
-    [
-      entry.name,
-      entry.fingerprint.slice(0, 12),
-      entry.boards.length,
-      entry.boards.reduce((sum, part) => sum + part.rows.length, 0),
-      entry.boards.reduce((sum, part) => sum + part.rows.reduce((all, row) => all + row.seeds.length, 0), 0),
-    ].map((value) => (typeof value === "number" ? { value, text: String(value) } : value)),
+    [entry.name, entry.fingerprint.slice(0, 12), ...entry.sizes].map((value) =>
+      typeof value === "number" ? { value, text: String(value) } : value,
+    ),
   );
   const columns = [
     { title: "dataset" },
@@ -233,9 +218,7 @@ function notesView() {
     { title: "seed" },
     ...["made", "device", "steps", "commit", "record"].map((title) => ({ title, text: true })),
   ];
-  const chosen = board().rows.find((row) => short(row) === state.row);
   return [
-    chosen ? originOf(chosen) : "",
     table({ title: "What is in this report", name: "contents", columns, rows: lines }),
     emptyList(),
     el("h2", {}, "What the numbers mean"),

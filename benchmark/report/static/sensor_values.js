@@ -140,14 +140,16 @@ function sensorsView() {
   ];
 }
 
+// The line of a row in the table of costs.
+function costOf(row) {
+  const own = (line) => line.method === row.method && (!line.backbone || line.backbone === row.backbone);
+  return dataset().costs.find((line) => Object.keys(line.values).length && own(line));
+}
+
 // The shown rows that stand in the table of costs, with their lines.
 function costRows() {
-  const lines = dataset().costs.filter((line) => Object.keys(line.values).length);
   return shownRows()
-    .map((row) => [
-      row,
-      lines.find((line) => line.method === row.method && (!line.backbone || line.backbone === row.backbone)),
-    ])
+    .map((row) => [row, costOf(row)])
     .filter(([, line]) => line);
 }
 

@@ -1,21 +1,24 @@
 "use strict";
 // What the page shows: the data, and the reader's choices, which live in the address after the #.
 
-const DATA = JSON.parse(document.getElementById("data").textContent);
+const readJson = (id) => JSON.parse(document.getElementById(id).textContent);
+const DATA = readJson("data");
 const DEFAULTS = {
-  view: "leaderboard",
+  view: "overview",
   data: "",
   board: "0",
   family: "",
   kind: "",
   year: "",
   hide: "",
+  open: "",
   theme: "",
   subset: "",
   condition: "all",
   measure: "miou",
   against: "",
   row: "",
+  from: "",
   seed: "",
   share: "truth",
   part: "0",
@@ -53,8 +56,15 @@ function go(changes) {
   location.hash = address(changes);
 }
 
+// The chosen dataset, which is read when it is first shown: all of them are most of the page.
+const datasets = [];
+
 function dataset() {
-  return DATA.datasets.find((entry) => entry.name === state.data) ?? DATA.datasets[0];
+  const place = Math.max(
+    0,
+    DATA.datasets.findIndex((entry) => entry.name === state.data),
+  );
+  return (datasets[place] ??= readJson(`data-${place}`));
 }
 
 function board() {
@@ -73,15 +83,34 @@ function hidden() {
 // By which the list of methods parts the rows.
 const SORTS = { family: "Family", kind: "Kind", year: "Year" };
 
-function shownRows() {
+// The rows that the reader wants, folded ones too.
+function wantedRows() {
   const off = hidden();
   const wanted = (row) => Object.keys(SORTS).every((key) => !state[key] || row[key] === state[key]);
   return board().rows.filter((row) => wanted(row) && !off.has(short(row)));
 }
 
-// The chosen row, if it is shown, else the first one.
+// Heads of families that are unfolded; `all` for every one.
+function opened() {
+  return new Set(state.open.split(".").filter(Boolean));
+}
+
+// Behind which head a row is folded, by the head's id; one whose head is not wanted stands for itself.
+function foldedRows() {
+  const [open, rows] = [opened(), wantedRows()];
+  const heads = new Map(rows.filter((row) => row.head === row.id).map((row) => [row.id, row]));
+  const away = (row) => row.head !== row.id && heads.has(row.head) && !open.has(short(heads.get(row.head)));
+  return open.has("all") ? [] : rows.filter(away);
+}
+
+function shownRows() {
+  const folded = new Set(foldedRows());
+  return wantedRows().filter((row) => !folded.has(row));
+}
+
+// The chosen row, if it is wanted, else the first one.
 function chosenRow(key = "row") {
-  return shownRows().find((row) => short(row) === state[key]) ?? shownRows()[0];
+  return wantedRows().find((row) => short(row) === state[key]) ?? shownRows()[0];
 }
 
 // The chosen subset's place, by default the full set.

@@ -15,8 +15,24 @@ function rowHead(row) {
   const links = [];
   if (row.paper) links.push(["paper", row.paper]);
   if (row.ledger && DATA.checkout) links.push(["ledger", `${DATA.checkout}/${row.ledger}`]);
-  links.push(["run", address({ view: "notes", row: short(row) })]);
-  return { ...row.cells[0], text: row.name, links };
+  links.push(["run", runAddress(row)]);
+  return { ...row.cells[0], text: row.name, links, more: foldButton(row) };
+}
+
+// How many rows are folded behind this one; a click shows or hides them.
+function foldButton(row) {
+  const members = board().rows.filter((one) => one.head === row.id && one !== row);
+  if (!members.length || opened().has("all")) return "";
+  const open = opened();
+  const unfolded = open.has(short(row));
+  const toggle = () => {
+    if (!open.delete(short(row))) open.add(short(row));
+    go({ open: [...open].sort().join(".") });
+  };
+  const text = unfolded ? "fold" : `+${members.length}`;
+  const said = `${row.family}: ${members.length} more`;
+  const state_ = { "aria-expanded": String(unfolded), "aria-label": said, title: said };
+  return el("button", { class: "fold", id: `fold-${short(row)}`, ...state_, onclick: toggle }, text);
 }
 
 function rowById(id) {
@@ -35,18 +51,22 @@ function leaderboardView() {
   const summaries = ["Average", "Top-1", "Last-1"];
   // the columns are those of benchmark/leaderboard/table.py, then intervals of the summaries
   const columns = [];
-  const lines = rows.map((row) => [rowHead(row)]);
+  const all = wantedRows();
+  const lines = all.map((row) => [rowHead(row)]);
+  const subsetOf = (title) => (board().subsets.includes(title) || summaries.includes(title) ? title : null);
   // scores first: texts such as the protocol matter less, and a phone shows few columns
   const places = board().columns.map((_, place) => place);
   const order = (place) => (place && board().columns[place].text ? 1 : 0);
   for (const place of places.sort((a, b) => order(a) - order(b))) {
     const column = board().columns[place];
     columns.push(column);
-    if (place) rows.forEach((row, number) => lines[number].push(row.cells[place]));
+    const subset = place && subsetOf(column.title);
+    const linked = (row) => (subset ? { ...row.cells[place], href: runAddress(row, subset) } : row.cells[place]);
+    if (place) all.forEach((row, number) => lines[number].push(linked(row)));
   }
   for (const column of full ? board().columns.filter((one) => summaries.includes(one.title)) : []) {
     columns.push({ title: `${column.title} interval`, parts: [" low", " high"] });
-    rows.forEach((row, number) => {
+    all.forEach((row, number) => {
       const found = interval(row, column.title);
       const text = found ? `${fixed(found.low)} to ${fixed(found.high)}` : "-";
       lines[number].push({ value: found?.low ?? null, text, parts: [found?.low, found?.high] });
@@ -60,12 +80,22 @@ function leaderboardView() {
       title: `Leaderboard: ${dataset().name}, ${board().title}`,
       name: "leaderboard",
       columns,
-      rows: lines,
-      remark: `${board().note} ${intervals}`,
+      rows: lines.filter((_, number) => rows.includes(all[number])),
+      saved: lines,
+      remark: `${foldingText()}${board().note} ${intervals}`,
     }),
     headlineChart(rows, summaries, full),
     pairsTable(rows),
   ];
+}
+
+function foldingText() {
+  const folded = foldedRows().length;
+  if (!folded) return "";
+  return (
+    `${folded} rows are folded: of a family its best published row is shown, and its best baseline; + shows what ` +
+    "else there is of it (variants, other settings). The CSV has all rows. "
+  );
 }
 
 function headlineChart(rows, summaries, full) {

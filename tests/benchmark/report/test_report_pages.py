@@ -24,7 +24,7 @@ def test_empty_and_slim_folders_make_sense(browser: Page, tmp_path: Path) -> Non
     for path in [*runs.rglob("scenes.npz"), *runs.rglob("metrics.csv"), *runs.rglob("index.json")]:
         path.unlink()
     (runs.parent / "complexity" / "toy.csv").unlink()
-    browser.open(write_page(runs, tmp_path / "slim"))
+    browser.open(write_page(runs, tmp_path / "slim"), "#view=leaderboard")
     assert "counts per scene" in text(browser)
     remedies = {
         "cost": "make profile-all DATA=toy",
@@ -65,12 +65,12 @@ def test_a_row_leads_to_paper_ledger_and_command(browser: Page, tmp_path: Path) 
     words = ("--trainer.max_steps", "4")
     changes = {"overrides": words, "data": "miniature", "method": "sgma"}
     toy_record(tmp_path / "runs", "sgma", 3, **changes)
-    browser.open(write_page(tmp_path / "runs", tmp_path / "page"))
+    browser.open(write_page(tmp_path / "runs", tmp_path / "page"), "#view=leaderboard")
     links = browser.run("[...document.querySelectorAll('tbody th a')].map((a) => [a.text, a.href])")
     assert dict(links)["paper"] == "https://arxiv.org/abs/2603.02505"
     assert "ledger" not in dict(links), "a page outside the checkout names no place in it"
     browser.run("[...document.querySelectorAll('tbody th a')].at(-1).click()")
-    browser.wait("location.hash.includes('view=notes') && document.querySelector('main code')")
+    browser.wait("location.hash.includes('view=run') && document.querySelector('main code')")
     said = text(browser)
     assert "make bench METHOD=sgma DATA=miniature SEED=3 ARGS='--trainer.max_steps 4'" in (
         said.replace("BACKBONE=pvt_v2_b0 ", "")
@@ -81,7 +81,7 @@ def test_a_row_leads_to_paper_ledger_and_command(browser: Page, tmp_path: Path) 
 def test_a_phone_shows_scores(browser: Page, page_file: Path) -> None:
     phone(browser, 390)
     try:
-        browser.open(page_file)
+        browser.open(page_file, "#view=leaderboard")
         assert browser.run("document.documentElement.scrollWidth") == 390
         right = "document.querySelector('tbody td').getBoundingClientRect().right"
         assert browser.run(right) <= 390, "the first score is in sight"
