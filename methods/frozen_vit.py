@@ -66,7 +66,7 @@ def _timm_model(name: str, pretrained: bool = False, file: Path | None = None) -
         )
     model = (VisionTransformerSAM if name.startswith("samvit") else VisionTransformer)(**TINY[name])
     if pretrained:
-        model.load_state_dict(timm.models.load_state_dict(str(file)))
+        model.load_state_dict(timm.models.load_state_dict(str(file), weights_only=True))
     return model
 
 

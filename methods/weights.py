@@ -115,7 +115,7 @@ def explained_loading(name: str, file: Path | None) -> Iterator[dict[str, list[s
                 found[told[1]] += told[2].split(", ")
 
     logger, listener = logging.getLogger("timm.models._builder"), Listener()
-    before = logger.level, logger.propagate
+    level, propagate = logger.level, logger.propagate
     logger.addHandler(listener)
     logger.setLevel(logging.INFO)
     logger.propagate = False
@@ -128,7 +128,8 @@ def explained_loading(name: str, file: Path | None) -> Iterator[dict[str, list[s
         raise UserError(f"{text}: {reason}") from error
     finally:
         logger.removeHandler(listener)
-        logger.level, logger.propagate = before
+        logger.setLevel(level)
+        logger.propagate = propagate
 
 
 def check_keys(

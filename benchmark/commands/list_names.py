@@ -64,6 +64,6 @@ class Weights(Command):
             found[request.variant] = list(map(fetch, weights)) if arguments.fetch else weights
         table = weights_table(found)
         if table.empty:
-            print(f"{', '.join(found)}: no pretrained weights, at no scale.")
+            print(f"{', '.join(found)}: random weights at every scale, nothing is loaded.")
             return
         print_table("Pretrained weights at the published scale; small runs load none", table)

@@ -89,6 +89,6 @@ class PublishWeights(Command):
         from benchmark.weights.publish import publish_weights
 
         out = arguments.out or arguments.run / "published"
-        for path in publish_weights(arguments.run, out, arguments.licence, arguments.trust):
-            print(f"{path}, {path.stat().st_size / 1e6:.1f} MB")
+        weights, card = publish_weights(arguments.run, out, arguments.licence, arguments.trust)
+        print(f"{weights}, {weights.stat().st_size / 1e6:.1f} MB\n{card}")
         print("Read the card before you upload the folder: the data's terms may forbid it.")

@@ -7,6 +7,7 @@ stands in it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from math import isnan
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
@@ -14,21 +15,28 @@ from huggingface_hub import EvalResult, ModelCardData
 from benchmark.experiment.restore import TrainedRun
 from benchmark.formats.markdown import escape_markdown, markdown_rows
 from benchmark.method_table import MethodEntry, method_entry
+from benchmark.metrics.confusion import Scores
 from benchmark.metrics.summaries import average_top1_last1
 from benchmark.records.record import Record
 from benchmark.weights.sources import NOT_STATED, Weights, weights_in
 from datamodules.loading.inference_rasters import ModalitySpec
+from methods.frozen_vit import frozen_names
 
 # measure -> its name on the hub
 MEASURES = {"mIoU": "mean_iou", "mF1": "f1", "OA": "accuracy"}
 LOAD = """import imss
 
 run = imss.load_weights("model.safetensors")
-logits = imss.predict_images(run, {inputs})  # (B, K, H, W), of arrays (B, C, H, W)
+logits = imss.predict_images(run, {inputs})  # (B, K, H, W)
 labels = [run.inputs.output_names[k] for k in logits[0].argmax(0).unique()]
 print(labels)
 """
 OTHER = "other"  # a licence that the hub has no word for
+STORE_AWAY = "unknown here, since the data were not at hand when this was written"
+FROZEN = (
+    "The backbone is frozen and not in the file: `imss.load_weights` has it from timm, or from "
+    "its argument `pretrained_path`; one of random weights is drawn again."
+)
 SMALL = "**A trial**: a small recipe of minutes. These scores say nothing of the method."
 
 
@@ -50,7 +58,8 @@ def model_card(trained: TrainedRun, record: Record, about: Mapping[str, Any], li
         "" if manifest.scale == "paper" else SMALL,
         "## Load",
         f"```python\n{load_code(trained)}```",
-        "`imss` is IMSS-Bench. Give any non-empty subset of the modalities, in the units below.",
+        "`imss` is IMSS-Bench. Images are arrays (B, C, H, W) in the units below; any may be left "
+        "out, but not all.",
         "## Scores",
         _scores(record),
         _protocol(record),
@@ -60,6 +69,7 @@ def model_card(trained: TrainedRun, record: Record, about: Mapping[str, Any], li
         f"{', '.join(map(escape_markdown, trained.inputs.output_names))}.",
         "## Data and licence",
         _licences(about, licence, started, title),
+        FROZEN if frozen_names(trained.model) else "",
     ]
     front = _front_matter(trained, record, title, licence, started)
     return f"---\n{front.strip()}\n---\n\n" + "\n\n".join(filter(None, parts)) + "\n"
@@ -78,6 +88,8 @@ def _front_matter(
     results = []
     for subset, scores in record.scores().items():
         for measure, value in _percentages(scores).items():
+            if isnan(value):
+                continue
             results.append(
                 EvalResult(
                     task_type="image-segmentation",
@@ -86,7 +98,7 @@ def _front_matter(
                     dataset_split="test",
                     metric_type=MEASURES[measure],
                     metric_name=f"{measure}, {subset}",
-                    metric_value=value,
+                    metric_value=round(value, 2),
                 )
             )
     method = trained.request.variant
@@ -117,22 +129,20 @@ def _introduction(trained: TrainedRun, entry: MethodEntry, title: str) -> str:
     return f"{text}{idea}. Trained and scored with IMSS-Bench.{paper}"
 
 
-def _percentages(scores: Any) -> dict[str, float]:
+def _percentages(scores: Scores) -> dict[str, float]:
+    """Return each measure of one subset in per cent; nan where no scene has all of its sensors."""
     values = {"mIoU": scores.miou, "mF1": scores.mf1, "OA": scores.oa}
-    return {name: round(100 * float(value), 2) for name, value in values.items()}
+    return {name: 100 * float(value) for name, value in values.items()}
 
 
 def _scores(record: Record) -> str:
-    rows: list[list[str]] = []
-    columns: dict[str, list[float]] = {name: [] for name in MEASURES}
-    for subset, scores in record.scores().items():
-        values = _percentages(scores)
-        rows.append([escape_markdown(subset), *(f"{values[name]:.2f}" for name in MEASURES)])
-        for name in MEASURES:
-            columns[name].append(values[name])
+    lines = {name: list(_percentages(one).values()) for name, one in record.scores().items()}
+    summaries = [average_top1_last1(column) for column in zip(*lines.values(), strict=True)]
     for number, label in enumerate(("Average", "Top-1", "Last-1")):
-        summary = [average_top1_last1(column)[number] for column in columns.values()]
-        rows.append([f"**{label}**", *(f"{value:.2f}" for value in summary)])
+        lines[f"**{label}**"] = [float(summary[number]) for summary in summaries]
+    rows = []
+    for name, values in lines.items():
+        rows.append([name, *("-" if isnan(value) else f"{value:.2f}" for value in values)])
     return markdown_rows(["sensors at hand", *MEASURES], rows, "lrrr")
 
 
@@ -140,9 +150,10 @@ def _protocol(record: Record) -> str:
     manifest = record.manifest
     protocol = manifest.protocol
     text = (
-        f"Per cent on the test part of `{protocol.split}`, protocol `{protocol.name}`, stitched "
-        f"{protocol.stitching}; one run, seed {manifest.seed}, {manifest.steps} steps, the "
-        f"{protocol.selected} checkpoint."
+        f"Per cent on the test part of `{protocol.split}`, protocol `{protocol.name}`; one run, "
+        f"seed {manifest.seed}, {manifest.steps} steps, the {protocol.selected} checkpoint. "
+        f"Identity of the run: `{manifest.identity}`, fingerprint of the data: "
+        f"`{manifest.fingerprint[:16]}`."
     )
     if protocol.split_note:
         text += f" To be known of the split: {escape_markdown(protocol.split_note)}"
@@ -171,8 +182,8 @@ def _inputs(specs: Iterable[ModalitySpec]) -> str:
 def _licences(
     about: Mapping[str, Any], licence: str, started: Iterable[Weights], title: str
 ) -> str:
-    data = escape_markdown(about.get("licence") or NOT_STATED)
-    lines = [f"Trained on {escape_markdown(title)}, whose licence is: {data}."]
+    data = about.get("licence") or (NOT_STATED if about else STORE_AWAY)
+    lines = [f"Trained on {escape_markdown(title)}, whose licence is: {escape_markdown(data)}."]
     if about.get("citation"):
         lines.append(f"Cite: {escape_markdown(about['citation'])}")
     own = "not chosen; the terms of what it was trained on hold" if licence == OTHER else licence

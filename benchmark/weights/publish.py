@@ -17,8 +17,8 @@ CARD = "README.md"
 
 def publish_weights(
     run_dir: Path, out: Path, licence: str = "other", trust: bool = False
-) -> list[Path]:
-    """Write `model.safetensors` and `README.md` of a finished run.
+) -> tuple[Path, Path]:
+    """Write `model.safetensors` and `README.md` of a finished run; return their paths.
 
     Raises:
         UserError: the run is none, or has no whole record yet.
@@ -27,7 +27,7 @@ def publish_weights(
     card = model_card(trained, record, _about_data(trained, record), licence)
     write_weights(trained, out / FILE)
     write_text_whole(out / CARD, card)
-    return [out / FILE, out / CARD]
+    return out / FILE, out / CARD
 
 
 def _about_data(trained: TrainedRun, record: Record) -> dict[str, Any]:

@@ -15,12 +15,12 @@ import torch
 import yaml
 from safetensors.torch import save
 
+import imss
 from benchmark import choices
 from benchmark.__main__ import main
 from benchmark.experiment.models import PAPER
 from benchmark.experiment.request import Request
 from benchmark.weights.sources import counted_megabytes, weights_of
-from methods.parts.backbones import create_pyramid
 
 
 def names(method: str, *words: str) -> list[str]:
@@ -122,8 +122,10 @@ def test_what_was_fetched_is_found_without_a_connection(
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
     assert main(["weights", "METHOD=control", "BACKBONE=pvt_v2_b0", "FETCH=1"]) == 0
     assert "Fetching" not in capfd.readouterr().out
-    loaded = create_pyramid("pvt_v2_b0", pretrained=True)
-    assert torch.equal(loaded.stages_0.norm.weight, state["stages.0.norm.weight"])
+    options = {"backbone": "pvt_v2_b0", "pretrained": True}
+    model = imss.build_model("control", {"rgb": 3, "dsm": 1}, num_classes=2, **options)
+    loaded = model.network.encoder.pyramid.stages_0.blocks[0].attn.q.weight
+    assert torch.equal(loaded, state["stages.0.blocks.0.attn.q.weight"])
 
 
 def test_a_hub_that_lacks_a_file_is_one_line(
@@ -140,4 +142,4 @@ def test_a_hub_that_lacks_a_file_is_one_line(
 
 def test_a_method_without_weights_says_so(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["weights", "unet"]) == 0
-    assert "unet: no pretrained weights" in capfd.readouterr().out
+    assert "unet: random weights" in capfd.readouterr().out
