@@ -33,6 +33,10 @@ class Bench(Command):
         add_option(parser, "--precision", "", text, choices=tuple(PRECISIONS))
         text = "divide each batch among so many, for less memory; a row of its own (default: 1)"
         add_option(parser, "--accumulate", 0, text)
+        text = (
+            "divide each batch until a GPU of so much holds it, as ACCUMULATE does: 24gb, or auto"
+        )
+        add_option(parser, "--hardware", "", text)
         add_option(parser, "--seed", ["0"], "seed of everything, or several: 0,1,2 (default: 0)")
         add_option(parser, "--logger", "csv", "besides CSV", choices=LOGGERS)
         options.add_runs(parser)
@@ -56,6 +60,12 @@ class Bench(Command):
         if arguments.accumulate:
             words = [f"--cell.accumulate={arguments.accumulate}", *words]
         request = Request(**values, seed=seed, overrides=tuple(words))
+        if arguments.hardware:
+            # names and store come before what is slow to import
+            request = checked_request(request)
+            from benchmark.profiling.presets import fit_batch
+
+            request = fit_batch(request, arguments.hardware)
         if others:
             flags = {name: f"{name.upper()}=1" for name in ("force", "wide", "no_leaderboard")}
             for name, word in {**flags, "scenario": "SCENARIO"}.items():
@@ -76,6 +86,7 @@ class Bench(Command):
         from benchmark.experiment.train import archive_run, mention_other_code, train_and_score
         from benchmark.formats.files import make_writable
         from benchmark.leaderboard.write import update_leaderboard
+        from benchmark.profiling.presets import device_memory, warn_if_too_small
         from benchmark.records.record import is_whole
 
         make_writable(request.runs, "--runs")
@@ -98,6 +109,8 @@ class Bench(Command):
                 if cli.trainer.is_global_zero:
                     make_up_for(cli, record)
             else:
+                if cli.trainer.is_global_zero:
+                    warn_if_too_small(request, device_memory(cli.trainer.strategy.root_device))
                 cli.stages = train_teacher(cli)
                 outcome = train_and_score(cli)
                 # other ranks have sent their counts and are done

@@ -22,6 +22,9 @@ class Profile(Command):
         add_option(parser, "--device", "", "cpu, cuda, cuda:1 (default: a GPU if there is one)")
         add_flag(parser, "--timing", "with --all: latency and memory too")
         add_option(parser, "--rounds", 5, "timed repetitions after a warm-up; minimums count")
+        add_flag(
+            parser, "--memory", "of a training step, and the batch that each size of GPU holds"
+        )
         options.add_runs(parser)
         options.add_out(parser)
 
@@ -44,10 +47,14 @@ class Profile(Command):
 
             resolve_device(arguments.device)
         out = options.output_directory(arguments, "complexity")
-        counts, timings = [], []
+        counts, timings, steps = [], [], []
         for method in choices.methods() if arguments.all else [request.method]:
             profiled = profile_method(replace(request, method=method), arguments.side)
             counts.append(profiled.cost_row())
+            if arguments.memory:
+                from benchmark.profiling.presets import STEPS, training_row
+
+                steps.append(training_row(replace(request, method=method), arguments.side))
             if with_timing:
                 timings.append(profiled.timing_row(arguments.device, arguments.rounds))
             if arguments.all:
@@ -58,6 +65,8 @@ class Profile(Command):
         if timings:
             note = TIMED.format(rounds=arguments.rounds)
             write_table(out, f"{stem}.timings", timings, note)
+        if steps:
+            write_table(out, f"{stem}.training", steps, STEPS)
         if arguments.all:
             from benchmark.profiling.paper_costs import write_published_costs
             from benchmark.profiling.protocol_table import write_protocols

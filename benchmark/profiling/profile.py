@@ -64,7 +64,7 @@ class ProfiledMethod:
         # shapes alone decide what is counted, so no memory is spent on values
         with torch.device("meta"):
             cost = count_cost(self.build(), self.inputs.side)
-        row = self._names() | {"parameters": cost.total, "trainable": cost.trainable}
+        row = self.names() | {"parameters": cost.total, "trainable": cost.trainable}
         row["inference"] = cost.inference
         for subset in cost.decode:
             row[f"GMAC {subset_name(subset, self.inputs.letters)}"] = cost.subset_gmac(subset)
@@ -78,7 +78,7 @@ class ProfiledMethod:
         model, wanted = self.build(), self.config["cell"]["compile"]
         compiled = compile_where_possible(wanted, model, resolve_device(device))
         timing = measure_time(model, self.inputs.side, device, rounds)
-        return self._names() | {
+        return self.names() | {
             "latency ms": timing.full_ms,
             "all subsets ms": timing.every_ms,
             "windows/s": 1000 / timing.full_ms,
@@ -89,7 +89,8 @@ class ProfiledMethod:
             "torch": timing.torch,
         }
 
-    def _names(self) -> dict[str, Any]:
+    def names(self) -> dict[str, Any]:
+        """Name the method and what it is built for, the first columns of every table."""
         return {
             "method": self.method + (CONTROL_MARK if self.control else ""),
             "backbone": self.backbone,

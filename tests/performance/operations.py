@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from math import prod
-from typing import Any
+from collections.abc import Callable
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark.profiling.complexity import evaluation_gmac
+from benchmark.profiling.step_products import convolution_gradients
 
 
 def count_training(step: Callable[[], object]) -> int:
@@ -26,15 +25,3 @@ def count_training(step: Callable[[], object]) -> int:
 def count_evaluation(call: Callable[[], object]) -> float:
     """Count a call without gradients, what is kept between windows left out."""
     return 2e9 * evaluation_gmac(call)
-
-
-def convolution_gradients(
-    gradient: Sequence[int], image: Sequence[int], weight: Sequence[int], *given: Any, **_: Any
-) -> int:
-    """Count what a convolution's gradients take, from shapes; each as much as the convolution.
-
-    torch's own formula takes a grouped convolution for a dense one.
-    """
-    transposed, wanted = given[4], given[7]
-    places = image if transposed else gradient
-    return 2 * prod(places) * prod(weight[1:]) * sum(wanted[:2])
