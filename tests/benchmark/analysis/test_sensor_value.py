@@ -65,13 +65,13 @@ def test_classes_that_the_convention_leaves_out_have_no_worth(tmp_path: Path) ->
 
 def test_rows_without_all_scores_are_named_and_left_out(capsys: pytest.CaptureFixture[str]) -> None:
     unscored = record(ROW, group="unscored")
-    unscored.counts[1] = 0
+    unscored.counts[1:] = 0
     records = [record(ROW), unscored, record({"R": 3.0, "R+D": 4.0}, group="partial")]
     skipped = Skipped()
     kept = sensor_games(seed_groups(records), skipped)
     assert [method.group.method for method in kept] == ["g"] and len(skipped) == 2
     said = capsys.readouterr().out
-    assert "unscored" in said and "modalities of D" in said
+    assert "unscored" in said and "modalities of D, R+D" in said
     assert "partial" in said and "not all subsets" in said
 
 
