@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
@@ -123,11 +124,17 @@ def reference_page() -> str:
     return "# Python reference\n\n" + "".join(f"::: imss.{name}\n\n" for name in functions_first)
 
 
+@event_priority(100)  # before the plugin that makes pages of notebooks looks for them
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the documents outside of docs/, the files they link to, and the page of docstrings."""
     texts = documents()
     for path in texts:
-        files.append(File.generated(config, page_of(path), abs_src_path=str(ROOT / path)))
+        if path.endswith(".ipynb"):
+            # as it stands: its plugin takes no file that was made up
+            file = File(path, str(ROOT), config.site_dir, config.use_directory_urls)
+        else:
+            file = File.generated(config, page_of(path), abs_src_path=str(ROOT / path))
+        files.append(file)
     texts += [p.relative_to(ROOT).as_posix() for p in (ROOT / "docs").glob("*.md")]
     copies = set()
     for source in texts:
