@@ -66,7 +66,7 @@ $(STAMP): $(shell cmp -s requirements.lock $(STAMP) || echo requirements.lock)
 docs: $(STAMP) ## the documentation as a site of static files in build/site; a dead link is an error
 	$(MKDOCS) build $(ARGS)
 
-site: $(STAMP) ## the same with the report of all published records, for a static host
+site: $(STAMP) ## the same with the report of all records, for a static host
 	IMSS_REPORT=1 $(MKDOCS) build $(ARGS)
 
 refresh: $(STAMP) ## rebuild published tables and fill the documents; CHECK=1 only names what is stale, COSTS=1 recounts

@@ -42,7 +42,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The built site; warnings are errors (`strict` in mkdocs.yml)."""
     out = tmp_path_factory.mktemp("site") / "site"
     line = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", str(out)]
-    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1", "IMSS_REPORT": ""}
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1", "IMSS_REPORT": "1"}
     done = subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return out
@@ -82,8 +82,16 @@ def test_every_address_leads_somewhere(site: Path, pages: dict[Path, Page]) -> N
     assert sum(len(page.links) for page in pages.values()) > 1000
 
 
+def test_the_report_is_a_page_of_it(site: Path, pages: dict[Path, Page]) -> None:
+    links = pages[site / "methods" / "index.html"].links
+    assert "../leaderboard/index.html" in links
+    assert "stitchfusion_dropout" in (site / "leaderboard" / "index.html").read_text("utf-8")
+
+
 def test_nothing_is_fetched_from_elsewhere(pages: dict[Path, Page]) -> None:
-    assert not [address for page in pages.values() for address in page.loads if "//" in address]
+    loads = {address for page in pages.values() for address in page.loads}
+    # pictures of the notebook are in its page
+    assert not [a for a in loads if urlsplit(a).netloc or urlsplit(a).scheme not in ("", "data")]
 
 
 def test_the_reference_has_every_public_name(site: Path, pages: dict[Path, Page]) -> None:

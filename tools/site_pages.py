@@ -100,7 +100,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     pages = [page_of(path) for path in documents()]
     config.nav = [_with_folders(item, pages) for item in config.nav or []]
     if config.extra["report"]:
-        config.nav.insert(1, {"Leaderboard": "report/index.html"})
+        config.nav.insert(1, {"Leaderboard": "leaderboard/index.html"})
     return config
 
 
@@ -167,5 +167,5 @@ def on_post_build(config: MkDocsConfig) -> None:
     if config.extra["report"]:
         from benchmark.__main__ import main
 
-        if main(["report", "--out", f"{config.site_dir}/report"]):
+        if main(["report", "--out", f"{config.site_dir}/leaderboard"]):
             raise SystemExit("the report was not written")
