@@ -22,7 +22,7 @@ import numpy as np
 from benchmark.choices import ROOT
 from benchmark.metrics.subsets import modality_subsets
 from benchmark.profiling.cost import resolve_device, time_interleaved
-from tests.performance import damage, data, device, graphs, maps, subsets, threads
+from tests.performance import damage, data, device, graphs, maps, report, subsets, threads
 from usererror import UserError
 
 
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "subsets": subsets.sgma, "methods": subsets.methods, "store": store, "import": data.imports,
         "frame": data.frame, "step": step, "memory": memory, "maps": maps.command,
         "threads": threads.beside, "damage": damage.rmm, "graphs": graphs.parity,
-        "device": device.part,
+        "report": report.load, "device": device.part,
     }  # fmt: skip
     on_device = {"device": device.part, "step": step}
     parser = argparse.ArgumentParser(

@@ -6,9 +6,10 @@ const SUMMARIES = {
   "Last-1": (values) => Math.min(...values),
 };
 
-// A summary of each seed, over the subsets that were scored.
+// A summary of each seed, over the subsets that were scored; none of a row that has none in the tables.
 function seedSummaries(row, name) {
   return row.miou.map((seed) => {
+    if (row.summary[name][0] === null) return null;
     const values = seed[0].filter((value) => value !== null);
     return values.length ? SUMMARIES[name](values) : null;
   });
