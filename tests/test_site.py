@@ -56,11 +56,11 @@ def pages(site: Path) -> dict[Path, Page]:
 
 def test_every_document_is_a_page(site: Path) -> None:
     for path in (ROOT / "docs").glob("*.md"):
-        assert (site / path.stem / "index.html").is_file()
+        assert (site / f"{path.stem}.html").is_file()
     for path in (ROOT / "methods").glob("*/README.md"):
-        assert (site / "ledgers" / path.parent.name / "index.html").is_file()
+        assert (site / "ledgers" / f"{path.parent.name}.html").is_file()
     for path in (ROOT / "results" / "tables").glob("*.md"):
-        assert (site / "results" / "tables" / path.stem / "index.html").is_file()
+        assert (site / "results" / "tables" / f"{path.stem}.html").is_file()
 
 
 def test_every_address_leads_somewhere(site: Path, pages: dict[Path, Page]) -> None:
@@ -83,8 +83,8 @@ def test_every_address_leads_somewhere(site: Path, pages: dict[Path, Page]) -> N
 
 
 def test_the_report_is_a_page_of_it(site: Path, pages: dict[Path, Page]) -> None:
-    links = pages[site / "methods" / "index.html"].links
-    assert "../leaderboard/index.html" in links
+    links = pages[site / "methods.html"].links
+    assert "leaderboard/index.html" in links
     assert "stitchfusion_dropout" in (site / "leaderboard" / "index.html").read_text("utf-8")
 
 
@@ -95,5 +95,5 @@ def test_nothing_is_fetched_from_elsewhere(pages: dict[Path, Page]) -> None:
 
 
 def test_the_reference_has_every_public_name(site: Path, pages: dict[Path, Page]) -> None:
-    reference = pages[site / "python_reference" / "index.html"]
+    reference = pages[site / "python_reference.html"]
     assert {f"imss.{name}" for name in imss.__all__} <= reference.anchors
