@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -85,7 +86,10 @@ def test_every_address_leads_somewhere(site: Path, pages: dict[Path, Page]) -> N
 def test_the_report_is_a_page_of_it(site: Path, pages: dict[Path, Page]) -> None:
     links = pages[site / "methods.html"].links
     assert "leaderboard/index.html" in links
-    assert "stitchfusion_dropout" in (site / "leaderboard" / "index.html").read_text("utf-8")
+    text = (site / "leaderboard" / "index.html").read_text("utf-8")
+    ledgers = set(re.findall(r'"ledger": ?"([^"]+)"', text))
+    assert len(ledgers) > 15 and '"checkout": ".."' in text.replace('":"', '": "')
+    assert all((site / ledger).is_file() for ledger in ledgers)
 
 
 def test_nothing_is_fetched_from_elsewhere(pages: dict[Path, Page]) -> None:

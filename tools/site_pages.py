@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import os
 import re
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +166,13 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 def on_post_build(config: MkDocsConfig) -> None:
     """Write the report of all published records into the site, where it is asked for."""
     if config.extra["report"]:
-        from benchmark.__main__ import main
+        from benchmark.choices import DEFAULT_RUNS, PUBLISHED_COSTS
+        from benchmark.report.page import write_page
+        from benchmark.report.payload import build_payload
 
-        if main(["report", "--out", f"{config.site_dir}/leaderboard"]):
-            raise SystemExit("the report was not written")
+        payload = build_payload(Path(DEFAULT_RUNS), "", 2000, PUBLISHED_COSTS)
+        for data in payload["datasets"]:
+            for row in chain.from_iterable(board["rows"] for board in data["boards"]):
+                if row["ledger"]:
+                    row["ledger"] = page_of(row["ledger"]).replace(".md", ".html")
+        write_page(Path(config.site_dir, "leaderboard"), payload, checkout="..")
