@@ -85,11 +85,9 @@ def count_divisions(request: Request, side: int = 0) -> Iterator[tuple[int, int,
             return  # it steps by itself, hence with every batch
         try:
             cost = count_step(model, profiled.inputs.side, size // parts)
-        except (ValueError, UserError):
-            if parts == 1:
-                raise
-            return  # batch norms see a single value
-        except RuntimeError as error:
+        except (ValueError, RuntimeError, UserError) as error:
+            if parts > 1:
+                return  # batch norms see a single value
             problem = f"{request.variant} cannot be counted without values"
             raise UserError(f"{problem} ({error}): give ACCUMULATE, not HARDWARE.") from error
         yield parts, size // parts, cost
@@ -132,8 +130,8 @@ def warn_if_too_small(request: Request, device: int | None) -> None:
             needs = f"{request.variant} needs about {cost.memory / GB:.1f} GB"
             has = f"this GPU has {size} GB"
             whole = whole or f"A step of {windows} windows of {needs}, and {has}"
-    except UserError:
-        return  # what cannot be counted is tried
+    except Exception:
+        return  # a method of the user's own may do anything: what cannot be counted is tried
     print(f"{whole}: no division of the batch fits; take a smaller BACKBONE or data.window.")
 
 

@@ -95,6 +95,19 @@ def test_nothing_is_counted_for_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     warn_if_too_small(ASKED, presets.device_memory(torch.device("cpu")))
 
 
+def test_what_cannot_be_counted_is_tried(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def read(*given: Any) -> StepCost:
+        raise RuntimeError("Tensor.item() cannot be called on meta tensors")
+
+    monkeypatch.setattr(presets, "count_step", read)
+    warn_if_too_small(ASKED, GB)
+    assert not capsys.readouterr().out
+    with pytest.raises(UserError, match="cannot be counted without values.*give ACCUMULATE"):
+        fit_batch(ASKED, "24gb")
+
+
 def test_bench_warns_before_it_starts(
     tiny_stores: Path,
     tmp_path: Path,
