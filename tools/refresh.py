@@ -1,8 +1,8 @@
 """Rebuild the published tables from `results/records` and fill them into the Markdown documents.
 
 `make refresh` writes; `make refresh CHECK=1` writes nothing, names every stale file and fails if
-there is one. What takes minutes is left to `make refresh COSTS=1`: the counts of parameters and
-multiply-accumulates of every method.
+there is one. What takes minutes is left to `make refresh COSTS=1`: the counts of parameters,
+multiply-accumulates and memory of every method.
 
 A table of a document stands between two comments, the first of which says what it shows:
 
@@ -373,6 +373,7 @@ def main() -> int:
         for data in ("miniature", "potsdam"):
             line = [sys.executable, "-m", "benchmark", "profile", "--all", "--data", data]
             line += ["--out", str(RESULTS / "complexity")]
+            line += ["--memory"] if data == "potsdam" else []
             subprocess.run(line, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     stale = refresh_files(options.check)
     for name in stale:
