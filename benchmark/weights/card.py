@@ -130,14 +130,16 @@ def _introduction(trained: TrainedRun, entry: MethodEntry, title: str) -> str:
 
 
 def _percentages(scores: Scores) -> dict[str, float]:
-    """Return each measure of one subset in per cent; nan where no scene has all of its sensors."""
+    """Return each measure of one subset in per cent; nan where it was not scored."""
     values = {"mIoU": scores.miou, "mF1": scores.mf1, "OA": scores.oa}
     return {name: 100 * float(value) for name, value in values.items()}
 
 
 def _scores(record: Record) -> str:
     lines = {name: list(_percentages(one).values()) for name, one in record.scores().items()}
-    summaries = [average_top1_last1(column) for column in zip(*lines.values(), strict=True)]
+    summaries = []
+    for column in zip(*lines.values(), strict=True):
+        summaries.append(average_top1_last1(column, record.subsets))
     for number, label in enumerate(("Average", "Top-1", "Last-1")):
         lines[f"**{label}**"] = [float(summary[number]) for summary in summaries]
     rows = []
