@@ -107,8 +107,9 @@ def test_make_report(places) -> None:
     root, variables = places
     assert make_here("make report", *variables, f"ARGS=--out {root}/report --data miniature") == 0
     page = (root / "report" / "index.html").read_text(encoding="utf-8")
-    content = json.loads(page.split('id="data">')[1].split("</script>")[0])
-    (data,) = content["datasets"]
+    # the only dataset
+    data = json.loads(page.split('id="data-0">')[1].split("</script>")[0])
+    assert 'id="data-1"' not in page
     found = [(b, row) for b in data["boards"] for row in b["rows"] if row["runs"][0]["local"]]
     board, own = found[0]
     assert "max_steps" in own["overrides"] and own["training"][0]["val/average_miou"]["step"]

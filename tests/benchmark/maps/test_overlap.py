@@ -110,6 +110,7 @@ def test_a_map_does_not_depend_on_what_is_slow(
 
     network: Any = SimpleNamespace(
         device=torch.device("cpu"),
+        sees=lambda modalities: True,
         encode=lambda images: images,
         decode=slowed("network", lambda given, size: torch.cat([given["nir"], -given["nir"]], 1)),
     )
