@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 import imss
+from tools import site_pages
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -40,9 +41,9 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The built site; warnings are errors (`strict` in mkdocs.yml)."""
+    """The built site; warnings are errors (`strict` in mkdocs.yml, which `--quiet` would undo)."""
     out = tmp_path_factory.mktemp("site") / "site"
-    line = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", str(out)]
+    line = [sys.executable, "-m", "mkdocs", "build", "--site-dir", str(out)]
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1", "IMSS_REPORT": "1"}
     done = subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -53,6 +54,15 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def pages(site: Path) -> dict[Path, Page]:
     """All pages but the one for addresses that do not exist, whose links depend on the host."""
     return {path: Page(path) for path in sorted(site.rglob("*.html")) if path.name != "404.html"}
+
+
+def test_what_a_user_made_is_no_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("README.md", "tables/a.md", "runs/leaderboards/b.md", "report/c.md"):
+        (tmp_path / "results" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "results" / name).touch()
+    monkeypatch.setattr(site_pages, "ROOT", tmp_path)
+    found = {path for path in site_pages.documents() if path.startswith("results/")}
+    assert found == {"results/README.md", "results/tables/a.md"}
 
 
 def test_every_document_is_a_page(site: Path) -> None:

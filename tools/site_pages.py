@@ -34,8 +34,12 @@ SINGLE = {
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
 }
+REPORT = "leaderboard/index.html"
+PUBLISHED = ("complexity", "leaderboards", "reported", "tables")
 LEDGER = re.compile(r"methods/(\w+)/README\.md")
-BESIDE = ("methods/*/README.md", "results/**/*.md", "examples/**/*.md", "examples/**/*.ipynb")
+BESIDE = ("methods/*/README.md", "examples/**/*.md", "examples/**/*.ipynb", "results/*.md")
+# by name: results/runs and what lies in it are a user's own
+BESIDE += tuple(f"results/{name}/*.md" for name in PUBLISHED)
 CODE = re.compile(r"^```.*?^```|`[^`\n]*`", flags=re.M | re.S)
 LINK = re.compile(r"(\]\()([^)\s]+)(\))")
 
@@ -101,7 +105,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     pages = [page_of(path) for path in documents()]
     config.nav = [_with_folders(item, pages) for item in config.nav or []]
     if config.extra["report"]:
-        config.nav.insert(1, {"Leaderboard": "leaderboard/index.html"})
+        config.nav.insert(1, {"Leaderboard": REPORT})
     return config
 
 
@@ -125,6 +129,20 @@ def reference_page() -> str:
     return "# Python reference\n\n" + "".join(f"::: imss.{name}\n\n" for name in functions_first)
 
 
+def report_page() -> str:
+    """Return the report of all records, whose rows lead to the ledgers of the site."""
+    from benchmark.choices import DEFAULT_RUNS, PUBLISHED_COSTS
+    from benchmark.report.page import build_page
+    from benchmark.report.payload import build_payload
+
+    payload = build_payload(Path(DEFAULT_RUNS), "", 2000, PUBLISHED_COSTS)
+    for data in payload["datasets"]:
+        for row in chain.from_iterable(board["rows"] for board in data["boards"]):
+            if row["ledger"]:
+                row["ledger"] = page_of(row["ledger"]).replace(".md", ".html")
+    return build_page({**payload, "checkout": ".."})
+
+
 @event_priority(100)  # before the plugin that makes pages of notebooks looks for them
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the documents outside of docs/, the files they link to, and the page of docstrings."""
@@ -146,6 +164,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         if page_of(path) not in files.src_uris:
             files.append(File.generated(config, page_of(path), abs_src_path=str(ROOT / path)))
     files.append(File.generated(config, "python_reference.md", content=reference_page()))
+    if config.extra["report"]:
+        files.append(File.generated(config, REPORT, content=report_page()))
     return files
 
 
@@ -161,18 +181,3 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     return "".join(
         LINK.sub(relink, part) if prose else part for prose, part in outside_code(markdown)
     )
-
-
-def on_post_build(config: MkDocsConfig) -> None:
-    """Write the report of all published records into the site, where it is asked for."""
-    if config.extra["report"]:
-        from benchmark.choices import DEFAULT_RUNS, PUBLISHED_COSTS
-        from benchmark.report.page import write_page
-        from benchmark.report.payload import build_payload
-
-        payload = build_payload(Path(DEFAULT_RUNS), "", 2000, PUBLISHED_COSTS)
-        for data in payload["datasets"]:
-            for row in chain.from_iterable(board["rows"] for board in data["boards"]):
-                if row["ledger"]:
-                    row["ledger"] = page_of(row["ledger"]).replace(".md", ".html")
-        write_page(Path(config.site_dir, "leaderboard"), payload, checkout="..")

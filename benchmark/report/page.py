@@ -23,16 +23,12 @@ SCRIPTS = (  # in this order
 PAGE = "index.html"
 
 
-def write_page(out: Path, payload: Mapping[str, Any], checkout: str | None = None) -> Path:
-    """Write `index.html`; return its path.
-
-    `checkout` is the way from the page to what the ledgers of its rows are named from: by default
-    the way into the checkout, from a page that lies in it.
-    """
+def write_page(out: Path, payload: Mapping[str, Any]) -> Path:
+    """Write `index.html`; return its path."""
     place = out.resolve()
-    if checkout is None:
-        inside = place.is_relative_to(ROOT)
-        checkout = Path(os.path.relpath(ROOT, place)).as_posix() if inside else ""
+    # links to ledgers lead into the checkout, from a page that lies in it
+    inside = place.is_relative_to(ROOT)
+    checkout = Path(os.path.relpath(ROOT, place)).as_posix() if inside else ""
     return write_texts(out, {PAGE: build_page({**payload, "checkout": checkout})})[0]
 
 
