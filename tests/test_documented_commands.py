@@ -76,10 +76,12 @@ def unknown_setting(word: str) -> str:
     return "" if re.search(rf"\b{name}\s*:", METHODS) else word
 
 
-@pytest.mark.parametrize("path", DOCUMENTS)
+# the changelog tells of what was
+NOW = [entry for entry in DOCUMENTS if entry.id != "CHANGELOG.md"]
+
+
+@pytest.mark.parametrize("path", NOW)
 def test_commands_and_options_exist(path: Path) -> None:
-    if path.name == "CHANGELOG.md":
-        pytest.skip("tells of what was")
     wrong = []
     for words, whole in commands(path):
         # `imss COMMAND --help` stands for all of them

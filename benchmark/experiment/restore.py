@@ -78,14 +78,11 @@ def load_trained_run(run_dir: Path, trust: bool = False) -> TrainedRun:
         Traceback (most recent call last):
         usererror.UserError: nowhere is no run directory: nowhere/config.json cannot be read; ...
     """
-    from benchmark.experiment.checkpoints import read_checkpoint
-
     request, config = read_run_config(run_dir, trust)
     checkpoint, _ = checkpoint_for(run_dir, config["cell"]["selection"])
-    inputs, state = read_inputs(run_dir), read_checkpoint(checkpoint)["state_dict"]
-    source = f"The section model of the run's {CONFIG}"
+    inputs, source = read_inputs(run_dir), f"The section model of the run's {CONFIG}"
     model = build_network(config["model"], inputs, trust, source)
-    fit_state(model, state, checkpoint, request.variant)
+    load_weights(model, checkpoint, request.variant)
     return TrainedRun(model, inputs, request, config, trust)
 
 

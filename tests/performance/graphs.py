@@ -1,9 +1,15 @@
-"""`make speed ARGS=graphs`: which methods can be exported, and how far graphs are from torch."""
+"""`make speed ARGS=graphs`: which methods can be exported, and how far graphs are from torch.
+
+Beside it stands how far torch in float32 is from torch in float64: no graph can be expected nearer.
+"""
 
 from __future__ import annotations
 
 import tempfile
+from copy import deepcopy
 from pathlib import Path
+
+import torch
 
 from benchmark.experiment.model_inputs import Inputs
 from benchmark.experiment.request import Request
@@ -21,7 +27,9 @@ WINDOW = 64
 
 def parity(rounds: int) -> None:
     """Print a line per method: the largest difference for its first sensor alone, and for all."""
-    print("| method | one sensor | all sensors |\n|---|---|---|")
+    print(
+        "| method | one sensor | all sensors | rounding of torch, all sensors |\n|---|---|---|---|"
+    )
     for name, contract in contracts().items():
         count = max(number for number in contract.counts if number < 4)
         model = contract.make(dict(list(CHANNELS.items())[:count])).eval()
@@ -34,7 +42,19 @@ def parity(rounds: int) -> None:
                 cells.append(f"{one.difference:.0e}")
             except UserError as error:
                 cells.append(str(error))
-        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+        print(f"| {name} | {' | '.join(cells)} | {rounding(model):.0e} |", flush=True)
+
+
+def rounding(model: AnyModalitySegmenter) -> float:
+    """Largest difference of the logits of float32 from those of float64, by the largest logit."""
+    draw = torch.Generator().manual_seed(0)
+    images = {}
+    for name, channels in model.modalities.items():
+        images[name] = torch.randn(1, channels, WINDOW, WINDOW, generator=draw)
+    with torch.inference_mode():
+        single = model(images)
+        double = deepcopy(model).double()({name: x.double() for name, x in images.items()})
+    return float((single - double).abs().max() / double.abs().max())
 
 
 def as_run(name: str, model: AnyModalitySegmenter) -> TrainedRun:

@@ -31,8 +31,8 @@ function foldButton(row) {
   };
   const text = unfolded ? "fold" : `+${members.length}`;
   const said = `${row.family}: ${members.length} more`;
-  const state_ = { "aria-expanded": String(unfolded), "aria-label": said, title: said };
-  return el("button", { class: "fold", id: `fold-${short(row)}`, ...state_, onclick: toggle }, text);
+  const told = { "aria-expanded": String(unfolded), "aria-label": said, title: said };
+  return el("button", { class: "fold", id: `fold-${short(row)}`, ...told, onclick: toggle }, text);
 }
 
 function rowById(id) {
