@@ -37,7 +37,7 @@ class Cost:
     trainable: int  # those that training changes
     inference: int  # those that the logits of any subset are made from
     encode: dict[str, float]  # multiply-accumulates by modality
-    decode: dict[Subset, float]  # by subset, of what is encoded
+    decode: dict[Subset, float]  # by subset that the method sees, of what is encoded
 
     def subset_gmac(self, subset: Subset) -> float:
         """Multiply-accumulates of encoding a subset and decoding it."""
@@ -45,7 +45,7 @@ class Cost:
 
     @property
     def all_subsets_gmac(self) -> float:
-        """Multiply-accumulates of all subsets, each modality encoded once."""
+        """Multiply-accumulates of all these subsets, each modality encoded once."""
         return sum(self.encode.values()) + sum(self.decode.values())
 
 
@@ -94,12 +94,12 @@ def count_cost(model: AnyModalitySegmenter, side: int) -> Cost:
         ([('rgb',), ('dsm',), ('rgb', 'dsm')], True)
     """
     given = random_images(model.modalities, side, next(model.parameters()).device)
-    subsets = modality_subsets(list(given))
+    subsets = list(filter(model.sees, modality_subsets(list(given))))
     # of all subsets together: some weights serve single modalities only
     needed = parameters_in_graph(model, lambda: decode_subsets(model, given, subsets))
     with torch.no_grad():
         # what is kept between windows is kept from here on
-        decode_subsets(model, given, [*subsets[: len(given)], subsets[-1]])
+        decode_subsets(model, given, subsets)
         encoded = model.encode(given)
     encode, decode = {}, {}
     for name, image in given.items():
@@ -118,7 +118,7 @@ def measure_time(model: AnyModalitySegmenter, side: int, device: str, rounds: in
     """
     place = resolve_device(device)
     model, given = model.to(place), random_images(model.modalities, side, place)
-    subsets = modality_subsets(list(given))
+    subsets = list(filter(model.sees, modality_subsets(list(given))))
     on_gpu = place.type == "cuda"
 
     def decode(chosen: Sequence[Subset]) -> None:

@@ -130,8 +130,11 @@ def warn_if_too_small(request: Request, device: int | None) -> None:
             needs = f"{request.variant} needs about {cost.memory / GB:.1f} GB"
             has = f"this GPU has {size} GB"
             whole = whole or f"A step of {windows} windows of {needs}, and {has}"
-    except Exception:
-        return  # a method of the user's own may do anything: what cannot be counted is tried
+    except Exception as error:
+        # a method of the user's own may do anything: what cannot be counted is tried
+        reason = str(error).strip().split("\n")[0]
+        print(f"Whether a step fits into the {size} GB of this GPU could not be counted: {reason}")
+        return
     print(f"{whole}: no division of the batch fits; take a smaller BACKBONE or data.window.")
 
 

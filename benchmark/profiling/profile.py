@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from benchmark.experiment.request import Request
 from benchmark.formats.files import csv_text, write_texts
 from benchmark.formats.latex import latex_table
 from benchmark.formats.markdown import markdown_table
-from benchmark.metrics.subsets import subset_name
+from benchmark.metrics.subsets import modality_subsets, subset_name
 from benchmark.profiling.dataset_spec import InputSpec, input_spec
 from benchmark.records.groups import CONTROL_MARK
 
@@ -28,7 +29,7 @@ COUNTED = (
     "trained; those that the logits of any subset are made from. GMAC: 1e9 multiply-accumulates of "
     "matrix products, convolutions and attention, half the FLOPs, per subset of sensors and for "
     "all subsets with each sensor encoded once; folded weights and the features of a blank sensor "
-    "are kept between windows."
+    "are kept between windows. A dash: the network sees no sensor of that subset, and nothing runs."
 )
 TIMED = (
     "Batch 1, random weights, float32, inference mode; milliseconds are the least of {rounds} runs "
@@ -66,8 +67,9 @@ class ProfiledMethod:
             cost = count_cost(self.build(), self.inputs.side)
         row = self.names() | {"parameters": cost.total, "trainable": cost.trainable}
         row["inference"] = cost.inference
-        for subset in cost.decode:
-            row[f"GMAC {subset_name(subset, self.inputs.letters)}"] = cost.subset_gmac(subset)
+        for subset in modality_subsets(list(self.inputs.channels)):
+            name = subset_name(subset, self.inputs.letters)
+            row[f"GMAC {name}"] = cost.subset_gmac(subset) if subset in cost.decode else math.nan
         return row | {"GMAC all": cost.all_subsets_gmac}
 
     def timing_row(self, device: str, rounds: int) -> dict[str, Any]:

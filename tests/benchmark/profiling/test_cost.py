@@ -4,6 +4,7 @@ evaluation does.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from itertools import combinations
 from typing import Any
 
@@ -83,6 +84,21 @@ def test_a_network_by_hand(device: str) -> None:
     assert found.all_subsets_gmac == pytest.approx(
         (5 * 72 + 7 * 8 * CLASSES) * pixels / 1e9, abs=1e-12
     )
+
+
+def test_subsets_that_a_network_does_not_see_cost_nothing() -> None:
+    class Optical(Plain):
+        def sees(self, modalities: Collection[str]) -> bool:
+            return "rgb" in modalities
+
+    with torch.device("meta"):
+        whole, optical = (kind(THREE, CLASSES).eval() for kind in (Plain, Optical))
+    every, seen = count_cost(whole, SIDE), count_cost(optical, SIDE)
+    assert list(seen.decode) == [subset for subset in SUBSETS if "rgb" in subset]
+    for subset in seen.decode:
+        assert seen.subset_gmac(subset) == every.subset_gmac(subset)
+    unseen = sum(every.decode[subset] for subset in SUBSETS if "rgb" not in subset)
+    assert unseen and seen.all_subsets_gmac == pytest.approx(every.all_subsets_gmac - unseen)
 
 
 @pytest.mark.parametrize("name", ["control", "sgma"])
