@@ -141,7 +141,7 @@ def sensor_games(
             reason = f"no test scene has all modalities of {names}"
             if unseen_subsets(scored, subsets).any():
                 reason = f"the network sees none of {names}"
-            skipped.add(f"{group.label}, {reason}.")
+            skipped.add(f"{group.label}, {reason}: its sensors have no values.")
             continue
         games = np.stack([subset_games(record, empty) for record in group.members])
         found.append(SensorGames(group, letters, games))

@@ -88,8 +88,8 @@ def count_divisions(request: Request, side: int = 0) -> Iterator[tuple[int, int,
         except (ValueError, RuntimeError, UserError) as error:
             if parts > 1:
                 return  # batch norms see a single value
-            problem = f"{request.variant} cannot be counted without values"
-            raise UserError(f"{problem} ({error}): give ACCUMULATE, not HARDWARE.") from error
+            problem = f"{request.variant} cannot be counted without values ({error})"
+            raise UserError(f"{problem}: to divide its batch, give ACCUMULATE.") from error
         yield parts, size // parts, cost
 
 
@@ -132,7 +132,7 @@ def warn_if_too_small(request: Request, device: int | None) -> None:
             whole = whole or f"A step of {windows} windows of {needs}, and {has}"
     except Exception as error:
         # a method of the user's own may do anything: what cannot be counted is tried
-        reason = str(error).strip().split("\n")[0]
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
         print(f"Whether a step fits into the {size} GB of this GPU could not be counted: {reason}")
         return
     print(f"{whole}: no division of the batch fits; take a smaller BACKBONE or data.window.")

@@ -8,12 +8,14 @@ from collections.abc import Collection
 from itertools import combinations
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmark.experiment.models import build_model
+from benchmark.experiment.request import Request
 from benchmark.profiling.complexity import (
     count_gmac,
     evaluation_gmac,
@@ -28,6 +30,7 @@ from benchmark.profiling.cost import (
     random_images,
     resolve_device,
 )
+from benchmark.profiling.profile import format_table, profile_method
 from methods.base import AnyModalitySegmenter
 from tests.support.mobanet_tiny import make as tiny_mobanet
 from usererror import UserError
@@ -91,6 +94,10 @@ def test_subsets_that_a_network_does_not_see_cost_nothing() -> None:
         def sees(self, modalities: Collection[str]) -> bool:
             return "rgb" in modalities
 
+        def decode(self, encoded: dict[str, Tensor], size: tuple[int, int]) -> Tensor:
+            assert "rgb" in encoded, "evaluation never asks for the others"
+            return super().decode(encoded, size)
+
     with torch.device("meta"):
         whole, optical = (kind(THREE, CLASSES).eval() for kind in (Plain, Optical))
     every, seen = count_cost(whole, SIDE), count_cost(optical, SIDE)
@@ -99,6 +106,15 @@ def test_subsets_that_a_network_does_not_see_cost_nothing() -> None:
         assert seen.subset_gmac(subset) == every.subset_gmac(subset)
     unseen = sum(every.decode[subset] for subset in SUBSETS if "rgb" not in subset)
     assert unseen and seen.all_subsets_gmac == pytest.approx(every.all_subsets_gmac - unseen)
+    measure_time(Optical(THREE, CLASSES).eval(), SIDE, "cpu", 1)
+
+
+def test_subsets_that_a_network_does_not_see_are_dashes() -> None:
+    row = profile_method(Request("segnet_optical", "miniature")).cost_row()
+    shown = format_table(pd.DataFrame([row])).iloc[0]
+    assert set(shown[shown == "-"].index) == {"GMAC D", "GMAC N", "GMAC D+N"}
+    # the four others share the first convolution
+    assert 3.9 * row["GMAC R"] < row["GMAC all"] < 4 * row["GMAC R"]
 
 
 @pytest.mark.parametrize("name", ["control", "sgma"])
