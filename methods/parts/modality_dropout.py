@@ -13,8 +13,8 @@ SubsetScope = Literal["sample", "batch"]
 def send(values: Tensor, device: torch.device) -> Tensor:
     """Copy a tensor of the host to a device, without waiting for what that has to do."""
     if device.type == "cuda" and values.device.type == "cpu":
-        # from other memory the copy would wait
-        values = values.pin_memory()
+        # from other memory the copy would wait; what is expanded has no memory of its own to pin
+        values = values.contiguous().pin_memory()
     return values.to(device, non_blocking=True)
 
 

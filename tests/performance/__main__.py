@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "threads": threads.beside, "damage": damage.rmm, "graphs": graphs.parity,
         "report": report.load, "device": device.part,
     }  # fmt: skip
-    on_device = {"device": device.part, "step": step}
+    on_device = {"device": device.part, "step": step, "damage": damage.rmm}
     parser = argparse.ArgumentParser(
         prog="make speed",
         description="Measure the suite itself; prints ratios.",

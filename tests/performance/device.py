@@ -115,7 +115,7 @@ def square_products(device: torch.device) -> dict[str, Callable[[], None]]:
 
 def _multiply(variant: Variant, pair: torch.Tensor, device: torch.device) -> None:
     with variant.products_of(device):
-        _synchronized(partial(torch.mm, *pair), device)
+        synchronized(partial(torch.mm, *pair), device)
 
 
 def measure(case: Case, phase: str, device: torch.device, rounds: int, budget: Budget) -> list[Row]:
@@ -147,7 +147,7 @@ def _warm(
 ) -> Callable[[], None]:
     """Build a variant and call it twice, for the seconds of the first call and for the peak."""
     before, started = held(device), time.perf_counter()
-    call = partial(_synchronized, PHASES[phase](case, row.variant, device), device)
+    call = partial(synchronized, PHASES[phase](case, row.variant, device), device)
     built = time.perf_counter()
     call()
     warm = time.perf_counter()
@@ -177,7 +177,8 @@ def _one_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def _synchronized(call: Callable[[], object], device: torch.device) -> None:
+def synchronized(call: Callable[[], object], device: torch.device) -> None:
+    """Call, and wait for what it has begun on a GPU."""
     call()
     if device.type == "cuda":
         # kernels run on after the call that starts them

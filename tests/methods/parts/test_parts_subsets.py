@@ -9,8 +9,9 @@ from itertools import combinations
 import pytest
 import torch
 from scipy.stats import chisquare
+from torch import Tensor
 
-from methods.parts.modality_dropout import draw_subsets
+from methods.parts.modality_dropout import draw_subsets, send
 
 NAMES = ("rgb", "dsm", "sar", "event")
 RULES = ("full", "one_missing", "any_subset", "size_uniform")
@@ -146,3 +147,16 @@ def test_what_cannot_be_drawn():
     apart = {"rgb": torch.tensor([True, False]), "dsm": torch.tensor([False, True])}
     with pytest.raises(ValueError, match="in common"):
         draw_subsets("any_subset", apart, per="batch")
+
+
+def test_masks_that_share_their_memory_are_sent_to_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    def pin(values: Tensor) -> Tensor:
+        # as torch does on a machine with a GPU, which this test does without
+        return torch.empty_strided(values.shape, values.stride(), dtype=values.dtype).copy_(values)
+
+    monkeypatch.setattr(Tensor, "pin_memory", pin)
+    monkeypatch.setattr(Tensor, "to", lambda values, *_, **__: values)
+    one_draw = torch.tensor([[True], [False]]).expand(2, 3)  # of a batch of 3
+    with pytest.raises(RuntimeError, match="single memory location"):
+        one_draw.pin_memory()
+    assert torch.equal(send(one_draw, torch.device("cuda")), one_draw)
