@@ -117,9 +117,9 @@ def copied_table(folder: str, request: TableRequest) -> str:
     return "\n".join(f"|{'|'.join(row[name] for name in columns)}|" for row in shown)
 
 
-def incomplete_table(request: TableRequest) -> str:
-    """Copy what incomplete training costs each method."""
-    return copied_table("leaderboards", replace(request, data=f"{request.data}.{INCOMPLETE}"))
+def table_beside(request: TableRequest) -> str:
+    """Copy a table that stands beside the leaderboard of its dataset, by the name of its file."""
+    return copied_table("leaderboards", replace(request, data=f"{request.data}.{request.kind}"))
 
 
 def leaderboard_frame(data: str, overrides: str = "") -> pd.DataFrame:
@@ -298,7 +298,9 @@ def seed_table(figure: Callable[[dict[str, Scores]], float]) -> Callable[[TableR
 
 KINDS: dict[str, Callable[[TableRequest], str]] = {
     "leaderboard": lambda request: copied_table("leaderboards", request),
-    "incomplete": incomplete_table,
+    "incomplete": table_beside,
+    "regret": table_beside,
+    "robustness": table_beside,
     "methods": methods_table,
     "catalogue": catalogue_table,
     "costs": lambda request: copied_table("complexity", request),

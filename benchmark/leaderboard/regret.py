@@ -18,32 +18,43 @@ from benchmark.leaderboard.score_rows import ScoreRow
 from benchmark.metrics.confusion import Floats
 from benchmark.metrics.summaries import format_mean_std, mean_std
 from benchmark.records.groups import seed_groups
+from benchmark.records.manifest import Manifest
+from benchmark.records.overrides import describe_overrides
 from benchmark.records.record import Record
 from benchmark.records.selection import SPECIALIST
 
 NOTE = (
     "mIoU in per cent. Specialist: the network of control, trained and scored with these sensors "
-    "alone, mean +- std over its seeds. Below: what a method scores less than the mean of the "
-    "specialist on each subset, mean +- std over n seeds; negative where it is ahead. Regret: the "
-    "mean over all subsets that have a specialist."
+    "alone, mean +- std over its seeds. Regret: what a method scores less than the mean of the "
+    "specialist on each subset, mean +- std over n seeds; negative where it is ahead; first the "
+    "mean over all subsets that have a specialist, trained under the same protocol and as long."
 )
 
 
+def training_terms(manifest: Manifest) -> tuple[str, str]:
+    """Return the protocol, and the scale with what was typed about the length of training.
+
+    Only networks that were trained as long stand beside each other.
+    """
+    typed = describe_overrides(manifest.overrides).split()
+    words = [manifest.scale, *(word for word in typed if word.startswith("trainer."))]
+    return manifest.protocol.name, " ".join(words)
+
+
 def specialist_rows(records: Sequence[Record]) -> dict[tuple[str, str, str], ScoreRow]:
-    """Score specialists by protocol, scale and subset."""
+    """Score specialists by the terms of their training and by subset."""
     rows = {}
     for group in seed_groups(records):
-        manifest = group.manifest
-        key = (manifest.protocol.name, manifest.scale, group.first.subsets[-1])
+        key = (*training_terms(group.manifest), group.first.subsets[-1])
         rows[key] = ScoreRow.of_group(group)
     return rows
 
 
 def specialist_scores(row: ScoreRow, rows: dict[tuple[str, str, str], ScoreRow]) -> Floats:
     """List the mean score of the specialist of each subset of a row, nan without one."""
-    manifest, scores = row.group.manifest, []
+    terms, scores = training_terms(row.group.manifest), []
     for subset in row.subsets:
-        found = rows.get((manifest.protocol.name, manifest.scale, subset))
+        found = rows.get((*terms, subset))
         scores.append(found.miou[:, -1].mean() if found else np.nan)
     return np.array(scores)
 
@@ -88,10 +99,10 @@ def write_regret(
     rows, best = [], []
     for row in scored:
         # of all sensors the network of control itself is the specialist
-        manifest = row.group.manifest
-        key = (manifest.protocol.name, manifest.scale, row.subsets[-1])
-        if manifest.variant == SPECIALIST and not row.group.overrides:
-            by_subset.setdefault(key, row)
+        terms = training_terms(row.group.manifest)
+        plain = f"{row.group.manifest.scale} {row.group.overrides}".strip() == terms[-1]
+        if row.group.method == SPECIALIST and plain:
+            by_subset.setdefault((*terms, row.subsets[-1]), row)
     for row in scored:
         scores = specialist_scores(row, by_subset)
         if (~np.isnan(scores[:-1])).any():
@@ -99,13 +110,14 @@ def write_regret(
             best.append(scores)
     if not rows:
         return []
-    shown = []
-    for (protocol, scale, subset), row in by_subset.items():
+    shown, order = [], rows[0].subsets
+    by_place = sorted(by_subset.items(), key=lambda item: (*item[0][:2], order.index(item[0][2])))
+    for (protocol, scale, subset), row in by_place:
         line = {"protocol": protocol, "scale": scale, "sensors": subset}
         line["mIoU"] = format_mean_std(*mean_std(row.miou[:, -1]))
         shown.append(line | {"n": str(len(row.miou))})
     table = regret_table(rows, best)
-    page: list[Part] = ["## Specialists", pd.DataFrame(shown), "## Regret", table]
+    page: list[Part] = ["## Regret", table, "## Specialists", pd.DataFrame(shown)]
     frames = {"csv": regret_frame(rows, best)}
     page.append(escape_markdown(NOTE))
     return write_table_files(out, f"{data}.regret", frames, page, {"": table}, NOTE, [])

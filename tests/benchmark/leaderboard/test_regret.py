@@ -16,9 +16,12 @@ from tests.support.toy_records import toy_manifest, toy_result
 SENSORS = {"rgb": "R", "dsm": "D", "nir": "N"}
 
 
-def make_record(path: Path, variant: str, seed: int, skill: float, letters: str) -> Record:
+def make_record(
+    path: Path, variant: str, seed: int, skill: float, letters: str, *typed: str
+) -> Record:
     names = {name: letter for name, letter in SENSORS.items() if letter in letters}
     words = {"modalities": names, "group": f"{variant}-{letters}", "control": variant == "control"}
+    words |= {"overrides": list(typed), "group": f"{variant}-{letters}-{typed}"}
     manifest = toy_manifest(variant, seed, **words)
     write_record(path, manifest, toy_result(skill, seed, list(letters)))
     return read_record(path)
@@ -70,3 +73,22 @@ def test_a_table_of_fewer_sensors_has_no_specialists(tmp_path: Path) -> None:
     assert kept == records and not specialists
     publish_leaderboard("toy", RecordSelection(kept), tmp_path)
     assert not (tmp_path / "toy.regret.csv").exists()
+
+
+def test_a_longer_training_stands_beside_specialists_that_had_it(
+    records: list[Record], tmp_path: Path
+) -> None:
+    longer = ("--trainer.max_steps", "1500")
+    made = make_record(tmp_path / "long", "sgma", 0, 0.9, "RDN", *longer)
+    kept, specialists = part_specialists([*records, made])
+    publish_leaderboard("toy", RecordSelection(kept, specialists=specialists), tmp_path)
+    frame = pd.read_csv(tmp_path / "toy.regret.csv")
+    assert frame["overrides"].isna().all()
+
+    own = make_record(tmp_path / "long own", "control", 0, 0.95, "R", *longer)
+    selection = RecordSelection(kept, specialists=[*specialists, own])
+    publish_leaderboard("toy", selection, tmp_path)
+    frame = pd.read_csv(tmp_path / "toy.regret.csv").set_index(["overrides", "subset"])
+    line = frame.loc["trainer.max_steps=1500", "R"]
+    expected = full_scores([own], "R")[0] - full_scores([made], "R")[0]
+    assert line["regret"] == pytest.approx(expected, abs=1e-3)
