@@ -27,6 +27,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -93,9 +94,12 @@ def markdown_table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return markdown_rows(names, map(list, rows), "l" + "r" * (len(names) - 1))
 
 
-def copied_table(folder: str, request: TableRequest) -> str:
-    """Copy a table that a command wrote; with its note if all rows are wanted."""
+def copied_table(folder: str, request: TableRequest, after: str = "") -> str:
+    """Copy a table that a command wrote, the first `after` a heading; with its note if all rows
+    are wanted.
+    """
     text = (RESULTS / folder / f"{request.data}.md").read_text(encoding="utf-8").rstrip("\n")
+    text = text[text.index(after) :]
     if not request.rows:
         return text
     by_name: dict[str, dict[str, str]] = {}
@@ -111,15 +115,17 @@ def copied_table(folder: str, request: TableRequest) -> str:
             # a name is that of the row without other settings, after complete training
             protocol = cells.get(PROTOCOL, "").strip()
             if not cells.get(OVERRIDES, "").strip() and not protocol.startswith(INCOMPLETE):
-                by_name[line[0].split()[0]] = cells
+                # pages go on with tables of details
+                by_name.setdefault(line[0].split()[0], cells)
     shown += [by_name[name] for name in request.rows]
     columns = [name for name in shown[0] if name != OVERRIDES]
     return "\n".join(f"|{'|'.join(row[name] for name in columns)}|" for row in shown)
 
 
-def table_beside(request: TableRequest) -> str:
-    """Copy a table that stands beside the leaderboard of its dataset, by the name of its file."""
-    return copied_table("leaderboards", replace(request, data=f"{request.data}.{request.kind}"))
+def table_beside(request: TableRequest, page: str = "", after: str = "") -> str:
+    """Copy a table of a page beside the leaderboard of its dataset, which is named as the kind."""
+    file = f"{request.data}.{page or request.kind}"
+    return copied_table("leaderboards", replace(request, data=file), after)
 
 
 def leaderboard_frame(data: str, overrides: str = "") -> pd.DataFrame:
@@ -301,6 +307,7 @@ KINDS: dict[str, Callable[[TableRequest], str]] = {
     "incomplete": table_beside,
     "regret": table_beside,
     "robustness": table_beside,
+    "absence": partial(table_beside, page="robustness", after="### What stands for a missing"),
     "methods": methods_table,
     "catalogue": catalogue_table,
     "costs": lambda request: copied_table("complexity", request),
